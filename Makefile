@@ -1,0 +1,41 @@
+# make run    fine-tune, evaluate and report on examples/support_tickets.csv
+# make test   run the tests
+# make lint   style, types, import contracts
+# Each sets itself up first, in .venv, from the committed lock; it needs Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV_VERSION := 0.13.9
+
+.PHONY: run test lint clean
+.DELETE_ON_ERROR:
+
+run: .venv/ready-to-run
+	@$(BIN)/retune run --config examples/support_tickets.yaml
+
+test: .venv/ready-to-test
+	$(BIN)/pytest
+
+lint: .venv/ready-to-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv
+
+.venv/ready-to-run: pyproject.toml uv.lock | $(BIN)/uv
+	@echo "Installing the locked dependencies into .venv (about a minute, once)"
+	@$(BIN)/uv sync --locked --inexact --no-dev --quiet
+	@touch $@
+
+.venv/ready-to-test: pyproject.toml uv.lock | $(BIN)/uv
+	@$(BIN)/uv sync --locked --inexact --quiet
+	@touch $@ .venv/ready-to-run
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Retune needs Python 3.11 or newer; $$($(PYTHON) --version) found. Name another: make PYTHON=python3.12 run"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -1,0 +1,1 @@
+"""Retune keeps a fine-tuned chat model fresh."""

@@ -1,0 +1,139 @@
+"""Every error that Retune raises on purpose.
+
+RetuneError
+├── ConfigError (ValueError)            a setting is missing, unknown or out of bounds
+├── DataError (ValueError)              the user's data can't be used
+│   ├── SourceError                     the source can't be read at all
+│   └── CheckError                      it was read, and the checks found errors in it
+├── ProviderError (RuntimeError)        the fine-tuning API said no
+│   ├── ProviderUnreachableError        nothing answered at its address
+│   ├── AuthenticationFailedError       the API key is missing or refused
+│   ├── QuotaExceededError              out of credit: waiting will not help
+│   └── TrainingNotAvailableError       the provider takes no fine-tuning jobs from this account
+├── JobError (RuntimeError)             a fine-tuning job did not succeed
+│   ├── JobFailedError                  the provider ended it with an error
+│   └── JobCancelledError               somebody cancelled it
+├── ResultsError (RuntimeError)         the results of a job can't be read
+├── RunDirectoryError (RuntimeError)    the run's directory can't be used
+├── ServerError (RuntimeError)          the fine-tuning server can't start or go on
+└── TrainerError (RuntimeError)         a trainer can't train or answer
+
+A message says what was expected, what was found and where; `hint` says what to do next. The command line shows
+both on stderr and exits with status 1; `--debug` adds the traceback.
+"""
+
+from typing import Any
+
+
+class RetuneError(Exception):
+    """Base of all errors that Retune raises on purpose.
+
+    Args:
+        message: What was expected, what was found, and where.
+        hint: What to do next, as a sentence.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Prefect and multiprocessing pickle exceptions; keyword arguments would be lost on the way.
+        return _rebuild, (type(self), self.message, self.__dict__)
+
+
+def _rebuild(cls: type[RetuneError], message: str, attributes: dict[str, Any]) -> RetuneError:
+    error = cls.__new__(cls, message)
+    Exception.__init__(error, message)
+    error.__dict__.update(attributes)
+    return error
+
+
+class ConfigError(RetuneError, ValueError):
+    """A setting is missing, unknown or out of bounds."""
+
+
+class DataError(RetuneError, ValueError):
+    """The user's data can't be used."""
+
+
+class SourceError(DataError):
+    """The source can't be read at all: missing, of another format than it says, or unsafe to open."""
+
+
+class CheckError(DataError):
+    """The data was read, and the checks found errors in it."""
+
+
+class ProviderError(RetuneError, RuntimeError):
+    """The fine-tuning API said no, and asking again will not change that."""
+
+
+class ProviderUnreachableError(ProviderError):
+    """Nothing answered at the provider's address."""
+
+
+class AuthenticationFailedError(ProviderError):
+    """The API key is missing or refused."""
+
+
+class QuotaExceededError(ProviderError):
+    """The account is out of credit: waiting will not help."""
+
+
+class TrainingNotAvailableError(ProviderError):
+    """The provider takes no fine-tuning jobs from this account."""
+
+
+class JobError(RetuneError, RuntimeError):
+    """A fine-tuning job did not succeed.
+
+    Args:
+        message: The provider's own words and what they mean.
+        job_id: The job.
+        code: The provider's error code, where it gave one.
+        param: The request field that the provider blames, where it named one.
+        hint: What to do next.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job_id: str,
+        code: str | None = None,
+        param: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.job_id = job_id
+        self.code = code
+        self.param = param
+
+
+class JobFailedError(JobError):
+    """The provider ended the job with an error."""
+
+
+class JobCancelledError(JobError):
+    """Somebody cancelled the job."""
+
+
+class ResultsError(RetuneError, RuntimeError):
+    """The results of a job can't be read."""
+
+
+class RunDirectoryError(RetuneError, RuntimeError):
+    """The run's directory can't be used."""
+
+
+class ServerError(RetuneError, RuntimeError):
+    """The fine-tuning server can't start or go on."""
+
+
+class TrainerError(RetuneError, RuntimeError):
+    """A trainer can't train or answer."""

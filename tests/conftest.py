@@ -1,0 +1,17 @@
+"""Every test starts without the user's own settings, in a directory of its own."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+_OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No key, address or home of the person who runs the tests is seen by them, and nothing lands in the checkout."""
+    for name in list(os.environ):
+        if name.startswith(_OURS) and not name.startswith("PREFECT_TEST"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RETUNE_HOME", str(tmp_path / "retune-home"))

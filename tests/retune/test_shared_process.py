@@ -1,0 +1,132 @@
+"""Real processes, started, shared and killed."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retune.errors import ServerError
+from retune.shared_process import ProcessPlan, answers, shared_process
+
+SERVER = """
+import http.server, pathlib, sys
+from retune.shared_process import stop_when_unused
+directory = pathlib.Path(sys.argv[1])
+stop_when_unused(directory / "users.lock")
+class Healthy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"ok")
+    def log_message(self, *arguments): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Healthy)
+(directory / "address").write_text(f"http://127.0.0.1:{server.server_port}")
+server.serve_forever()
+"""
+
+USER = """
+import sys, pathlib
+from tests_plan import plan
+from retune.shared_process import shared_process
+with shared_process(plan(pathlib.Path(sys.argv[1]))) as running:
+    print(running.address, running.started_here, flush=True)
+    sys.stdin.read()
+"""
+
+
+def plan(directory: Path, program: str = SERVER, timeout: float = 20) -> ProcessPlan:
+    def find() -> str | None:
+        with contextlib.suppress(OSError):
+            return (directory / "address").read_text() or None
+        return None
+
+    return ProcessPlan(
+        name="The test server",
+        directory=directory,
+        find=find,
+        health_url=lambda address: f"{address}/health",
+        command=[sys.executable, "-c", program, str(directory)],
+        environment={},
+        startup_timeout_seconds=timeout,
+    )
+
+
+def wait_until_silent(address: str) -> None:
+    deadline = time.monotonic() + 10
+    while answers(address):
+        assert time.monotonic() < deadline, f"{address} still answers"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def another_user(directory: Path) -> Iterator[tuple["subprocess.Popen[str]", str, str]]:
+    source = Path(__file__)
+    program = USER.replace(
+        "from tests_plan import plan", f"import runpy; plan = runpy.run_path({str(source)!r})['plan']"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        address, started = process.stdout.readline().split()
+        yield process, address, started
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_it_is_started_and_ends_with_the_block(tmp_path: Path) -> None:
+    with shared_process(plan(tmp_path)) as running:
+        assert running.started_here
+        assert answers(running.address)
+    assert not answers(running.address)
+
+
+def test_a_second_user_shares_it_and_keeps_it_alive(tmp_path: Path) -> None:
+    with another_user(tmp_path) as (first, address, _):
+        with shared_process(plan(tmp_path)) as mine:
+            assert (mine.address, mine.started_here) == (address, False)
+            first.communicate("")
+            time.sleep(0.3)
+            assert answers(address)
+        wait_until_silent(address)
+
+
+def test_nothing_is_left_behind_when_the_user_is_killed(tmp_path: Path) -> None:
+    with another_user(tmp_path) as (user, address, started):
+        assert started == "True"
+        os.kill(user.pid, signal.SIGKILL)
+        wait_until_silent(address)
+
+
+def test_two_starters_at_once_end_up_with_one_server(tmp_path: Path) -> None:
+    with another_user(tmp_path) as (_, one, first), another_user(tmp_path) as (_, two, second):
+        assert one == two
+        assert sorted((first, second)) == ["False", "True"]
+
+
+def test_an_address_that_nobody_serves_any_more_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "address").write_text("http://127.0.0.1:1")
+    with shared_process(plan(tmp_path)) as running:
+        assert running.address != "http://127.0.0.1:1"
+
+
+def test_why_it_could_not_start_is_said(tmp_path: Path) -> None:
+    dying = plan(tmp_path, program="import sys; print('the disk is on fire'); sys.exit(3)")
+    with pytest.raises(ServerError, match=r"exit status 3\): the disk is on fire") as caught, shared_process(dying):
+        pass
+    assert str(tmp_path / "output.log") in str(caught.value.hint)
+
+
+def test_one_that_never_answers_is_ended(tmp_path: Path) -> None:
+    silent = plan(tmp_path, program="import os,sys,time; print(os.getpid(), flush=True); time.sleep(60)", timeout=1)
+    with pytest.raises(ServerError, match="did not answer within 1 s"), shared_process(silent):
+        pass
+    pid = int((tmp_path / "output.log").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
