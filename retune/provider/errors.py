@@ -1,0 +1,125 @@
+"""Which failures pass by themselves, and what the others mean."""
+
+import asyncio
+import email.utils
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import openai
+
+from retune.errors import (
+    AuthenticationFailedError,
+    ProviderError,
+    ProviderUnreachableError,
+    QuotaExceededError,
+    RetuneError,
+    TrainingNotAvailableError,
+)
+
+_TRANSIENT_STATUSES = {408, 409, 429}
+_LONGEST_HONOURED_PAUSE_SECONDS = 600.0
+_WIND_DOWN = (
+    "OpenAI closes self-serve fine-tuning: since 2026-07-02 only organizations that used a fine-tuned model in the "
+    "last 60 days may create jobs, and from 2027-01-06 nobody can. "
+    "Models that are already fine-tuned go on answering until their base model is retired."
+)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether the same request may well succeed a little later.
+
+    Timeouts, connection errors, 408, 409, 429 and 5xx are transient; any other 4xx is not, nor is
+    `insufficient_quota` (a 429 that only money mends), nor what the server marks `x-should-retry: false`.
+    """
+    if isinstance(error, openai.APIStatusError):
+        if error.code == "insufficient_quota" or error.response.headers.get("x-should-retry") == "false":
+            return False
+        return error.status_code in _TRANSIENT_STATUSES or error.status_code >= 500
+    return isinstance(error, openai.APIConnectionError)
+
+
+def retry_after_seconds(error: BaseException) -> float | None:
+    """Pause that the server asked for, in seconds: `retry-after-ms`, or `retry-after` as a number or a date."""
+    if not isinstance(error, openai.APIStatusError):
+        return None
+    headers = error.response.headers
+    seconds = _number(headers.get("retry-after-ms"), scale=0.001) or _number(headers.get("retry-after"))
+    if seconds is None and (date := headers.get("retry-after")):
+        parsed = email.utils.parsedate_tz(date)
+        seconds = email.utils.mktime_tz(parsed) - time.time() if parsed else None
+    return min(seconds, _LONGEST_HONOURED_PAUSE_SECONDS) if seconds is not None and seconds > 0 else None
+
+
+def _number(text: str | None, scale: float = 1.0) -> float | None:
+    try:
+        value = float(text or "") * scale
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+@asynccontextmanager
+async def provider_call(doing: str) -> AsyncIterator[None]:
+    """Run one call of the API: permanent failures come out in Retune's words, transient ones as they are.
+
+    A transient failure first waits as long as the server asked for, so that whoever retries comes at the right time.
+
+    Args:
+        doing: What is being done, for the message: `creating the job`.
+
+    Raises:
+        ProviderError: The provider said no for good.
+        openai.OpenAIError: A transient failure; the caller may try again.
+    """
+    try:
+        yield
+    except openai.OpenAIError as error:
+        if not is_transient(error):
+            raise explain(error, doing) from error
+        if pause := retry_after_seconds(error):
+            await asyncio.sleep(pause)
+        raise
+
+
+def explain(error: openai.OpenAIError, doing: str) -> RetuneError:
+    """Put an SDK error into words that say what to do next."""
+    if isinstance(error, openai.APIStatusError):
+        return _explain_status(error, doing)
+    if isinstance(error, openai.APIConnectionError):
+        url = error.request.url
+        kind = "did not answer in time" if isinstance(error, openai.APITimeoutError) else "can't be reached"
+        return ProviderUnreachableError(
+            f"{url.scheme}://{url.netloc.decode()} {kind} while {doing}.",
+            hint="Check the address, the network, and that the server runs; then run the same command again.",
+        )
+    return ProviderError(f"The provider's answer while {doing} could not be understood: {_one_line(error)}")
+
+
+def _explain_status(error: openai.APIStatusError, doing: str) -> ProviderError:
+    where = f"{error.response.request.url.host} said no ({error.status_code}) while {doing}"
+    said = f"{where}: {_provider_message(error)}"
+    if error.code == "training_not_available":
+        return TrainingNotAvailableError(
+            said,
+            hint=f"{_WIND_DOWN} Retune's own server takes the job: leave --base-url and OPENAI_BASE_URL unset, "
+            "or point them at any other host that offers fine-tuning.",
+        )
+    if error.status_code == 401:
+        return AuthenticationFailedError(said, hint="Set OPENAI_API_KEY to a key of this provider.")
+    if error.code == "insufficient_quota":
+        return QuotaExceededError(said, hint="Add credit to the account; waiting alone will not help.")
+    if error.status_code == 429 or error.status_code >= 500:
+        return ProviderError(said, hint="Run the same command again later; it goes on where it stopped.")
+    return ProviderError(said, hint=f"The provider blames the field {error.param!r}." if error.param else None)
+
+
+def _provider_message(error: openai.APIStatusError) -> str:
+    body = error.body if isinstance(error.body, dict) else {}
+    return _one_line(body.get("message") or error.message or "no reason given")
+
+
+def _one_line(value: object, longest: int = 500) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= longest else text[: longest - 1] + "…"

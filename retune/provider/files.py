@@ -1,0 +1,52 @@
+"""Uploading a file once, however often it is asked for."""
+
+import asyncio
+from pathlib import Path
+
+from openai import AsyncOpenAI
+from pydantic import BaseModel, ConfigDict
+
+from retune.provider.errors import provider_call
+from retune.provider.paging import each_once
+
+
+class UploadedFile(BaseModel):
+    """A file at the provider.
+
+    Attributes:
+        adopted: It was there already, from an earlier attempt.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    file_id: str
+    filename: str
+    bytes: int
+    adopted: bool
+
+
+async def upload_once(client: AsyncOpenAI, path: Path, *, filename: str) -> UploadedFile:
+    """Upload a training file under `filename`, unless the provider has it already.
+
+    The name must be derived from the content, so that same name and same size mean same file.
+
+    Raises:
+        ProviderError: The provider refuses the file.
+        openai.OpenAIError: A transient failure; calling again never leaves two files that are both used.
+    """
+    size = (await asyncio.to_thread(path.stat)).st_size
+    if found := await _find_file(client, filename, size):
+        return UploadedFile(file_id=found, filename=filename, bytes=size, adopted=True)
+    async with provider_call(f"uploading {filename}"):
+        # A path inside a tuple would be read into memory before it is sent; an open file is streamed.
+        with path.open("rb") as stream:
+            file = await client.files.create(file=(filename, stream), purpose="fine-tune")
+    return UploadedFile(file_id=file.id, filename=filename, bytes=size, adopted=False)
+
+
+async def _find_file(client: AsyncOpenAI, filename: str, size: int) -> str | None:
+    async with provider_call("listing files"):
+        async for file in each_once(client.files.list(purpose="fine-tune")):
+            if file.filename == filename and file.bytes == size and file.status not in {"error", "deleted"}:
+                return file.id
+    return None

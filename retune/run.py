@@ -1,0 +1,177 @@
+"""A run: its key, its directory, and the manifest that says it is complete.
+
+The directory holds everything that a run made or got:
+
+    run.json            the run key and the configuration; written first
+    examples.jsonl      the source, as examples
+    check_report.json   every problem that the checks found
+    train.jsonl validation.jsonl test.jsonl
+    job.json            the job, as the provider last showed it
+    events.jsonl        its events, oldest first
+    results/            the provider's result files, byte for byte
+    metrics.csv         the same as one table
+    answers/            every answer of both models
+    report.html         for people
+    manifest.json       every figure; written last, so its existence means that the run is complete
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from retune.config import RetrainConfig
+from retune.errors import RunDirectoryError
+from retune.files import write_json
+
+_NOT_PART_OF_THE_MODEL = {"poll_interval_seconds", "max_poll_interval_seconds"}
+
+
+def home_directory() -> Path:
+    """Where Retune keeps things: RETUNE_HOME, else `.retune` in the working directory."""
+    return Path(os.environ.get("RETUNE_HOME") or ".retune")
+
+
+def compute_run_key(config: RetrainConfig, *, data_sha256: str, provider_identity: str) -> str:
+    """Hash everything that changes the model: the data, the split, the training settings, and who trains.
+
+    Two runs with the same key mean the same job; another `attempt` means another one.
+
+    Args:
+        config: The run's configuration; how models are judged and where files go does not count.
+        data_sha256: Hash of the examples, in their order.
+        provider_identity: See `retune.provider.client.Endpoint`.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    material = {
+        "data": data_sha256,
+        "split": config.split.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json", exclude=_NOT_PART_OF_THE_MODEL),
+        "provider": provider_identity,
+        "attempt": config.attempt,
+    }
+    return hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class Run(BaseModel):
+    """A run's key and directory: small enough to travel between tasks.
+
+    Attributes:
+        key: See `compute_run_key`.
+        directory: Absolute path of the run's directory.
+        directory_id: Drawn when the directory was made. Whoever caches by a `Run` forgets when the directory is gone.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    directory: Path
+    directory_id: str
+
+    def path(self, *parts: str) -> Path:
+        """A file of this run."""
+        return self.directory.joinpath(*parts)
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where the manifest is, once the run is complete."""
+        return self.path("manifest.json")
+
+
+def open_run(config: RetrainConfig, *, data_sha256: str, provider_identity: str) -> Run:
+    """Make or re-open the run's directory.
+
+    Raises:
+        RunDirectoryError: It can't be written, or belongs to another run.
+    """
+    key = compute_run_key(config, data_sha256=data_sha256, provider_identity=provider_identity)
+    directory = (config.output_dir or home_directory() / "runs" / _directory_name(config, key)).absolute()
+    try:
+        directory_id = _directory_id(directory, key)
+        run = Run(key=key, directory=directory, directory_id=directory_id or uuid.uuid4().hex)
+        write_json(run.path("run.json"), {**run.model_dump(mode="json"), "config": config.model_dump(mode="json")})
+    except OSError as error:
+        raise RunDirectoryError(
+            f"Can't write the run's directory {directory}: {error.strerror}.",
+            hint="Name a directory that you may write with --output-dir.",
+        ) from None
+    return run
+
+
+def _directory_name(config: RetrainConfig, key: str) -> str:
+    label = re.sub(r"[^\w-]+", "-", config.training.suffix or config.data.path.stem, flags=re.ASCII).strip("-")
+    return f"{label[:40] or 'run'}-{key[:12]}"
+
+
+def _directory_id(directory: Path, key: str) -> str | None:
+    """Id of a directory that this run made earlier; None for one that is still to be made or empty."""
+    try:
+        settings = json.loads((directory / "run.json").read_bytes())
+        owner, directory_id = str(settings["key"]), str(settings["directory_id"])
+    except FileNotFoundError:
+        if _holds_files(directory):
+            raise RunDirectoryError(
+                f"{directory} is not empty and holds no run of Retune's.",
+                hint="Name another --output-dir; nothing was changed.",
+            ) from None
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise RunDirectoryError(
+            f"{directory}/run.json is not one that Retune wrote.", hint="Name another --output-dir."
+        ) from None
+    if owner != key:
+        raise RunDirectoryError(
+            f"{directory} holds another run (key {owner}; this one has {key}): "
+            "its data, split or training settings differ.",
+            hint="Name another --output-dir, or leave it out and each run gets its own.",
+        )
+    return directory_id
+
+
+def _holds_files(directory: Path) -> bool:
+    return directory.is_dir() and any(not entry.name.startswith(".") for entry in directory.iterdir())
+
+
+@contextmanager
+def exclusive(run: Run) -> Iterator[None]:
+    """Hold the run's directory for one process; the lock ends with the process, however it ends.
+
+    Raises:
+        RunDirectoryError: Another process is working on the same run.
+    """
+    with run.path(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunDirectoryError(
+                f"Another process is working on this run ({run.directory}).",
+                hint="Wait for it; running again afterwards goes on from what it did.",
+            ) from None
+        yield
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest back.
+
+    Raises:
+        RunDirectoryError: There is none, so the run is not complete, or it is damaged.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{path} does not exist: that run is not complete.") from None
+    except ValueError as error:
+        raise RunDirectoryError(f"{path} is damaged: {error}") from None
+    if not isinstance(value, dict):
+        raise RunDirectoryError(f"{path} is damaged: it must hold an object, not {type(value).__name__}.")
+    return value
