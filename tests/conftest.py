@@ -1,9 +1,12 @@
 """Every test starts without the user's own settings, in a directory of its own."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from retune.server.embedded import embedded_server
 
 _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
 
@@ -15,3 +18,10 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(_OURS) and not name.startswith("PREFECT_TEST"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("RETUNE_HOME", str(tmp_path / "retune-home"))
+
+
+@pytest.fixture(scope="session")
+def training_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Base URL of a real fine-tuning server in a process of its own."""
+    with embedded_server(tmp_path_factory.mktemp("training-server")) as running:
+        yield running.base_url

@@ -1,96 +1,15 @@
 """Building the one client that everything else uses."""
 
 import os
-from urllib.parse import urlsplit
 
 from openai import AsyncOpenAI
-from pydantic import BaseModel, ConfigDict
 
-from retune.config import LOCAL_MODEL, ProviderConfig, RetrainConfig
-from retune.errors import AuthenticationFailedError, ConfigError
+from retune.config import ProviderConfig
+from retune.errors import AuthenticationFailedError
+from retune.provider.endpoint import require_endpoint
 
-OPENAI_URL = "https://api.openai.com/v1"
-_LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 # The SDK refuses to be built without a key; a server on loopback may not want one.
 _NO_KEY = "no-key-needed-on-loopback"
-
-
-class Endpoint(BaseModel):
-    """Where a provider answers.
-
-    Attributes:
-        base_url: Address with its version path, without a trailing slash.
-        identity: What stays the same from run to run; the port of a server on this machine does not.
-        is_local: It answers on this machine, so training costs nothing and asking often is polite.
-        chosen_by: What named it, for people to read.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    base_url: str
-    identity: str
-    is_local: bool
-    chosen_by: str
-
-
-def resolve_endpoint(config: ProviderConfig) -> Endpoint | None:
-    """Find the provider's address: the configuration's, else OPENAI_BASE_URL, else None.
-
-    An API key alone never chooses OpenAI: training there costs money, so its address has to be named.
-
-    Raises:
-        ConfigError: The address is no http(s) URL.
-    """
-    configured = config.base_url
-    address = configured or os.environ.get("OPENAI_BASE_URL") or None
-    if address is None:
-        return None
-    parts = urlsplit(address)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(
-            f"The provider's address must look like {OPENAI_URL}, not {address!r}.",
-            hint="Check --base-url and OPENAI_BASE_URL.",
-        )
-    if parts.username or parts.password:
-        raise ConfigError(
-            "The provider's address must hold no user name and no password: it is written into reports.",
-            hint="Put the key into OPENAI_API_KEY.",
-        )
-    is_local = parts.hostname in _LOOPBACK_HOSTS
-    return Endpoint(
-        base_url=address.rstrip("/"),
-        identity="local" if is_local else parts.netloc,
-        is_local=is_local,
-        chosen_by="--base-url or the configuration" if configured else "OPENAI_BASE_URL",
-    )
-
-
-def require_endpoint(config: ProviderConfig) -> Endpoint:
-    """Like `resolve_endpoint`, where there has to be one.
-
-    Raises:
-        ConfigError: No address is named, or it is no URL.
-    """
-    endpoint = resolve_endpoint(config)
-    if endpoint is None:
-        raise ConfigError(
-            "No provider is named: neither provider.base_url nor OPENAI_BASE_URL is set.",
-            hint=f"Start one with `retune server start` and set OPENAI_BASE_URL to its address, or name {OPENAI_URL}.",
-        )
-    return endpoint
-
-
-def check_model_fits(config: RetrainConfig, endpoint: Endpoint) -> None:
-    """Refuse early to ask OpenAI for a base model that only Retune's server has.
-
-    Raises:
-        ConfigError: The configured model can't exist at this provider.
-    """
-    if config.training.model == LOCAL_MODEL and endpoint.base_url.startswith("https://api.openai.com"):
-        raise ConfigError(
-            f"OpenAI has no base model {LOCAL_MODEL!r}; that one is Retune's own.",
-            hint="Name one of OpenAI's with --model, such as gpt-4.1-nano-2025-04-14.",
-        )
 
 
 def build_client(config: ProviderConfig) -> AsyncOpenAI:

@@ -41,12 +41,16 @@ async def upload_once(client: AsyncOpenAI, path: Path, *, filename: str) -> Uplo
         # A path inside a tuple would be read into memory before it is sent; an open file is streamed.
         with path.open("rb") as stream:
             file = await client.files.create(file=(filename, stream), purpose="fine-tune")
-    return UploadedFile(file_id=file.id, filename=filename, bytes=size, adopted=False)
+    # Somebody else may have uploaded it at the same moment: both then go on with the older one.
+    kept = await _find_file(client, filename, size) or file.id
+    return UploadedFile(file_id=kept, filename=filename, bytes=size, adopted=kept != file.id)
 
 
 async def _find_file(client: AsyncOpenAI, filename: str, size: int) -> str | None:
     async with provider_call("listing files"):
-        async for file in each_once(client.files.list(purpose="fine-tune")):
-            if file.filename == filename and file.bytes == size and file.status not in {"error", "deleted"}:
-                return file.id
-    return None
+        same = [
+            file
+            async for file in each_once(client.files.list(purpose="fine-tune"))
+            if file.filename == filename and file.bytes == size and file.status not in {"error", "deleted"}
+        ]
+    return min(same, key=lambda file: (file.created_at, file.id)).id if same else None

@@ -11,9 +11,9 @@ import openai
 from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
-from retune.config import ProviderConfig, TrainingConfig
+from retune.config import TrainingConfig
 from retune.errors import JobCancelledError, JobFailedError
-from retune.provider.client import require_endpoint
+from retune.provider.endpoint import is_local
 from retune.provider.errors import is_transient, provider_call, retry_after_seconds
 from retune.provider.jobs import ENDED
 from retune.provider.paging import each_once
@@ -43,13 +43,12 @@ class PollingPauses:
         return float(min(steady * random.uniform(1 - _JITTER, 1 + _JITTER), self.longest_seconds))  # noqa: S311 - no secret
 
 
-def pauses_of(provider: ProviderConfig, training: TrainingConfig | None = None) -> PollingPauses:
-    """Pauses for this provider: short ones where asking costs nobody anything."""
+def pauses_at(base_url: str, training: TrainingConfig | None = None) -> PollingPauses:
+    """Pauses for the provider at this address: short ones where asking costs nobody anything."""
     first = training.poll_interval_seconds if training else "auto"
     longest = training.max_poll_interval_seconds if training else _LONGEST_PAUSE_SECONDS
     if first == "auto":
-        endpoint = require_endpoint(provider)
-        first, longest = (0.5, min(longest, 2.0)) if endpoint.is_local else (10.0, longest)
+        first, longest = (0.5, min(longest, 2.0)) if is_local(base_url) else (10.0, longest)
     return PollingPauses(first_seconds=min(first, longest), longest_seconds=longest)
 
 

@@ -12,6 +12,7 @@ from retune.provider.errors import provider_call
 from retune.provider.paging import each_once
 
 RUN_KEY = "run_key"
+_JOBS_PER_PAGE = 100
 ENDED_WITHOUT_MODEL = frozenset({"failed", "cancelled"})
 ENDED = ENDED_WITHOUT_MODEL | {"succeeded"}
 
@@ -56,8 +57,9 @@ async def create_job_once(
     async with provider_call("creating the fine-tuning job"):
         created = await client.fine_tuning.jobs.create(
             **_request(training, run_key, training_file, validation_file),
-            # Retune's server honours it; elsewhere it is ignored. A new attempt after a failed job gets a new key.
-            extra_headers={"Idempotency-Key": f"{run_key}-{len(known)}"},
+            # Retune's server honours it; elsewhere it is ignored. Another request, such as the one after a failed job,
+            # needs another key.
+            extra_headers={"Idempotency-Key": f"{run_key}-{len(known)}-{training_file}"},
         )
     same_run = [job for job in await find_jobs(client, run_key, training_file) if job.status not in ENDED_WITHOUT_MODEL]
     return await _keep_oldest(client, same_run or [created], created=created.id)
@@ -71,7 +73,7 @@ async def find_jobs(client: AsyncOpenAI, run_key: str, training_file: str) -> li
     """
     found: dict[str, FineTuningJob] = {}
     async with provider_call("looking for an existing job"):
-        async for job in each_once(client.fine_tuning.jobs.list(metadata={RUN_KEY: run_key}, limit=100)):
+        async for job in each_once(client.fine_tuning.jobs.list(metadata={RUN_KEY: run_key}, limit=_JOBS_PER_PAGE)):
             if _belongs(job, run_key, training_file):
                 found[job.id] = job
     return sorted(found.values(), key=lambda job: (job.created_at, job.id))
@@ -104,6 +106,33 @@ async def cancel_job(client: AsyncOpenAI, job_id: str) -> FineTuningJob:
     """
     async with provider_call(f"cancelling {job_id}"):
         return await client.fine_tuning.jobs.cancel(job_id)
+
+
+async def list_jobs(client: AsyncOpenAI, limit: int) -> list[FineTuningJob]:
+    """The newest jobs, newest first, at most `limit`.
+
+    Raises:
+        ProviderError: The provider refuses.
+        openai.OpenAIError: A transient failure.
+    """
+    found: list[FineTuningJob] = []
+    async with provider_call("listing jobs"):
+        async for job in each_once(client.fine_tuning.jobs.list(limit=min(limit, _JOBS_PER_PAGE))):
+            found.append(job)
+            if len(found) == limit:
+                break
+    return found
+
+
+async def retrieve_job(client: AsyncOpenAI, job_id: str) -> FineTuningJob:
+    """One job.
+
+    Raises:
+        ProviderError: There is no such job.
+        openai.OpenAIError: A transient failure.
+    """
+    async with provider_call(f"looking at {job_id}"):
+        return await client.fine_tuning.jobs.retrieve(job_id)
 
 
 def _request(training: TrainingConfig, run_key: str, training_file: str, validation_file: str | None) -> dict[str, Any]:

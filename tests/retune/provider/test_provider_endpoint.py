@@ -1,0 +1,51 @@
+import pytest
+
+from retune.config import ProviderConfig, parse_config
+from retune.errors import AuthenticationFailedError, ConfigError
+from retune.provider.client import build_client
+from retune.provider.endpoint import check_model_fits, require_endpoint, resolve_endpoint
+
+
+def test_a_key_alone_never_chooses_openai(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-paid")
+    assert resolve_endpoint(ProviderConfig()) is None
+    with pytest.raises(ConfigError, match="No provider is named"):
+        require_endpoint(ProviderConfig())
+
+
+def test_the_configuration_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://from.environment/v1")
+    named = resolve_endpoint(ProviderConfig(base_url="http://localhost:8123/v1/"))
+    assert named
+    assert (named.base_url, named.identity, named.is_local) == ("http://localhost:8123/v1", "local", True)
+    found = resolve_endpoint(ProviderConfig())
+    assert found
+    assert (found.identity, found.is_local, found.chosen_by) == ("from.environment", False, "OPENAI_BASE_URL")
+
+
+@pytest.mark.parametrize("address", ["api.openai.com/v1", "ftp://host/v1", "https://", "nonsense"])
+def test_an_address_that_is_no_url_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="must look like"):
+        resolve_endpoint(ProviderConfig(base_url=address))
+
+
+def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve_endpoint(ProviderConfig(base_url="https://me:s3cret@host/v1"))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_paid_provider_needs_a_key() -> None:
+    with pytest.raises(AuthenticationFailedError, match="OPENAI_API_KEY is not set"):
+        build_client(ProviderConfig(base_url="https://api.openai.com/v1"))
+
+
+async def test_the_sdk_retries_nothing_by_itself() -> None:
+    async with build_client(ProviderConfig(base_url="http://127.0.0.1:1/v1")) as client:
+        assert client.max_retries == 0
+
+
+def test_openai_is_not_asked_for_a_model_of_ours() -> None:
+    config = parse_config({"data": {"path": "a.csv"}, "provider": {"base_url": "https://api.openai.com/v1"}})
+    with pytest.raises(ConfigError, match="no base model 'baseline-text'"):
+        check_model_fits(config, require_endpoint(config.provider))
