@@ -51,7 +51,7 @@ class ProcessPlan:
     health_url: Callable[[str], str]
     command: Sequence[str]
     environment: Mapping[str, str]
-    startup_timeout_seconds: float = 60.0
+    startup_timeout_seconds: float = 180.0
 
     @property
     def log_path(self) -> Path:

@@ -1,0 +1,48 @@
+"""Running the pipeline in this process, against a Prefect server that may end right after it."""
+
+import asyncio
+import time
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.retrain import retrain
+from retune.config import RetrainConfig
+from retune.manifest import RunManifest
+
+_FLUSH_TIMEOUT_SECONDS = 5.0
+
+
+async def retrain_and_flush(config: RetrainConfig, api_url: str) -> RunManifest:
+    """Run the pipeline; return when Prefect has its logs and the end of all its task runs.
+
+    Args:
+        config: The run's configuration.
+        api_url: The Prefect API to use.
+
+    Raises:
+        Exception: Whatever the flow raised.
+    """
+    with temporary_settings({PREFECT_API_URL: api_url}):
+        state = await retrain(config, return_state=True)
+        await _flush(state.state_details.flow_run_id)
+        manifest: RunManifest = await state.aresult()
+        return manifest
+
+
+async def _flush(flow_run_id: UUID | None) -> None:
+    # Both workers send in the background, and the server writes task runs from events, a moment later.
+    for worker in (APILogWorker, EventsWorker):
+        await asyncio.to_thread(worker.drain_all, timeout=_FLUSH_TIMEOUT_SECONDS)
+    deadline = time.monotonic() + _FLUSH_TIMEOUT_SECONDS
+    async with get_client() as client:
+        this_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id] if flow_run_id else []))
+        while time.monotonic() < deadline:
+            task_runs = await client.read_task_runs(flow_run_filter=this_run)
+            if all(run.state and run.state.is_final() for run in task_runs):
+                return
+            await asyncio.sleep(0.1)

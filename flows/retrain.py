@@ -1,0 +1,66 @@
+"""The pipeline: a table in; a fine-tuned, evaluated model and a report out."""
+
+from functools import partial
+
+from prefect import flow
+
+from retune.config import RetrainConfig
+from retune.manifest import RunManifest
+from retune.run import exclusive
+from tasks.check_data import check_data
+from tasks.create_job import create_job
+from tasks.download_results import download_results
+from tasks.evaluate_model import evaluate_model
+from tasks.load_data import load_data
+from tasks.plot_results import plot_results
+from tasks.publish_report import RunOutcome, publish_report
+from tasks.split_data import split_data
+from tasks.steps import Steps
+from tasks.upload_file import upload_file
+from tasks.wait_for_job import wait_for_job
+from tasks.write_jsonl import write_jsonl
+
+
+@flow(name="retrain", flow_run_name="{config.training.model} on {config.data.path.name}")
+async def retrain(config: RetrainConfig) -> RunManifest:
+    """Fine-tune a chat model on a table of examples, judge it on held-out ones, and report.
+
+    Running it again on the same data and settings goes on where it stopped and never starts a second job.
+    """
+    provider, training = config.provider, config.training
+    steps = Steps()
+    data = await steps.take("load", load_data(config))
+    run = data.run
+    with exclusive(run):
+        checked = await steps.take("check", check_data(data))
+        split = await steps.take("split", split_data(checked, config.split))
+        files = await steps.take("write", write_jsonl(split, training))
+
+        train_file = await steps.take("upload", upload_file(run, files.train, provider))
+        validation_file = (
+            await steps.take("upload", upload_file(run, files.validation, provider)) if files.validation else None
+        )
+        job = await steps.take("job", create_job(run, train_file, validation_file, training, provider))
+        finished = await steps.take("train", wait_for_job(run, job.started.job_id, training, provider))
+
+        results = await steps.take("results", download_results(finished, provider))
+        figures = await steps.take("plot", plot_results(results))
+
+        base = fine_tuned = None
+        if files.test:
+            judge = partial(evaluate_model, test_file=files.test, evaluation=config.evaluation, provider=provider)
+            base = await steps.take("evaluate", judge(run, "base", training.model))
+            fine_tuned = await steps.take("evaluate", judge(run, "fine_tuned", finished.fine_tuned_model))
+
+        outcome = RunOutcome(
+            data=data,
+            checked=checked,
+            files=files,
+            job=finished,
+            results=results,
+            figures=figures,
+            base=base,
+            fine_tuned=fine_tuned,
+            durations_seconds=steps.durations_seconds,
+        )
+        return await publish_report(config, outcome)

@@ -1,0 +1,1 @@
+"""The `retune` command: thin, noun-verb, and the only part that writes to a terminal."""

@@ -1,0 +1,81 @@
+"""The command tree, and how errors reach the terminal."""
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from retune.cli import chat, jobs, models, run, server
+from retune.cli.terminal import show_error
+from retune.errors import RetuneError
+
+app = typer.Typer(
+    name="retune",
+    help="Keep a fine-tuned chat model fresh: fine-tune, evaluate and promote through the OpenAI fine-tuning API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("chat")(chat.chat)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(models.app, name="models")
+app.add_typer(server.app, name="server")
+
+_EXIT_INTERRUPTED = 130
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - only this flag needs it
+
+        typer.echo(f"retune {version('retune')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+def main() -> None:
+    """Run the command line: errors become one clear message on stderr and a non-zero exit status."""
+    debug = "--debug" in sys.argv
+    # `--debug` helps wherever it stands; people add it at the end of the command that just failed.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments, standalone_mode=True)
+    except RetuneError as error:
+        _fail(error.message, error.hint, debug)
+    except KeyboardInterrupt:
+        sys.exit(_EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the last stop before the terminal; nothing is swallowed
+        known = _explain(error)
+        if known:
+            _fail(known.message, known.hint, debug)
+        _fail(f"{type(error).__name__}: {error}", "This is unexpected; --debug shows where it happened.", debug)
+
+
+def _explain(error: Exception) -> RetuneError | None:
+    import openai  # noqa: PLC0415 - slow to import, and only needed here when something failed
+
+    from retune.provider.errors import explain  # noqa: PLC0415 - likewise
+
+    return explain(error, "talking to the provider") if isinstance(error, openai.OpenAIError) else None
+
+
+def _fail(message: str, hint: str | None, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    show_error(message, hint)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""`retune chat`: talk to a model, fine-tuned or not."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retune.cli.connection import BaseUrl, DataDirectory, provider_connection
+from retune.cli.terminal import print_line, print_piece, print_quietly, read_line
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types.chat import ChatCompletionMessageParam
+
+    from retune.config import ProviderConfig
+
+
+def chat(
+    model: Annotated[str, typer.Argument(help="Name of the model: ft:… or a base model.", metavar="MODEL")],
+    *,
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", help="Say this, print the answer, and exit.", metavar="TEXT")
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", "-s", help="System prompt.", metavar="TEXT")] = None,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.", min=0, max=2)] = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 512,
+    base_url: BaseUrl = None,
+    data_dir: DataDirectory = None,
+) -> None:
+    """Talk to a model. One message with --message or from a pipe; otherwise a conversation, ended by Ctrl-D."""
+    if message is None and not sys.stdin.isatty():
+        message = sys.stdin.read().strip()
+    opening: list[ChatCompletionMessageParam] = [{"role": "system", "content": system}] if system else []
+    with provider_connection(base_url, data_dir) as config:
+        conversation = _Conversation(config, model, opening, temperature=temperature, max_tokens=max_tokens)
+        asyncio.run(conversation.say_once(message) if message is not None else conversation.go_on())
+
+
+class _Conversation:
+    def __init__(
+        self,
+        config: "ProviderConfig",
+        model: str,
+        opening: "list[ChatCompletionMessageParam]",
+        *,
+        temperature: float,
+        max_tokens: int,
+    ) -> None:
+        self._config = config
+        self._model = model
+        self._messages = opening
+        self._temperature = temperature
+        self._max_tokens = max_tokens
+
+    async def say_once(self, text: str) -> None:
+        from retune.provider.client import build_client  # noqa: PLC0415 - the SDK is slow to import
+
+        async with build_client(self._config) as client:
+            await self._say(client, text)
+
+    async def go_on(self) -> None:
+        from retune.provider.client import build_client  # noqa: PLC0415
+
+        print_quietly(f"Talking to {self._model}. Ctrl-D ends.")
+        async with build_client(self._config) as client:
+            while (text := await asyncio.to_thread(read_line, "you › ")) is not None:
+                if text.strip():
+                    await self._say(client, text)
+
+    async def _say(self, client: "AsyncOpenAI", text: str) -> None:
+        from retune.provider.errors import provider_call  # noqa: PLC0415
+
+        self._messages.append({"role": "user", "content": text})
+        pieces: list[str] = []
+        async with provider_call(f"talking to {self._model}"):
+            stream = await client.chat.completions.create(
+                model=self._model,
+                messages=self._messages,
+                temperature=self._temperature,
+                max_tokens=self._max_tokens,
+                stream=True,
+            )
+            async for chunk in stream:
+                if chunk.choices and (piece := chunk.choices[0].delta.content):
+                    pieces.append(piece)
+                    print_piece(piece)
+        print_line("")
+        self._messages.append({"role": "assistant", "content": "".join(pieces)})

@@ -1,0 +1,113 @@
+"""`retune jobs`: look at fine-tuning jobs, follow one, cancel one."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from retune.cli.connection import BaseUrl, DataDirectory, ask
+from retune.cli.terminal import as_local_time, print_fields, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+
+app = typer.Typer(no_args_is_help=True, help="Fine-tuning jobs of the provider.")
+
+JobId = Annotated[str, typer.Argument(help="Id of the job: ftjob-…", metavar="JOB")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def describe() -> None:
+    """Fine-tuning jobs of the provider."""
+
+
+@app.command("list")
+def list_jobs(
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 20,
+    base_url: BaseUrl = None,
+    data_dir: DataDirectory = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, the newest first."""
+    from retune.provider import jobs  # noqa: PLC0415 - the SDK takes over a second to import
+
+    found = ask(base_url, data_dir, lambda client: jobs.list_jobs(client, limit))
+    if as_json:
+        print_json([job.model_dump(mode="json") for job in found])
+        return
+    rows = [[job.id, job.status, job.model, job.fine_tuned_model or "", as_local_time(job.created_at)] for job in found]
+    print_table(["job", "status", "base model", "fine-tuned model", "created"], rows)
+
+
+@app.command()
+def show(job: JobId, base_url: BaseUrl = None, data_dir: DataDirectory = None, as_json: AsJson = False) -> None:
+    """Show one job with all that the provider says of it."""
+    from retune.provider import jobs  # noqa: PLC0415 - see above
+
+    found = ask(base_url, data_dir, lambda client: jobs.retrieve_job(client, job))
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    print_fields(_facts(found))
+
+
+@app.command()
+def events(
+    job: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until the job has ended.")] = False,
+    base_url: BaseUrl = None,
+    data_dir: DataDirectory = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the job's events, oldest first; with --follow, re-attach to a running job and stay to its end."""
+    ask(base_url, data_dir, lambda client: _print_events(client, job, follow=follow, as_json=as_json))
+
+
+@app.command()
+def cancel(job: JobId, base_url: BaseUrl = None, data_dir: DataDirectory = None) -> None:
+    """Cancel a job that has not ended."""
+    from retune.provider import jobs  # noqa: PLC0415 - see above
+
+    cancelled = ask(base_url, data_dir, lambda client: jobs.cancel_job(client, job))
+    print_line(f"{cancelled.id} is {cancelled.status}.")
+
+
+async def _print_events(client: "AsyncOpenAI", job_id: str, *, follow: bool, as_json: bool) -> None:
+    from retune.provider.follow import follow_job, pauses_at, raise_unless_succeeded  # noqa: PLC0415 - see above
+
+    async for update in follow_job(client, job_id, pauses_at(str(client.base_url))):
+        for event in update.events:
+            _print_event(event, as_json=as_json)
+        if not follow:
+            return
+        if update.has_ended:
+            raise_unless_succeeded(update.job)
+
+
+def _print_event(event: "FineTuningJobEvent", *, as_json: bool) -> None:
+    if as_json:
+        print_json(event.model_dump(mode="json"), indent=None)
+    else:
+        print_line(f"{as_local_time(event.created_at)}  {event.level:<5}  {event.message}")
+
+
+def _facts(job: "FineTuningJob") -> dict[str, Any]:
+    numbers = job.hyperparameters
+    error = job.error if job.error and job.error.code else None
+    return {
+        "job": job.id,
+        "status": job.status,
+        "error": f"{error.code}: {error.message}" if error else None,
+        "base model": job.model,
+        "fine-tuned model": job.fine_tuned_model,
+        "training file": job.training_file,
+        "validation file": job.validation_file,
+        "hyperparameters": numbers and ", ".join(f"{name} {value}" for name, value in numbers if value is not None),
+        "seed": job.seed,
+        "trained tokens": job.trained_tokens,
+        "result files": ", ".join(job.result_files),
+        "created": as_local_time(job.created_at),
+        "finished": as_local_time(job.finished_at) if job.finished_at else None,
+        "metadata": ", ".join(f"{name}={value}" for name, value in (job.metadata or {}).items()) or None,
+    }

@@ -1,0 +1,168 @@
+"""What `retune run` shows while it runs: a line for each finished step, and a bar for the one that takes long."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from retune.cli.terminal import out, print_fields
+from retune.config import RetrainConfig
+from retune.manifest import EvaluationFacts, RunManifest
+from retune.provider.endpoint import Endpoint
+
+_STEP_WIDTH = 9
+_SHOWN_FIGURES = {"train_loss": "loss", "valid_loss": "validation loss"}
+
+
+class _WithTotal(ProgressColumn):
+    """A column that is there only once it is known how much there is to do."""
+
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__()
+        self._column = column
+
+    def render(self, task: Task) -> RenderableType:
+        return self._column.render(task) if task.total is not None else Text()
+
+
+class _Figures(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields.get("figures", "")), style="cyan", no_wrap=True, overflow="ellipsis")
+
+
+class RunView(logging.Handler):
+    """Listens to the log records of the flow and shows those that carry a step or its progress.
+
+    Records without those fields are for Prefect's log, not for the terminal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.INFO)
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn(f"{{task.description:<{_STEP_WIDTH}}}"),
+            _WithTotal(BarColumn(bar_width=20)),
+            _WithTotal(MofNCompleteColumn()),
+            _WithTotal(TimeRemainingColumn(compact=True)),
+            _Figures(),
+            console=out,
+            transient=True,
+        )
+        self._bar = self._bars.add_task("starting", total=None)
+        self._figures: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        fields: Mapping[str, Any] = record.__dict__
+        if "summary" in fields:
+            self.show_step(fields["step"], fields["summary"], fields["seconds"])
+        elif "done" in fields:
+            self._show_progress(fields["step"], fields["done"], fields["total"], fields["figures"])
+        elif record.levelno >= logging.WARNING and fields.get("for_people"):
+            self._bars.console.print(Text.assemble(("! ", "yellow"), record.getMessage()))
+
+    def say(self, activity: str) -> None:
+        """Show that something is going on that has no figures yet."""
+        self._bars.reset(self._bar, description=activity, total=None, figures="")
+
+    def show_step(self, step: str, summary: str, seconds: float) -> None:
+        """Show a finished step."""
+        took = f"{seconds:,.1f} s" if seconds >= 0.05 else ""
+        line = Table.grid(expand=True, padding=(0, 1))
+        line.add_column(width=1)
+        line.add_column(width=_STEP_WIDTH)
+        line.add_column(ratio=1)
+        line.add_column(justify="right", style="dim", no_wrap=True)
+        line.add_row(Text("✓", style="green"), Text(step, style="bold"), Text(summary), took)
+        self._bars.console.print(line)
+        self.say("")
+
+    def _show_progress(self, step: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        self._figures.update(figures)
+        shown = "  ".join(
+            f"{label} {self._figures[name]:.3f}" for name, label in _SHOWN_FIGURES.items() if name in self._figures
+        )
+        if not figures:
+            shown = ""
+        self._bars.update(self._bar, description=step, completed=done, total=total, figures=shown)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keep the bar on the terminal while the block runs."""
+        with self._bars:
+            yield
+
+    @contextmanager
+    def listening(self, *loggers: str) -> Iterator[None]:
+        """Show records of these loggers while the block runs. Prefect drops handlers that were there before it."""
+        targets = [logging.getLogger(name) for name in loggers]
+        for target in targets:
+            target.addHandler(self)
+        try:
+            yield
+        finally:
+            for target in targets:
+                target.removeHandler(self)
+
+    def show_header(self, config: RetrainConfig, endpoint: Endpoint | None, *, ui_url: str) -> None:
+        """Show what is about to happen, who trains, and where to watch."""
+        who = (
+            f"{endpoint.base_url} (named by {endpoint.chosen_by})"
+            if endpoint
+            else "Retune's own server on this machine"
+        )
+        self._bars.console.print(Text.assemble(("Retune  ", "bold"), f"{config.data.path} → {config.training.model}"))
+        print_fields({"trains": who, "watch": f"{ui_url}/runs"}, to=self._bars.console)
+
+
+def show_result(manifest: RunManifest) -> None:
+    """Show the models side by side, and how to go on."""
+    if manifest.evaluation:
+        out.print()
+        out.print(_comparison(manifest.evaluation))
+    out.print()
+    print_fields(
+        {
+            "model": manifest.fine_tuned_model,
+            "talk to it": f"retune chat {manifest.fine_tuned_model}",
+            "report": _near(manifest.report),
+        }
+    )
+
+
+def _comparison(evaluation: EvaluationFacts) -> Table:
+    scores = evaluation.fine_tuned
+    table = Table(
+        title=f"{scores.n:,} held-out examples",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("")
+    for title in ("base", "fine-tuned", "difference"):
+        table.add_column(title, justify="right")
+    for row in evaluation.comparison:
+        style = {True: "green", False: "red", None: ""}[row.better]
+        table.add_row(row.title, row.base_text, row.fine_tuned_text, Text(row.difference_text, style=style))
+    return table
+
+
+def _near(path: Path) -> str:
+    """A path as short as it can be copied."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,75 @@
+"""Everything that is written to the terminal."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_error(message: str, hint: str | None) -> None:
+    """One clear message on stderr, and what to do next."""
+    err.print(Text.assemble(("Error: ", "bold red"), message))
+    if hint:
+        err.print(Text.assemble(("→ ", "bold"), hint))
+
+
+def print_line(text: str) -> None:
+    """One line, as it is."""
+    out.print(text, markup=False)
+
+
+def print_piece(text: str) -> None:
+    """A piece of a line that is still being written."""
+    out.print(text, markup=False, end="")
+
+
+def print_quietly(text: str) -> None:
+    """A line that is not the command's result: on stderr, dimmed."""
+    err.print(Text(text, style="dim"))
+
+
+def read_line(prompt: str) -> str | None:
+    """Ask for a line; None at the end of the input."""
+    try:
+        return err.input(Text(prompt, style="bold"))
+    except EOFError:
+        return None
+
+
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """JSON for machines: never wrapped, never coloured."""
+    out.file.write(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table without frames; just its rows where the output is no terminal."""
+    if not rows:
+        print_quietly("Nothing there yet.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    out.print(table)
+
+
+def print_fields(fields: Mapping[str, Any], *, to: Console = out) -> None:
+    """Names and values below each other; empty values are left out."""
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        if value not in {None, ""}:
+            to.print(Text.assemble((f"{name:<{width}}  ", "dim"), str(value)))
+
+
+def as_local_time(unix_seconds: int) -> str:
+    """A moment in the local time zone."""
+    return datetime.fromtimestamp(unix_seconds, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

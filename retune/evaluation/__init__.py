@@ -1,0 +1,1 @@
+"""Judging a model on examples it was never trained on: answers, scores, comparison."""

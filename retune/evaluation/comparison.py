@@ -1,0 +1,158 @@
+"""The base model against the fine-tuned one, in the figures that the terminal, the report and the artifact all show."""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from retune.evaluation.scorers import Scores
+
+Unit = Literal["fraction", "seconds", "count"]
+
+_COSTS: tuple[tuple[str, str, Unit, int], ...] = (
+    ("latency_p50_seconds", "Latency, median", "seconds", -1),
+    ("latency_p95_seconds", "Latency, 95th percentile", "seconds", -1),
+    ("prompt_tokens", "Prompt tokens", "count", 0),
+    ("completion_tokens", "Completion tokens", "count", 0),
+)
+_LATENCY_NOISE = 0.1
+_MOST_FIELDS = 12
+_NOT_MEASURED = "–"
+_NO_ANSWER = "no answer"
+
+
+class ComparisonRow(BaseModel):
+    """One score of both models.
+
+    Attributes:
+        name: The score's name in `Scores`; `field_accuracy.intent` for one field.
+        title: The same for people to read.
+        unit: What `base` and `fine_tuned` count.
+        base: The base model's score; None where it does not apply or the model answered nothing.
+        fine_tuned: The fine-tuned model's score; likewise.
+        difference: fine_tuned - base, where both are there.
+        better: Whether the fine-tuned model's is the better one; None where they are equal, one is missing, or
+            neither more nor less is better. Latencies within a tenth of each other are equal: that much is chance.
+        base_text: `base` with its unit.
+        fine_tuned_text: `fine_tuned` with its unit.
+        difference_text: `difference` with its sign; that of fractions in percentage points.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    title: str
+    unit: Unit
+    base: float | None
+    fine_tuned: float | None
+    difference: float | None
+    better: bool | None
+    base_text: str
+    fine_tuned_text: str
+    difference_text: str
+
+
+def compare(base: Scores, fine_tuned: Scores) -> list[ComparisonRow]:
+    """Set the scores that apply to this task beside each other, the most telling one first.
+
+    A model that answered nothing shows as such: its scores of quality are "no answer" rather than 0 %.
+    """
+    rows = [_quality_row(name, title, base, fine_tuned) for name, title in _quality_scores(fine_tuned)]
+    rows.append(_row("n_answered", "Examples answered", "count", base.n_answered, fine_tuned.n_answered, better_if=1))
+    for name, title, unit, better_if in _COSTS:
+        rows.append(_row(name, title, unit, getattr(base, name), getattr(fine_tuned, name), better_if=better_if))
+    return [row for row in rows if row.base is not None or row.fine_tuned is not None or row.unit == "fraction"]
+
+
+def comparison_notes(base: Scores, fine_tuned: Scores) -> list[str]:
+    """What must be known beside the figures: which model left how many examples unanswered, and why."""
+    return [
+        f"The {title} answered {_how_many(scores)} of the {scores.n:,} examples: {scores.commonest_error}"
+        for title, scores in (("base model", base), ("fine-tuned model", fine_tuned))
+        if scores.n_errors
+    ]
+
+
+def _how_many(scores: Scores) -> str:
+    return f"{scores.n_answered:,}" if scores.n_answered else "none"
+
+
+def _quality_scores(scores: Scores) -> Iterator[tuple[str, str]]:
+    yield "exact_match", "Exact match"
+    if scores.task == "json":
+        yield "accuracy", "Fields right"
+    if scores.macro_f1 is not None:
+        yield "macro_f1", "Macro-F1"
+    fields = scores.field_accuracy or {}
+    for field in list(fields)[:_MOST_FIELDS] if len(fields) > 1 else []:
+        yield f"field_accuracy.{field}", f"{field} right"
+    if scores.task == "json":
+        yield "valid_json_rate", "Valid JSON"
+
+
+def _quality_row(name: str, title: str, base: Scores, fine_tuned: Scores) -> ComparisonRow:
+    row = _row(name, title, "fraction", _quality(base, name), _quality(fine_tuned, name), better_if=1)
+    missing = {
+        side: _NO_ANSWER
+        for side, scores in (("base_text", base), ("fine_tuned_text", fine_tuned))
+        if not scores.n_answered
+    }
+    return row.model_copy(update=missing)
+
+
+def _quality(scores: Scores, name: str) -> float | None:
+    if not scores.n_answered:
+        return None
+    score, _, field = name.partition(".")
+    value: float | Mapping[str, float] | None = getattr(scores, score)
+    return value.get(field) if isinstance(value, Mapping) else value
+
+
+def _row(
+    name: str, title: str, unit: Unit, base: float | None, fine_tuned: float | None, *, better_if: int
+) -> ComparisonRow:
+    difference = None if base is None or fine_tuned is None else fine_tuned - base
+    by_chance = _LATENCY_NOISE * base if unit == "seconds" and base else 0.0
+    return ComparisonRow(
+        name=name,
+        title=title,
+        unit=unit,
+        base=base,
+        fine_tuned=fine_tuned,
+        difference=difference,
+        better=difference * better_if > 0 if better_if and difference and abs(difference) > by_chance else None,
+        base_text=_format(base, unit),
+        fine_tuned_text=_format(fine_tuned, unit),
+        difference_text=_format_difference(difference, unit),
+    )
+
+
+def _format(value: float | None, unit: Unit) -> str:
+    if value is None:
+        return _NOT_MEASURED
+    if unit == "fraction":
+        return f"{value:.1%}"
+    if unit == "seconds":
+        return format_seconds(value)
+    return f"{value:,.0f}"
+
+
+def _format_difference(value: float | None, unit: Unit) -> str:
+    if value is None:
+        return _NOT_MEASURED
+    sign = "+" if value > 0 else "−" if value < 0 else "±"
+    size = f"{abs(value) * 100:.1f} points" if unit == "fraction" else _format(abs(value), unit)
+    return f"{sign}{size}"
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people: 4.2 ms, 850 ms, 3.4 s, 2 min 5 s, 1 h 12 min."""
+    if seconds < 0.9995:
+        milliseconds = seconds * 1000
+        return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,117 @@
+"""What a model is asked, what it should answer, and what it said."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from retune.errors import SourceError
+
+# `weight` says what to train on; the chat completions API refuses it as an unknown parameter.
+_TRAINING_ONLY_FIELDS = {"weight"}
+
+
+class EvaluationExample(BaseModel):
+    """One question for the models.
+
+    Attributes:
+        index: Its place in the test split, counted from 0.
+        prompt: The conversation up to the answer, as chat messages.
+        expected: The answer that the data holds.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    prompt: list[dict[str, Any]]
+    expected: str
+
+
+class Answer(BaseModel):
+    """What a model said to one example.
+
+    Attributes:
+        index: The example's place in the test split.
+        prompt: The conversation it was asked.
+        expected: The answer that the data holds.
+        content: What the model said; None where it gave no text.
+        error: Why there is no text, in one line; None where there is.
+        asked: False where the model was given up before its turn came.
+        latency_seconds: Wall time of the request that was answered, without earlier attempts and pauses.
+        prompt_tokens: As the provider counted them; None where it did not say.
+        completion_tokens: Likewise.
+        finish_reason: `stop`, `length`, … as the provider gave it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    prompt: list[dict[str, Any]]
+    expected: str
+    content: str | None = None
+    error: str | None = None
+    asked: bool = True
+    latency_seconds: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    finish_reason: str | None = None
+
+
+def read_examples(path: Path, *, limit: int | None = None) -> list[EvaluationExample]:
+    """Read the test split: chat JSONL whose last assistant message is the expected answer.
+
+    An example without a final answer in text (a tool call, say) can't be judged by its text and is left out.
+
+    Args:
+        path: JSONL file, one `{"messages": […]}` a line.
+        limit: At most so many examples, from the top of the file; None takes all.
+
+    Raises:
+        SourceError: The file can't be read, or a line holds no chat example.
+    """
+    examples: list[EvaluationExample] = []
+    for index, messages in enumerate(_read_conversations(path)):
+        if limit is not None and len(examples) >= limit:
+            break
+        if example := example_from_messages(index, messages):
+            examples.append(example)
+    return examples
+
+
+def example_from_messages(index: int, messages: Sequence[Mapping[str, Any]]) -> EvaluationExample | None:
+    """Cut a conversation at its last assistant message; None where that one holds no text."""
+    asked = [position for position, message in enumerate(messages) if message.get("role") == "assistant"]
+    if not asked:
+        return None
+    expected = messages[asked[-1]].get("content")
+    if not isinstance(expected, str):
+        return None
+    prompt = [_as_asked(message) for message in messages[: asked[-1]]]
+    return EvaluationExample(index=index, prompt=prompt, expected=expected)
+
+
+def _as_asked(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name not in _TRAINING_ONLY_FIELDS}
+
+
+def _read_conversations(path: Path) -> Iterator[list[dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _messages_of(line, path, number)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"Can't read the test split {path}: {error}.") from None
+
+
+def _messages_of(line: str, path: Path, number: int) -> list[dict[str, Any]]:
+    try:
+        example = json.loads(line)
+    except ValueError as error:
+        raise SourceError(f"{path}, line {number}: expected JSON, found {line.strip()[:80]!r} ({error}).") from None
+    messages = example.get("messages") if isinstance(example, dict) else None
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise SourceError(f'{path}, line {number}: expected {{"messages": [...]}}, found {line.strip()[:80]!r}.')
+    return messages

@@ -1,0 +1,196 @@
+"""The training as plotly figures: loss and accuracy by step."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from retune.results.curves import BestCheckpoint, best_checkpoint, checkpoint_steps, smooth, smoothing_window, thin
+from retune.results.theme import LIGHT, base_layout
+
+_MOST_EPOCH_NAMES = 6
+_CLASSIFICATION = "classification/"
+
+
+class _Series(NamedTuple):
+    column: str
+    name: str
+    color: str
+
+
+_LOSS = (
+    _Series("train_loss", "train", LIGHT.train),
+    _Series("valid_loss", "validation", LIGHT.validation),
+    _Series("full_valid_loss", "full validation", LIGHT.full_validation),
+)
+_TOKEN_ACCURACY = (
+    _Series("train_mean_token_accuracy", "train", LIGHT.train),
+    _Series("valid_mean_token_accuracy", "validation", LIGHT.validation),
+    _Series("full_valid_mean_token_accuracy", "full validation", LIGHT.full_validation),
+)
+_SEQUENCE_ACCURACY = (
+    _Series("train_sequence_accuracy", "train", LIGHT.train),
+    _Series("valid_sequence_accuracy", "validation", LIGHT.validation),
+)
+
+
+def training_figures(
+    table: pd.DataFrame, checkpoints: Sequence[Mapping[str, Any]], *, n_epochs: int | None = None
+) -> dict[str, go.Figure]:
+    """Draw what the metrics hold, in light colours.
+
+    Args:
+        table: Metrics as in `TrainingMetrics.table`.
+        checkpoints: As the API gives them; they are marked, the best one by name.
+        n_epochs: The job's number of epochs; their ends are marked where it is known.
+
+    Returns:
+        `loss` (nats a token) and `token_accuracy` (%) by step; `sequence_accuracy` and `classification` where a
+        legacy job measured them. A figure without any point is left out.
+    """
+    best = best_checkpoint(table, checkpoints)
+    steps = checkpoint_steps(checkpoints)
+    classification = [
+        _Series(name, name.removeprefix(_CLASSIFICATION).replace("_", " "), color)
+        for name, color in zip(
+            [name for name in table.columns if name.startswith(_CLASSIFICATION)], _distinct_colors(), strict=False
+        )
+    ]
+    drawn = {
+        "loss": _figure(table, _LOSS, "loss (nats a token)", steps, best),
+        "token_accuracy": _figure(table, _TOKEN_ACCURACY, "token accuracy (%)", steps, best),
+        "sequence_accuracy": _figure(table, _SEQUENCE_ACCURACY, "sequence accuracy (%)", steps, best),
+        "classification": _figure(table, classification, "score on validation (%)", [], None),
+    }
+    figures = {name: figure for name, figure in drawn.items() if figure is not None}
+    for figure in figures.values():
+        _mark_epochs(figure, int(table["step"].max()), n_epochs)
+    return figures
+
+
+def _distinct_colors() -> tuple[str, ...]:
+    return (LIGHT.train, LIGHT.validation, LIGHT.full_validation, LIGHT.ink, LIGHT.base, LIGHT.heat_high)
+
+
+def _figure(
+    table: pd.DataFrame,
+    series: Sequence[_Series],
+    y_title: str,
+    steps_of_checkpoints: Sequence[int],
+    best: BestCheckpoint | None,
+) -> go.Figure | None:
+    measured = [one for one in series if one.column in table.columns and table[one.column].notna().any()]
+    if not measured:
+        return None
+    figure = go.Figure(layout=base_layout())
+    for one in measured:
+        _draw_series(figure, table, one)
+    _mark_checkpoints(figure, table, measured, steps_of_checkpoints, best)
+    figure.update_layout(height=400, hovermode="x unified", showlegend=True)
+    # On a short axis plotly would put ticks between two steps.
+    figure.update_xaxes(title_text="step", rangemode="tozero", dtick=1 if table["step"].max() <= 10 else None)
+    figure.update_yaxes(title_text=y_title, rangemode="tozero")
+    if "%" in y_title:
+        figure.update_yaxes(tickformat=".0%", hoverformat=".1%", range=[0, 1.04])
+    return figure
+
+
+def _draw_series(figure: go.Figure, table: pd.DataFrame, series: _Series) -> None:
+    points = table[["step", series.column]].dropna()
+    steps, values = points["step"].to_numpy(float), points[series.column].to_numpy(float)
+    window = smoothing_window(len(values))
+    if window == 1:
+        symbol = "diamond" if series.column.startswith("full_") else "circle"
+        marker = {"color": series.color, "size": 7, "symbol": symbol}
+        mode = "lines+markers" if len(values) > 1 else "markers"
+        line = {"color": series.color, "width": 2}
+        figure.add_scatter(**_points(steps, values), name=series.name, mode=mode, line=line, marker=marker)
+        return
+    raw = {"color": series.color, "width": 1}
+    figure.add_scatter(
+        **_points(*thin(steps, values)),
+        name=f"{series.name}, each step",
+        mode="lines",
+        line=raw,
+        opacity=0.35,
+        legendgroup=series.name,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        **_points(*thin(steps, smooth(values, window))),
+        name=f"{series.name} (mean of {window} points)",
+        mode="lines",
+        line={"color": series.color, "width": 2.5},
+        legendgroup=series.name,
+    )
+
+
+def _points(steps: Any, values: Any) -> dict[str, list[float]]:
+    # Plain rounded numbers are smaller in JSON than plotly's base64 arrays, and people can read them.
+    return {"x": [int(step) for step in steps], "y": [float(f"{value:.5g}") for value in values]}
+
+
+def _mark_checkpoints(
+    figure: go.Figure,
+    table: pd.DataFrame,
+    measured: Sequence[_Series],
+    steps: Sequence[int],
+    best: BestCheckpoint | None,
+) -> None:
+    at = {step: value for step in steps if (value := _value_at(table, measured, step)) is not None}
+    others = [step for step in at if best is None or step != best.step]
+    if others:
+        figure.add_scatter(
+            x=others,
+            y=[at[step] for step in others],
+            name="checkpoint",
+            mode="markers",
+            marker={
+                "symbol": "circle-open",
+                "size": 12,
+                "color": LIGHT.ink,
+                "line": {"width": 1.5, "color": LIGHT.ink},
+            },
+            hoverinfo="skip",
+        )
+    if best is not None and best.step in at:
+        figure.add_scatter(
+            x=[best.step],
+            y=[at[best.step]],
+            name=f"best: step {best.step:,}",
+            mode="markers",
+            marker={"symbol": "star", "size": 15, "color": LIGHT.ink},
+            hovertemplate=f"best checkpoint<br>{best.metric} {best.value:.4g}<extra></extra>",
+        )
+
+
+def _value_at(table: pd.DataFrame, measured: Sequence[_Series], step: int) -> float | None:
+    """The most telling value at a step: that of full validation, else validation, else training."""
+    row = table[table["step"] == step]
+    for one in reversed(measured):
+        values = row[one.column].dropna()
+        if len(values):
+            return float(values.iloc[0])
+    return None
+
+
+def _mark_epochs(figure: go.Figure, last_step: int, n_epochs: int | None) -> None:
+    # Batches run on across epochs, so an epoch may end between two steps.
+    ends = {epoch: last_step * epoch / n_epochs for epoch in range(1, n_epochs + 1)} if n_epochs else {}
+    every = -(-len(ends) // _MOST_EPOCH_NAMES) if ends else 1
+    line = {"color": LIGHT.mark, "width": 1, "dash": "dot"}
+    for epoch, step in ends.items():
+        figure.add_shape(type="line", x0=step, x1=step, y0=0, y1=1, yref="paper", line=line, layer="below")
+        if epoch % every == 0:
+            figure.add_annotation(
+                x=step,
+                y=1,
+                yref="paper",
+                yanchor="top",
+                xanchor="right",
+                text=f"epoch {epoch}",
+                showarrow=False,
+                font={"size": 11, "color": LIGHT.muted},
+            )

@@ -1,0 +1,240 @@
+"""All that a report says, as serialisable values: the report and the artifact are only drawn from it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from retune.evaluation.comparison import ComparisonRow, compare, comparison_notes
+from retune.evaluation.examples import Answer
+from retune.evaluation.scorers import Scores, right_answers, score_answers
+
+MOST_EXAMPLES_SHOWN = 200
+_LONGEST_TEXT = 4_000
+# Which examples a reader wants to see first, where not all fit.
+_WORTH_SEEING = {"broken": 0, "wrong": 1, "fixed": 2, "right": 3}
+
+Outcome = Literal["fixed", "broken", "right", "wrong"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class SplitFacts(_Part):
+    """One split.
+
+    Attributes:
+        name: `train`, `validation` or `test`.
+        n_examples: Examples in it.
+        n_tokens: Tokens in it, as the provider would count them; None where that is not known.
+    """
+
+    name: str
+    n_examples: int
+    n_tokens: int | None = None
+
+
+class DataFacts(_Part):
+    """Where the examples came from.
+
+    Attributes:
+        source: The file as the user named it.
+        n_rows: Rows that were read; None where that is not known.
+        splits: What became of them.
+    """
+
+    source: str
+    n_rows: int | None = None
+    splits: list[SplitFacts]
+
+
+class StepDuration(_Part):
+    """How long one step of the run took.
+
+    Attributes:
+        seconds: Wall time.
+        note: Such as `from an earlier run`.
+    """
+
+    name: str
+    seconds: float
+    note: str | None = None
+
+
+class JobFacts(_Part):
+    """The fine-tuning job.
+
+    Attributes:
+        trained_tokens: As the provider counted them.
+        cost_usd: Known cost of the training; None where it is not known.
+        best_checkpoint: Which checkpoint is the best and by what, as a sentence.
+        metrics_sources: Where the metrics came from: `result file`, `events`, `checkpoints`.
+    """
+
+    id: str
+    status: str
+    provider_url: str
+    base_model: str
+    fine_tuned_model: str | None
+    method: str = "supervised"
+    seed: int | None = None
+    hyperparameters: dict[str, int | float | str]
+    trained_tokens: int | None = None
+    cost_usd: float | None = None
+    best_checkpoint: str | None = None
+    metrics_sources: list[str] = []
+
+
+class ModelAnswer(_Part):
+    """One model's answer to one example, and whether it is right."""
+
+    content: str | None
+    error: str | None
+    is_right: bool
+    latency_seconds: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class ExampleRow(_Part):
+    """One test example with the answers of both models.
+
+    Attributes:
+        index: Its place in the test split, counted from 0.
+        prompt: The conversation that both were asked.
+        outcome: `fixed`: only the fine-tuned model is right; `broken`: only the base model is; `right`: both are;
+            `wrong`: neither is.
+    """
+
+    index: int
+    prompt: list[dict[str, Any]]
+    expected: str
+    base: ModelAnswer
+    fine_tuned: ModelAnswer
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def outcome(self) -> Outcome:  # noqa: D102 - said above
+        if self.fine_tuned.is_right:
+            return "right" if self.base.is_right else "fixed"
+        return "broken" if self.base.is_right else "wrong"
+
+
+class EvaluationReport(_Part):
+    """Both models on the test split.
+
+    Attributes:
+        comparison: The scores beside each other, as the terminal shows them too.
+        notes: What must be known beside them.
+        outcomes: How many examples have which outcome, of all.
+        examples: At most `MOST_EXAMPLES_SHOWN`, in the order of the test split; where that is not all, what went
+            wrong comes before what went well.
+    """
+
+    base: Scores
+    fine_tuned: Scores
+    comparison: list[ComparisonRow]
+    notes: list[str]
+    outcomes: dict[Outcome, int]
+    examples: list[ExampleRow]
+
+
+class ReportFigure(_Part):
+    """One interactive figure.
+
+    Attributes:
+        name: As in `figures_svg`.
+        title: Its heading.
+        caption: What it shows, and what to look for.
+        spec: The plotly figure as JSON values: `data` and `layout`.
+    """
+
+    name: str
+    title: str
+    caption: str
+    spec: dict[str, Any]
+
+
+class ReportData(_Part):
+    """Everything that the report shows.
+
+    Attributes:
+        run_key: Hash of the data and of every setting that changes the model.
+        finished_at: With its time zone.
+        warnings: What the checks found and let pass, one sentence each.
+        evaluation: None where no test examples were held out.
+    """
+
+    run_key: str
+    finished_at: datetime
+    job: JobFacts
+    data: DataFacts
+    durations: list[StepDuration] = []
+    warnings: list[str] = []
+    evaluation: EvaluationReport | None = None
+    figures: list[ReportFigure] = []
+
+
+def report_evaluation(
+    base_answers: Sequence[Answer],
+    fine_tuned_answers: Sequence[Answer],
+    *,
+    most_examples: int = MOST_EXAMPLES_SHOWN,
+) -> EvaluationReport:
+    """Score both models' answers to the same examples, in the same order, and set them beside each other."""
+    base, fine_tuned = score_answers(base_answers), score_answers(fine_tuned_answers)
+    rows = _side_by_side(base_answers, fine_tuned_answers)
+    shown = sorted(rows, key=lambda row: _WORTH_SEEING[row.outcome])[:most_examples]
+    return EvaluationReport(
+        base=base,
+        fine_tuned=fine_tuned,
+        comparison=compare(base, fine_tuned),
+        notes=comparison_notes(base, fine_tuned),
+        outcomes={outcome: sum(row.outcome == outcome for row in rows) for outcome in _WORTH_SEEING},
+        examples=sorted(shown, key=lambda row: row.index),
+    )
+
+
+def _side_by_side(base: Sequence[Answer], fine_tuned: Sequence[Answer]) -> list[ExampleRow]:
+    marks = zip(right_answers(base), right_answers(fine_tuned), strict=True)
+    return [
+        ExampleRow(
+            index=one.index,
+            prompt=[_shortened_message(message) for message in one.prompt],
+            expected=_shortened(one.expected),
+            base=_model_answer(one, is_right=one_is_right),
+            fine_tuned=_model_answer(other, is_right=other_is_right),
+        )
+        for one, other, (one_is_right, other_is_right) in zip(base, fine_tuned, marks, strict=True)
+    ]
+
+
+def _model_answer(answer: Answer, *, is_right: bool) -> ModelAnswer:
+    return ModelAnswer(
+        content=None if answer.content is None else _shortened(answer.content),
+        error=answer.error,
+        is_right=is_right,
+        latency_seconds=answer.latency_seconds,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+    )
+
+
+def _shortened_message(message: dict[str, Any]) -> dict[str, Any]:
+    return {"role": str(message.get("role", "")), "content": _shortened(text_of(message.get("content")))}
+
+
+def text_of(content: Any) -> str:
+    """A message's content as text; parts that are no text appear as their type in brackets."""
+    if isinstance(content, list):
+        parts = [part if isinstance(part, dict) else {"text": str(part)} for part in content]
+        return "\n".join(str(part["text"]) if "text" in part else f"[{part.get('type', 'part')}]" for part in parts)
+    return "" if content is None else str(content)
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    return f"{text[:_LONGEST_TEXT]}… ({len(text) - _LONGEST_TEXT:,} more characters)"

@@ -1,0 +1,70 @@
+"""When a step is tried again, and when it is not done again at all."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, TypedDict
+
+from prefect import Task
+from prefect.cache_policies import CacheKeyFnPolicy, CachePolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from pydantic_core import to_jsonable_python
+
+from retune.provider.errors import is_transient
+
+
+def by_content(*, exclude: tuple[str, ...] = ()) -> CachePolicy:
+    """Cache by the task's name, Retune's version, and what its inputs hold.
+
+    Inputs are content hashes, settings, and a `Run`, whose `directory_id` changes when its directory is made anew: a
+    result is found again by any later flow run on the same data, but never when the files it speaks of are gone.
+
+    Args:
+        exclude: Inputs that don't change the result, such as the address of a server that moves between ports.
+    """
+
+    def key(context: TaskRunContext, inputs: dict[str, Any]) -> str:
+        material = {
+            "task": context.task.name,
+            "version": version("retune"),
+            "inputs": {name: value for name, value in inputs.items() if name not in exclude},
+        }
+        return hashlib.sha256(json.dumps(to_jsonable_python(material), sort_keys=True).encode()).hexdigest()
+
+    return CacheKeyFnPolicy(cache_key_fn=key)
+
+
+def retry_transient(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    """Retry only what passes by itself; see `retune.provider.errors.is_transient`."""
+    return isinstance(state.data, BaseException) and is_transient(state.data)
+
+
+class Persisted(TypedDict):
+    """Options of a task whose result is kept as JSON."""
+
+    persist_result: bool
+    result_serializer: str
+
+
+class Retried(TypedDict):
+    """Options of a task that is tried again."""
+
+    retries: int
+    retry_delay_seconds: list[float]
+    retry_jitter_factor: float
+    retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], bool]
+
+
+PERSISTED = Persisted(persist_result=True, result_serializer="json")
+
+
+def retried(*delays_seconds: float) -> Retried:
+    """Retry transient failures after each of these delays, jittered by half of it."""
+    return Retried(
+        retries=len(delays_seconds),
+        retry_delay_seconds=list(delays_seconds),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=retry_transient,
+    )

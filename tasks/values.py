@@ -1,0 +1,221 @@
+"""What tasks pass to one another: small values that serialise, never tables.
+
+Every value has a `summary`, one line for people.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from retune.data.jsonl import FileFacts
+from retune.evaluation.scorers import Scores
+from retune.provider.files import UploadedFile
+from retune.provider.jobs import StartedJob
+from retune.run import Run
+
+Role = Literal["base", "fine_tuned"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class LoadedData(_Value):
+    """The source, read into examples."""
+
+    run: Run
+    examples: FileFacts
+    source: Path
+    source_format: str
+
+    @property
+    def summary(self) -> str:
+        """Count and source."""
+        return f"{self.examples.examples:,} examples from {self.source}"
+
+
+class CheckedData(_Value):
+    """Examples without errors.
+
+    Attributes:
+        warnings: One line each kind of warning.
+    """
+
+    run: Run
+    examples: FileFacts
+    report: Path
+    warnings: list[str]
+
+    @property
+    def summary(self) -> str:
+        """What the checks found."""
+        return "no errors" + (f"; {'; '.join(self.warnings)}" if self.warnings else ", no warnings")
+
+
+class SplitData(_Value):
+    """Which example goes where.
+
+    Attributes:
+        assignment: JSON file `{"train": [index, …], "validation": […], "test": […]}`.
+    """
+
+    run: Run
+    examples: FileFacts
+    assignment: Path
+    method: str
+    train: int
+    validation: int
+    test: int
+
+    @property
+    def summary(self) -> str:
+        """Counts."""
+        return f"{self.train:,} train, {self.validation:,} validation, {self.test:,} test ({self.method})"
+
+
+class TrainingFiles(_Value):
+    """The splits as JSONL.
+
+    Attributes:
+        tokens: Tokens in the training file, counted by OpenAI's rule for the base model.
+        estimated_cost_usd: For the whole job, where the price of the base model is known.
+    """
+
+    run: Run
+    train: FileFacts
+    validation: FileFacts | None
+    test: FileFacts | None
+    tokens: int
+    encoding: str
+    estimated_cost_usd: float | None
+
+    @property
+    def summary(self) -> str:
+        """Sizes, tokens and cost."""
+        files = [file for file in (self.train, self.validation, self.test) if file]
+        names = ", ".join(f"{file.path.name} {file.bytes / 1000:,.0f} kB" for file in files)
+        cost = f", about {self.estimated_cost_usd:,.2f} USD" if self.estimated_cost_usd is not None else ""
+        return f"{names}; {self.tokens:,} training tokens an epoch{cost}"
+
+
+class Upload(_Value):
+    """A file that the provider has.
+
+    Attributes:
+        name: Its name in the run's directory.
+    """
+
+    name: str
+    file: UploadedFile
+
+    @property
+    def summary(self) -> str:
+        """Name and id."""
+        return f"{self.name} → {self.file.file_id}" + (" (was there already)" if self.file.adopted else "")
+
+
+class Job(_Value):
+    """The job of this run."""
+
+    started: StartedJob
+    model: str
+
+    @property
+    def summary(self) -> str:
+        """Id, and whether it is new."""
+        job = self.started
+        if not job.adopted:
+            return f"{job.job_id} created on {self.model}"
+        extra = f"; cancelled its duplicates {', '.join(job.duplicates_cancelled)}" if job.duplicates_cancelled else ""
+        return f"{job.job_id}, which an earlier run on the same data and settings made ({job.status}){extra}"
+
+
+class FinishedJob(_Value):
+    """A job that succeeded.
+
+    Attributes:
+        running_seconds: From the event that it started to the last one; None where the provider tells no times.
+    """
+
+    run: Run
+    job_id: str
+    model: str
+    fine_tuned_model: str
+    result_files: list[str]
+    trained_tokens: int | None
+    n_epochs: int | str | None
+    batch_size: int | str | None
+    learning_rate_multiplier: float | str | None
+    seed: int | None
+    running_seconds: float | None
+    events: Path
+    n_events: int
+
+    @property
+    def summary(self) -> str:
+        """The model and what it took."""
+        took = f" in {self.running_seconds:,.1f} s" if self.running_seconds is not None else ""
+        tokens = f", {self.trained_tokens:,} trained tokens" if self.trained_tokens else ""
+        return f"{self.fine_tuned_model}, {self.n_epochs} epochs{tokens}{took}"
+
+
+class JobResults(_Value):
+    """The job's metrics as one table.
+
+    Attributes:
+        origin: Where the metrics came from: result files, events, or checkpoints.
+    """
+
+    run: Run
+    metrics: Path
+    checkpoints: Path
+    files: list[Path]
+    origin: str
+    steps: int
+    n_epochs: int | None
+    last: dict[str, float]
+
+    @property
+    def summary(self) -> str:
+        """Steps and the last losses."""
+        names = {"train_loss": "training loss", "full_valid_loss": "full validation loss"}
+        last = "".join(f", {label} {self.last[key]:.3f}" for key, label in names.items() if key in self.last)
+        return f"{self.steps:,} steps from {self.origin}{last}"
+
+
+class Figures(_Value):
+    """The training's figures.
+
+    Attributes:
+        figures: Plotly figures as JSON, by name.
+        images: The same as SVG, where a Chromium could draw them.
+    """
+
+    run: Run
+    figures: dict[str, Path]
+    images: dict[str, Path]
+
+    @property
+    def summary(self) -> str:
+        """Names of the figures."""
+        still = "" if self.images else " (no Chromium found: static images are left out)"
+        return ", ".join(self.figures) + still
+
+
+class Evaluation(_Value):
+    """One model's answers on the test split, scored."""
+
+    run: Run
+    role: Role
+    model: str
+    answers: Path
+    scores: Scores
+
+    @property
+    def summary(self) -> str:
+        """The headline score."""
+        scores = self.scores
+        if scores.n_answered == 0:
+            return f"{self.model} answered none of {scores.n:,}: {scores.commonest_error}"
+        return f"{self.model}: exact match {scores.exact_match:.1%} of {scores.n:,}"

@@ -1,0 +1,117 @@
+"""Wait until the job has ended, and say what happens meanwhile."""
+
+import asyncio
+import logging
+
+import openai
+from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+from prefect import get_run_logger, task
+from prefect.runtime import flow_run
+
+from retune.config import ProviderConfig, TrainingConfig
+from retune.data.jsonl import write_jsonl
+from retune.errors import JobFailedError
+from retune.files import write_json
+from retune.provider.client import build_client
+from retune.provider.follow import event_as_dict, follow_job, pauses_at, raise_unless_succeeded, running_seconds
+from retune.run import Run
+from tasks.policies import PERSISTED, by_content, retried
+from tasks.progress import ProgressReport
+from tasks.values import FinishedJob
+
+_FIGURES = {"train_loss", "train_mean_token_accuracy", "valid_loss", "full_valid_loss"}
+
+
+@task(cache_policy=by_content(exclude=("provider", "training")), **retried(5, 30, 60), **PERSISTED)
+async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider: ProviderConfig) -> FinishedJob:
+    """Follow the job to its end: every event once, in order, in the log; steps as a progress artifact.
+
+    What can't be reached for a while is asked again for as long as it takes; only a final answer ends the waiting.
+
+    Raises:
+        JobFailedError: The job failed; with the provider's code, message and param.
+        JobCancelledError: Somebody cancelled it.
+        ProviderError: The provider knows no such job, or refuses the key.
+    """
+    logged = _LoggedEvents(run)
+    events: list[FineTuningJobEvent] = []
+    last: FineTuningJob | None = None
+    key = f"training-{run.key[:12]}"
+    async with (
+        build_client(provider) as client,
+        ProgressReport(key=key, step="train", description=f"Steps of {job_id}") as progress,
+    ):
+        async for update in follow_job(
+            client, job_id, pauses_at(str(client.base_url), training), on_trouble=_tell_trouble
+        ):
+            last = update.job
+            events += update.events
+            for event in update.events:
+                logged.log(event)
+                _advance(progress, event)
+            await asyncio.to_thread(write_json, run.path("job.json"), last.model_dump(mode="json"))
+    assert last is not None  # noqa: S101 - following ends with a look at the job
+    await asyncio.to_thread(write_jsonl, run.path("events.jsonl"), map(event_as_dict, events))
+    raise_unless_succeeded(last)
+    return _finished(run, last, events)
+
+
+class _LoggedEvents:
+    """Logs each event once in a flow run, also when that run was interrupted and is taken up again."""
+
+    def __init__(self, run: Run) -> None:
+        self._logger = get_run_logger()
+        self._path = run.path(".logged_events", str(flow_run.get_id()))
+        self._path.parent.mkdir(exist_ok=True)
+        self._ids = set(self._path.read_text(encoding="utf-8").split()) if self._path.exists() else set()
+
+    def log(self, event: FineTuningJobEvent) -> None:
+        if event.id in self._ids:
+            return
+        level = {"warn": logging.WARNING, "error": logging.ERROR}.get(event.level, logging.INFO)
+        self._logger.log(level, event.message)
+        self._ids.add(event.id)
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(f"{event.id}\n")
+
+
+def _tell_trouble(error: openai.OpenAIError, pause_seconds: float) -> None:
+    get_run_logger().warning(
+        "Can't see the job for the moment (%s); it goes on all the same. Looking again in %.0f s.",
+        " ".join(str(error).split())[:200],
+        pause_seconds,
+        extra={"for_people": True},
+    )
+
+
+def _advance(progress: ProgressReport, event: FineTuningJobEvent) -> None:
+    data = event.data if isinstance(event.data, dict) else {}
+    step, total = data.get("step"), data.get("total_steps")
+    if isinstance(step, int) and isinstance(total, int):
+        figures = {name: value for name, value in data.items() if name in _FIGURES and isinstance(value, int | float)}
+        progress.advance(step, total, **figures)
+
+
+def _finished(run: Run, job: FineTuningJob, events: list[FineTuningJobEvent]) -> FinishedJob:
+    numbers = job.hyperparameters
+    if not job.fine_tuned_model:
+        raise JobFailedError(
+            f"The fine-tuning job {job.id} succeeded, but the provider names no fine-tuned model.",
+            job_id=job.id,
+            hint="Look at it with `retune jobs show`; running again looks at it again.",
+        )
+    return FinishedJob(
+        run=run,
+        job_id=job.id,
+        model=job.model,
+        fine_tuned_model=job.fine_tuned_model,
+        result_files=job.result_files,
+        trained_tokens=job.trained_tokens,
+        n_epochs=numbers.n_epochs if numbers else None,
+        batch_size=numbers.batch_size if numbers else None,
+        learning_rate_multiplier=numbers.learning_rate_multiplier if numbers else None,
+        seed=job.seed,
+        running_seconds=running_seconds(job, events),
+        events=run.path("events.jsonl"),
+        n_events=len(events),
+    )
