@@ -101,7 +101,6 @@ def shared_process(plan: ProcessPlan) -> Iterator[RunningProcess]:
                     address = _wait_until_healthy(plan, child)
             yield RunningProcess(address=address, started_here=child is not None)
         finally:
-            fcntl.flock(users, fcntl.LOCK_UN)
             if child:
                 _let_go(child, users)
 
@@ -154,18 +153,24 @@ def _log_tail(path: Path) -> str:
 
 def _let_go(child: subprocess.Popen[bytes], users: IO[str]) -> None:
     assert child.stdin is not None  # noqa: S101 - it was opened as a pipe
-    child.stdin.close()
     try:
+        # Held until the child has ended, so that a newcomer does not find it half gone.
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return  # Others use it, or it is stopping already; either way it ends by itself.
-    finally:
-        fcntl.flock(users, fcntl.LOCK_UN)
+        child.stdin.close()
+        _left_to_others.append(child)
+        return
+    child.terminate()
     try:
         child.wait(_STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+    child.stdin.close()
+
+
+# Ended by their last user; kept here because a forgotten Popen of a living process is a warning.
+_left_to_others: list[subprocess.Popen[bytes]] = []
 
 
 def stop_when_unused(users_lock: Path) -> None:

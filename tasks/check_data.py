@@ -11,6 +11,8 @@ from retune.files import write_json
 from tasks.policies import PERSISTED, by_content
 from tasks.values import CheckedData, LoadedData
 
+_MOST_LOGGED = 20
+
 
 @task(cache_policy=by_content(), **PERSISTED)
 async def check_data(data: LoadedData) -> CheckedData:
@@ -22,8 +24,10 @@ async def check_data(data: LoadedData) -> CheckedData:
     path = data.run.path("check_report.json")
     report = await asyncio.to_thread(_check, data)
     await asyncio.to_thread(write_json, path, report.model_dump(mode="json"))
-    for problem in report.warnings:
+    for problem in report.warnings[:_MOST_LOGGED]:
         get_run_logger().warning("%s: %s", problem.location, problem.message)
+    if len(report.warnings) > _MOST_LOGGED:
+        get_run_logger().warning("… and %d more warnings in %s", len(report.warnings) - _MOST_LOGGED, path)
     report.raise_for_errors()
     return CheckedData(run=data.run, examples=data.examples, report=path, warnings=report.summarize_warnings())
 

@@ -41,7 +41,7 @@ async def download_results(job: FinishedJob, provider: ProviderConfig) -> JobRes
         metrics=metrics_path,
         checkpoints=checkpoints_path,
         files=paths,
-        origin=" and ".join(metrics.sources),
+        sources=list(metrics.sources),
         steps=len(metrics.table),
         n_epochs=job.n_epochs if isinstance(job.n_epochs, int) else None,
         last=_last_values(metrics),

@@ -9,14 +9,13 @@ from retune.evaluation.examples import read_examples
 from retune.evaluation.scorers import score_answers
 from retune.provider.client import build_client
 from retune.run import Run
-from tasks.policies import PERSISTED, by_content, retried
+from tasks.policies import PERSISTED, retried
 from tasks.progress import ProgressReport
 from tasks.values import Evaluation, Role
 
 
-@task(
-    task_run_name="evaluate_model-{role}", cache_policy=by_content(exclude=("provider",)), **retried(5, 30), **PERSISTED
-)
+# Not cached: the file of answers is, answer by answer, and what could not be answered is asked again.
+@task(task_run_name="evaluate_model-{role}", **retried(5, 30), **PERSISTED)
 async def evaluate_model(
     run: Run, role: Role, model: str, *, test_file: FileFacts, evaluation: EvaluationConfig, provider: ProviderConfig
 ) -> Evaluation:

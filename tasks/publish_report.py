@@ -134,7 +134,7 @@ def _job_facts(config: RetrainConfig, outcome: RunOutcome) -> JobFacts:
         trained_tokens=job.trained_tokens,
         cost_usd=outcome.files.estimated_cost_usd,
         best_checkpoint=describe_best(best) if best else None,
-        metrics_sources=outcome.results.origin.split(" and "),
+        metrics_sources=outcome.results.sources,
     )
 
 

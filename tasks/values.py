@@ -164,14 +164,14 @@ class JobResults(_Value):
     """The job's metrics as one table.
 
     Attributes:
-        origin: Where the metrics came from: result files, events, or checkpoints.
+        sources: Where the metrics came from: result files, events, checkpoints.
     """
 
     run: Run
     metrics: Path
     checkpoints: Path
     files: list[Path]
-    origin: str
+    sources: list[str]
     steps: int
     n_epochs: int | None
     last: dict[str, float]
@@ -181,7 +181,7 @@ class JobResults(_Value):
         """Steps and the last losses."""
         names = {"train_loss": "training loss", "full_valid_loss": "full validation loss"}
         last = "".join(f", {label} {self.last[key]:.3f}" for key, label in names.items() if key in self.last)
-        return f"{self.steps:,} steps from {self.origin}{last}"
+        return f"{self.steps:,} steps from {' and '.join(self.sources)}{last}"
 
 
 class Figures(_Value):

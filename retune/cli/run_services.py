@@ -10,6 +10,8 @@ from retune.cli.connection import local_api_key, server_directory
 from retune.cli.prefect_server import keep_prefect_to_itself, prefect_server
 from retune.cli.run_view import RunView
 from retune.config import RetrainConfig
+from retune.data.checks import check_examples
+from retune.data.sources import load_examples
 from retune.provider.endpoint import check_model_fits, resolve_endpoint
 from retune.server.embedded import RunningServer, embedded_server
 
@@ -34,7 +36,7 @@ class RunServices:
 def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
     """Start everything side by side, because each takes seconds; stop it again at the end.
 
-    The source is read meanwhile, so that what is wrong with it is said at once and nothing is left behind.
+    The source is read first, so that what is wrong with it is said at once and nothing is left behind.
 
     Raises:
         RetuneError: The data can't be used, or a server can't start.
@@ -42,6 +44,7 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
     endpoint = resolve_endpoint(config.provider)
     if endpoint:
         check_model_fits(config, endpoint)
+    check_examples(load_examples(config.data).examples).raise_for_errors()
     keep_prefect_to_itself()
     trainer: AbstractContextManager[RunningServer | None] = (
         nullcontext() if endpoint else embedded_server(server_directory(None))
@@ -50,7 +53,6 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
         with _SideBySide(stack) as starting:
             prefect = starting.enter(prefect_server())
             local = starting.enter(trainer)
-            _check_early(config)
             from flows.local import retrain_and_flush  # noqa: PLC0415 - Prefect takes seconds to import
         api_url, server = prefect.result(), local.result()
         if server:
@@ -59,13 +61,6 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
             config = config.model_copy(update={"provider": provider})
         view.show_header(config, endpoint, ui_url=api_url.removesuffix("/api"))
         yield RunServices(config=config, retrain=lambda config: retrain_and_flush(config, api_url))
-
-
-def _check_early(config: RetrainConfig) -> None:
-    from retune.data.checks import check_examples  # noqa: PLC0415 - pandas takes a while to import
-    from retune.data.sources import load_examples  # noqa: PLC0415
-
-    check_examples(load_examples(config.data).examples).raise_for_errors()
 
 
 Value = TypeVar("Value")

@@ -1,11 +1,14 @@
 """`retune server`: the fine-tuning server of one's own."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from retune.cli.connection import server_directory
+from retune.cli.terminal import print_line, print_quietly
+from retune.errors import ConfigError
 from retune.server.settings import API_KEY_VARIABLE, ServerSettings
 
 app = typer.Typer(no_args_is_help=True, help="Run a fine-tuning server that speaks the OpenAI API.")
@@ -40,4 +43,18 @@ def start(
     """
     from retune.server.serve import serve  # noqa: PLC0415 - the web stack is slow to import
 
-    serve(ServerSettings(host=host, port=port, data_directory=server_directory(data_dir), api_key=api_key))
+    settings = _settings(host=host, port=port, data_directory=server_directory(data_dir), api_key=api_key)
+    serve(settings, on_ready=_show_address)
+
+
+def _settings(**chosen: Any) -> ServerSettings:
+    try:
+        return ServerSettings(**{name: value for name, value in chosen.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{first['loc'][0]}: {first['msg']}; found {first['input']!r}.") from None
+
+
+def _show_address(base_url: str) -> None:
+    print_line(f"Retune's fine-tuning server answers at {base_url}")
+    print_quietly(f"Point any OpenAI client at it: export OPENAI_BASE_URL={base_url}   Ctrl-C stops it.")

@@ -117,7 +117,10 @@ def _explain_status(error: openai.APIStatusError, doing: str) -> ProviderError:
 
 def _provider_message(error: openai.APIStatusError) -> str:
     body = error.body if isinstance(error.body, dict) else {}
-    return _one_line(body.get("message") or error.message or "no reason given")
+    message = _one_line(body.get("message") or error.message or "no reason given")
+    # Some hosts repeat the key that they refuse.
+    key = error.request.headers.get("authorization", "").removeprefix("Bearer ")
+    return message.replace(key, "[the API key]") if key else message
 
 
 def _one_line(value: object, longest: int = 500) -> str:

@@ -63,6 +63,7 @@ def _handler_for(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def forward(self) -> None:
             proxy.requests.append((self.command, self.path))

@@ -121,3 +121,14 @@ async def test_a_transient_failure_waits_as_long_as_it_was_asked_to(training_ser
                 async with provider_call("listing models"):
                     await client.models.list()
     assert time.monotonic() - start >= 0.3
+
+
+async def test_a_key_that_the_host_repeats_is_not_passed_on(
+    training_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-mine")
+    body = error_body("Incorrect API key provided: sk-secret-of-mine.")
+    with faulty_proxy(training_server) as proxy:
+        error = explain(await fail(proxy, Fault("GET", "/models", status=401, body=body)), "listing models")
+    assert "sk-secret-of-mine" not in str(error)
+    assert "Incorrect API key provided: [the API key]." in str(error)

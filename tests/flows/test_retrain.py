@@ -1,0 +1,233 @@
+"""The whole flow against the real server, a real Prefect API, and a network that fails on purpose."""
+
+import csv
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty_proxy import Fault, FaultyProxy, faulty_proxy
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from flows.retrain import retrain
+from retune.config import RetrainConfig, parse_config
+from retune.errors import CheckError, JobFailedError, ProviderError, RunDirectoryError
+from retune.manifest import RunManifest
+
+# Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+ANSWERS = {"refund": "I want my money back", "delivery": "Where is my parcel", "login": "I can not sign in"}
+
+
+@pytest.fixture
+def tickets(tmp_path: Path) -> Path:
+    path = tmp_path / "tickets.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["message", "label"])
+        for number in range(60):
+            label = list(ANSWERS)[number % 3]
+            # Each test's data is its own, so that it does not find the job of another test.
+            rows.writerow([f"{ANSWERS[label]}, order {number}, 注文 {number}, {tmp_path.name}", label])
+    return path
+
+
+def configuration(base_url: str, data: Path, **settings: Any) -> RetrainConfig:
+    training = {"hyperparameters": {"n_epochs": 2, "batch_size": 8}, "poll_interval_seconds": 0.2}
+    return parse_config(
+        {
+            "data": {"path": data, "user_column": "message", "assistant_column": "label", "system": "Sort this."},
+            "training": {**training, **settings.pop("training", {})},
+            "provider": {"base_url": base_url},
+            **settings,
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy stays as it is, only its pauses are those of a test."""
+    from tasks import create_job, download_results, upload_file, wait_for_job
+
+    for task in (
+        upload_file.upload_file,
+        create_job.create_job,
+        wait_for_job.wait_for_job,
+        download_results.download_results,
+    ):
+        monkeypatch.setattr(task, "retry_delay_seconds", [0.1] * 5)
+
+
+async def test_a_table_becomes_a_judged_model(training_server: str, tickets: Path) -> None:
+    manifest = await retrain(configuration(training_server, tickets))
+    on_disk = json.loads((manifest.directory / "manifest.json").read_bytes())
+    assert RunManifest.model_validate(on_disk) == manifest
+    assert manifest.evaluation
+    assert manifest.evaluation.base.exact_match == 0
+    assert manifest.evaluation.fine_tuned.exact_match is not None
+    assert manifest.evaluation.fine_tuned.n == manifest.files["test"].examples
+    assert sum(file.examples for file in manifest.files.values()) == 60
+    assert manifest.fine_tuned_model.startswith("ft:baseline-text:")
+    html = manifest.report.read_text(encoding="utf-8")
+    assert manifest.fine_tuned_model in html
+    for name in ("train.jsonl", "events.jsonl", "metrics.csv", "check_report.json", "job.json"):
+        assert (manifest.directory / name).stat().st_size > 0
+    assert not list(manifest.directory.rglob("*.tmp"))
+
+
+async def test_a_second_run_does_nothing_twice(training_server: str, tickets: Path) -> None:
+    with faulty_proxy(training_server) as proxy:
+        config = configuration(proxy.base_url, tickets)
+        first = await retrain(config)
+        asked = proxy.count("POST", "/chat/completions")
+        second = await retrain(config)
+        assert proxy.count("POST", "/files") == 2
+        assert proxy.count("POST", "/fine_tuning/jobs") == 1
+        assert proxy.count("POST", "/chat/completions") == asked
+    assert (first.job.id, first.run_key) == (second.job.id, second.run_key)
+    assert first.evaluation == second.evaluation
+
+
+async def test_results_are_forgotten_with_the_directory(training_server: str, tickets: Path) -> None:
+    config = configuration(training_server, tickets)
+    first = await retrain(config)
+    for path in sorted(first.directory.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    second = await retrain(config)
+    assert second.job.id == first.job.id
+    assert second.report.exists()
+
+
+async def test_another_attempt_is_another_job(training_server: str, tickets: Path) -> None:
+    first = await retrain(configuration(training_server, tickets))
+    second = await retrain(configuration(training_server, tickets, attempt="again"))
+    assert first.job.id != second.job.id
+
+
+def trouble(proxy: FaultyProxy) -> None:
+    proxy.faults += [
+        Fault("POST", "/files", status=503),
+        Fault("POST", "/files", after_forwarding=True),
+        Fault("POST", "/fine_tuning/jobs", after_forwarding=True),
+        Fault("GET", "/events", times=2, status=500),
+        Fault("GET", "/content", status=429, headers={"retry-after-ms": "50"}),
+        Fault("POST", "/chat/completions", status=500),
+        Fault("POST", "/chat/completions"),
+    ]
+
+
+async def test_a_bad_network_costs_no_second_job_and_no_second_file(training_server: str, tickets: Path) -> None:
+    with faulty_proxy(training_server) as proxy:
+        trouble(proxy)
+        manifest = await retrain(configuration(proxy.base_url, tickets, training={"suffix": "bad-network"}))
+        assert proxy.count("POST", "/fine_tuning/jobs") == 1
+        assert all(fault.times == 0 for fault in proxy.faults)
+    assert manifest.evaluation
+    assert manifest.evaluation.fine_tuned.n_errors == 0
+
+
+async def test_every_event_is_logged_once_and_in_order(
+    training_server: str, tickets: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        manifest = await retrain(configuration(training_server, tickets, training={"suffix": "events"}))
+    stored = [json.loads(line)["message"] for line in (manifest.directory / "events.jsonl").read_text().splitlines()]
+    logged = [record.getMessage() for record in caplog.records if record.name == "prefect.task_runs"]
+    assert [message for message in logged if message in set(stored)] == stored
+    assert stored[-1] == "The job has successfully completed"
+
+
+async def test_prefect_shows_the_summary_and_the_progress(training_server: str, tickets: Path) -> None:
+    manifest = await retrain(configuration(training_server, tickets, training={"suffix": "artifacts"}))
+    async with get_client() as client:
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["retrain-artifacts", f"training-{manifest.run_key[:12]}"]))
+        found = {artifact.type: artifact for artifact in await client.read_artifacts(artifact_filter=wanted)}
+    assert float(str(found["progress"].data)) == 100
+    summary = str(found["markdown"].data)
+    assert manifest.fine_tuned_model in summary.replace("&#58;", ":")
+    assert "data:image/svg+xml;base64," in summary or "```mermaid" in summary
+    assert len(summary.encode()) < 200_000
+
+
+async def test_without_a_test_split_nothing_is_judged(training_server: str, tickets: Path) -> None:
+    manifest = await retrain(configuration(training_server, tickets, split={"test": 0, "validation": 0}))
+    assert manifest.evaluation is None
+    assert manifest.files.keys() == {"train"}
+
+
+async def test_a_base_model_that_can_not_answer_is_shown_as_such(training_server: str, tickets: Path) -> None:
+    def refuse_the_base_model(proxy: FaultyProxy) -> None:
+        body = json.dumps(
+            {
+                "error": {
+                    "message": "no chat here",
+                    "type": "invalid_request_error",
+                    "param": None,
+                    "code": "unsupported",
+                }
+            }
+        ).encode()
+        proxy.faults.append(Fault("POST", "/chat/completions", times=3, status=400, body=body))
+
+    with faulty_proxy(training_server) as proxy:
+        refuse_the_base_model(proxy)
+        config = configuration(proxy.base_url, tickets, evaluation={"concurrency": 1}, training={"suffix": "mute"})
+        manifest = await retrain(config)
+    assert manifest.evaluation
+    assert manifest.evaluation.base.n_answered == 0
+    assert "no chat here" in str(manifest.evaluation.base.commonest_error)
+    assert "no chat here" in manifest.report.read_text(encoding="utf-8")
+
+
+async def test_too_few_examples_stop_before_anything_is_sent(training_server: str, tmp_path: Path) -> None:
+    path = tmp_path / "seven.csv"
+    path.write_text("message,label\n" + "".join(f"m{number},l{number}\n" for number in range(7)))
+    with faulty_proxy(training_server) as proxy:
+        with pytest.raises(CheckError, match="7"):
+            await retrain(configuration(proxy.base_url, path))
+        assert proxy.requests == []
+
+
+async def test_a_refused_job_fails_at_once_and_once(training_server: str, tickets: Path) -> None:
+    with faulty_proxy(training_server) as proxy:
+        with pytest.raises(ProviderError, match="not available for fine-tuning"):
+            await retrain(configuration(proxy.base_url, tickets, training={"model": "gpt-unheard-of"}))
+        assert proxy.count("POST", "/fine_tuning/jobs") == 1
+
+
+async def test_a_job_that_fails_is_told_in_the_provider_s_words(training_server: str, tickets: Path) -> None:
+    with faulty_proxy(training_server) as proxy:
+        config = configuration(proxy.base_url, tickets, training={"suffix": "doomed"})
+
+        # The file is fine; the provider is made to say that the job failed.
+        job = {
+            "object": "fine_tuning.job", "id": "ftjob-doomed", "status": "failed", "model": "baseline-text",
+            "created_at": 1,
+            "error": {"code": "exceeded_quota", "message": "Out of training budget.", "param": None},
+        }  # fmt: skip
+        proxy.faults += [
+            Fault("GET", suffix, times=99, status=200, body=json.dumps(job).encode()) for suffix in ("/ftjob-doomed",)
+        ]
+        proxy.faults += [
+            Fault(
+                "POST",
+                "/fine_tuning/jobs",
+                status=200,
+                body=json.dumps({**job, "status": "queued", "error": {}}).encode(),
+            )
+        ]
+        proxy.faults += [
+            Fault("GET", "/events", status=200, times=99, body=b'{"object": "list", "data": [], "has_more": false}')
+        ]
+        with pytest.raises(JobFailedError, match=r"exceeded_quota.*Out of training budget"):
+            await retrain(config)
+
+
+async def test_another_run_s_directory_is_refused(training_server: str, tickets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    await retrain(configuration(training_server, tickets, output_dir=out))
+    with pytest.raises(RunDirectoryError, match="holds another run"):
+        await retrain(configuration(training_server, tickets, output_dir=out, split={"seed": 1}))

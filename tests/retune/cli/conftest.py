@@ -1,0 +1,52 @@
+"""The real command in processes of its own; one Prefect server for all of them, since each takes seconds to start."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from retune.cli.prefect_server import prefect_server
+
+RETUNE = [sys.executable, "-m", "retune.cli.app"]
+
+
+@pytest.fixture(scope="session")
+def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real Prefect API with nothing in it."""
+    before = dict(os.environ)
+    os.environ["RETUNE_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    for name in ("PREFECT_API_URL", "PREFECT_HOME"):
+        os.environ.pop(name, None)
+    try:
+        with prefect_server() as api_url:
+            os.environ.clear()
+            os.environ.update(before)
+            yield api_url
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+Retune = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def retune(tmp_path: Path) -> Retune:
+    """Runs `retune` with arguments in a directory of its own, and returns when it has ended."""
+
+    def run(*arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*RETUNE, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "200", **environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    return run

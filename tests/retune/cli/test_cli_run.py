@@ -1,0 +1,180 @@
+"""`retune run` as a newcomer uses it, and as it is killed, interrupted and run again."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retune.server.embedded import find_running_server
+
+RETUNE = ["-m", "retune.cli.app"]
+WORDS = {"refund": "money back please", "delivery": "parcel never came", "login": "password does not work"}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "tickets.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["message", "label"])
+        rows.writerows([f"{list(WORDS.values())[n % 3]} {n}", list(WORDS)[n % 3]] for n in range(90))
+    return path
+
+
+def arguments(table: Path, *more: str) -> list[str]:
+    columns = ["--user-column", "message", "--assistant-column", "label", "--output-dir", "out"]
+    return ["run", "--data", str(table), *columns, *more]
+
+
+def manifest(tmp_path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    return value
+
+
+def list_of(retune: Any, *command: str) -> list[dict[str, Any]]:
+    value: list[dict[str, Any]] = json.loads(retune(*command, "--json").stdout)
+    return value
+
+
+@contextmanager
+def running(table: Path, tmp_path: Path, *more: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    import sys
+
+    process = subprocess.Popen(
+        [sys.executable, *RETUNE, *arguments(table, *more)],
+        cwd=tmp_path,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(condition: Any, process: "subprocess.Popen[str]", seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def steps_seen(tmp_path: Path) -> bool:
+    job = tmp_path / "out" / "job.json"
+    return job.exists() and json.loads(job.read_bytes())["status"] == "running"
+
+
+def server_is_gone(home: Path) -> bool:
+    return find_running_server(home / "server") is None
+
+
+def test_a_newcomer_s_run(retune: Any, table: Path, tmp_path: Path) -> None:
+    """Nothing is set up: the command starts its own Prefect and its own trainer, and leaves neither behind."""
+    result = retune(*arguments(table, "--n-epochs", "3"))
+    assert result.returncode == 0, result.stderr
+    facts = manifest(tmp_path)
+    scores = facts["evaluation"]["fine_tuned"]
+    assert f"{scores['exact_match']:.1%}" in result.stdout
+    assert facts["fine_tuned_model"] in result.stdout
+    for step in ("load", "check", "split", "write", "upload", "job", "train", "results", "plot", "evaluate"):
+        assert f"✓ {step}" in result.stdout
+    assert server_is_gone(tmp_path / "retune-home")
+    answer = retune("chat", facts["fine_tuned_model"], "-m", "my parcel never came")
+    assert answer.stdout.strip() in WORDS
+    (job,) = list_of(retune, "jobs", "list")
+    assert job["id"] == facts["job"]["id"]
+    events = retune("jobs", "events", job["id"], "--follow").stdout
+    assert events.splitlines()[-1].endswith("The job has successfully completed")
+    assert facts["job"]["id"] in retune("jobs", "show", job["id"]).stdout
+    models = [model["id"] for model in list_of(retune, "models", "list")]
+    assert {"baseline-text", facts["fine_tuned_model"]} <= set(models)
+
+
+def test_killed_in_the_middle_and_run_again(retune: Any, table: Path, tmp_path: Path, prefect_api_url: str) -> None:
+    slow = ("--n-epochs", "40", "--batch-size", "1")
+    with running(table, tmp_path, *slow, PREFECT_API_URL=prefect_api_url) as process:
+        wait_for(lambda: steps_seen(tmp_path), process)
+        process.send_signal(signal.SIGKILL)
+    wait_until_gone(tmp_path)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    again = retune(*arguments(table, *slow), PREFECT_API_URL=prefect_api_url)
+    assert again.returncode == 0, again.stderr
+    (job,) = list_of(retune, "jobs", "list")
+    assert job["status"] == "succeeded"
+    assert manifest(tmp_path)["job"]["id"] == job["id"]
+    assert again.stdout.count("(was there already)") == 2
+    events = [json.loads(line) for line in (tmp_path / "out" / "events.jsonl").read_text().splitlines()]
+    steps = [event["data"]["step"] for event in events if event["type"] == "metrics"]
+    assert steps == list(range(1, 1 + len(steps)))
+    assert (
+        len(steps) == json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]["train"]["examples"] * 40
+    )
+
+
+def wait_until_gone(tmp_path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not server_is_gone(tmp_path / "retune-home"):
+        assert time.monotonic() < deadline, "the local server outlived the command that started it"
+        time.sleep(0.05)
+
+
+def test_interrupted_it_says_how_to_go_on(retune: Any, table: Path, tmp_path: Path, prefect_api_url: str) -> None:
+    slow = ("--n-epochs", "40", "--batch-size", "1")
+    with running(table, tmp_path, *slow, PREFECT_API_URL=prefect_api_url) as process:
+        wait_for(lambda: steps_seen(tmp_path), process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    assert server_is_gone(tmp_path / "retune-home")
+    assert retune(*arguments(table, *slow), PREFECT_API_URL=prefect_api_url).returncode == 0
+
+
+def test_a_key_of_the_user_s_stays_out_of_everything(
+    retune: Any, table: Path, tmp_path: Path, training_server: str, prefect_api_url: str
+) -> None:
+    secret = "sk-never-to-be-written"
+    result = retune(
+        *arguments(table, "--base-url", training_server), OPENAI_API_KEY=secret, PREFECT_API_URL=prefect_api_url
+    )
+    assert result.returncode == 0, result.stderr
+    assert secret not in result.stdout + result.stderr
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file():
+            assert secret.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "run",
+        "chat",
+        "jobs",
+        "jobs list",
+        "jobs show",
+        "jobs events",
+        "jobs cancel",
+        "models",
+        "models list",
+        "server",
+        "server start",
+    ],
+)
+def test_every_command_explains_itself(retune: Any, command: str) -> None:
+    result = retune(*command.split(), "--help")
+    assert result.returncode == 0
+    assert "Usage: " in result.stdout

@@ -1,0 +1,60 @@
+"""From the test split's file to questions."""
+
+import json
+
+import pytest
+
+from retune.errors import SourceError
+from retune.evaluation.examples import example_from_messages, read_examples
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+USER = {"role": "user", "content": "質問\u2028?"}
+ASSISTANT = {"role": "assistant", "content": "答え", "weight": 1}
+
+
+def write_lines(path, *lines: str):
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def conversation(*messages) -> str:
+    return json.dumps({"messages": messages}, ensure_ascii=False)
+
+
+def test_the_last_assistant_message_is_expected_and_the_rest_is_asked():
+    example = example_from_messages(3, [SYSTEM, USER, ASSISTANT, USER, {"role": "assistant", "content": "last"}, USER])
+
+    assert example is not None
+    assert example.index == 3
+    assert example.expected == "last"
+    # `weight` is for training alone; asked with it, the API would refuse.
+    assert example.prompt == [SYSTEM, USER, {"role": "assistant", "content": "答え"}, USER]
+
+
+@pytest.mark.parametrize("answer", [{"role": "assistant", "content": None, "tool_calls": []}, USER])
+def test_examples_without_a_text_to_expect_are_left_out(tmp_path, answer):
+    path = write_lines(tmp_path / "test.jsonl", conversation(USER, answer), "", conversation(USER, ASSISTANT))
+
+    (example,) = read_examples(path)
+
+    assert (example.index, example.expected) == (1, "答え")
+
+
+def test_the_limit_takes_from_the_top(tmp_path):
+    path = write_lines(tmp_path / "test.jsonl", *[conversation(USER, ASSISTANT)] * 5)
+
+    assert [example.index for example in read_examples(path, limit=2)] == [0, 1]
+    assert len(read_examples(path)) == 5
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"prompt": "x"}', '{"messages": ["x"]}', '{"messages": null}'])
+def test_a_line_that_is_no_example_is_named(tmp_path, line):
+    path = write_lines(tmp_path / "test.jsonl", conversation(USER, ASSISTANT), line)
+
+    with pytest.raises(SourceError, match=r"test\.jsonl, line 2: expected"):
+        read_examples(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(SourceError, match=r"Can't read the test split .*nowhere\.jsonl"):
+        read_examples(tmp_path / "nowhere.jsonl")

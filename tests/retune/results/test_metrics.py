@@ -1,0 +1,260 @@
+"""Result files of every spelling, and what stands in for them."""
+
+import base64
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retune.errors import ResultsError
+from retune.results.metrics import (
+    collect_metrics,
+    metrics_from_checkpoints,
+    metrics_from_events,
+    parse_result_file,
+)
+
+CURRENT = b"""step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy
+1,3.63265,0.5,,
+2,2.45992,0.80952,,
+3,2.77812,0.80952,3.14,0.25
+"""
+LEGACY = (
+    b"step,elapsed_tokens,elapsed_examples,training_loss,training_sequence_accuracy,training_token_accuracy,"
+    b"validation_loss,validation_sequence_accuracy,validation_token_accuracy,"
+    b"classification/accuracy,classification/weighted_f1_score\r\n"
+    b"1,25,1,0.35,0.0,0.5,0.36,-1,-1.0,,\r\n"
+    b"2,50,2,0.31,1.0,1.0,,,,0.75,0.7\r\n"
+    b"\r\n"
+)
+AZURE = (
+    b"step,train_loss,train_mean_token_accuracy,valid_loss,validation_mean_token_accuracy,full_valid_loss,"
+    b"full_valid_mean_token_accuracy\n1,0.5,0.6,0.7,0.8,-1,-1\n2,0.4,0.7,-1.0,-1,0.55,0.9\n"
+)
+
+
+def event(step=None, *, kind="metrics", **data):
+    values = {"step": step, "total_steps": 3, **data} if step is not None else None
+    return {"object": "fine_tuning.job.event", "id": "e", "message": "m", "data": values, "type": kind}
+
+
+def checkpoint(step, **metrics):
+    return {"step_number": step, "metrics": {"step": step, **metrics}, "fine_tuned_model_checkpoint": f"ft:x:{step}"}
+
+
+def test_a_current_file():
+    table = parse_result_file(CURRENT)
+
+    assert list(table.columns) == [
+        "step",
+        "train_loss",
+        "train_mean_token_accuracy",
+        "valid_loss",
+        "valid_mean_token_accuracy",
+    ]
+    assert table["step"].tolist() == [1, 2, 3]
+    assert table["train_mean_token_accuracy"].tolist() == [0.5, 0.80952, 0.80952]
+    assert table["valid_loss"].isna().tolist() == [True, True, False]
+
+
+def test_a_legacy_file():
+    table = parse_result_file(LEGACY)
+
+    assert set(table.columns) == {
+        "step",
+        "elapsed_tokens",
+        "elapsed_examples",
+        "train_loss",
+        "train_sequence_accuracy",
+        "train_mean_token_accuracy",
+        "valid_loss",
+        "classification/accuracy",
+        "classification/weighted_f1_score",
+    }  # what was never measured (-1) is no column
+    assert table["elapsed_tokens"].tolist() == [25, 50]
+    assert table["train_sequence_accuracy"].tolist() == [0, 1]
+    assert math.isnan(table["classification/accuracy"][0])
+    assert table["classification/accuracy"][1] == 0.75
+
+
+def test_azures_file():
+    table = parse_result_file(AZURE)
+
+    assert table["valid_mean_token_accuracy"].tolist()[0] == 0.8
+    assert table["valid_loss"].isna().tolist() == [False, True]
+    assert table["full_valid_loss"].isna().tolist() == [True, False]
+    assert table["full_valid_mean_token_accuracy"].tolist()[1] == 0.9
+
+
+@pytest.mark.parametrize("content", [CURRENT, LEGACY, AZURE], ids=["current", "legacy", "azure"])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda content: b"\xef\xbb\xbf" + content,
+        lambda content: content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
+        lambda content: b"\n" + content + b"\n\n",
+        base64.b64encode,
+        base64.encodebytes,
+        lambda content: base64.b64encode(b"\xef\xbb\xbf" + content) + b"\r\n",
+    ],
+    ids=["bom", "crlf", "blank lines", "base64", "base64 in lines", "base64 of a bom"],
+)
+def test_however_it_is_wrapped(content, wrapped):
+    pd.testing.assert_frame_equal(parse_result_file(wrapped(content)), parse_result_file(content))
+
+
+def test_minus_one_is_missing_only_where_it_cannot_be_measured():
+    content = b"step,train_loss,classification/auroc,train_mean_reward\n1,-1,-1,-1\n2,0.5,0.25,0.5\n"
+
+    table = parse_result_file(content)
+
+    assert table["train_loss"].isna().tolist() == [True, False]
+    assert table["classification/auroc"].isna().tolist() == [True, False]
+    assert table["train_mean_reward"].tolist() == [-1, 0.5]
+
+
+def test_rows_come_in_order_once():
+    table = parse_result_file(b"step,train_loss\n2,0.3\n1,0.5\n2,0.2\n,9\n")
+
+    assert table.to_dict("list") == {"step": [1, 2], "train_loss": [0.5, 0.2]}
+
+
+def test_a_loss_that_ran_away_is_missing():
+    assert parse_result_file(b"step,train_loss\n1,0.5\n2,inf\n3,NaN\n")["train_loss"].isna().tolist() == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_header_alone_is_an_empty_table():
+    assert parse_result_file(b"step,train_loss\n").empty
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"<html>no</html>", "begins with b'<html>no</html>'"),
+        (b"\x00\x01\x02", "begins with"),
+        (base64.b64encode(b"hello"), "column step"),
+        (b"epoch,loss\n1,2\n", "begins with b'epoch,loss"),
+        (b"step,train_loss\n1,0.5\n2,lots\n", r"column train_loss must hold numbers; its row 2 has 'lots'"),
+        (b"step,train_loss\n1,0.5\n2,0.5,0.7\n", "no readable CSV.*line 3"),
+        (b"step,train_loss\n1,0.5,0.7\n2,0.5,0.7\n", "longer than its header"),
+    ],
+)
+def test_what_cannot_be_read_says_what_was_found(content, message):
+    with pytest.raises(ResultsError, match=message):
+        parse_result_file(content)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 50), st.none() | st.floats(0, 1)),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_what_is_written_is_read(rows):
+    lines = [
+        f"{step},{loss!r},{'' if accuracy is None else repr(accuracy)}" for step, (loss, accuracy) in enumerate(rows)
+    ]
+    content = "\n".join(["step,train_loss,train_accuracy", *lines]).encode()
+
+    table = parse_result_file(content)
+
+    assert table["train_loss"].tolist() == [loss for loss, _ in rows]
+    accuracies = table.get("train_mean_token_accuracy", pd.Series([math.nan] * len(rows)))
+    assert [None if math.isnan(value) else value for value in accuracies] == [accuracy for _, accuracy in rows]
+
+
+HEADERS = st.sampled_from([b"", b"step", b"step,train_loss\n", b"step,a,a\n1,2,3\n", b'"step",x\n'])
+BODIES = st.binary(max_size=60) | st.text('0123456789,.-e\n"', max_size=60).map(str.encode)
+
+
+@given(st.builds(bytes.__add__, HEADERS, BODIES))
+def test_any_bytes_are_read_or_refused(content):
+    try:
+        table = parse_result_file(content)
+    except ResultsError:
+        return
+    assert "step" in table.columns
+
+
+def test_events_newest_first_and_full_of_nulls():
+    events = [
+        event(kind="message"),
+        event(3, train_loss=0.1, full_valid_loss=0.4, valid_loss=None, note="x"),
+        event(2, train_loss=0.0, train_mean_token_accuracy=1),
+        event(1, train_loss=0.3, valid_loss=-1),
+        {"type": "metrics", "data": {}},
+        {"type": "metrics", "data": None},
+        {"type": None, "data": {"step": 9, "train_loss": 1.0}},
+        {},
+    ]
+
+    table = metrics_from_events(events)
+
+    assert table["step"].tolist() == [1, 2, 3]
+    assert table["train_loss"].tolist() == [0.3, 0.0, 0.1]
+    assert table["full_valid_loss"].tolist()[2] == 0.4
+    assert "valid_loss" not in table.columns
+
+
+def test_checkpoints():
+    table = metrics_from_checkpoints([checkpoint(300, train_loss=0.1, full_valid_loss=None), checkpoint(100), {}])
+
+    assert table.to_dict("list") == {"step": [100, 300], "train_loss": [pytest.approx(math.nan, nan_ok=True), 0.1]}
+
+
+def test_events_fill_what_the_file_lacks_and_change_nothing_else():
+    events = [event(3, train_loss=99.0, full_valid_loss=0.4, full_valid_mean_token_accuracy=0.5)]
+
+    metrics = collect_metrics([CURRENT], events, [checkpoint(3, full_valid_loss=77.0)])
+
+    assert metrics.sources == ("result file", "events")
+    assert metrics.table["train_loss"].tolist() == [3.63265, 2.45992, 2.77812]
+    assert metrics.table["full_valid_loss"].tolist()[2] == 0.4
+    assert metrics.table["step"].dtype == "int64"
+    assert list(metrics.table.columns)[:3] == ["step", "train_loss", "train_mean_token_accuracy"]
+
+
+def test_checkpoints_where_there_is_nothing_else():
+    metrics = collect_metrics([], [event(kind="message")], [checkpoint(10, train_loss=0.5, valid_loss=0.6)])
+
+    assert metrics.sources == ("checkpoints",)
+    assert metrics.table.to_dict("list") == {"step": [10], "train_loss": [0.5], "valid_loss": [0.6]}
+
+
+def test_several_files_make_one_table():
+    more = b"step,train_loss\n3,9.0\n4,1.5\n"
+
+    metrics = collect_metrics([CURRENT, more], [], [])
+
+    assert metrics.table["step"].tolist() == [1, 2, 3, 4]
+    assert metrics.table["train_loss"].tolist() == [3.63265, 2.45992, 2.77812, 1.5]
+
+
+def test_an_unreadable_file_is_a_problem_where_events_stand_in():
+    metrics = collect_metrics([b"<html>"], [event(1, train_loss=0.5)], [])
+
+    assert metrics.sources == ("events",)
+    assert metrics.problems == (
+        "The result file must be CSV with a column step, or base64 of it; it begins with b'<html>'.",
+    )
+
+
+def test_an_unreadable_file_is_an_error_where_nothing_stands_in():
+    with pytest.raises(ResultsError, match="begins with b'<html>'"):
+        collect_metrics([b"<html>"], [], [])
+
+
+def test_a_job_that_left_nothing():
+    metrics = collect_metrics([], [], [])
+
+    assert metrics.table.empty
+    assert metrics.sources == ()
