@@ -1,5 +1,6 @@
 """The pipeline: a table in; a fine-tuned, evaluated model and a report out."""
 
+import asyncio
 from functools import partial
 
 from prefect import flow
@@ -17,6 +18,7 @@ from tasks.publish_report import RunOutcome, publish_report
 from tasks.split_data import split_data
 from tasks.steps import Steps
 from tasks.upload_file import upload_file
+from tasks.values import Evaluation, FinishedJob, TrainingFiles
 from tasks.wait_for_job import wait_for_job
 from tasks.write_jsonl import write_jsonl
 
@@ -44,13 +46,10 @@ async def retrain(config: RetrainConfig) -> RunManifest:
         finished = await steps.take("train", wait_for_job(run, job.started.job_id, training, provider))
 
         results = await steps.take("results", download_results(finished, provider))
-        figures = await steps.take("plot", plot_results(results))
-
-        base = fine_tuned = None
-        if files.test:
-            judge = partial(evaluate_model, test_file=files.test, evaluation=config.evaluation, provider=provider)
-            base = await steps.take("evaluate", judge(run, "base", training.model))
-            fine_tuned = await steps.take("evaluate", judge(run, "fine_tuned", finished.fine_tuned_model))
+        # Drawing and judging don't need each other, and both take seconds.
+        figures, (base, fine_tuned) = await asyncio.gather(
+            steps.take("plot", plot_results(results)), _evaluate_both(steps, config, files, finished)
+        )
 
         outcome = RunOutcome(
             data=data,
@@ -64,3 +63,14 @@ async def retrain(config: RetrainConfig) -> RunManifest:
             durations_seconds=steps.durations_seconds,
         )
         return await publish_report(config, outcome)
+
+
+async def _evaluate_both(
+    steps: Steps, config: RetrainConfig, files: TrainingFiles, job: FinishedJob
+) -> tuple[Evaluation | None, Evaluation | None]:
+    if files.test is None:
+        return None, None
+    judge = partial(evaluate_model, test_file=files.test, evaluation=config.evaluation, provider=config.provider)
+    base = await steps.take("evaluate", judge(job.run, "base", config.training.model))
+    fine_tuned = await steps.take("evaluate", judge(job.run, "fine_tuned", job.fine_tuned_model))
+    return base, fine_tuned

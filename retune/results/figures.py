@@ -93,7 +93,15 @@ def _figure(
     figure.update_yaxes(title_text=y_title, rangemode="tozero")
     if "%" in y_title:
         figure.update_yaxes(tickformat=".0%", hoverformat=".1%", range=[0, 1.04])
+    else:
+        figure.update_yaxes(range=[0, _highest_shown(figure)])
     return figure
+
+
+def _highest_shown(figure: go.Figure) -> float:
+    """Top of the axis: room for every line that is not faint. The first raw steps alone would flatten the rest."""
+    strong = [trace for trace in figure.data if trace.opacity is None]
+    return 1.1 * max((value for trace in strong for value in trace.y if value is not None), default=1.0) or 1.0
 
 
 def _draw_series(figure: go.Figure, table: pd.DataFrame, series: _Series) -> None:

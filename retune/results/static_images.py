@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from retune.results.theme import LIGHT
+
 _LOG = logging.getLogger(__name__)
 _WIDTH = 860
 _HEIGHT = 400  # for figures that name none
@@ -63,10 +65,13 @@ def mermaid_line_chart(table: pd.DataFrame) -> str:
         Mermaid `xychart-beta` blocks in Markdown fences; empty where there are fewer than two points.
     """
     charts = []
-    for column, title in (("train_loss", "Training loss"), ("valid_loss", "Validation loss")):
+    for column, title, color in (
+        ("train_loss", "Training loss", LIGHT.train),
+        ("valid_loss", "Validation loss", LIGHT.validation),
+    ):
         points = table[["step", column]].dropna() if column in table.columns else table.head(0)
         if len(points) >= 2:
-            charts.append(_mermaid_chart(title, points["step"].to_numpy(), points[column].to_numpy(float)))
+            charts.append(_mermaid_chart(title, color, points["step"].to_numpy(), points[column].to_numpy(float)))
     return "\n\n".join(charts)
 
 
@@ -104,7 +109,7 @@ def _log_once(reason: str) -> None:
     _LOG.warning("Figures are not drawn as images: %s", reason)
 
 
-def _mermaid_chart(title: str, steps: Any, values: Any) -> str:
+def _mermaid_chart(title: str, color: str, steps: Any, values: Any) -> str:
     # The line's points stand at equal distances, so each is the mean of an equal stretch of steps.
     pieces = np.array_split(np.arange(len(values)), min(len(values), _MERMAID_POINTS))
     means = [float(values[piece].mean()) for piece in pieces]
@@ -112,6 +117,8 @@ def _mermaid_chart(title: str, steps: Any, values: Any) -> str:
     return "\n".join(
         [
             "```mermaid",
+            # Mermaid's own first line colour can hardly be seen.
+            f'%%{{init: {{"themeVariables": {{"xyChart": {{"plotColorPalette": "{color}"}}}}}}}}%%',
             "xychart-beta",
             f'    title "{title} (nats a token)"',
             f'    x-axis "step" {int(steps[0])} --> {int(steps[-1])}',

@@ -51,7 +51,7 @@ DARK = Palette(
     base="#7d8894",
     fine_tuned="#4aa8e8",
     heat_low="#1b2530",
-    heat_high="#6cc0f5",
+    heat_high="#2a78b8",
 )
 
 FONT_FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Noto Sans CJK JP', sans-serif"
@@ -73,8 +73,8 @@ def base_layout() -> dict[str, Any]:
         "title": {"font": {"size": 13, "color": LIGHT.muted}, "standoff": 10},
     }
     return {
-        # An empty template keeps plotly's own 7 kB of defaults out of every figure.
-        "template": {"layout": {}},
+        # Any template of our own keeps plotly's 7 kB of defaults out of every figure; an empty one would not.
+        "template": {"layout": {"colorway": [LIGHT.train, LIGHT.validation, LIGHT.full_validation]}},
         "font": {"family": FONT_FAMILY, "size": 13, "color": LIGHT.ink},
         "paper_bgcolor": LIGHT.background,
         "plot_bgcolor": LIGHT.background,
