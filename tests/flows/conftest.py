@@ -10,3 +10,9 @@ from prefect.testing.utilities import prefect_test_harness
 def prefect_api() -> Iterator[None]:
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting a browser takes seconds; the test that looks at images asks for it."""
+    monkeypatch.setenv("BROWSER_PATH", "/nowhere/chromium")

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,12 +47,10 @@ def list_of(retune: Any, *command: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def running(table: Path, tmp_path: Path, *more: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
-    import sys
-
     process = subprocess.Popen(
         [sys.executable, *RETUNE, *arguments(table, *more)],
         cwd=tmp_path,
-        env={**os.environ, **environment},
+        env={**os.environ, "BROWSER_PATH": "/nowhere/chromium", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -103,7 +102,7 @@ def test_a_newcomer_s_run(retune: Any, table: Path, tmp_path: Path) -> None:
 
 
 def test_killed_in_the_middle_and_run_again(retune: Any, table: Path, tmp_path: Path, prefect_api_url: str) -> None:
-    slow = ("--n-epochs", "40", "--batch-size", "1")
+    slow = ("--n-epochs", "30", "--batch-size", "1")
     with running(table, tmp_path, *slow, PREFECT_API_URL=prefect_api_url) as process:
         wait_for(lambda: steps_seen(tmp_path), process)
         process.send_signal(signal.SIGKILL)
@@ -119,7 +118,7 @@ def test_killed_in_the_middle_and_run_again(retune: Any, table: Path, tmp_path: 
     steps = [event["data"]["step"] for event in events if event["type"] == "metrics"]
     assert steps == list(range(1, 1 + len(steps)))
     assert (
-        len(steps) == json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]["train"]["examples"] * 40
+        len(steps) == json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]["train"]["examples"] * 30
     )
 
 
@@ -131,7 +130,7 @@ def wait_until_gone(tmp_path: Path) -> None:
 
 
 def test_interrupted_it_says_how_to_go_on(retune: Any, table: Path, tmp_path: Path, prefect_api_url: str) -> None:
-    slow = ("--n-epochs", "40", "--batch-size", "1")
+    slow = ("--n-epochs", "30", "--batch-size", "1")
     with running(table, tmp_path, *slow, PREFECT_API_URL=prefect_api_url) as process:
         wait_for(lambda: steps_seen(tmp_path), process)
         process.send_signal(signal.SIGINT)
