@@ -121,8 +121,7 @@ class ServerProcess:
     def _is_ready(self) -> bool:
         assert self.process
         if self.process.poll() is not None:
-            assert self.process.stderr
-            raise AssertionError(f"the server ended: {self.process.stderr.read().decode()}")
+            raise AssertionError(f"the server ended: {self.process.communicate()[1].decode()}")
         try:
             return bool(self.announcement["pid"] == self.process.pid)
         except FileNotFoundError:

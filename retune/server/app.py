@@ -1,0 +1,44 @@
+"""The application: routers, middleware, and the services behind them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from retune.server import chat, files, health, jobs, models
+from retune.server.authentication import ApiKeyCheck
+from retune.server.errors import add_error_handlers
+from retune.server.middleware import ApiMiddleware
+from retune.server.services import Services
+from retune.server.settings import ServerSettings
+
+
+def create_app(settings: ServerSettings) -> FastAPI:
+    """Build the server's application on its data directory, which it holds from now on.
+
+    Its lifespan starts the job runner, and at its end stops it and gives the directory back.
+
+    Raises:
+        ServerError: Another server has the directory, it can't be written, or its database is damaged.
+    """
+    services = Services.open(settings)
+    # No pages of documentation: they would load scripts from elsewhere, and unknown addresses are 404 here.
+    app = FastAPI(lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.services = services
+    app.add_middleware(ApiMiddleware, key_check=ApiKeyCheck(settings.api_key))
+    add_error_handlers(app)
+    app.include_router(health.router)
+    for module in (files, jobs, models, chat):
+        app.include_router(module.router, prefix="/v1")
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    await run_in_threadpool(services.runner.start)
+    try:
+        yield
+    finally:
+        await run_in_threadpool(services.close)

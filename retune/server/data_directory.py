@@ -1,0 +1,161 @@
+"""The data directory: what lies where in it, who uses it, and where its server answers."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, ClassVar
+
+from retune.errors import ServerError
+from retune.files import write_json
+
+
+class DataDirectoryInUseError(ServerError):
+    """Another server has the data directory."""
+
+    EXIT_STATUS: ClassVar = 75  # sysexits' EX_TEMPFAIL: tells a loser of the race from a server that can't start
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a running server says of itself in `server.json`.
+
+    Attributes:
+        pid: Its process.
+        base_url: Where its API answers, with `/v1`.
+        version: Retune's version.
+        instance: A number of its own, which `/health` repeats: another program on the same port has another one.
+    """
+
+    pid: int
+    base_url: str
+    version: str
+    instance: str
+
+
+class DataDirectory:
+    """Paths under one data directory, and its locks.
+
+    `server.lock` is held by the server that owns the directory, `users.lock` shared by every process that uses a
+    server started on demand. Both are flocks: the kernel drops them with their process, however it ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.database = self.path / "server.sqlite"
+        self.contents = self.path / "files"
+        self.jobs = self.path / "jobs"
+        self.log = self.path / "server.log"
+        self._announcement = self.path / "server.json"
+        self._lock: IO[bytes] | None = None
+        self._users: IO[bytes] | None = None
+
+    def create(self) -> None:
+        """Make the directory, for its owner alone: it holds training data.
+
+        Raises:
+            ServerError: It can't be made or written.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError:
+            raise ServerError(
+                f"The data directory {self.path} is a file.", hint="Name another with --data-dir."
+            ) from None
+        except OSError as error:
+            raise not_writable(self.path, error) from error
+
+    def lock(self) -> None:
+        """Take the directory for this process's server.
+
+        Raises:
+            DataDirectoryInUseError: Another server has it.
+            ServerError: It can't be written.
+        """
+        self.create()
+        stream = self._open("server.lock")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.close()
+            other = self.announcement()
+            where = f" (process {other.pid}, {other.base_url})" if other else ""
+            raise DataDirectoryInUseError(
+                f"The data directory {self.path} is already served by another server{where}.",
+                hint="Use that one, stop it, or name another directory with --data-dir.",
+            ) from None
+        self._lock = stream
+
+    def unlock(self) -> None:
+        """Give the directory back."""
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    @contextmanager
+    def shared_use(self) -> Iterator["SharedUse"]:
+        """Use whatever server runs on this directory; waits while one that nobody used any more is stopping."""
+        with self._open("users.lock") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH)
+            yield SharedUse(stream)
+
+    def wait_until_unused(self) -> None:
+        """Wait until no process uses the server; from then on nobody can begin to before this process has ended."""
+        self._users = self._open("users.lock")
+        fcntl.flock(self._users, fcntl.LOCK_EX)
+
+    def announce(self, announcement: Announcement) -> None:
+        """Say where the server answers."""
+        write_json(self._announcement, asdict(announcement))
+
+    def withdraw_announcement(self) -> None:
+        """Say nothing any more."""
+        self._announcement.unlink(missing_ok=True)
+
+    def announcement(self) -> Announcement | None:
+        """What a server said here last; it may be gone since."""
+        try:
+            return Announcement(**json.loads(self._announcement.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def relative(self, path: Path) -> str:
+        """A path under this directory, as the database keeps it.
+
+        Raises:
+            ValueError: It is not under this directory.
+        """
+        return path.absolute().relative_to(self.path).as_posix()
+
+    def _open(self, name: str) -> IO[bytes]:
+        path = self.path / name
+        try:
+            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        except OSError as error:
+            raise not_writable(path, error) from error
+
+
+class SharedUse:
+    """One process's use of a server that others may use too."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def become_sole(self) -> bool:
+        """Keep others from beginning to use the server, unless somebody uses it already."""
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def not_writable(path: Path, error: OSError) -> ServerError:
+    """What to tell whoever named a data directory that can't be written."""
+    return ServerError(
+        f"Can't write {path}: {error.strerror}.",
+        hint="Check its permissions and the room on its disk, or name another directory with --data-dir.",
+    )

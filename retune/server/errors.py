@@ -1,0 +1,153 @@
+"""Errors as the API tells them: `{"error": {"message", "type", "param", "code"}}`, whatever went wrong."""
+
+import errno
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+_OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+class ApiError(Exception):
+    """An answer that is an error.
+
+    Args:
+        status: HTTP status.
+        message: What was expected, what was found.
+        param: The request field to blame.
+        code: Machine-readable reason.
+        type: Error type; `invalid_request_error` for everything that the client can mend.
+        headers: Further response headers.
+        retryable: Whether the same request may succeed a little later. Where it can't, clients are told so: the
+            SDK repeats 409, 429 and 5xx by itself.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        type: str = "invalid_request_error",  # noqa: A002  # the field's name on the wire
+        headers: Mapping[str, str] | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
+        self.headers = dict(headers or {})
+        if not retryable:
+            self.headers["x-should-retry"] = "false"
+
+    def response(self) -> JSONResponse:
+        """The HTTP response."""
+        return JSONResponse(self.body, self.status, self.headers)
+
+
+def invalid_url(method: str, path: str) -> ApiError:
+    """404 of an address that is no part of the API."""
+    return ApiError(404, f"Invalid URL ({method} {path})")
+
+
+def invalid_json() -> ApiError:
+    """400 of a body that is no JSON."""
+    return ApiError(400, "We could not parse the JSON body of your request: it is not valid JSON.")
+
+
+def internal_error(request_id: str) -> ApiError:
+    """500 of something that the server did not foresee; the log has it under the request's id."""
+    return ApiError(
+        500,
+        f"The server had an error while processing your request. Its log says more under {request_id}.",
+        type="server_error",
+        retryable=True,
+    )
+
+
+def out_of_space() -> ApiError:
+    """507: the server's disk is full."""
+    return ApiError(
+        507,
+        "The server's disk is full: nothing was stored. Make room in its data directory and try again.",
+        type="server_error",
+        code="insufficient_storage",
+    )
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Tell whether an error means that the disk is full."""
+    if isinstance(error, OperationalError):
+        return "disk is full" in str(error.orig)
+    return isinstance(error, OSError) and error.errno in _OUT_OF_SPACE
+
+
+def from_validation(problems: Sequence[Mapping[str, Any]]) -> ApiError:
+    """400 for what pydantic found in a request; the first problem is told."""
+    problem = problems[0]
+    kind = str(problem["type"])
+    param = _param(problem["loc"])
+    if kind == "json_invalid":
+        return invalid_json()
+    if param is None:
+        return ApiError(400, "The request's body must be a JSON object, with Content-Type: application/json.")
+    if kind == "missing":
+        return ApiError(400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    if kind == "extra_forbidden":
+        return unrecognized_argument(param)
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return ApiError(400, f"Invalid value for '{param}': {message}.", param=param, code=_code(kind))
+
+
+def unrecognized_argument(name: str) -> ApiError:
+    """400 for a request field that the API does not have."""
+    return ApiError(400, f"Unrecognized request argument supplied: {name}", param=name)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Give every error that FastAPI and Starlette raise the API's own body."""
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+
+
+def _param(location: Sequence[str | int]) -> str | None:
+    parts = [part for part in location if part not in {"body", "query", "path"}]
+    text = "".join(f".[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return text.removeprefix(".") or None
+
+
+def _code(kind: str) -> str:
+    if kind == "unsupported_value":
+        return kind
+    return "invalid_type" if kind.endswith(("_type", "_parsing")) else "invalid_value"
+
+
+async def _on_api_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)  # noqa: S101  # registered for this type alone
+    return error.response()
+
+
+async def _on_validation_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for this type alone
+    return from_validation(error.errors()).response()
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for this type alone
+    method, path = request.method, request.url.path
+    if error.status_code == 404:
+        return invalid_url(method, path).response()
+    if error.status_code == 400:
+        # FastAPI's own 400, for whatever it met while it read the body: our limit, or bytes that are no JSON text.
+        reason = error.__cause__
+        return (reason if isinstance(reason, ApiError) else invalid_json()).response()
+    if error.status_code == 405:
+        message = f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)"
+        return ApiError(405, message, headers=error.headers).response()
+    return ApiError(error.status_code, str(error.detail), headers=error.headers).response()

@@ -1,0 +1,56 @@
+"""Identifiers, in the shapes that the API's own have."""
+
+import re
+import secrets
+import string
+
+_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_OUTSIDE_A_NAME = re.compile(r"[^\w.-]")
+
+
+def _base62(length: int) -> str:
+    return "".join(secrets.choice(_BASE62) for _ in range(length))
+
+
+def new_file_id() -> str:
+    """`file-` and 24 base62 characters."""
+    return f"file-{_base62(24)}"
+
+
+def new_job_id() -> str:
+    """`ftjob-` and 24 base62 characters."""
+    return f"ftjob-{_base62(24)}"
+
+
+def new_event_id() -> str:
+    """`ftevent-` and 24 base62 characters."""
+    return f"ftevent-{_base62(24)}"
+
+
+def new_checkpoint_id() -> str:
+    """`ftckpt_` and 24 base62 characters."""
+    return f"ftckpt_{_base62(24)}"
+
+
+def new_completion_id() -> str:
+    """`chatcmpl-` and 29 base62 characters."""
+    return f"chatcmpl-{_base62(29)}"
+
+
+def new_request_id() -> str:
+    """`req_` and 32 hex digits."""
+    return f"req_{secrets.token_hex(16)}"
+
+
+def new_model_name(base: str, organization: str, suffix: str | None) -> str:
+    """`ft:{base}:{organization}:{suffix}:{8 base62}`.
+
+    Characters that would make the name ambiguous or awkward in a URL (colons, slashes, spaces, …) become dashes.
+    """
+    slug = _OUTSIDE_A_NAME.sub("-", suffix or "")
+    return f"ft:{base}:{organization}:{slug}:{_base62(8)}"
+
+
+def new_checkpoint_model_name(base: str, organization: str, suffix: str | None, step: int) -> str:
+    """The name of a checkpoint on the way: as a model's, with `:ckpt-step-{step}`, and a code of its own."""
+    return f"{new_model_name(base, organization, suffix)}:ckpt-step-{step}"

@@ -1,0 +1,62 @@
+"""The events of a job: their texts, and how they are written and shown."""
+
+import time
+from typing import Any, Literal
+
+from sqlalchemy.orm import Session
+
+from retune.server import ids
+from retune.server.tables import EventRow, JobRow
+from retune.trainers.base import StepMetrics
+
+Level = Literal["info", "warn", "error"]
+
+
+def add_event(session: Session, job_id: str, message: str, *, level: Level = "info") -> None:
+    """Tell something in a job's events."""
+    session.add(_event(job_id, message, level=level))
+
+
+def add_metrics_event(session: Session, job_id: str, metrics: StepMetrics) -> None:
+    """Tell a step's metrics: losses rounded in the event's text, in full in its data."""
+    text = f"Step {metrics.step}/{metrics.total_steps}: training loss={metrics.train_loss:.2f}"
+    if metrics.valid_loss is not None:
+        text += f", validation loss={metrics.valid_loss:.2f}"
+    if metrics.full_valid_loss is not None:
+        text += f", full validation loss={metrics.full_valid_loss:.2f}"
+    row = _event(job_id, text)
+    row.type = "metrics"
+    row.step = metrics.step
+    row.data = metrics.model_dump(exclude={"kind"}, exclude_none=True)
+    session.add(row)
+
+
+def validating_message(job: JobRow) -> str:
+    """What a job says when its files are about to be read."""
+    text = f"Validating training file: {job.training_file}"
+    return f"{text} and validation file: {job.validation_file}" if job.validation_file else text
+
+
+def event_object(row: EventRow) -> dict[str, Any]:
+    """The event object."""
+    return {
+        "object": "fine_tuning.job.event",
+        "id": row.id,
+        "created_at": row.created_at,
+        "level": row.level,
+        "message": row.message,
+        "data": row.data,
+        "type": row.type,
+    }
+
+
+def _event(job_id: str, message: str, *, level: Level = "info") -> EventRow:
+    return EventRow(
+        id=ids.new_event_id(),
+        job_id=job_id,
+        created_at=int(time.time()),
+        level=level,
+        type="message",
+        message=message,
+        data={},
+    )

@@ -1,0 +1,131 @@
+"""`/v1/fine_tuning/jobs`: create, list, retrieve, cancel, events, checkpoints."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy.orm import Session
+
+from retune.server import checkpoint_store, file_store, idempotency, job_store, model_store
+from retune.server.errors import ApiError
+from retune.server.job_events import event_object
+from retune.server.job_requests import CreateJobRequest
+from retune.server.pagination import After, Limit, list_object, page
+from retune.server.services import Services, ServicesOf
+from retune.server.tables import CheckpointRow, EventRow, JobMetadataRow, JobRow
+
+router = APIRouter(prefix="/fine_tuning/jobs")
+
+_METADATA_PARAMETER = re.compile(r"metadata\[(?P<key>.*)\]", re.DOTALL)
+
+
+@router.post("")
+def create_job(
+    body: CreateJobRequest, services: ServicesOf, idempotency_key: Annotated[str | None, Header()] = None
+) -> JSONResponse:
+    """Accept a job; its files are validated afterwards, so this answers at once."""
+    request_hash = idempotency.hash_of(body.model_dump_json())
+    with services.database.write() as session:
+        earlier = idempotency.find(session, "job", idempotency_key, request_hash)
+        if earlier:
+            job = job_store.get_job(session, earlier)
+        else:
+            job = _add_job(session, services, body)
+            idempotency.remember(session, "job", idempotency_key, request_hash, job.id)
+    services.runner.wake()
+    return JSONResponse(job_store.job_object(job))
+
+
+@router.get("")
+def list_jobs(request: Request, services: ServicesOf, after: After = None, limit: Limit = 20) -> JSONResponse:
+    """List jobs, newest first; `metadata[key]=value` and `metadata=null` narrow the list down."""
+    query = select(JobRow).where(*_metadata_conditions(request))
+    with services.database.read() as session:
+        rows, has_more = page(session, query, JobRow, after=after, limit=limit)
+    return JSONResponse(list_object([job_store.job_object(row) for row in rows], has_more=has_more))
+
+
+@router.get("/")
+def redirect_to_list(request: Request) -> RedirectResponse:
+    """Answer the list's address with a slash behind it the way the recorded service does."""
+    return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
+
+
+@router.get("/{job_id}")
+def retrieve_job(job_id: str, services: ServicesOf) -> JSONResponse:
+    """Retrieve one job."""
+    with services.database.read() as session:
+        return JSONResponse(job_store.job_object(job_store.get_job(session, job_id)))
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(job_id: str, services: ServicesOf) -> JSONResponse:
+    """Cancel a job at once, wherever it stands."""
+    with services.database.write() as session:
+        job = job_store.mark_cancelled(session, job_id)
+    services.runner.cancel(job_id)
+    return JSONResponse(job_store.job_object(job))
+
+
+@router.get("/{job_id}/events")
+def list_events(job_id: str, services: ServicesOf, after: After = None, limit: Limit = 20) -> JSONResponse:
+    """List a job's events, newest first."""
+    of_the_job = EventRow.job_id == job_id
+    with services.database.read() as session:
+        job_store.get_job(session, job_id)
+        query = select(EventRow).where(of_the_job)
+        rows, has_more = page(session, query, EventRow, after=after, limit=limit, within=of_the_job)
+    return JSONResponse(list_object([event_object(row) for row in rows], has_more=has_more))
+
+
+@router.get("/{job_id}/checkpoints")
+def list_checkpoints(job_id: str, services: ServicesOf, after: After = None, limit: Limit = 10) -> JSONResponse:
+    """List a job's checkpoints, latest step first."""
+    of_the_job = CheckpointRow.job_id == job_id
+    with services.database.read() as session:
+        job_store.get_job(session, job_id)
+        query = select(CheckpointRow).where(of_the_job)
+        rows, has_more = page(session, query, CheckpointRow, after=after, limit=limit, within=of_the_job)
+    data = [checkpoint_store.checkpoint_object(row) for row in rows]
+    return JSONResponse(list_object(data, has_more=has_more, ends=True))
+
+
+def _add_job(session: Session, services: Services, request: CreateJobRequest) -> JobRow:
+    model = model_store.find_model(session, services.trainer, request.model)
+    if model is None:
+        raise ApiError(
+            400,
+            f"Model {request.model} is not available for fine-tuning or does not exist.",
+            code="model_not_available",
+        )
+    _check_file(session, "training_file", request.training_file)
+    if request.validation_file is not None:
+        _check_file(session, "validation_file", request.validation_file)
+    job_store.refuse_past_limit(session, request.model, services.settings.max_queued_jobs)
+    return job_store.add_job(session, request, model)
+
+
+def _check_file(session: Session, param: str, file_id: str) -> None:
+    row = file_store.find_file(session, file_id)
+    if row is None:
+        raise ApiError(400, f"invalid {param}: {file_id}", param=param)
+    if row.purpose != "fine-tune":
+        message = f"invalid {param}: {file_id} has the purpose '{row.purpose}'; it must be 'fine-tune'"
+        raise ApiError(400, message, param=param)
+
+
+def _metadata_conditions(request: Request) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    of_the_job = JobMetadataRow.job_position == JobRow.position
+    for name, value in request.query_params.multi_items():
+        if name == "metadata":
+            if value != "null":
+                raise ApiError(400, "metadata must be 'null', or be given as metadata[key]=value.", param="metadata")
+            conditions.append(~exists().where(of_the_job))
+        elif match := _METADATA_PARAMETER.fullmatch(name):
+            conditions.append(
+                exists().where(of_the_job, JobMetadataRow.key == match["key"], JobMetadataRow.value == value)
+            )
+    return conditions

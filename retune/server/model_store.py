@@ -1,0 +1,104 @@
+"""The models that answer and that training can start from: the trainer's bases, their aliases, the fine-tuned."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from retune.server.errors import ApiError
+from retune.server.statuses import UNFINISHED
+from retune.server.tables import JobRow, ModelRow
+from retune.trainers.base import Trainer
+
+# The model object wants a creation time; this is the day when Retune's base models first appeared.
+_BASE_CREATED_AT = 1_795_132_800
+_OWNER = "retune"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model by its name.
+
+    Attributes:
+        base_model: The base that its name shows: its own for a base or an alias.
+        directory: Its checkpoint, relative to the data directory; None for an untrained base.
+    """
+
+    name: str
+    created_at: int
+    owned_by: str
+    base_model: str
+    directory: str | None
+
+    def to_object(self) -> dict[str, Any]:
+        """The Model object."""
+        return {
+            "id": self.name,
+            "object": "model",
+            "created": self.created_at,
+            "owned_by": self.owned_by,
+            "shutdown_date": None,
+        }
+
+
+def list_models(session: Session, trainer: Trainer) -> list[Model]:
+    """All models: the bases, then the fine-tuned ones, oldest first."""
+    fine_tuned = session.scalars(select(ModelRow).order_by(ModelRow.position)).all()
+    return [*_base_models(trainer), *map(_fine_tuned, fine_tuned)]
+
+
+def find_model(session: Session, trainer: Trainer, name: str) -> Model | None:
+    """The model of this name."""
+    row = session.scalar(select(ModelRow).where(ModelRow.name == name))
+    if row is not None:
+        return _fine_tuned(row)
+    return next((model for model in _base_models(trainer) if model.name == name), None)
+
+
+def get_model(session: Session, trainer: Trainer, name: str) -> Model:
+    """Like `find_model`.
+
+    Raises:
+        ApiError: 404: there is no such model.
+    """
+    model = find_model(session, trainer, name)
+    if model is None:
+        raise ApiError(404, f"The model '{name}' does not exist", param="model", code="model_not_found")
+    return model
+
+
+def delete_model(session: Session, trainer: Trainer, name: str) -> str:
+    """Delete a fine-tuned model and return its directory, for the caller to remove once this is committed.
+
+    Raises:
+        ApiError: 404: there is no such model; 403: it is a base model; 409: an unfinished job starts from it.
+    """
+    model = get_model(session, trainer, name)
+    if model.directory is None:
+        raise ApiError(403, f"The model '{name}' is a base model of this server and can't be deleted.", param="model")
+    starts_from_it = select(JobRow.id).where(JobRow.model == name, JobRow.status.in_(UNFINISHED)).limit(1)
+    job_id = session.scalar(starts_from_it)
+    if job_id is not None:
+        raise ApiError(
+            409,
+            f"The model '{name}' is in use by the fine-tuning job {job_id}, which is not finished. "
+            "Cancel the job or wait for its end, then delete the model.",
+            param="model",
+            code="model_in_use",
+        )
+    session.delete(session.scalars(select(ModelRow).where(ModelRow.name == name)).one())
+    return model.directory
+
+
+def _base_models(trainer: Trainer) -> list[Model]:
+    base = trainer.base_model
+    alias_owner = f"{_OWNER}:alias-of:{base}"
+    return [
+        Model(base, _BASE_CREATED_AT, _OWNER, base, None),
+        *(Model(alias, _BASE_CREATED_AT, alias_owner, alias, None) for alias in trainer.aliases),
+    ]
+
+
+def _fine_tuned(row: ModelRow) -> Model:
+    return Model(row.name, row.created_at, _OWNER, row.base_model, row.directory)

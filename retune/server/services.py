@@ -1,0 +1,82 @@
+"""Everything that the routers work with, opened together and closed together."""
+
+import secrets
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from retune.server.chat_models import ChatModels
+from retune.server.content_store import ContentStore
+from retune.server.data_directory import DataDirectory, not_writable
+from retune.server.database import Database
+from retune.server.job_runner import JobRunner
+from retune.server.settings import ServerSettings
+from retune.trainers.base import Trainer
+from retune.trainers.registry import default_trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One open data directory, with its database, contents, trainer and job runner."""
+
+    settings: ServerSettings
+    directory: DataDirectory
+    database: Database
+    contents: ContentStore
+    trainer: Trainer
+    chat_models: ChatModels
+    runner: JobRunner
+    version: str
+    instance: str
+
+    @classmethod
+    def open(cls, settings: ServerSettings) -> "Services":
+        """Take the data directory and open what is in it; the job runner is not started yet.
+
+        Raises:
+            ServerError: Another server has the directory, it can't be written, or its database is damaged.
+        """
+        directory = DataDirectory(settings.data_directory)
+        directory.lock()
+        try:
+            return cls._open(settings, directory)
+        except OSError as error:
+            directory.unlock()
+            raise not_writable(directory.path, error) from error
+        except BaseException:
+            directory.unlock()
+            raise
+
+    @classmethod
+    def _open(cls, settings: ServerSettings, directory: DataDirectory) -> "Services":
+        directory.jobs.mkdir(exist_ok=True)
+        contents = ContentStore(directory.contents)
+        database = Database(directory.database)
+        trainer = default_trainer()
+        return cls(
+            settings=settings,
+            directory=directory,
+            database=database,
+            contents=contents,
+            trainer=trainer,
+            chat_models=ChatModels(trainer),
+            runner=JobRunner(database, directory, contents, trainer, max_concurrent_jobs=settings.max_concurrent_jobs),
+            version=version("retune"),
+            instance=secrets.token_hex(8),
+        )
+
+    def close(self) -> None:
+        """Stop the job runner and give the data directory back; a second time does nothing."""
+        self.runner.stop()
+        self.database.close()
+        self.directory.unlock()
+
+
+async def _services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesOf = Annotated[Services, Depends(_services_of)]

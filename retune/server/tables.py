@@ -1,0 +1,130 @@
+"""The server's tables.
+
+`position` numbers the rows of a table in the order of their creation: lists and their cursors go by it. Rows of
+files and jobs are never taken away, so that a cursor on one of them stays good.
+"""
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# JSON columns hold SQL's NULL for None, so that "is there one" is an ordinary question.
+_Json = JSON(none_as_null=True)
+
+
+class Table(DeclarativeBase):
+    """Base of all tables."""
+
+
+class FileRow(Table):
+    """An uploaded file or a result file; its bytes lie in the content store under its id."""
+
+    __tablename__ = "files"
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    bytes: Mapped[int]
+    created_at: Mapped[int]
+    expires_at: Mapped[int | None]
+    deleted_at: Mapped[int | None]
+    filename: Mapped[str]
+    purpose: Mapped[str]
+
+
+class JobRow(Table):
+    """A fine-tuning job.
+
+    `model_name` is settled at creation and becomes `fine_tuned_model` on success. `base_directory` is the checkpoint
+    that training starts from, relative to the data directory; NULL for an untrained base.
+    """
+
+    __tablename__ = "jobs"
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[int]
+    finished_at: Mapped[int | None]
+    status: Mapped[str] = mapped_column(index=True)
+    model: Mapped[str]
+    base_model: Mapped[str]
+    base_directory: Mapped[str | None]
+    model_name: Mapped[str] = mapped_column(unique=True)
+    suffix: Mapped[str | None]
+    seed: Mapped[int]
+    training_file: Mapped[str] = mapped_column(index=True)
+    validation_file: Mapped[str | None]
+    requested_hyperparameters: Mapped[dict[str, Any]] = mapped_column(_Json)
+    hyperparameters: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    integrations: Mapped[list[dict[str, Any]]] = mapped_column(_Json)
+    job_metadata: Mapped[dict[str, str] | None] = mapped_column(_Json)
+    error: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    trained_tokens: Mapped[int | None]
+    result_file: Mapped[str | None]
+
+
+class JobMetadataRow(Table):
+    """One pair of a job's metadata, where lists can look for it."""
+
+    __tablename__ = "job_metadata"
+    __table_args__ = (Index("job_metadata_by_pair", "key", "value"),)
+
+    job_position: Mapped[int] = mapped_column(ForeignKey("jobs.position"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+
+
+class EventRow(Table):
+    """One event of a job. `step` is set on metrics alone, and only once for each step."""
+
+    __tablename__ = "events"
+    __table_args__ = (UniqueConstraint("job_id", "step"), Index("events_by_job", "job_id", "position"))
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    created_at: Mapped[int]
+    level: Mapped[str]
+    type: Mapped[str]
+    message: Mapped[str]
+    data: Mapped[dict[str, Any]] = mapped_column(_Json)
+    step: Mapped[int | None]
+
+
+class CheckpointRow(Table):
+    """One of the last checkpoints of a job. `directory` is relative to the data directory."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (UniqueConstraint("job_id", "step_number"),)
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    created_at: Mapped[int]
+    step_number: Mapped[int]
+    model_name: Mapped[str]
+    metrics: Mapped[dict[str, Any]] = mapped_column(_Json)
+    directory: Mapped[str]
+
+
+class ModelRow(Table):
+    """A fine-tuned model that answers. `directory` is relative to the data directory."""
+
+    __tablename__ = "models"
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[int]
+    base_model: Mapped[str]
+    directory: Mapped[str]
+
+
+class IdempotencyRow(Table):
+    """What a request with an Idempotency-Key made. `key` is the hash of the kind of request and its key."""
+
+    __tablename__ = "idempotency_keys"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[str]
+    object_id: Mapped[str]
+    created_at: Mapped[int]

@@ -1,0 +1,102 @@
+"""The training process: `python -m retune.server.training_process`.
+
+It reads one `TrainingTask` as a line of JSON from standard input, trains, and writes every update as a line of JSON
+to standard output. Standard input stays open as long as the server lives; when it ends, so does this process.
+"""
+
+import math
+import os
+import sys
+import threading
+import traceback
+from typing import IO, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from retune.errors import TrainerError
+from retune.trainers.base import StepMetrics, TrainingTask, TrainingUpdate
+from retune.trainers.registry import default_trainer
+
+EXIT_FAILED = 1
+EXIT_SERVER_GONE = 3
+# The server and other programs of the machine come first: people wait for those.
+_NICENESS = 5
+
+
+class TrainingFailed(BaseModel):
+    """The trainer said why it can't go on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["failed"] = "failed"
+    message: str
+
+
+ProcessUpdate = TrainingUpdate | TrainingFailed
+_updates: TypeAdapter[ProcessUpdate] = TypeAdapter(Annotated[ProcessUpdate, Field(discriminator="kind")])
+
+
+def parse_update(line: bytes) -> ProcessUpdate:
+    """Read one line that a training process wrote.
+
+    Raises:
+        ValueError: It is no update.
+    """
+    return _updates.validate_json(line)
+
+
+def main() -> int:
+    """Run one training; the exit status says whether it came to its end."""
+    os.nice(_NICENESS)
+    updates = _take_standard_output()
+    task = TrainingTask.model_validate_json(sys.stdin.buffer.readline())
+    threading.Thread(target=_exit_with_server, daemon=True).start()
+    try:
+        _train(task, updates)
+    except BrokenPipeError:
+        return EXIT_SERVER_GONE
+    except TrainerError as error:
+        traceback.print_exc()
+        _write(updates, TrainingFailed(message=str(error)))
+        return EXIT_FAILED
+    return 0
+
+
+def _train(task: TrainingTask, updates: IO[bytes]) -> None:
+    for update in default_trainer().train(task):
+        if isinstance(update, StepMetrics):
+            _require_finite(update)
+        _write(updates, update)
+
+
+def _require_finite(metrics: StepMetrics) -> None:
+    values = metrics.model_dump(exclude={"kind"}, exclude_none=True)
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise TrainerError(
+                f"Training diverged: {name} is {value} at step {metrics.step} of {metrics.total_steps}.",
+                hint="Try a smaller learning_rate_multiplier.",
+            )
+
+
+def _write(updates: IO[bytes], update: ProcessUpdate) -> None:
+    updates.write(update.model_dump_json().encode() + b"\n")
+    updates.flush()
+
+
+def _take_standard_output() -> IO[bytes]:
+    """Keep standard output for updates; whatever else prints goes to standard error."""
+    updates = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return updates
+
+
+def _exit_with_server() -> None:
+    # Reading the descriptor itself: a buffered reader's lock would be held while the interpreter shuts down.
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os._exit(EXIT_SERVER_GONE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""One training process: started, followed, and ended."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from retune.server.settings import API_KEY_VARIABLE
+from retune.server.training_process import ProcessUpdate, parse_update
+from retune.trainers.base import TrainingTask
+
+# What comes within this time shares a transaction; clients see a step no later than this and a commit.
+_POLL_SECONDS = 0.15
+_READ_BYTES = 1 << 20
+_LOG_TAIL_BYTES = 4000
+_LAST_WORDS_CHARACTERS = 600
+
+LOG_NAME = "training.log"
+JOURNAL_NAME = "updates.jsonl"
+
+Write = Callable[[Sequence[ProcessUpdate]], bool]
+
+
+class TrainingRun:
+    """Runs one training in a process of its own.
+
+    The process's standard output is a file in the task's directory: the journal. What the process reported is there
+    even if the server was killed before it could write it down. What else it prints goes to `training.log`.
+    """
+
+    def __init__(self, task: TrainingTask) -> None:
+        self._task = task
+        self._journal = task.directory / JOURNAL_NAME
+        self._log = task.directory / LOG_NAME
+        self._log_start = 0
+        self._position = 0
+        self._killed = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def kill(self) -> None:
+        """End the process now, or before it begins; the checkpoints on disk stay good."""
+        self._killed.set()
+        if self._process:
+            self._process.kill()
+
+    def catch_up(self, write: Write) -> None:
+        """Hand over what an earlier process of this training reported, whether it was written down then or not."""
+        if self._journal.exists():
+            self._wait_for_predecessor()
+            if self._killed.is_set():
+                return
+            _drop_torn_line(self._journal)
+            while (updates := self._new_updates()) and write(updates):
+                pass
+
+    def follow(self, write: Write, *, resume: bool) -> None:
+        """Start the process, and hand over what it reports until it has ended or `write` wants no more."""
+        process = self._process = self._start()
+        if self._killed.is_set():
+            process.kill()
+        try:
+            self._send_task(process, self._task.model_copy(update={"resume": resume}))
+            self._follow(process, write)
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdin:
+                process.stdin.close()
+
+    def describe_end(self) -> str:
+        """How the process ended, and what it printed last."""
+        status = self._process.returncode if self._process else None
+        if status is None:
+            return "The training process was not started."
+        if status < 0:
+            how = f"was killed by {signal.Signals(-status).name}"
+            hint = " The machine may have run out of memory." if status == -signal.SIGKILL else ""
+        else:
+            how, hint = f"exited with status {status}", ""
+        words = self._last_words()
+        said = f" It printed last: {words}" if words else ""
+        return f"The training process {how} before the training was over.{hint}{said}"
+
+    def _wait_for_predecessor(self) -> None:
+        # A process whose server was killed needs a moment to notice; it holds its journal's lock until it is gone.
+        with self._journal.open("rb") as journal:
+            while not self._killed.is_set():
+                try:
+                    fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    self._killed.wait(_POLL_SECONDS)
+                else:
+                    return
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        with self._log.open("ab") as log, self._journal.open("ab") as journal:
+            # The lock goes with the open file, which the process inherits and this one closes.
+            fcntl.flock(journal, fcntl.LOCK_EX)
+            self._position = journal.tell()
+            self._log_start = log.tell()
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "retune.server.training_process"],
+                stdin=subprocess.PIPE,
+                stdout=journal,
+                stderr=log,
+                env=_environment(),
+                # The terminal's Ctrl-C is for the server, which then ends this process itself.
+                start_new_session=True,
+            )
+
+    def _send_task(self, process: "subprocess.Popen[bytes]", task: TrainingTask) -> None:
+        assert process.stdin  # noqa: S101  # a pipe was asked for
+        try:
+            process.stdin.write(task.model_dump_json().encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # It died before it could read its task; its exit status tells.
+
+    def _follow(self, process: "subprocess.Popen[bytes]", write: Write) -> None:
+        while True:
+            has_ended = process.poll() is not None
+            updates = self._new_updates()
+            # An empty list is written too: it tells whether the job is running still.
+            if not write(updates) or (has_ended and not updates):
+                return
+            if not has_ended:
+                self._killed.wait(_POLL_SECONDS)
+
+    def _new_updates(self) -> list[ProcessUpdate]:
+        with self._journal.open("rb") as journal:
+            journal.seek(self._position)
+            lines = journal.read(_READ_BYTES)
+        whole = lines[: lines.rfind(b"\n") + 1]
+        self._position += len(whole)
+        return [parse_update(line) for line in whole.splitlines()]
+
+    def _last_words(self) -> str:
+        with self._log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_start, size - _LOG_TAIL_BYTES))
+            lines = log.read().decode("utf-8", "replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return said[-1][-_LAST_WORDS_CHARACTERS:] if said else ""
+
+
+def _environment() -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name != API_KEY_VARIABLE}
+    # The matrices are small: more threads of OpenBLAS spin more than they compute, and took two to seven times as
+    # long on two cores that others used too.
+    return {"OPENBLAS_NUM_THREADS": "1", **inherited}
+
+
+def _drop_torn_line(journal: Path) -> None:
+    """Cut off a last line that was not written to its end: the next process appends behind it."""
+    content = journal.read_bytes()
+    os.truncate(journal, content.rfind(b"\n") + 1)

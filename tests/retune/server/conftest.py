@@ -1,0 +1,79 @@
+"""A real server process, a real SDK, and small files that train in seconds."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from openai import OpenAI
+from openai.types import FileObject
+from openai.types.fine_tuning import FineTuningJob
+from server_process import ServerProcess, ended, example_lines, upload
+
+
+@pytest.fixture(scope="session")
+def compiled(pytestconfig: pytest.Config) -> dict[str, str]:
+    """Environment in which the many servers of these tests share compiled bytecode, wherever the tests run."""
+    assert pytestconfig.cache
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(pytestconfig.cache.mkdir("bytecode"))}
+
+
+@pytest.fixture
+def start_server(tmp_path: Path, compiled: dict[str, str]) -> Iterator[Callable[..., ServerProcess]]:
+    """Start a server of the test's own; it is stopped with the test."""
+    servers: list[ServerProcess] = []
+
+    def start(*arguments: str, data_directory: Path = tmp_path / "data", **environment: str) -> ServerProcess:
+        servers.append(ServerProcess(data_directory, arguments, {**compiled, **environment}))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:
+        if server.process and server.process.poll() is None:
+            server.end(signal.SIGTERM)
+
+
+@pytest.fixture
+def refuse(compiled: dict[str, str]) -> Callable[..., tuple[int, str]]:
+    """Start a server that is expected not to start; its exit status and what it said."""
+
+    def run(data_directory: Path, *arguments: str) -> tuple[int, str]:
+        return ServerProcess(data_directory, ("--port", "0", *arguments), dict(compiled)).run_to_end()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]) -> Iterator[ServerProcess]:
+    """The server that most tests share."""
+    process = ServerProcess(tmp_path_factory.mktemp("server") / "data", environment=compiled).start()
+    yield process
+    assert process.end(signal.SIGTERM) == 0
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> OpenAI:
+    return server.client()
+
+
+@pytest.fixture(scope="session")
+def training_file(server: ServerProcess) -> FileObject:
+    return upload(server.client(), example_lines(14))
+
+
+@pytest.fixture(scope="session")
+def succeeded(server: ServerProcess, training_file: FileObject) -> FineTuningJob:
+    """A job of four epochs with a validation file, long over."""
+    client = server.client()
+    job = client.fine_tuning.jobs.create(
+        model="gpt-4o-mini-2024-07-18",
+        training_file=training_file.id,
+        validation_file=upload(client, example_lines(5), "validation.jsonl").id,
+        suffix="tests",
+        seed=7,
+        metadata={"made": "for everyone"},
+        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 4}}},
+    )
+    job = ended(client, job.id)
+    assert job.status == "succeeded"
+    return job

@@ -1,0 +1,185 @@
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+from openai.types.fine_tuning import FineTuningJob
+from server_process import ServerProcess, ended, example_lines, upload
+
+QUESTION: Any = [{"role": "system", "content": "You label."}, {"role": "user", "content": "question 4, number 4"}]
+
+
+@pytest.fixture
+def model(succeeded: FineTuningJob) -> str:
+    assert succeeded.fine_tuned_model
+    return succeeded.fine_tuned_model
+
+
+def ask(client: OpenAI, model: str, **options: Any) -> Any:
+    return client.chat.completions.create(**{"model": model, "messages": QUESTION, **options})
+
+
+def test_an_answer_has_its_text_and_its_usage(client: OpenAI, model: str):
+    answer = ask(client, model, temperature=0)
+
+    assert answer.object == "chat.completion"
+    assert answer.id.startswith("chatcmpl-")
+    assert answer.choices[0].message.role == "assistant"
+    assert answer.choices[0].message.content.startswith("label")
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage.prompt_tokens > 0
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_temperature_zero_and_a_seed_give_the_same_again(client: OpenAI, model: str):
+    assert ask(client, model, temperature=0).choices == ask(client, model, temperature=0).choices
+    drawn = ask(client, model, temperature=1.8, seed=11, n=6).choices
+    assert drawn == ask(client, model, temperature=1.8, seed=11, n=6).choices
+
+
+def test_n_answers_are_numbered_and_counted(client: OpenAI, model: str):
+    one = ask(client, model, temperature=0)
+    three = ask(client, model, temperature=0, n=3)
+
+    assert [choice.index for choice in three.choices] == [0, 1, 2]
+    assert {choice.message.content for choice in three.choices} == {one.choices[0].message.content}
+    assert three.usage.prompt_tokens == one.usage.prompt_tokens
+    assert three.usage.completion_tokens == 3 * one.usage.completion_tokens
+
+
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
+def test_an_answer_ends_at_its_limit(client: OpenAI, model: str, limit: str):
+    answer = ask(client, model, temperature=0, **{limit: 1})
+
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage.completion_tokens == 1
+
+
+@pytest.mark.parametrize("stop", [" ", [" ", "never"], ["bel"]])
+def test_an_answer_ends_before_a_stop_sequence(client: OpenAI, model: str, stop: Any):
+    whole = ask(client, model, temperature=0).choices[0].message.content
+    cut = ask(client, model, temperature=0, stop=stop).choices[0]
+
+    first = stop[0] if isinstance(stop, list) else stop
+    assert cut.message.content == whole[: whole.index(first)]
+    assert cut.finish_reason == "stop"
+
+
+def test_a_stream_says_the_same_piece_by_piece(client: OpenAI, model: str):
+    whole = ask(client, model, temperature=0)
+    chunks = list(ask(client, model, temperature=0, stream=True, stream_options={"include_usage": True}))
+
+    assert chunks[0].choices[0].delta.role == "assistant"
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
+    assert text == whole.choices[0].message.content
+    assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+    assert chunks[-2].choices[0].delta.content is None
+    assert (chunks[-1].choices, chunks[-1].usage) == ([], whole.usage)
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert len(chunks) > 4
+
+
+def test_a_stream_of_n_answers_ends_each(client: OpenAI, model: str):
+    chunks = list(ask(client, model, temperature=0, stream=True, n=2))
+
+    ends = [chunk.choices[0].index for chunk in chunks if chunk.choices[0].finish_reason]
+    assert ends == [0, 1]
+
+
+def test_a_stream_on_the_wire(server: ServerProcess, model: str):
+    body = {"model": model, "messages": QUESTION, "stream": True, "temperature": 0}
+
+    answer = server.request("POST", "/v1/chat/completions", body)
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = answer.content.decode().split("\n\n")
+    assert events[-2:] == ["data: [DONE]", ""]
+    assert all(event.startswith("data: {") for event in events[:-2])
+    assert '"usage"' not in answer.content.decode()
+
+
+def test_the_untrained_base_answers_too(client: OpenAI):
+    answer = ask(client, "gpt-4o-mini")
+
+    assert answer.model == "gpt-4o-mini"
+    assert answer.choices[0].message.content is not None
+
+
+def test_text_parts_are_text(client: OpenAI, model: str):
+    parts: Any = [{"role": "user", "content": [{"type": "text", "text": "question 4, number 4"}]}]
+
+    assert (
+        ask(client, model, messages=parts, temperature=0).choices
+        == ask(client, model, messages=QUESTION[1:], temperature=0).choices
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "param", "words"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "not supported"),
+        ({"logprobs": True}, "logprobs", "not supported"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "not supported"),
+        ({"logit_bias": {"1": 5}}, "logit_bias", "not supported"),
+        ({"presence_penalty": 0.5}, "presence_penalty", "not supported"),
+        ({"store": True}, "store", "not supported"),
+        ({"extra_body": {"top_k": 5}}, "top_k", "Unrecognized request argument supplied: top_k"),
+        ({"temperature": 2.1}, "temperature", "less than or equal to 2"),
+        ({"extra_body": {"temperature": "hot"}}, "temperature", "valid number"),
+        ({"top_p": -0.1}, "top_p", "greater than or equal to 0"),
+        ({"n": 0}, "n", "greater than or equal to 1"),
+        ({"n": 129}, "n", "less than or equal to 128"),
+        ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
+        ({"max_tokens": 5, "max_completion_tokens": 5}, "max_tokens", "at the same time"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "at most 4"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "only allowed when 'stream' is enabled"),
+        ({"messages": []}, "messages", "at least 1"),
+        ({"messages": [{"role": "judge", "content": "x"}]}, "messages.[0].role", "expected one of developer"),
+        ({"messages": [{"role": "user"}]}, "messages.[0].content", "a list of text parts"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages.[0].role", "not supported"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
+            "messages.[0].content",
+            "'image_url' is not supported",
+        ),
+    ],
+)
+def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any], param: str, words: str):
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, "baseline-text", **options)
+
+    assert caught.value.param == param
+    assert words in caught.value.message
+    assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+def test_what_asks_for_nothing_is_taken(client: OpenAI):
+    ask(
+        client,
+        "baseline-text",
+        user="me",
+        logprobs=False,
+        presence_penalty=0,
+        frequency_penalty=None,
+        response_format={"type": "text"},
+        tool_choice="none",
+        parallel_tool_calls=True,
+        temperature=None,
+        stop=None,
+        metadata={"a": "b"},
+    )
+
+
+def test_a_damaged_model_is_an_error_and_no_crash(client: OpenAI, server: ServerProcess):
+    file = upload(client, example_lines(10))
+    job = ended(client, client.fine_tuning.jobs.create(model="baseline-text", training_file=file.id).id)
+    for path in (server.data_directory / "jobs" / job.id).glob("epoch-*/*"):
+        path.write_bytes(b"damaged")
+
+    with pytest.raises(openai.InternalServerError) as caught:
+        ask(client, str(job.fine_tuned_model))
+
+    assert caught.value.code == "model_not_loadable"
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert ask(client, "baseline-text").choices

@@ -1,0 +1,226 @@
+import json
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import openai
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openai import OpenAI
+from openai.types.fine_tuning import FineTuningJob
+from server_process import ServerProcess, example_lines
+
+CONTENT = example_lines(3)
+
+
+def test_an_upload_comes_back_byte_for_byte(client: OpenAI, server: ServerProcess, tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(CONTENT)
+
+    created = client.files.create(file=path, purpose="fine-tune")
+
+    assert created.filename == "train.jsonl"
+    assert (created.bytes, created.purpose, created.status) == (len(CONTENT), "fine-tune", "processed")
+    assert client.files.retrieve(created.id) == created
+    assert client.files.content(created.id).content == CONTENT
+    answer = server.request("GET", f"/v1/files/{created.id}/content")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"] == 'attachment; filename="train.jsonl"'
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.binary(max_size=300) | st.binary(max_size=20).map(lambda part: (b"\r\n--" + part) * 5000),
+    name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60),
+)
+def test_any_bytes_under_any_name_come_back(client: OpenAI, content: bytes, name: str):
+    created = client.files.create(file=(name, content), purpose="user_data")
+
+    assert client.files.content(created.id).content == content
+    assert client.files.retrieve(created.id).bytes == len(content)
+    client.files.delete(created.id)
+
+
+def test_a_name_never_becomes_a_path(client: OpenAI, server: ServerProcess):
+    name = "../../../escape.jsonl"
+
+    created = client.files.create(file=(name, CONTENT), purpose="fine-tune")
+
+    assert created.filename == name
+    assert (server.data_directory / "files" / created.id).read_bytes() == CONTENT
+    assert not list(server.data_directory.parent.rglob("escape*"))
+
+
+def test_a_large_upload_is_streamed(client: OpenAI):
+    content = b"0123456789abcdef" * (2 << 20)
+
+    created = client.files.create(file=("large.bin", content), purpose="user_data")
+
+    assert client.files.content(created.id).content == content
+    client.files.delete(created.id)
+
+
+@pytest.mark.parametrize(
+    ("name", "purpose", "message"),
+    [
+        ("train.csv", "fine-tune", "Invalid file format for Fine-Tuning API. Must be .jsonl"),
+        ("upload", "fine-tune", "Invalid file format for Fine-Tuning API. Must be .jsonl"),
+        ("train.txt", "batch", "Invalid file format for Batch API. Must be .jsonl"),
+        ("train.jsonl", "homework", "'homework' is not one of"),
+    ],
+)
+def test_a_wrong_upload_is_refused(client: OpenAI, name: str, purpose: str, message: str):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.files.create(file=(name, CONTENT), purpose=purpose)  # type: ignore[arg-type]
+
+    assert message in caught.value.message
+    assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+def test_a_refused_upload_leaves_nothing_behind(client: OpenAI, server: ServerProcess):
+    before = set((server.data_directory / "files").iterdir())
+
+    with pytest.raises(openai.BadRequestError):
+        client.files.create(file=("train.csv", b"x" * 3_000_000), purpose="fine-tune")
+
+    assert set((server.data_directory / "files").iterdir()) == before
+
+
+def test_a_file_over_the_limit_is_refused_with_its_limit(start_server):
+    server = start_server("--max-file-bytes", "1000")
+
+    with pytest.raises(openai.APIStatusError) as caught:
+        server.client().files.create(file=("train.jsonl", b"x" * 5_000_000), purpose="fine-tune")
+
+    assert caught.value.status_code == 413
+    assert "1000 bytes" in caught.value.message
+    assert server.client().files.list().data == []
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "message"),
+    [
+        (b"{}", "application/json", "multipart/form-data"),
+        (b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n--b--\r\n', None, "'file'"),
+        (b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n{}\r\n--b--\r\n', None, "filename"),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{}\r\n--b--\r\n',
+            None,
+            "'purpose'",
+        ),
+        (b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{}', None, "boundary"),
+        (b"no multipart at all", None, "multipart"),
+    ],
+)
+def test_a_broken_form_is_refused(server: ServerProcess, body: bytes, content_type: str | None, message: str):
+    headers = {"Content-Type": content_type or "multipart/form-data; boundary=b"}
+
+    answer = server.request("POST", "/v1/files", body, headers)
+
+    assert answer.status == 400
+    assert message in answer.error["message"]
+
+
+def test_expiry_is_kept_within_its_bounds(client: OpenAI):
+    created = client.files.create(
+        file=("a.bin", b"x"), purpose="user_data", expires_after={"anchor": "created_at", "seconds": 3600}
+    )
+    assert created.expires_at == created.created_at + 3600
+    batch = client.files.create(file=("a.jsonl", b"{}"), purpose="batch")
+    assert batch.expires_at == batch.created_at + 30 * 24 * 3600
+
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.files.create(
+            file=("a.bin", b"x"), purpose="user_data", expires_after={"anchor": "created_at", "seconds": 60}
+        )
+    assert caught.value.param == "expires_after.seconds"
+
+
+def test_a_file_past_its_time_is_gone(client: OpenAI, server: ServerProcess):
+    lasting = client.files.create(file=("a.bin", b"x"), purpose="user_data")
+    past = client.files.create(
+        file=("b.bin", b"x"), purpose="user_data", expires_after={"anchor": "created_at", "seconds": 3600}
+    )
+    with closing(sqlite3.connect(server.data_directory / "server.sqlite")) as database, database:
+        database.execute("UPDATE files SET expires_at = created_at - 1 WHERE id = ?", (past.id,))
+
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(past.id)
+    assert past.id not in {file.id for file in client.files.list()}
+    client.files.create(file=("c.bin", b"x"), purpose="user_data")
+    assert not (server.data_directory / "files" / past.id).exists()
+    assert client.files.content(lasting.id).content == b"x"
+
+
+def test_lists_go_page_by_page_in_both_orders(start_server):
+    client = start_server().client()
+    ids = [client.files.create(file=(f"{n}.jsonl", CONTENT), purpose="fine-tune").id for n in range(7)]
+    other = client.files.create(file=("other", b"x"), purpose="user_data").id
+
+    assert [file.id for file in client.files.list(purpose="fine-tune", limit=3)] == ids[::-1]
+    assert [file.id for file in client.files.list(purpose="fine-tune", limit=2, order="asc")] == ids
+    assert [file.id for file in client.files.list()] == [other, *ids[::-1]]
+    page = client.files.list(purpose="fine-tune", limit=3)
+    assert (page.first_id, page.last_id, page.has_more) == (ids[6], ids[4], True)
+    # Who deletes while listing has a cursor on a file that is gone.
+    assert [client.files.delete(file.id).id for file in client.files.list(limit=2)] == [other, *ids[::-1]]
+    assert client.files.list().data == []
+
+
+def test_an_unknown_cursor_is_no_first_page(client: OpenAI):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.files.list(after="file-unknown")
+
+    assert caught.value.param == "after"
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=10001", "limit=many", "order=sideways"])
+def test_a_wrong_query_is_refused(server: ServerProcess, query: str):
+    answer = server.request("GET", f"/v1/files?{query}")
+
+    assert (answer.status, answer.error["param"]) == (400, query.split("=", maxsplit=1)[0])
+
+
+def test_a_deleted_file_is_gone(client: OpenAI, server: ServerProcess):
+    created = client.files.create(file=("a.jsonl", CONTENT), purpose="fine-tune")
+
+    assert client.files.delete(created.id).model_dump() == {"id": created.id, "object": "file", "deleted": True}
+
+    assert not (server.data_directory / "files" / created.id).exists()
+    for call in (client.files.retrieve, client.files.delete, client.files.content):
+        with pytest.raises(openai.NotFoundError) as caught:
+            call(created.id)
+        assert caught.value.body == {
+            "message": f"No such File object: {created.id}",
+            "type": "invalid_request_error",
+            "param": "id",
+            "code": None,
+        }
+
+
+def test_a_file_of_a_finished_job_can_be_deleted(client: OpenAI, succeeded: FineTuningJob):
+    assert succeeded.validation_file
+    assert client.files.delete(succeeded.validation_file).deleted
+
+
+def test_the_same_key_and_upload_make_one_file(client: OpenAI):
+    headers = {"Idempotency-Key": "upload-1"}
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(
+            pool.map(
+                lambda _: client.files.create(file=("a.jsonl", CONTENT), purpose="fine-tune", extra_headers=headers),
+                range(4),
+            )
+        )
+
+    assert len({file.id for file in made}) == 1
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.files.create(file=("a.jsonl", CONTENT + b"{}\n"), purpose="fine-tune", extra_headers=headers)
+    assert caught.value.code == "idempotency_key_reused"
+    client.files.delete(made[0].id)
+    again = client.files.create(file=("a.jsonl", CONTENT), purpose="fine-tune", extra_headers=headers)
+    assert again.id != made[0].id
+    assert json.loads(client.files.content(again.id).content.splitlines()[0])

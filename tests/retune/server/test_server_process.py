@@ -1,0 +1,168 @@
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from openai import OpenAI
+from pydantic import SecretStr
+from server_process import ServerProcess
+from starlette.testclient import TestClient
+
+from retune.errors import ServerError
+from retune.server.app import create_app
+from retune.server.data_directory import Announcement, DataDirectory, DataDirectoryInUseError
+from retune.server.database import Database
+from retune.server.embedded import find_running_server
+from retune.server.serve import serve
+from retune.server.settings import ServerSettings
+
+
+def test_the_announcement_says_where_the_server_is(server: ServerProcess):
+    announcement = server.announcement
+
+    health = server.request("GET", "/health").json
+    assert server.process
+    assert announcement["pid"] == server.process.pid
+    assert (announcement["instance"], announcement["version"]) == (health["instance"], health["version"])
+
+
+def test_two_servers_never_share_a_data_directory(refuse, server: ServerProcess):
+    status, said = refuse(server.data_directory)
+
+    assert status == 75
+    assert "already served by another server" in said
+    assert server.base_url in said
+    assert "Traceback" not in said
+    assert server.request("GET", "/health").status == 200
+
+
+def test_a_taken_port_is_told_so(refuse, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        status, said = refuse(tmp_path / "data", "--port", str(port))
+
+    assert status == 1
+    assert f"Can't listen on 127.0.0.1, port {port}: another program does already." in said
+    assert "--port" in said
+    assert "Traceback" not in said
+
+
+def test_a_wrong_setting_is_named(refuse, tmp_path: Path):
+    status, said = refuse(tmp_path / "data", "--max-concurrent-jobs", "0")
+
+    assert status == 2
+    assert "--max-concurrent-jobs: Input should be greater than or equal to 1" in said
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])  # noqa: S104  # it is refused
+def test_other_machines_need_a_key(tmp_path: Path, host: str):
+    with pytest.raises(ServerError, match="needs an API key") as caught:
+        serve(ServerSettings(host=host, port=0, data_directory=tmp_path / "data"))
+
+    assert "RETUNE_SERVER_API_KEY" in str(caught.value.hint)
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_address_of_another_machine_is_told_so(tmp_path: Path):
+    with pytest.raises(ServerError, match=r"Can't listen on 192\.0\.2\.1"):
+        serve(ServerSettings(host="192.0.2.1", port=0, data_directory=tmp_path / "data", api_key=SecretStr("k")))
+
+
+def write_newer_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version=99")
+
+
+def spoil_a_page(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = b"\xff" * 4096
+    path.write_bytes(content)
+
+
+def write_something_else(path: Path) -> None:
+    path.write_bytes(b"this is no database, but a file of some length" * 100)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(write_newer_version, "schema version 99"), (spoil_a_page, "damaged"), (write_something_else, "damaged")],
+)
+def test_a_database_that_can_not_be_used_is_told_so(tmp_path: Path, damage: Callable[[Path], None], words: str):
+    path = tmp_path / "server.sqlite"
+    Database(path).close()
+    damage(path)
+    before = path.read_bytes()
+
+    with pytest.raises(ServerError, match=words) as caught:
+        serve(ServerSettings(port=0, data_directory=tmp_path))
+
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+    assert path.read_bytes() == before
+
+
+def test_a_data_directory_that_is_a_file_is_told_so(tmp_path: Path):
+    (tmp_path / "data").write_text("mine")
+
+    with pytest.raises(ServerError, match="is a file"):
+        serve(ServerSettings(port=0, data_directory=tmp_path / "data"))
+
+    assert (tmp_path / "data").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_data_directory_that_can_not_be_written_is_told_so(tmp_path: Path):
+    (tmp_path / "data").mkdir(mode=0o500)
+
+    with pytest.raises(ServerError, match="Can't write"):
+        serve(ServerSettings(port=0, data_directory=tmp_path / "data"))
+
+
+def test_the_data_directory_is_for_its_owner_alone(server: ServerProcess):
+    assert server.data_directory.stat().st_mode & 0o077 == 0
+
+
+def test_the_key_is_taken_from_the_environment_and_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("RETUNE_SERVER_API_KEY", "sk-secret")
+
+    settings = ServerSettings(data_directory=tmp_path)
+
+    assert settings.api_key
+    assert settings.api_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in repr(settings)
+    assert "sk-secret" not in json.dumps(settings.model_dump(mode="json"))
+
+
+def test_the_application_runs_without_a_process_of_its_own(tmp_path: Path):
+    app = create_app(ServerSettings(data_directory=tmp_path))
+    with TestClient(app) as http_client:
+        client = OpenAI(base_url="http://testserver/v1", api_key="any", http_client=http_client)
+        assert client.models.retrieve("baseline-text").owned_by == "retune"
+        with pytest.raises(DataDirectoryInUseError):
+            create_app(ServerSettings(data_directory=tmp_path))
+
+    free = DataDirectory(tmp_path)
+    free.lock()
+    free.unlock()
+
+
+def test_starting_imports_nothing_that_takes_long():
+    code = "import sys, retune.server.__main__; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
+
+    assert {"pandas", "sklearn", "scipy", "prefect", "plotly", "openai"}.isdisjoint(modules)
+
+
+def test_a_stale_announcement_is_no_server(server: ServerProcess, tmp_path: Path):
+    # The port of a server that was killed may belong to another one by now.
+    DataDirectory(tmp_path).announce(Announcement(1, server.base_url, "0.0", "somebody else"))
+
+    assert find_running_server(tmp_path) is None
+    assert find_running_server(server.data_directory) == server.base_url
