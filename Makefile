@@ -7,6 +7,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV_VERSION := 0.13.9
 
+# Compiling bytecode once, here, takes seconds off every start.
+SYNC := $(BIN)/uv sync --locked --inexact --compile-bytecode --quiet
+
 .PHONY: run test lint clean
 .DELETE_ON_ERROR:
 
@@ -27,11 +30,11 @@ clean:
 
 .venv/ready-to-run: pyproject.toml uv.lock | $(BIN)/uv
 	@echo "Installing the locked dependencies into .venv (about a minute, once)"
-	@$(BIN)/uv sync --locked --inexact --no-dev --quiet
+	@$(SYNC) --no-dev
 	@touch $@
 
 .venv/ready-to-test: pyproject.toml uv.lock | $(BIN)/uv
-	@$(BIN)/uv sync --locked --inexact --quiet
+	@$(SYNC)
 	@touch $@ .venv/ready-to-run
 
 $(BIN)/uv:

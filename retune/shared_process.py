@@ -28,7 +28,6 @@ from retune.errors import ServerError
 
 _POLL_SECONDS = 0.05
 _STOP_TIMEOUT_SECONDS = 15.0
-_LOG_TAIL_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +36,21 @@ class ProcessPlan:
 
     Attributes:
         name: What to call it in messages.
-        directory: Its locks and its log are here; made if missing.
-        find: Address of a process that serves this directory already, or None. Called again while one starts.
-        health_url: Where an address answers 200 once it serves.
+        directory: Its locks are here; made if missing.
+        log: What it prints is appended here.
+        find: Address of a process that serves this directory and answers, or None. Called again while one starts.
         command: Its command line.
-        environment: Variables added to this process's own.
+        environment: Variables that differ from this process's own; None takes one away.
         startup_timeout_seconds: How long starting may take.
     """
 
     name: str
     directory: Path
+    log: Path
     find: Callable[[], str | None]
-    health_url: Callable[[str], str]
     command: Sequence[str]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str | None]
     startup_timeout_seconds: float = 180.0
-
-    @property
-    def log_path(self) -> Path:
-        """What the process printed."""
-        return self.directory / "output.log"
 
     @property
     def users_lock(self) -> Path:
@@ -96,9 +90,9 @@ def shared_process(plan: ProcessPlan) -> Iterator[RunningProcess]:
             with (plan.directory / "starting.lock").open("a") as starting:
                 fcntl.flock(starting, fcntl.LOCK_EX)
                 address = plan.find()
-                if address is None or not answers(plan.health_url(address)):
+                if address is None:
                     child = _start(plan)
-                    address = _wait_until_healthy(plan, child)
+                    address = _wait_until_it_answers(plan, child)
             yield RunningProcess(address=address, started_here=child is not None)
         finally:
             if child:
@@ -115,40 +109,36 @@ def answers(url: str) -> bool:
 
 
 def _start(plan: ProcessPlan) -> subprocess.Popen[bytes]:
-    with plan.log_path.open("ab") as log:
+    variables = {**os.environ, **plan.environment}
+    with plan.log.open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own command line
             [*plan.command],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, **plan.environment},
+            env={name: value for name, value in variables.items() if value is not None},
             # The terminal's Ctrl-C must reach it only through us, or a run could not end in good order.
             start_new_session=True,
         )
 
 
-def _wait_until_healthy(plan: ProcessPlan, child: subprocess.Popen[bytes]) -> str:
+def _wait_until_it_answers(plan: ProcessPlan, child: subprocess.Popen[bytes]) -> str:
     deadline = time.monotonic() + plan.startup_timeout_seconds
     while time.monotonic() < deadline:
-        if child.poll() is not None:
-            raise ServerError(
-                f"{plan.name} ended while starting (exit status {child.returncode}): {_log_tail(plan.log_path)}",
-                hint=f"All that it printed is in {plan.log_path}.",
-            )
-        address = plan.find()
-        if address and answers(plan.health_url(address)):
+        has_ended = child.poll() is not None
+        # Asked after it has ended, too: it may have found that somebody else's process serves the directory.
+        if address := plan.find():
             return address
+        if has_ended:
+            raise _failed(plan, f"{plan.name} did not start (exit status {child.returncode})")
         time.sleep(_POLL_SECONDS)
-    child.terminate()
-    raise ServerError(
-        f"{plan.name} did not answer within {plan.startup_timeout_seconds:.0f} s: {_log_tail(plan.log_path)}",
-        hint=f"All that it printed is in {plan.log_path}.",
-    )
+    raise _failed(plan, f"{plan.name} did not answer within {plan.startup_timeout_seconds:g} s")
 
 
-def _log_tail(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return " | ".join(line.strip() for line in lines[-_LOG_TAIL_LINES:] if line.strip()) or "it printed nothing"
+def _failed(plan: ProcessPlan, what: str) -> ServerError:
+    lines = [line.strip() for line in plan.log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    last = next((line for line in reversed(lines) if line), "it printed nothing")
+    return ServerError(f"{what}: {last}", hint=f"All that it printed is in {plan.log}.")
 
 
 def _let_go(child: subprocess.Popen[bytes], users: IO[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, TypedDict
 
-from prefect import Task
+from prefect import Task, get_run_logger
 from prefect.cache_policies import CacheKeyFnPolicy, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
@@ -36,9 +36,14 @@ def by_content(*, exclude: tuple[str, ...] = ()) -> CachePolicy:
     return CacheKeyFnPolicy(cache_key_fn=key)
 
 
-def retry_transient(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
+def retry_transient(task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
     """Retry only what passes by itself; see `retune.provider.errors.is_transient`."""
-    return isinstance(state.data, BaseException) and is_transient(state.data)
+    error = state.data
+    if not isinstance(error, BaseException) or not is_transient(error):
+        return False
+    reason = " ".join(str(error).split())[:200]
+    get_run_logger().warning("%s: %s Trying again soon.", task.name, reason, extra={"for_people": True})
+    return True
 
 
 class Persisted(TypedDict):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from retune.run import home_directory
-from retune.shared_process import ProcessPlan, shared_process, stop_when_unused
+from retune.shared_process import ProcessPlan, answers, shared_process, stop_when_unused
 
 _ADDRESS_FILE = "address"
 _QUIET = {
@@ -72,15 +72,16 @@ def _home() -> Path:
 def _plan(home: Path) -> ProcessPlan:
     def find() -> str | None:
         try:
-            return (home / _ADDRESS_FILE).read_text(encoding="ascii") or None
+            address = (home / _ADDRESS_FILE).read_text(encoding="ascii")
         except OSError:
             return None
+        return address if answers(f"{address}/api/health") else None
 
     return ProcessPlan(
         name="The Prefect server",
         directory=home,
+        log=home / "output.log",
         find=find,
-        health_url=lambda address: f"{address}/api/health",
         command=[sys.executable, "-P", "-m", "retune.cli.prefect_server", str(home)],
         environment={**_QUIET, "PREFECT_HOME": str(home)},
     )

@@ -1,5 +1,6 @@
 """What a run needs around it, started side by side: Prefect, the fine-tuning server, and the pipeline's own code."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from retune.cli.connection import local_api_key, server_directory
 from retune.cli.prefect_server import keep_prefect_to_itself, prefect_server
 from retune.cli.run_view import RunView
-from retune.config import RetrainConfig
+from retune.config import ProviderConfig, RetrainConfig
 from retune.data.checks import check_examples
 from retune.data.sources import load_examples
 from retune.provider.endpoint import check_model_fits, resolve_endpoint
@@ -41,10 +42,12 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
     Raises:
         RetuneError: The data can't be used, or a server can't start.
     """
+    check_examples(load_examples(config.data).examples).raise_for_errors()
     endpoint = resolve_endpoint(config.provider)
     if endpoint:
         check_model_fits(config, endpoint)
-    check_examples(load_examples(config.data).examples).raise_for_errors()
+        _check_provider(config.provider)
+    view.show_header(config, endpoint)
     keep_prefect_to_itself()
     trainer: AbstractContextManager[RunningServer | None] = (
         nullcontext() if endpoint else embedded_server(server_directory(None))
@@ -59,8 +62,14 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
             stack.enter_context(local_api_key())
             provider = config.provider.model_copy(update={"base_url": server.base_url})
             config = config.model_copy(update={"provider": provider})
-        view.show_header(config, endpoint, ui_url=api_url.removesuffix("/api"))
+        view.show_address(api_url.removesuffix("/api"))
         yield RunServices(config=config, retrain=lambda config: retrain_and_flush(config, api_url))
+
+
+def _check_provider(config: ProviderConfig) -> None:
+    from retune.provider.models import check_provider  # noqa: PLC0415 - the SDK takes over a second to import
+
+    asyncio.run(check_provider(config))
 
 
 Value = TypeVar("Value")

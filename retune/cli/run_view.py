@@ -119,15 +119,20 @@ class RunView(logging.Handler):
             for target in targets:
                 target.removeHandler(self)
 
-    def show_header(self, config: RetrainConfig, endpoint: Endpoint | None, *, ui_url: str) -> None:
-        """Show what is about to happen, who trains, and where to watch."""
+    def show_header(self, config: RetrainConfig, endpoint: Endpoint | None) -> None:
+        """Show what is about to happen, and who trains."""
         who = (
             f"{endpoint.base_url} (named by {endpoint.chosen_by})"
             if endpoint
             else "Retune's own server on this machine"
         )
         self._bars.console.print(Text.assemble(("Retune  ", "bold"), f"{config.data.path} → {config.training.model}"))
-        print_fields({"trains": who, "watch": f"{ui_url}/runs"}, to=self._bars.console)
+        print_fields({"trains": who}, to=self._bars.console)
+        self.say("starting Prefect" if endpoint else "starting Prefect and the server")
+
+    def show_address(self, ui_url: str) -> None:
+        """Show where the run can be watched."""
+        print_fields({"watch": f"{ui_url}/runs"}, to=self._bars.console)
 
 
 def show_result(manifest: RunManifest) -> None:

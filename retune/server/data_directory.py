@@ -3,8 +3,6 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, ClassVar
@@ -39,8 +37,8 @@ class Announcement:
 class DataDirectory:
     """Paths under one data directory, and its locks.
 
-    `server.lock` is held by the server that owns the directory, `users.lock` shared by every process that uses a
-    server started on demand. Both are flocks: the kernel drops them with their process, however it ends.
+    `server.lock` is held by the server that owns the directory. It is a flock: the kernel drops it with its process,
+    however that ends.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +49,6 @@ class DataDirectory:
         self.log = self.path / "server.log"
         self._announcement = self.path / "server.json"
         self._lock: IO[bytes] | None = None
-        self._users: IO[bytes] | None = None
 
     def create(self) -> None:
         """Make the directory, for its owner alone: it holds training data.
@@ -95,18 +92,6 @@ class DataDirectory:
             self._lock.close()
             self._lock = None
 
-    @contextmanager
-    def shared_use(self) -> Iterator["SharedUse"]:
-        """Use whatever server runs on this directory; waits while one that nobody used any more is stopping."""
-        with self._open("users.lock") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH)
-            yield SharedUse(stream)
-
-    def wait_until_unused(self) -> None:
-        """Wait until no process uses the server; from then on nobody can begin to before this process has ended."""
-        self._users = self._open("users.lock")
-        fcntl.flock(self._users, fcntl.LOCK_EX)
-
     def announce(self, announcement: Announcement) -> None:
         """Say where the server answers."""
         write_json(self._announcement, asdict(announcement))
@@ -136,21 +121,6 @@ class DataDirectory:
             return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
         except OSError as error:
             raise not_writable(path, error) from error
-
-
-class SharedUse:
-    """One process's use of a server that others may use too."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def become_sole(self) -> bool:
-        """Keep others from beginning to use the server, unless somebody uses it already."""
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 def not_writable(path: Path, error: OSError) -> ServerError:

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from retune.server.app import create_app
 from retune.server.data_directory import Announcement, not_writable
 from retune.server.services import Services
 from retune.server.settings import API_KEY_VARIABLE, ServerSettings
+from retune.shared_process import stop_when_unused
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 512
@@ -57,7 +57,7 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[str], None] | None = 
 
     server = _Server(_config(app), on_started=announce)
     if settings.exit_with_parent:
-        threading.Thread(target=_stop_with_parent, args=(server, services), daemon=True).start()
+        stop_when_unused(services.directory.path / "users.lock")
     try:
         asyncio.run(server.serve(sockets=[listener]))
     except OSError as error:
@@ -149,11 +149,3 @@ def _base_url(settings: ServerSettings, listener: socket.socket) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared, not bound
     port = listener.getsockname()[1]
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
-
-
-def _stop_with_parent(server: uvicorn.Server, services: Services) -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    # Others may have begun to use the server that the parent started; they are waited for.
-    services.directory.wait_until_unused()
-    server.should_exit = True

@@ -41,14 +41,15 @@ with shared_process(plan(pathlib.Path(sys.argv[1]))) as running:
 def plan(directory: Path, program: str = SERVER, timeout: float = 20) -> ProcessPlan:
     def find() -> str | None:
         with contextlib.suppress(OSError):
-            return (directory / "address").read_text() or None
+            address = (directory / "address").read_text()
+            return address if answers(address) else None
         return None
 
     return ProcessPlan(
         name="The test server",
         directory=directory,
+        log=directory / "output.log",
         find=find,
-        health_url=lambda address: f"{address}/health",
         command=[sys.executable, "-c", program, str(directory)],
         environment={},
         startup_timeout_seconds=timeout,
@@ -118,7 +119,10 @@ def test_an_address_that_nobody_serves_any_more_is_replaced(tmp_path: Path) -> N
 
 def test_why_it_could_not_start_is_said(tmp_path: Path) -> None:
     dying = plan(tmp_path, program="import sys; print('the disk is on fire'); sys.exit(3)")
-    with pytest.raises(ServerError, match=r"exit status 3\): the disk is on fire") as caught, shared_process(dying):
+    with (
+        pytest.raises(ServerError, match=r"did not start \(exit status 3\): the disk is on fire") as caught,
+        shared_process(dying),
+    ):
         pass
     assert str(tmp_path / "output.log") in str(caught.value.hint)
 

@@ -98,6 +98,12 @@ def test_a_server_that_is_not_there(retune, unused_tcp_port: int) -> None:
     )
 
 
+def test_a_run_against_nobody_fails_at_once(retune, table: Path, tmp_path: Path, unused_tcp_port: int) -> None:
+    address = f"http://127.0.0.1:{unused_tcp_port}/v1"
+    said(retune("run", "--data", str(table), *COLUMNS, "--base-url", address), "can't be reached")
+    left_nothing(tmp_path)
+
+
 def test_a_wrong_key(retune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = json.dumps(
         {
