@@ -1,9 +1,11 @@
 """Running the pipeline in this process, against a Prefect server that may end right after it."""
 
 import asyncio
+import contextlib
 import time
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.events.worker import EventsWorker
@@ -38,6 +40,12 @@ async def _flush(flow_run_id: UUID | None) -> None:
     # Both workers send in the background, and the server writes task runs from events, a moment later.
     for worker in (APILogWorker, EventsWorker):
         await asyncio.to_thread(worker.drain_all, timeout=_FLUSH_TIMEOUT_SECONDS)
+    # What became of the run is said either way, also when Prefect's server has gone.
+    with contextlib.suppress(httpx.HTTPError):
+        await _wait_until_recorded(flow_run_id)
+
+
+async def _wait_until_recorded(flow_run_id: UUID | None) -> None:
     deadline = time.monotonic() + _FLUSH_TIMEOUT_SECONDS
     async with get_client() as client:
         this_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id] if flow_run_id else []))

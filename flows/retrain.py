@@ -36,7 +36,7 @@ async def retrain(config: RetrainConfig) -> RunManifest:
     with exclusive(run):
         checked = await steps.take("check", check_data(data))
         split = await steps.take("split", split_data(checked, config.split))
-        files = await steps.take("write", write_jsonl(split, training))
+        files = await steps.take("write", write_jsonl(split, training, provider))
 
         train_file = await steps.take("upload", upload_file(run, files.train, provider))
         validation_file = (
@@ -47,9 +47,11 @@ async def retrain(config: RetrainConfig) -> RunManifest:
 
         results = await steps.take("results", download_results(finished, provider))
         # Drawing and judging don't need each other, and both take seconds.
-        figures, (base, fine_tuned) = await asyncio.gather(
-            steps.take("plot", plot_results(results)), _evaluate_both(steps, config, files, finished)
-        )
+        drawing = asyncio.create_task(steps.take("plot", plot_results(results)))
+        try:
+            base, fine_tuned = await _evaluate_both(steps, config, files, finished)
+        finally:
+            figures = await drawing
 
         outcome = RunOutcome(
             data=data,

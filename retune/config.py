@@ -7,7 +7,7 @@ from it. Secrets are no part of it: API keys come from the environment.
 import difflib
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,7 +21,13 @@ LOCAL_MODEL = "baseline-text"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_defaults(cls, value: Any) -> Any:
+        # YAML reads a section whose lines are all commented out as None.
+        return {} if value is None else value
 
 
 class SourceFormat(StrEnum):
@@ -142,6 +148,7 @@ class ProviderConfig(_Section):
         description="The API's address. Empty: OPENAI_BASE_URL, else the local server that `retune run` starts.",
     )
     timeout_seconds: float = Field(120.0, gt=0, le=3600, description="Longest wait for one answer.")
+    is_embedded: bool = Field(False, description="Set by `retune run` for the server that it started.")
 
 
 class RetrainConfig(_Section):
@@ -167,13 +174,13 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> RetrainConfig:
 
     Args:
         path: YAML file, or None for the overrides alone.
-        overrides: Nested mapping in the shape of `RetrainConfig`; None values are left out.
+        overrides: Nested mapping in the shape of `RetrainConfig`; None values and empty mappings are left out.
 
     Raises:
         ConfigError: The file can't be read, a key is unknown, or a value is out of bounds.
     """
     settings = _read_yaml(path) if path else {}
-    return parse_config(_merge(settings, overrides))
+    return parse_config(_merge(settings, _without_unset(overrides)))
 
 
 def parse_config(settings: dict[str, Any]) -> RetrainConfig:
@@ -185,7 +192,9 @@ def parse_config(settings: dict[str, Any]) -> RetrainConfig:
     try:
         return RetrainConfig.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError("\n".join(_describe(item) for item in error.errors())) from None
+        # A value that fits no branch of a union is reported once a branch, which reads the same.
+        problems = dict.fromkeys(_describe(item) for item in error.errors())
+        raise ConfigError("\n".join(problems)) from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -200,35 +209,57 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
+def _without_unset(overrides: dict[str, Any]) -> dict[str, Any]:
+    cleaned = {key: _without_unset(value) if isinstance(value, dict) else value for key, value in overrides.items()}
+    return {key: value for key, value in cleaned.items() if value is not None and value != {}}
+
+
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
-        if isinstance(value, dict):
-            inner = merged.get(key)
-            merged[key] = _merge(inner if isinstance(inner, dict) else {}, value)
-        elif value is not None:
+        inner = merged.get(key)
+        if not isinstance(value, dict):
             merged[key] = value
+        elif inner is None or isinstance(inner, dict):
+            merged[key] = _merge(inner or {}, value)
+        # Any other value in the place of a section stays, so that the validation refuses it.
     return merged
 
 
 def _describe(item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"])
+    where = ".".join(str(part) for part in item["loc"]) or "settings"
     if item["type"] == "extra_forbidden":
         *parents, name = item["loc"]
-        known = _known_names(parents)
+        known = list(_section(parents).model_fields)
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}."
         return f"{where}: unknown setting; {advice}"
     if item["type"] == "missing":
         return f"{where}: required, but missing."
-    return f"{where or 'settings'}: {item['msg'].removeprefix('Value error, ')}; found {item['input']!r}."
+    if item["type"] == "model_type":
+        return f"{where}: must be a mapping of settings; found {item['input']!r}."
+    if item["type"] == "value_error":
+        # Raised by a section as a whole; the sentence holds the value that is wrong.
+        return f"{where}: {item['msg'].removeprefix('Value error, ')}."
+    return _describe_number_or_auto(item) or f"{where}: {item['msg']}; found {item['input']!r}."
 
 
-def _known_names(parents: list[Any]) -> list[str]:
-    model: type[BaseModel] = RetrainConfig
-    for part in parents:
-        inner = model.model_fields[part].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)
+def _describe_number_or_auto(item: Any) -> str | None:
+    """Describe a value that is neither `auto` nor a number; None for every other problem."""
+    *field, branch = item["loc"]
+    if branch not in {"literal['auto']", "int", "float"}:
+        return None
+    *parents, name = field
+    kinds = get_args(_section(parents).model_fields[name].annotation)
+    number = "a number" if float in kinds else "a whole number"
+    return f"{'.'.join(field)}: must be auto or {number}; found {item['input']!r}."
+
+
+def _section(path: list[str]) -> type[BaseModel]:
+    section: type[BaseModel] = RetrainConfig
+    for name in path:
+        inner = section.model_fields[name].annotation
+        assert isinstance(inner, type)  # noqa: S101 - every inner node of the configuration is a section
+        assert issubclass(inner, BaseModel)  # noqa: S101 - as above
+        section = inner
+    return section

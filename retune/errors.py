@@ -7,6 +7,7 @@ RetuneError
 │   └── CheckError                      it was read, and the checks found errors in it
 ├── ProviderError (RuntimeError)        the fine-tuning API said no
 │   ├── ProviderUnreachableError        nothing answered at its address
+│   ├── UnexpectedAnswerError           something else than the API answers there
 │   ├── AuthenticationFailedError       the API key is missing or refused
 │   ├── QuotaExceededError              out of credit: waiting will not help
 │   └── TrainingNotAvailableError       the provider takes no fine-tuning jobs from this account
@@ -75,6 +76,10 @@ class ProviderError(RetuneError, RuntimeError):
 
 class ProviderUnreachableError(ProviderError):
     """Nothing answered at the provider's address."""
+
+
+class UnexpectedAnswerError(ProviderError):
+    """Something answered at the provider's address, but not the API: a login page, say."""
 
 
 class AuthenticationFailedError(ProviderError):

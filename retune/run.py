@@ -48,7 +48,7 @@ def compute_run_key(config: RetrainConfig, *, data_sha256: str, provider_identit
     Args:
         config: The run's configuration; how models are judged and where files go does not count.
         data_sha256: Hash of the examples, in their order.
-        provider_identity: See `retune.provider.client.Endpoint`.
+        provider_identity: See `retune.provider.endpoint.Endpoint`.
 
     Returns:
         32 hexadecimal digits.
@@ -147,7 +147,7 @@ def exclusive(run: Run) -> Iterator[None]:
     """Hold the run's directory for one process; the lock ends with the process, however it ends.
 
     Raises:
-        RunDirectoryError: Another process is working on the same run.
+        RunDirectoryError: Another process is working on the same run, or somebody removed files of it.
     """
     with run.path(".lock").open("a") as lock:
         try:
@@ -157,7 +157,15 @@ def exclusive(run: Run) -> Iterator[None]:
                 f"Another process is working on this run ({run.directory}).",
                 hint="Wait for it; running again afterwards goes on from what it did.",
             ) from None
-        yield
+        try:
+            yield
+        except FileNotFoundError as error:
+            if not Path(error.filename or "").is_relative_to(run.directory):
+                raise
+            raise RunDirectoryError(
+                f"{error.filename} is missing, though an earlier run wrote it.",
+                hint=f"Delete {run.directory} and run again: files and job are found again at the provider.",
+            ) from None
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -4,18 +4,23 @@ from prefect import task
 
 from retune.config import EvaluationConfig, ProviderConfig
 from retune.data.jsonl import FileFacts, write_jsonl
+from retune.errors import ProviderError
 from retune.evaluation.answers import answer_examples
 from retune.evaluation.examples import read_examples
 from retune.evaluation.scorers import score_answers
 from retune.provider.client import build_client
+from retune.provider.models import wait_for_model
 from retune.run import Run
-from tasks.policies import PERSISTED, retried
+from tasks.policies import PERSISTED
 from tasks.progress import ProgressReport
 from tasks.values import Evaluation, Role
 
+# Right after a job's success a provider may not know the model yet.
+_MODEL_APPEARS_WITHIN_SECONDS = 300.0
+
 
 # Not cached: the file of answers is, answer by answer, and what could not be answered is asked again.
-@task(task_run_name="evaluate_model-{role}", **retried(5, 30), **PERSISTED)
+@task(task_run_name="evaluate_model-{role}", **PERSISTED)
 async def evaluate_model(
     run: Run, role: Role, model: str, *, test_file: FileFacts, evaluation: EvaluationConfig, provider: ProviderConfig
 ) -> Evaluation:
@@ -32,7 +37,8 @@ async def evaluate_model(
         provider: Who answers.
 
     Raises:
-        ProviderError: What concerns every request: nothing answers, the key is refused, the credit is used up.
+        ProviderError: What concerns every request: nothing answers, the key is refused, the credit is used up; or the
+            fine-tuned model answers nothing. A base model that answers nothing is shown as such instead.
     """
     limit = None if evaluation.max_examples == "auto" else evaluation.max_examples
     examples = read_examples(test_file.path, limit=limit)
@@ -42,6 +48,8 @@ async def evaluate_model(
         build_client(provider) as client,
         ProgressReport(key=key, step="evaluate", description=f"Test examples answered by {model}") as progress,
     ):
+        if role == "fine_tuned":
+            await wait_for_model(client, model, patience_seconds=_MODEL_APPEARS_WITHIN_SECONDS)
         answers = await answer_examples(
             client,
             model,
@@ -52,6 +60,12 @@ async def evaluate_model(
             answers_path=answers_path,
             on_progress=progress.advance,
         )
+    scores = score_answers(answers)
+    if role == "fine_tuned" and scores.n_answered == 0:
+        raise ProviderError(
+            f"{model} answered none of {scores.n} test examples: {scores.commonest_error}",
+            hint="The model is there and paid for: run the same command again, and only the evaluation is repeated.",
+        )
     results = run.path("answers", f"{role}_scored.jsonl")
     write_jsonl(results, (answer.model_dump(mode="json") for answer in answers))
-    return Evaluation(run=run, role=role, model=model, answers=results, scores=score_answers(answers))
+    return Evaluation(run=run, role=role, model=model, answers=results, scores=scores)

@@ -10,11 +10,12 @@ from prefect import task
 from retune.files import write_bytes
 from retune.results.figures import training_figures
 from retune.results.static_images import figures_svg
-from tasks.policies import PERSISTED, by_content
+from tasks.policies import PERSISTED
 from tasks.values import Figures, JobResults
 
 
-@task(cache_policy=by_content(), **PERSISTED)
+# Not cached: a Chromium that was installed since then should be used.
+@task(**PERSISTED)
 async def plot_results(results: JobResults) -> Figures:
     """Write `figures/<name>.json` for plotly, and `figures/<name>.svg` where a Chromium can draw it."""
     return await asyncio.to_thread(_plot, results)

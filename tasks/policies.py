@@ -1,8 +1,9 @@
 """When a step is tried again, and when it is not done again at all."""
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any, TypedDict
 
@@ -12,7 +13,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
-from retune.provider.errors import is_transient
+from retune.provider.errors import is_transient, one_line, retry_after_seconds
 
 
 def by_content(*, exclude: tuple[str, ...] = ()) -> CachePolicy:
@@ -36,13 +37,16 @@ def by_content(*, exclude: tuple[str, ...] = ()) -> CachePolicy:
     return CacheKeyFnPolicy(cache_key_fn=key)
 
 
-def retry_transient(task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Retry only what passes by itself; see `retune.provider.errors.is_transient`."""
+async def retry_transient(task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    """Retry only what passes by itself, and not before the moment that the server named.
+
+    See `retune.provider.errors.is_transient`; Prefect's own delay comes on top.
+    """
     error = state.data
     if not isinstance(error, BaseException) or not is_transient(error):
         return False
-    reason = " ".join(str(error).split())[:200]
-    get_run_logger().warning("%s: %s Trying again soon.", task.name, reason, extra={"for_people": True})
+    get_run_logger().warning("%s: %s Trying again soon.", task.name, one_line(error), extra={"for_people": True})
+    await asyncio.sleep(retry_after_seconds(error) or 0)
     return True
 
 
@@ -59,7 +63,7 @@ class Retried(TypedDict):
     retries: int
     retry_delay_seconds: list[float]
     retry_jitter_factor: float
-    retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], bool]
+    retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], Awaitable[bool]]
 
 
 PERSISTED = Persisted(persist_result=True, result_serializer="json")

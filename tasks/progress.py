@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 from prefect import get_run_logger
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.exceptions import PrefectException
 
 PROGRESS_LOGGER = "retune.progress"
 _SECONDS_BETWEEN_UPDATES = 2.0
@@ -76,7 +77,7 @@ class ProgressReport:
                 )
             else:
                 await aupdate_progress_artifact(self._artifact, progress=percent)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, PrefectException) as error:
             # The work goes on while Prefect's server is away; only the picture of it is late.
             get_run_logger().warning("The progress artifact could not be updated: %s", error)
         else:

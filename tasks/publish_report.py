@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import plotly.graph_objects as go
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
+from prefect.exceptions import PrefectException
 from pydantic import BaseModel, ConfigDict
 
-from retune.config import RetrainConfig
+from retune.config import ProviderConfig, RetrainConfig
+from retune.data.tokens import estimate_cost
 from retune.evaluation.examples import Answer
 from retune.files import write_json
 from retune.manifest import EvaluationFacts, RunManifest
@@ -69,16 +72,24 @@ async def publish_report(config: RetrainConfig, outcome: RunOutcome) -> RunManif
     run = outcome.data.run
     report = await asyncio.to_thread(_build_report, config, outcome)
     report_path = run.path("report.html")
-    mermaid = mermaid_line_chart(pd.read_csv(outcome.results.metrics))
     await asyncio.to_thread(write_report, report_path, report)
-    await acreate_markdown_artifact(
-        key=f"retrain-{_artifact_name(config)}",
-        markdown=markdown_summary(report, _images(outcome.figures), mermaid),
-        description=f"Fine-tuning of {config.training.model} on {config.data.path.name}",
-    )
+    await _publish_summary(config, outcome, report)
     manifest = _build_manifest(config, outcome, report, report_path)
     await asyncio.to_thread(write_json, run.manifest_path, manifest.model_dump(mode="json"))
     return manifest
+
+
+async def _publish_summary(config: RetrainConfig, outcome: RunOutcome, report: ReportData) -> None:
+    mermaid = mermaid_line_chart(pd.read_csv(outcome.results.metrics))
+    try:
+        await acreate_markdown_artifact(
+            key=f"retrain-{_artifact_name(config)}",
+            markdown=markdown_summary(report, _images(outcome.figures), mermaid),
+            description=f"Fine-tuning of {config.training.model} on {config.data.path.name}",
+        )
+    except (httpx.HTTPError, PrefectException) as error:
+        # The run is done and paid for; only its summary in the UI is missing.
+        get_run_logger().warning("The summary could not be published as an artifact: %s", error)
 
 
 def _artifact_name(config: RetrainConfig) -> str:
@@ -121,6 +132,9 @@ def _job_facts(config: RetrainConfig, outcome: RunOutcome) -> JobFacts:
         "batch_size": job.batch_size,
         "learning_rate_multiplier": job.learning_rate_multiplier,
     }
+    cost_usd, cost_is_estimated = training_cost(
+        config.provider, job.model, trained_tokens=job.trained_tokens, estimate_usd=outcome.files.estimated_cost_usd
+    )
     best = best_checkpoint(pd.read_csv(outcome.results.metrics), json.loads(outcome.results.checkpoints.read_bytes()))
     return JobFacts(
         id=job.job_id,
@@ -132,10 +146,24 @@ def _job_facts(config: RetrainConfig, outcome: RunOutcome) -> JobFacts:
         seed=job.seed,
         hyperparameters={name: value for name, value in numbers.items() if value is not None},
         trained_tokens=job.trained_tokens,
-        cost_usd=outcome.files.estimated_cost_usd,
+        running_seconds=job.running_seconds,
+        steps=outcome.results.steps,
+        cost_usd=cost_usd,
+        cost_is_estimated=cost_is_estimated,
         best_checkpoint=describe_best(best) if best else None,
         metrics_sources=outcome.results.sources,
     )
+
+
+def training_cost(
+    provider: ProviderConfig, model: str, *, trained_tokens: int | None, estimate_usd: float | None
+) -> tuple[float | None, bool]:
+    """What a training cost in US dollars, None where it is free or no price is known; and whether it is estimated."""
+    if require_endpoint(provider).is_local:
+        return None, False
+    # The provider's count has all epochs in it.
+    cost = estimate_cost(model, trained_tokens, 1) if trained_tokens is not None else None
+    return (cost, False) if cost is not None else (estimate_usd, estimate_usd is not None)
 
 
 def _data_facts(outcome: RunOutcome) -> DataFacts:

@@ -79,7 +79,8 @@ class TrainingFiles(_Value):
 
     Attributes:
         tokens: Tokens in the training file, counted by OpenAI's rule for the base model.
-        estimated_cost_usd: For the whole job, where the price of the base model is known.
+        estimated_cost_usd: For the whole job, by these tokens; None where training is free or the base model's price
+            is not known.
     """
 
     run: Run
@@ -95,7 +96,7 @@ class TrainingFiles(_Value):
         """Sizes, tokens and cost."""
         files = [file for file in (self.train, self.validation, self.test) if file]
         names = ", ".join(f"{file.path.name} {file.bytes / 1000:,.0f} kB" for file in files)
-        cost = f", about {self.estimated_cost_usd:,.2f} USD" if self.estimated_cost_usd is not None else ""
+        cost = f", estimated cost {self.estimated_cost_usd:,.2f} USD" if self.estimated_cost_usd is not None else ""
         return f"{names}; {self.tokens:,} training tokens an epoch{cost}"
 
 

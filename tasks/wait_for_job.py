@@ -3,7 +3,6 @@
 import asyncio
 import logging
 
-import openai
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from prefect import get_run_logger, task
 from prefect.runtime import flow_run
@@ -13,16 +12,17 @@ from retune.data.jsonl import write_jsonl
 from retune.errors import JobFailedError
 from retune.files import write_json
 from retune.provider.client import build_client
+from retune.provider.errors import one_line
 from retune.provider.follow import event_as_dict, follow_job, pauses_at, raise_unless_succeeded, running_seconds
 from retune.run import Run
-from tasks.policies import PERSISTED, by_content, retried
+from tasks.policies import PERSISTED, by_content
 from tasks.progress import ProgressReport
 from tasks.values import FinishedJob
 
 _FIGURES = {"train_loss", "train_mean_token_accuracy", "valid_loss", "full_valid_loss"}
 
 
-@task(cache_policy=by_content(exclude=("provider", "training")), **retried(5, 30, 60), **PERSISTED)
+@task(cache_policy=by_content(exclude=("provider", "training")), **PERSISTED)
 async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider: ProviderConfig) -> FinishedJob:
     """Follow the job to its end: every event once, in order, in the log; steps as a progress artifact.
 
@@ -75,10 +75,10 @@ class _LoggedEvents:
             stream.write(f"{event.id}\n")
 
 
-def _tell_trouble(error: openai.OpenAIError, pause_seconds: float) -> None:
+def _tell_trouble(error: Exception, pause_seconds: float) -> None:
     get_run_logger().warning(
         "Can't see the job for the moment (%s); it goes on all the same. Looking again in %.0f s.",
-        " ".join(str(error).split())[:200],
+        one_line(error),
         pause_seconds,
         extra={"for_people": True},
     )

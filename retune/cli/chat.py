@@ -34,7 +34,12 @@ def chat(
     opening: list[ChatCompletionMessageParam] = [{"role": "system", "content": system}] if system else []
     with provider_connection(base_url, data_dir) as config:
         conversation = _Conversation(config, model, opening, temperature=temperature, max_tokens=max_tokens)
-        asyncio.run(conversation.say_once(message) if message is not None else conversation.go_on())
+        # A loop of its own that lives from turn to turn: a line that is waited for inside it could not be interrupted.
+        with asyncio.Runner() as loop:
+            if message is not None:
+                loop.run(conversation.say(message))
+            else:
+                conversation.go_on(loop)
 
 
 class _Conversation:
@@ -53,20 +58,17 @@ class _Conversation:
         self._temperature = temperature
         self._max_tokens = max_tokens
 
-    async def say_once(self, text: str) -> None:
-        from retune.provider.client import build_client  # noqa: PLC0415 - the SDK is slow to import
+    def go_on(self, loop: asyncio.Runner) -> None:
+        print_quietly(f"Talking to {self._model}. Ctrl-D ends.")
+        while (text := read_line("you › ")) is not None:
+            if text.strip():
+                loop.run(self.say(text))
+
+    async def say(self, text: str) -> None:
+        from retune.provider.client import build_client  # noqa: PLC0415 - the SDK takes over a second to import
 
         async with build_client(self._config) as client:
             await self._say(client, text)
-
-    async def go_on(self) -> None:
-        from retune.provider.client import build_client  # noqa: PLC0415
-
-        print_quietly(f"Talking to {self._model}. Ctrl-D ends.")
-        async with build_client(self._config) as client:
-            while (text := await asyncio.to_thread(read_line, "you › ")) is not None:
-                if text.strip():
-                    await self._say(client, text)
 
     async def _say(self, client: "AsyncOpenAI", text: str) -> None:
         from retune.provider.errors import provider_call  # noqa: PLC0415

@@ -49,7 +49,7 @@ def provider_connection(base_url: str | None, data_directory: Path | None = None
         yield config
         return
     with embedded_server(server_directory(data_directory)) as running, local_api_key():
-        yield ProviderConfig(base_url=running.base_url)
+        yield ProviderConfig(base_url=running.base_url, is_embedded=True)
 
 
 def ask(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from retune.cli.connection import BaseUrl, DataDirectory, ask
-from retune.cli.terminal import as_local_time, print_fields, print_json, print_line, print_table
+from retune.cli.terminal import as_local_time, print_fields, print_json, print_line, print_quietly, print_table
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -74,15 +74,25 @@ def cancel(job: JobId, base_url: BaseUrl = None, data_dir: DataDirectory = None)
 
 
 async def _print_events(client: "AsyncOpenAI", job_id: str, *, follow: bool, as_json: bool) -> None:
-    from retune.provider.follow import follow_job, pauses_at, raise_unless_succeeded  # noqa: PLC0415 - see above
+    from retune.provider import follow as following  # noqa: PLC0415 - see above
 
-    async for update in follow_job(client, job_id, pauses_at(str(client.base_url))):
+    # The first look says at once when nobody answers or there is no such job; only then is patience right.
+    update = await following.look_at_job(client, job_id)
+    if not follow:
         for event in update.events:
             _print_event(event, as_json=as_json)
-        if not follow:
-            return
-        if update.has_ended:
-            raise_unless_succeeded(update.job)
+        return
+    pauses = following.pauses_at(str(client.base_url))
+    async for update in following.follow_job(client, job_id, pauses, on_trouble=_print_trouble):
+        for event in update.events:
+            _print_event(event, as_json=as_json)
+    following.raise_unless_succeeded(update.job)
+
+
+def _print_trouble(error: Exception, pause_seconds: float) -> None:
+    from retune.provider.errors import one_line  # noqa: PLC0415 - see above
+
+    print_quietly(f"Can't see the job for the moment ({one_line(error)}). Looking again in {pause_seconds:.0f} s.")
 
 
 def _print_event(event: "FineTuningJobEvent", *, as_json: bool) -> None:

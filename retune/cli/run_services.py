@@ -13,6 +13,7 @@ from retune.cli.run_view import RunView
 from retune.config import ProviderConfig, RetrainConfig
 from retune.data.checks import check_examples
 from retune.data.sources import load_examples
+from retune.data.splits import split_examples
 from retune.provider.endpoint import check_model_fits, resolve_endpoint
 from retune.server.embedded import RunningServer, embedded_server
 
@@ -42,7 +43,7 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
     Raises:
         RetuneError: The data can't be used, or a server can't start.
     """
-    check_examples(load_examples(config.data).examples).raise_for_errors()
+    _check_data(config)
     endpoint = resolve_endpoint(config.provider)
     if endpoint:
         check_model_fits(config, endpoint)
@@ -60,10 +61,16 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
         api_url, server = prefect.result(), local.result()
         if server:
             stack.enter_context(local_api_key())
-            provider = config.provider.model_copy(update={"base_url": server.base_url})
+            provider = config.provider.model_copy(update={"base_url": server.base_url, "is_embedded": True})
             config = config.model_copy(update={"provider": provider})
         view.show_address(api_url.removesuffix("/api"))
         yield RunServices(config=config, retrain=lambda config: retrain_and_flush(config, api_url))
+
+
+def _check_data(config: RetrainConfig) -> None:
+    examples = load_examples(config.data).examples
+    check_examples(examples).raise_for_errors()
+    split_examples(examples, config.split)
 
 
 def _check_provider(config: ProviderConfig) -> None:

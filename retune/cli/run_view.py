@@ -1,6 +1,7 @@
 """What `retune run` shows while it runs: a line for each finished step, and a bar for the one that takes long."""
 
 import logging
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from retune.cli.terminal import out, print_fields
-from retune.config import RetrainConfig
+from retune.config import ProviderConfig, RetrainConfig
 from retune.manifest import EvaluationFacts, RunManifest
 from retune.provider.endpoint import Endpoint
 
@@ -144,10 +145,20 @@ def show_result(manifest: RunManifest) -> None:
     print_fields(
         {
             "model": manifest.fine_tuned_model,
-            "talk to it": f"retune chat {manifest.fine_tuned_model}",
+            "talk to it": chat_command(manifest.fine_tuned_model, manifest.config.provider),
             "report": _near(manifest.report),
         }
     )
+
+
+def chat_command(model: str, provider: ProviderConfig) -> str:
+    """The command that talks to a model of this provider.
+
+    It names the address where `retune chat` would not find it by itself: neither in OPENAI_BASE_URL, nor as the local
+    server, which it starts.
+    """
+    is_named = provider.base_url is not None and not provider.is_embedded
+    return shlex.join(["retune", "chat", model, *(["--base-url", str(provider.base_url)] if is_named else [])])
 
 
 def _comparison(evaluation: EvaluationFacts) -> Table:

@@ -14,6 +14,8 @@ from retune.data.examples import (
 )
 from retune.data.problems import RULES, CheckReport, Problem, grouped
 
+__all__ = ["EXAMPLE_KEYS", "MESSAGE_KEYS", "ROLES", "CheckReport", "Problem", "check_examples"]
+
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MESSAGE_KEYS = ("role", "content", "name", "weight", "tool_calls", "tool_call_id", "function_call", "refusal")
 EXAMPLE_KEYS = ("messages", "tools", "parallel_tool_calls", "functions")
@@ -82,7 +84,8 @@ def _check_message(message: Any, number: int, location: str) -> Iterator[Problem
     for key in [key for key in message if key not in MESSAGE_KEYS]:
         text = f"message {number}: unknown key {_shown(key)}; allowed: {', '.join(MESSAGE_KEYS)}."
         yield _problem("unknown_key", location, text)
-    yield from _check_content(message, f"message {number} ({role})", location)
+    where = f"message {number} ({role})" if role in ROLES else f"message {number}"
+    yield from _check_content(message, where, location)
 
 
 def _check_content(message: dict[str, Any], where: str, location: str) -> Iterator[Problem]:

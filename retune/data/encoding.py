@@ -6,6 +6,7 @@ from pathlib import Path
 from retune.errors import SourceError
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SAVE_AS_UTF8 = "Save the file as UTF-8; spreadsheets call it “CSV UTF-8”."
 
 
 def read_bytes(path: Path) -> bytes:
@@ -41,6 +42,3 @@ def decode_utf8(content: bytes, path: Path, *, first_line: int = 1) -> str:
         raise SourceError(
             f"{path}, line {line}: not UTF-8 (the byte 0x{error.object[error.start]:02x}).", hint=_SAVE_AS_UTF8
         ) from None
-
-
-_SAVE_AS_UTF8 = "Save the file as UTF-8; spreadsheets call it “CSV UTF-8”."

@@ -114,7 +114,7 @@ def _open_parquet(path: Path) -> Table:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     def explain(error: Exception) -> SourceError:
-        return SourceError(f"{path} can't be read as Parquet: {error}.")
+        return SourceError(f"{path} can't be read as Parquet: {str(error).rstrip('.')}.")
 
     def read(names: Sequence[str]) -> Iterator[Row]:
         number = 0

@@ -2,8 +2,8 @@
 
 A pickle is a program: it names any function of any module and calls it. This reader hands out the names below and
 no others, compared exactly, dotted names included. They are what pandas (1.5 to 3), NumPy and PyArrow write for a
-table, and none of them runs code that its arguments hold, imports a module or reads a file. Names that would trust
-raw memory are replaced by checked ones.
+table, and none of them runs code that its arguments hold, imports a module or reads a file. Names that would take
+raw bytes for objects are replaced by checked ones. A forged file may still crash compiled code of these libraries.
 """
 
 import importlib
@@ -67,7 +67,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 _PLAIN_DTYPE = re.compile(r"[<>=|]?[?bBhHiIlLqQefdFDgGOSUMm]\d*(\[[a-z]+\])?")
 
 _NUMPY_1 = "numpy.core."  # called numpy._core since NumPy 2
-_USE_PARQUET = "Save the table as Parquet instead: df.to_parquet(…)."
+_USE_PARQUET = "If you trust where it comes from, save the table as Parquet: df.to_parquet(…)."
 
 
 def read_pickled_columns(path: Path) -> list[tuple[str, list[Any]]]:
@@ -161,7 +161,7 @@ def _is_numpys_own(state: Any, dtype: np.dtype[Any]) -> bool:
         unit, count = state[8][1][:2]
         dtype = np.dtype(f"{dtype.kind}8[{count}{unit.decode()}]")
     own: Any = dtype.newbyteorder(state[1]).__reduce__()[2]
-    # Beside the unit stands a mapping of notes; it was empty before NumPy 2.3 and is None since.
+    # Beside the unit stands a mapping of notes: empty in older versions of NumPy, None in newer ones.
     return bool(state[:8] == own[:8] and [part[1] for part in state[8:]] == [part[1] for part in own[8:]])
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from retune.data.formats import Table
 from retune.data.jsonl import parse_json
 from retune.errors import SourceError
 
+_MESSAGES = "messages"
 _MOST_COLUMNS_SHOWN = 30
 
 
@@ -32,9 +34,6 @@ def read_examples(table: Table, config: DataConfig) -> list[Example]:
         "answer?",
         hint=_how_to_name(table.columns),
     )
-
-
-_MESSAGES = "messages"
 
 
 def _question_and_answer(table: Table, config: DataConfig, user: str, assistant: str) -> Iterator[Example]:
@@ -112,7 +111,7 @@ def _listed(columns: Sequence[str]) -> str:
 
 
 def _how_to_name(columns: Sequence[str]) -> str:
-    first, second = columns[:2] if len(columns) > 1 else ("QUESTION", "ANSWER")
+    first, second = map(shlex.quote, columns[:2] if len(columns) > 1 else ("QUESTION", "ANSWER"))
     return (
         f"Name them, for example --user-column {first} --assistant-column {second}; or keep ready conversations "
         f'in a column "{_MESSAGES}".'

@@ -91,6 +91,6 @@ def _format_by_name(path: Path) -> SourceFormat:
     if known is None:
         raise SourceError(
             f"Can't tell the format of {path} by its name; known endings are {', '.join(FORMAT_BY_SUFFIX)}.",
-            hint="Rename it, or set data.format to csv, jsonl, parquet or pickle.",
+            hint="Rename it, or say --format csv, jsonl, parquet or pickle.",
         )
     return known

@@ -186,8 +186,8 @@ class _Questioning:
                 pause = self._retry.pause_seconds(error, attempt)
                 if pause is None:
                     raise self._failure(error) from error
-            except json.JSONDecodeError as error:
-                # The SDK lets it through where a host answers 200 with a body that is no JSON.
+            except (json.JSONDecodeError, UnicodeEncodeError) as error:
+                # The SDK lets both through: a host's 200 with a body that is no JSON, half a character in the prompt.
                 raise self._failure(error) from error
             else:
                 return completion, time.perf_counter() - started

@@ -48,6 +48,8 @@ def describe_failure(error: Exception, *, secret: str) -> RequestFailedError:
         kind = f"{error.status_code}{code}"
     elif isinstance(error, openai.APITimeoutError):
         text, kind = "The host did not answer in time.", "timeout"
+    elif isinstance(error, UnicodeEncodeError):
+        text, kind = "The prompt holds half a character (a lone surrogate), which can't be sent.", "unsendable"
     else:
         text, kind = f"The host's answer could not be understood: {error}", "not understood"
     missing = isinstance(error, openai.APIStatusError) and error.code == "model_not_found"

@@ -1,7 +1,7 @@
 """Where the provider is, and whether it can have what the run asks for."""
 
 import os
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,7 +17,8 @@ class Endpoint(BaseModel):
 
     Attributes:
         base_url: Address with its version path, without a trailing slash.
-        identity: What stays the same from run to run; the port of a server on this machine does not.
+        identity: What stays the same from run to run: `local` for the server that `retune run` started, whose port
+            changes; host and port of any other.
         is_local: It answers on this machine, so training costs nothing and asking often is polite.
         chosen_by: What named it, for people to read.
     """
@@ -36,29 +37,55 @@ def resolve_endpoint(config: ProviderConfig) -> Endpoint | None:
     An API key alone never chooses OpenAI: training there costs money, so its address has to be named.
 
     Raises:
-        ConfigError: The address is no http(s) URL.
+        ConfigError: The address is no http(s) URL, or holds what may be a secret.
     """
     configured = config.base_url
     address = configured or os.environ.get("OPENAI_BASE_URL") or None
     if address is None:
         return None
-    parts = urlsplit(address)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = _split_address(address)
+    return Endpoint(
+        base_url=address.rstrip("/"),
+        identity="local" if config.is_embedded and is_local(address) else parts.netloc,
+        is_local=is_local(address),
+        chosen_by="--base-url or the configuration" if configured else "OPENAI_BASE_URL",
+    )
+
+
+def _split_address(address: str) -> SplitResult:
+    if "?" in address or "#" in address:
         raise ConfigError(
-            f"The provider's address must look like {OPENAI_URL}, not {address!r}.",
+            "The provider's address must have no query and no fragment, nothing after ? or #: it is written into "
+            "reports.",
+            hint="Put the key into OPENAI_API_KEY.",
+        )
+    parts = _parse_url(address)
+    if parts is None:
+        # What stands before an @ may be a password.
+        found = "" if "@" in address else f", not {address!r}"
+        raise ConfigError(
+            f"The provider's address must look like {OPENAI_URL}{found}.",
             hint="Check --base-url and OPENAI_BASE_URL.",
         )
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ConfigError(
             "The provider's address must hold no user name and no password: it is written into reports.",
             hint="Put the key into OPENAI_API_KEY.",
         )
-    return Endpoint(
-        base_url=address.rstrip("/"),
-        identity="local" if is_local(address) else parts.netloc,
-        is_local=is_local(address),
-        chosen_by="--base-url or the configuration" if configured else "OPENAI_BASE_URL",
-    )
+    return parts
+
+
+def _parse_url(address: str) -> SplitResult | None:
+    """Split an http(s) URL; None where it is none."""
+    if " " in address or not address.isprintable():
+        return None
+    try:
+        parts = urlsplit(address)
+        # Reading the port checks it.
+        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_url else None
 
 
 def is_local(address: str) -> bool:

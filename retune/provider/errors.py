@@ -1,7 +1,7 @@
 """Which failures pass by themselves, and what the others mean."""
 
-import asyncio
 import email.utils
+import json
 import math
 import time
 from collections.abc import AsyncIterator
@@ -16,6 +16,7 @@ from retune.errors import (
     QuotaExceededError,
     RetuneError,
     TrainingNotAvailableError,
+    UnexpectedAnswerError,
 )
 
 _TRANSIENT_STATUSES = {408, 409, 429}
@@ -64,23 +65,32 @@ def _number(text: str | None, scale: float = 1.0) -> float | None:
 async def provider_call(doing: str) -> AsyncIterator[None]:
     """Run one call of the API: permanent failures come out in Retune's words, transient ones as they are.
 
-    A transient failure first waits as long as the server asked for, so that whoever retries comes at the right time.
-
     Args:
         doing: What is being done, for the message: `creating the job`.
 
     Raises:
-        ProviderError: The provider said no for good.
+        ProviderError: The provider said no for good, or something else than the API answers at its address.
         openai.OpenAIError: A transient failure; the caller may try again.
     """
     try:
         yield
     except openai.OpenAIError as error:
-        if not is_transient(error):
-            raise explain(error, doing) from error
-        if pause := retry_after_seconds(error):
-            await asyncio.sleep(pause)
-        raise
+        if is_transient(error):
+            _hide_key(error)
+            raise
+        # Not "from error": its text may repeat the API key, and Prefect writes whole chains into its log.
+        raise explain(error, doing) from None
+    except json.JSONDecodeError:
+        raise UnexpectedAnswerError(
+            f"What answers while {doing} is not the API: its answer is no JSON.", hint="Check the address."
+        ) from None
+
+
+def one_line(error: BaseException) -> str:
+    """An error for a log: one line, without the API key that some hosts repeat."""
+    if isinstance(error, openai.APIStatusError):
+        return f"{error.status_code}: {_provider_message(error)}"
+    return _one_line(error) or type(error).__name__
 
 
 def explain(error: openai.OpenAIError, doing: str) -> RetuneError:
@@ -107,7 +117,11 @@ def _explain_status(error: openai.APIStatusError, doing: str) -> ProviderError:
             "or point them at any other host that offers fine-tuning.",
         )
     if error.status_code == 401:
-        return AuthenticationFailedError(said, hint="Set OPENAI_API_KEY to a key of this provider.")
+        return AuthenticationFailedError(
+            said,
+            hint="Set OPENAI_API_KEY to a key of this provider; "
+            "for the local server of `retune`, where it was started with a key, set RETUNE_SERVER_API_KEY.",
+        )
     if error.code == "insufficient_quota":
         return QuotaExceededError(said, hint="Add credit to the account; waiting alone will not help.")
     if error.status_code == 429 or error.status_code >= 500:
@@ -117,10 +131,20 @@ def _explain_status(error: openai.APIStatusError, doing: str) -> ProviderError:
 
 def _provider_message(error: openai.APIStatusError) -> str:
     body = error.body if isinstance(error.body, dict) else {}
-    message = _one_line(body.get("message") or error.message or "no reason given")
+    return _without_key(_one_line(body.get("message") or error.message or "no reason given"), error)
+
+
+def _hide_key(error: openai.OpenAIError) -> None:
+    """Take the API key out of an error's text: Prefect logs the text of what it retries."""
+    if isinstance(error, openai.APIStatusError):
+        error.message = _without_key(error.message, error)
+        error.args = (error.message,)
+
+
+def _without_key(text: str, error: openai.APIStatusError) -> str:
     # Some hosts repeat the key that they refuse.
     key = error.request.headers.get("authorization", "").removeprefix("Bearer ")
-    return message.replace(key, "[the API key]") if key else message
+    return text.replace(key, "[the API key]") if key else text
 
 
 def _one_line(value: object, longest: int = 500) -> str:

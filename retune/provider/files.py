@@ -53,4 +53,5 @@ async def _find_file(client: AsyncOpenAI, filename: str, size: int) -> str | Non
             async for file in each_once(client.files.list(purpose="fine-tune"))
             if file.filename == filename and file.bytes == size and file.status not in {"error", "deleted"}
         ]
-    return min(same, key=lambda file: (file.created_at, file.id)).id if same else None
+    # The list is newest first; within one second its order decides, which is the same for everybody.
+    return min(reversed(same), key=lambda file: file.created_at).id if same else None

@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
 from retune.config import TrainingConfig
-from retune.errors import JobCancelledError, JobFailedError
+from retune.errors import JobCancelledError, JobFailedError, UnexpectedAnswerError
 from retune.provider.endpoint import is_local
 from retune.provider.errors import is_transient, provider_call, retry_after_seconds
 from retune.provider.jobs import ENDED
@@ -59,10 +59,12 @@ class JobUpdate:
     Attributes:
         job: The job as it is now.
         events: Events not handed out before, oldest first.
+        is_news: There are such events, or the status is another one.
     """
 
     job: FineTuningJob
     events: list[FineTuningJobEvent]
+    is_news: bool
 
     @property
     def has_ended(self) -> bool:
@@ -75,16 +77,21 @@ class _Reader:
     client: AsyncOpenAI
     job_id: str
     seen: set[str] = field(default_factory=set)
+    last_status: str | None = None
     heard_last_words: bool = False
+    looks_after_the_end: int = 0
 
     async def look(self) -> JobUpdate:
         async with provider_call(f"looking at {self.job_id}"):
             # The job first: events written before it was read are then surely among those read after it.
             job = await self.client.fine_tuning.jobs.retrieve(self.job_id)
             events = await self._new_events()
+        is_news = bool(events) or job.status != self.last_status
+        self.last_status = job.status
         self.seen.update(event.id for event in events)
         self.heard_last_words |= any(words in event.message for event in events for words in _LAST_WORDS)
-        return JobUpdate(job=job, events=events)
+        self.looks_after_the_end += job.status in ENDED
+        return JobUpdate(job=job, events=events, is_news=is_news)
 
     async def _new_events(self) -> list[FineTuningJobEvent]:
         newest_first: deque[FineTuningJobEvent] = deque()
@@ -95,14 +102,30 @@ class _Reader:
             newest_first.appendleft(event)
         return list(newest_first)
 
+    def has_heard_all(self, update: JobUpdate) -> bool:
+        """Whether the job has ended and its last events are in."""
+        if not update.has_ended:
+            return False
+        said_all = update.job.status != "succeeded" or self.heard_last_words
+        return said_all or self.looks_after_the_end > _LAST_EVENTS_PATIENCE_LOOKS
+
+
+async def look_at_job(client: AsyncOpenAI, job_id: str) -> JobUpdate:
+    """Look once: the job as it is now, and all its events so far.
+
+    Raises:
+        ProviderError: The provider knows no such job, or refuses the key.
+        openai.OpenAIError: A transient failure.
+    """
+    return await _Reader(client, job_id).look()
+
 
 async def follow_job(
     client: AsyncOpenAI,
     job_id: str,
     pauses: PollingPauses,
     *,
-    seen_events: set[str] | None = None,
-    on_trouble: Callable[[openai.OpenAIError, float], None] | None = None,
+    on_trouble: Callable[[Exception, float], None] | None = None,
 ) -> AsyncIterator[JobUpdate]:
     """Look at a job until it has ended, yielding every look that brought something new, and the last one.
 
@@ -112,33 +135,34 @@ async def follow_job(
     Raises:
         ProviderError: The provider says no for good: no such job, or the key is refused.
     """
-    reader = _Reader(client, job_id, seen_events if seen_events is not None else set())
-    last_status: str | None = None
+    reader = _Reader(client, job_id)
     quiet_looks = 0
-    looks_after_the_end = 0
     while True:
-        try:
-            update = await reader.look()
-        except openai.OpenAIError as error:
-            if not is_transient(error):
-                raise
-            pause = 0.0 if retry_after_seconds(error) else pauses.after(quiet_looks := quiet_looks + 1)
+        update, trouble = await _try_to_look(reader)
+        quiet_looks = 0 if update and update.is_news else quiet_looks + 1
+        pause = pauses.after(quiet_looks)
+        if trouble:
+            pause = max(pause, retry_after_seconds(trouble) or 0)
             if on_trouble:
-                on_trouble(error, pause)
-            await asyncio.sleep(pause)
-            continue
-        is_news = bool(update.events) or update.job.status != last_status
-        last_status = update.job.status
-        if update.has_ended:
-            looks_after_the_end += 1
-            complete = update.job.status != "succeeded" or reader.heard_last_words
-            if complete or looks_after_the_end > _LAST_EVENTS_PATIENCE_LOOKS:
-                yield update
-                return
-        if is_news:
+                on_trouble(trouble, pause)
+        if update and reader.has_heard_all(update):
             yield update
-        quiet_looks = 0 if is_news else quiet_looks + 1
-        await asyncio.sleep(pauses.after(quiet_looks))
+            return
+        if update and update.is_news:
+            yield update
+        await asyncio.sleep(pause)
+
+
+async def _try_to_look(reader: _Reader) -> tuple[JobUpdate, None] | tuple[None, Exception]:
+    try:
+        return await reader.look(), None
+    except UnexpectedAnswerError as error:
+        # A login page or a proxy in between; the job does not care.
+        return None, error
+    except openai.OpenAIError as error:
+        if not is_transient(error):
+            raise
+        return None, error
 
 
 def raise_unless_succeeded(job: FineTuningJob) -> None:

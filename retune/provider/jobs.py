@@ -8,6 +8,7 @@ from openai.types.fine_tuning import FineTuningJob
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import TrainingConfig
+from retune.errors import ProviderError
 from retune.provider.errors import provider_call
 from retune.provider.paging import each_once
 
@@ -76,7 +77,9 @@ async def find_jobs(client: AsyncOpenAI, run_key: str, training_file: str) -> li
         async for job in each_once(client.fine_tuning.jobs.list(metadata={RUN_KEY: run_key}, limit=_JOBS_PER_PAGE)):
             if _belongs(job, run_key, training_file):
                 found[job.id] = job
-    return sorted(found.values(), key=lambda job: (job.created_at, job.id))
+    # The list is newest first. Within one second its order decides, because it is the same for everybody who looks.
+    oldest_first = list(found.values())[::-1]
+    return sorted(oldest_first, key=lambda job: job.created_at)
 
 
 def _belongs(job: FineTuningJob, run_key: str, training_file: str) -> bool:
@@ -89,12 +92,20 @@ def _belongs(job: FineTuningJob, run_key: str, training_file: str) -> bool:
 async def _keep_oldest(client: AsyncOpenAI, jobs: list[FineTuningJob], created: str | None) -> StartedJob:
     succeeded = [job for job in jobs if job.status == "succeeded"]
     kept = (succeeded or jobs)[0]
-    cancelled = []
-    for job in jobs:
-        if job.id != kept.id and job.status not in ENDED:
-            await cancel_job(client, job.id)
-            cancelled.append(job.id)
+    duplicates = [job.id for job in jobs if job.id != kept.id and job.status not in ENDED]
+    cancelled = [job_id for job_id in duplicates if await _cancel_duplicate(client, job_id)]
     return StartedJob(job_id=kept.id, status=kept.status, adopted=kept.id != created, duplicates_cancelled=cancelled)
+
+
+async def _cancel_duplicate(client: AsyncOpenAI, job_id: str) -> bool:
+    try:
+        await cancel_job(client, job_id)
+    except ProviderError:
+        # Somebody else who found it may have been quicker.
+        if (await retrieve_job(client, job_id)).status in ENDED:
+            return False
+        raise
+    return True
 
 
 async def cancel_job(client: AsyncOpenAI, job_id: str) -> FineTuningJob:

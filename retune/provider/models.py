@@ -1,5 +1,9 @@
 """Which models the provider has."""
 
+import asyncio
+import itertools
+import time
+
 import openai
 from openai import AsyncOpenAI
 from openai.types import Model
@@ -7,7 +11,8 @@ from openai.types import Model
 from retune.config import ProviderConfig
 from retune.errors import AuthenticationFailedError, ProviderError, ProviderUnreachableError
 from retune.provider.client import build_client
-from retune.provider.errors import explain, provider_call
+from retune.provider.errors import explain, is_transient, provider_call
+from retune.provider.follow import PollingPauses
 
 _PATIENCE_SECONDS = 10.0
 
@@ -41,3 +46,25 @@ async def check_provider(config: ProviderConfig) -> None:
             raise explain(error, "looking whether it answers") from error
         except (ProviderError, openai.OpenAIError):
             return
+
+
+async def wait_for_model(client: AsyncOpenAI, model: str, *, patience_seconds: float) -> None:
+    """Wait until the provider knows a model that it has just made.
+
+    Returns as soon as it does, or when patience has run out, or where the host has no such endpoint: whoever asks the
+    model then hears the reason.
+    """
+    deadline = time.monotonic() + patience_seconds
+    pauses = PollingPauses(first_seconds=1.0, longest_seconds=15.0)
+    for looks in itertools.count():
+        try:
+            await client.models.retrieve(model)
+        except openai.NotFoundError as error:
+            if error.code != "model_not_found" or time.monotonic() > deadline:
+                return
+        except openai.OpenAIError as error:
+            if not is_transient(error) or time.monotonic() > deadline:
+                return
+        else:
+            return
+        await asyncio.sleep(pauses.after(looks))

@@ -103,7 +103,11 @@ def _run(report: ReportData) -> Iterator[str]:
         "Job": f"{job.id} ({job.status})",
         **{name: str(value) for name, value in job.hyperparameters.items()},
         "Trained tokens": f"{job.trained_tokens:,}" if job.trained_tokens is not None else None,
-        "Cost": f"{job.cost_usd:,.2f} USD" if job.cost_usd is not None else None,
+        "Steps": f"{job.steps:,}" if job.steps is not None else None,
+        "Training ran": format_seconds(job.running_seconds) if job.running_seconds is not None else None,
+        "Cost (estimate)" if job.cost_is_estimated else "Cost": f"{job.cost_usd:,.2f} USD"
+        if job.cost_usd is not None
+        else None,
         "Best checkpoint": job.best_checkpoint,
         **{f"Time: {step.name}": format_seconds(step.seconds) for step in report.durations},
     }

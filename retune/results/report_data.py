@@ -68,7 +68,11 @@ class JobFacts(_Part):
 
     Attributes:
         trained_tokens: As the provider counted them.
-        cost_usd: Known cost of the training; None where it is not known.
+        running_seconds: How long the training ran; None where the provider tells no times.
+        steps: Training steps; None where no metrics tell them.
+        cost_usd: The trained tokens at OpenAI's list price; None where training is free or no price is known.
+        cost_is_estimated: The provider did not tell the trained tokens: `cost_usd` goes by a count of the training
+            file and the epochs that were asked for.
         best_checkpoint: Which checkpoint is the best and by what, as a sentence.
         metrics_sources: Where the metrics came from: `result file`, `events`, `checkpoints`.
     """
@@ -82,7 +86,10 @@ class JobFacts(_Part):
     seed: int | None = None
     hyperparameters: dict[str, int | float | str]
     trained_tokens: int | None = None
+    running_seconds: float | None = None
+    steps: int | None = None
     cost_usd: float | None = None
+    cost_is_estimated: bool = False
     best_checkpoint: str | None = None
     metrics_sources: list[str] = []
 

@@ -1,5 +1,6 @@
 """The whole flow against the real server, a real Prefect API, and a network that fails on purpose."""
 
+import asyncio
 import csv
 import json
 import logging
@@ -11,11 +12,15 @@ import pytest
 from faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import LogSort
+from prefect.logging.handlers import APILogWorker
 
 from flows.retrain import retrain
-from retune.config import RetrainConfig, parse_config
-from retune.errors import CheckError, JobFailedError, ProviderError, RunDirectoryError
+from retune.cli.run_view import chat_command
+from retune.config import ProviderConfig, RetrainConfig, parse_config
+from retune.errors import AuthenticationFailedError, CheckError, JobFailedError, ProviderError, RunDirectoryError
 from retune.manifest import RunManifest
+from tasks.publish_report import training_cost
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -74,9 +79,34 @@ async def test_a_table_becomes_a_judged_model(training_server: str, tickets: Pat
     assert manifest.fine_tuned_model.startswith("ft:baseline-text:")
     html = manifest.report.read_text(encoding="utf-8")
     assert manifest.fine_tuned_model in html
+    assert manifest.job.steps == len((manifest.directory / "metrics.csv").read_text().splitlines()) - 1
+    assert manifest.job.running_seconds is not None
+    command = chat_command(manifest.fine_tuned_model, manifest.config.provider)
+    assert command == f"retune chat {manifest.fine_tuned_model} --base-url {training_server}"
     for name in ("train.jsonl", "events.jsonl", "metrics.csv", "check_report.json", "job.json"):
         assert (manifest.directory / name).stat().st_size > 0
     assert not list(manifest.directory.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("provider", [ProviderConfig(), ProviderConfig(base_url="http://[::1]:1", is_embedded=True)])
+def test_a_server_that_chat_finds_by_itself_is_not_named(provider: ProviderConfig) -> None:
+    assert chat_command("ft:m::a", provider) == "retune chat ft:m::a"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "model", "trained_tokens", "expected"),
+    [
+        ("https://api.openai.com/v1", "gpt-4o-mini-2024-07-18", 2_000_000, (6.0, False)),
+        ("https://api.openai.com/v1", "gpt-4o-mini-2024-07-18", None, (5.0, True)),
+        ("https://api.openai.com/v1", "unpriced", 2_000_000, (5.0, True)),
+        ("http://127.0.0.1:1/v1", "gpt-4o-mini-2024-07-18", 2_000_000, (None, False)),
+    ],
+)
+def test_a_training_costs_what_was_trained_and_nothing_on_this_machine(
+    base_url: str, model: str, trained_tokens: int | None, expected: tuple[float | None, bool]
+) -> None:
+    provider = ProviderConfig(base_url=base_url)
+    assert training_cost(provider, model, trained_tokens=trained_tokens, estimate_usd=5.0) == expected
 
 
 async def test_a_second_run_does_nothing_twice(training_server: str, tickets: Path) -> None:
@@ -236,3 +266,44 @@ async def test_another_run_s_directory_is_refused(training_server: str, tickets:
     await retrain(configuration(training_server, tickets, output_dir=out))
     with pytest.raises(RunDirectoryError, match="holds another run"):
         await retrain(configuration(training_server, tickets, output_dir=out, split={"seed": 1}))
+
+
+async def test_a_key_that_the_host_repeats_reaches_no_log(
+    training_server: str, tickets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "sk-never-to-be-logged"
+    monkeypatch.setenv("OPENAI_API_KEY", secret)
+    body = json.dumps(
+        {"error": {"message": f"bad key {secret}", "type": "x", "param": None, "code": "invalid_api_key"}}
+    )
+    with faulty_proxy(training_server) as proxy:
+        proxy.faults += [
+            Fault("POST", "/files", status=500, body=body.encode()),
+            Fault("POST", "/files", status=401, body=body.encode()),
+        ]
+        with pytest.raises(AuthenticationFailedError, match=r"bad key \[the API key\]"):
+            await retrain(configuration(proxy.base_url, tickets))
+    await asyncio.to_thread(APILogWorker.drain_all, timeout=10)
+    async with get_client() as client:
+        logs = [log.message for log in await client.read_logs(limit=200, sort=LogSort.TIMESTAMP_DESC)]
+    assert any("bad key [the API key]" in message for message in logs)
+    assert not any(secret in message for message in logs)
+
+
+async def test_a_fine_tuned_model_that_answers_nothing_is_no_success(training_server: str, tickets: Path) -> None:
+    body = json.dumps({"error": {"message": "overthrown", "type": "x", "param": None, "code": "gone"}}).encode()
+    with faulty_proxy(training_server) as proxy:
+        proxy.faults.append(Fault("POST", "/chat/completions", times=99, status=400, body=body))
+        config = configuration(proxy.base_url, tickets, output_dir=tickets.parent / "out")
+        with pytest.raises(ProviderError, match="answered none of"):
+            await retrain(config)
+    assert not (tickets.parent / "out" / "manifest.json").exists()
+
+
+async def test_a_file_that_somebody_removed_is_named(training_server: str, tickets: Path) -> None:
+    config = configuration(training_server, tickets, output_dir=tickets.parent / "out")
+    await retrain(config)
+    (tickets.parent / "out" / "train.jsonl").unlink()
+    (tickets.parent / "out" / "metrics.csv").unlink()
+    with pytest.raises(RunDirectoryError, match=r"metrics\.csv is missing|train\.jsonl is missing"):
+        await retrain(config)

@@ -40,12 +40,14 @@ class FaultyProxy:
 
     Attributes:
         base_url: Where clients find it.
+        dropped_headers: Names, in lower case, that the server never sees.
         requests: Every request so far: method and path.
     """
 
     base_url: str
     target: str
     faults: list[Fault] = field(default_factory=list)
+    dropped_headers: set[str] = field(default_factory=set)
     requests: list[tuple[str, str]] = field(default_factory=list)
 
     def count(self, method: str, path: str) -> int:
@@ -83,7 +85,11 @@ def _handler_for(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
 
         def _ask(self, body: bytes) -> tuple[int, bytes, dict[str, str]]:
             connection = http.client.HTTPConnection(host.hostname or "", host.port, timeout=60)
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            headers = {
+                name: value
+                for name, value in self.headers.items()
+                if name.lower() not in {"host", *proxy.dropped_headers}
+            }
             connection.request(self.command, self.path, body, headers)
             response = connection.getresponse()
             content = response.read()

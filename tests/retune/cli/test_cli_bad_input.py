@@ -98,6 +98,19 @@ def test_a_server_that_is_not_there(retune, unused_tcp_port: int) -> None:
     )
 
 
+@pytest.mark.parametrize("follow", [(), ("--follow",)])
+def test_events_of_nobody_fail_at_once(retune, unused_tcp_port: int, follow: tuple[str, ...]) -> None:
+    address = f"http://127.0.0.1:{unused_tcp_port}/v1"
+    said(retune("jobs", "events", "ftjob-x", *follow, "--base-url", address), "can't be reached")
+
+
+def test_ten_rows_that_leave_too_few_for_training(retune, tmp_path: Path) -> None:
+    path = tmp_path / "ten.csv"
+    path.write_text("message,label\n" + "".join(f"q{number},a{number}\n" for number in range(10)))
+    said(retune("run", "--data", str(path), *COLUMNS), "--validation 0")
+    left_nothing(tmp_path)
+
+
 def test_a_run_against_nobody_fails_at_once(retune, table: Path, tmp_path: Path, unused_tcp_port: int) -> None:
     address = f"http://127.0.0.1:{unused_tcp_port}/v1"
     said(retune("run", "--data", str(table), *COLUMNS, "--base-url", address), "can't be reached")

@@ -15,6 +15,7 @@ from retune.provider.client import build_client
 from retune.provider.files import upload_once
 from retune.provider.follow import PollingPauses, follow_job, pauses_at, raise_unless_succeeded, running_seconds
 from retune.provider.jobs import StartedJob, cancel_job, create_job_once, find_jobs
+from retune.provider.models import wait_for_model
 
 TRAINING = TrainingConfig(seed=1)
 QUICK = PollingPauses(first_seconds=0.05, longest_seconds=0.2)
@@ -97,13 +98,20 @@ async def test_a_lost_answer_does_not_make_a_second_job(
     assert await jobs_of(training_server, run_key) == [again.job_id]
 
 
-async def test_two_at_the_same_moment_end_up_with_one_job(
-    training_server: str, training_file: Path, run_key: str
+@pytest.mark.parametrize("honours_idempotency_key", [True, False])
+async def test_several_at_the_same_moment_end_up_with_one_job(
+    training_server: str, training_file: Path, run_key: str, honours_idempotency_key: bool
 ) -> None:
-    first, second = await asyncio.gather(
-        start(training_server, run_key, training_file), start(training_server, run_key, training_file)
-    )
-    assert first.job_id == second.job_id
+    slow = TrainingConfig.model_validate({"hyperparameters": {"n_epochs": 50, "batch_size": 1}})
+    with faulty_proxy(training_server) as proxy:
+        if not honours_idempotency_key:
+            proxy.dropped_headers.add("idempotency-key")
+        started = await asyncio.gather(*(start(proxy.base_url, run_key, training_file, slow) for _ in range(3)))
+    assert len({job.job_id for job in started}) == 1
+    async with build_client(ProviderConfig(base_url=training_server)) as client:
+        jobs = await find_jobs(client, run_key, "no-such-file")
+        assert [job.id for job in jobs if job.status != "cancelled"] == [started[0].job_id]
+        await cancel_job(client, started[0].job_id)
 
 
 async def test_duplicates_that_somebody_made_are_cancelled(
@@ -146,7 +154,7 @@ async def test_a_refused_job_is_not_retried(training_server: str, training_file:
 async def test_following_sees_every_event_once_through_a_bad_network(
     training_server: str, training_file: Path, run_key: str
 ) -> None:
-    troubles: list[openai.OpenAIError] = []
+    troubles: list[Exception] = []
     with faulty_proxy(training_server) as proxy:
         started = await start(proxy.base_url, run_key, training_file)
         job_path = f"/fine_tuning/jobs/{started.job_id}"
@@ -154,6 +162,7 @@ async def test_following_sees_every_event_once_through_a_bad_network(
             Fault("GET", job_path, status=503),
             Fault("GET", f"{job_path}/events"),
             Fault("GET", job_path, status=429, headers={"retry-after-ms": "10"}),
+            Fault("GET", job_path, status=200, body=b"<html>log in first</html>"),
         ]
         async with build_client(ProviderConfig(base_url=proxy.base_url, timeout_seconds=5)) as client:
             updates = [
@@ -166,7 +175,7 @@ async def test_following_sees_every_event_once_through_a_bad_network(
     seen = [event.id for update in updates for event in update.events]
     assert seen == [event.id for event in reversed(stored)]
     assert len(set(seen)) == len(seen)
-    assert len(troubles) == 3
+    assert len(troubles) == 4
     last = updates[-1].job
     raise_unless_succeeded(last)
     assert running_seconds(last, [event for update in updates for event in update.events]) is not None
@@ -202,3 +211,12 @@ def test_pauses_grow_within_their_bounds() -> None:
 def test_a_paid_provider_is_asked_less_often() -> None:
     assert pauses_at("https://api.openai.com/v1").first_seconds == 10
     assert pauses_at("http://127.0.0.1:8123/v1").first_seconds == 0.5
+
+
+async def test_a_model_that_appears_late_is_waited_for(training_server: str) -> None:
+    body = json.dumps({"error": {"message": "no", "type": "x", "param": "model", "code": "model_not_found"}}).encode()
+    with faulty_proxy(training_server) as proxy:
+        proxy.faults.append(Fault("GET", "/models/baseline-text", status=404, body=body, times=1))
+        async with build_client(ProviderConfig(base_url=proxy.base_url)) as client:
+            await wait_for_model(client, "baseline-text", patience_seconds=20)
+        assert proxy.count("GET", "/models/baseline-text") == 2

@@ -17,22 +17,60 @@ def test_the_configuration_goes_before_the_environment(monkeypatch: pytest.Monke
     monkeypatch.setenv("OPENAI_BASE_URL", "https://from.environment/v1")
     named = resolve_endpoint(ProviderConfig(base_url="http://localhost:8123/v1/"))
     assert named
-    assert (named.base_url, named.identity, named.is_local) == ("http://localhost:8123/v1", "local", True)
+    assert (named.base_url, named.identity, named.is_local) == (
+        "http://localhost:8123/v1",
+        "localhost:8123",
+        True,
+    )
     found = resolve_endpoint(ProviderConfig())
     assert found
     assert (found.identity, found.is_local, found.chosen_by) == ("from.environment", False, "OPENAI_BASE_URL")
 
 
-@pytest.mark.parametrize("address", ["api.openai.com/v1", "ftp://host/v1", "https://", "nonsense"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "api.openai.com/v1",
+        "ftp://host/v1",
+        "https://",
+        "nonsense",
+        "http://127.0.0.1:abc/v1",
+        "http://127.0.0.1:70000/v1",
+        "http://[::1",
+        "http://a host/v1",
+        "http://host\n/v1",
+    ],
+)
 def test_an_address_that_is_no_url_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="must look like"):
         resolve_endpoint(ProviderConfig(base_url=address))
 
 
-def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:s3cret@host/v1",
+        "ftp://me:s3cret@host/v1",
+        "https://me:s3cret@host:abc/v1",
+        "https://host/v1?api-key=s3cret",
+        "https://host/v1#s3cret",
+        "host?s3cret",
+    ],
+)
+def test_a_secret_in_the_address_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        resolve_endpoint(ProviderConfig(base_url="https://me:s3cret@host/v1"))
-    assert "s3cret" not in str(caught.value)
+        resolve_endpoint(ProviderConfig(base_url=address))
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_only_the_embedded_server_is_the_same_on_every_port() -> None:
+    def identity(base_url: str, *, is_embedded: bool) -> str:
+        return require_endpoint(ProviderConfig(base_url=base_url, is_embedded=is_embedded)).identity
+
+    first, second = "http://127.0.0.1:8001/v1", "http://127.0.0.1:8002/v1"
+    assert identity(first, is_embedded=True) == identity(second, is_embedded=True) == "local"
+    assert identity(first, is_embedded=False) != identity(second, is_embedded=False)
+    assert identity("https://api.openai.com/v1", is_embedded=True) == "api.openai.com"
 
 
 def test_a_paid_provider_needs_a_key() -> None:

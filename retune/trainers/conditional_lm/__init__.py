@@ -1,0 +1,1 @@
+"""The default trainer: a conditional language model on hashed TF-IDF features, in NumPy alone."""

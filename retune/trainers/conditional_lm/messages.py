@@ -1,0 +1,109 @@
+"""Chat JSONL in, conversations and the answers to learn out."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retune.errors import TrainerError
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message, reduced to what this trainer can read: who speaks, and the text."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer to learn: the conversation before it, and its text."""
+
+    conversation: tuple[Turn, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the training file: all its turns, and those answers among them that are trained on."""
+
+    turns: tuple[Turn, ...]
+    answers: tuple[Answer, ...]
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's `content`: a string, a list of parts (text parts count), or null."""
+    if isinstance(content, str):
+        return _well_formed(content)
+    if isinstance(content, Sequence):
+        return _well_formed("\n".join(_texts_of_parts(content)))
+    return ""
+
+
+def turns_of(messages: Iterable[Mapping[str, Any]]) -> tuple[Turn, ...]:
+    """Reduce chat messages to turns."""
+    return tuple(Turn(_well_formed(str(message.get("role"))), text_of(message.get("content"))) for message in messages)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read the rows of a chat JSONL file that hold at least one answer to learn.
+
+    Raises:
+        TrainerError: The file can't be read, a line is no chat example, or no row holds an answer to learn.
+    """
+    rows = [row for row in _rows(path) if row.answers]
+    if not rows:
+        raise TrainerError(
+            f"{path.name}: expected assistant messages to learn, found none.",
+            hint='Give at least one assistant message with text and without "weight": 0.',
+        )
+    return rows
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield _row(line, f"{path.name}, line {number}")
+    except OSError as error:
+        raise TrainerError(f"Can't read {path.name}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise TrainerError(f"{path.name} is not UTF-8: {error.reason} at byte {error.start}.") from None
+
+
+def _row(line: str, where: str) -> Row:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise TrainerError(f"{where}: not valid JSON: {error}.") from None
+    messages = value.get("messages") if isinstance(value, dict) else None
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise TrainerError(f'{where}: expected an object with a list "messages" of objects.')
+    turns = turns_of(messages)
+    answers = [
+        Answer(turns[:position], turns[position].text)
+        for position, message in enumerate(messages)
+        if _is_trained_on(message)
+    ]
+    return Row(turns, tuple(answers))
+
+
+def _is_trained_on(message: Mapping[str, Any]) -> bool:
+    # A turn of tool calls alone has null content: there is no text in it that this trainer could learn.
+    return message.get("role") == "assistant" and message.get("weight") != 0 and message.get("content") is not None
+
+
+def _texts_of_parts(parts: Sequence[Any]) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, Mapping) and isinstance(part.get("text"), str):
+            yield part["text"]
+
+
+def _well_formed(text: str) -> str:
+    # JSON can hold half of a surrogate pair, which no UTF-8 file or answer can.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

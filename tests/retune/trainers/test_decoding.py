@@ -1,0 +1,150 @@
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trainings import Pair, ask, trained_model, write_rows
+
+from retune.trainers.base import ChatModel
+from retune.trainers.conditional_lm.decoding import Trie, sample, search
+from retune.trainers.conditional_lm.model import UNTRAINED_ANSWER
+from retune.trainers.conditional_lm.network import BAG_SIZE, CONTEXT_TOKENS, Parameters
+from retune.trainers.conditional_lm.tokenizer import END_OF_TURN
+from retune.trainers.registry import default_trainer
+
+VOCABULARY = 300
+ANSWERS = [(5, 6, 7), (5, 6), (8,), (5, 9, 9, 9), ()]
+
+
+@pytest.fixture
+def parameters() -> Parameters:
+    return Parameters.initial(VOCABULARY, np.random.default_rng(3))
+
+
+def bags(count: int) -> np.ndarray:
+    return np.random.default_rng(4).standard_normal((count, BAG_SIZE), np.float32) * 10
+
+
+def log_probability(parameters: Parameters, bag: np.ndarray, tokens: tuple[int, ...]) -> float:
+    """Of a whole answer, position by position."""
+    padded = (parameters.no_token,) * CONTEXT_TOKENS + tokens
+    contexts = np.array([padded[start : start + CONTEXT_TOKENS] for start in range(len(tokens))], np.int32)
+    rows = parameters.log_probabilities(np.repeat(bag[np.newaxis], len(tokens), axis=0), contexts)
+    return float(rows[np.arange(len(tokens)), tokens].sum())
+
+
+def test_a_trie_yields_the_likeliest_of_the_known_answers(parameters: Parameters) -> None:
+    trie = Trie.of(ANSWERS)
+    for bag in bags(50):
+        best = max(ANSWERS, key=lambda answer: log_probability(parameters, bag, (*answer, END_OF_TURN)))
+        assert search(parameters, bag, trie=trie, max_tokens=10) == (*best, END_OF_TURN)
+
+
+def test_sampling_in_a_trie_yields_known_answers_alone(parameters: Parameters) -> None:
+    rng, trie = np.random.default_rng(1), Trie.of(ANSWERS)
+    drawn = {
+        sample(parameters, bag, trie=trie, max_tokens=10, temperature=2.0, top_p=1.0, rng=rng) for bag in bags(100)
+    }
+    assert len(drawn) > 1
+    assert drawn <= {(*answer, END_OF_TURN) for answer in ANSWERS}
+
+
+def test_a_beam_finds_no_worse_than_greedy_choice(parameters: Parameters) -> None:
+    for bag in bags(20):
+        found = search(parameters, bag, trie=None, max_tokens=4)
+        greedy = sample(
+            parameters, bag, trie=None, max_tokens=4, temperature=1e-300, top_p=1.0, rng=np.random.default_rng(1)
+        )
+        assert log_probability(parameters, bag, found) >= log_probability(parameters, bag, greedy) - 1e-4
+
+
+@pytest.mark.parametrize("options", [{"temperature": 1e-300, "top_p": 1.0}, {"temperature": 1.0, "top_p": 0.0}])
+def test_no_temperature_and_no_top_p_draw_the_likeliest_token(
+    parameters: Parameters, options: dict[str, float]
+) -> None:
+    contexts = np.full((1, CONTEXT_TOKENS), parameters.no_token, np.int32)
+    for seed, bag in enumerate(bags(20)):
+        (token,) = sample(parameters, bag, trie=None, max_tokens=1, rng=np.random.default_rng(seed), **options)
+        assert token == parameters.log_probabilities(bag[np.newaxis], contexts)[0].argmax()
+
+
+def test_sampling_follows_the_probabilities(parameters: Parameters) -> None:
+    rng, bag = np.random.default_rng(1), np.zeros(BAG_SIZE, np.float32)
+    drawn = [
+        sample(parameters, bag, trie=None, max_tokens=1, temperature=1.0, top_p=1.0, rng=rng)[0] for _ in range(3000)
+    ]
+    contexts = np.full((1, CONTEXT_TOKENS), parameters.no_token, np.int32)
+    expected = np.exp(parameters.log_probabilities(bag[np.newaxis], contexts)[0])
+    found = np.bincount(drawn, minlength=VOCABULARY) / len(drawn)
+    assert abs(found - expected).max() < 0.02
+
+
+def test_answers_that_repeat_are_held_to_the_known_ones(support_model: ChatModel, support_pairs: list[Pair]) -> None:
+    known = {answer for _, answer in support_pairs}
+    for text in ("", "xyzzy", "refund my parcel password", "🤷", "返金パスワード包裹"):
+        assert ask(support_model, text) in known
+        assert ask(support_model, text, temperature=2.0, seed=1) in known
+
+
+def test_answers_that_differ_are_free(tmp_path: Path) -> None:
+    # Nine answers in 27 rows are too many to be held to.
+    pairs = [(f"a {c} {t} please", f"{c} {t}") for c in ("red", "blue", "green") for t in ("car", "hat", "boat")]
+    model = trained_model(write_rows(tmp_path / "train.jsonl", pairs * 3), tmp_path / "job", batch_size=1, n_epochs=6)
+    assert [ask(model, user) for user, _ in pairs] == [answer for _, answer in pairs]
+    known = {answer for _, answer in pairs}
+    assert not known.issuperset(ask(model, "a red car", temperature=5.0, seed=seed) for seed in range(5))
+
+
+def test_the_same_seed_draws_the_same_answer(support_model: ChatModel) -> None:
+    drawn = [[ask(support_model, "hello", temperature=2.0, seed=seed) for _ in range(2)] for seed in range(12)]
+    assert all(first == second for first, second in drawn)
+    assert len({first for first, _ in drawn}) > 1
+
+
+def test_threads_do_not_disturb_each_other(support_model: ChatModel, support_pairs: list[Pair]) -> None:
+    texts = [user for user, _ in support_pairs]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(partial(ask, support_model), texts)) == [ask(support_model, text) for text in texts]
+
+
+def test_max_tokens_cuts_and_says_so(support_model: ChatModel) -> None:
+    messages = [{"role": "user", "content": "please refund my order"}]
+    whole = support_model.complete(messages, temperature=0)
+    assert whole.finish_reason == "stop"
+    for limit in range(1, whole.completion_tokens):
+        cut = support_model.complete(messages, temperature=0, max_tokens=limit)
+        assert (cut.finish_reason, cut.completion_tokens) == ("length", limit)
+        assert cut.content != whole.content or limit == whole.completion_tokens - 1
+    assert support_model.complete(messages, temperature=0, max_tokens=whole.completion_tokens) == whole
+
+
+def test_stop_sequences_end_the_answer_before_them(support_model: ChatModel) -> None:
+    messages = [{"role": "user", "content": "please refund my order"}]
+    whole = support_model.complete(messages, temperature=0)
+    cut = support_model.complete(messages, temperature=0, stop=["never said", "urgency", '", "'])
+    assert cut.content == '{"intent": "refund'
+    assert cut.finish_reason == "stop"
+    assert 0 < cut.completion_tokens < whole.completion_tokens
+    assert support_model.complete(messages, temperature=0, stop=["never said", ""]) == whole
+
+
+def test_prompt_tokens_grow_with_the_conversation(support_model: ChatModel) -> None:
+    one = [{"role": "user", "content": "hello"}]
+    assert 0 < support_model.complete(one).prompt_tokens < support_model.complete(one * 2).prompt_tokens
+
+
+@pytest.mark.parametrize("messages", [[], [{"role": "user"}], [{"role": "user", "content": [{"type": "image_url"}]}]])
+def test_conversations_without_text_are_answered(support_model: ChatModel, messages: list[dict[str, object]]) -> None:
+    assert support_model.complete(messages, temperature=0).content
+
+
+def test_the_untrained_base_says_so() -> None:
+    model = default_trainer().load(None)
+    messages = [{"role": "user", "content": "hello"}]
+    whole = model.complete(messages)
+    assert (whole.content, whole.finish_reason) == (UNTRAINED_ANSWER, "stop")
+    cut = model.complete(messages, max_tokens=6)
+    assert (cut.content, cut.finish_reason, cut.completion_tokens) == ("I have", "length", 6)
+    stopped = model.complete(messages, stop=[":"])
+    assert (stopped.content, stopped.finish_reason) == ("I have not been trained yet", "stop")
