@@ -2,6 +2,8 @@
 
 import logging
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,10 +157,11 @@ def chat_command(model: str, provider: ProviderConfig) -> str:
     """The command that talks to a model of this provider.
 
     It names the address where `retune chat` would not find it by itself: neither in OPENAI_BASE_URL, nor as the local
-    server, which it starts.
+    server, which it starts. Where `retune` is not on the PATH, it names the file.
     """
     is_named = provider.base_url is not None and not provider.is_embedded
-    return shlex.join(["retune", "chat", model, *(["--base-url", str(provider.base_url)] if is_named else [])])
+    program = "retune" if shutil.which("retune") else _near(Path(sys.argv[0]))
+    return shlex.join([program, "chat", model, *(["--base-url", str(provider.base_url)] if is_named else [])])
 
 
 def _comparison(evaluation: EvaluationFacts) -> Table:
@@ -181,4 +184,5 @@ def _comparison(evaluation: EvaluationFacts) -> Table:
 
 def _near(path: Path) -> str:
     """A path as short as it can be copied."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    whole = path.absolute()
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)

@@ -16,7 +16,6 @@ from prefect.client.schemas.sorting import LogSort
 from prefect.logging.handlers import APILogWorker
 
 from flows.retrain import retrain
-from retune.cli.run_view import chat_command
 from retune.config import ProviderConfig, RetrainConfig, parse_config
 from retune.errors import AuthenticationFailedError, CheckError, JobFailedError, ProviderError, RunDirectoryError
 from retune.manifest import RunManifest
@@ -81,16 +80,9 @@ async def test_a_table_becomes_a_judged_model(training_server: str, tickets: Pat
     assert manifest.fine_tuned_model in html
     assert manifest.job.steps == len((manifest.directory / "metrics.csv").read_text().splitlines()) - 1
     assert manifest.job.running_seconds is not None
-    command = chat_command(manifest.fine_tuned_model, manifest.config.provider)
-    assert command == f"retune chat {manifest.fine_tuned_model} --base-url {training_server}"
     for name in ("train.jsonl", "events.jsonl", "metrics.csv", "check_report.json", "job.json"):
         assert (manifest.directory / name).stat().st_size > 0
     assert not list(manifest.directory.rglob("*.tmp"))
-
-
-@pytest.mark.parametrize("provider", [ProviderConfig(), ProviderConfig(base_url="http://[::1]:1", is_embedded=True)])
-def test_a_server_that_chat_finds_by_itself_is_not_named(provider: ProviderConfig) -> None:
-    assert chat_command("ft:m::a", provider) == "retune chat ft:m::a"
 
 
 @pytest.mark.parametrize(

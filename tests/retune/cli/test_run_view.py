@@ -1,0 +1,37 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from retune.cli.run_view import chat_command
+from retune.config import ProviderConfig
+
+
+@pytest.fixture
+def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "retune"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+
+
+@pytest.mark.usefixtures("on_path")
+@pytest.mark.parametrize(
+    ("provider", "command"),
+    [
+        (ProviderConfig(), "retune chat ft:m::a"),
+        (ProviderConfig(base_url="http://[::1]:1", is_embedded=True), "retune chat ft:m::a"),
+        (ProviderConfig(base_url="http://host/v1"), "retune chat ft:m::a --base-url http://host/v1"),
+    ],
+)
+def test_the_command_finds_the_model(provider: ProviderConfig, command: str) -> None:
+    assert chat_command("ft:m::a", provider) == command
+
+
+def test_the_command_can_be_copied_where_retune_is_not_on_the_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / ".venv/bin/retune"), "run"])
+    assert chat_command("ft:m::a", ProviderConfig()) == ".venv/bin/retune chat ft:m::a"
