@@ -8,14 +8,18 @@ import os
 import socket
 import sys
 import tomllib
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from retune.errors import ServerError
 from retune.run import home_directory
 from retune.shared_process import ProcessPlan, answers, shared_process, stop_when_unused
 
 _ADDRESS_FILE = "address"
+_PATIENCE_SECONDS = 10
 _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -37,9 +41,10 @@ def prefect_server() -> Iterator[str]:
     started, with its database under `.retune/prefect`, and ends with its last user.
 
     Raises:
-        ServerError: The server can't start.
+        ServerError: The user's own server does not answer, or a new one can't start.
     """
     if configured := configured_api_url():
+        _require_answer(configured.rstrip("/"))
         yield configured.rstrip("/")
         return
     with shared_process(_plan(_home())) as server:
@@ -63,6 +68,19 @@ def configured_api_url() -> str | None:
     settings = profiles.get("profiles", {}).get(active, {})
     url = settings.get("PREFECT_API_URL")
     return str(url) if url else None
+
+
+def _require_answer(api_url: str) -> None:
+    try:
+        urllib.request.urlopen(f"{api_url}/health", timeout=_PATIENCE_SECONDS).close()  # noqa: S310 - Prefect's own setting
+    except urllib.error.HTTPError as error:
+        error.close()  # Somebody answers; whether the key is right Prefect will say.
+    except (OSError, ValueError) as error:
+        raise ServerError(
+            f"The Prefect API at {api_url} does not answer: {error}.",
+            hint="PREFECT_API_URL or the active Prefect profile names it: start it, or unset it, "
+            "and `retune run` starts a Prefect server of its own.",
+        ) from None
 
 
 def _home() -> Path:

@@ -135,7 +135,7 @@ class RunView(logging.Handler):
 
     def show_address(self, ui_url: str) -> None:
         """Show where the run can be watched."""
-        print_fields({"watch": f"{ui_url}/runs"}, to=self._bars.console)
+        print_fields({"watch": f"{ui_url}/runs"}, to=self._bars.console, width=len("trains"))
 
 
 def show_result(manifest: RunManifest) -> None:

@@ -62,9 +62,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     out.print(table)
 
 
-def print_fields(fields: Mapping[str, Any], *, to: Console = out) -> None:
+def print_fields(fields: Mapping[str, Any], *, to: Console = out, width: int = 0) -> None:
     """Names and values below each other; empty values are left out."""
-    width = max(map(len, fields), default=0)
+    width = max(width, *map(len, fields))
     for name, value in fields.items():
         if value not in {None, ""}:
             to.print(Text.assemble((f"{name:<{width}}  ", "dim"), str(value)))

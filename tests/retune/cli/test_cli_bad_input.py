@@ -111,6 +111,12 @@ def test_ten_rows_that_leave_too_few_for_training(retune, tmp_path: Path) -> Non
     left_nothing(tmp_path)
 
 
+def test_a_prefect_server_that_is_not_there(retune, table: Path, tmp_path: Path, unused_tcp_port: int) -> None:
+    address = f"http://127.0.0.1:{unused_tcp_port}/api"
+    said(retune("run", "--data", str(table), *COLUMNS, PREFECT_API_URL=address), address, "PREFECT_API_URL")
+    left_nothing(tmp_path)
+
+
 def test_a_run_against_nobody_fails_at_once(retune, table: Path, tmp_path: Path, unused_tcp_port: int) -> None:
     address = f"http://127.0.0.1:{unused_tcp_port}/v1"
     said(retune("run", "--data", str(table), *COLUMNS, "--base-url", address), "can't be reached")
