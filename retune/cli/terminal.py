@@ -12,6 +12,7 @@ from rich.text import Text
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+_WIDER_THAN_ANY_ROW = 10_000
 
 
 def show_error(message: str, hint: str | None) -> None:
@@ -50,7 +51,7 @@ def print_json(value: Any, indent: int | None = 2) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table without frames; just its rows where the output is no terminal."""
+    """A table without frames, each row one line however long: ids that are cut off or folded can't be copied."""
     if not rows:
         print_quietly("Nothing there yet.")
         return
@@ -59,7 +60,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(column, no_wrap=True)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    out.print(table)
+    Console(highlight=False, width=_WIDER_THAN_ANY_ROW).print(table, crop=False)
 
 
 def print_fields(fields: Mapping[str, Any], *, to: Console = out, width: int = 0) -> None:

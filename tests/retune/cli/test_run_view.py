@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from retune.cli.run_view import chat_command
+from retune.cli.terminal import print_table
 from retune.config import ProviderConfig
 
 
@@ -35,3 +36,10 @@ def test_the_command_can_be_copied_where_retune_is_not_on_the_path(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(tmp_path / ".venv/bin/retune"), "run"])
     assert chat_command("ft:m::a", ProviderConfig()) == ".venv/bin/retune chat ft:m::a"
+
+
+def test_a_table_in_a_pipe_is_not_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+    long_name = "ft:gpt-4o-mini-2024-07-18:retune:" + "x" * 200
+    print_table(["model"], [[long_name], ["[bold]as it is[/bold]"]])
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in printed] == ["model", long_name, "[bold]as it is[/bold]"]
