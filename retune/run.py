@@ -24,7 +24,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -166,20 +165,3 @@ def exclusive(run: Run) -> Iterator[None]:
                 f"{error.filename} is missing, though an earlier run wrote it.",
                 hint=f"Delete {run.directory} and run again: files and job are found again at the provider.",
             ) from None
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest back.
-
-    Raises:
-        RunDirectoryError: There is none, so the run is not complete, or it is damaged.
-    """
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise RunDirectoryError(f"{path} does not exist: that run is not complete.") from None
-    except ValueError as error:
-        raise RunDirectoryError(f"{path} is damaged: {error}") from None
-    if not isinstance(value, dict):
-        raise RunDirectoryError(f"{path} is damaged: it must hold an object, not {type(value).__name__}.")
-    return value

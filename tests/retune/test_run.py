@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retune.config import RetrainConfig, parse_config
 from retune.errors import RunDirectoryError
-from retune.run import Run, compute_run_key, exclusive, open_run, read_manifest
+from retune.run import Run, compute_run_key, exclusive, open_run
 
 
 def configuration(**settings: Any) -> RetrainConfig:
@@ -112,15 +112,3 @@ print("locked", flush=True); sys.stdin.read()
         other.communicate()
     with exclusive(run):
         pass
-
-
-@pytest.mark.parametrize(("content", "said"), [(b"{", "is damaged"), (b"[]", "must hold an object, not list")])
-def test_a_damaged_manifest_is_named(tmp_path: Path, content: bytes, said: str) -> None:
-    (tmp_path / "manifest.json").write_bytes(content)
-    with pytest.raises(RunDirectoryError, match=said):
-        read_manifest(tmp_path / "manifest.json")
-
-
-def test_a_run_without_a_manifest_is_not_complete(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match="not complete"):
-        read_manifest(tmp_path / "manifest.json")
