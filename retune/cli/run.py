@@ -165,7 +165,11 @@ def _run(config: RetrainConfig, *, verbose: bool) -> "RunManifest":
     view = RunView()
     try:
         with view.shown(), run_services(config, view) as services, view.listening(*_LOGGERS):
-            return asyncio.run(services.retrain(services.config))
+            try:
+                return asyncio.run(services.retrain(services.config))
+            except KeyboardInterrupt:
+                view.say("stopping")
+                raise
     except KeyboardInterrupt:
         print_quietly("Stopped. Nothing is lost: run the same command again and it goes on where it stopped.")
         raise typer.Exit(_EXIT_INTERRUPTED) from None
