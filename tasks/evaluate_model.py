@@ -6,7 +6,7 @@ from retune.config import EvaluationConfig, ProviderConfig
 from retune.data.jsonl import FileFacts, write_jsonl
 from retune.errors import ProviderError
 from retune.evaluation.answers import answer_examples
-from retune.evaluation.examples import read_examples
+from retune.evaluation.examples import Answer, read_examples
 from retune.evaluation.scorers import score_answers
 from retune.provider.client import build_client
 from retune.provider.models import wait_for_model
@@ -42,7 +42,6 @@ async def evaluate_model(
     """
     limit = None if evaluation.max_examples == "auto" else evaluation.max_examples
     examples = read_examples(test_file.path, limit=limit)
-    answers_path = run.path("answers", f"{role}.jsonl")
     key = f"evaluation-{role.replace('_', '-')}-{run.key[:12]}"
     async with (
         build_client(provider) as client,
@@ -57,14 +56,19 @@ async def evaluate_model(
             concurrency=evaluation.concurrency,
             max_tokens=evaluation.max_tokens,
             temperature=evaluation.temperature,
-            answers_path=answers_path,
+            answers_path=run.path("answers", f"{role}.jsonl"),
             on_progress=progress.advance,
         )
+    return _scored(run, role, model, answers)
+
+
+def _scored(run: Run, role: Role, model: str, answers: list[Answer]) -> Evaluation:
     scores = score_answers(answers)
-    if role == "fine_tuned" and scores.n_answered == 0:
+    if role == "fine_tuned" and answers and scores.n_answered == 0:
         raise ProviderError(
             f"{model} answered none of {scores.n} test examples: {scores.commonest_error}",
-            hint="The model is there and paid for: run the same command again, and only the evaluation is repeated.",
+            hint="Run the same command again, and only the evaluation is repeated. "
+            "Where the model was deleted, --attempt TEXT trains a new one.",
         )
     results = run.path("answers", f"{role}_scored.jsonl")
     write_jsonl(results, (answer.model_dump(mode="json") for answer in answers))

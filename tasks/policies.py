@@ -20,7 +20,8 @@ def by_content(*, exclude: tuple[str, ...] = ()) -> CachePolicy:
     """Cache by the task's name, Retune's version, and what its inputs hold.
 
     Inputs are content hashes, settings, and a `Run`, whose `directory_id` changes when its directory is made anew: a
-    result is found again by any later flow run on the same data, but never when the files it speaks of are gone.
+    result is found again by any later flow run on the same data, but never after its run's directory was deleted. Where
+    single files are missing, `retune.run.exclusive` says so.
 
     Args:
         exclude: Inputs that don't change the result, such as the address of a server that moves between ports.
