@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from retune.errors import ServerError
-from retune.server.data_directory import DataDirectoryInUseError
 from retune.server.serve import serve
 from retune.server.settings import API_KEY_VARIABLE, ServerSettings
+from retune.server.storage.data_directory import DataDirectoryInUseError
 
 _log = logging.getLogger(__name__)
 _EXIT_FAILED = 1

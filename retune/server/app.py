@@ -6,10 +6,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from retune.server import chat, files, health, jobs, models
-from retune.server.authentication import ApiKeyCheck
-from retune.server.errors import add_error_handlers
-from retune.server.middleware import ApiMiddleware
+from retune.server.api import health
+from retune.server.api.authentication import ApiKeyCheck
+from retune.server.api.errors import add_error_handlers
+from retune.server.api.middleware import ApiMiddleware
+from retune.server.chat import routes as chat
+from retune.server.files import routes as files
+from retune.server.jobs import routes as jobs
+from retune.server.models import routes as models
 from retune.server.services import Services
 from retune.server.settings import ServerSettings
 

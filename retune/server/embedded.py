@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from retune.server.data_directory import DataDirectory
 from retune.server.settings import API_KEY_VARIABLE
+from retune.server.storage.data_directory import DataDirectory
 from retune.shared_process import ProcessPlan, shared_process
 
 _HEALTH_TIMEOUT_SECONDS = 2.0

@@ -14,9 +14,9 @@ import uvicorn
 
 from retune.errors import ServerError
 from retune.server.app import create_app
-from retune.server.data_directory import Announcement, not_writable
 from retune.server.services import Services
 from retune.server.settings import API_KEY_VARIABLE, ServerSettings
+from retune.server.storage.data_directory import Announcement, not_writable
 from retune.shared_process import stop_when_unused
 
 _log = logging.getLogger(__name__)

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from retune.server.chat_models import ChatModels
-from retune.server.content_store import ContentStore
-from retune.server.data_directory import DataDirectory, not_writable
-from retune.server.database import Database
-from retune.server.job_runner import JobRunner
+from retune.server.chat.loaded_models import ChatModels
+from retune.server.jobs.runner import JobRunner
 from retune.server.settings import ServerSettings
+from retune.server.storage.content_store import ContentStore
+from retune.server.storage.data_directory import DataDirectory, not_writable
+from retune.server.storage.database import Database
 from retune.trainers.base import Trainer
 from retune.trainers.registry import default_trainer
 

@@ -11,8 +11,8 @@ from openai import OpenAI
 from server_process import ServerProcess, wait_for
 
 from retune.errors import ServerError
-from retune.server.data_directory import DataDirectory
 from retune.server.embedded import RunningServer, embedded_server, find_running_server
+from retune.server.storage.data_directory import DataDirectory
 
 USE_IT = """
 import sys, time

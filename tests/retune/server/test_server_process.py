@@ -16,11 +16,11 @@ from starlette.testclient import TestClient
 
 from retune.errors import ServerError
 from retune.server.app import create_app
-from retune.server.data_directory import Announcement, DataDirectory, DataDirectoryInUseError
-from retune.server.database import Database
 from retune.server.embedded import find_running_server
 from retune.server.serve import serve
 from retune.server.settings import ServerSettings
+from retune.server.storage.data_directory import Announcement, DataDirectory, DataDirectoryInUseError
+from retune.server.storage.database import Database
 
 
 def test_the_announcement_says_where_the_server_is(server: ServerProcess):

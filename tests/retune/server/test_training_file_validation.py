@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from server_process import example_lines
 
-from retune.server.validation import (
+from retune.server.training.validation import (
     InvalidFileError,
     ValidationStopped,
     check_training_file,

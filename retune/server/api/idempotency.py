@@ -5,8 +5,8 @@ import time
 
 from sqlalchemy.orm import Session
 
-from retune.server.errors import ApiError
-from retune.server.tables import IdempotencyRow
+from retune.server.api.errors import ApiError
+from retune.server.storage.tables import IdempotencyRow
 
 
 def hash_of(*parts: str) -> str:

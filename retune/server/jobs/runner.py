@@ -11,19 +11,21 @@ from pathlib import Path
 
 from sqlalchemy import case, select
 
-from retune.server import file_store, ids, job_store
-from retune.server.checkpoint_store import checkpoints_of, publish_models
-from retune.server.content_store import ContentStore
-from retune.server.data_directory import DataDirectory
-from retune.server.database import Database
-from retune.server.errors import is_out_of_space
-from retune.server.job_events import add_event
-from retune.server.result_file import RESULT_FILENAME, step_metrics_lines
-from retune.server.statuses import JobStatus
-from retune.server.tables import JobRow
-from retune.server.training_record import MissingStepsError, TrainingRecord
-from retune.server.training_run import JOURNAL_NAME, LOG_NAME, TrainingRun
-from retune.server.validation import (
+from retune.server import ids
+from retune.server.api.errors import is_out_of_space
+from retune.server.files import store as file_store
+from retune.server.jobs import store as job_store
+from retune.server.jobs.checkpoints import checkpoints_of, publish_models
+from retune.server.jobs.events import add_event
+from retune.server.jobs.result_file import RESULT_FILENAME, step_metrics_lines
+from retune.server.jobs.statuses import JobStatus
+from retune.server.storage.content_store import ContentStore
+from retune.server.storage.data_directory import DataDirectory
+from retune.server.storage.database import Database
+from retune.server.storage.tables import JobRow
+from retune.server.training.record import MissingStepsError, TrainingRecord
+from retune.server.training.run import JOURNAL_NAME, LOG_NAME, TrainingRun
+from retune.server.training.validation import (
     InvalidFileError,
     ValidationStopped,
     check_training_file,

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from retune.server.errors import ApiError
-from retune.server.statuses import UNFINISHED
-from retune.server.tables import JobRow, ModelRow
+from retune.server.api.errors import ApiError
+from retune.server.jobs.statuses import UNFINISHED
+from retune.server.storage.tables import JobRow, ModelRow
 from retune.trainers.base import Trainer
 
 # The model object wants a creation time; this is the day when Retune's base models first appeared.

@@ -7,8 +7,8 @@ from fastapi import Query
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
-from retune.server.errors import ApiError
-from retune.server.tables import CheckpointRow, EventRow, FileRow, JobRow
+from retune.server.api.errors import ApiError
+from retune.server.storage.tables import CheckpointRow, EventRow, FileRow, JobRow
 
 Row = TypeVar("Row", FileRow, JobRow, EventRow, CheckpointRow)
 

@@ -1,4 +1,4 @@
-"""The training process: `python -m retune.server.training_process`.
+"""The training process: `python -m retune.server.training.process`.
 
 It reads one `TrainingTask` as a line of JSON from standard input, trains, and writes every update as a line of JSON
 to standard output. Standard input stays open as long as the server lives; when it ends, so does this process.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from retune.server.tables import EventRow
+from retune.server.storage.tables import EventRow
 
 RESULT_FILENAME = "step_metrics.csv"
 _COLUMNS = {

@@ -8,13 +8,17 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
-from retune.server import checkpoint_store, file_store, idempotency, job_store, model_store
-from retune.server.errors import ApiError
-from retune.server.job_events import event_object
-from retune.server.job_requests import CreateJobRequest
-from retune.server.pagination import After, Limit, list_object, page
+from retune.server.api import idempotency
+from retune.server.api.errors import ApiError
+from retune.server.api.pagination import After, Limit, list_object, page
+from retune.server.files import store as file_store
+from retune.server.jobs import checkpoints as checkpoint_store
+from retune.server.jobs import store as job_store
+from retune.server.jobs.events import event_object
+from retune.server.jobs.requests import CreateJobRequest
+from retune.server.models import store as model_store
 from retune.server.services import Services, ServicesOf
-from retune.server.tables import CheckpointRow, EventRow, JobMetadataRow, JobRow
+from retune.server.storage.tables import CheckpointRow, EventRow, JobMetadataRow, JobRow
 
 router = APIRouter(prefix="/fine_tuning/jobs")
 

@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from retune.server import job_store
+from retune.server.jobs import store as job_store
+from retune.server.jobs.statuses import PENDING, JobStatus
 from retune.server.services import ServicesOf
-from retune.server.statuses import PENDING, JobStatus
 
 router = APIRouter()
 

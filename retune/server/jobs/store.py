@@ -8,12 +8,12 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.errors import ApiError
-from retune.server.job_events import add_event, validating_message
-from retune.server.job_requests import CreateJobRequest
-from retune.server.model_store import Model
-from retune.server.statuses import PENDING, UNFINISHED, JobStatus
-from retune.server.tables import CheckpointRow, JobMetadataRow, JobRow
+from retune.server.api.errors import ApiError
+from retune.server.jobs.events import add_event, validating_message
+from retune.server.jobs.requests import CreateJobRequest
+from retune.server.jobs.statuses import PENDING, UNFINISHED, JobStatus
+from retune.server.models.store import Model
+from retune.server.storage.tables import CheckpointRow, JobMetadataRow, JobRow
 from retune.trainers.base import Hyperparameters
 
 ORGANIZATION = "retune"

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
-from retune.server.errors import ApiError
-from retune.server.statuses import UNFINISHED
-from retune.server.tables import FileRow, JobRow
+from retune.server.api.errors import ApiError
+from retune.server.jobs.statuses import UNFINISHED
+from retune.server.storage.tables import FileRow, JobRow
 
 
 def file_object(row: FileRow) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from retune.errors import ServerError
-from retune.server.errors import is_out_of_space
-from retune.server.tables import Table
+from retune.server.api.errors import is_out_of_space
+from retune.server.storage.tables import Table
 
 _SCHEMA_VERSION = 1
 _PRAGMAS = (

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from retune.server.errors import ApiError, unrecognized_argument
+from retune.server.api.errors import ApiError, unrecognized_argument
 
 _MAX_STOPS = 4
 _OTHER_PARTS = ("image_url", "input_audio", "file")

@@ -5,7 +5,7 @@ import shutil
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from retune.server import model_store
+from retune.server.models import store as model_store
 from retune.server.services import ServicesOf
 
 router = APIRouter(prefix="/models")

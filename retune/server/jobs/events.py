@@ -6,7 +6,7 @@ from typing import Any, Literal
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.tables import EventRow, JobRow
+from retune.server.storage.tables import EventRow, JobRow
 from retune.trainers.base import StepMetrics
 
 Level = Literal["info", "warn", "error"]

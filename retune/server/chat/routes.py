@@ -11,9 +11,10 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from retune.errors import TrainerError
-from retune.server import ids, model_store
-from retune.server.chat_requests import ChatRequest
-from retune.server.errors import ApiError
+from retune.server import ids
+from retune.server.api.errors import ApiError
+from retune.server.chat.requests import ChatRequest
+from retune.server.models import store as model_store
 from retune.server.services import Services, ServicesOf
 from retune.trainers.base import ChatModel, Completion
 

@@ -7,8 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.job_store import ORGANIZATION
-from retune.server.tables import CheckpointRow, JobRow, ModelRow
+from retune.server.jobs.store import ORGANIZATION
+from retune.server.storage.tables import CheckpointRow, JobRow, ModelRow
 from retune.trainers.base import StepMetrics
 
 KEPT_CHECKPOINTS = 3

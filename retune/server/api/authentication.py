@@ -5,7 +5,7 @@ import hmac
 
 from pydantic import SecretStr
 
-from retune.server.errors import ApiError
+from retune.server.api.errors import ApiError
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="OpenAI API"'}
 

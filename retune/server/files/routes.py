@@ -8,12 +8,14 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 from sqlalchemy import select
 
-from retune.server import file_store, idempotency, ids
-from retune.server.errors import ApiError, unrecognized_argument
-from retune.server.multipart import Upload, read_upload
-from retune.server.pagination import MAX_LIMIT, After, Limit, list_object, page
+from retune.server import ids
+from retune.server.api import idempotency
+from retune.server.api.errors import ApiError, unrecognized_argument
+from retune.server.api.multipart import Upload, read_upload
+from retune.server.api.pagination import MAX_LIMIT, After, Limit, list_object, page
+from retune.server.files import store as file_store
 from retune.server.services import Services, ServicesOf
-from retune.server.tables import FileRow
+from retune.server.storage.tables import FileRow
 
 router = APIRouter(prefix="/files")
 

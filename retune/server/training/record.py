@@ -8,14 +8,14 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from retune.server import job_store
-from retune.server.checkpoint_store import add_checkpoint
-from retune.server.content_store import sync_to_disk
-from retune.server.data_directory import DataDirectory
-from retune.server.database import Database
-from retune.server.job_events import add_event, add_metrics_event
-from retune.server.tables import CheckpointRow, EventRow, JobRow
-from retune.server.training_process import ProcessUpdate, TrainingFailed
+from retune.server.jobs import store as job_store
+from retune.server.jobs.checkpoints import add_checkpoint
+from retune.server.jobs.events import add_event, add_metrics_event
+from retune.server.storage.content_store import sync_to_disk
+from retune.server.storage.data_directory import DataDirectory
+from retune.server.storage.database import Database
+from retune.server.storage.tables import CheckpointRow, EventRow, JobRow
+from retune.server.training.process import ProcessUpdate, TrainingFailed
 from retune.trainers.base import CheckpointSaved, StepMetrics, TrainingFinished
 
 

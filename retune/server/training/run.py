@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from retune.server.settings import API_KEY_VARIABLE
-from retune.server.training_process import ProcessUpdate, parse_update
+from retune.server.training.process import ProcessUpdate, parse_update
 from retune.trainers.base import TrainingTask
 
 # What comes within this time shares a transaction; clients see a step no later than this and a commit.
@@ -103,7 +103,7 @@ class TrainingRun:
             self._position = journal.tell()
             self._log_start = log.tell()
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", "retune.server.training_process"],
+                [sys.executable, "-P", "-m", "retune.server.training.process"],
                 stdin=subprocess.PIPE,
                 stdout=journal,
                 stderr=log,

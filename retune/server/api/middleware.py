@@ -8,9 +8,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retune.server import errors, ids
-from retune.server.authentication import ApiKeyCheck
-from retune.server.errors import ApiError
+from retune.server import ids
+from retune.server.api import errors
+from retune.server.api.authentication import ApiKeyCheck
+from retune.server.api.errors import ApiError
 
 _log = logging.getLogger(__name__)
 _SLASHES = re.compile("/{2,}")

@@ -8,7 +8,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from retune.server.errors import ApiError, unrecognized_argument
+from retune.server.api.errors import ApiError, unrecognized_argument
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

@@ -1,0 +1,1 @@
+"""What every request goes through: keys, limits, errors, pages, idempotency."""
