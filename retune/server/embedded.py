@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from retune.server.settings import API_KEY_VARIABLE
+from retune.server.settings import SECRET_VARIABLES
 from retune.server.storage.data_directory import DataDirectory
 from retune.shared_process import ProcessPlan, shared_process
 
@@ -54,8 +54,9 @@ def embedded_server(data_directory: Path, *, startup_timeout_seconds: float = 60
             *(sys.executable, "-P", "-m", "retune.server", "--port", "0", "--exit-with-parent"),
             *("--data-dir", str(directory.path)),
         ],
-        # It is for this machine alone and takes any key; the variable is for a server that others can reach.
-        environment={API_KEY_VARIABLE: None},
+        # It is for this machine alone: takes any key, keeps its own database. The variables are for a server that
+        # others can reach.
+        environment=dict.fromkeys(SECRET_VARIABLES),
         startup_timeout_seconds=startup_timeout_seconds,
     )
     with shared_process(plan) as running:

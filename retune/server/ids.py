@@ -32,9 +32,44 @@ def new_checkpoint_id() -> str:
     return f"ftckpt_{_base62(24)}"
 
 
+def new_upload_id() -> str:
+    """`upload_` and 32 hex digits."""
+    return f"upload_{secrets.token_hex(16)}"
+
+
+def new_part_id() -> str:
+    """`part_` and 32 hex digits."""
+    return f"part_{secrets.token_hex(16)}"
+
+
+def new_batch_id() -> str:
+    """`batch_` and 32 hex digits."""
+    return f"batch_{secrets.token_hex(16)}"
+
+
+def new_batch_request_id() -> str:
+    """`batch_req_` and 32 hex digits."""
+    return f"batch_req_{secrets.token_hex(16)}"
+
+
+def new_permission_id() -> str:
+    """`cp_` and 24 base62 characters."""
+    return f"cp_{_base62(24)}"
+
+
+def new_webhook_event_id() -> str:
+    """`evt_` and 32 hex digits."""
+    return f"evt_{secrets.token_hex(16)}"
+
+
 def new_completion_id() -> str:
     """`chatcmpl-` and 29 base62 characters."""
     return f"chatcmpl-{_base62(29)}"
+
+
+def new_legacy_completion_id() -> str:
+    """`cmpl-` and 29 base62 characters."""
+    return f"cmpl-{_base62(29)}"
 
 
 def new_request_id() -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from retune.server.background import BackgroundWork
 from retune.server.chat.loaded_models import ChatModels
 from retune.server.jobs.runner import JobRunner
 from retune.server.settings import ServerSettings
@@ -19,7 +20,7 @@ from retune.trainers.registry import default_trainer
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One open data directory, with its database, contents, trainer and job runner."""
+    """One open data directory, with its database, contents and trainer, and the work that goes on behind requests."""
 
     settings: ServerSettings
     directory: DataDirectory
@@ -27,13 +28,13 @@ class Services:
     contents: ContentStore
     trainer: Trainer
     chat_models: ChatModels
-    runner: JobRunner
+    background: tuple[BackgroundWork, ...]
     version: str
     instance: str
 
     @classmethod
     def open(cls, settings: ServerSettings) -> "Services":
-        """Take the data directory and open what is in it; the job runner is not started yet.
+        """Take the data directory and open what is in it; nothing is started yet.
 
         Raises:
             ServerError: Another server has the directory, it can't be written, or its database is damaged.
@@ -62,14 +63,27 @@ class Services:
             contents=contents,
             trainer=trainer,
             chat_models=ChatModels(trainer),
-            runner=JobRunner(database, directory, contents, trainer, max_concurrent_jobs=settings.max_concurrent_jobs),
+            background=(
+                JobRunner(database, directory, contents, trainer, max_concurrent_jobs=settings.max_concurrent_jobs),
+            ),
             version=version("retune"),
             instance=secrets.token_hex(8),
         )
 
+    def start(self) -> None:
+        """Begin the work behind requests."""
+        for work in self.background:
+            work.start()
+
+    def wake(self) -> None:
+        """Tell the work behind requests that the database has news; it would find them by itself a little later."""
+        for work in self.background:
+            work.wake()
+
     def close(self) -> None:
-        """Stop the job runner and give the data directory back; a second time does nothing."""
-        self.runner.stop()
+        """Stop the work behind requests and give the data directory back; a second time does nothing."""
+        for work in reversed(self.background):
+            work.stop()
         self.database.close()
         self.directory.unlock()
 

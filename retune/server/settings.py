@@ -2,16 +2,25 @@
 
 import ipaddress
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+_MIB = 1024 * 1024
+
 API_KEY_VARIABLE = "RETUNE_SERVER_API_KEY"
+DATABASE_URL_VARIABLE = "RETUNE_SERVER_DATABASE_URL"
+WEBHOOK_SECRET_VARIABLE = "RETUNE_SERVER_WEBHOOK_SECRET"  # noqa: S105  # the variable's name
+SECRET_VARIABLES = (API_KEY_VARIABLE, DATABASE_URL_VARIABLE, WEBHOOK_SECRET_VARIABLE)
 
 
-def _api_key_from_environment() -> SecretStr | None:
-    key = os.environ.get(API_KEY_VARIABLE)
-    return SecretStr(key) if key else None
+def _from_environment(variable: str) -> Callable[[], SecretStr | None]:
+    def read() -> SecretStr | None:
+        value = os.environ.get(variable)
+        return SecretStr(value) if value else None
+
+    return read
 
 
 class ServerSettings(BaseModel):
@@ -22,9 +31,18 @@ class ServerSettings(BaseModel):
         port: 0 takes any free port.
         data_directory: Everything the server keeps; one server at a time.
         api_key: Clients must show it. Unset: RETUNE_SERVER_API_KEY; without that, any key and none are taken.
+        database_url: SQLAlchemy URL of a PostgreSQL database for the objects. Unset: RETUNE_SERVER_DATABASE_URL;
+            without that, a SQLite file in the data directory. It may hold a password.
+        workers: Processes that answer requests.
+        allowed_hosts: Further names that clients may call the server by; its own address is always one.
         max_concurrent_jobs: Trainings at once, each in a process of its own.
         max_queued_jobs: Jobs that may wait; the next one is refused with 429.
-        max_file_bytes: Largest upload.
+        max_file_bytes: Largest file sent in one request.
+        max_upload_bytes: Largest file sent in parts.
+        max_part_bytes: Largest part.
+        max_total_bytes: Most bytes of all files together; None for what the disk holds.
+        webhook_urls: Where jobs' ends are told.
+        webhook_secret: What notifications are signed with, `whsec_` and base64. Unset: RETUNE_SERVER_WEBHOOK_SECRET.
         exit_with_parent: Stop when standard input ends, which it does when the parent process is gone.
     """
 
@@ -33,10 +51,18 @@ class ServerSettings(BaseModel):
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8123, ge=0, le=65_535)
     data_directory: Path
-    api_key: SecretStr | None = Field(default_factory=_api_key_from_environment)
+    api_key: SecretStr | None = Field(default_factory=_from_environment(API_KEY_VARIABLE))
+    database_url: SecretStr | None = Field(default_factory=_from_environment(DATABASE_URL_VARIABLE))
+    workers: int = Field(1, ge=1, le=64)
+    allowed_hosts: tuple[str, ...] = ()
     max_concurrent_jobs: int = Field(1, ge=1, le=64)
     max_queued_jobs: int = Field(100, ge=0)
-    max_file_bytes: int = Field(512 * 1024 * 1024, ge=1)
+    max_file_bytes: int = Field(512 * _MIB, ge=1)
+    max_upload_bytes: int = Field(8 * 1024 * _MIB, ge=1)
+    max_part_bytes: int = Field(64 * _MIB, ge=1)
+    max_total_bytes: int | None = Field(None, ge=1)
+    webhook_urls: tuple[str, ...] = ()
+    webhook_secret: SecretStr | None = Field(default_factory=_from_environment(WEBHOOK_SECRET_VARIABLE))
     exit_with_parent: bool = False
 
     def is_loopback(self) -> bool:

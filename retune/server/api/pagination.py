@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from retune.server.api.errors import ApiError
-from retune.server.storage.tables import CheckpointRow, EventRow, FileRow, JobRow
+from retune.server.storage.tables import BatchRow, CheckpointPermissionRow, CheckpointRow, EventRow, FileRow, JobRow
 
-Row = TypeVar("Row", FileRow, JobRow, EventRow, CheckpointRow)
+Row = TypeVar("Row", FileRow, JobRow, EventRow, CheckpointRow, BatchRow, CheckpointPermissionRow)
 
 MAX_LIMIT = 10_000
 After = Annotated[str | None, Query()]

@@ -4,13 +4,14 @@ import asyncio
 import time
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 from sqlalchemy import select
 
 from retune.server import ids
 from retune.server.api import idempotency
 from retune.server.api.errors import ApiError, unrecognized_argument
+from retune.server.api.idempotency import Sender, SenderOf
 from retune.server.api.multipart import Upload, read_upload
 from retune.server.api.pagination import MAX_LIMIT, After, Limit, list_object, page
 from retune.server.files import store as file_store
@@ -26,9 +27,7 @@ _BATCH_SECONDS = 30 * 24 * 3600
 
 
 @router.post("")
-async def create_file(
-    request: Request, services: ServicesOf, idempotency_key: Annotated[str | None, Header()] = None
-) -> JSONResponse:
+async def create_file(request: Request, services: ServicesOf, sender: SenderOf) -> JSONResponse:
     """Store an upload; it is answered once it is on disk."""
     stream, temporary = services.contents.new_temporary()
     try:
@@ -39,7 +38,7 @@ async def create_file(
     finally:
         services.contents.discard(stream, temporary)
     try:
-        row = await asyncio.to_thread(_record, services, upload, file_id, idempotency_key)
+        row = await asyncio.to_thread(_record, services, upload, file_id, sender)
     except BaseException:
         services.contents.remove(file_id)
         raise
@@ -122,11 +121,11 @@ def _lifetime_seconds(upload: Upload) -> int | None:
     return int(seconds or "")
 
 
-def _record(services: Services, upload: Upload, file_id: str, key: str | None) -> FileRow:
+def _record(services: Services, upload: Upload, file_id: str, sender: Sender) -> FileRow:
     request_hash = idempotency.hash_of(str(sorted(upload.fields.items())), str(upload.filename), upload.sha256)
     lifetime = _lifetime_seconds(upload)
     with services.database.write() as session:
-        earlier = idempotency.find(session, "file", key, request_hash)
+        earlier = idempotency.find(session, "file", sender, request_hash)
         row = file_store.find_file(session, earlier) if earlier else None
         if row is None:
             row = file_store.add_file(
@@ -137,7 +136,7 @@ def _record(services: Services, upload: Upload, file_id: str, key: str | None) -
                 size=upload.size,
                 expires_at=int(time.time()) + lifetime if lifetime else None,
             )
-            idempotency.remember(session, "file", key, request_hash, file_id)
+            idempotency.remember(session, "file", sender, request_hash, file_id)
         expired = file_store.mark_expired(session)
     for gone in expired if row.id == file_id else [*expired, file_id]:
         services.contents.remove(gone)

@@ -1,15 +1,15 @@
 """`/v1/fine_tuning/jobs`: create, list, retrieve, cancel, events, checkpoints."""
 
 import re
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
 from retune.server.api import idempotency
 from retune.server.api.errors import ApiError
+from retune.server.api.idempotency import SenderOf
 from retune.server.api.pagination import After, Limit, list_object, page
 from retune.server.files import store as file_store
 from retune.server.jobs import checkpoints as checkpoint_store
@@ -26,19 +26,17 @@ _METADATA_PARAMETER = re.compile(r"metadata\[(?P<key>.*)\]", re.DOTALL)
 
 
 @router.post("")
-def create_job(
-    body: CreateJobRequest, services: ServicesOf, idempotency_key: Annotated[str | None, Header()] = None
-) -> JSONResponse:
+def create_job(body: CreateJobRequest, services: ServicesOf, sender: SenderOf) -> JSONResponse:
     """Accept a job; its files are validated afterwards, so this answers at once."""
     request_hash = idempotency.hash_of(body.model_dump_json())
     with services.database.write() as session:
-        earlier = idempotency.find(session, "job", idempotency_key, request_hash)
+        earlier = idempotency.find(session, "job", sender, request_hash)
         if earlier:
             job = job_store.get_job(session, earlier)
         else:
             job = _add_job(session, services, body)
-            idempotency.remember(session, "job", idempotency_key, request_hash, job.id)
-    services.runner.wake()
+            idempotency.remember(session, "job", sender, request_hash, job.id)
+    services.wake()
     return JSONResponse(job_store.job_object(job))
 
 
@@ -69,7 +67,7 @@ def cancel_job(job_id: str, services: ServicesOf) -> JSONResponse:
     """Cancel a job at once, wherever it stands."""
     with services.database.write() as session:
         job = job_store.mark_cancelled(session, job_id)
-    services.runner.cancel(job_id)
+    services.wake()
     return JSONResponse(job_store.job_object(job))
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import case, select
 
 from retune.server import ids
 from retune.server.api.errors import is_out_of_space
+from retune.server.background import LOOK_AGAIN_SECONDS
 from retune.server.files import store as file_store
 from retune.server.jobs import store as job_store
 from retune.server.jobs.checkpoints import checkpoints_of, publish_models
@@ -84,16 +85,9 @@ class JobRunner:
             thread.start()
 
     def wake(self) -> None:
-        """Look for work: a job was created."""
+        """Look for work now. Whether a running job was cancelled is looked at all the time."""
         with self._changed:
             self._changed.notify_all()
-
-    def cancel(self, job_id: str) -> None:
-        """End the process of a job that was just marked cancelled, where it has one."""
-        with self._changed:
-            run = self._runs.get(job_id)
-        if run:
-            run.kill()
 
     def stop(self) -> None:
         """End all processes and threads. Unfinished jobs stay as they are, for the next server to take up."""
@@ -129,7 +123,7 @@ class JobRunner:
                 if job is not None:
                     self._taken.add(job.id)
                     return job
-                self._changed.wait()
+                self._changed.wait(LOOK_AGAIN_SECONDS)
         return None
 
     def _give_up(self, job: JobRow, error: Exception) -> None:

@@ -6,7 +6,7 @@ files and jobs are never taken away, so that a cursor on one of them stays good.
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # JSON columns hold SQL's NULL for None, so that "is there one" is an ordinary question.
@@ -24,7 +24,7 @@ class FileRow(Table):
 
     position: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(unique=True)
-    bytes: Mapped[int]
+    bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[int]
     expires_at: Mapped[int | None]
     deleted_at: Mapped[int | None]
@@ -117,6 +117,112 @@ class ModelRow(Table):
     created_at: Mapped[int]
     base_model: Mapped[str]
     directory: Mapped[str]
+
+
+class UploadRow(Table):
+    """An upload in parts. `bytes` is what was promised; `file_id` is set when it is completed."""
+
+    __tablename__ = "uploads"
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[int]
+    expires_at: Mapped[int]
+    status: Mapped[str] = mapped_column(index=True)
+    filename: Mapped[str]
+    purpose: Mapped[str]
+    mime_type: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    file_lifetime_seconds: Mapped[int | None]
+    file_id: Mapped[str | None]
+
+
+class UploadPartRow(Table):
+    """A part of an upload; its bytes lie beside those of files, under its id, until the upload ends."""
+
+    __tablename__ = "upload_parts"
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), index=True)
+    created_at: Mapped[int]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class BatchRow(Table):
+    """A batch of requests. `total`, `completed` and `failed` count its lines."""
+
+    __tablename__ = "batches"
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[int]
+    endpoint: Mapped[str]
+    completion_window: Mapped[str]
+    input_file_id: Mapped[str] = mapped_column(index=True)
+    status: Mapped[str] = mapped_column(index=True)
+    errors: Mapped[list[dict[str, Any]] | None] = mapped_column(_Json)
+    output_file_id: Mapped[str | None]
+    error_file_id: Mapped[str | None]
+    output_lifetime_seconds: Mapped[int | None]
+    in_progress_at: Mapped[int | None]
+    expires_at: Mapped[int]
+    finalizing_at: Mapped[int | None]
+    completed_at: Mapped[int | None]
+    failed_at: Mapped[int | None]
+    expired_at: Mapped[int | None]
+    cancelling_at: Mapped[int | None]
+    cancelled_at: Mapped[int | None]
+    total: Mapped[int] = mapped_column(default=0)
+    completed: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    usage: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    model: Mapped[str | None]
+    batch_metadata: Mapped[dict[str, str] | None] = mapped_column(_Json)
+
+
+class CheckpointPermissionRow(Table):
+    """A project that may use a checkpoint."""
+
+    __tablename__ = "checkpoint_permissions"
+    __table_args__ = (UniqueConstraint("checkpoint", "project_id"),)
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    checkpoint: Mapped[str]
+    project_id: Mapped[str]
+    created_at: Mapped[int]
+
+
+class WebhookDeliveryRow(Table):
+    """A notification that is to be delivered to one address, or was. `id` is the event's; `body` is what is signed."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (UniqueConstraint("event_id", "url"),)
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    event_id: Mapped[str]
+    url: Mapped[str]
+    created_at: Mapped[int]
+    body: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[int | None] = mapped_column(index=True)
+    delivered_at: Mapped[int | None]
+    last_error: Mapped[str | None]
+
+
+class ApiKeyRow(Table):
+    """A key that clients may show. Only its hash is kept; `hint` is what an operator recognises it by."""
+
+    __tablename__ = "api_keys"
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    digest: Mapped[str] = mapped_column(unique=True)
+    hint: Mapped[str]
+    created_at: Mapped[int]
+    revoked_at: Mapped[int | None]
 
 
 class IdempotencyRow(Table):

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from retune.server.settings import API_KEY_VARIABLE
+from retune.server.settings import SECRET_VARIABLES
 from retune.server.training.process import ProcessUpdate, parse_update
 from retune.trainers.base import TrainingTask
 
@@ -148,7 +148,7 @@ class TrainingRun:
 
 
 def _environment() -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name != API_KEY_VARIABLE}
+    inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
     # The matrices are small: more threads of OpenBLAS spin more than they compute, and took two to seven times as
     # long on two cores that others used too.
     return {"OPENBLAS_NUM_THREADS": "1", **inherited}
