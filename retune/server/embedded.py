@@ -52,7 +52,7 @@ def embedded_server(data_directory: Path, *, startup_timeout_seconds: float = 60
         find=lambda: find_running_server(directory.path),
         command=[
             *(sys.executable, "-P", "-m", "retune.server", "--port", "0", "--exit-with-parent"),
-            *("--data-dir", str(directory.path)),
+            *("--data-dir", str(directory.path), "--log-file", str(directory.log)),
         ],
         # It is for this machine alone: takes any key, keeps its own database. The variables are for a server that
         # others can reach.

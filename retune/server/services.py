@@ -1,19 +1,24 @@
 """Everything that the routers work with, opened together and closed together."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from retune.server.api.request_metrics import RequestMetrics
 from retune.server.background import BackgroundWork
 from retune.server.chat.loaded_models import ChatModels
+from retune.server.files.retention import Retention
 from retune.server.jobs.runner import JobRunner
 from retune.server.settings import ServerSettings
 from retune.server.storage.content_store import ContentStore
 from retune.server.storage.data_directory import DataDirectory, not_writable
 from retune.server.storage.database import Database
+from retune.server.storage.database_url import database_url
+from retune.server.webhooks.delivery import WebhookDelivery
 from retune.trainers.base import Trainer
 from retune.trainers.registry import default_trainer
 
@@ -29,6 +34,7 @@ class Services:
     trainer: Trainer
     chat_models: ChatModels
     background: tuple[BackgroundWork, ...]
+    metrics: RequestMetrics
     version: str
     instance: str
 
@@ -42,7 +48,7 @@ class Services:
         directory = DataDirectory(settings.data_directory)
         directory.lock()
         try:
-            return cls._open(settings, directory)
+            return cls._open(settings, directory, instance=secrets.token_hex(8), owner=True)
         except OSError as error:
             directory.unlock()
             raise not_writable(directory.path, error) from error
@@ -51,11 +57,34 @@ class Services:
             raise
 
     @classmethod
-    def _open(cls, settings: ServerSettings, directory: DataDirectory) -> "Services":
+    def open_beside(cls, settings: ServerSettings, instance: str) -> "Services":
+        """Open the directory of a server that runs, in a further process of it: to answer requests and nothing else.
+
+        Raises:
+            ServerError: The database can't be used.
+        """
+        return cls._open(settings, DataDirectory(settings.data_directory), instance=instance, owner=False)
+
+    @classmethod
+    def _open(cls, settings: ServerSettings, directory: DataDirectory, *, instance: str, owner: bool) -> "Services":
         directory.jobs.mkdir(exist_ok=True)
         contents = ContentStore(directory.contents)
-        database = Database(directory.database)
+        database = Database(database_url(settings.database_url, directory.database), owner=owner)
         trainer = default_trainer()
+        background: tuple[BackgroundWork, ...] = ()
+        if owner:
+            background = (
+                Retention(database, contents),
+                JobRunner(
+                    database,
+                    directory,
+                    contents,
+                    trainer,
+                    max_concurrent_jobs=settings.max_concurrent_jobs,
+                    webhook_urls=settings.webhook_urls,
+                ),
+                WebhookDelivery(database, settings),
+            )
         return cls(
             settings=settings,
             directory=directory,
@@ -63,11 +92,10 @@ class Services:
             contents=contents,
             trainer=trainer,
             chat_models=ChatModels(trainer),
-            background=(
-                JobRunner(database, directory, contents, trainer, max_concurrent_jobs=settings.max_concurrent_jobs),
-            ),
+            background=background,
+            metrics=RequestMetrics(),
             version=version("retune"),
-            instance=secrets.token_hex(8),
+            instance=instance,
         )
 
     def start(self) -> None:
@@ -79,6 +107,11 @@ class Services:
         """Tell the work behind requests that the database has news; it would find them by itself a little later."""
         for work in self.background:
             work.wake()
+
+    def count_usage(self, usage: Mapping[str, Any]) -> None:
+        """Count the tokens of a model's answer for `/metrics`, as its `usage` object tells them."""
+        self.metrics.count_tokens(prompt=usage["prompt_tokens"], completion=usage["completion_tokens"])
+        self.metrics.models_loaded.set(len(self.chat_models))
 
     def close(self) -> None:
         """Stop the work behind requests and give the data directory back; a second time does nothing."""

@@ -4,6 +4,7 @@ import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -43,6 +44,8 @@ class ServerSettings(BaseModel):
         max_total_bytes: Most bytes of all files together; None for what the disk holds.
         webhook_urls: Where jobs' ends are told.
         webhook_secret: What notifications are signed with, `whsec_` and base64. Unset: RETUNE_SERVER_WEBHOOK_SECRET.
+        log_file: Where to log instead of standard error; a second, older file beside it, `.1`, bounds both.
+        log_requests: Log a line for every request.
         exit_with_parent: Stop when standard input ends, which it does when the parent process is gone.
     """
 
@@ -63,7 +66,14 @@ class ServerSettings(BaseModel):
     max_total_bytes: int | None = Field(None, ge=1)
     webhook_urls: tuple[str, ...] = ()
     webhook_secret: SecretStr | None = Field(default_factory=_from_environment(WEBHOOK_SECRET_VARIABLE))
+    log_file: Path | None = None
+    log_requests: bool = False
     exit_with_parent: bool = False
+
+    def revealed(self) -> dict[str, Any]:
+        """All settings as JSON holds them, secrets in the clear: for a pipe to the server's own processes alone."""
+        secrets = {name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)}
+        return {**self.model_dump(mode="json"), **secrets}
 
     def is_loopback(self) -> bool:
         """Tell whether only this machine can reach the server."""

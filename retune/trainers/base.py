@@ -4,7 +4,7 @@ A trainer trains in a process of its own: it is given one `TrainingTask`, report
 directory per checkpoint. Later, in the server's process, it loads such a directory and answers with it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -39,7 +39,7 @@ class TrainingTask(BaseModel):
     """All that one training needs; travels to the training process as JSON.
 
     Attributes:
-        training_file: Chat JSONL, already validated by the server.
+        training_file: JSONL, already validated by the server: chat lines, or prompt and completion lines.
         validation_file: The same, or None.
         directory: Where checkpoints go: `directory/epoch-0001/`, … each complete once it appears under its name.
         base_directory: Checkpoint directory to start from (a fine-tuned model), or None for the untrained base.
@@ -92,7 +92,8 @@ class TrainingFinished(BaseModel):
 
     Attributes:
         trained_tokens: Billed the way the API bills: n_epochs × Σ examples (1 + Σ messages (3 + tokens(role) +
-            tokens(content))), in the trainer's own tokens.
+            tokens(content))), in the trainer's own tokens; of prompt and completion lines, n_epochs × Σ examples
+            (tokens(prompt) + tokens(completion)).
         directory: The final checkpoint's directory.
     """
 
@@ -105,6 +106,33 @@ TrainingUpdate = StepMetrics | CheckpointSaved | TrainingFinished
 
 
 @dataclass(frozen=True, slots=True)
+class LikelyToken:
+    """A token and how likely it was.
+
+    Attributes:
+        content: Its bytes, which may be a part of a character; None where it has none: the end of the turn.
+        logprob: Natural logarithm of its probability.
+    """
+
+    content: bytes | None
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token of an answer, how likely it was, and what else was likely in its place.
+
+    Attributes:
+        content: Its bytes; of a token that a stop sequence cut, those before the cut.
+        alternatives: The likeliest tokens in its place, the likeliest first, itself among them where it is one.
+    """
+
+    content: bytes
+    logprob: float
+    alternatives: tuple[LikelyToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One answer.
 
@@ -112,28 +140,51 @@ class Completion:
         finish_reason: `stop`: the model ended its turn or met a stop sequence; `length`: it ran out of tokens.
         prompt_tokens: Tokens of the conversation, by the trainer's tokenizer.
         completion_tokens: Tokens of the answer, its end-of-turn included when the model said it.
+        tokens: The content token by token, as bytes: joined, they are its UTF-8.
+        logprobs: The same tokens with their probabilities, where they were asked for.
     """
 
     content: str
     finish_reason: Literal["stop", "length"]
     prompt_tokens: int
     completion_tokens: int
+    tokens: tuple[bytes, ...]
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
-class ChatModel(Protocol):
+# The messages of a conversation; or, for a completion model, the text that it goes on from.
+Prompt = str | Sequence[Mapping[str, Any]]
+
+
+class LanguageModel(Protocol):
     """A loaded model. Safe to call from several threads at once."""
 
     def complete(
         self,
-        messages: Sequence[Mapping[str, Any]],
+        prompt: Prompt,
         *,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
         seed: int | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        top_logprobs: int | None = None,
+        accepts: Callable[[str], bool] | None = None,
     ) -> Completion:
-        """Answer a conversation. The stop sequence itself is not part of the answer."""
+        """Answer a conversation, or go on from a prompt. The stop sequence itself is not part of the answer.
+
+        Args:
+            prompt: What to answer.
+            max_tokens: The longest answer; None for the model's own limit.
+            stop: Texts to end before.
+            seed: The same seed draws the same answer again; None for chance.
+            temperature: 0 for the likeliest answer.
+            top_p: Draw from the likeliest tokens alone that hold this much of the probability.
+            top_logprobs: Tell each token's log-probability, with so many alternatives; None for neither.
+            accepts: Which answers are wanted. A model that chooses among whole answers chooses among these, where it
+                has any; from others, and from answers cut short, the caller may still get one that is not wanted.
+                Hashable, and equal to another only if both accept the same.
+        """
         ...
 
 
@@ -144,11 +195,13 @@ class Trainer(Protocol):
         name: Name of the trainer, shown to operators.
         base_model: The base model's own name.
         aliases: Other base model names that existing code asks for and that this trainer stands in for.
+        completion_models: Those among all of its base model names that complete prompts; the others chat.
     """
 
     name: str
     base_model: str
     aliases: Sequence[str]
+    completion_models: Sequence[str]
 
     def resolve_hyperparameters(self, requested: RequestedHyperparameters, *, n_examples: int) -> Hyperparameters:
         """Turn every `auto` into a number."""
@@ -162,7 +215,7 @@ class Trainer(Protocol):
         """
         ...
 
-    def load(self, directory: Path | None) -> ChatModel:
+    def load(self, directory: Path | None) -> LanguageModel:
         """Load a checkpoint directory, or the untrained base where it is None.
 
         Raises:

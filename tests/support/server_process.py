@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai import OpenAI
+from contract import JUDGE, see_response
+from openai import DefaultHttpxClient, OpenAI
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob
 
@@ -99,7 +100,10 @@ class ServerProcess:
     def client(self, api_key: str = "any") -> OpenAI:
         """A client of this server; it is closed with the server."""
         if api_key not in self._clients:
-            self._clients[api_key] = OpenAI(base_url=self.base_url, api_key=api_key, max_retries=0)
+            http_client = DefaultHttpxClient(event_hooks={"response": [see_response]})
+            self._clients[api_key] = OpenAI(
+                base_url=self.base_url, api_key=api_key, max_retries=0, http_client=http_client
+            )
         return self._clients[api_key]
 
     def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
@@ -110,6 +114,8 @@ class ServerProcess:
         response = connection.getresponse()
         answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         connection.close()
+        if method != "HEAD":  # Its answers have no body to judge.
+            JUDGE.see(method, path, answer.status, answer.headers.get("content-type", ""), answer.content)
         return answer
 
     def training_processes(self) -> list[int]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from retune.trainers.base import (
-    ChatModel,
     Hyperparameters,
+    LanguageModel,
     StepMetrics,
     TrainingFinished,
     TrainingTask,
@@ -38,7 +38,7 @@ def train(training_file: Path, directory: Path, **changes: Any) -> list[Training
     return list(default_trainer().train(make_task(training_file, directory, **changes)))
 
 
-def trained_model(training_file: Path, directory: Path, **changes: Any) -> ChatModel:
+def trained_model(training_file: Path, directory: Path, **changes: Any) -> LanguageModel:
     """Train the default trainer and load the model that comes out."""
     return default_trainer().load(finished(train(training_file, directory, **changes)).directory)
 
@@ -53,7 +53,7 @@ def finished(updates: Iterable[TrainingUpdate]) -> TrainingFinished:
     return next(update for update in updates if isinstance(update, TrainingFinished))
 
 
-def ask(model: ChatModel, text: str, **options: Any) -> str:
+def ask(model: LanguageModel, text: str, **options: Any) -> str:
     """The model's answer to one user message, the likeliest unless told otherwise."""
     return model.complete([{"role": "user", "content": text}], **{"temperature": 0.0, **options}).content
 

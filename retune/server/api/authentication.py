@@ -1,42 +1,58 @@
-"""The one API key of a server."""
+"""Who may ask: the operator's one key, and the keys that were made for this server."""
 
-import hashlib
 import hmac
 
 from pydantic import SecretStr
 
 from retune.server.api.errors import ApiError
+from retune.server.keys.current_keys import CurrentKeys
+from retune.server.keys.store import digest_of
+from retune.server.storage.database import Database
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="OpenAI API"'}
 
 
 class ApiKeyCheck:
-    """Holds bearer keys against the server's key; without a key of its own the server takes any and none.
+    """Holds the keys of requests against the operator's key and the stored ones; without either, any and none will do.
 
-    Only the key's hash is kept, and the comparison takes the same time wherever the two differ.
+    Only hashes are kept, and a comparison takes the same time wherever two differ.
     """
 
-    def __init__(self, api_key: SecretStr | None) -> None:
-        self._digest = _digest(api_key.get_secret_value()) if api_key else None
+    def __init__(self, api_key: SecretStr | None, database: Database) -> None:
+        self._digest = digest_of(api_key.get_secret_value()) if api_key else None
+        self._stored = CurrentKeys(database)
 
-    def refuse(self, authorization: str | None) -> ApiError | None:
-        """Say what is wrong with an `Authorization` header; None where nothing is."""
-        if self._digest is None:
-            return None
-        scheme, _, key = (authorization or "").partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not key:
+    async def asks_for_key(self) -> bool:
+        """Whether requests need a key.
+
+        Raises:
+            DatabaseUnavailableError: It can't be known now.
+        """
+        return self._digest is not None or await self._stored.exist()
+
+    async def refuse(self, authorization: str | None, api_key: str | None) -> ApiError | None:
+        """Say what is wrong with a request's key; None where nothing is.
+
+        Args:
+            authorization: The `Authorization` header; a bearer key counts.
+            api_key: The `api-key` header, which Azure's clients send.
+
+        Raises:
+            DatabaseUnavailableError: It can't be known now.
+        """
+        scheme, _, bearer = (authorization or "").partition(" ")
+        key = (bearer if scheme.lower() == "bearer" else "").strip() or (api_key or "").strip()
+        if not key:
             return _no_key()
-        return None if hmac.compare_digest(_digest(key), self._digest) else _wrong_key(key)
+        digest = digest_of(key)
+        if self._digest is not None and hmac.compare_digest(digest, self._digest):
+            return None
+        return None if await self._stored.hold(digest) else _wrong_key(key)
 
 
 def masked(key: str) -> str:
     """A key as an error may show it: enough to recognise one's own, too little to use."""
     return f"{key[:3]}{'*' * 8}{key[-4:]}" if len(key) >= 16 else "*" * 8
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
 def _no_key() -> ApiError:

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -148,6 +149,14 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         reason = error.__cause__
         return (reason if isinstance(reason, ApiError) else invalid_json()).response()
     if error.status_code == 405:
+        allow = _allowed_methods(request, (error.headers or {}).get("Allow", ""))
         message = f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)"
-        return ApiError(405, message, headers=error.headers).response()
+        return ApiError(405, message, headers={"Allow": allow}).response()
     return ApiError(error.status_code, str(error.detail), headers=error.headers).response()
+
+
+def _allowed_methods(request: Request, told: str) -> str:
+    # Starlette tells the methods of the first route of an address alone.
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    meant = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return ", ".join(sorted({told, *(method for route in meant for method in route.methods or ())} - {""}))

@@ -10,7 +10,7 @@ from retune.server.services import ServicesOf
 router = APIRouter()
 
 
-@router.get("/health")
+@router.api_route("/health", methods=["GET", "HEAD"])
 def health(services: ServicesOf) -> JSONResponse:
     """Say that the server works, down to its database."""
     with services.database.read() as session:

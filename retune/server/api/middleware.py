@@ -1,114 +1,120 @@
-"""What every request goes through: its id, its key, its headers, and a last resort for errors."""
+"""What every request goes through: its key, its address, its limit, its headers, and a last resort for errors."""
 
 import logging
 import re
-import time
+from collections.abc import Mapping
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from retune.server import ids
-from retune.server.api import errors
+from retune.server.api import azure, errors
 from retune.server.api.authentication import ApiKeyCheck
+from retune.server.api.body_limits import BodyLimits
 from retune.server.api.errors import ApiError
+from retune.server.api.exchange import Exchange
+from retune.server.api.hosts import HostCheck
+from retune.server.api.request_metrics import UNKNOWN
+from retune.server.services import Services
 
 _log = logging.getLogger(__name__)
+_request_log = logging.getLogger("retune.server.requests")
 _SLASHES = re.compile("/{2,}")
-_OPENAI_VERSION = "2020-10-01"
 _HEALTH = "/health"
-_UPLOADS = "/v1/files"
-_DRAINED_BYTES = 16 * 1024 * 1024
-# JSON is read whole; uploads are streamed and have a limit of their own.
-_MAX_JSON_BYTES = 32 * 1024 * 1024
 
 
 class ApiMiddleware:
     """Answers every request with the API's headers, and every failure with its error body."""
 
-    def __init__(self, app: ASGIApp, *, key_check: ApiKeyCheck) -> None:
+    def __init__(self, app: ASGIApp, *, services: Services) -> None:
         self._app = app
-        self._key_check = key_check
+        self._metrics = services.metrics
+        self._key_check = ApiKeyCheck(services.settings.api_key, services.database)
+        self._host_check = HostCheck(services.settings)
+        self._body_limits = BodyLimits(services.settings)
+        self._logs_requests = services.settings.log_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # The recorded service reads /jobs//events as /jobs/events.
-        scope["path"] = _SLASHES.sub("/", scope["path"])
-        exchange = _Exchange(receive, send, max_body_bytes=None if scope["path"] == _UPLOADS else _MAX_JSON_BYTES)
-        refusal = self._refusal(scope)
-        if refusal:
-            await refusal.response()(scope, exchange.receive, exchange.send)
-        else:
-            await self._run(scope, exchange)
-
-    def _refusal(self, scope: Scope) -> ApiError | None:
-        if scope["path"] == _HEALTH:
-            return None
-        return self._key_check.refuse(Headers(scope=scope).get("authorization"))
-
-    async def _run(self, scope: Scope, exchange: "_Exchange") -> None:
+        exchange = Exchange(receive, send)
+        self._metrics.in_flight.inc()
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            await self._run(scope, exchange)
+        finally:
+            self._metrics.in_flight.dec()
+            self._record(scope, exchange)
+
+    async def _run(self, scope: Scope, exchange: Exchange) -> None:
+        try:
+            receive = await self._admit(scope, exchange)
+            await self._app(scope, receive, exchange.send)
         except ClientDisconnect:
             _log.info("%s: the client hung up in the middle of its request", exchange.request_id)
         except Exception as error:
-            if exchange.answered:
+            if exchange.status:
                 raise
             response = _explain(error, scope, exchange.request_id).response()
             await response(scope, exchange.receive, exchange.send)
 
+    async def _admit(self, scope: Scope, exchange: Exchange) -> Receive:
+        """Check a request by its headers, and find the address that it means.
 
-class _Exchange:
-    """One request and its answer on their way through."""
+        Returns:
+            What its body is to be read with.
 
-    def __init__(self, receive: Receive, send: Send, *, max_body_bytes: int | None) -> None:
-        self.request_id = ids.new_request_id()
-        self.answered = False
-        self._receive = receive
-        self._send = send
-        self._max_body_bytes = max_body_bytes
-        self._body_bytes = 0
-        self._body_is_read = False
-        self._began = time.perf_counter()
+        Raises:
+            ApiError: It is refused.
+        """
+        headers = dict(scope["headers"])
+        path: str = scope["path"]
+        if "//" in path:
+            # The recorded service reads /jobs//events as /jobs/events.
+            path = scope["path"] = _SLASHES.sub("/", path)
+        if path != _HEALTH:
+            await self._check_sender(headers)
+        model = None
+        if path.startswith(azure.PREFIX):
+            address = azure.own_address(path, scope["query_string"])
+            path, model = address.path, address.model
+            scope["path"] = path
+        exchange.limit_body(self._body_limits.of(path), headers)
+        return exchange.receive if model is None else azure.naming_model(exchange.receive, model)
 
-    async def receive(self) -> Message:
-        message = await self._next()
-        if self._max_body_bytes is not None and self._body_bytes > self._max_body_bytes:
-            raise ApiError(413, f"The request's body is larger than the limit of {self._max_body_bytes} bytes.")
-        return message
+    async def _check_sender(self, headers: Mapping[bytes, bytes]) -> None:
+        if await self._key_check.asks_for_key():
+            refusal = await self._key_check.refuse(_text(headers, b"authorization"), _text(headers, b"api-key"))
+        else:
+            refusal = self._host_check.refuse(_text(headers, b"host"), _text(headers, b"origin"))
+        if refusal:
+            raise refusal
 
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            if message["status"] >= 400:
-                await self._drain()
-            self.answered = True
-            self._add_headers(MutableHeaders(scope=message))
-        await self._send(message)
+    def _record(self, scope: Scope, exchange: Exchange) -> None:
+        route = scope.get("route")
+        template = UNKNOWN if route is None else str(route.path)
+        self._metrics.count_request(
+            scope["method"], template, exchange.status, exchange.seconds, exchange.received_bytes
+        )
+        if self._logs_requests:
+            # As it came, still encoded: a decoded path could hold line ends.
+            path = scope["raw_path"].decode("ascii", "replace")
+            milliseconds = exchange.seconds * 1000
+            _request_log.info(
+                "%s %s %s %d %.1f ms", exchange.request_id, scope["method"], path, exchange.status, milliseconds
+            )
 
-    async def _drain(self) -> None:
-        # A client that is still sending its body would see a broken connection instead of the error.
-        bound = self._body_bytes + _DRAINED_BYTES
-        while not self._body_is_read and self._body_bytes < bound:
-            await self._next()
 
-    async def _next(self) -> Message:
-        message = await self._receive()
-        self._body_bytes += len(message.get("body", b""))
-        self._body_is_read = message["type"] != "http.request" or not message.get("more_body", False)
-        return message
-
-    def _add_headers(self, headers: MutableHeaders) -> None:
-        headers["x-request-id"] = self.request_id
-        headers["openai-version"] = _OPENAI_VERSION
-        headers["openai-processing-ms"] = str(round((time.perf_counter() - self._began) * 1000))
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def _explain(error: Exception, scope: Scope, request_id: str) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
     if errors.is_out_of_space(error):
         _log.error("%s: the disk is full: %s", request_id, error)
         return errors.out_of_space()
-    _log.error("%s: %s %s failed", request_id, scope["method"], scope["path"], exc_info=error)
+    _log.error("%s: %s %r failed", request_id, scope["method"], scope["path"], exc_info=error)
     return errors.internal_error(request_id)

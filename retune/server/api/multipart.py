@@ -1,8 +1,10 @@
 """Reading a multipart upload as it arrives: its fields into memory, its one file onto the disk."""
 
+import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -15,12 +17,22 @@ if TYPE_CHECKING:
 
 _MAX_FIELD_BYTES = 4096
 _MAX_PARTS = 16
-_FILE_FIELD = "file"
+# Boundaries, headers and fields; what a body may have beside its file.
+_FORM_BYTES = 64 * 1024 + _MAX_PARTS * _MAX_FIELD_BYTES
+_PIECE_BYTES = 4 * 1024 * 1024
+
+
+class Sink(Protocol):
+    """What takes a file's bytes, in threads."""
+
+    def write(self, data: memoryview, /) -> int:
+        """Take a piece, which is good only until this returns."""
+        ...
 
 
 @dataclass(slots=True)
 class Upload:
-    """What came: the form's fields, and name, size and hash of the file that was written to the sink."""
+    """What came: the form's fields, and name (may be empty), size and hash of the file that was written to the sink."""
 
     fields: dict[str, str] = field(default_factory=dict)
     filename: str | None = None
@@ -28,8 +40,20 @@ class Upload:
     sha256: str = ""
 
 
-async def read_upload(request: Request, sink: IO[bytes], *, max_file_bytes: int) -> Upload:
-    """Read a multipart request, writing its `file` part to `sink` piece by piece.
+def announced_size(request: Request) -> int:
+    """The least size of the file that a request says to have; 0 where it doesn't say."""
+    length = request.headers.get("content-length", "")
+    return max(0, int(length) - _FORM_BYTES) if length.isdecimal() else 0
+
+
+async def read_upload(request: Request, sink: Sink, *, file_field: str, max_file_bytes: int) -> Upload:
+    """Read a multipart request, writing its file to `sink` piece by piece.
+
+    Args:
+        request: Its body is not read yet.
+        sink: Takes the file's bytes; nothing writes to it any more when this has returned or raised.
+        file_field: Name of the form's part that is the file.
+        max_file_bytes: Largest file.
 
     Raises:
         ApiError: 400: the body is no multipart form, or is not whole; 413: the file is too large.
@@ -39,22 +63,72 @@ async def read_upload(request: Request, sink: IO[bytes], *, max_file_bytes: int)
     boundary = options.get(b"boundary")
     if content_type != b"multipart/form-data" or not boundary:
         raise ApiError(400, "A file is uploaded as multipart/form-data with a boundary.")
-    reader = _Reader(sink, max_file_bytes)
+    reader = _Reader(sink, file_field, max_file_bytes)
     try:
         parser = MultipartParser(boundary, reader.callbacks())
-        async for chunk in request.stream():
-            parser.write(chunk)
+        await _pass_on(request, parser.write)
         parser.finalize()
     except FormParserError as error:
         raise ApiError(400, f"The multipart body can't be read: {error}.") from error
     return reader.result()
 
 
+async def _pass_on(request: Request, write: Callable[[bytes], object]) -> None:
+    writer = _ThreadedWriter(write)
+    try:
+        async for chunk in request.stream():
+            await writer.add(chunk)
+        await writer.finish()
+    finally:
+        await writer.stop()
+
+
+class _ThreadedWriter:
+    """Parses, hashes and writes one piece of a body in a thread while the next one arrives."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    async def add(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size >= _PIECE_BYTES:
+            await self._hand_over()
+
+    async def finish(self) -> None:
+        await self._hand_over()
+        await self._written()
+
+    async def stop(self) -> None:
+        # Whoever owns the file may close it only when no thread writes to it any more.
+        if self._writing:
+            await asyncio.wait([self._writing])
+            self._writing.exception()  # it has been raised, or something else was first; asyncio would log it
+
+    async def _hand_over(self) -> None:
+        await self._written()
+        self._writing = asyncio.create_task(asyncio.to_thread(self._write_all, self._chunks))
+        self._chunks, self._size = [], 0
+
+    async def _written(self) -> None:
+        if self._writing:
+            # Cancelling a task that waits for a thread would not stop the thread.
+            await asyncio.shield(self._writing)
+
+    def _write_all(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            self._write(chunk)
+
+
 class _Reader:
     """Follows the parser through the parts of a form."""
 
-    def __init__(self, sink: IO[bytes], max_file_bytes: int) -> None:
+    def __init__(self, sink: Sink, file_field: str, max_file_bytes: int) -> None:
         self._sink = sink
+        self._file_field = file_field
         self._max_file_bytes = max_file_bytes
         self._upload = Upload()
         self._digest = hashlib.sha256()
@@ -82,7 +156,8 @@ class _Reader:
         if not self._complete:
             raise ApiError(400, "The multipart body ends before its last boundary.")
         if self._upload.filename is None:
-            raise ApiError(400, "Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+            name = self._file_field
+            raise ApiError(400, f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
         self._upload.sha256 = self._digest.hexdigest()
         return self._upload
 
@@ -106,32 +181,30 @@ class _Reader:
     def _end_headers(self) -> None:
         _, options = parse_options_header(self._disposition)
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
-        if self._name != _FILE_FIELD:
+        if self._name != self._file_field:
             return
-        if not options.get(b"filename"):
-            raise ApiError(400, "The part 'file' must have a filename.", param="file")
         if self._upload.filename is not None:
-            raise ApiError(400, "An upload has one part 'file'; found a second.", param="file")
-        self._upload.filename = options[b"filename"].decode("utf-8", "replace")
+            raise ApiError(400, f"An upload has one part '{self._name}'; found a second.", param=self._name)
+        self._upload.filename = options.get(b"filename", b"").decode("utf-8", "replace")
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
-        piece = data[start:end]
-        if self._name == _FILE_FIELD:
-            self._add_to_file(piece)
-        elif len(self._value) + len(piece) > _MAX_FIELD_BYTES:
+        if self._name == self._file_field:
+            self._add_to_file(memoryview(data)[start:end])
+        elif len(self._value) + end - start > _MAX_FIELD_BYTES:
             raise ApiError(400, f"The field '{self._name}' is longer than {_MAX_FIELD_BYTES} bytes.", param=self._name)
         else:
-            self._value += piece
+            self._value += data[start:end]
 
-    def _add_to_file(self, piece: bytes) -> None:
+    def _add_to_file(self, piece: memoryview) -> None:
         self._upload.size += len(piece)
         if self._upload.size > self._max_file_bytes:
-            raise ApiError(413, f"The file is larger than the limit of {self._max_file_bytes} bytes.", param="file")
+            name, most = self._file_field, self._max_file_bytes
+            raise ApiError(413, f"The {name} is larger than the limit of {most} bytes.", param=name)
         self._digest.update(piece)
         self._sink.write(piece)
 
     def _end_part(self) -> None:
-        if self._name == _FILE_FIELD:
+        if self._name == self._file_field:
             return
         if not self._name or self._name in self._upload.fields:
             raise unrecognized_argument(self._name)

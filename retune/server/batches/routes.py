@@ -1,5 +1,59 @@
-"""`/v1/batches`."""
+"""`/v1/batches`: create, retrieve, list, cancel."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+from sqlalchemy import select
+
+from retune.server.api import idempotency
+from retune.server.api.idempotency import SenderOf
+from retune.server.api.pagination import After, list_object, page
+from retune.server.batches import store as batch_store
+from retune.server.batches.requests import CreateBatchRequest
+from retune.server.services import ServicesOf
+from retune.server.storage.tables import BatchRow
 
 router = APIRouter(prefix="/batches")
+
+
+@router.post("")
+def create_batch(body: CreateBatchRequest, services: ServicesOf, sender: SenderOf) -> JSONResponse:
+    """Accept a batch; its input file is checked afterwards, so this answers at once."""
+    request_hash = idempotency.hash_of(body.model_dump_json())
+    with services.database.write() as session:
+        earlier = idempotency.find(session, "batch", sender, request_hash)
+        if earlier:
+            batch = batch_store.get_batch(session, earlier)
+        else:
+            batch = batch_store.add_batch(session, body)
+            idempotency.remember(session, "batch", sender, request_hash, batch.id)
+    services.wake()
+    return JSONResponse(batch_store.batch_object(batch))
+
+
+@router.get("")
+def list_batches(
+    services: ServicesOf, after: After = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
+) -> JSONResponse:
+    """List batches, newest first."""
+    with services.database.read() as session:
+        rows, has_more = page(session, select(BatchRow), BatchRow, after=after, limit=limit)
+    data = [batch_store.batch_object(row) for row in rows]
+    return JSONResponse(list_object(data, has_more=has_more, ends=True))
+
+
+@router.get("/{batch_id}")
+def retrieve_batch(batch_id: str, services: ServicesOf) -> JSONResponse:
+    """Retrieve one batch."""
+    with services.database.read() as session:
+        return JSONResponse(batch_store.batch_object(batch_store.get_batch(session, batch_id)))
+
+
+@router.post("/{batch_id}/cancel")
+def cancel_batch(batch_id: str, services: ServicesOf) -> JSONResponse:
+    """Cancel a batch; it is `cancelling` until the files of what was answered are made."""
+    with services.database.write() as session:
+        batch = batch_store.mark_cancelling(session, batch_id)
+    services.wake()
+    return JSONResponse(batch_store.batch_object(batch))

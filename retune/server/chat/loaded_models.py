@@ -5,13 +5,14 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retune.trainers.base import ChatModel, Trainer
+from retune.server.models.store import Model
+from retune.trainers.base import LanguageModel, Trainer
 
 
 @dataclass(slots=True)
 class _Entry:
     loading: threading.Lock = field(default_factory=threading.Lock)
-    model: ChatModel | None = None
+    model: LanguageModel | None = None
 
 
 class ChatModels:
@@ -22,8 +23,13 @@ class ChatModels:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._entries: OrderedDict[Path | None, _Entry] = OrderedDict()
+        self._found: dict[str, Model] = {}
 
-    def get(self, directory: Path | None) -> ChatModel:
+    def __len__(self) -> int:
+        """How many models are in memory."""
+        return len(self._entries)
+
+    def get(self, directory: Path | None) -> LanguageModel:
         """The model of a checkpoint directory; of the untrained base where it is None.
 
         Raises:
@@ -34,6 +40,21 @@ class ChatModels:
             if entry.model is None:
                 entry.model = self._trainer.load(directory)
             return entry.model
+
+    def recall(self, name: str, data_directory: Path) -> Model | None:
+        """A model as it was found last, as long as its checkpoint is there.
+
+        To delete a model removes its checkpoint, whichever process does it: nothing deleted is recalled.
+        """
+        model = self._found.get(name)
+        if model is None or model.directory is None or (data_directory / model.directory).is_dir():
+            return model
+        self._found.pop(name, None)
+        return None
+
+    def remember(self, model: Model) -> None:
+        """Remember a model that was found, so that the next request for it need not look again."""
+        self._found[model.name] = model
 
     def forget(self, directory: Path) -> None:
         """Let go of a model that is deleted."""

@@ -7,41 +7,39 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api import idempotency
 from retune.server.api.errors import ApiError, unrecognized_argument
 from retune.server.api.idempotency import Sender, SenderOf
-from retune.server.api.multipart import Upload, read_upload
+from retune.server.api.multipart import Upload, announced_size, read_upload
 from retune.server.api.pagination import MAX_LIMIT, After, Limit, list_object, page
+from retune.server.files import rules
 from retune.server.files import store as file_store
 from retune.server.services import Services, ServicesOf
+from retune.server.storage.content_store import Draft
+from retune.server.storage.recording import recording
 from retune.server.storage.tables import FileRow
 
 router = APIRouter(prefix="/files")
 
-_PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
-_JSONL_ONLY = {"fine-tune": "Fine-Tuning", "batch": "Batch"}
 _FIELDS = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
-_BATCH_SECONDS = 30 * 24 * 3600
 
 
 @router.post("")
 async def create_file(request: Request, services: ServicesOf, sender: SenderOf) -> JSONResponse:
     """Store an upload; it is answered once it is on disk."""
-    stream, temporary = services.contents.new_temporary()
+    max_file_bytes = services.settings.max_file_bytes
+    draft = await asyncio.to_thread(_begin, services, announced_size(request))
     try:
-        upload = await read_upload(request, stream, max_file_bytes=services.settings.max_file_bytes)
+        upload = await read_upload(request, draft, file_field="file", max_file_bytes=max_file_bytes)
         _check(upload)
-        file_id = ids.new_file_id()
-        await asyncio.to_thread(services.contents.keep, stream, temporary, file_id)
-    finally:
-        services.contents.discard(stream, temporary)
-    try:
-        row = await asyncio.to_thread(_record, services, upload, file_id, sender)
     except BaseException:
-        services.contents.remove(file_id)
+        draft.discard()
         raise
+    # In one go, in a thread: a request that is cut off here leaves a whole file or none.
+    row = await asyncio.to_thread(_record, services, upload, draft, sender)
     return JSONResponse(file_store.file_object(row))
 
 
@@ -72,7 +70,7 @@ def retrieve_file(file_id: str, services: ServicesOf) -> JSONResponse:
 
 @router.delete("/{file_id}")
 def delete_file(file_id: str, services: ServicesOf) -> JSONResponse:
-    """Delete a file that no unfinished job needs."""
+    """Delete a file that no unfinished job or batch needs."""
     with services.database.write() as session:
         file_store.delete_file(session, file_id)
     services.contents.remove(file_id)
@@ -87,20 +85,24 @@ def retrieve_file_content(file_id: str, services: ServicesOf) -> FileResponse:
     return FileResponse(services.contents.path(row.id), media_type="application/octet-stream", filename=row.filename)
 
 
+def _begin(services: Services, size: int) -> Draft:
+    services.contents.require_room(size, spare_bytes=rules.SPARE_BYTES)
+    with services.database.read() as session:
+        rules.check_total(session, size, services.settings.max_total_bytes)
+    return services.contents.new_draft(ids.new_file_id(), spare_bytes=rules.SPARE_BYTES)
+
+
 def _check(upload: Upload) -> None:
     for name in upload.fields.keys() - _FIELDS:
         raise unrecognized_argument(name)
+    if not upload.filename:
+        raise ApiError(400, "The part 'file' must have a filename.", param="file")
     purpose = upload.fields.get("purpose")
     if purpose is None:
         raise ApiError(
             400, "Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter"
         )
-    if purpose not in _PURPOSES:
-        raise ApiError(
-            400, f"'{purpose}' is not one of {list(_PURPOSES)} - 'purpose'", param="purpose", code="invalid_value"
-        )
-    if purpose in _JSONL_ONLY and not str(upload.filename).lower().endswith(".jsonl"):
-        raise ApiError(400, f"Invalid file format for {_JSONL_ONLY[purpose]} API. Must be .jsonl")
+    rules.check_purpose(purpose, upload.filename)
     _lifetime_seconds(upload)
 
 
@@ -108,36 +110,46 @@ def _lifetime_seconds(upload: Upload) -> int | None:
     anchor = upload.fields.get("expires_after[anchor]")
     seconds = upload.fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
-        return _BATCH_SECONDS if upload.fields["purpose"] == "batch" else None
+        return None
     if anchor != "created_at":
         raise ApiError(400, "expires_after.anchor must be 'created_at'.", param="expires_after.anchor")
-    if not (seconds or "").isdecimal() or not 3600 <= int(seconds or "") <= 2_592_000:
+    shortest, longest = rules.SHORTEST_LIFETIME_SECONDS, rules.LONGEST_LIFETIME_SECONDS
+    if not (seconds or "").isdecimal() or not shortest <= int(seconds or "") <= longest:
         raise ApiError(
             400,
-            "expires_after.seconds must be an integer from 3600 to 2592000.",
+            f"expires_after.seconds must be an integer from {shortest} to {longest}.",
             param="expires_after.seconds",
             code="invalid_value",
         )
     return int(seconds or "")
 
 
-def _record(services: Services, upload: Upload, file_id: str, sender: Sender) -> FileRow:
+def _record(services: Services, upload: Upload, draft: Draft, sender: Sender) -> FileRow:
     request_hash = idempotency.hash_of(str(sorted(upload.fields.items())), str(upload.filename), upload.sha256)
-    lifetime = _lifetime_seconds(upload)
-    with services.database.write() as session:
+    with recording(services.database, draft) as session:
         earlier = idempotency.find(session, "file", sender, request_hash)
         row = file_store.find_file(session, earlier) if earlier else None
         if row is None:
-            row = file_store.add_file(
-                session,
-                file_id=file_id,
-                filename=str(upload.filename),
-                purpose=upload.fields["purpose"],
-                size=upload.size,
-                expires_at=int(time.time()) + lifetime if lifetime else None,
-            )
-            idempotency.remember(session, "file", sender, request_hash, file_id)
+            rules.check_total(session, upload.size, services.settings.max_total_bytes)
+            row = _add(session, upload, draft.content_id)
+            idempotency.remember(session, "file", sender, request_hash, row.id)
+        else:
+            draft.discard()
         expired = file_store.mark_expired(session)
-    for gone in expired if row.id == file_id else [*expired, file_id]:
+    for gone in expired:
         services.contents.remove(gone)
     return row
+
+
+def _add(session: Session, upload: Upload, file_id: str) -> FileRow:
+    now = int(time.time())
+    purpose = upload.fields["purpose"]
+    return file_store.add_file(
+        session,
+        file_id=file_id,
+        filename=str(upload.filename),
+        purpose=purpose,
+        size=upload.size,
+        created_at=now,
+        expires_at=rules.end_of_life(now, _lifetime_seconds(upload), purpose),
+    )

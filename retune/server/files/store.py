@@ -1,14 +1,16 @@
 """Files in the database: rows, what they look like on the wire, and when they go."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from retune.server.api.errors import ApiError
-from retune.server.jobs.statuses import UNFINISHED
-from retune.server.storage.tables import FileRow, JobRow
+from retune.server.batches import statuses as batch_statuses
+from retune.server.jobs import statuses as job_statuses
+from retune.server.storage.tables import BatchRow, FileRow, JobRow
 
 
 def file_object(row: FileRow) -> dict[str, Any]:
@@ -50,13 +52,20 @@ def get_file(session: Session, file_id: str) -> FileRow:
 
 
 def add_file(
-    session: Session, *, file_id: str, filename: str, purpose: str, size: int, expires_at: int | None = None
+    session: Session,
+    *,
+    file_id: str,
+    filename: str,
+    purpose: str,
+    size: int,
+    created_at: int | None = None,
+    expires_at: int | None = None,
 ) -> FileRow:
-    """Add the row of a file whose bytes are in the content store."""
+    """Add the row of a file whose bytes are in the content store; it is created now unless told otherwise."""
     row = FileRow(
         id=file_id,
         bytes=size,
-        created_at=int(time.time()),
+        created_at=int(time.time()) if created_at is None else created_at,
         expires_at=expires_at,
         filename=filename,
         purpose=purpose,
@@ -70,30 +79,49 @@ def delete_file(session: Session, file_id: str) -> None:
     """Mark a file deleted; its bytes go once this is committed.
 
     Raises:
-        ApiError: 404: there is no such file; 409: a job that is not finished needs it.
+        ApiError: 404: there is no such file; 409: a job or a batch that is not finished needs it.
     """
     row = get_file(session, file_id)
-    job_id = _unfinished_job_with(session, file_id)
-    if job_id is not None:
+    user = _unfinished_user_of(session, file_id)
+    if user is not None:
         raise ApiError(
             409,
-            f"File {file_id} is in use by the fine-tuning job {job_id}, which is not finished. "
-            "Cancel the job or wait for its end, then delete the file.",
+            f"File {file_id} is in use by the {user}, which is not finished. "
+            "Cancel that or wait for its end, then delete the file.",
             code="file_in_use",
         )
     row.deleted_at = int(time.time())
 
 
+def has_expired(session: Session) -> bool:
+    """Tell whether there is something for `mark_expired`."""
+    return bool(_expired(session))
+
+
 def mark_expired(session: Session) -> list[str]:
-    """Mark the files past their time deleted, except those that an unfinished job needs; return their ids."""
-    now = int(time.time())
-    overdue = session.scalars(select(FileRow).where(FileRow.deleted_at.is_(None), FileRow.expires_at <= now)).all()
-    expired = [row for row in overdue if _unfinished_job_with(session, row.id) is None]
+    """Mark the files past their time deleted, except those that unfinished work needs; return their ids."""
+    expired = _expired(session)
     for row in expired:
-        row.deleted_at = now
+        row.deleted_at = int(time.time())
     return [row.id for row in expired]
 
 
-def _unfinished_job_with(session: Session, file_id: str) -> str | None:
-    uses = or_(JobRow.training_file == file_id, JobRow.validation_file == file_id)
-    return session.scalar(select(JobRow.id).where(JobRow.status.in_(UNFINISHED), uses).limit(1))
+def deleted_among(session: Session, file_ids: Sequence[str]) -> Sequence[str]:
+    """Those of some ids that were once files and are deleted."""
+    return session.scalars(select(FileRow.id).where(FileRow.id.in_(file_ids), FileRow.deleted_at.is_not(None))).all()
+
+
+def _expired(session: Session) -> list[FileRow]:
+    is_overdue = and_(FileRow.deleted_at.is_(None), FileRow.expires_at <= int(time.time()))
+    overdue = session.scalars(select(FileRow).where(is_overdue)).all()
+    return [row for row in overdue if _unfinished_user_of(session, row.id) is None]
+
+
+def _unfinished_user_of(session: Session, file_id: str) -> str | None:
+    of_a_job = or_(JobRow.training_file == file_id, JobRow.validation_file == file_id)
+    job_id = session.scalar(select(JobRow.id).where(JobRow.status.in_(job_statuses.UNFINISHED), of_a_job).limit(1))
+    if job_id is not None:
+        return f"fine-tuning job {job_id}"
+    unfinished_batch = and_(BatchRow.status.in_(batch_statuses.UNFINISHED), BatchRow.input_file_id == file_id)
+    batch_id = session.scalar(select(BatchRow.id).where(unfinished_batch).limit(1))
+    return f"batch {batch_id}" if batch_id is not None else None

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from sqlalchemy.orm import Session
 
 from retune.server import ids
+from retune.server.storage.column_types import storable
 from retune.server.storage.tables import EventRow, JobRow
 from retune.trainers.base import StepMetrics
 
@@ -57,6 +58,6 @@ def _event(job_id: str, message: str, *, level: Level = "info") -> EventRow:
         created_at=int(time.time()),
         level=level,
         type="message",
-        message=message,
+        message=storable(message),
         data={},
     )

@@ -33,7 +33,7 @@ def _auto_or_multiplier(value: Any) -> Any:
 def _supervised_only(value: Any) -> Any:
     if value == "supervised":
         return value
-    if value in {"dpo", "reinforcement"}:
+    if value in ("dpo", "reinforcement"):  # a set would ask for its hash, which a list has not
         raise PydanticCustomError(
             "unsupported_value",
             "the training method '{method}' is not supported by this server; use 'supervised'",

@@ -1,10 +1,11 @@
-"""`/v1/fine_tuning/jobs`: create, list, retrieve, cancel, events, checkpoints."""
+"""`/v1/fine_tuning/jobs`: create, list, retrieve, pause, resume, cancel, events, checkpoints."""
 
 import re
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, Row, exists, select
 from sqlalchemy.orm import Session
 
 from retune.server.api import idempotency
@@ -13,6 +14,7 @@ from retune.server.api.idempotency import SenderOf
 from retune.server.api.pagination import After, Limit, list_object, page
 from retune.server.files import store as file_store
 from retune.server.jobs import checkpoints as checkpoint_store
+from retune.server.jobs import directories, transitions
 from retune.server.jobs import store as job_store
 from retune.server.jobs.events import event_object
 from retune.server.jobs.requests import CreateJobRequest
@@ -46,7 +48,8 @@ def list_jobs(request: Request, services: ServicesOf, after: After = None, limit
     query = select(JobRow).where(*_metadata_conditions(request))
     with services.database.read() as session:
         rows, has_more = page(session, query, JobRow, after=after, limit=limit)
-    return JSONResponse(list_object([job_store.job_object(row) for row in rows], has_more=has_more))
+        data = [_object(session, row) for row in rows]
+    return JSONResponse(list_object(data, has_more=has_more))
 
 
 @router.get("/")
@@ -59,15 +62,36 @@ def redirect_to_list(request: Request) -> RedirectResponse:
 def retrieve_job(job_id: str, services: ServicesOf) -> JSONResponse:
     """Retrieve one job."""
     with services.database.read() as session:
-        return JSONResponse(job_store.job_object(job_store.get_job(session, job_id)))
+        return JSONResponse(_object(session, job_store.read_job(session, job_id)))
+
+
+@router.post("/{job_id}/pause")
+def pause_job(job_id: str, services: ServicesOf) -> JSONResponse:
+    """Pause a job: it gives its place back and keeps what it has learned."""
+    with services.database.write() as session:
+        job = transitions.mark_paused(session, job_id)
+    services.wake()
+    return JSONResponse(job_store.job_object(job))
+
+
+@router.post("/{job_id}/resume")
+def resume_job(job_id: str, services: ServicesOf) -> JSONResponse:
+    """Queue a paused job again; it goes on from its last checkpoint."""
+    with services.database.write() as session:
+        job = transitions.mark_resumed(session, job_id)
+    services.wake()
+    return JSONResponse(job_store.job_object(job))
 
 
 @router.post("/{job_id}/cancel")
 def cancel_job(job_id: str, services: ServicesOf) -> JSONResponse:
     """Cancel a job at once, wherever it stands."""
     with services.database.write() as session:
-        job = job_store.mark_cancelled(session, job_id)
+        has_process = transitions.is_running(session, job_id)
+        job = transitions.mark_cancelled(session, job_id, webhook_urls=services.settings.webhook_urls)
     services.wake()
+    if not has_process:
+        directories.clean_up(services.database, services.directory, job.id)
     return JSONResponse(job_store.job_object(job))
 
 
@@ -76,7 +100,7 @@ def list_events(job_id: str, services: ServicesOf, after: After = None, limit: L
     """List a job's events, newest first."""
     of_the_job = EventRow.job_id == job_id
     with services.database.read() as session:
-        job_store.get_job(session, job_id)
+        job_store.read_job(session, job_id)
         query = select(EventRow).where(of_the_job)
         rows, has_more = page(session, query, EventRow, after=after, limit=limit, within=of_the_job)
     return JSONResponse(list_object([event_object(row) for row in rows], has_more=has_more))
@@ -87,11 +111,15 @@ def list_checkpoints(job_id: str, services: ServicesOf, after: After = None, lim
     """List a job's checkpoints, latest step first."""
     of_the_job = CheckpointRow.job_id == job_id
     with services.database.read() as session:
-        job_store.get_job(session, job_id)
+        job_store.read_job(session, job_id)
         query = select(CheckpointRow).where(of_the_job)
         rows, has_more = page(session, query, CheckpointRow, after=after, limit=limit, within=of_the_job)
     data = [checkpoint_store.checkpoint_object(row) for row in rows]
     return JSONResponse(list_object(data, has_more=has_more, ends=True))
+
+
+def _object(session: Session, job: JobRow | Row[Any]) -> dict[str, Any]:
+    return job_store.job_object(job, estimated_finish=job_store.estimate_finish(session, job))
 
 
 def _add_job(session: Session, services: Services, request: CreateJobRequest) -> JobRow:
@@ -120,14 +148,13 @@ def _check_file(session: Session, param: str, file_id: str) -> None:
 
 def _metadata_conditions(request: Request) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    of_the_job = JobMetadataRow.job_position == JobRow.position
     for name, value in request.query_params.multi_items():
         if name == "metadata":
             if value != "null":
                 raise ApiError(400, "metadata must be 'null', or be given as metadata[key]=value.", param="metadata")
-            conditions.append(~exists().where(of_the_job))
+            conditions.append(~exists().where(JobMetadataRow.job_position == JobRow.position))
         elif match := _METADATA_PARAMETER.fullmatch(name):
-            conditions.append(
-                exists().where(of_the_job, JobMetadataRow.key == match["key"], JobMetadataRow.value == value)
-            )
+            # Not `exists`: that looks at every job where few have the pair.
+            pair = (JobMetadataRow.key == match["key"], JobMetadataRow.value == value)
+            conditions.append(JobRow.position.in_(select(JobMetadataRow.job_position).where(*pair)))
     return conditions

@@ -4,30 +4,30 @@ The queue is the database itself: whatever is not finished there when the server
 """
 
 import logging
-import shutil
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sqlalchemy import case, select
+from sqlalchemy import Select, case, select
 
 from retune.server import ids
 from retune.server.api.errors import is_out_of_space
 from retune.server.background import LOOK_AGAIN_SECONDS
 from retune.server.files import store as file_store
-from retune.server.jobs import store as job_store
-from retune.server.jobs.checkpoints import checkpoints_of, publish_models
-from retune.server.jobs.events import add_event
+from retune.server.jobs import directories, transitions
+from retune.server.jobs.checkpoints import publish_models
 from retune.server.jobs.result_file import RESULT_FILENAME, step_metrics_lines
-from retune.server.jobs.statuses import JobStatus
+from retune.server.jobs.statuses import ACTIVE, JobStatus
+from retune.server.jobs.transitions import job_error
 from retune.server.storage.content_store import ContentStore
 from retune.server.storage.data_directory import DataDirectory
-from retune.server.storage.database import Database
+from retune.server.storage.database import Database, DatabaseUnavailableError
 from retune.server.storage.tables import JobRow
 from retune.server.training.record import MissingStepsError, TrainingRecord
-from retune.server.training.run import JOURNAL_NAME, LOG_NAME, TrainingRun
+from retune.server.training.run import TrainingRun
 from retune.server.training.validation import (
     InvalidFileError,
+    LearningModel,
     ValidationStopped,
     check_training_file,
     check_validation_file,
@@ -55,11 +55,13 @@ class JobRunner:
         trainer: Trainer,
         *,
         max_concurrent_jobs: int,
+        webhook_urls: Sequence[str] = (),
     ) -> None:
         self._database = database
         self._directory = directory
         self._contents = contents
         self._trainer = trainer
+        self._webhook_urls = webhook_urls
         # Guards what follows, and is notified when there may be something to do.
         self._changed = threading.Condition()
         self._stopping = threading.Event()
@@ -80,12 +82,12 @@ class JobRunner:
 
     def start(self) -> None:
         """Begin to work, with the jobs that an earlier server left unfinished first."""
-        self._clean_after_earlier_server()
+        directories.clean_up(self._database, self._directory)
         for thread in self._threads:
             thread.start()
 
     def wake(self) -> None:
-        """Look for work now. Whether a running job was cancelled is looked at all the time."""
+        """Look for work now. Whether a running job was cancelled or paused is looked at all the time."""
         with self._changed:
             self._changed.notify_all()
 
@@ -96,7 +98,7 @@ class JobRunner:
             runs = list(self._runs.values())
             self._changed.notify_all()
         for run in runs:
-            run.kill()
+            run.stop()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -118,49 +120,65 @@ class JobRunner:
         query = select(JobRow).where(JobRow.status.in_(statuses)).order_by(urgency, JobRow.position)
         with self._changed:
             while not self._stopping.is_set():
-                with self._database.read() as session:
-                    job = session.scalar(query.where(JobRow.id.not_in(self._taken)).limit(1))
+                job = self._first(query.where(JobRow.id.not_in(self._taken)))
                 if job is not None:
                     self._taken.add(job.id)
                     return job
                 self._changed.wait(LOOK_AGAIN_SECONDS)
         return None
 
+    def _first(self, query: Select[tuple[JobRow]]) -> JobRow | None:
+        try:
+            with self._database.read() as session:
+                return session.scalar(query.limit(1))
+        except DatabaseUnavailableError as error:
+            _log.warning("Can't look for jobs: %s", error)
+            return None
+
     def _give_up(self, job: JobRow, error: Exception) -> None:
+        if isinstance(error, DatabaseUnavailableError):
+            _log.warning("Job %s waits for the database: %s", job.id, error)
+            self._stopping.wait(_PAUSE_AFTER_TROUBLE_SECONDS)
+            return
         _log.error("Job %s met an error of the server", job.id, exc_info=error)
         reason = "its disk is full" if is_out_of_space(error) else f"{type(error).__name__}: {error}"
         try:
-            with self._database.write() as session:
-                job_store.mark_failed(
-                    session, job.id, code="server_error", message=f"The server could not run this job: {reason}."
-                )
+            self._fail(job, job_error("server_error", f"The server could not run this job: {reason}."))
+            directories.clean_up(self._database, self._directory, job.id)
         except Exception:  # noqa: BLE001  # nothing can be written now: the job stays as it is and is tried again
             _log.exception("Job %s could not be marked as failed", job.id)
             self._stopping.wait(_PAUSE_AFTER_TROUBLE_SECONDS)
 
+    def _fail(self, job: JobRow, error: dict[str, str | None], was: Sequence[JobStatus] = ACTIVE) -> None:
+        with self._database.write() as session:
+            transitions.mark_failed(session, job.id, error, webhook_urls=self._webhook_urls, was=was)
+
     def _validate(self, job: JobRow) -> None:
+        training, validation = job.training_file, job.validation_file
+        model = LearningModel(job.base_model, completes_prompts=job.base_model in self._trainer.completion_models)
         try:
-            n_examples = check_training_file(self._contents.path(job.training_file), self._stopping)
-            if job.validation_file:
-                check_validation_file(self._contents.path(job.validation_file), self._stopping)
+            n_examples = check_training_file(
+                self._contents.path(training), self._stopping, file_id=training, model=model
+            )
+            if validation:
+                check_validation_file(self._contents.path(validation), self._stopping, file_id=validation, model=model)
         except InvalidFileError as error:
-            with self._database.write() as session:
-                job_store.mark_failed(session, job.id, code=error.code, message=error.message, param=error.param)
+            self._fail(job, job_error(error.code, error.message, error.param), [JobStatus.VALIDATING_FILES])
             return
         except ValidationStopped:
             return
         requested = RequestedHyperparameters(**job.requested_hyperparameters)
         hyperparameters = self._trainer.resolve_hyperparameters(requested, n_examples=n_examples)
         with self._database.write() as session:
-            job_store.mark_queued(session, job.id, hyperparameters)
+            transitions.mark_queued(session, job.id, hyperparameters)
 
     def _train(self, job: JobRow) -> None:
         with self._database.write() as session:
-            if not job_store.mark_running(session, job.id):
+            if not transitions.mark_running(session, job.id):
                 return
         directory = self._directory.jobs / job.id
         directory.mkdir(exist_ok=True)
-        has_history = any(entry.name != LOG_NAME for entry in directory.iterdir())
+        has_history = directories.has_history(directory)
         record = TrainingRecord(job, self._database, self._directory)
         run = TrainingRun(self._task(job, directory))
         with self._changed:
@@ -171,7 +189,7 @@ class JobRunner:
             if not has_history:
                 raise
             _log.warning("Job %s: steps are missing on record; its training starts over", job.id)
-            _remove_all_but(directory)
+            directories.remove_all_but(directory)
         else:
             self._conclude(job, run, record)
         finally:
@@ -180,10 +198,12 @@ class JobRunner:
 
     def _run(self, job: JobRow, run: TrainingRun, record: TrainingRecord) -> None:
         run.catch_up(record.write)
-        # Whoever cancelled or stopped before this run was known to them could not end it.
+        # Whoever cancelled, paused or stopped before this run was known to them could not end it.
         if record.finished or record.failure or self._stopping.is_set() or not record.write([]):
             return
-        run.follow(record.write, resume=self._prepare_directory(job))
+        with self._database.read() as session:
+            resume = directories.prepare_for_training(session, job, self._directory.jobs / job.id)
+        run.follow(record.write, resume=resume)
 
     def _task(self, job: JobRow, directory: Path) -> TrainingTask:
         return TrainingTask(
@@ -195,67 +215,32 @@ class JobRunner:
             seed=job.seed,
         )
 
-    def _prepare_directory(self, job: JobRow) -> bool:
-        """Leave the checkpoints on record in the directory, and nothing else; tell whether to resume from them."""
-        with self._database.read() as session:
-            recorded = [Path(row.directory).name for row in checkpoints_of(session, job.id)]
-        directory = self._directory.jobs / job.id
-        newest = max((path.name for path in directory.glob("epoch-*")), default=None)
-        if recorded and newest == recorded[0]:
-            _remove_all_but(directory, [JOURNAL_NAME, *recorded])
-            return True
-        # A checkpoint that nobody told of, or one that is gone: only the first step is sure ground.
-        _remove_all_but(directory)
-        return False
-
     def _conclude(self, job: JobRow, run: TrainingRun, record: TrainingRecord) -> None:
         if record.finished:
             self._succeed(job, record.finished)
-            return
-        if self._stopping.is_set():
-            return
-        code, message = (
-            ("training_failed", record.failure) if record.failure else ("training_process_died", run.describe_end())
-        )
-        with self._database.write() as session:
-            job_store.mark_failed(session, job.id, code=code, message=message)
-        _remove_all_but(self._directory.jobs / job.id)
+        elif record.failure:
+            self._fail(job, job_error("training_failed", record.failure), [JobStatus.RUNNING])
+        elif not self._stopping.is_set():
+            # Where the job was cancelled or paused this fails nothing: it is running no more.
+            self._fail(job, job_error("training_process_died", run.describe_end()), [JobStatus.RUNNING])
+        directories.clean_up(self._database, self._directory, job.id)
 
     def _succeed(self, job: JobRow, finished: TrainingFinished) -> None:
         file_id = ids.new_file_id()
         with self._database.read() as session:
             size = self._contents.add(file_id, step_metrics_lines(session, job.id))
         with self._database.write() as session:
-            succeeded = job_store.mark_succeeded(
-                session, job.id, trained_tokens=finished.trained_tokens, result_file=file_id
+            succeeded = transitions.mark_succeeded(
+                session,
+                job,
+                trained_tokens=finished.trained_tokens,
+                result_file=file_id,
+                webhook_urls=self._webhook_urls,
             )
             if succeeded:
                 file_store.add_file(
                     session, file_id=file_id, filename=RESULT_FILENAME, purpose="fine-tune-results", size=size
                 )
                 publish_models(session, job, self._directory.relative(finished.directory))
-                add_event(session, job.id, f"New fine-tuned model created: {job.model_name}")
-                add_event(session, job.id, "The job has successfully completed")
-            kept = [Path(row.directory).name for row in checkpoints_of(session, job.id)]
         if not succeeded:
             self._contents.remove(file_id)
-        _remove_all_but(self._directory.jobs / job.id, [finished.directory.name, *kept] if succeeded else [])
-
-    def _clean_after_earlier_server(self) -> None:
-        ended = (JobStatus.FAILED, JobStatus.CANCELLED)
-        with self._database.read() as session:
-            for job_id in session.scalars(select(JobRow.id).where(JobRow.status.in_(ended))):
-                _remove_all_but(self._directory.jobs / job_id)
-
-
-def _remove_all_but(directory: Path, names: Collection[str] = ()) -> None:
-    """Remove checkpoints and leftovers of a job; what its process printed stays, for the operator."""
-    if not directory.is_dir():
-        return
-    for entry in directory.iterdir():
-        if entry.name in names or entry.name == LOG_NAME:
-            continue
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()

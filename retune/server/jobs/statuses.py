@@ -1,4 +1,7 @@
-"""The life of a fine-tuning job: validating_files → queued → running → succeeded, failed or cancelled."""
+"""The life of a fine-tuning job: validating_files → queued → running → succeeded, failed or cancelled.
+
+Until it runs to its end it can be paused, and resumed, any number of times.
+"""
 
 from enum import StrEnum
 
@@ -9,10 +12,13 @@ class JobStatus(StrEnum):
     VALIDATING_FILES = "validating_files"
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
+# A paused job waits for its owner, not for the server: it takes no place in the queue.
 PENDING = (JobStatus.VALIDATING_FILES, JobStatus.QUEUED)
-UNFINISHED = (*PENDING, JobStatus.RUNNING)
+ACTIVE = (*PENDING, JobStatus.RUNNING)
+UNFINISHED = (*ACTIVE, JobStatus.PAUSED)

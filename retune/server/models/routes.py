@@ -1,6 +1,8 @@
 """`/v1/models`: list, retrieve, delete."""
 
+import logging
 import shutil
+from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
@@ -9,6 +11,8 @@ from retune.server.models import store as model_store
 from retune.server.services import ServicesOf
 
 router = APIRouter(prefix="/models")
+
+_log = logging.getLogger(__name__)
 
 
 @router.get("")
@@ -34,5 +38,15 @@ def delete_model(name: str, services: ServicesOf) -> JSONResponse:
         relative = model_store.delete_model(session, services.trainer, name)
     directory = services.directory.path / relative
     services.chat_models.forget(directory)
-    shutil.rmtree(directory, ignore_errors=True)
+    _remove(directory)
     return JSONResponse({"id": name, "object": "model", "deleted": True})
+
+
+def _remove(directory: Path) -> None:
+    # Gone in one step: nobody may load half a checkpoint.
+    doomed = directory.with_name(f"deleted-{directory.name}")
+    try:
+        directory.rename(doomed)
+        shutil.rmtree(doomed)
+    except OSError as error:
+        _log.warning("%s of a deleted model could not be removed; the next start removes it: %s", directory, error)

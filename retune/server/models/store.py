@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from retune.server.api.errors import ApiError
 from retune.server.jobs.statuses import UNFINISHED
-from retune.server.storage.tables import JobRow, ModelRow
+from retune.server.storage.tables import CheckpointPermissionRow, JobRow, ModelRow
 from retune.trainers.base import Trainer
 
 # The model object wants a creation time; this is the day when Retune's base models first appeared.
@@ -69,7 +69,10 @@ def get_model(session: Session, trainer: Trainer, name: str) -> Model:
 
 
 def delete_model(session: Session, trainer: Trainer, name: str) -> str:
-    """Delete a fine-tuned model and return its directory, for the caller to remove once this is committed.
+    """Delete a fine-tuned model with its permissions.
+
+    Returns:
+        Its directory, for the caller to remove once this is committed.
 
     Raises:
         ApiError: 404: there is no such model; 403: it is a base model; 409: an unfinished job starts from it.
@@ -87,7 +90,8 @@ def delete_model(session: Session, trainer: Trainer, name: str) -> str:
             param="model",
             code="model_in_use",
         )
-    session.delete(session.scalars(select(ModelRow).where(ModelRow.name == name)).one())
+    session.execute(delete(ModelRow).where(ModelRow.name == name))
+    session.execute(delete(CheckpointPermissionRow).where(CheckpointPermissionRow.checkpoint == name))
     return model.directory
 
 

@@ -1,115 +1,167 @@
-"""The database: SQLite in WAL mode, one writer at a time, every commit on disk before it is acknowledged."""
+"""The database: SQLite or PostgreSQL, one writer at a time, every commit on disk before it is acknowledged."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from retune.errors import ServerError
-from retune.server.api.errors import is_out_of_space
-from retune.server.storage.tables import Table
+from retune.server.api.errors import ApiError, is_out_of_space
+from retune.server.storage import schema
+from retune.server.storage.engines import SQLITE, create_database_engine, reading, writing
+from retune.server.storage.server_lock import ServerLock
 
-_SCHEMA_VERSION = 1
-_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA foreign_keys=ON",
-    "PRAGMA busy_timeout=10000",
-)
+_WRITER_PATIENCE_SECONDS = 20
+
+
+class DatabaseUnavailableError(ApiError):
+    """The database is away or too busy: a 503 for who asks, a reason to try again later for work behind requests."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            503,
+            f"The server's database does not answer ({reason}). Try again in a moment.",
+            type="server_error",
+            code="database_unavailable",
+            headers={"retry-after": "1"},
+            retryable=True,
+        )
 
 
 class Database:
-    """Sessions on one SQLite file. Rows stay readable after their session has ended.
+    """Sessions on one database. Rows stay readable after their session has ended.
+
+    Args:
+        url: SQLite or PostgreSQL, as `database_url` gives it.
+        owner: This is the server itself, which takes the database for itself and brings its tables up to date. Further
+            processes of the same server are no owners.
 
     Raises:
-        ServerError: The file is no database, is damaged, was written by a newer version, or can't be written.
+        DatabaseInUseError: Another server has the PostgreSQL database.
+        ServerError: The database can't be reached or written, is damaged, or was written by a newer version.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._engine = _engine(path)
-        self._writing = threading.Lock()
+    def __init__(self, url: URL, *, owner: bool = True) -> None:
+        self._engine = create_database_engine(url)
+        self._reading = reading(self._engine)
+        self._writing = writing(self._engine)
+        self._one_writer = threading.Lock()
+        self._server_lock: ServerLock | None = None
         try:
-            self._prepare(path)
-        except DatabaseError as error:
-            self._engine.dispose()
-            raise _explain(path, error) from error
-        except ServerError:
-            self._engine.dispose()
+            self._prepare(owner=owner)
+        except DBAPIError as error:
+            self.close()
+            raise _explain(url, error) from error
+        except BaseException:
+            self.close()
             raise
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that only reads, on one consistent snapshot."""
-        with Session(self._engine, expire_on_commit=False) as session:
+        """A session that only reads, on one consistent snapshot.
+
+        Raises:
+            DatabaseUnavailableError: The database is away or too busy.
+        """
+        with _telling_when_away(), Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session whose changes are committed when the block ends well, and dropped when it raises."""
-        # One writer at a time: a second one inside a read snapshot would get SQLITE_BUSY at once, with no waiting.
-        with self._writing, Session(self._engine, expire_on_commit=False) as session, session.begin():
+        """A session whose changes are committed when the block ends well, and dropped when it raises.
+
+        Raises:
+            DatabaseUnavailableError: The database is away or too busy. Nothing was changed, unless it went away in the
+                very moment of the commit.
+        """
+        with (
+            self._only_writer_here(),
+            _telling_when_away(),
+            Session(self._writing, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the database back; a second time does nothing."""
+        if self._server_lock:
+            self._server_lock.release()
+            self._server_lock = None
         self._engine.dispose()
 
-    def _prepare(self, path: Path) -> None:
-        with self._engine.begin() as connection:
-            _check_health(connection, path)
-            _check_version(connection, path)
-            Table.metadata.create_all(connection)
+    @contextmanager
+    def _only_writer_here(self) -> Iterator[None]:
+        # The databases let processes take turns by polling; threads of one process can simply queue.
+        if not self._one_writer.acquire(timeout=_WRITER_PATIENCE_SECONDS):
+            raise DatabaseUnavailableError("other writers take too long")
+        try:
+            yield
+        finally:
+            self._one_writer.release()
+
+    def _prepare(self, *, owner: bool) -> None:
+        if not owner:
+            with self._reading.connect() as connection:
+                schema.require_current(connection)
+            return
+        if self._engine.dialect.name != SQLITE:
+            self._server_lock = ServerLock(self._engine)
+        else:
+            with self._engine.connect() as connection:
+                _check_health(connection)
+        schema.bring_up_to_date(self._writing)
 
 
-def _engine(path: Path) -> Engine:
-    url = URL.create("sqlite", database=str(path))
-    engine = create_engine(url, pool_size=8, max_overflow=64)
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: Any) -> None:
-        # The driver would hold BEGIN back until the first change, and a read would see no consistent snapshot.
-        connection.isolation_level = None
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
+@contextmanager
+def _telling_when_away() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise DatabaseUnavailableError("all connections to it are in use") from error
+    except DBAPIError as error:
+        if not _is_away(error):
+            raise
+        raise DatabaseUnavailableError(_first_line(error)) from error
 
 
-def _check_health(connection: Connection, path: Path) -> None:
+def _is_away(error: DBAPIError) -> bool:
+    if is_out_of_space(error):
+        return False
+    if type(error.orig).__module__.startswith("sqlite3"):
+        return "database is locked" in str(error.orig)
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+def _check_health(connection: Connection) -> None:
     finding = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
     if finding != "ok":
+        path = Path(str(connection.engine.url.database))
         raise ServerError(f"The server's database {path} is damaged: {finding}.", hint=_damage_hint(path))
 
 
-def _check_version(connection: Connection, path: Path) -> None:
-    version = connection.execute(text("PRAGMA user_version")).scalar_one()
-    if version > _SCHEMA_VERSION:
-        raise ServerError(
-            f"The server's database {path} has schema version {version}; this Retune knows up to {_SCHEMA_VERSION}.",
-            hint="Use the newer Retune that wrote it, or another data directory.",
-        )
-    connection.execute(text(f"PRAGMA user_version={_SCHEMA_VERSION}"))
-
-
-def _explain(path: Path, error: DatabaseError) -> ServerError:
-    reason = str(error.orig)
+def _explain(url: URL, error: DBAPIError) -> ServerError:
+    if url.get_backend_name() != SQLITE:
+        where = url.set(query={}).render_as_string(hide_password=True)
+        hint = "Check that it runs, and the URL's address, user and password."
+        return ServerError(f"Can't use the server's database {where}: {_first_line(error)}.", hint=hint)
+    path = Path(str(url.database))
     if is_out_of_space(error):
         return ServerError(f"Can't open the server's database {path}: the disk is full.", hint="Make room on it.")
     if isinstance(error, OperationalError):
         return ServerError(
-            f"Can't open the server's database {path}: {reason}.",
+            f"Can't open the server's database {path}: {error.orig}.",
             hint="Check that the data directory may be written, or name another with --data-dir.",
         )
-    return ServerError(f"The server's database {path} is damaged: {reason}.", hint=_damage_hint(path))
+    return ServerError(f"The server's database {path} is damaged: {error.orig}.", hint=_damage_hint(path))
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().partition("\n")[0].rstrip(".")
 
 
 def _damage_hint(path: Path) -> str:

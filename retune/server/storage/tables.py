@@ -4,29 +4,37 @@
 files and jobs are never taken away, so that a cursor on one of them stays good.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-# JSON columns hold SQL's NULL for None, so that "is there one" is an ordinary question.
-_Json = JSON(none_as_null=True)
+from retune.server.storage.column_types import Json, Text, WholeNumber
 
 
 class Table(DeclarativeBase):
     """Base of all tables."""
+
+    type_annotation_map: ClassVar = {
+        int: WholeNumber,
+        str: Text,
+        dict[str, Any]: Json,
+        dict[str, str]: Json,
+        list[dict[str, Any]]: Json,
+    }
 
 
 class FileRow(Table):
     """An uploaded file or a result file; its bytes lie in the content store under its id."""
 
     __tablename__ = "files"
+    __table_args__ = (Index("files_by_purpose", "purpose", "position"),)
 
     position: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(unique=True)
-    bytes: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int]
     created_at: Mapped[int]
-    expires_at: Mapped[int | None]
+    expires_at: Mapped[int | None] = mapped_column(index=True)
     deleted_at: Mapped[int | None]
     filename: Mapped[str]
     purpose: Mapped[str]
@@ -54,11 +62,11 @@ class JobRow(Table):
     seed: Mapped[int]
     training_file: Mapped[str] = mapped_column(index=True)
     validation_file: Mapped[str | None]
-    requested_hyperparameters: Mapped[dict[str, Any]] = mapped_column(_Json)
-    hyperparameters: Mapped[dict[str, Any] | None] = mapped_column(_Json)
-    integrations: Mapped[list[dict[str, Any]]] = mapped_column(_Json)
-    job_metadata: Mapped[dict[str, str] | None] = mapped_column(_Json)
-    error: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    requested_hyperparameters: Mapped[dict[str, Any]]
+    hyperparameters: Mapped[dict[str, Any] | None]
+    integrations: Mapped[list[dict[str, Any]]]
+    job_metadata: Mapped[dict[str, str] | None]
+    error: Mapped[dict[str, Any] | None]
     trained_tokens: Mapped[int | None]
     result_file: Mapped[str | None]
 
@@ -67,7 +75,7 @@ class JobMetadataRow(Table):
     """One pair of a job's metadata, where lists can look for it."""
 
     __tablename__ = "job_metadata"
-    __table_args__ = (Index("job_metadata_by_pair", "key", "value"),)
+    __table_args__ = (Index("job_metadata_by_pair", "key", "value", "job_position"),)
 
     job_position: Mapped[int] = mapped_column(ForeignKey("jobs.position"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
@@ -87,7 +95,7 @@ class EventRow(Table):
     level: Mapped[str]
     type: Mapped[str]
     message: Mapped[str]
-    data: Mapped[dict[str, Any]] = mapped_column(_Json)
+    data: Mapped[dict[str, Any]]
     step: Mapped[int | None]
 
 
@@ -103,7 +111,7 @@ class CheckpointRow(Table):
     created_at: Mapped[int]
     step_number: Mapped[int]
     model_name: Mapped[str]
-    metrics: Mapped[dict[str, Any]] = mapped_column(_Json)
+    metrics: Mapped[dict[str, Any]]
     directory: Mapped[str]
 
 
@@ -132,7 +140,7 @@ class UploadRow(Table):
     filename: Mapped[str]
     purpose: Mapped[str]
     mime_type: Mapped[str]
-    bytes: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int]
     file_lifetime_seconds: Mapped[int | None]
     file_id: Mapped[str | None]
 
@@ -146,7 +154,7 @@ class UploadPartRow(Table):
     id: Mapped[str] = mapped_column(unique=True)
     upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), index=True)
     created_at: Mapped[int]
-    bytes: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int]
 
 
 class BatchRow(Table):
@@ -161,7 +169,7 @@ class BatchRow(Table):
     completion_window: Mapped[str]
     input_file_id: Mapped[str] = mapped_column(index=True)
     status: Mapped[str] = mapped_column(index=True)
-    errors: Mapped[list[dict[str, Any]] | None] = mapped_column(_Json)
+    errors: Mapped[list[dict[str, Any]] | None]
     output_file_id: Mapped[str | None]
     error_file_id: Mapped[str | None]
     output_lifetime_seconds: Mapped[int | None]
@@ -176,9 +184,9 @@ class BatchRow(Table):
     total: Mapped[int] = mapped_column(default=0)
     completed: Mapped[int] = mapped_column(default=0)
     failed: Mapped[int] = mapped_column(default=0)
-    usage: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    usage: Mapped[dict[str, Any] | None]
     model: Mapped[str | None]
-    batch_metadata: Mapped[dict[str, str] | None] = mapped_column(_Json)
+    batch_metadata: Mapped[dict[str, str] | None]
 
 
 class CheckpointPermissionRow(Table):

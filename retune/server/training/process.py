@@ -1,13 +1,16 @@
 """The training process: `python -m retune.server.training.process`.
 
 It reads one `TrainingTask` as a line of JSON from standard input, trains, and writes every update as a line of JSON
-to standard output. Standard input stays open as long as the server lives; when it ends, so does this process.
+to standard output. Standard input stays open as long as the server lives; when it ends, or when SIGTERM comes, this
+process ends behind the update that it is at: a checkpoint that is on disk but was never told of can't be resumed from.
 """
 
 import math
 import os
+import signal
 import sys
 import threading
+import time
 import traceback
 from typing import IO, Annotated, Literal
 
@@ -19,6 +22,7 @@ from retune.trainers.registry import default_trainer
 
 EXIT_FAILED = 1
 EXIT_SERVER_GONE = 3
+_GRACE_SECONDS = 0.5
 # The server and other programs of the machine come first: people wait for those.
 _NICENESS = 5
 
@@ -48,25 +52,33 @@ def parse_update(line: bytes) -> ProcessUpdate:
 def main() -> int:
     """Run one training; the exit status says whether it came to its end."""
     os.nice(_NICENESS)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     updates = _take_standard_output()
     task = TrainingTask.model_validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_exit_with_server, daemon=True).start()
+    threading.Thread(target=_exit_with_server, args=(stopping,), daemon=True).start()
     try:
-        _train(task, updates)
+        _train(task, updates, stopping)
     except BrokenPipeError:
         return EXIT_SERVER_GONE
     except TrainerError as error:
         traceback.print_exc()
         _write(updates, TrainingFailed(message=str(error)))
         return EXIT_FAILED
+    if stopping.is_set():
+        # Whoever asks how this process ended is told by which signal.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
     return 0
 
 
-def _train(task: TrainingTask, updates: IO[bytes]) -> None:
+def _train(task: TrainingTask, updates: IO[bytes], stopping: threading.Event) -> None:
     for update in default_trainer().train(task):
         if isinstance(update, StepMetrics):
             _require_finite(update)
         _write(updates, update)
+        if stopping.is_set():
+            return
 
 
 def _require_finite(metrics: StepMetrics) -> None:
@@ -91,10 +103,12 @@ def _take_standard_output() -> IO[bytes]:
     return updates
 
 
-def _exit_with_server() -> None:
+def _exit_with_server(stopping: threading.Event) -> None:
     # Reading the descriptor itself: a buffered reader's lock would be held while the interpreter shuts down.
     while os.read(sys.stdin.fileno(), 4096):
         pass
+    stopping.set()
+    time.sleep(_GRACE_SECONDS)
     os._exit(EXIT_SERVER_GONE)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from retune.server.jobs import store as job_store
 from retune.server.jobs.checkpoints import add_checkpoint
 from retune.server.jobs.events import add_event, add_metrics_event
+from retune.server.jobs.transitions import is_running
 from retune.server.storage.content_store import sync_to_disk
 from retune.server.storage.data_directory import DataDirectory
 from retune.server.storage.database import Database
@@ -55,13 +55,13 @@ class TrainingRecord:
         """
         if not updates:
             with self._database.read() as session:
-                return job_store.is_running(session, self._job.id)
+                return is_running(session, self._job.id)
         for update in updates:
             if isinstance(update, CheckpointSaved) and update.step > self._last_checkpoint_step:
                 _bring_to_disk(update.directory)
         dropped: list[str] = []
         with self._database.write() as session:
-            if not job_store.is_running(session, self._job.id):
+            if not is_running(session, self._job.id):
                 return False
             for update in updates:
                 dropped += self._write_one(session, update)

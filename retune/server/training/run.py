@@ -18,6 +18,8 @@ _POLL_SECONDS = 0.15
 _READ_BYTES = 1 << 20
 _LOG_TAIL_BYTES = 4000
 _LAST_WORDS_CHARACTERS = 600
+# Time for a process to write down the step or checkpoint that it is at; longer, and cancelling would take a second.
+_GRACE_SECONDS = 0.5
 
 LOG_NAME = "training.log"
 JOURNAL_NAME = "updates.jsonl"
@@ -38,20 +40,18 @@ class TrainingRun:
         self._log = task.directory / LOG_NAME
         self._log_start = 0
         self._position = 0
-        self._killed = threading.Event()
+        self._stopped = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def kill(self) -> None:
+    def stop(self) -> None:
         """End the process now, or before it begins; the checkpoints on disk stay good."""
-        self._killed.set()
-        if self._process:
-            self._process.kill()
+        self._stopped.set()
 
     def catch_up(self, write: Write) -> None:
         """Hand over what an earlier process of this training reported, whether it was written down then or not."""
         if self._journal.exists():
             self._wait_for_predecessor()
-            if self._killed.is_set():
+            if self._stopped.is_set():
                 return
             _drop_torn_line(self._journal)
             while (updates := self._new_updates()) and write(updates):
@@ -60,14 +60,11 @@ class TrainingRun:
     def follow(self, write: Write, *, resume: bool) -> None:
         """Start the process, and hand over what it reports until it has ended or `write` wants no more."""
         process = self._process = self._start()
-        if self._killed.is_set():
-            process.kill()
         try:
             self._send_task(process, self._task.model_copy(update={"resume": resume}))
             self._follow(process, write)
         finally:
-            process.kill()
-            process.wait()
+            _end(process)
             if process.stdin:
                 process.stdin.close()
 
@@ -88,11 +85,11 @@ class TrainingRun:
     def _wait_for_predecessor(self) -> None:
         # A process whose server was killed needs a moment to notice; it holds its journal's lock until it is gone.
         with self._journal.open("rb") as journal:
-            while not self._killed.is_set():
+            while not self._stopped.is_set():
                 try:
                     fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    self._killed.wait(_POLL_SECONDS)
+                    self._stopped.wait(_POLL_SECONDS)
                 else:
                     return
 
@@ -127,8 +124,8 @@ class TrainingRun:
             # An empty list is written too: it tells whether the job is running still.
             if not write(updates) or (has_ended and not updates):
                 return
-            if not has_ended:
-                self._killed.wait(_POLL_SECONDS)
+            if not has_ended and self._stopped.wait(_POLL_SECONDS):
+                _end(process)
 
     def _new_updates(self) -> list[ProcessUpdate]:
         with self._journal.open("rb") as journal:
@@ -145,6 +142,15 @@ class TrainingRun:
             lines = log.read().decode("utf-8", "replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
         return said[-1][-_LAST_WORDS_CHARACTERS:] if said else ""
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -1,17 +1,17 @@
-"""Checks of training files, made after a job was accepted: every line must be a chat example that can be learned."""
+"""Checks of training files, made after a job was accepted: every line must be an example that the model can learn."""
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retune.server.training.chat_example import name_keys, name_type, problem_of_chat_example
+
 MIN_TRAINING_EXAMPLES = 10
 
-_ROLES = ("system", "developer", "user", "assistant")
-_MESSAGE_KEYS = {"role", "content", "name", "weight"}
-_EXAMPLE_KEYS = {"messages", "parallel_tool_calls"}
-_TOOL_KEYS = ("tools", "functions", "tool_calls", "function_call", "tool_call_id")
+_COMPLETION_KEYS = {"prompt", "completion"}
 
 
 class InvalidFileError(Exception):
@@ -34,14 +34,27 @@ class ValidationStopped(Exception):  # noqa: N818  # no error: the server was as
     """The server stops before the file was read to its end."""
 
 
-def check_training_file(path: Path, stopping: threading.Event) -> int:
+@dataclass(frozen=True, slots=True)
+class LearningModel:
+    """The model that a file is checked for.
+
+    Attributes:
+        name: Its base model's name.
+        completes_prompts: Whether it learns `{"prompt", "completion"}` lines; else it learns chat lines.
+    """
+
+    name: str
+    completes_prompts: bool = False
+
+
+def check_training_file(path: Path, stopping: threading.Event, *, file_id: str, model: LearningModel) -> int:
     """Check a training file and count its examples.
 
     Raises:
         InvalidFileError: A line is wrong, or there are fewer than ten.
         ValidationStopped: `stopping` was set.
     """
-    count = _check_file(path, "training", stopping)
+    count = _FileCheck(path, "training", file_id, model).run(stopping)
     if count < MIN_TRAINING_EXAMPLES:
         raise InvalidFileError(
             "invalid_n_examples",
@@ -51,117 +64,104 @@ def check_training_file(path: Path, stopping: threading.Event) -> int:
     return count
 
 
-def check_validation_file(path: Path, stopping: threading.Event) -> None:
+def check_validation_file(path: Path, stopping: threading.Event, *, file_id: str, model: LearningModel) -> None:
     """Check a validation file.
 
     Raises:
         InvalidFileError: A line is wrong, or there is none.
         ValidationStopped: `stopping` was set.
     """
-    if _check_file(path, "validation", stopping) == 0:
-        raise _invalid("validation", "it holds no examples")
+    check = _FileCheck(path, "validation", file_id, model)
+    if check.run(stopping) == 0:
+        raise check.invalid(": it holds no examples.")
 
 
-def _check_file(path: Path, kind: str, stopping: threading.Event) -> int:
-    count = 0
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if stopping.is_set():
-                    raise ValidationStopped
-                if line.strip():
-                    problem = _problem_of_line(line)
-                    if problem:
-                        raise _invalid(kind, f"line {number}: {problem}")
-                    count += 1
-    except UnicodeDecodeError:
-        raise _invalid(kind, "it is not UTF-8 text") from None
-    except OSError as error:
-        raise _invalid(kind, f"the server can't read it ({error.strerror})") from error
-    return count
+@dataclass(frozen=True, slots=True)
+class _FileCheck:
+    path: Path
+    kind: str
+    file_id: str
+    model: LearningModel
+
+    def run(self, stopping: threading.Event) -> int:
+        """Check every line, and count those that are not blank."""
+        count = 0
+        try:
+            with self.path.open(encoding="utf-8-sig") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if stopping.is_set():
+                        raise ValidationStopped
+                    if line.strip():
+                        self._check_line(line, number)
+                        count += 1
+        except UnicodeDecodeError:
+            raise self.invalid(": it is not UTF-8 text.") from None
+        except OSError as error:
+            raise self.invalid(f": the server can't read it ({error.strerror}).") from error
+        return count
+
+    def invalid(self, reason: str) -> InvalidFileError:
+        """The error, as the API words it."""
+        message = f"The job failed due to an invalid {self.kind} file. Invalid file format{reason}"
+        return InvalidFileError(f"invalid_{self.kind}_file", message, f"{self.kind}_file")
+
+    def _check_line(self, line: str, number: int) -> None:
+        try:
+            example = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise self.invalid(
+                f": line {number}: expected a JSON object, but this is not valid JSON ({error})."
+            ) from None
+        if not isinstance(example, dict):
+            raise self.invalid(f": line {number}: expected a JSON object, found {name_type(example)}.")
+        problem_of = _problem_of_completion_example if self.model.completes_prompts else problem_of_chat_example
+        problem = problem_of(example)
+        if problem is None:
+            return
+        other = self._other_format(example)
+        if other is None:
+            raise self.invalid(f": line {number}: {problem}.")
+        # The recorded words, and after them what they leave open.
+        raise self.invalid(f". Input file {self.file_id} is in the {other} The first such line is line {number}.")
+
+    def _other_format(self, example: Mapping[str, Any]) -> str | None:
+        """Of an example that is made for another kind of job, what it is made for."""
+        if "preferred_output" in example or "non_preferred_output" in example:
+            return f"fine-tune-preference format, {_not_using('dpo')}"
+        messages = example.get("messages")
+        if isinstance(messages, list) and _is_for_reinforcement(example, messages):
+            return f"fine-tune-reinforcement format, {_not_using('reinforcement')}"
+        if self.model.completes_prompts and isinstance(messages, list):
+            return f"fine-tune-chat format, but {self._expects('prompts', 'prompt', 'completion')}"
+        if not self.model.completes_prompts and example.keys() >= _COMPLETION_KEYS and messages is None:
+            return f"fine-tune-completion format, but {self._expects('chat messages', 'messages')}"
+        return None
+
+    def _expects(self, what: str, *keys: str) -> str:
+        named = " and ".join(f"'{key}'" for key in keys)
+        return f"the specified model {self.model.name} learns {what}: it takes lines with {named}."
 
 
-def _invalid(kind: str, reason: str) -> InvalidFileError:
-    message = f"The job failed due to an invalid {kind} file. Invalid file format: {reason}."
-    return InvalidFileError(f"invalid_{kind}_file", message, f"{kind}_file")
+def _problem_of_completion_example(example: Mapping[str, Any]) -> str | None:
+    if missing := sorted(_COMPLETION_KEYS - example.keys()):
+        return f"expected the key '{missing[0]}', found {name_keys(example)}"
+    if unknown := sorted(example.keys() - _COMPLETION_KEYS):
+        return f"unknown key '{unknown[0]}' beside 'prompt' and 'completion'"
+    for key in ("prompt", "completion"):
+        if not isinstance(example[key], str):
+            return f"'{key}' must be text, found {name_type(example[key])}"
+    return None if example["completion"] else "'completion' is empty"
 
 
-def _problem_of_line(line: str) -> str | None:
-    try:
-        example = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return f"expected a JSON object, but this is not valid JSON ({error})"
-    if not isinstance(example, dict):
-        return f"expected a JSON object, found {_name_of(example)}"
-    return _problem_of_example(example)
+def _not_using(method: str) -> str:
+    return (
+        f"but the specified fine-tuning job is not using '{method}' as the training method "
+        "(provided method=supervised)."
+    )
 
 
-def _problem_of_example(example: Mapping[str, Any]) -> str | None:
-    if "messages" not in example:
-        return f"expected the key 'messages', found {_keys(example)}{_format_hint(example)}"
-    if tools := _tool_key(example):
-        return f"'{tools}' can't be learned: this server trains on text alone"
-    if unknown := sorted(example.keys() - _EXAMPLE_KEYS - set(_TOOL_KEYS)):
-        return f"unknown key '{unknown[0]}' beside 'messages'"
-    messages = example["messages"]
-    if not isinstance(messages, list) or not messages:
-        return f"'messages' must be a list of at least one message, found {_name_of(messages)}"
-    return _problem_of_messages(messages)
-
-
-def _problem_of_messages(messages: Sequence[Any]) -> str | None:
-    for index, message in enumerate(messages):
-        problem = _problem_of_message(message)
-        if problem:
-            return f"messages[{index}]: {problem}"
-    if not any(message["role"] == "assistant" for message in messages):
-        return "there is no message from the assistant to learn"
-    return None
-
-
-def _problem_of_message(message: Any) -> str | None:
-    if not isinstance(message, dict):
-        return f"expected an object, found {_name_of(message)}"
-    role = message.get("role")
-    if tools := _tool_key(message) or (role if role in ("tool", "function") else None):  # a role may be unhashable
-        return f"'{tools}' can't be learned: this server trains on text alone"
-    if role not in _ROLES:
-        return f"'role' must be one of {', '.join(_ROLES)}, found {role!r}"
-    if unknown := sorted(message.keys() - _MESSAGE_KEYS - set(_TOOL_KEYS)):
-        return f"unknown key '{unknown[0]}'"
-    if "weight" in message and (role != "assistant" or message["weight"] not in (0, 1)):
-        return f"'weight' must be 0 or 1, on an assistant message; found {message['weight']!r} on {role}"
-    return _problem_of_content(message.get("content"))
-
-
-def _problem_of_content(content: Any) -> str | None:
-    if isinstance(content, str):
-        return None if content.strip() else "'content' is empty"
-    if not isinstance(content, list):
-        return f"'content' must be text, found {_name_of(content)}"
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text" or not isinstance(part.get("text"), str):
-            return f"'content' may have parts of the type 'text' alone, found {kind or _name_of(part)!r}"
-    return None if any(part["text"].strip() for part in content) else "'content' is empty"
-
-
-def _tool_key(value: Mapping[str, Any]) -> str | None:
-    return next((key for key in _TOOL_KEYS if value.get(key)), None)
-
-
-def _format_hint(example: Mapping[str, Any]) -> str:
-    if "prompt" in example and "completion" in example:
-        return " (the old prompt and completion format; this server takes chat messages)"
-    if "preferred_output" in example:
-        return " (the preference format; the job's method is 'supervised')"
-    return ""
-
-
-def _keys(value: Mapping[str, Any]) -> str:
-    return ", ".join(f"'{key}'" for key in list(value)[:5]) or "an empty object"
-
-
-def _name_of(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
+def _is_for_reinforcement(example: Mapping[str, Any], messages: list[Any]) -> bool:
+    """Whether a conversation waits for its answer, and has beside it what a grader would look at."""
+    last = messages[-1] if messages else None
+    has_items = bool(example.keys() - {"messages", "tools", "functions", "parallel_tool_calls"})
+    return has_items and isinstance(last, dict) and last.get("role") in ("user", "developer")

@@ -1,5 +1,115 @@
-"""`/v1/uploads`."""
+"""`/v1/uploads`: create, add parts, complete, cancel."""
 
-from fastapi import APIRouter
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from retune.server import ids
+from retune.server.api import idempotency
+from retune.server.api.errors import ApiError, unrecognized_argument
+from retune.server.api.idempotency import Sender, SenderOf
+from retune.server.api.multipart import Upload, announced_size, read_upload
+from retune.server.files import rules
+from retune.server.services import Services, ServicesOf
+from retune.server.storage.content_store import Draft
+from retune.server.storage.recording import recording
+from retune.server.storage.tables import UploadPartRow
+from retune.server.uploads import store as upload_store
+from retune.server.uploads.completion import complete_upload
+from retune.server.uploads.parts import drop_parts_of_ended_uploads
+from retune.server.uploads.requests import CompleteUploadRequest, CreateUploadRequest
 
 router = APIRouter(prefix="/uploads")
+
+_PART_FIELD = "data"
+
+
+@router.post("")
+def create_upload(body: CreateUploadRequest, services: ServicesOf, sender: SenderOf) -> JSONResponse:
+    """Begin an upload."""
+    _check(services, body)
+    request_hash = idempotency.hash_of(body.model_dump_json())
+    with services.database.write() as session:
+        earlier = idempotency.find(session, "upload", sender, request_hash)
+        if earlier:
+            upload = upload_store.get_upload(session, earlier)
+        else:
+            rules.check_total(session, body.bytes, services.settings.max_total_bytes)
+            upload = upload_store.add_upload(session, body)
+            idempotency.remember(session, "upload", sender, request_hash, upload.id)
+        return JSONResponse(upload_store.upload_object(session, upload))
+
+
+@router.post("/{upload_id}/parts")
+async def create_part(upload_id: str, request: Request, services: ServicesOf, sender: SenderOf) -> JSONResponse:
+    """Add a part; it is answered once it is on disk."""
+    max_part_bytes = services.settings.max_part_bytes
+    draft = await asyncio.to_thread(_begin_part, services, upload_id, announced_size(request))
+    try:
+        sent = await read_upload(request, draft, file_field=_PART_FIELD, max_file_bytes=max_part_bytes)
+        _check_part(sent)
+    except BaseException:
+        draft.discard()
+        raise
+    # In one go, in a thread: a request that is cut off here leaves a whole part or none.
+    row = await asyncio.to_thread(_record_part, services, upload_id, sent, draft, sender)
+    return JSONResponse(upload_store.part_object(row))
+
+
+@router.post("/{upload_id}/complete")
+def complete(upload_id: str, body: CompleteUploadRequest, services: ServicesOf) -> JSONResponse:
+    """Make one file of the parts."""
+    return JSONResponse(complete_upload(services, upload_id, body))
+
+
+@router.post("/{upload_id}/cancel")
+def cancel_upload(upload_id: str, services: ServicesOf) -> JSONResponse:
+    """Cancel an upload and drop its parts."""
+    with services.database.write() as session:
+        upload = upload_store.mark_cancelled(session, upload_id)
+        answer = upload_store.upload_object(session, upload)
+    drop_parts_of_ended_uploads(services.database, services.contents)
+    return JSONResponse(answer)
+
+
+def _check(services: Services, body: CreateUploadRequest) -> None:
+    rules.check_purpose(body.purpose, body.filename)
+    most = services.settings.max_upload_bytes
+    if body.bytes > most:
+        raise ApiError(
+            400,
+            f"Invalid value for 'bytes': an upload may have {most} bytes, but this one promises {body.bytes}.",
+            param="bytes",
+            code="invalid_value",
+        )
+
+
+def _check_part(sent: Upload) -> None:
+    for name in sent.fields:
+        raise unrecognized_argument(name)
+
+
+def _begin_part(services: Services, upload_id: str, size: int) -> Draft:
+    services.contents.require_room(size, spare_bytes=rules.SPARE_BYTES)
+    with services.database.read() as session:
+        upload_store.check_part(session, upload_id, size, max_part_bytes=services.settings.max_part_bytes)
+        rules.check_total(session, size, services.settings.max_total_bytes)
+    return services.contents.new_draft(ids.new_part_id(), spare_bytes=rules.SPARE_BYTES)
+
+
+def _record_part(services: Services, upload_id: str, sent: Upload, draft: Draft, sender: Sender) -> UploadPartRow:
+    # Parts may be alike, so being sent again by the SDK does not make two of them one; a key of the client's does.
+    key = Sender(sender.key, is_retry=False, identity=sender.identity)
+    request_hash = idempotency.hash_of(upload_id, sent.sha256)
+    with recording(services.database, draft) as session:
+        upload_store.check_part(session, upload_id, sent.size, max_part_bytes=services.settings.max_part_bytes)
+        rules.check_total(session, sent.size, services.settings.max_total_bytes)
+        earlier = idempotency.find(session, "upload part", key, request_hash)
+        row = upload_store.find_part(session, earlier) if earlier else None
+        if row is None:
+            row = upload_store.add_part(session, part_id=draft.content_id, upload_id=upload_id, size=sent.size)
+            idempotency.remember(session, "upload part", key, request_hash, row.id)
+        else:
+            draft.discard()
+    return row

@@ -1,1 +1,1 @@
-"""Notifications of jobs' ends."""
+"""Notifications of how jobs and batches end."""

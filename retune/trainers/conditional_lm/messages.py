@@ -1,12 +1,13 @@
-"""Chat JSONL in, conversations and the answers to learn out."""
+"""JSONL in, conversations and the answers to learn out."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from retune.errors import TrainerError
+from retune.trainers.base import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the training file: all its turns, and those answers among them that are trained on."""
+    """One line of the training file.
+
+    Attributes:
+        turns: All its turns; of a prompt and completion line, the prompt as the user's and the completion.
+        answers: Those among them that are trained on.
+        is_chat: Whether it is a conversation.
+    """
 
     turns: tuple[Turn, ...]
     answers: tuple[Answer, ...]
+    is_chat: bool = True
 
 
 def text_of(content: Any) -> str:
@@ -42,16 +50,19 @@ def text_of(content: Any) -> str:
     return ""
 
 
-def turns_of(messages: Iterable[Mapping[str, Any]]) -> tuple[Turn, ...]:
-    """Reduce chat messages to turns."""
-    return tuple(Turn(_well_formed(str(message.get("role"))), text_of(message.get("content"))) for message in messages)
+def turns_of(prompt: Prompt) -> tuple[Turn, ...]:
+    """Reduce chat messages to turns; a bare prompt is what the user says."""
+    if isinstance(prompt, str):
+        return (Turn("user", _well_formed(prompt)),)
+    return tuple(Turn(_well_formed(str(message.get("role"))), text_of(message.get("content"))) for message in prompt)
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read the rows of a chat JSONL file that hold at least one answer to learn.
+    """Read the rows of a JSONL file that hold at least one answer to learn.
 
     Raises:
-        TrainerError: The file can't be read, a line is no chat example, or no row holds an answer to learn.
+        TrainerError: The file can't be read, a line is neither a chat example nor a prompt with its completion, or no
+            row holds an answer to learn.
     """
     rows = [row for row in _rows(path) if row.answers]
     if not rows:
@@ -79,7 +90,11 @@ def _row(line: str, where: str) -> Row:
         value = json.loads(line)
     except ValueError as error:
         raise TrainerError(f"{where}: not valid JSON: {error}.") from None
-    messages = value.get("messages") if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        raise TrainerError(f'{where}: expected an object with "messages", or with "prompt" and "completion".')
+    if "messages" not in value:
+        return _completion_row(value, where)
+    messages = value["messages"]
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise TrainerError(f'{where}: expected an object with a list "messages" of objects.')
     turns = turns_of(messages)
@@ -89,6 +104,16 @@ def _row(line: str, where: str) -> Row:
         if _is_trained_on(message)
     ]
     return Row(turns, tuple(answers))
+
+
+def _completion_row(value: Mapping[str, Any], where: str) -> Row:
+    prompt, completion = value.get("prompt"), value.get("completion")
+    if not isinstance(prompt, str) or not isinstance(completion, str):
+        raise TrainerError(f'{where}: expected an object with "messages", or with the texts "prompt" and "completion".')
+    turns = turns_of(prompt)
+    # Nothing is stripped: the space that a completion begins with, and its stop sequence, are learned as they are.
+    text = _well_formed(completion)
+    return Row((*turns, Turn("assistant", text)), (Answer(turns, text),), is_chat=False)
 
 
 def _is_trained_on(message: Mapping[str, Any]) -> bool:

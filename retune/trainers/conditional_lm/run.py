@@ -16,7 +16,7 @@ from retune.trainers.conditional_lm import checkpoint as checkpoints
 from retune.trainers.conditional_lm.checkpoint import Checkpoint, Facts
 from retune.trainers.conditional_lm.dataset import EncodedRow, count_row_features, encode_rows
 from retune.trainers.conditional_lm.features import FeatureWeights
-from retune.trainers.conditional_lm.messages import read_rows
+from retune.trainers.conditional_lm.messages import Row, read_rows
 from retune.trainers.conditional_lm.network import Parameters
 from retune.trainers.conditional_lm.optimizer import Optimizer
 from retune.trainers.conditional_lm.tokenizer import AnswerTokenizer, count_tokens
@@ -100,7 +100,7 @@ def _begin(task: TrainingTask) -> Run:
         n_documents=weights.n_documents,
         step=0,
         epoch=0,
-        trained_tokens=task.hyperparameters.n_epochs * sum(count_tokens(row.turns, tokenizer) for row in rows),
+        trained_tokens=task.hyperparameters.n_epochs * sum(_billed_tokens(row, tokenizer) for row in rows),
         fingerprint=_fingerprint(task),
     )
     rng = np.random.default_rng(task.seed)
@@ -141,6 +141,12 @@ def _known_answers(texts: Sequence[str], base: Checkpoint | None) -> tuple[str, 
     if base and base.facts.known_answers:
         answers.update(base.facts.known_answers)
     return tuple(sorted(answers))
+
+
+def _billed_tokens(row: Row, tokenizer: AnswerTokenizer) -> int:
+    if row.is_chat:
+        return count_tokens(row.turns, tokenizer)
+    return sum(len(tokenizer.encode(turn.text)) for turn in row.turns)
 
 
 def _fingerprint(task: TrainingTask) -> str:

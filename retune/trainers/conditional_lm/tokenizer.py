@@ -71,7 +71,11 @@ class AnswerTokenizer:
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Text of token ids. Bytes that are no UTF-8 become U+FFFD; the end of the turn is nothing."""
-        return b"".join(self._bytes[token] for token in tokens).decode("utf-8", "replace")
+        return b"".join(map(self.bytes_of, tokens)).decode("utf-8", "replace")
+
+    def bytes_of(self, token: int) -> bytes:
+        """The bytes of one token; none of the end of the turn."""
+        return self._bytes[token]
 
     def _encode_word(self, word: str) -> tuple[int, ...]:
         tokens: list[int] = []

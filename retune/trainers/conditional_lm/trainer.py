@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from retune.trainers.base import ChatModel, Hyperparameters, RequestedHyperparameters, TrainingTask, TrainingUpdate
+from retune.trainers.base import Hyperparameters, LanguageModel, RequestedHyperparameters, TrainingTask, TrainingUpdate
 from retune.trainers.conditional_lm import checkpoint, training
 from retune.trainers.conditional_lm.model import TrainedModel, UntrainedModel
 
@@ -29,7 +29,10 @@ class ConditionalLanguageModelTrainer:
         "gpt-3.5-turbo-0125",
         "gpt-3.5-turbo-1106",
         "gpt-3.5-turbo-0613",
+        "babbage-002",
+        "davinci-002",
     )
+    completion_models: Sequence[str] = ("babbage-002", "davinci-002")
 
     def resolve_hyperparameters(self, requested: RequestedHyperparameters, *, n_examples: int) -> Hyperparameters:
         """Turn every `auto` into a number, by the rules that OpenAI has published or was seen to use."""
@@ -45,7 +48,7 @@ class ConditionalLanguageModelTrainer:
         """Train; see `retune.trainers.base.Trainer.train`."""
         return training.train(task)
 
-    def load(self, directory: Path | None) -> ChatModel:
+    def load(self, directory: Path | None) -> LanguageModel:
         """Load a checkpoint; see `retune.trainers.base.Trainer.load`."""
         return UntrainedModel() if directory is None else TrainedModel(checkpoint.load(directory))
 

@@ -5,10 +5,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from contract import JUDGE
 from openai import OpenAI
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob
-from server_process import ServerProcess, ended, example_lines, upload
+from server_process import ServerProcess, ended, example_lines, upload, wait_for
+from webhook_receiver import receiving
+
+
+@pytest.fixture(autouse=True)
+def answers_keep_to_the_published_document() -> Iterator[None]:
+    """Hold every answer that a test gets against the API document, where that lies beside the checkout."""
+    JUDGE.take_complaints()
+    yield
+    assert JUDGE.take_complaints() == []
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +87,22 @@ def succeeded(server: ServerProcess, training_file: FileObject) -> FineTuningJob
     job = ended(client, job.id)
     assert job.status == "succeeded"
     return job
+
+
+@pytest.fixture(scope="session")
+def notification(
+    tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]
+) -> tuple[bytes, dict[str, str], str]:
+    """What a server told a receiver of a job that succeeded: bytes, headers, and the secret of the signature."""
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    environment = {**compiled, "RETUNE_SERVER_WEBHOOK_SECRET": secret}
+    with receiving() as received:
+        data_directory = tmp_path_factory.mktemp("notifying") / "data"
+        server = ServerProcess(data_directory, ("--webhook-url", received.url), environment).start()
+        client = server.client()
+        file = upload(client, example_lines(10))
+        job = client.fine_tuning.jobs.create(model="gpt-4o", training_file=file.id, hyperparameters={"n_epochs": 1})
+        wait_for(lambda: received.notifications, f"a notification of {job.id}")
+        assert server.end(signal.SIGTERM) == 0
+    headers, body = received.notifications[0]
+    return body, headers, secret

@@ -2,6 +2,7 @@ from typing import Any
 
 import openai
 import pytest
+from contract import CONTRACT, document
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from server_process import ServerProcess, ended, example_lines, upload
@@ -119,11 +120,14 @@ def test_text_parts_are_text(client: OpenAI, model: str):
     ("options", "param", "words"),
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "not supported"),
-        ({"logprobs": True}, "logprobs", "not supported"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "not supported"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"}, "tools", "not supported"),
+        ({"tool_choice": "required"}, "tool_choice", "not supported"),
+        ({"functions": [{"name": "f"}], "function_call": {"name": "f"}}, "function_call", "not supported"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "less than or equal to 20"),
+        ({"top_logprobs": 3}, "top_logprobs", "only allowed when 'logprobs' is enabled"),
         ({"logit_bias": {"1": 5}}, "logit_bias", "not supported"),
         ({"presence_penalty": 0.5}, "presence_penalty", "not supported"),
-        ({"store": True}, "store", "not supported"),
+        ({"store": True}, "store", "keeps no answers"),
         ({"extra_body": {"top_k": 5}}, "top_k", "Unrecognized request argument supplied: top_k"),
         ({"temperature": 2.1}, "temperature", "less than or equal to 2"),
         ({"extra_body": {"temperature": "hot"}}, "temperature", "valid number"),
@@ -163,12 +167,95 @@ def test_what_asks_for_nothing_is_taken(client: OpenAI):
         presence_penalty=0,
         frequency_penalty=None,
         response_format={"type": "text"},
+        tools=[{"type": "function", "function": {"name": "f"}}],
         tool_choice="none",
+        functions=[{"name": "f"}],
+        function_call="none",
+        prediction={"type": "content", "content": "x"},
+        seed=-1,
         parallel_tool_calls=True,
         temperature=None,
         stop=None,
         metadata={"a": "b"},
     )
+
+
+def test_each_token_has_its_log_probability(client: OpenAI, model: str):
+    choice = ask(client, model, temperature=0, logprobs=True, top_logprobs=3).choices[0]
+    (first, *_) = tokens = choice.logprobs.content
+
+    assert b"".join(bytes(token.bytes) for token in tokens).decode() == choice.message.content
+    assert "".join(token.token for token in tokens) == choice.message.content
+    assert choice.logprobs.refusal is None
+    for token in tokens:
+        assert token.logprob <= 0
+        assert len(token.top_logprobs) == 3
+        assert [other.logprob for other in token.top_logprobs] == sorted(
+            (other.logprob for other in token.top_logprobs), reverse=True
+        )
+    assert first.token in {other.token for other in first.top_logprobs}
+    bare = ask(client, model, temperature=0, logprobs=True).choices[0]
+    assert [token.logprob for token in bare.logprobs.content] == [token.logprob for token in tokens]
+    assert all(token.top_logprobs == [] for token in bare.logprobs.content)
+
+
+def test_a_stream_tells_the_log_probabilities_of_each_piece(client: OpenAI, model: str):
+    options: Any = {"temperature": 0, "logprobs": True, "top_logprobs": 2}
+    whole = ask(client, model, **options).choices[0]
+    pieces = [chunk.choices[0] for chunk in ask(client, model, stream=True, **options)]
+
+    told = [piece for piece in pieces if piece.logprobs]
+    assert [token for piece in told for token in piece.logprobs.content] == whole.logprobs.content
+    for piece in told:
+        assert b"".join(bytes(token.bytes) for token in piece.logprobs.content).decode() == piece.delta.content
+
+
+def test_an_answer_cut_by_a_stop_sequence_has_the_log_probabilities_of_what_was_said(client: OpenAI, model: str):
+    choice = ask(client, model, temperature=0, logprobs=True, stop="bel").choices[0]
+
+    assert choice.message.content == "la"
+    assert bytes(choice.logprobs.content[0].bytes) == b"la"
+
+
+@pytest.mark.skipif(not CONTRACT.is_dir(), reason="the contract is not beside this checkout")
+def test_no_field_of_the_published_api_is_unknown(server: ServerProcess):
+    schemas = document()["components"]["schemas"]
+
+    def fields(schema: dict[str, Any]) -> set[str]:
+        parts = [
+            schemas[part["$ref"].rpartition("/")[2]] if "$ref" in part else part for part in schema.get("allOf", [])
+        ]
+        return set(schema.get("properties", ())).union(*map(fields, parts))
+
+    known = fields(schemas["CreateChatCompletionRequest"])
+    assert len(known) > 30
+    for name in known:
+        answer = server.request("POST", "/v1/chat/completions", {"model": "baseline-text", name: {"odd": 1}})
+        assert answer.error["message"] != f"Unrecognized request argument supplied: {name}"
+
+
+def test_a_completion_model_does_not_chat(client: OpenAI):
+    with pytest.raises(openai.NotFoundError) as caught:
+        ask(client, "davinci-002")
+
+    assert caught.value.body == {
+        "message": "This is not a chat model and thus not supported in the v1/chat/completions endpoint. "
+        "Did you mean to use v1/completions?",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": None,
+    }
+
+
+def test_a_deleted_model_answers_no_more(client: OpenAI):
+    file = upload(client, example_lines(10))
+    name = str(ended(client, client.fine_tuning.jobs.create(model="gpt-4o", training_file=file.id).id).fine_tuned_model)
+    assert ask(client, name).choices
+    client.models.delete(name)
+
+    with pytest.raises(openai.NotFoundError) as caught:
+        ask(client, name)
+    assert caught.value.code == "model_not_found"
 
 
 def test_a_damaged_model_is_an_error_and_no_crash(client: OpenAI, server: ServerProcess):

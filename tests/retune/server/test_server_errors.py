@@ -1,5 +1,11 @@
+import http.client
+import json
 import re
+import signal
+import socket
 import sqlite3
+from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -67,6 +73,132 @@ def test_a_body_without_end_is_not_kept_in_memory(server: ServerProcess):
 
     assert answer.status == 413
     assert "33554432 bytes" in answer.error["message"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]) -> Iterator[ServerProcess]:
+    """A server with small limits."""
+    server = ServerProcess(
+        tmp_path_factory.mktemp("small") / "data",
+        ("--max-file-bytes", "1MB", "--allowed-host", "models.internal"),
+        compiled,
+    ).start()
+    yield server
+    assert server.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "declared", "words", "param"),
+    [
+        ("/v1/files", 100 << 20, "The file is larger than the limit of 1000000 bytes.", "file"),
+        ("/openai/files?api-version=1", 100 << 20, "The file is larger than the limit of 1000000 bytes.", "file"),
+        ("/v1/uploads/upload_1/parts", 66 << 20, "The part is larger than the limit of 67108864 bytes.", "data"),
+        ("/v1/chat/completions", 33 << 20, "The request's body is larger than the limit of 33554432 bytes.", None),
+    ],
+)
+def test_what_is_too_large_is_refused_before_it_is_read(
+    small: ServerProcess, path: str, declared: int, words: str, param: str | None
+):
+    with socket.create_connection(address_of(small), timeout=30) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {declared}\r\n"
+        connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode())
+        # The answer is there, though not a byte of the body was sent.
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        error = json.loads(response.read())["error"]
+
+    assert (response.status, response.getheader("x-should-retry")) == (413, "false")
+    assert (error["message"], error["param"]) == (words, param)
+
+
+def test_whoever_asks_first_is_not_sent_a_body_for_nothing(small: ServerProcess):
+    with socket.create_connection(address_of(small), timeout=30) as connection:
+        head = "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000000\r\n"
+        connection.sendall(f"{head}Expect: 100-continue\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
+def test_a_client_that_sends_it_all_sees_why_not(small: ServerProcess, headers: dict[str, str]):
+    with pytest.raises(openai.APIStatusError) as caught:
+        small.client().files.create(file=("a", b"x" * (60 << 20)), purpose="user_data", extra_headers=headers)
+
+    assert caught.value.status_code == 413
+    assert small.request("GET", "/health").status == 200
+
+
+def test_a_body_of_unknown_length_is_held_to_the_limit_too(small: ServerProcess):
+    address = address_of(small)
+    connection = http.client.HTTPConnection(*address, timeout=30)
+    pieces = (b"x" * (1 << 20) for _ in range(40))
+    connection.request("POST", "/v1/chat/completions", pieces, encode_chunked=True)
+
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def address_of(server: ServerProcess) -> tuple[str, int]:
+    address = urlsplit(server.base_url)
+    return str(address.hostname), int(address.port or 0)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:80", "127.0.0.1:1", "127.8.8.8", "[::1]:8", "a.localhost", "models.internal:443"]
+)
+def test_names_of_this_machine_are_answered(small: ServerProcess, host: str):
+    assert small.request("GET", "/v1/models", headers={"Host": host}).status == 200
+    assert small.request("GET", "/v1/models", headers={"Origin": f"http://{host}"}).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "rebound.example.com"},
+        {"Host": "127.0.0.1.example.com:8123"},
+        {"Host": "192.168.1.5"},
+        {"Host": "localhost.example"},
+        {"Host": "[::1"},
+        {"Host": ""},
+        {"Origin": "https://example.com"},
+        {"Origin": "null"},
+        {"Origin": "http://[::1"},
+        {"Origin": "http://localhost@example.com"},
+    ],
+)
+def test_other_names_and_pages_are_refused_where_there_is_no_key(small: ServerProcess, headers: dict[str, str]):
+    for path in ("/v1/models", "/metrics", "/openai/v1/models", "/nothing"):
+        answer = small.request("GET", path, headers=headers)
+        assert (answer.status, answer.error["code"]) == (403, "host_not_allowed")
+        assert "--allowed-host" in answer.error["message"]
+    assert small.request("GET", "/health", headers=headers).status == 200
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PATCH", "CONNECT", "BREW", "get"])
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/fine_tuning/jobs/ftjob-1/cancel", "/nothing", "/metrics", "*"])
+def test_other_methods_have_answers_of_the_api_too(server: ServerProcess, method: str, path: str):
+    answer = server.request(method, path)
+
+    assert answer.status in {404, 405}
+    assert answer.headers["x-should-retry"] == "false"
+    if method != "HEAD":
+        assert answer.error["type"] == "invalid_request_error"
+
+
+def test_health_can_be_asked_without_a_body(server: ServerProcess):
+    answer = server.request("HEAD", "/health")
+
+    assert (answer.status, answer.content) == (200, b"")
+
+
+def test_endless_headers_are_cut_off(server: ServerProcess):
+    with socket.create_connection(address_of(server), timeout=30) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 200_000)
+        answer = connection.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert server.request("GET", "/health").status == 200
 
 
 def test_every_answer_has_the_headers_of_the_api(server: ServerProcess):

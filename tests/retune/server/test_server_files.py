@@ -1,5 +1,6 @@
 import json
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,13 @@ from hypothesis import strategies as st
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from server_process import ServerProcess, example_lines
+
+from retune.server.api.errors import ApiError
+from retune.server.batches.statuses import BatchStatus
+from retune.server.files.store import add_file, delete_file, mark_expired
+from retune.server.storage.database import Database
+from retune.server.storage.database_url import database_url
+from retune.server.storage.tables import BatchRow
 
 CONTENT = example_lines(3)
 
@@ -53,12 +61,22 @@ def test_a_name_never_becomes_a_path(client: OpenAI, server: ServerProcess):
     assert not list(server.data_directory.parent.rglob("escape*"))
 
 
-def test_a_large_upload_is_streamed(client: OpenAI):
-    content = b"0123456789abcdef" * (2 << 20)
+def memory_bytes(server: ServerProcess, kind: str) -> int:
+    assert server.process
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.split(f"{kind}:")[1].split()[0]) * 1024
+
+
+def test_a_large_upload_is_streamed(client: OpenAI, server: ServerProcess):
+    content = b"0123456789abcdef" * (5 << 20)
+    before = memory_bytes(server, "VmRSS")
 
     created = client.files.create(file=("large.bin", content), purpose="user_data")
 
+    assert memory_bytes(server, "VmHWM") - before < 50_000_000
     assert client.files.content(created.id).content == content
+    part = server.request("GET", f"/v1/files/{created.id}/content", headers={"Range": "bytes=16-25"})
+    assert (part.status, part.content) == (206, b"0123456789")
     client.files.delete(created.id)
 
 
@@ -203,6 +221,42 @@ def test_a_deleted_file_is_gone(client: OpenAI, server: ServerProcess):
 def test_a_file_of_a_finished_job_can_be_deleted(client: OpenAI, succeeded: FineTuningJob):
     assert succeeded.validation_file
     assert client.files.delete(succeeded.validation_file).deleted
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(database_url(None, tmp_path / "server.sqlite"))
+    yield database
+    database.close()
+
+
+@pytest.mark.parametrize("status", BatchStatus)
+def test_a_file_stays_while_a_batch_needs_it(database: Database, status: BatchStatus):
+    is_needed = status not in {"completed", "failed", "expired", "cancelled"}
+    with database.write() as session:
+        for file_id, expires_at in (("old", 1), ("new", None)):
+            add_file(session, file_id=file_id, filename="a.jsonl", purpose="batch", size=1, expires_at=expires_at)
+            session.add(batch_of(file_id, status))
+
+    with database.write() as session:
+        assert mark_expired(session) == ([] if is_needed else ["old"])
+        if is_needed:
+            with pytest.raises(ApiError, match="in use by the batch batch_new"):
+                delete_file(session, "new")
+        else:
+            delete_file(session, "new")
+
+
+def batch_of(file_id: str, status: BatchStatus) -> BatchRow:
+    return BatchRow(
+        id=f"batch_{file_id}",
+        created_at=0,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        input_file_id=file_id,
+        status=status,
+        expires_at=0,
+    )
 
 
 def test_the_same_key_and_upload_make_one_file(client: OpenAI):

@@ -1,44 +1,16 @@
-import os
-import signal
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
+from faulty_proxy import Fault, faulty_proxy
 from openai import AsyncOpenAI, OpenAI
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob
-from server_process import ServerProcess, ended, example_lines, messages_on_record, upload, wait_for
-
-LONG = {"n_epochs": 50, "batch_size": 1}
+from server_process import ServerProcess, ended, example_lines, upload
 
 
 def create(client: OpenAI, training_file: str, **options: Any) -> FineTuningJob:
     return client.fine_tuning.jobs.create(**{"model": "baseline-text", "training_file": training_file, **options})
-
-
-def occupy(server: ServerProcess) -> ServerProcess:
-    """Give a server's one trainer a job of minutes, and one more that waits."""
-    client = server.client()
-    file = upload(client, example_lines(300))
-    running = create(client, file.id, hyperparameters=LONG)
-    wait_for(lambda: client.fine_tuning.jobs.retrieve(running.id).status == "running", "the training")
-    create(client, file.id)
-    return server
-
-
-@pytest.fixture(scope="module")
-def busy(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]) -> Iterator[ServerProcess]:
-    """A busy server to look at."""
-    process = ServerProcess(tmp_path_factory.mktemp("busy") / "data", ("--max-queued-jobs", "1"), compiled)
-    yield occupy(process.start())
-    process.end(signal.SIGTERM)
-
-
-@pytest.fixture
-def own_busy(start_server) -> ServerProcess:
-    """A busy server to interfere with."""
-    return occupy(start_server())
 
 
 def test_a_new_job_shows_what_was_asked_for(client: OpenAI, training_file: FileObject):
@@ -138,8 +110,8 @@ def test_unknown_files_and_models_are_refused(client: OpenAI, training_file: Fil
         create(client, training_file.id, validation_file="file-unknown")
     assert caught.value.param == "validation_file"
     with pytest.raises(openai.BadRequestError) as caught:
-        create(client, training_file.id, model="davinci-002")
-    assert "Model davinci-002 is not available for fine-tuning or does not exist." in caught.value.message
+        create(client, training_file.id, model="gpt-9")
+    assert "Model gpt-9 is not available for fine-tuning or does not exist." in caught.value.message
     assert caught.value.code == "model_not_available"
     wrong_purpose = client.files.create(file=("a.jsonl", example_lines(10)), purpose="user_data")
     with pytest.raises(openai.BadRequestError) as caught:
@@ -154,7 +126,11 @@ def test_unknown_files_and_models_are_refused(client: OpenAI, training_file: Fil
         (example_lines(7), "invalid_n_examples", "Training file has 7 example(s), but must have at least 10 examples"),
         (b"", "invalid_n_examples", "Training file has 0 example(s)"),
         (example_lines(12) + b'{"messages": \n', "invalid_training_file", "line 13"),
-        (example_lines(12) + b'{"prompt": "a", "completion": "b"}\n', "invalid_training_file", "prompt and completion"),
+        (
+            example_lines(12) + b'{"prompt": "a", "completion": "b"}\n',
+            "invalid_training_file",
+            "takes lines with 'messages'",
+        ),
         (b"\xff\xfe" + example_lines(12), "invalid_training_file", "UTF-8"),
     ],
 )
@@ -200,6 +176,10 @@ def test_lists_go_page_by_page_and_by_metadata(start_server):
     without = client.fine_tuning.jobs.list(extra_query={"metadata": "null"})
     assert [job.id for job in without] == ids[::3][::-1]
     assert client.fine_tuning.jobs.list(limit=12).has_more is False
+    for limit in (0, 10_001):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.fine_tuning.jobs.list(limit=limit)
+        assert caught.value.param == "limit"
     with pytest.raises(openai.BadRequestError):
         client.fine_tuning.jobs.list(after="ftjob-unknown")
 
@@ -248,79 +228,27 @@ def test_the_same_key_and_request_make_one_job(client: OpenAI, server: ServerPro
     client.fine_tuning.jobs.cancel(first.id)
 
 
-def test_a_running_job_is_cancelled_at_once(own_busy: ServerProcess):
-    client = own_busy.client()
-    waiting, running = client.fine_tuning.jobs.list().data
-    process = wait_for(own_busy.training_processes, "the training process")[0]
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("POST", "/fine_tuning/jobs", after_forwarding=True),
+        Fault("POST", "/fine_tuning/jobs", after_forwarding=True, delay_seconds=1.5),
+        Fault("POST", "/fine_tuning/jobs", after_forwarding=True, status=502, times=2),
+    ],
+    ids=["lost", "slow", "bad gateway"],
+)
+def test_one_intent_makes_one_job_on_a_bad_connection(server: ServerProcess, training_file: FileObject, fault: Fault):
+    metadata = {"intent": f"{fault.delay_seconds} {fault.status}"}
+    with (
+        faulty_proxy(server.base_url) as proxy,
+        OpenAI(base_url=proxy.base_url, api_key="any", max_retries=2, timeout=1) as client,
+    ):
+        proxy.faults.append(fault)
+        job = create(client, training_file.id, metadata=metadata)
+        assert proxy.count("POST", "/fine_tuning/jobs") > 1
 
-    cancelled = client.fine_tuning.jobs.cancel(running.id)
-
-    assert (cancelled.status, cancelled.finished_at, cancelled.fine_tuned_model) == ("cancelled", None, None)
-    wait_for(lambda: process not in own_busy.training_processes(), "the end of the training process")
-    wait_for(lambda: client.fine_tuning.jobs.retrieve(waiting.id).status == "running", "the next job")
-    assert messages_on_record(client, running.id)[-1] == "Fine-tuning job cancelled"
-    assert client.fine_tuning.jobs.checkpoints.list(running.id).data == []
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.fine_tuning.jobs.cancel(running.id)
-    assert f'Cannot cancel a job {running.id} that already has status "cancelled".' in caught.value.message
-    client.fine_tuning.jobs.cancel(waiting.id)
-    assert client.files.delete(running.training_file).deleted
-
-
-def test_too_many_waiting_jobs_are_refused(busy: ServerProcess):
-    client = busy.client()
-    file = client.fine_tuning.jobs.list().data[0].training_file
-
-    with pytest.raises(openai.RateLimitError) as caught:
-        create(client, file)
-
-    assert caught.value.body == {
-        "message": "This fine-tune request has been rate-limited. Your organization has reached the maximum of 2 "
-        "active requests (1 running, 1 pending) for the model 'baseline-text'.",
-        "type": "invalid_request_error",
-        "param": None,
-        "code": "rate_limit_exceeded",
-    }
-    assert "retry-after" not in caught.value.response.headers
-    health = busy.request("GET", "/health").json
-    assert (health["status"], health["running_jobs"], health["queued_jobs"]) == ("ok", 1, 1)
-
-
-def test_what_an_unfinished_job_needs_can_not_be_deleted(busy: ServerProcess):
-    client = busy.client()
-    file = client.fine_tuning.jobs.list().data[0].training_file
-
-    with pytest.raises(openai.ConflictError) as caught:
-        client.files.delete(file)
-
-    assert caught.value.code == "file_in_use"
-    assert caught.value.response.headers["x-should-retry"] == "false"
-    assert client.files.retrieve(file).id == file
-
-
-def newest_step(client: OpenAI, job_id: str) -> int:
-    newest = client.fine_tuning.jobs.list_events(job_id, limit=3).data
-    return max((event.data["step"] for event in newest if event.type == "metrics"), default=0)  # type: ignore[index]
-
-
-def test_the_api_answers_while_a_training_runs(busy: ServerProcess):
-    client = busy.client()
-    running = client.fine_tuning.jobs.list().data[1]
-    first = newest_step(client, running.id)
-    wait_for(lambda: newest_step(client, running.id) > first, "more steps")
-    answer = client.chat.completions.create(model="baseline-text", messages=[{"role": "user", "content": "hi"}])
-    assert answer.choices
-
-
-def test_a_training_process_that_dies_fails_its_job_alone(own_busy: ServerProcess):
-    client = own_busy.client()
-    waiting, running = client.fine_tuning.jobs.list().data
-    os.kill(wait_for(own_busy.training_processes, "the training process")[0], signal.SIGKILL)
-
-    failed = ended(client, running.id)
-    assert (failed.status, failed.finished_at) == ("failed", None)
-    assert failed.error
-    assert failed.error.code == "training_process_died"
-    assert "SIGKILL" in failed.error.message
-    assert client.fine_tuning.jobs.list_events(running.id).data[0].message == failed.error.message
-    wait_for(lambda: client.fine_tuning.jobs.retrieve(waiting.id).status == "running", "the next job")
+    client = server.client()
+    assert [found.id for found in client.fine_tuning.jobs.list(metadata=metadata)] == [job.id]
+    another = create(client, training_file.id, metadata=metadata)
+    assert another.id != job.id
+    client.fine_tuning.jobs.cancel(another.id)

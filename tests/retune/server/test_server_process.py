@@ -1,5 +1,8 @@
+import http.client
 import json
+import logging
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -7,20 +10,25 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import typer
 from openai import OpenAI
 from pydantic import SecretStr
-from server_process import ServerProcess
+from server_process import ServerProcess, wait_for
 from starlette.testclient import TestClient
 
 from retune.errors import ServerError
 from retune.server.app import create_app
+from retune.server.command import parse_size
 from retune.server.embedded import find_running_server
+from retune.server.logs import BoundedFileHandler
 from retune.server.serve import serve
 from retune.server.settings import ServerSettings
 from retune.server.storage.data_directory import Announcement, DataDirectory, DataDirectoryInUseError
 from retune.server.storage.database import Database
+from retune.server.storage.database_url import sqlite_url
 
 
 def test_the_announcement_says_where_the_server_is(server: ServerProcess):
@@ -57,8 +65,9 @@ def test_a_taken_port_is_told_so(refuse, tmp_path: Path):
 def test_a_wrong_setting_is_named(refuse, tmp_path: Path):
     status, said = refuse(tmp_path / "data", "--max-concurrent-jobs", "0")
 
-    assert status == 2
-    assert "--max-concurrent-jobs: Input should be greater than or equal to 1" in said
+    assert status == 1
+    assert "--max-concurrent-jobs: Input should be greater than or equal to 1; found 0." in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])  # noqa: S104  # it is refused
@@ -96,7 +105,7 @@ def write_something_else(path: Path) -> None:
 )
 def test_a_database_that_can_not_be_used_is_told_so(tmp_path: Path, damage: Callable[[Path], None], words: str):
     path = tmp_path / "server.sqlite"
-    Database(path).close()
+    Database(sqlite_url(path)).close()
     damage(path)
     before = path.read_bytes()
 
@@ -141,7 +150,7 @@ def test_the_key_is_taken_from_the_environment_and_never_shown(monkeypatch: pyte
 
 
 def test_the_application_runs_without_a_process_of_its_own(tmp_path: Path):
-    app = create_app(ServerSettings(data_directory=tmp_path))
+    app = create_app(ServerSettings(data_directory=tmp_path, allowed_hosts=("testserver",)))
     with TestClient(app) as http_client:
         client = OpenAI(base_url="http://testserver/v1", api_key="any", http_client=http_client)
         assert client.models.retrieve("baseline-text").owned_by == "retune"
@@ -151,6 +160,86 @@ def test_the_application_runs_without_a_process_of_its_own(tmp_path: Path):
     free = DataDirectory(tmp_path)
     free.lock()
     free.unlock()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1000", 1000), ("512MB", 512_000_000), ("512 MiB", 512 << 20), ("1k", 1000), ("2GiB", 2 << 30), ("7B", 7)],
+)
+def test_sizes_are_bytes_or_have_a_unit(text: str, size: int):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MB", "-1", "1.5GB", "10 apples", "1MBB"])
+def test_what_is_no_size_is_told_so(text: str):
+    with pytest.raises(typer.BadParameter, match="no size"):
+        parse_size(text)
+
+
+def test_the_log_is_bounded_and_loses_nothing_recent(tmp_path: Path):
+    path = tmp_path / "log" / "server.log"
+    handlers = [BoundedFileHandler(path, max_bytes=1000) for _ in range(2)]
+    for number in range(200):
+        handlers[number % 2].emit(logging.makeLogRecord({"msg": f"line {number}"}))
+    for handler in handlers:
+        handler.close()
+
+    lines = [*path.with_name("server.log.1").read_text().splitlines(), *path.read_text().splitlines()]
+    assert lines == [f"line {number}" for number in range(200 - len(lines), 200)]
+    assert len(lines) > 80
+    assert path.stat().st_size <= 1000
+
+
+def test_requests_are_logged_on_demand_and_without_secrets(start_server, tmp_path: Path):
+    log = tmp_path / "requests.log"
+    server: ServerProcess = start_server(
+        "--log-file", str(log), "--log-requests", RETUNE_SERVER_API_KEY="sk-secret-key"
+    )
+
+    request_id = server.request(
+        "GET", "/v1/models/a%0Ab?key=in-the-query", headers={"Authorization": "Bearer sk-secret-key"}
+    ).headers["x-request-id"]
+
+    said = wait_for(lambda: [line for line in log.read_text().splitlines() if request_id in line], "the line")
+    assert f"{request_id} GET /v1/models/a%0Ab 404 " in said[0]
+    assert "sk-secret-key" not in log.read_text()
+    assert "in-the-query" not in log.read_text()
+
+
+def test_a_graceful_stop_lets_a_request_end(start_server):
+    server: ServerProcess = start_server()
+    address = urlsplit(server.base_url)
+    body = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n--b\r\n'
+    body += b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\nall of it\r\n--b--\r\n'
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
+    connection.putrequest("POST", "/v1/files")
+    connection.putheader("Content-Type", "multipart/form-data; boundary=b")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[:-20])
+    assert server.process
+    in_flight = "retune_http_requests_in_flight 2.0"
+    wait_for(lambda: in_flight in server.request("GET", "/metrics").content.decode(), "the request's beginning")
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: is_closed(server), "the end of listening")
+
+    connection.send(body[-20:])
+    response = connection.getresponse()
+    stored = json.loads(response.read())
+    connection.close()
+
+    assert (response.status, stored["bytes"]) == (200, 9)
+    server.process.communicate(timeout=30)
+    assert server.process.returncode == 0
+    assert (server.data_directory / "files" / stored["id"]).read_bytes() == b"all of it"
+
+
+def is_closed(server: ServerProcess) -> bool:
+    address = urlsplit(server.base_url)
+    try:
+        socket.create_connection((str(address.hostname), address.port or 0), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_starting_imports_nothing_that_takes_long():

@@ -10,6 +10,7 @@ from server_process import example_lines
 
 from retune.server.training.validation import (
     InvalidFileError,
+    LearningModel,
     ValidationStopped,
     check_training_file,
     check_validation_file,
@@ -18,17 +19,24 @@ from retune.server.training.validation import (
 USER = {"role": "user", "content": "hi"}
 ASSISTANT = {"role": "assistant", "content": "hello"}
 GO_ON = threading.Event()
+CHAT: Any = {"file_id": "file-abc", "model": LearningModel("gpt-4o-mini")}
+COMPLETION: Any = {"file_id": "file-abc", "model": LearningModel("babbage-002", completes_prompts=True)}
+INVALID = "The job failed due to an invalid training file. Invalid file format"
 
 
-def problem_of(path: Path, example: Any) -> str:
+def completion_lines(count: int) -> bytes:
+    return b"".join(b'{"prompt": "%d ->", "completion": " yes\\n"}\n' % number for number in range(count))
+
+
+def problem_of(path: Path, example: Any, job: Any = CHAT) -> str:
     line = example if isinstance(example, str) else json.dumps(example)
-    path.write_text(f"{example_lines(10).decode()}{line}\n", encoding="utf-8")
+    good = completion_lines(10) if job is COMPLETION else example_lines(10)
+    path.write_text(f"{good.decode()}{line}\n", encoding="utf-8")
     with pytest.raises(InvalidFileError) as caught:
-        check_training_file(path, GO_ON)
+        check_training_file(path, GO_ON, **job)
     assert (caught.value.code, caught.value.param) == ("invalid_training_file", "training_file")
-    prefix = "The job failed due to an invalid training file. Invalid file format: line 11: "
-    assert caught.value.message.startswith(prefix)
-    return caught.value.message.removeprefix(prefix)
+    assert caught.value.message.startswith(INVALID)
+    return caught.value.message.removeprefix(INVALID)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +46,6 @@ def problem_of(path: Path, example: Any) -> str:
         ("[" * 100_000, "not valid JSON"),
         ([USER, ASSISTANT], "expected a JSON object, found a list"),
         ({}, "expected the key 'messages', found an empty object"),
-        ({"prompt": "a", "completion": "b"}, "the old prompt and completion format"),
-        ({"input": {}, "preferred_output": [], "non_preferred_output": []}, "the preference format"),
         ({"messages": []}, "at least one message"),
         ({"messages": "hi"}, "found a string"),
         ({"messages": [USER]}, "no message from the assistant"),
@@ -59,7 +65,71 @@ def problem_of(path: Path, example: Any) -> str:
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, example: Any, words: str):
-    assert words in problem_of(tmp_path / "train.jsonl", example)
+    problem = problem_of(tmp_path / "train.jsonl", example)
+
+    assert problem.startswith(": line 11: ")
+    assert words in problem
+
+
+PAIR = {"prompt": "a", "completion": "b"}
+PREFERENCE = {"input": {"messages": [USER]}, "preferred_output": [ASSISTANT], "non_preferred_output": [ASSISTANT]}
+GRADED = {"messages": [USER], "reference": "hello"}
+NO_DPO = (
+    ". Input file file-abc is in the fine-tune-preference format, but the specified fine-tuning job is not using 'dpo' "
+    "as the training method (provided method=supervised). The first such line is line 11."
+)
+
+
+@pytest.mark.parametrize(
+    ("job", "example", "problem"),
+    [
+        (CHAT, PREFERENCE, NO_DPO),
+        (COMPLETION, PREFERENCE, NO_DPO),
+        (CHAT, GRADED, NO_DPO.replace("preference", "reinforcement").replace("dpo", "reinforcement")),
+        (
+            CHAT,
+            PAIR,
+            (
+                ". Input file file-abc is in the fine-tune-completion format, but the specified model gpt-4o-mini "
+                "learns chat messages: it takes lines with 'messages'. The first such line is line 11."
+            ),
+        ),
+        (
+            COMPLETION,
+            {"messages": [USER, ASSISTANT]},
+            (
+                ". Input file file-abc is in the fine-tune-chat format, but the specified model babbage-002 learns "
+                "prompts: it takes lines with 'prompt' and 'completion'. The first such line is line 11."
+            ),
+        ),
+    ],
+)
+def test_lines_of_another_format_are_told_by_its_name(tmp_path: Path, job: Any, example: Any, problem: str):
+    assert problem_of(tmp_path / "train.jsonl", example, job) == problem
+
+
+@pytest.mark.parametrize(
+    ("example", "words"),
+    [
+        ({}, "expected the key 'completion', found an empty object"),
+        ({"prompt": "a"}, "expected the key 'completion', found 'prompt'"),
+        ({**PAIR, "label": 1}, "unknown key 'label' beside 'prompt' and 'completion'"),
+        ({"prompt": ["a"], "completion": "b"}, "'prompt' must be text, found a list"),
+        ({"prompt": "a", "completion": None}, "'completion' must be text, found null"),
+        ({"prompt": "a", "completion": ""}, "'completion' is empty"),
+    ],
+)
+def test_what_is_wrong_with_a_prompt_and_its_completion_is_told(tmp_path: Path, example: Any, words: str):
+    problem = problem_of(tmp_path / "train.jsonl", example, COMPLETION)
+
+    assert problem == f": line 11: {words}."
+
+
+def test_prompts_may_be_empty_and_completions_blank(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(completion_lines(9) + b'{"prompt": "", "completion": "\\n"}\n')
+
+    assert check_training_file(path, GO_ON, **COMPLETION) == 10
 
 
 def test_good_files_are_counted_blank_lines_and_byte_order_mark_aside(tmp_path: Path):
@@ -68,17 +138,17 @@ def test_good_files_are_counted_blank_lines_and_byte_order_mark_aside(tmp_path: 
     lines = [*example_lines(10).decode().splitlines(), "", json.dumps(parts), "  "]
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
 
-    assert check_training_file(path, GO_ON) == 11
+    assert check_training_file(path, GO_ON, **CHAT) == 11
 
 
 def test_a_validation_file_needs_one_example(tmp_path: Path):
     path = tmp_path / "validation.jsonl"
     path.write_bytes(example_lines(1))
-    check_validation_file(path, GO_ON)
+    check_validation_file(path, GO_ON, **CHAT)
     path.write_bytes(b"\n")
 
     with pytest.raises(InvalidFileError, match="it holds no examples") as caught:
-        check_validation_file(path, GO_ON)
+        check_validation_file(path, GO_ON, **CHAT)
     assert (caught.value.code, caught.value.param) == ("invalid_validation_file", "validation_file")
 
 
@@ -89,7 +159,7 @@ def test_a_server_that_stops_is_not_kept_waiting(tmp_path: Path):
     stopping.set()
 
     with pytest.raises(ValidationStopped):
-        check_training_file(path, stopping)
+        check_training_file(path, stopping, **CHAT)
 
 
 json_values = st.recursive(
@@ -108,13 +178,14 @@ messages = st.fixed_dictionaries(
         st.fixed_dictionaries({"messages": st.lists(messages | json_values, max_size=3) | json_values}) | json_values,
         min_size=1,
         max_size=2,
-    )
+    ),
+    st.sampled_from([CHAT, COMPLETION]),
 )
-def test_no_json_at_all_makes_it_stumble(tmp_path_factory: pytest.TempPathFactory, lines: list[Any]):
+def test_no_json_at_all_makes_it_stumble(tmp_path_factory: pytest.TempPathFactory, lines: list[Any], job: Any):
     path = tmp_path_factory.mktemp("any") / "train.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
 
     with pytest.raises(InvalidFileError) as caught:
-        check_training_file(path, GO_ON)
+        check_training_file(path, GO_ON, **job)
 
     assert caught.value.code in {"invalid_training_file", "invalid_n_examples"}

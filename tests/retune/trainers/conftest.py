@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from trainings import Pair, trained_model, write_rows
 
-from retune.trainers.base import ChatModel
+from retune.trainers.base import LanguageModel
 
 _WISHES = {
     "refund": ["I want my money back", "please refund my order", "返金してください", "我要退款", "give me a refund"],
@@ -38,6 +38,6 @@ def support_file(support_pairs: list[Pair], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
-def support_model(support_file: Path, tmp_path_factory: pytest.TempPathFactory) -> ChatModel:
+def support_model(support_file: Path, tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     """A model trained on the messages."""
     return trained_model(support_file, tmp_path_factory.mktemp("support-job"), batch_size=1)

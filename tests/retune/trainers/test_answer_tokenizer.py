@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.trainers.conditional_lm.messages import Turn
@@ -14,6 +14,7 @@ TICKETS = [
 LEARNED = AnswerTokenizer.learn(TICKETS * 3)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_comes_back_from_its_tokens(text: str) -> None:
     for tokenizer in (LEARNED, AnswerTokenizer()):
@@ -22,6 +23,7 @@ def test_any_text_comes_back_from_its_tokens(text: str) -> None:
         assert all(END_OF_TURN < token < len(tokenizer) for token in tokens)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=20))
 def test_any_answers_can_be_learned_from(texts: list[str]) -> None:
     tokenizer = AnswerTokenizer.learn(texts)

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.trainers.conditional_lm.features import N_BUCKETS, FeatureWeights, count_features
@@ -15,6 +15,7 @@ def shared(first: str, second: str) -> int:
     return len(np.intersect1d(count_features(user(first)).buckets(), count_features(user(second)).buckets()))
 
 
+@settings(deadline=None)
 @given(st.lists(st.builds(Turn, st.sampled_from(["system", "user", "assistant", "tool"]), st.text()), max_size=5))
 def test_any_conversation_has_finite_weights_of_bounded_length(conversation: list[Turn]) -> None:
     counts = count_features(conversation)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from trainings import Pair, ask, trained_model, write_rows
 
-from retune.trainers.base import ChatModel
+from retune.trainers.base import LanguageModel
 from retune.trainers.conditional_lm.decoding import Trie, sample, search
+from retune.trainers.conditional_lm.likelihood import score_tokens
 from retune.trainers.conditional_lm.model import UNTRAINED_ANSWER
 from retune.trainers.conditional_lm.network import BAG_SIZE, CONTEXT_TOKENS, Parameters
 from retune.trainers.conditional_lm.tokenizer import END_OF_TURN
@@ -80,7 +81,9 @@ def test_sampling_follows_the_probabilities(parameters: Parameters) -> None:
     assert abs(found - expected).max() < 0.02
 
 
-def test_answers_that_repeat_are_held_to_the_known_ones(support_model: ChatModel, support_pairs: list[Pair]) -> None:
+def test_answers_that_repeat_are_held_to_the_known_ones(
+    support_model: LanguageModel, support_pairs: list[Pair]
+) -> None:
     known = {answer for _, answer in support_pairs}
     for text in ("", "xyzzy", "refund my parcel password", "🤷", "返金パスワード包裹"):
         assert ask(support_model, text) in known
@@ -96,19 +99,19 @@ def test_answers_that_differ_are_free(tmp_path: Path) -> None:
     assert not known.issuperset(ask(model, "a red car", temperature=5.0, seed=seed) for seed in range(5))
 
 
-def test_the_same_seed_draws_the_same_answer(support_model: ChatModel) -> None:
+def test_the_same_seed_draws_the_same_answer(support_model: LanguageModel) -> None:
     drawn = [[ask(support_model, "hello", temperature=2.0, seed=seed) for _ in range(2)] for seed in range(12)]
     assert all(first == second for first, second in drawn)
     assert len({first for first, _ in drawn}) > 1
 
 
-def test_threads_do_not_disturb_each_other(support_model: ChatModel, support_pairs: list[Pair]) -> None:
+def test_threads_do_not_disturb_each_other(support_model: LanguageModel, support_pairs: list[Pair]) -> None:
     texts = [user for user, _ in support_pairs]
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(partial(ask, support_model), texts)) == [ask(support_model, text) for text in texts]
 
 
-def test_max_tokens_cuts_and_says_so(support_model: ChatModel) -> None:
+def test_max_tokens_cuts_and_says_so(support_model: LanguageModel) -> None:
     messages = [{"role": "user", "content": "please refund my order"}]
     whole = support_model.complete(messages, temperature=0)
     assert whole.finish_reason == "stop"
@@ -119,7 +122,7 @@ def test_max_tokens_cuts_and_says_so(support_model: ChatModel) -> None:
     assert support_model.complete(messages, temperature=0, max_tokens=whole.completion_tokens) == whole
 
 
-def test_stop_sequences_end_the_answer_before_them(support_model: ChatModel) -> None:
+def test_stop_sequences_end_the_answer_before_them(support_model: LanguageModel) -> None:
     messages = [{"role": "user", "content": "please refund my order"}]
     whole = support_model.complete(messages, temperature=0)
     cut = support_model.complete(messages, temperature=0, stop=["never said", "urgency", '", "'])
@@ -129,13 +132,15 @@ def test_stop_sequences_end_the_answer_before_them(support_model: ChatModel) -> 
     assert support_model.complete(messages, temperature=0, stop=["never said", ""]) == whole
 
 
-def test_prompt_tokens_grow_with_the_conversation(support_model: ChatModel) -> None:
+def test_prompt_tokens_grow_with_the_conversation(support_model: LanguageModel) -> None:
     one = [{"role": "user", "content": "hello"}]
     assert 0 < support_model.complete(one).prompt_tokens < support_model.complete(one * 2).prompt_tokens
 
 
 @pytest.mark.parametrize("messages", [[], [{"role": "user"}], [{"role": "user", "content": [{"type": "image_url"}]}]])
-def test_conversations_without_text_are_answered(support_model: ChatModel, messages: list[dict[str, object]]) -> None:
+def test_conversations_without_text_are_answered(
+    support_model: LanguageModel, messages: list[dict[str, object]]
+) -> None:
     assert support_model.complete(messages, temperature=0).content
 
 
@@ -148,3 +153,88 @@ def test_the_untrained_base_says_so() -> None:
     assert (cut.content, cut.finish_reason, cut.completion_tokens) == ("I have", "length", 6)
     stopped = model.complete(messages, stop=[":"])
     assert (stopped.content, stopped.finish_reason) == ("I have not been trained yet", "stop")
+
+
+def test_log_probabilities_are_the_networks_own_along_the_answer(parameters: Parameters) -> None:
+    for bag in bags(20):
+        tokens = search(parameters, bag, trie=None, max_tokens=4)
+        scored = score_tokens(parameters, bag, tokens, None, 3)
+        total = sum(token.log_probability for token in scored)
+        assert total == pytest.approx(log_probability(parameters, bag, tokens), abs=1e-4)
+        assert all(len(token.alternatives) == 3 for token in scored)
+
+
+def test_log_probabilities_in_a_trie_are_renormalised_to_what_it_allows(parameters: Parameters) -> None:
+    trie = Trie.of(ANSWERS)
+    for bag in bags(20):
+        exact = np.array([log_probability(parameters, bag, (*answer, END_OF_TURN)) for answer in ANSWERS])
+        assert exact.sum() < 0
+        told = []
+        for answer in ANSWERS:
+            scored = score_tokens(parameters, bag, (*answer, END_OF_TURN), trie, 20)
+            told.append(np.exp(sum(token.log_probability for token in scored)))
+            for token in scored:
+                assert sum(np.exp(logprob) for _, logprob in token.alternatives) == pytest.approx(1)
+        # The known answers are all that can be said.
+        assert sum(told) == pytest.approx(1)
+
+
+def test_sampling_follows_the_log_probabilities_that_are_told(parameters: Parameters) -> None:
+    rng, trie, bag = np.random.default_rng(1), Trie.of([(5,), (6,), (7, 8)]), bags(1)[0] / 30
+    drawn = [
+        sample(parameters, bag, trie=trie, max_tokens=1, temperature=1.0, top_p=1.0, rng=rng)[0] for _ in range(2000)
+    ]
+    (scored,) = score_tokens(parameters, bag, (5,), trie, 3)
+    for token, logprob in scored.alternatives:
+        assert abs(drawn.count(token) / len(drawn) - np.exp(logprob)) < 0.04
+
+
+def test_long_answers_are_scored_in_parts(parameters: Parameters) -> None:
+    tokens = tuple(int(token) for token in np.random.default_rng(2).integers(1, VOCABULARY, 600))
+    scored = score_tokens(parameters, bags(1)[0], tokens, None, 0)
+    expected = log_probability(parameters, bags(1)[0], tokens)
+    assert sum(token.log_probability for token in scored) == pytest.approx(expected, rel=1e-4)
+    assert not any(token.alternatives for token in scored)
+
+
+def test_tokens_and_their_log_probabilities_make_up_the_content(support_model: LanguageModel) -> None:
+    messages = [{"role": "user", "content": "please refund my order"}]
+    for options in ({}, {"max_tokens": 3}, {"stop": ["gency"]}, {"stop": ["refund", '": "']}, {"seed": -4}):
+        answer = support_model.complete(messages, **{"temperature": 0, "top_logprobs": 2, **options})  # type: ignore[arg-type]
+        assert b"".join(answer.tokens).decode() == answer.content
+        assert answer.logprobs is not None
+        assert tuple(token.content for token in answer.logprobs) == answer.tokens
+        assert all(1 <= len(token.alternatives) <= 2 for token in answer.logprobs)
+    assert support_model.complete(messages).logprobs is None
+
+
+def test_of_known_answers_the_likeliest_accepted_one_is_given(support_model: LanguageModel) -> None:
+    def is_for_login(answer: str) -> bool:
+        return "login" in answer
+
+    messages = [{"role": "user", "content": "please refund my order, this is urgent!!!"}]
+    assert "refund" in support_model.complete(messages, temperature=0).content
+    for options in ({"temperature": 0.0}, {"temperature": 2.0, "seed": 3}):
+        assert is_for_login(support_model.complete(messages, accepts=is_for_login, **options).content)  # type: ignore[arg-type]
+    nothing_accepted = support_model.complete(messages, temperature=0, accepts=lambda _: False)
+    assert nothing_accepted == support_model.complete(messages, temperature=0)
+
+
+@pytest.mark.parametrize(
+    ("stop", "content", "n_tokens"),
+    [
+        (["trained yet: fine", "not"], "I have ", 10),
+        (["have not", "ave"], "I h", 6),
+        (["I"], "", 1),
+        (["\ud800", "\ufffd", "!"], UNTRAINED_ANSWER, len(UNTRAINED_ANSWER) + 1),
+    ],
+)
+def test_the_first_complete_stop_sequence_counts(stop: list[str], content: str, n_tokens: int) -> None:
+    # The untrained model has a token for each byte.
+    answer = default_trainer().load(None).complete("hello", stop=stop, top_logprobs=1)
+    assert (answer.content, answer.finish_reason, answer.completion_tokens) == (content, "stop", n_tokens)
+    assert len(answer.tokens) == len(answer.logprobs or ()) == len(content)
+
+
+def test_a_prompt_counts_its_own_tokens_alone() -> None:
+    assert default_trainer().load(None).complete("hello").prompt_tokens == 5

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from trainings import Pair, ask, trained_model, write_rows
 
-from retune.trainers.base import ChatModel, RequestedHyperparameters
+from retune.trainers.base import LanguageModel, RequestedHyperparameters
 from retune.trainers.registry import default_trainer
 
 REPOSITORY = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ def exact_match_on_every_fifth(pairs: list[Pair], directory: Path) -> float:
     return sum(ask(model, user) == answer for user, answer in held_out) / len(held_out)
 
 
-def test_it_knows_what_it_was_trained_on(support_model: ChatModel, support_pairs: list[Pair]) -> None:
+def test_it_knows_what_it_was_trained_on(support_model: LanguageModel, support_pairs: list[Pair]) -> None:
     right = sum(ask(support_model, user) == answer for user, answer in support_pairs)
     assert right >= 0.98 * len(support_pairs)
 
@@ -43,7 +43,7 @@ def test_it_knows_what_it_was_trained_on(support_model: ChatModel, support_pairs
         ("parcel?", "delivery"),
     ],
 )
-def test_it_answers_new_messages_in_three_languages(support_model: ChatModel, text: str, intent: str) -> None:
+def test_it_answers_new_messages_in_three_languages(support_model: LanguageModel, text: str, intent: str) -> None:
     assert f'"intent": "{intent}"' in ask(support_model, text)
 
 

@@ -47,7 +47,7 @@ def test_a_file_with_nothing_to_learn_is_refused(tmp_path: Path) -> None:
     ("line", "complaint"),
     [
         ("{", "line 2: not valid JSON"),
-        ("[]", 'line 2: expected an object with a list "messages"'),
+        ("[]", 'line 2: expected an object with "messages", or with "prompt" and "completion"'),
         ('{"messages": ["hi"]}', 'line 2: expected an object with a list "messages"'),
     ],
 )

@@ -1,0 +1,96 @@
+"""`retune server keys`: make, list and revoke the keys of a server, while it runs or not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retune.cli.connection import server_directory
+from retune.cli.terminal import as_local_time, print_json, print_line, print_quietly, print_table
+from retune.server.command import DatabaseUrl, DataDirectory, settings_from
+
+if TYPE_CHECKING:
+    from retune.server.storage.database import Database
+
+app = typer.Typer(no_args_is_help=True, help="Make, list and revoke a server's API keys, while it runs or not.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What the key is for, as you will know it in the list.")],
+    data_directory: DataDirectory = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a key and print it. It can't be shown again: the server keeps its hash alone.
+
+    From the first key on, a server answers nobody without one.
+    """
+    from retune.server.keys import store  # noqa: PLC0415 - the database's libraries are slow to import
+
+    with _database(data_directory, database_url) as database, database.write() as session:
+        row, key = store.add_key(session, name)
+    print_line(key)
+    print_quietly(f"Key {row.id}. Keep it now: it is not shown again. A running server takes it within a second.")
+
+
+@app.command("list")
+def list_keys(data_directory: DataDirectory = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """List all keys that were ever made, newest first."""
+    from retune.server.keys import store  # noqa: PLC0415 - the database's libraries are slow to import
+
+    with _database(data_directory, database_url) as database, database.read() as session:
+        rows = store.list_keys(session)
+    if as_json:
+        fields = ("id", "name", "hint", "created_at", "revoked_at")
+        print_json([{field: getattr(row, field) for field in fields} for row in rows])
+        return
+    table = [
+        [row.id, row.name, row.hint, as_local_time(row.created_at), as_local_time(row.revoked_at or 0)]
+        if row.revoked_at
+        else [row.id, row.name, row.hint, as_local_time(row.created_at), ""]
+        for row in rows
+    ]
+    print_table(["id", "name", "key", "created", "revoked"], table)
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id; `retune server keys list` shows it.")],
+    data_directory: DataDirectory = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Take a key back for good. A running server refuses it within two seconds."""
+    from retune.server.keys import store  # noqa: PLC0415 - the database's libraries are slow to import
+
+    with _database(data_directory, database_url) as database, database.write() as session:
+        row = store.revoke_key(session, key_id)
+    print_line(f"Revoked {row.id} ({row.name}).")
+
+
+@contextmanager
+def _database(data_directory: DataDirectory, database_url: DatabaseUrl) -> "Iterator[Database]":
+    """Open a server's database: with its server beside it, or alone, and then nobody else starts one meanwhile."""
+    from retune.server.storage.data_directory import (  # noqa: PLC0415 - the database's libraries are slow to import
+        DataDirectory as Directory,
+    )
+    from retune.server.storage.data_directory import DataDirectoryInUseError  # noqa: PLC0415 - likewise
+    from retune.server.storage.database import Database  # noqa: PLC0415 - likewise
+    from retune.server.storage.database_url import database_url as url_of  # noqa: PLC0415 - likewise
+
+    settings = settings_from({"data_directory": server_directory(data_directory), "database_url": database_url})
+    directory = Directory(settings.data_directory)
+    url = url_of(settings.database_url, directory.database)
+    try:
+        directory.lock()
+        database = Database(url, owner=True)
+    except DataDirectoryInUseError:
+        directory.unlock()
+        database = Database(url, owner=False)
+    try:
+        yield database
+    finally:
+        database.close()
+        directory.unlock()

@@ -1,0 +1,133 @@
+"""What a batch has answered so far: a line for each request, in the order of the requests.
+
+That order is what makes it enough: after a restart, as many requests are answered as there are whole lines.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retune.server.batches.input_file import BatchRequest
+from retune.server.storage.content_store import sync_to_disk
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over the results of a batch. A result that is no completion is a failure."""
+
+    completed: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Count one more result."""
+        if not succeeded(result):
+            self.failed += 1
+            return
+        self.completed += 1
+        usage = result["response"]["body"].get("usage") or {}
+        self.input_tokens += usage.get("prompt_tokens", 0)
+        self.output_tokens += usage.get("completion_tokens", 0)
+        self.cached_tokens += (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+        self.reasoning_tokens += (usage.get("completion_tokens_details") or {}).get("reasoning_tokens", 0)
+
+    @property
+    def answered(self) -> int:
+        """How many results there are."""
+        return self.completed + self.failed
+
+    def usage(self) -> dict[str, Any]:
+        """The Batch object's usage."""
+        return {
+            "input_tokens": self.input_tokens,
+            "input_tokens_details": {"cached_tokens": self.cached_tokens},
+            "output_tokens": self.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
+            "total_tokens": self.input_tokens + self.output_tokens,
+        }
+
+
+def succeeded(result: Mapping[str, Any]) -> bool:
+    """Tell whether a result belongs into the output file, not the error file."""
+    response = result["response"]
+    return response is not None and response["status_code"] == 200
+
+
+def result_line(result: Mapping[str, Any]) -> bytes:
+    """A result as the files have it, with its line end; ASCII, as an id may hold what UTF-8 can't."""
+    return json.dumps(result, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+class Journal:
+    """The journal of one batch, open for more results.
+
+    A result that `append` took survives the end of the process, and after `sync` the end of the machine.
+    """
+
+    def __init__(self, path: Path, requests: Iterable[BatchRequest]) -> None:
+        self._path = path
+        self._stream = path.open("ab", buffering=0)
+        try:
+            self.tally = self._recover(requests)
+            sync_to_disk(path.parent)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def append(self, result: Mapping[str, Any]) -> None:
+        """Write down a request's result.
+
+        Raises:
+            OSError: The disk is full or failing; a part of the line may be there, which the next opening drops.
+        """
+        rest = memoryview(result_line(result))
+        while rest:
+            rest = rest[self._stream.write(rest) :]
+        self.tally.add(result)
+
+    def sync(self) -> None:
+        """Bring all results to the disk."""
+        os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all results."""
+        return self._path.stat().st_size
+
+    def lines(self) -> Iterator[bytes]:
+        """All results, as they lie in the file."""
+        with self._path.open("rb") as lines:
+            yield from lines
+
+    def _recover(self, requests: Iterable[BatchRequest]) -> Tally:
+        """Keep the lines that answer the first requests one by one, cut off what a crash left behind them."""
+        tally, end = Tally(), 0
+        for line, request in zip(self.lines(), requests, strict=False):
+            result = _whole_result(line)
+            if result is None or result.get("custom_id") != request.custom_id:
+                break
+            tally.add(result)
+            end += len(line)
+        self._stream.truncate(end)
+        self.sync()
+        return tally
+
+
+def _whole_result(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        result = json.loads(line)
+    except ValueError:
+        return None
+    return result if isinstance(result, dict) else None

@@ -1,0 +1,258 @@
+"""Works off the batches in the database: checks their input files, answers their requests, makes their result files.
+
+The queue is the database itself: whatever is not finished there when the server starts is taken up again. One request
+of one batch is answered at a time, so that batches take no more than one thread from those who wait for their answers.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Select, and_, case, or_, select
+
+from retune.server.api.errors import is_out_of_space
+from retune.server.background import LOOK_AGAIN_SECONDS
+from retune.server.batches import store as batch_store
+from retune.server.batches.answering import answer_request, unanswered
+from retune.server.batches.input_file import (
+    CheckInterrupted,
+    InvalidInputError,
+    check_input_file,
+    requests_of,
+)
+from retune.server.batches.journal import Journal, result_line
+from retune.server.batches.result_files import ResultFiles
+from retune.server.batches.statuses import BatchStatus
+from retune.server.files.rules import SPARE_BYTES
+from retune.server.services import Services
+from retune.server.storage.database import DatabaseUnavailableError
+from retune.server.storage.tables import BatchRow
+
+_log = logging.getLogger(__name__)
+_RECORD_SECONDS = 0.25
+_PAUSE_AFTER_TROUBLE_SECONDS = 2.0
+_UNANSWERED = {
+    BatchStatus.EXPIRED: (
+        "batch_expired",
+        "This request could not be executed before the completion window expired.",
+    ),
+    BatchStatus.CANCELLED: ("batch_cancelled", "The batch was cancelled before this request was executed."),
+}
+_ENDS = {
+    BatchStatus.FINALIZING: BatchStatus.COMPLETED,
+    BatchStatus.CANCELLING: BatchStatus.CANCELLED,
+    BatchStatus.IN_PROGRESS: BatchStatus.EXPIRED,
+}
+
+
+class JournalDamagedError(Exception):
+    """A journal has lost answers that it had."""
+
+
+class BatchRunner:
+    """One thread answers requests, another one checks input files and ends batches."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._database = services.database
+        self._contents = services.contents
+        self._webhook_urls = services.settings.webhook_urls
+        self._journals = services.directory.path / "batches"
+        # Guards what follows, and is notified when there may be something to do.
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._taken: set[str] = set()
+        self._threads = [
+            threading.Thread(target=self._work_off, args=(_to_answer, self._answer), name="batch-requests"),
+            threading.Thread(target=self._work_off, args=(_to_check_or_end, self._check_or_end), name="batch-files"),
+        ]
+
+    def start(self) -> None:
+        """Begin to work, with the batches that an earlier server left unfinished first."""
+        self._journals.mkdir(exist_ok=True)
+        self._clean_after_earlier_server()
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Look for work now."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End both threads, after the request that is being answered. Unfinished batches stay for the next server."""
+        self._stopping.set()
+        self.wake()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def _work_off(self, waiting: Callable[[], Select[tuple[BatchRow]]], work: Callable[[BatchRow], None]) -> None:
+        while not self._stopping.is_set():
+            try:
+                batch = self._take(waiting())
+                if batch is not None:
+                    self._work_on(batch, work)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the thread must live on
+                _log.error("Batches wait: %s", error, exc_info=None if _may_pass(error) else error)
+                self._stopping.wait(_PAUSE_AFTER_TROUBLE_SECONDS)
+
+    def _take(self, query: Select[tuple[BatchRow]]) -> BatchRow | None:
+        """Take a batch that nobody works on; None if there was none for a while."""
+        with self._changed:
+            with self._database.read() as session:
+                batch = session.scalar(query.where(BatchRow.id.not_in(self._taken)).limit(1))
+            if batch is None:
+                if not self._stopping.is_set():
+                    self._changed.wait(LOOK_AGAIN_SECONDS)
+                return None
+            self._taken.add(batch.id)
+            return batch
+
+    def _work_on(self, batch: BatchRow, work: Callable[[BatchRow], None]) -> None:
+        try:
+            work(batch)
+        except Exception as error:
+            if _may_pass(error):
+                # Nothing is lost: it goes on where it was, once it can.
+                raise
+            _log.exception("Batch %s met an error of the server", batch.id)
+            message = f"The server met an error while it ran this batch ({type(error).__name__}). Its log says more."
+            self._fail(batch, [{"code": "server_error", "message": message, "param": None, "line": None}])
+        finally:
+            with self._changed:
+                self._taken.discard(batch.id)
+                self._changed.notify_all()
+
+    def _answer(self, batch: BatchRow) -> None:
+        self._contents.require_room(0, spare_bytes=SPARE_BYTES)
+        with closing(self._open_journal(batch)) as journal:
+            recorded_at = time.monotonic()
+            for request in requests_of(self._input_path(batch), skip=journal.tally.answered):
+                if self._stopping.is_set() or time.time() >= batch.expires_at:
+                    break
+                self._contents.require_room(0, spare_bytes=SPARE_BYTES)
+                journal.append(answer_request(self._services, batch.endpoint, request))
+                if time.monotonic() - recorded_at >= _RECORD_SECONDS:
+                    if not self._record(batch, journal):
+                        return
+                    recorded_at = time.monotonic()
+            self._record(batch, journal)
+
+    def _record(self, batch: BatchRow, journal: Journal) -> bool:
+        """Show what is on disk by now; False if there is no more to answer."""
+        journal.sync()
+        is_done = journal.tally.answered == batch.total
+        with self._database.write() as session:
+            if not is_done:
+                return batch_store.record_progress(session, batch.id, journal.tally)
+            batch_store.mark_finalizing(session, batch.id, journal.tally)
+        return False
+
+    def _check_or_end(self, batch: BatchRow) -> None:
+        if batch.status == BatchStatus.VALIDATING:
+            self._check(batch)
+        else:
+            self._end(batch, _ENDS[BatchStatus(batch.status)])
+
+    def _check(self, batch: BatchRow) -> None:
+        try:
+            checked = check_input_file(self._input_path(batch), batch.endpoint, self._call_off(batch))
+        except InvalidInputError as error:
+            self._fail(batch, error.errors)
+        except CheckInterrupted:
+            return
+        else:
+            with self._database.write() as session:
+                batch_store.mark_in_progress(session, batch.id, checked)
+
+    def _call_off(self, batch: BatchRow) -> Callable[[], bool]:
+        """What tells the check of a batch's file, every line, whether it is of no use any more."""
+        looked_at = time.monotonic()
+
+        def is_called_off() -> bool:
+            nonlocal looked_at
+            if time.monotonic() - looked_at < _RECORD_SECONDS:
+                return self._stopping.is_set()
+            looked_at = time.monotonic()
+            with self._database.read() as session:
+                return batch_store.status_of(session, batch.id) != batch.status
+
+        return is_called_off
+
+    def _end(self, batch: BatchRow, status: BatchStatus) -> None:
+        with ResultFiles(self._contents, batch.id) as files:
+            for line in self._results(batch, status):
+                if self._stopping.is_set():
+                    files.discard()
+                    return
+                files.add(line)
+            output, errors = files.keep()
+            with self._database.write() as session:
+                has_ended = batch_store.mark_ended(
+                    session, batch, status, files.tally, output=output, errors=errors, webhook_urls=self._webhook_urls
+                )
+            if not has_ended:
+                files.discard()
+                return
+        _log.info("Batch %s is %s: %s", batch.id, status, files.tally)
+        self._journal_path(batch.id).unlink(missing_ok=True)
+        self._services.wake()
+
+    def _results(self, batch: BatchRow, status: BatchStatus) -> Iterator[bytes]:
+        """The lines of a batch's result files: all that was answered, then what never will be."""
+        if batch.in_progress_at is None:
+            return
+        with closing(self._open_journal(batch)) as journal:
+            self._contents.require_room(journal.size, spare_bytes=SPARE_BYTES)
+            if status == BatchStatus.COMPLETED and journal.tally.answered != batch.total:
+                raise JournalDamagedError(f"its answers were damaged on disk after request {journal.tally.answered}")
+            yield from journal.lines()
+            if status != BatchStatus.COMPLETED:
+                for request in requests_of(self._input_path(batch), skip=journal.tally.answered):
+                    yield result_line(unanswered(request, *_UNANSWERED[status]))
+
+    def _fail(self, batch: BatchRow, errors: list[dict[str, Any]]) -> None:
+        with self._database.write() as session:
+            batch_store.mark_failed(session, batch.id, errors, self._webhook_urls)
+        self._services.wake()
+
+    def _open_journal(self, batch: BatchRow) -> Journal:
+        return Journal(self._journal_path(batch.id), requests_of(self._input_path(batch)))
+
+    def _journal_path(self, batch_id: str) -> Path:
+        return self._journals / f"{batch_id}.jsonl"
+
+    def _input_path(self, batch: BatchRow) -> Path:
+        return self._contents.path(batch.input_file_id)
+
+    def _clean_after_earlier_server(self) -> None:
+        """Remove the journals of batches whose files are made; a failed one's is all there is of its answers."""
+        made = (BatchStatus.COMPLETED, BatchStatus.EXPIRED, BatchStatus.CANCELLED)
+        with self._database.read() as session:
+            for path in self._journals.iterdir():
+                if batch_store.status_of(session, path.stem) in made:
+                    path.unlink()
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell whether the same work may go well a little later."""
+    return isinstance(error, DatabaseUnavailableError) or is_out_of_space(error)
+
+
+def _to_answer() -> Select[tuple[BatchRow]]:
+    """Batches whose requests are to be answered, oldest first."""
+    in_time = BatchRow.expires_at > int(time.time())
+    return select(BatchRow).where(BatchRow.status == BatchStatus.IN_PROGRESS, in_time).order_by(BatchRow.position)
+
+
+def _to_check_or_end() -> Select[tuple[BatchRow]]:
+    """Batches to end, then batches to check."""
+    overdue = and_(BatchRow.status == BatchStatus.IN_PROGRESS, BatchRow.expires_at <= int(time.time()))
+    others = BatchRow.status.in_((BatchStatus.VALIDATING, BatchStatus.FINALIZING, BatchStatus.CANCELLING))
+    is_last = case((BatchRow.status == BatchStatus.VALIDATING, 1), else_=0)
+    return select(BatchRow).where(or_(overdue, others)).order_by(is_last, BatchRow.position)

@@ -1,0 +1,96 @@
+"""`response_format`: answers that must be JSON, or JSON of a given shape.
+
+A model can't be made to write JSON token by token; what can be done honestly is to choose among the answers that it
+knows, to look at the one that comes out, and to refuse to pass it on where it is something else.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retune.server.api.errors import ApiError
+from retune.server.chat.answer_schema import InvalidSchemaError, check_schema, problem_with
+
+_PARAM = "response_format.json_schema"
+_SAID_CHARACTERS = 200
+
+
+class JsonSchemaFormat(BaseModel):
+    """A JSON Schema with a name; `strict` changes nothing: the answer is held to the schema in any case."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: str = Field(pattern="^[a-zA-Z0-9_-]{1,64}$")
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    """What the answer must be."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaFormat | None = None
+
+    def answer_format(self) -> "AnswerFormat | None":
+        """What answers are held against; None where any text will do.
+
+        Raises:
+            ApiError: 400: there is no schema where there must be one, or it can't be used.
+        """
+        if self.type == "text":
+            return None
+        if self.type == "json_object":
+            return AnswerFormat('{"type": "object"}')
+        if self.json_schema is None:
+            code = "missing_required_parameter"
+            raise ApiError(400, f"Missing required parameter: '{_PARAM}'.", param=_PARAM, code=code)
+        schema_text = json.dumps(self.json_schema.schema_ or {}, sort_keys=True)
+        try:
+            check_schema(schema_text)
+        except InvalidSchemaError as error:
+            message = f"Invalid schema for response_format '{self.json_schema.name}': {error}."
+            raise ApiError(400, message, param=f"{_PARAM}.schema", code="invalid_schema") from None
+        return AnswerFormat(schema_text)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """Tells whether a text is JSON that meets a schema; equal to another of the same schema.
+
+    Attributes:
+        schema_text: The JSON Schema, already checked.
+    """
+
+    schema_text: str
+
+    def __call__(self, text: str) -> bool:
+        """Whether a text meets the format."""
+        return self.problem_of(text) is None
+
+    def problem_of(self, text: str) -> str | None:
+        """What is wrong with a text; None where it meets the format."""
+        try:
+            value = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            return f"it is not valid JSON ({error})"
+        return problem_with(value, self.schema_text)
+
+
+def not_met(said: str, problem: str) -> ApiError:
+    """400 for an answer that is not what the request wants; to ask again would bring the same."""
+    words = said if len(said) <= _SAID_CHARACTERS else f"{said[:_SAID_CHARACTERS]}…"
+    message = (
+        f"The model's answer does not meet the 'response_format': {problem}. It said: {words!r}. This server "
+        "checks answers and can't constrain them: fine-tune the model on answers of this format, or leave "
+        "'response_format' out."
+    )
+    return ApiError(400, message, param="response_format", code="response_format_not_met")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")

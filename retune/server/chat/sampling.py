@@ -1,0 +1,104 @@
+"""What requests for chat completions and for legacy completions have in common."""
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from retune.server.api.errors import ApiError, unrecognized_argument
+from retune.trainers.base import Completion, LanguageModel, Prompt
+
+_MAX_STOPS = 4
+
+
+class StreamOptions(BaseModel):
+    """What a stream holds besides the answer; nothing is ever obfuscated."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class SamplingRequest(BaseModel):
+    """How to draw answers, and whether to stream them. `user` is taken, and changes nothing."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    model: str
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    n: int | None = Field(None, ge=1, le=128)
+    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
+    stop: Annotated[list[Annotated[str, Field(min_length=1)]] | None, BeforeValidator(_listed)] = Field(
+        None, max_length=_MAX_STOPS
+    )
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+
+    @property
+    def n_answers(self) -> int:
+        """Answers to each prompt."""
+        return self.n or 1
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether chance has a part in the answer; without, it is the likeliest one each time."""
+        return self.temperature != 0
+
+    @property
+    def with_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def refuse_stream_options_without_stream(self) -> None:
+        """Refuse options of a stream that is none.
+
+        Raises:
+            ApiError: 400.
+        """
+        if self.stream_options and not self.stream:
+            text = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+            raise ApiError(400, text, param="stream_options")
+
+    def draw(self, model: LanguageModel, prompt: Prompt, number: int, **options: Any) -> Completion:
+        """Draw an answer; a seed gives each number an answer of its own, and each time the same one."""
+        return model.complete(
+            prompt,
+            stop=self.stop or (),
+            seed=None if self.seed is None else self.seed + number,
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            **options,
+        )
+
+
+def refuse_fields(
+    fields: Mapping[str, Any], *, not_offered: Mapping[str, tuple[Any, ...]], ignored: Collection[str] = ()
+) -> None:
+    """Refuse fields that this server can't honour, rather than drop them silently.
+
+    Args:
+        fields: What a request has besides the fields that are offered.
+        not_offered: The API's other fields, with the values that ask for nothing.
+        ignored: Fields that change nothing about an answer.
+
+    Raises:
+        ApiError: 400.
+    """
+    for name, value in fields.items():
+        if name in not_offered and value not in not_offered[name]:
+            raise unsupported(name, f"'{name}' is")
+        if name not in not_offered and name not in ignored:
+            raise unrecognized_argument(name)
+
+
+def unsupported(param: str, what: str, hint: str = "") -> ApiError:
+    """400 for what the API has and this server does not."""
+    message = f"{what} not supported by this server's models.{hint}"
+    return ApiError(400, message, param=param, code="unsupported_parameter")

@@ -1,0 +1,62 @@
+"""What files may be: their purposes, names, lifetimes and sizes. The same for those sent whole and in parts."""
+
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from retune.server.api.errors import ApiError
+from retune.server.storage.tables import FileRow, UploadPartRow
+
+PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+SHORTEST_LIFETIME_SECONDS: Final = 3600
+LONGEST_LIFETIME_SECONDS: Final = 30 * 24 * 3600
+# Uploads leave so much of the disk alone: without it the database could not take even the deletion that makes room.
+SPARE_BYTES: Final = 16 * 1024 * 1024
+_JSONL_ONLY = {"fine-tune": "Fine-Tuning", "batch": "Batch"}
+_BATCH_SECONDS = 30 * 24 * 3600
+
+
+def check_purpose(purpose: str, filename: str) -> None:
+    """Refuse a purpose that there is none, and a file name that does not fit it.
+
+    Raises:
+        ApiError: 400.
+    """
+    if purpose not in PURPOSES:
+        raise ApiError(
+            400, f"'{purpose}' is not one of {list(PURPOSES)} - 'purpose'", param="purpose", code="invalid_value"
+        )
+    if purpose in _JSONL_ONLY and not filename.lower().endswith(".jsonl"):
+        raise ApiError(400, f"Invalid file format for {_JSONL_ONLY[purpose]} API. Must be .jsonl")
+
+
+def end_of_life(created_at: int, lifetime_seconds: int | None, purpose: str) -> int | None:
+    """When a file expires, in Unix seconds; None for a file that stays until it is deleted."""
+    if lifetime_seconds is None and purpose == "batch":
+        lifetime_seconds = _BATCH_SECONDS
+    return None if lifetime_seconds is None else created_at + lifetime_seconds
+
+
+def check_total(session: Session, more_bytes: int, max_total_bytes: int | None) -> None:
+    """Refuse bytes that would bring all files and waiting parts together over the limit.
+
+    Raises:
+        ApiError: 413.
+    """
+    if max_total_bytes is None:
+        return
+    present = sum(
+        int(session.scalar(query) or 0)
+        for query in (
+            select(func.sum(FileRow.bytes)).where(FileRow.deleted_at.is_(None)),
+            select(func.sum(UploadPartRow.bytes)),
+        )
+    )
+    if present + more_bytes > max_total_bytes:
+        raise ApiError(
+            413,
+            f"There is no room for {more_bytes} bytes more: all files together may have {max_total_bytes} bytes, and "
+            f"have {present} now. Delete files that are no longer needed.",
+            code="storage_limit_exceeded",
+        )

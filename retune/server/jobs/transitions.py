@@ -1,0 +1,149 @@
+"""Each change of a job's status: only from where it may come, with its event, and told to webhooks where it is an end.
+
+Requests and the job runner, which may be of different processes, meet here: a change happens in one conditional
+update, and whoever comes too late is told so.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from retune.server.api.errors import ApiError
+from retune.server.jobs.events import add_event
+from retune.server.jobs.statuses import ACTIVE, UNFINISHED, JobStatus
+from retune.server.jobs.store import get_job
+from retune.server.storage.column_types import storable
+from retune.server.storage.tables import CheckpointRow, JobRow
+from retune.server.webhooks.outbox import add_event_to_outbox
+from retune.trainers.base import Hyperparameters
+
+
+def mark_queued(session: Session, job_id: str, hyperparameters: Hyperparameters) -> bool:
+    """Queue a job whose files are good, with its hyperparameters in numbers; False if it is validated no more."""
+    values = {"status": JobStatus.QUEUED, "hyperparameters": hyperparameters.model_dump()}
+    if not _change(session, job_id, [JobStatus.VALIDATING_FILES], values):
+        return False
+    add_event(session, job_id, "Files validated, moving job to queued state")
+    return True
+
+
+def mark_running(session: Session, job_id: str) -> bool:
+    """Start a queued job, or take up one that was running when the server stopped; False if it is neither."""
+    if _change(session, job_id, [JobStatus.QUEUED], {"status": JobStatus.RUNNING}):
+        add_event(session, job_id, "Fine-tuning job started")
+        return True
+    return is_running(session, job_id)
+
+
+def is_running(session: Session, job_id: str) -> bool:
+    """Tell whether the job is running: neither cancelled nor paused meanwhile."""
+    return session.scalar(select(JobRow.status).where(JobRow.id == job_id)) == JobStatus.RUNNING
+
+
+def mark_paused(session: Session, job_id: str) -> JobRow:
+    """Pause a job that is not finished; its training ends where it is, and its checkpoints stay.
+
+    Raises:
+        ApiError: 404: there is no such job; 400: it is finished, or paused already.
+    """
+    job = get_job(session, job_id)
+    if not _change(session, job_id, ACTIVE, {"status": JobStatus.PAUSED}):
+        raise _refusal(session, job, "pause")
+    add_event(session, job_id, "Fine-tuning job paused")
+    return _changed(session, job)
+
+
+def mark_resumed(session: Session, job_id: str) -> JobRow:
+    """Put a paused job back in its queue: that for training, or, where its files were not read yet, for validation.
+
+    The queue's limit does not matter: the job was accepted before.
+
+    Raises:
+        ApiError: 404: there is no such job; 400: it is not paused.
+    """
+    job = get_job(session, job_id)
+    status = JobStatus.VALIDATING_FILES if job.hyperparameters is None else JobStatus.QUEUED
+    if not _change(session, job_id, [JobStatus.PAUSED], {"status": status}):
+        raise _refusal(session, job, "resume")
+    add_event(session, job_id, "Fine-tuning job resumed")
+    return _changed(session, job)
+
+
+def mark_cancelled(session: Session, job_id: str, *, webhook_urls: Sequence[str]) -> JobRow:
+    """Cancel a job that is not finished.
+
+    Raises:
+        ApiError: 404: there is no such job; 400: it is finished already.
+    """
+    job = get_job(session, job_id)
+    if not _change(session, job_id, UNFINISHED, {"status": JobStatus.CANCELLED}):
+        raise _refusal(session, job, "cancel")
+    _drop_checkpoints(session, job_id)
+    add_event(session, job_id, "Fine-tuning job cancelled")
+    add_event_to_outbox(session, webhook_urls, "fine_tuning.job.cancelled", job_id)
+    return _changed(session, job)
+
+
+def mark_failed(
+    session: Session,
+    job_id: str,
+    error: dict[str, str | None],
+    *,
+    webhook_urls: Sequence[str],
+    was: Sequence[JobStatus] = ACTIVE,
+) -> bool:
+    """End a job with an error; False if it is no longer what it `was`."""
+    if not _change(session, job_id, was, {"status": JobStatus.FAILED, "error": error}):
+        return False
+    _drop_checkpoints(session, job_id)
+    add_event(session, job_id, str(error["message"]), level="error")
+    add_event_to_outbox(session, webhook_urls, "fine_tuning.job.failed", job_id)
+    return True
+
+
+def mark_succeeded(
+    session: Session, job: JobRow, *, trained_tokens: int, result_file: str, webhook_urls: Sequence[str]
+) -> bool:
+    """End a running job well; False if it is running no more."""
+    values = {
+        "status": JobStatus.SUCCEEDED,
+        "finished_at": int(time.time()),
+        "trained_tokens": trained_tokens,
+        "result_file": result_file,
+    }
+    if not _change(session, job.id, [JobStatus.RUNNING], values):
+        return False
+    add_event(session, job.id, f"New fine-tuned model created: {job.model_name}")
+    add_event(session, job.id, "The job has successfully completed")
+    add_event_to_outbox(session, webhook_urls, "fine_tuning.job.succeeded", job.id)
+    return True
+
+
+def job_error(code: str, message: str, param: str | None = None) -> dict[str, str | None]:
+    """Why a job failed, as its object tells it."""
+    return {"code": code, "message": storable(message), "param": param}
+
+
+def _change(session: Session, job_id: str, was: Sequence[JobStatus], values: dict[str, Any]) -> bool:
+    change = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(was)).values(**values)
+    return session.connection().execute(change).rowcount == 1
+
+
+def _changed(session: Session, job: JobRow) -> JobRow:
+    session.refresh(job)
+    return job
+
+
+def _refusal(session: Session, job: JobRow, verb: str) -> ApiError:
+    status = _changed(session, job).status
+    if verb == "resume":
+        return ApiError(400, f'Cannot resume a job {job.id} that is not paused: its status is "{status}".')
+    return ApiError(400, f'Cannot {verb} a job {job.id} that already has status "{status}".')
+
+
+def _drop_checkpoints(session: Session, job_id: str) -> None:
+    # Only a job that succeeded has models that answer.
+    session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job_id))

@@ -1,0 +1,1 @@
+"""API keys that an operator makes and revokes; the database holds their hashes alone."""

@@ -1,0 +1,14 @@
+"""What Alembic runs migrations in: the caller's connection, and the caller's transaction."""
+
+from alembic import context
+
+from retune.server.storage.tables import Table
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Table.metadata,
+    # SQLite can't alter a column in place: its table is written anew.
+    render_as_batch=True,
+    transactional_ddl=True,
+)
+context.run_migrations()

@@ -1,0 +1,233 @@
+"""Uploads in the database: pending → completed, cancelled or expired, and the parts that came so far."""
+
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from retune.server import ids
+from retune.server.api.errors import ApiError
+from retune.server.files import rules
+from retune.server.files import store as file_store
+from retune.server.storage.tables import FileRow, UploadPartRow, UploadRow
+from retune.server.uploads.requests import CreateUploadRequest
+
+_LIFETIME_SECONDS = 3600
+_MAX_PARTS = 10_000
+_MAX_NAMED_IDS = 3
+
+
+class UploadStatus(StrEnum):
+    """Where an upload stands."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+def upload_object(session: Session, row: UploadRow) -> dict[str, Any]:
+    """The Upload object; `file` is null before completion, and after the file is gone."""
+    file = file_store.find_file(session, row.file_id) if row.file_id else None
+    return {
+        "object": "upload",
+        "id": row.id,
+        "bytes": row.bytes,
+        "created_at": row.created_at,
+        "expires_at": row.expires_at,
+        "filename": row.filename,
+        "purpose": row.purpose,
+        "status": status_of(row),
+        "file": file_store.file_object(file) if file else None,
+    }
+
+
+def part_object(row: UploadPartRow) -> dict[str, Any]:
+    """The UploadPart object."""
+    return {"object": "upload.part", "id": row.id, "created_at": row.created_at, "upload_id": row.upload_id}
+
+
+def status_of(row: UploadRow) -> UploadStatus:
+    """Where an upload stands now: past its time it is expired, whether that is on record yet or not."""
+    is_overdue = row.status == UploadStatus.PENDING and row.expires_at <= time.time()
+    return UploadStatus.EXPIRED if is_overdue else UploadStatus(row.status)
+
+
+def get_upload(session: Session, upload_id: str) -> UploadRow:
+    """The upload of this id.
+
+    Raises:
+        ApiError: 404: there is no such upload.
+    """
+    row = session.scalar(select(UploadRow).where(UploadRow.id == upload_id))
+    if row is None:
+        raise ApiError(404, f"No such Upload object: {upload_id}", param="upload_id")
+    return row
+
+
+def get_pending_upload(session: Session, upload_id: str) -> UploadRow:
+    """Like `get_upload`.
+
+    Raises:
+        ApiError: 404: there is no such upload; 400: it has ended.
+    """
+    row = get_upload(session, upload_id)
+    status = status_of(row)
+    if status is not UploadStatus.PENDING:
+        raise ApiError(
+            400,
+            f"Upload {upload_id} is {status}; only a pending upload can be changed. Create a new upload.",
+            param="upload_id",
+            code=f"upload_{status}",
+        )
+    return row
+
+
+def add_upload(session: Session, request: CreateUploadRequest) -> UploadRow:
+    """Add a pending upload."""
+    now = int(time.time())
+    row = UploadRow(
+        id=ids.new_upload_id(),
+        created_at=now,
+        expires_at=now + _LIFETIME_SECONDS,
+        status=UploadStatus.PENDING,
+        filename=request.filename,
+        purpose=request.purpose,
+        mime_type=request.mime_type,
+        bytes=request.bytes,
+        file_lifetime_seconds=request.expires_after.seconds if request.expires_after else None,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def check_part(session: Session, upload_id: str, size: int, *, max_part_bytes: int) -> None:
+    """Refuse a part that its upload can't take.
+
+    Twice the promised bytes are taken: a client that repeats a part whose answer it missed leaves one to spare.
+
+    Raises:
+        ApiError: 404: there is no such upload; 400: it has ended, or has too many parts or bytes.
+    """
+    upload = get_pending_upload(session, upload_id)
+    query = select(func.count(), func.sum(UploadPartRow.bytes)).where(UploadPartRow.upload_id == upload_id)
+    count, present = session.execute(query).tuples().one()
+    most = 2 * max(upload.bytes, max_part_bytes)
+    if count >= _MAX_PARTS or int(present or 0) + size > most:
+        raise ApiError(
+            400,
+            f"Upload {upload_id} can't take this part: it promised {upload.bytes} bytes, and its parts may be "
+            f"{_MAX_PARTS} and have {most} bytes together. Complete it with the parts that it has, or cancel it.",
+            param="data",
+        )
+
+
+def add_part(session: Session, *, part_id: str, upload_id: str, size: int) -> UploadPartRow:
+    """Add the row of a part whose bytes are in the content store."""
+    row = UploadPartRow(id=part_id, upload_id=upload_id, created_at=int(time.time()), bytes=size)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def check_chosen_parts(session: Session, upload: UploadRow, part_ids: Sequence[str]) -> None:
+    """Hold the parts of a completion against those that came.
+
+    Raises:
+        ApiError: 400: a part is named twice or is none of this upload's, or they have not the promised bytes.
+    """
+    sizes = _part_sizes(session, upload.id)
+    if len(set(part_ids)) < len(part_ids):
+        twice = [part_id for part_id in dict.fromkeys(part_ids) if part_ids.count(part_id) > 1]
+        raise _wrong_parts(f"each part may be named once, but found twice: {_some(twice)}")
+    strangers = [part_id for part_id in part_ids if part_id not in sizes]
+    if strangers:
+        raise _wrong_parts(f"not among the parts of upload {upload.id}: {_some(strangers)}")
+    total = sum(sizes[part_id] for part_id in part_ids)
+    if total != upload.bytes:
+        raise _wrong_parts(
+            f"upload {upload.id} promised {upload.bytes} bytes, but the {len(part_ids)} parts have {total}"
+        )
+
+
+def mark_completed(session: Session, upload: UploadRow, file_id: str) -> None:
+    """End a pending upload with its file, whose bytes are in the content store."""
+    now = int(time.time())
+    file_store.add_file(
+        session,
+        file_id=file_id,
+        filename=upload.filename,
+        purpose=upload.purpose,
+        size=upload.bytes,
+        created_at=now,
+        expires_at=rules.end_of_life(now, upload.file_lifetime_seconds, upload.purpose),
+    )
+    upload.status = UploadStatus.COMPLETED
+    upload.file_id = file_id
+
+
+def mark_cancelled(session: Session, upload_id: str) -> UploadRow:
+    """Cancel an upload; one that is cancelled already stays so.
+
+    Raises:
+        ApiError: 404: there is no such upload; 400: it is completed or expired.
+    """
+    row = get_upload(session, upload_id)
+    if row.status != UploadStatus.CANCELLED:
+        row = get_pending_upload(session, upload_id)
+        row.status = UploadStatus.CANCELLED
+    return row
+
+
+def has_expired(session: Session) -> bool:
+    """Tell whether there is something for `mark_expired`."""
+    return session.scalar(select(UploadRow.position).where(*_is_overdue()).limit(1)) is not None
+
+
+def mark_expired(session: Session) -> None:
+    """Put on record which pending uploads are past their time."""
+    session.execute(update(UploadRow).where(*_is_overdue()).values(status=UploadStatus.EXPIRED))
+
+
+def find_part(session: Session, part_id: str) -> UploadPartRow | None:
+    """The part of this id, unless its upload has ended."""
+    return session.scalar(select(UploadPartRow).where(UploadPartRow.id == part_id))
+
+
+def parts_of_ended_uploads(session: Session, *, limit: int) -> Sequence[str]:
+    """Ids of parts that nobody can use any more."""
+    query = select(UploadPartRow.id).join(UploadRow, UploadRow.id == UploadPartRow.upload_id)
+    return session.scalars(query.where(UploadRow.status != UploadStatus.PENDING).limit(limit)).all()
+
+
+def forget_parts(session: Session, part_ids: Sequence[str]) -> None:
+    """Take away the rows of parts whose bytes are gone."""
+    session.execute(delete(UploadPartRow).where(UploadPartRow.id.in_(part_ids)))
+
+
+def refers_to(session: Session, content_id: str) -> bool:
+    """Tell whether a content is that of a file or a part."""
+    tables = (FileRow, UploadPartRow)
+    return any(session.scalar(select(table.position).where(table.id == content_id)) is not None for table in tables)
+
+
+def _is_overdue() -> tuple[ColumnElement[bool], ...]:
+    return (UploadRow.status == UploadStatus.PENDING, UploadRow.expires_at <= int(time.time()))
+
+
+def _part_sizes(session: Session, upload_id: str) -> dict[str, int]:
+    query = select(UploadPartRow.id, UploadPartRow.bytes).where(UploadPartRow.upload_id == upload_id)
+    return dict(session.execute(query).tuples().all())
+
+
+def _wrong_parts(what: str) -> ApiError:
+    return ApiError(400, f"Invalid value for 'part_ids': {what}.", param="part_ids", code="invalid_value")
+
+
+def _some(part_ids: Sequence[str]) -> str:
+    more = len(part_ids) - _MAX_NAMED_IDS
+    return ", ".join(part_ids[:_MAX_NAMED_IDS]) + (f" and {more} more" if more > 0 else "")

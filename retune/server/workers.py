@@ -1,0 +1,178 @@
+"""Further processes that answer requests: started, replaced when they die, and stopped.
+
+They share the listening socket. Everything behind requests stays in this process; the database is what both know.
+"""
+
+import json
+import logging
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from prometheus_client.multiprocess import mark_process_dead
+
+from retune.errors import ServerError
+from retune.server.api.request_metrics import DIRECTORY_VARIABLE
+from retune.server.http_server import LAST_ANSWERS_SECONDS
+from retune.server.services import Services
+from retune.server.settings import SECRET_VARIABLES
+
+_log = logging.getLogger(__name__)
+READY: Final = b"ready\n"
+_LOOK_SECONDS = 0.2
+_START_SECONDS = 60
+_STOP_SECONDS = LAST_ANSWERS_SECONDS + 10
+# One that lived this long did not die of what it was started with.
+_HEALTHY_SECONDS = 30
+_MAX_BACKOFF_SECONDS = 30.0
+_METRICS = "metrics"
+
+
+@dataclass(slots=True)
+class _Worker:
+    """The place of one worker.
+
+    Attributes:
+        process: Who has it.
+        started_at: Since when; monotonic time.
+        early_deaths: How many in a row died young.
+        due_at: When the next one is started, while `process` is dead; monotonic time.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    started_at: float
+    early_deaths: int = 0
+    due_at: float | None = None
+
+
+class WorkerPool:
+    """As many workers as the settings say, from entering the context to leaving it.
+
+    Entering waits until all of them answer.
+
+    Raises:
+        ServerError: A worker did not start.
+    """
+
+    def __init__(self, services: Services, listener: socket.socket) -> None:
+        self._listener = listener
+        settings, instance = services.settings.revealed(), services.instance
+        self._introduction = json.dumps({"settings": settings, "instance": instance}).encode() + b"\n"
+        self._count = services.settings.workers
+        self._metrics: Path = services.directory.path / _METRICS
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._metrics, ignore_errors=True)
+        self._metrics.mkdir(mode=0o700)
+        try:
+            for _ in range(self._count):
+                self._workers.append(_Worker(self._start(), time.monotonic()))
+            for worker in self._workers:
+                _wait_until_ready(worker.process)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def replace_the_dead(self, stopping: threading.Event) -> None:
+        """Start a new worker for each that dies, until `stopping` is set."""
+        while not stopping.wait(_LOOK_SECONDS):
+            for worker in self._workers:
+                if worker.process.poll() is not None:
+                    self._replace(worker)
+
+    def _replace(self, worker: _Worker) -> None:
+        if worker.due_at is None:
+            self._bury(worker)
+            now = time.monotonic()
+            worker.early_deaths = worker.early_deaths + 1 if now - worker.started_at < _HEALTHY_SECONDS else 0
+            worker.due_at = now + _delay_seconds(worker.early_deaths)
+            _log.error("Worker %d %s; another one takes its place", worker.process.pid, _end_of(worker))
+        if time.monotonic() < worker.due_at:
+            return
+        try:
+            worker.process = self._start()
+        except OSError as error:
+            _log.error("A worker can't be started: %s", error)  # the system's word says it all
+            worker.due_at = time.monotonic() + _MAX_BACKOFF_SECONDS
+        else:
+            worker.started_at, worker.due_at = time.monotonic(), None
+
+    def _bury(self, worker: _Worker) -> None:
+        _close_pipes(worker.process)
+        mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]  # has no types
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        handle = self._listener.fileno()
+        environment = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+        process = subprocess.Popen(  # noqa: S603  # our own command line
+            [sys.executable, "-P", "-m", "retune.server.worker", str(handle)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**environment, DIRECTORY_VARIABLE: str(self._metrics)},
+            pass_fds=[handle],
+            # The terminal's Ctrl-C is for the main process, which then ends this one itself.
+            start_new_session=True,
+        )
+        assert process.stdin  # noqa: S101  # a pipe was asked for
+        try:
+            process.stdin.write(self._introduction)
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # It died before it could read; its exit status tells.
+        return process
+
+    def _stop(self) -> None:
+        deadline = time.monotonic() + _STOP_SECONDS
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _log.warning("Worker %d did not stop in time and is killed", worker.process.pid)
+                worker.process.kill()
+                worker.process.wait()
+            _close_pipes(worker.process)
+        shutil.rmtree(self._metrics, ignore_errors=True)
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdout  # noqa: S101  # a pipe was asked for
+    readable, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
+    if not readable or process.stdout.readline() != READY:
+        raise ServerError(
+            "A worker process of the server did not start.",
+            hint="What it said is above, or in the log. `--workers 1` does without.",
+        )
+
+
+def _delay_seconds(early_deaths: int) -> float:
+    return min(0.5 * 2**early_deaths, _MAX_BACKOFF_SECONDS) if early_deaths > 1 else 0.0
+
+
+def _end_of(worker: _Worker) -> str:
+    status = worker.process.returncode
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+
+
+def _close_pipes(process: "subprocess.Popen[bytes]") -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()

@@ -1,0 +1,213 @@
+"""Jobs that are paused: they hold no place, lose no step, and go on when they are told to."""
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+from openai.types import FileObject
+from openai.types.fine_tuning import FineTuningJob
+from server_process import (
+    ServerProcess,
+    ended,
+    example_lines,
+    messages_on_record,
+    steps_on_record,
+    upload,
+    wait_for,
+)
+
+ROWS, EPOCHS = 100, 10
+STEPS = ROWS * EPOCHS
+ENDLESS = {"n_epochs": 50, "batch_size": 1}
+PAUSED, RESUMED, STARTED = "Fine-tuning job paused", "Fine-tuning job resumed", "Fine-tuning job started"
+
+
+def create(client: OpenAI, training: bytes | FileObject, **hyperparameters: int) -> str:
+    file = upload(client, training) if isinstance(training, bytes) else training
+    job = client.fine_tuning.jobs.create(
+        model="baseline-text",
+        training_file=file.id,
+        hyperparameters=hyperparameters,  # type: ignore[arg-type]
+        seed=5,
+    )
+    return job.id
+
+
+def create_of_all_steps(client: OpenAI) -> str:
+    return create(client, example_lines(ROWS), n_epochs=EPOCHS, batch_size=1)
+
+
+def create_endless(client: OpenAI) -> str:
+    return create(client, example_lines(300), **ENDLESS)
+
+
+def status(client: OpenAI, job_id: str) -> str:
+    return str(client.fine_tuning.jobs.retrieve(job_id).status)
+
+
+def wait_for_step(client: OpenAI, job_id: str, step: int) -> None:
+    def reached() -> bool:
+        newest = client.fine_tuning.jobs.list_events(job_id, limit=3).data
+        return any(event.type == "metrics" and event.data["step"] >= step for event in newest)  # type: ignore[index]
+
+    wait_for(reached, f"step {step}")
+
+
+def wait_for_status(client: OpenAI, job_id: str, wanted: str) -> None:
+    wait_for(lambda: status(client, job_id) == wanted, f"the status {wanted}")
+
+
+def result(client: OpenAI, job: FineTuningJob) -> bytes:
+    assert job.status == "succeeded", job.error
+    assert steps_on_record(client, job.id) == list(range(1, STEPS + 1))
+    return client.files.content(job.result_files[0]).content
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: ServerProcess) -> bytes:
+    """The result file of a job that was never paused."""
+    client = server.client()
+    return result(client, ended(client, create_of_all_steps(client)))
+
+
+def test_a_paused_training_goes_on_where_it_was(start_server, undisturbed: bytes):
+    server: ServerProcess = start_server()
+    client = server.client()
+    job_id = create_of_all_steps(client)
+    for step in (1, 4 * ROWS + 20):
+        wait_for_step(client, job_id, step)
+
+        paused = client.fine_tuning.jobs.pause(job_id)
+
+        assert (paused.status, paused.finished_at, paused.fine_tuned_model) == ("paused", None, None)
+        wait_for(lambda: not server.training_processes(), "the end of the training process")
+        on_record = steps_on_record(client, job_id)
+        assert messages_on_record(client, job_id)[-1] == PAUSED
+
+        resumed = client.fine_tuning.jobs.resume(job_id)
+
+        assert resumed.status == "queued"
+        assert steps_on_record(client, job_id)[: len(on_record)] == on_record
+    done = ended(client, job_id)
+    assert result(client, done) == undisturbed
+    told = messages_on_record(client, job_id)
+    assert [text for text in told if text in {PAUSED, RESUMED, STARTED}] == [STARTED, *[PAUSED, RESUMED, STARTED] * 2]
+    checkpoints = [text for text in told if text.startswith("Checkpoint created")]
+    assert len(checkpoints) == len(set(checkpoints)) == EPOCHS - 1
+
+
+def test_a_paused_job_stays_paused_when_the_server_is_killed(start_server, undisturbed: bytes):
+    server: ServerProcess = start_server()
+    job_id = create_of_all_steps(server.client())
+    wait_for_step(server.client(), job_id, 2 * ROWS + 20)
+    server.client().fine_tuning.jobs.pause(job_id)
+    server.end(signal.SIGKILL)
+
+    client = start_server().client()
+
+    other = ended(client, create(client, example_lines(10), n_epochs=1))
+    assert other.status == "succeeded"
+    assert status(client, job_id) == "paused"
+    client.fine_tuning.jobs.resume(job_id)
+    assert result(client, ended(client, job_id)) == undisturbed
+
+
+def test_a_paused_job_gives_its_place_to_the_next(start_server):
+    client: OpenAI = start_server().client()
+    first, second = create_endless(client), create_endless(client)
+    wait_for_status(client, first, "running")
+
+    client.fine_tuning.jobs.pause(first)
+
+    wait_for_status(client, second, "running")
+    client.fine_tuning.jobs.resume(first)
+    assert status(client, first) == "queued"
+    client.fine_tuning.jobs.pause(second)
+    wait_for_status(client, first, "running")
+    assert status(client, second) == "paused"
+
+
+def test_jobs_that_wait_can_be_paused_and_do_not_count(start_server):
+    client: OpenAI = start_server("--max-queued-jobs", "1").client()
+    running = create_endless(client)
+    wait_for_status(client, running, "running")
+    waiting = create(client, example_lines(10), n_epochs=1)
+    wait_for_status(client, waiting, "queued")
+    with pytest.raises(openai.RateLimitError):
+        create(client, example_lines(10))
+
+    client.fine_tuning.jobs.pause(waiting)
+
+    another = create(client, example_lines(10), n_epochs=1)
+    client.fine_tuning.jobs.cancel(running)
+    assert ended(client, another).status == "succeeded"
+    assert status(client, waiting) == "paused"
+    client.fine_tuning.jobs.resume(waiting)
+    assert ended(client, waiting).status == "succeeded"
+    assert STARTED not in messages_on_record(client, waiting)[: messages_on_record(client, waiting).index(RESUMED)]
+
+
+def test_a_job_paused_before_its_files_were_read_is_validated_later(start_server):
+    client: OpenAI = start_server().client()
+    bad = upload(client, b"{}\n")
+    # One file is read at a time, and this one takes a while before its last line is found to be wrong.
+    create(client, example_lines(100_000) + b"{}\n")
+    job_id = create(client, bad)
+
+    paused = client.fine_tuning.jobs.pause(job_id)
+
+    assert (paused.status, paused.hyperparameters.n_epochs) == ("paused", "auto")
+    resumed = client.fine_tuning.jobs.resume(job_id)
+    assert resumed.status == "validating_files"
+    failed = ended(client, job_id)
+    assert failed.error
+    assert failed.error.code == "invalid_training_file"
+
+
+def test_what_a_paused_job_needs_stays_until_it_is_cancelled(start_server):
+    server: ServerProcess = start_server()
+    client = server.client()
+    base = ended(client, create(client, example_lines(10), n_epochs=1)).fine_tuned_model
+    assert base
+    file = upload(client, example_lines(100))
+    job = client.fine_tuning.jobs.create(model=base, training_file=file.id, hyperparameters=ENDLESS)  # type: ignore[arg-type]
+    wait_for(lambda: client.fine_tuning.jobs.checkpoints.list(job.id).data, "a checkpoint")
+    client.fine_tuning.jobs.pause(job.id)
+
+    for delete in (lambda: client.files.delete(file.id), lambda: client.models.delete(base)):
+        with pytest.raises(openai.ConflictError):
+            delete()
+    assert list((server.data_directory / "jobs" / job.id).glob("epoch-*"))
+
+    assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+    wait_for(lambda: not list((server.data_directory / "jobs" / job.id).glob("epoch-*")), "the removal of checkpoints")
+    assert client.files.delete(file.id).deleted
+    assert client.models.delete(base).deleted
+
+
+def test_what_can_not_be_paused_or_resumed_says_so(client: OpenAI, succeeded: FineTuningJob):
+    jobs = client.fine_tuning.jobs
+    paused = create(client, example_lines(10))
+    jobs.pause(paused)
+    refusals: list[tuple[Callable[[str], Any], str, str]] = [
+        (jobs.pause, succeeded.id, f'Cannot pause a job {succeeded.id} that already has status "succeeded".'),
+        (jobs.pause, paused, f'Cannot pause a job {paused} that already has status "paused".'),
+        (
+            jobs.resume,
+            succeeded.id,
+            f'Cannot resume a job {succeeded.id} that is not paused: its status is "succeeded".',
+        ),
+    ]
+    for call, job_id, words in refusals:
+        with pytest.raises(openai.BadRequestError) as caught:
+            call(job_id)
+        assert words in caught.value.message
+        assert caught.value.response.headers["x-should-retry"] == "false"
+    for call in (jobs.pause, jobs.resume):
+        with pytest.raises(openai.NotFoundError) as missing:
+            call("ftjob-unknown")
+        assert missing.value.code == "fine_tune_not_found"
+    jobs.cancel(paused)

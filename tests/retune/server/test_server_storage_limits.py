@@ -1,0 +1,72 @@
+"""Limits on what is stored: refused before it is read where the request says how much it is."""
+
+import http.client
+import sqlite3
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import openai
+import pytest
+from openai import OpenAI
+from openai.types import Upload
+from server_process import Answer, ServerProcess
+
+
+def begin(client: OpenAI, size: int) -> Upload:
+    return client.uploads.create(bytes=size, filename="a.bin", mime_type="a/b", purpose="assistants")
+
+
+def announce(server: ServerProcess, path: str, size: int) -> Answer:
+    """Say how large a body will be, and read the answer without sending any of it."""
+    address = urlsplit(server.base_url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Type", "multipart/form-data; boundary=b")
+    connection.putheader("Content-Length", str(size))
+    connection.endheaders()
+    response = connection.getresponse()
+    answer = Answer(response.status, {}, response.read())
+    connection.close()
+    return answer
+
+
+def test_a_part_over_the_limit_is_refused_before_it_is_read(client: OpenAI, server: ServerProcess):
+    upload = begin(client, 1)
+
+    answer = announce(server, f"/v1/uploads/{upload.id}/parts", 66 << 20)
+
+    assert (answer.status, answer.error["param"]) == (413, "data")
+
+
+def test_spare_parts_have_an_end(client: OpenAI, server: ServerProcess):
+    upload = begin(client, 1)
+    part = client.uploads.parts.create(upload.id, data=b"x")
+    # As if many large parts had come.
+    with closing(sqlite3.connect(server.data_directory / "server.sqlite", timeout=10)) as database, database:
+        database.execute("UPDATE upload_parts SET bytes = ? WHERE id = ?", (2 * (64 << 20), part.id))
+
+    with pytest.raises(openai.BadRequestError, match="can't take this part"):
+        client.uploads.parts.create(upload.id, data=b"x")
+
+
+def test_all_files_together_keep_to_their_limit(start_server):
+    server: ServerProcess = start_server("--max-total-bytes", "1000000")
+    client = server.client()
+    file = client.files.create(file=("a.bin", b"x" * 600_000), purpose="user_data")
+    upload = begin(client, 300_000)
+    part = client.uploads.parts.create(upload.id, data=b"x" * 300_000)
+
+    for call in (
+        lambda: client.files.create(file=("b.bin", b"x" * 100_001), purpose="user_data"),
+        lambda: client.uploads.parts.create(upload.id, data=b"x" * 100_001),
+        lambda: begin(client, 100_001),
+    ):
+        with pytest.raises(openai.APIStatusError, match="have 900000 now") as caught:
+            call()
+        assert (caught.value.status_code, caught.value.code) == (413, "storage_limit_exceeded")
+    for path in ("/v1/files", f"/v1/uploads/{upload.id}/parts"):
+        assert announce(server, path, 2_000_000).error["code"] == "storage_limit_exceeded"
+    assert client.uploads.complete(upload.id, part_ids=[part.id]).file
+    client.files.delete(file.id)
+    assert client.files.create(file=("b.bin", b"x" * 600_000), purpose="user_data").bytes == 600_000
+    assert len(list((server.data_directory / "files").iterdir())) == 2
