@@ -6,6 +6,7 @@ The same steps serve the synchronous and the asynchronous client: `settled` wait
 
 import inspect
 import json
+import uuid
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -153,13 +154,15 @@ class Walk:
     async def permissions(self) -> None:
         permissions = self.client.fine_tuning.checkpoints.permissions
         name = self.succeeded.fine_tuned_model
-        made = await collected(permissions.create(name, project_ids=["proj_1", "proj_2"]))
-        assert [one.project_id for one in made] == ["proj_1", "proj_2"]
+        # Other tests may have given permissions for the same checkpoint.
+        projects = [f"proj_{uuid.uuid4().hex}" for _ in range(2)]
+        made = await collected(permissions.create(name, project_ids=projects))
+        assert [one.project_id for one in made] == projects
         listed = await collected(permissions.list(name, limit=1, order="ascending"))
-        assert [one.id for one in listed] == [one.id for one in made]
+        assert [one.id for one in listed][-2:] == [one.id for one in made]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            assert (await settled(permissions.retrieve(name, project_id="proj_2"))).data[0].id == made[1].id
+            assert (await settled(permissions.retrieve(name, project_id=projects[1]))).data[0].id == made[1].id
         for one in made:
             assert (await settled(permissions.delete(one.id, fine_tuned_model_checkpoint=name))).deleted
 

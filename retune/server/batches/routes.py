@@ -44,10 +44,10 @@ def list_batches(
 
 
 @router.get("/{batch_id}")
-def retrieve_batch(batch_id: str, services: ServicesOf) -> JSONResponse:
+async def retrieve_batch(batch_id: str, services: ServicesOf) -> JSONResponse:
     """Retrieve one batch."""
-    with services.database.read() as session:
-        return JSONResponse(batch_store.batch_object(batch_store.get_batch(session, batch_id)))
+    row = await services.database.look_up(lambda session: batch_store.get_batch(session, batch_id))
+    return JSONResponse(batch_store.batch_object(row))
 
 
 @router.post("/{batch_id}/cancel")

@@ -62,10 +62,10 @@ def list_files(
 
 
 @router.get("/{file_id}")
-def retrieve_file(file_id: str, services: ServicesOf) -> JSONResponse:
+async def retrieve_file(file_id: str, services: ServicesOf) -> JSONResponse:
     """Retrieve one file's object."""
-    with services.database.read() as session:
-        return JSONResponse(file_store.file_object(file_store.get_file(session, file_id)))
+    row = await services.database.look_up(lambda session: file_store.get_file(session, file_id))
+    return JSONResponse(file_store.file_object(row))
 
 
 @router.delete("/{file_id}")

@@ -59,10 +59,9 @@ def redirect_to_list(request: Request) -> RedirectResponse:
 
 
 @router.get("/{job_id}")
-def retrieve_job(job_id: str, services: ServicesOf) -> JSONResponse:
+async def retrieve_job(job_id: str, services: ServicesOf) -> JSONResponse:
     """Retrieve one job."""
-    with services.database.read() as session:
-        return JSONResponse(_object(session, job_store.read_job(session, job_id)))
+    return JSONResponse(await services.database.look_up(lambda session: _read_object(session, job_id)))
 
 
 @router.post("/{job_id}/pause")
@@ -116,6 +115,10 @@ def list_checkpoints(job_id: str, services: ServicesOf, after: After = None, lim
         rows, has_more = page(session, query, CheckpointRow, after=after, limit=limit, within=of_the_job)
     data = [checkpoint_store.checkpoint_object(row) for row in rows]
     return JSONResponse(list_object(data, has_more=has_more, ends=True))
+
+
+def _read_object(session: Session, job_id: str) -> dict[str, Any]:
+    return _object(session, job_store.read_job(session, job_id))
 
 
 def _object(session: Session, job: JobRow | Row[Any]) -> dict[str, Any]:

@@ -1,20 +1,24 @@
 """The database: SQLite or PostgreSQL, one writer at a time, every commit on disk before it is acknowledged."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from retune.errors import ServerError
 from retune.server.api.errors import ApiError, is_out_of_space
 from retune.server.storage import schema
 from retune.server.storage.engines import SQLITE, create_database_engine, reading, writing
 from retune.server.storage.server_lock import ServerLock
+
+Result = TypeVar("Result")
 
 _WRITER_PATIENCE_SECONDS = 20
 
@@ -71,6 +75,19 @@ class Database:
         with _telling_when_away(), Session(self._reading, expire_on_commit=False) as session:
             yield session
 
+    async def look_up(self, query: Callable[[Session], Result]) -> Result:
+        """Run a query that finds its rows by their ids, and take its result.
+
+        From a file on this machine that takes a tenth of a millisecond, and handing it to a thread several times as
+        long: so it runs in the event loop. A database elsewhere is asked by a thread.
+
+        Raises:
+            DatabaseUnavailableError: The database is away or too busy.
+        """
+        if self._engine.dialect.name == SQLITE:
+            return self._run(query)
+        return await run_in_threadpool(self._run, query)
+
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session whose changes are committed when the block ends well, and dropped when it raises.
@@ -93,6 +110,10 @@ class Database:
             self._server_lock.release()
             self._server_lock = None
         self._engine.dispose()
+
+    def _run(self, query: Callable[[Session], Result]) -> Result:
+        with self.read() as session:
+            return query(session)
 
     @contextmanager
     def _only_writer_here(self) -> Iterator[None]:

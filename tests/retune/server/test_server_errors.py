@@ -175,7 +175,7 @@ def test_other_names_and_pages_are_refused_where_there_is_no_key(small: ServerPr
     assert small.request("GET", "/health", headers=headers).status == 200
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PATCH", "CONNECT", "BREW", "get"])
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PATCH", "CONNECT"])
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/fine_tuning/jobs/ftjob-1/cancel", "/nothing", "/metrics", "*"])
 def test_other_methods_have_answers_of_the_api_too(server: ServerProcess, method: str, path: str):
     answer = server.request(method, path)
@@ -184,6 +184,15 @@ def test_other_methods_have_answers_of_the_api_too(server: ServerProcess, method
     assert answer.headers["x-should-retry"] == "false"
     if method != "HEAD":
         assert answer.error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("method", ["BREW", "get"])
+def test_what_is_no_http_has_an_answer_of_the_api_too(server: ServerProcess, method: str):
+    answer = server.request(method, "/v1/files")
+
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert answer.error["type"] == "invalid_request_error"
+    assert answer.headers["x-request-id"].startswith("req_")
 
 
 def test_health_can_be_asked_without_a_body(server: ServerProcess):
