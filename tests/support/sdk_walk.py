@@ -4,6 +4,7 @@ The same steps serve the synchronous and the asynchronous client: `settled` wait
 `Watched` notes which methods were called, so that a test can tell which were forgotten.
 """
 
+import asyncio
 import inspect
 import json
 import uuid
@@ -245,11 +246,13 @@ class Walk:
         await refused(endpoints.event_types.list)
 
     async def ended(self, resource: Any, object_id: str) -> Any:
-        """Wait for the end of a job or batch."""
-        found = await settled(resource.retrieve(object_id))
-        while found.status not in _ENDED:
-            found = await settled(resource.retrieve(object_id))
-        return found
+        """Wait for the end of a job or batch; the deadline only ends a test that hangs."""
+        async with asyncio.timeout(60):
+            while True:
+                found = await settled(resource.retrieve(object_id))
+                if found.status in _ENDED:
+                    return found
+                await asyncio.sleep(0.05)
 
 
 def said(chunks: list[Any]) -> str:

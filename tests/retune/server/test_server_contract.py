@@ -8,12 +8,10 @@ import json
 from typing import Any
 
 import pytest
-from contract import CONTRACT, JUDGE, Judge, document, operation_of, operations, problems_of, published
+from contract import JUDGE, Judge, document, operation_of, operations, problems_of, published
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from server_process import ServerProcess, ended, upload
-
-pytestmark = pytest.mark.skipif(not CONTRACT.is_dir(), reason="the contract is not beside this checkout")
 
 FILE = {
     "id": "file-1",
