@@ -2,7 +2,7 @@ from typing import Any
 
 import openai
 import pytest
-from contract import CONTRACT, document
+from contract import document
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from server_process import ServerProcess, ended, example_lines, upload
@@ -217,7 +217,6 @@ def test_an_answer_cut_by_a_stop_sequence_has_the_log_probabilities_of_what_was_
     assert bytes(choice.logprobs.content[0].bytes) == b"la"
 
 
-@pytest.mark.skipif(not CONTRACT.is_dir(), reason="the contract is not beside this checkout")
 def test_no_field_of_the_published_api_is_unknown(server: ServerProcess):
     schemas = document()["components"]["schemas"]
 
