@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from benchmarks.server_processes import HERE, Server, bare_app, has_workers, load, running_server, small_job
+from benchmarks.server_processes import HERE, Server, bare_app, load, running_server, small_job
 
 _MEBIBYTE = 1 << 20
 RUNS = 3
@@ -85,7 +85,7 @@ def measure_retrievals(home: Path, sizes: Sizes) -> Iterator[tuple[str, str]]:
         job = small_job(server)
     path = f"/v1/fine_tuning/jobs/{job['id']}"
     plan = {"requests": [("GET", path, None)], "total": sizes.retrievals}
-    for workers in (1, 2) if has_workers() else (1,):
+    for workers in (1, 2):
         with running_server(home / "data", "--workers", str(workers)) as server, bare_app(job) as bare:
             for connections in (1, 16):
                 (rate, cpu), (bare_rate, bare_cpu) = rates(plan, connections, server, bare)

@@ -68,11 +68,6 @@ def bare_app(constant: dict[str, Any]) -> Iterator[Server]:
             process.terminate()
 
 
-def has_workers() -> bool:
-    found = subprocess.run([sys.executable, "-m", "retune.server", "--help"], check=True, capture_output=True)
-    return b"--workers" in found.stdout
-
-
 def load(port: int, **plan: Any) -> dict[str, Any]:
     """Run the load generator, in a process of its own."""
     command = [sys.executable, str(HERE / "load_generator.py")]

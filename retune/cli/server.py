@@ -8,8 +8,3 @@ from retune.server.command import start
 app = typer.Typer(no_args_is_help=True, help="Run a fine-tuning server that speaks the OpenAI API.")
 app.command()(start)
 app.add_typer(server_keys.app, name="keys")
-
-
-@app.callback()
-def server() -> None:
-    """Run a fine-tuning server that speaks the OpenAI API."""

@@ -1,5 +1,6 @@
 """`retune server keys`: make, list and revoke the keys of a server, while it runs or not."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -8,9 +9,12 @@ import typer
 
 from retune.cli.connection import server_directory
 from retune.cli.terminal import as_local_time, print_json, print_line, print_quietly, print_table
+from retune.errors import ServerError
 from retune.server.command import DatabaseUrl, DataDirectory, settings_from
+from retune.server.settings import DATABASE_URL_VARIABLE
 
 if TYPE_CHECKING:
+    from retune.server.storage.data_directory import DataDirectory as Directory
     from retune.server.storage.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke a server's API keys, while it runs or not.")
@@ -30,10 +34,10 @@ def create(
     """
     from retune.server.keys import store  # noqa: PLC0415 - the database's libraries are slow to import
 
-    with _database(data_directory, database_url) as database, database.write() as session:
+    with _database(data_directory, database_url, may_be_new=True) as database, database.write() as session:
         row, key = store.add_key(session, name)
     print_line(key)
-    print_quietly(f"Key {row.id}. Keep it now: it is not shown again. A running server takes it within a second.")
+    print_quietly(f"Key {row.id}. Keep it now: it is not shown again. A running server takes it within two seconds.")
 
 
 @app.command("list")
@@ -71,22 +75,24 @@ def revoke(
 
 
 @contextmanager
-def _database(data_directory: DataDirectory, database_url: DatabaseUrl) -> "Iterator[Database]":
+def _database(
+    data_directory: DataDirectory, database_url: DatabaseUrl, *, may_be_new: bool = False
+) -> "Iterator[Database]":
     """Open a server's database: with its server beside it, or alone, and then nobody else starts one meanwhile."""
-    from retune.server.storage.data_directory import (  # noqa: PLC0415 - the database's libraries are slow to import
-        DataDirectory as Directory,
-    )
-    from retune.server.storage.data_directory import DataDirectoryInUseError  # noqa: PLC0415 - likewise
+    from retune.server.storage import data_directory as directories  # noqa: PLC0415 - they are slow to import
     from retune.server.storage.database import Database  # noqa: PLC0415 - likewise
     from retune.server.storage.database_url import database_url as url_of  # noqa: PLC0415 - likewise
 
     settings = settings_from({"data_directory": server_directory(data_directory), "database_url": database_url})
-    directory = Directory(settings.data_directory)
+    directory = directories.DataDirectory(settings.data_directory)
+    if settings.database_url is None and not directory.database.exists():
+        _require_new(directory, may_be_new=may_be_new)
     url = url_of(settings.database_url, directory.database)
+    os.umask(0o077)
     try:
         directory.lock()
         database = Database(url, owner=True)
-    except DataDirectoryInUseError:
+    except directories.DataDirectoryInUseError:
         directory.unlock()
         database = Database(url, owner=False)
     try:
@@ -94,3 +100,18 @@ def _database(data_directory: DataDirectory, database_url: DatabaseUrl) -> "Iter
     finally:
         database.close()
         directory.unlock()
+
+
+def _require_new(directory: "Directory", *, may_be_new: bool) -> None:
+    """Refuse to make a database where a server has another one, or where there is nothing to look for."""
+    if directory.is_used():
+        raise ServerError(
+            f"The server of {directory.path} has no database there; it is on PostgreSQL.",
+            hint=f"Give its URL: set {DATABASE_URL_VARIABLE} (or give --database-url).",
+        )
+    if not may_be_new:
+        raise ServerError(
+            f"No server has used {directory.path} yet, and it has no keys.",
+            hint="Name its data directory with --data-dir; if it is on PostgreSQL, set "
+            f"{DATABASE_URL_VARIABLE} (or give --database-url).",
+        )

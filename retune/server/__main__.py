@@ -1,14 +1,16 @@
 """`python -m retune.server`: the server as a process of its own."""
 
+import logging
 import sys
 
 import typer
 
 from retune.errors import RetuneError
 from retune.server.command import start
-from retune.server.logs import log, set_up_logging
+from retune.server.logs import set_up_logging
 from retune.server.storage.data_directory import DataDirectoryInUseError
 
+_log = logging.getLogger(__name__)
 _EXIT_FAILED = 1
 
 
@@ -20,7 +22,7 @@ def main() -> int:
         app(prog_name="python -m retune.server")
     except RetuneError as error:
         set_up_logging(None)  # Where it failed before it had a log.
-        log.error("%s", error)  # a traceback would bury the one line that helps
+        _log.error("%s", error)  # a traceback would bury the one line that helps
         return DataDirectoryInUseError.EXIT_STATUS if isinstance(error, DataDirectoryInUseError) else _EXIT_FAILED
     return 0
 

@@ -1,36 +1,39 @@
 """The application: routers, middleware, and the services behind them."""
 
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from inspect import iscoroutinefunction
+from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI
+from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from retune.server.api import health, metrics
 from retune.server.api.errors import add_error_handlers
 from retune.server.api.middleware import ApiMiddleware
+from retune.server.background import BackgroundWork
 from retune.server.batches import routes as batches
 from retune.server.batches.runner import BatchRunner
-from retune.server.chat import completions
+from retune.server.chat import completion_routes as completions
 from retune.server.chat import routes as chat
 from retune.server.files import routes as files
 from retune.server.jobs import graders, permissions
 from retune.server.jobs import routes as jobs
+from retune.server.jobs.runner import JobRunner
 from retune.server.models import routes as models
+from retune.server.retention import Retention
 from retune.server.services import Services
 from retune.server.settings import ServerSettings
 from retune.server.uploads import routes as uploads
+from retune.server.webhooks.delivery import WebhookDelivery
 
-
-def create_app(settings: ServerSettings) -> FastAPI:
-    """Build the server's application on its data directory, which it holds from now on.
-
-    Raises:
-        ServerError: Another server has the directory, it can't be written, or its database is damaged.
-    """
-    return build_app(open_services(settings))
+_READING = frozenset({"GET", "HEAD"})
+# One writes at a time; the others need a thread only to wait for their turn.
+_WRITING_THREADS = 16
 
 
 def open_services(settings: ServerSettings) -> Services:
@@ -39,9 +42,28 @@ def open_services(settings: ServerSettings) -> Services:
     Raises:
         ServerError: Another server has the directory, it can't be written, or its database is damaged.
     """
-    opened = Services.open(settings)
-    # Batches answer with the routes' own functions, which know Services: so their runner joins it here.
-    return replace(opened, background=(*opened.background, BatchRunner(opened)))
+    services = Services.open(settings)
+    try:
+        services.background.extend(_background_work(services))
+    except BaseException:
+        services.close()
+        raise
+    return services
+
+
+def _background_work(services: Services) -> Iterator[BackgroundWork]:
+    settings, database, contents = services.settings, services.database, services.contents
+    yield Retention(database, contents)
+    yield JobRunner(
+        database,
+        services.directory,
+        contents,
+        services.trainer,
+        max_concurrent_jobs=settings.max_concurrent_jobs,
+        webhook_urls=settings.webhook_urls,
+    )
+    yield BatchRunner(services)
+    yield WebhookDelivery(database, settings)
 
 
 def build_app(services: Services) -> FastAPI:
@@ -51,22 +73,37 @@ def build_app(services: Services) -> FastAPI:
     app.state.services = services
     app.add_middleware(ApiMiddleware, services=services)
     add_error_handlers(app)
+    writers = CapacityLimiter(_WRITING_THREADS)
     # Whose a path is they are asked in this order: the most wanted first.
     for module in (jobs, chat, files, models, batches, uploads, permissions, graders, completions):
-        _add_routes(app, module.router, prefix="/v1")
+        _add_routes(app, module.router, writers, prefix="/v1")
     for module in (health, metrics):
-        _add_routes(app, module.router, prefix="")
+        _add_routes(app, module.router, writers, prefix="")
     return app
 
 
-def _add_routes(app: FastAPI, router: APIRouter, *, prefix: str) -> None:
+def _add_routes(app: FastAPI, router: APIRouter, writers: CapacityLimiter, *, prefix: str) -> None:
     """Add a router's routes to the application's own.
 
     `include_router` would keep the router, and FastAPI would look through it three times at each request.
     """
     for route in router.routes:
         if isinstance(route, APIRoute):
-            app.add_api_route(prefix + route.path, route.endpoint, methods=sorted(route.methods or ()))
+            methods = sorted(route.methods or ())
+            endpoint = route.endpoint
+            if not iscoroutinefunction(endpoint) and not _READING.issuperset(methods):
+                endpoint = _in_own_threads(endpoint, writers)
+            app.add_api_route(prefix + route.path, endpoint, methods=methods)
+
+
+def _in_own_threads(endpoint: Callable[..., Response], limiter: CapacityLimiter) -> Callable[..., Any]:
+    """Keep those who wait to write out of the threads that reads are answered from."""
+
+    @functools.wraps(endpoint)
+    async def run(**arguments: Any) -> Response:
+        return await to_thread.run_sync(functools.partial(endpoint, **arguments), limiter=limiter)
+
+    return run
 
 
 @asynccontextmanager

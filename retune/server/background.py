@@ -7,7 +7,7 @@ LOOK_AGAIN_SECONDS: Final = 0.5
 
 
 class BackgroundWork(Protocol):
-    """Works off what is in the database, in threads of its own. All three are called by any thread.
+    """Works off what is in the database, in threads of its own. All are called by any thread.
 
     The database is the queue: what an earlier server left unfinished is taken up again, and `LOOK_AGAIN_SECONDS` after
     a change it is seen even if nobody called `wake`.
@@ -19,6 +19,10 @@ class BackgroundWork(Protocol):
 
     def wake(self) -> None:
         """Look at the database now: something may have been added, or cancelled."""
+        ...
+
+    def is_alive(self) -> bool:
+        """Whether all threads run that were started: none ends by itself, unless by a fault of the server."""
         ...
 
     def stop(self) -> None:

@@ -1,11 +1,11 @@
 """The options of a server on the command line: `retune server start`, and `python -m retune.server`."""
 
-import re
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from pydantic import ValidationError
+from pydantic import ByteSize, ValidationError
 
 from retune.errors import ConfigError
 from retune.run import home_directory
@@ -14,38 +14,26 @@ from retune.server.settings import (
     API_KEY_VARIABLE,
     DATABASE_URL_VARIABLE,
     WEBHOOK_SECRET_VARIABLE,
+    WEBHOOK_URLS_VARIABLE,
     ServerSettings,
 )
 
-_SIZE = re.compile(r"(\d+)\s*(?:([KMGT])(i?)B?|B)?", re.IGNORECASE)
-_POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
 _FLAGS: Final = {"data_directory": "--data-dir", "allowed_hosts": "--allowed-host", "webhook_urls": "--webhook-url"}
 
 
-def parse_size(text: str) -> int:
-    """Bytes of `1000`, `512MB` (1,000,000 each) or `512MiB` (1,048,576 each).
-
-    Raises:
-        typer.BadParameter: It is none of these.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise typer.BadParameter(f"'{text}' is no size; write bytes, or a number with KB, MB, GB, KiB, MiB or GiB.")
-    number, unit, binary = match.groups()
-    power: int = _POWERS[unit.upper()] if unit else 0
-    base = 1024 if binary else 1000
-    size: int = int(number) * base**power
-    return size
+def _default(setting: str) -> str:
+    value = ServerSettings.model_fields[setting].default
+    return f"default: {value.human_readable().replace('.0', '') if isinstance(value, ByteSize) else value}"
 
 
 def _size_option(text: str) -> Any:
-    return typer.Option(help=text, metavar="SIZE", parser=parse_size)
+    return typer.Option(help=f"{text}. Bytes, or with a unit as in 512MiB.", metavar="SIZE")
 
 
 Host = Annotated[
-    str | None, typer.Option(help="Address to listen on; default: 127.0.0.1. Any but loopback needs an API key.")
+    str | None, typer.Option(help=f"Address to listen on; {_default('host')}. Any but loopback needs an API key.")
 ]
-Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one; default: 8123.")]
+Port = Annotated[int | None, typer.Option(help=f"Port to listen on; 0 takes any free one; {_default('port')}.")]
 DataDirectory = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="Where files, jobs and models are kept; default: .retune/server."),
@@ -66,26 +54,29 @@ DatabaseUrl = Annotated[
         f"Prefer the variable {DATABASE_URL_VARIABLE}: others on this machine can see a flag, password and all.",
     ),
 ]
-Workers = Annotated[int | None, typer.Option(help="Processes that answer requests; default: 1.")]
+Workers = Annotated[int | None, typer.Option(help=f"Processes that answer requests; {_default('workers')}.")]
 AllowedHosts = Annotated[
     list[str] | None,
     typer.Option(
         "--allowed-host", metavar="NAME", help="Further name to answer to while there is no API key. Repeatable."
     ),
 ]
-ConcurrentJobs = Annotated[int | None, typer.Option(help="Trainings at once; default: 1.")]
+ConcurrentJobs = Annotated[int | None, typer.Option(help=f"Trainings at once; {_default('max_concurrent_jobs')}.")]
 QueuedJobs = Annotated[
-    int | None, typer.Option(help="Jobs that may wait; the next one is refused with 429; default: 100.")
+    int | None,
+    typer.Option(help=f"Jobs that may wait; the next one is refused with 429; {_default('max_queued_jobs')}."),
 ]
-FileBytes = Annotated[int | None, _size_option("Largest file in one request; default: 512MiB.")]
-UploadBytes = Annotated[int | None, _size_option("Largest file in parts; default: 8GiB.")]
-TotalBytes = Annotated[int | None, _size_option("Most bytes of all files together; default: what the disk holds.")]
+FileBytes = Annotated[str | None, _size_option(f"Largest file in one request; {_default('max_file_bytes')}")]
+UploadBytes = Annotated[str | None, _size_option(f"Largest file in parts; {_default('max_upload_bytes')}")]
+PartBytes = Annotated[str | None, _size_option(f"Largest part; {_default('max_part_bytes')}")]
+TotalBytes = Annotated[str | None, _size_option("Most bytes of all files together; default: what the disk holds")]
 WebhookUrls = Annotated[
     list[str] | None,
     typer.Option(
         "--webhook-url",
         metavar="URL",
-        help=f"Address that jobs' ends are told to, signed with {WEBHOOK_SECRET_VARIABLE}. Repeatable.",
+        help=f"Address that the ends of jobs and batches are told to, signed with {WEBHOOK_SECRET_VARIABLE}. "
+        f"Repeatable. One that holds a password goes into the variable {WEBHOOK_URLS_VARIABLE}.",
     ),
 ]
 LogFile = Annotated[
@@ -109,6 +100,7 @@ def start(
     max_queued_jobs: QueuedJobs = None,
     max_file_bytes: FileBytes = None,
     max_upload_bytes: UploadBytes = None,
+    max_part_bytes: PartBytes = None,
     max_total_bytes: TotalBytes = None,
     webhook_urls: WebhookUrls = None,
     log_file: LogFile = None,
@@ -120,6 +112,8 @@ def start(
     Point any OpenAI client at it: set OPENAI_BASE_URL to the address that it prints.
     """
     chosen = locals()
+    # Files are for their owner alone, wherever the data directory lies, and those of the processes started here too.
+    os.umask(0o077)
     settings = settings_from({**chosen, "data_directory": data_directory or home_directory() / "server"})
     from retune.server.serve import serve  # noqa: PLC0415 - the web stack is slow to import
 

@@ -1,44 +1,145 @@
 """HTTP as the server's processes speak it: uvicorn's fast protocol, bounded, and with the API's answers."""
 
-from typing import Final
+import asyncio
+import http
+from typing import Any, ClassVar, Final
 
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from retune.server import ids
 from retune.server.api.errors import ApiError
 
 # What uvicorn's other protocol allows by default; the parser itself knows no bound.
 MAX_HEAD_BYTES: Final = 64 * 1024
+# For a refused client's first bytes to come: a socket that is closed on bytes unread takes the answer back.
+_REFUSED_SECONDS = 0.2
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Hangs up on a client whose request line and headers don't end, or whose request is no HTTP."""
+    """Hangs up on a client whose request doesn't come, doesn't go on or is no HTTP, and on one client too many.
 
-    _is_in_head = False
-    _head_bytes = 0
+    Connections need no key, so what they may hold is bounded: their number by uvicorn's `limit_concurrency`, their
+    time by the attributes. A deadline is looked at now and then, and so is met up to half of `head_seconds` late.
+
+    Attributes:
+        head_seconds: From the connection, or a request's first byte, to the end of the request's headers; and from an
+            answer to the end of a body that it did not wait for.
+        body_pause_seconds: Longest pause within a body.
+    """
+
+    head_seconds: ClassVar = 30.0
+    body_pause_seconds: ClassVar = 60.0
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._max_connections = self.limit_concurrency
+        self.limit_concurrency = None  # uvicorn's own refusal is no answer of the API's.
+        self._is_refused = False
+        self._is_in_head = False
+        self._is_in_body = False
+        self._head_bytes = 0
+        self._deadline: float | None = None
+        self._watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Take a client, or refuse it."""
+        super().connection_made(transport)
+        if self._max_connections is not None and len(self.connections) > self._max_connections:
+            self._refuse()
+            return
+        self._deadline = self.loop.time() + self.head_seconds
+        self._watch_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        if self._watch:
+            self._watch.cancel()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         """Begin to count."""
         self._is_in_head = True
         self._head_bytes = 0
+        if self._deadline is None:
+            self._deadline = self.loop.time() + self.head_seconds
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Count no further."""
         self._is_in_head = False
+        self._is_in_body = True
+        self._deadline = self.loop.time() + self.body_pause_seconds
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Leave the server as much time as it needs."""
+        self._is_in_body = False
+        self._deadline = None
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait no longer for a body that nobody reads."""
+        if self._is_in_body:
+            self._deadline = self.loop.time() + self.head_seconds
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
+        if self._is_refused:
+            self.transport.close()
+            return
+        if self._is_in_body and not self.cycle.response_complete:
+            self._deadline = self.loop.time() + self.body_pause_seconds
         super().data_received(data)
         if self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"The request's line and headers are larger than {MAX_HEAD_BYTES} bytes.")
+        elif self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            # Line ends between requests: uvicorn gives up its own deadline for them, and they begin no request.
+            self._deadline = self.loop.time() + self.head_seconds
 
     def send_400_response(self, msg: str) -> None:
         """Answer what never became a request, and hang up."""
-        response = ApiError(400, msg, headers={"x-request-id": ids.new_request_id(), "connection": "close"}).response()
-        head = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in response.raw_headers)]
-        self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + bytes(response.body))
+        self._write(ApiError(400, msg, headers={"connection": "close"}))
         self.transport.close()
+
+    def _refuse(self) -> None:
+        self._is_refused = True
+        reason = f"The server has {self._max_connections} connections, as many as it takes. Try again in a moment."
+        headers = {"connection": "close", "retry-after": "1"}
+        self._write(
+            ApiError(503, reason, type="server_error", code="too_many_connections", headers=headers, retryable=True)
+        )
+        has_many_refused = len(self.connections) > 2 * (self._max_connections or 0)
+        self.loop.call_later(0 if has_many_refused else _REFUSED_SECONDS, self.transport.close)
+
+    def _write(self, error: ApiError) -> None:
+        response = error.response()
+        status = http.HTTPStatus(error.status)
+        head = [
+            f"HTTP/1.1 {status.value} {status.phrase}".encode(),
+            b"x-request-id: " + ids.new_request_id().encode(),
+            *(name + b": " + value for name, value in response.raw_headers),
+        ]
+        self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + bytes(response.body))
+
+    def _watch_deadline(self) -> None:
+        now = self.loop.time()
+        if self._is_in_body and self.flow.read_paused:
+            # It is the server that does not read on.
+            self._deadline = now + self.body_pause_seconds
+        if self._deadline is not None and now >= self._deadline:
+            # Not `close`, which would wait until the client has taken what was written to it.
+            self.transport.abort()
+            return
+        soon = now + self.head_seconds / 2
+        self._watch = self.loop.call_at(min(soon, self._deadline or soon), self._watch_deadline)

@@ -12,10 +12,12 @@ from starlette.types import ASGIApp
 
 from retune.server.http_protocol import BoundedHttpProtocol
 from retune.server.listening import BACKLOG
+from retune.server.open_files import max_connections
 
 # Longer than clients keep an idle connection: one that the server closes just as a request comes is an error there.
 _KEEP_ALIVE_SECONDS = 75
 LAST_ANSWERS_SECONDS = 5
+_HELPING = 16
 
 
 def run_http_server(
@@ -51,8 +53,9 @@ def stop_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
 
 class _Server(uvicorn.Server):
     def __init__(self, app: ASGIApp, *, on_started: Callable[[], None], shares_listener: bool) -> None:
-        # uvicorn takes as many waiting connections at once as this says. Where others wait for some too, it takes one.
-        super().__init__(_config(app, backlog=1 if shares_listener else BACKLOG))
+        # uvicorn takes as many waiting connections at once as this says, before it looks at any of them: so many that
+        # their number stays bounded. Where others wait for some too, it takes one.
+        super().__init__(_config(app, backlog=1 if shares_listener else _HELPING))
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -79,6 +82,7 @@ def _config(app: ASGIApp, *, backlog: int) -> uvicorn.Config:
         log_config=None,
         log_level="warning",
         access_log=False,
+        limit_concurrency=max_connections(),
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,

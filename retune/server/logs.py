@@ -9,7 +9,6 @@ from typing import TextIO
 
 from retune.errors import ServerError
 
-log = logging.getLogger("retune.server")
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _MAX_BYTES = 10 * 1024 * 1024
 

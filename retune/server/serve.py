@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from retune.errors import ServerError
+from retune.server import open_files
 from retune.server.app import build_app, open_services
 from retune.server.http_server import run_http_server, stop_signals
 from retune.server.keys.current_keys import read_keys
@@ -14,6 +15,7 @@ from retune.server.listening import base_url, listen
 from retune.server.services import Services
 from retune.server.settings import API_KEY_VARIABLE, ServerSettings
 from retune.server.storage.data_directory import Announcement, DataDirectory, not_writable
+from retune.server.webhooks.receivers import require_secret_for_receivers
 from retune.server.workers import WorkerPool
 from retune.shared_process import stop_when_unused
 
@@ -30,9 +32,12 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[str], None] | None = 
         on_ready: Called with the API's base URL once the server answers.
 
     Raises:
-        ServerError: The address is taken or can't be had, an API key is missing, or the data directory can't be used.
+        ServerError: The address is taken or can't be had, an API key or the webhooks' secret is missing, or the data
+            directory can't be used.
     """
     _refuse_to_be_open(settings)
+    require_secret_for_receivers(settings)
+    open_files.raise_limit()
     listener = listen(settings)
     try:
         services = open_services(settings)
@@ -59,7 +64,7 @@ def _run(services: Services, listener: socket.socket, on_ready: Callable[[str], 
             on_ready(address)
 
     if services.settings.exit_with_parent:
-        stop_when_unused(services.directory.path / "users.lock")
+        stop_when_unused(services.directory.users_lock)
     if services.settings.workers == 1:
         run_http_server(build_app(services), listener, on_started=announce)
     else:
@@ -82,8 +87,11 @@ def _refuse_to_be_open(settings: ServerSettings) -> None:
 
 
 def _require_key(settings: ServerSettings, services: Services) -> None:
-    if settings.api_key is None and not settings.is_loopback() and not read_keys(services.database).digests:
-        raise _key_needed(settings)
+    if settings.api_key is not None or settings.is_loopback():
+        return
+    with services.database.read() as session:
+        if not read_keys(session).digests:
+            raise _key_needed(settings)
 
 
 def _key_needed(settings: ServerSettings) -> ServerError:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -10,33 +10,34 @@ from fastapi import Depends, Request
 
 from retune.server.api.request_metrics import RequestMetrics
 from retune.server.background import BackgroundWork
-from retune.server.chat.loaded_models import ChatModels
-from retune.server.files.retention import Retention
-from retune.server.jobs.runner import JobRunner
+from retune.server.models.loaded_models import LoadedModels
 from retune.server.settings import ServerSettings
 from retune.server.storage.content_store import ContentStore
 from retune.server.storage.data_directory import DataDirectory, not_writable
 from retune.server.storage.database import Database
 from retune.server.storage.database_url import database_url
-from retune.server.webhooks.delivery import WebhookDelivery
 from retune.trainers.base import Trainer
 from retune.trainers.registry import default_trainer
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One open data directory, with its database, contents and trainer, and the work that goes on behind requests."""
+    """One open data directory, with its database, contents and trainer.
+
+    Attributes:
+        background: The work that goes on behind requests; whoever opens the services adds it.
+    """
 
     settings: ServerSettings
     directory: DataDirectory
     database: Database
     contents: ContentStore
     trainer: Trainer
-    chat_models: ChatModels
-    background: tuple[BackgroundWork, ...]
+    loaded_models: LoadedModels
     metrics: RequestMetrics
     version: str
     instance: str
+    background: list[BackgroundWork] = field(default_factory=list)
 
     @classmethod
     def open(cls, settings: ServerSettings) -> "Services":
@@ -48,6 +49,7 @@ class Services:
         directory = DataDirectory(settings.data_directory)
         directory.lock()
         try:
+            directory.prepare()
             return cls._open(settings, directory, instance=secrets.token_hex(8), owner=True)
         except OSError as error:
             directory.unlock()
@@ -67,35 +69,18 @@ class Services:
 
     @classmethod
     def _open(cls, settings: ServerSettings, directory: DataDirectory, *, instance: str, owner: bool) -> "Services":
-        directory.jobs.mkdir(exist_ok=True)
-        contents = ContentStore(directory.contents)
-        database = Database(database_url(settings.database_url, directory.database), owner=owner)
         trainer = default_trainer()
-        background: tuple[BackgroundWork, ...] = ()
-        if owner:
-            background = (
-                Retention(database, contents),
-                JobRunner(
-                    database,
-                    directory,
-                    contents,
-                    trainer,
-                    max_concurrent_jobs=settings.max_concurrent_jobs,
-                    webhook_urls=settings.webhook_urls,
-                ),
-                WebhookDelivery(database, settings),
-            )
         return cls(
             settings=settings,
             directory=directory,
-            database=database,
-            contents=contents,
+            contents=ContentStore(directory.contents),
             trainer=trainer,
-            chat_models=ChatModels(trainer),
-            background=background,
-            metrics=RequestMetrics(),
+            loaded_models=LoadedModels(trainer),
+            metrics=RequestMetrics(directory.metrics if settings.workers > 1 else None),
             version=version("retune"),
             instance=instance,
+            # Last: nothing can fail behind it and leave it open.
+            database=Database(database_url(settings.database_url, directory.database), owner=owner),
         )
 
     def start(self) -> None:
@@ -111,7 +96,7 @@ class Services:
     def count_usage(self, usage: Mapping[str, Any]) -> None:
         """Count the tokens of a model's answer for `/metrics`, as its `usage` object tells them."""
         self.metrics.count_tokens(prompt=usage["prompt_tokens"], completion=usage["completion_tokens"])
-        self.metrics.models_loaded.set(len(self.chat_models))
+        self.metrics.models_loaded.set(len(self.loaded_models))
 
     def close(self) -> None:
         """Stop the work behind requests and give the data directory back; a second time does nothing."""

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr
 
 _MIB = 1024 * 1024
 
 API_KEY_VARIABLE = "RETUNE_SERVER_API_KEY"
 DATABASE_URL_VARIABLE = "RETUNE_SERVER_DATABASE_URL"
 WEBHOOK_SECRET_VARIABLE = "RETUNE_SERVER_WEBHOOK_SECRET"  # noqa: S105  # the variable's name
-SECRET_VARIABLES = (API_KEY_VARIABLE, DATABASE_URL_VARIABLE, WEBHOOK_SECRET_VARIABLE)
+WEBHOOK_URLS_VARIABLE = "RETUNE_SERVER_WEBHOOK_URLS"
+SECRET_VARIABLES = (API_KEY_VARIABLE, DATABASE_URL_VARIABLE, WEBHOOK_SECRET_VARIABLE, WEBHOOK_URLS_VARIABLE)
 
 
 def _from_environment(variable: str) -> Callable[[], SecretStr | None]:
@@ -22,6 +23,10 @@ def _from_environment(variable: str) -> Callable[[], SecretStr | None]:
         return SecretStr(value) if value else None
 
     return read
+
+
+def _webhook_urls_from_environment() -> tuple[str, ...]:
+    return tuple(os.environ.get(WEBHOOK_URLS_VARIABLE, "").split())
 
 
 class ServerSettings(BaseModel):
@@ -42,7 +47,8 @@ class ServerSettings(BaseModel):
         max_upload_bytes: Largest file sent in parts.
         max_part_bytes: Largest part.
         max_total_bytes: Most bytes of all files together; None for what the disk holds.
-        webhook_urls: Where jobs' ends are told.
+        webhook_urls: Where the ends of jobs and batches are told; they may hold passwords. Unset:
+            RETUNE_SERVER_WEBHOOK_URLS, with spaces between them.
         webhook_secret: What notifications are signed with, `whsec_` and base64. Unset: RETUNE_SERVER_WEBHOOK_SECRET.
         log_file: Where to log instead of standard error; a second, older file beside it, `.1`, bounds both.
         log_requests: Log a line for every request.
@@ -60,11 +66,11 @@ class ServerSettings(BaseModel):
     allowed_hosts: tuple[str, ...] = ()
     max_concurrent_jobs: int = Field(1, ge=1, le=64)
     max_queued_jobs: int = Field(100, ge=0)
-    max_file_bytes: int = Field(512 * _MIB, ge=1)
-    max_upload_bytes: int = Field(8 * 1024 * _MIB, ge=1)
-    max_part_bytes: int = Field(64 * _MIB, ge=1)
-    max_total_bytes: int | None = Field(None, ge=1)
-    webhook_urls: tuple[str, ...] = ()
+    max_file_bytes: ByteSize = Field(ByteSize(512 * _MIB), ge=1)
+    max_upload_bytes: ByteSize = Field(ByteSize(8 * 1024 * _MIB), ge=1)
+    max_part_bytes: ByteSize = Field(ByteSize(64 * _MIB), ge=1)
+    max_total_bytes: ByteSize | None = Field(None, ge=1)
+    webhook_urls: tuple[str, ...] = Field(default_factory=_webhook_urls_from_environment)
     webhook_secret: SecretStr | None = Field(default_factory=_from_environment(WEBHOOK_SECRET_VARIABLE))
     log_file: Path | None = None
     log_requests: bool = False

@@ -5,6 +5,7 @@ answers. Standard input stays open as long as the main process lives; when it en
 """
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -13,17 +14,19 @@ import threading
 
 from retune.errors import RetuneError
 from retune.server.app import build_app
+from retune.server.child_process import take_standard_output, wait_for_parents_end
 from retune.server.http_server import run_http_server
-from retune.server.logs import log, set_up_logging
+from retune.server.logs import set_up_logging
 from retune.server.services import Services
 from retune.server.settings import ServerSettings
 from retune.server.workers import READY
 
+_log = logging.getLogger(__name__)
+
 
 def main() -> int:
     """Run one worker."""
-    ready = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    ready = take_standard_output()
     introduction = json.loads(sys.stdin.buffer.readline())
     settings = ServerSettings.model_validate(introduction["settings"])
     set_up_logging(settings.log_file)
@@ -31,7 +34,7 @@ def main() -> int:
     try:
         services = Services.open_beside(settings, introduction["instance"])
     except RetuneError as error:
-        log.error("%s", error)
+        _log.error("%s", error)
         return 1
     listener = socket.socket(fileno=int(sys.argv[1]))
     run_http_server(build_app(services), listener, on_started=lambda: _say_ready(ready), shares_listener=True)
@@ -44,9 +47,7 @@ def _say_ready(handle: int) -> None:
 
 
 def _stop_with_main_process() -> None:
-    # Reading the descriptor itself: a buffered reader's lock would be held while the interpreter shuts down.
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+    wait_for_parents_end()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

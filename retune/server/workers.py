@@ -5,27 +5,22 @@ They share the listening socket. Everything behind requests stays in this proces
 
 import json
 import logging
-import os
 import select
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from prometheus_client.multiprocess import mark_process_dead
 
 from retune.errors import ServerError
-from retune.server.api.request_metrics import DIRECTORY_VARIABLE
+from retune.server.child_process import describe_exit, send_line, start_module
 from retune.server.http_server import LAST_ANSWERS_SECONDS
 from retune.server.services import Services
-from retune.server.settings import SECRET_VARIABLES
 
 _log = logging.getLogger(__name__)
 READY: Final = b"ready\n"
@@ -35,7 +30,6 @@ _STOP_SECONDS = LAST_ANSWERS_SECONDS + 10
 # One that lived this long did not die of what it was started with.
 _HEALTHY_SECONDS = 30
 _MAX_BACKOFF_SECONDS = 30.0
-_METRICS = "metrics"
 
 
 @dataclass(slots=True)
@@ -67,14 +61,12 @@ class WorkerPool:
     def __init__(self, services: Services, listener: socket.socket) -> None:
         self._listener = listener
         settings, instance = services.settings.revealed(), services.instance
-        self._introduction = json.dumps({"settings": settings, "instance": instance}).encode() + b"\n"
+        self._introduction = json.dumps({"settings": settings, "instance": instance}).encode()
         self._count = services.settings.workers
-        self._metrics: Path = services.directory.path / _METRICS
+        self._metrics = services.directory.metrics
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
-        shutil.rmtree(self._metrics, ignore_errors=True)
-        self._metrics.mkdir(mode=0o700)
         try:
             for _ in range(self._count):
                 self._workers.append(_Worker(self._start(), time.monotonic()))
@@ -103,7 +95,8 @@ class WorkerPool:
             now = time.monotonic()
             worker.early_deaths = worker.early_deaths + 1 if now - worker.started_at < _HEALTHY_SECONDS else 0
             worker.due_at = now + _delay_seconds(worker.early_deaths)
-            _log.error("Worker %d %s; another one takes its place", worker.process.pid, _end_of(worker))
+            how = describe_exit(worker.process.returncode)
+            _log.error("Worker %d %s; another one takes its place", worker.process.pid, how)
         if time.monotonic() < worker.due_at:
             return
         try:
@@ -120,22 +113,8 @@ class WorkerPool:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         handle = self._listener.fileno()
-        environment = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
-        process = subprocess.Popen(  # noqa: S603  # our own command line
-            [sys.executable, "-P", "-m", "retune.server.worker", str(handle)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**environment, DIRECTORY_VARIABLE: str(self._metrics)},
-            pass_fds=[handle],
-            # The terminal's Ctrl-C is for the main process, which then ends this one itself.
-            start_new_session=True,
-        )
-        assert process.stdin  # noqa: S101  # a pipe was asked for
-        try:
-            process.stdin.write(self._introduction)
-            process.stdin.flush()
-        except BrokenPipeError:
-            pass  # It died before it could read; its exit status tells.
+        process = start_module("retune.server.worker", str(handle), stdout=subprocess.PIPE, pass_fds=[handle])
+        send_line(process, self._introduction)
         return process
 
     def _stop(self) -> None:
@@ -165,11 +144,6 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
 
 def _delay_seconds(early_deaths: int) -> float:
     return min(0.5 * 2**early_deaths, _MAX_BACKOFF_SECONDS) if early_deaths > 1 else 0.0
-
-
-def _end_of(worker: _Worker) -> str:
-    status = worker.process.returncode
-    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
 
 
 def _close_pipes(process: "subprocess.Popen[bytes]") -> None:

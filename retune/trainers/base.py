@@ -183,7 +183,7 @@ class LanguageModel(Protocol):
             top_logprobs: Tell each token's log-probability, with so many alternatives; None for neither.
             accepts: Which answers are wanted. A model that chooses among whole answers chooses among these, where it
                 has any; from others, and from answers cut short, the caller may still get one that is not wanted.
-                Hashable, and equal to another only if both accept the same.
+                Hashable, and equal to another only if both accept the same. Whatever it raises comes through.
         """
         ...
 

@@ -164,6 +164,16 @@ def ended(client: OpenAI, job_id: str) -> FineTuningJob:
     return job
 
 
+def wait_for_step(client: OpenAI, job_id: str, step: int) -> None:
+    """Wait until a training has come to a step."""
+
+    def reached() -> bool:
+        newest = client.fine_tuning.jobs.list_events(job_id, limit=3).data
+        return any(event.type == "metrics" and event.data["step"] >= step for event in newest)  # type: ignore[index]
+
+    wait_for(reached, f"step {step}")
+
+
 def steps_on_record(client: OpenAI, job_id: str) -> list[int]:
     """Steps that have an event, oldest first."""
     events = client.fine_tuning.jobs.list_events(job_id, limit=1000)

@@ -1,14 +1,14 @@
 """How large a request's body may be, by where it goes."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from retune.server.api.errors import ApiError
+from retune.server.api.errors import ApiError, too_large
+from retune.server.api.multipart import FORM_BYTES
 from retune.server.settings import ServerSettings
 
 # JSON is read whole; files and parts are streamed and have limits of their own.
-_MAX_JSON_BYTES = 32 * 1024 * 1024
-# What a form needs besides its file: the other fields, each part's headers and boundary.
-_FORM_BYTES = 1024 * 1024
+MAX_JSON_BYTES: Final = 32 * 1024 * 1024
 _FILES = "/v1/files"
 _UPLOADS = "/v1/uploads/"
 _PARTS = "/parts"
@@ -32,15 +32,14 @@ class BodyLimit:
 
     def error(self) -> ApiError:
         """413."""
-        message = f"The {self.what} is larger than the limit of {self.told_bytes} bytes."
-        return ApiError(413, message, param=self.param)
+        return too_large(self.what, self.told_bytes, param=self.param)
 
 
 class BodyLimits:
     """The limits of one server."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        self._json = BodyLimit(_MAX_JSON_BYTES, "request's body", _MAX_JSON_BYTES, None)
+        self._json = BodyLimit(MAX_JSON_BYTES, "request's body", MAX_JSON_BYTES, None)
         self._file = _of_form("file", settings.max_file_bytes, "file")
         self._part = _of_form("part", settings.max_part_bytes, "data")
 
@@ -52,4 +51,4 @@ class BodyLimits:
 
 
 def _of_form(what: str, max_bytes: int, param: str) -> BodyLimit:
-    return BodyLimit(max_bytes + _FORM_BYTES, what, max_bytes, param)
+    return BodyLimit(max_bytes + FORM_BYTES, what, max_bytes, param)

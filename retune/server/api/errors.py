@@ -12,6 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
+# What pydantic finds where a request has no body, or one that is no JSON object.
+_NO_OBJECT = {"missing", "model_type", "model_attributes_type", "dict_type"}
 
 
 class ApiError(Exception):
@@ -39,9 +41,11 @@ class ApiError(Exception):
         headers: Mapping[str, str] | None = None,
         retryable: bool = False,
     ) -> None:
+        # Texts of the request may hold what no answer can.
+        message = _encodable(message)
         super().__init__(message)
         self.status = status
-        self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
+        self.body = {"error": {"message": message, "type": type, "param": param and _encodable(param), "code": code}}
         self.headers = dict(headers or {})
         if not retryable:
             self.headers["x-should-retry"] = "false"
@@ -95,14 +99,25 @@ def from_validation(problems: Sequence[Mapping[str, Any]]) -> ApiError:
     param = _param(problem["loc"])
     if kind == "json_invalid":
         return invalid_json()
-    if param is None:
-        return ApiError(400, "The request's body must be a JSON object, with Content-Type: application/json.")
-    if kind == "missing":
-        return ApiError(400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
     if kind == "extra_forbidden":
-        return unrecognized_argument(param)
+        return unrecognized_argument(param or "")
+    if param is None and kind in _NO_OBJECT:
+        return ApiError(400, "The request's body must be a JSON object, with Content-Type: application/json.")
+    if param is not None and kind == "missing":
+        return missing_parameter(param)
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return ApiError(400, f"Invalid value for '{param}': {message}.", param=param, code=_code(kind))
+    what = "Invalid request" if param is None else f"Invalid value for '{param}'"
+    return ApiError(400, f"{what}: {message}.", param=param, code=_code(kind))
+
+
+def missing_parameter(name: str) -> ApiError:
+    """400 for a request field that must be there and is not."""
+    return ApiError(400, f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
+
+
+def too_large(what: str, max_bytes: int, *, param: str | None = None) -> ApiError:
+    """413 for what is larger than it may be."""
+    return ApiError(413, f"The {what} is larger than the limit of {max_bytes} bytes.", param=param)
 
 
 def unrecognized_argument(name: str) -> ApiError:
@@ -115,6 +130,10 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _param(location: Sequence[str | int]) -> str | None:

@@ -11,17 +11,21 @@ router = APIRouter()
 
 
 @router.api_route("/health", methods=["GET", "HEAD"])
-def health(services: ServicesOf) -> JSONResponse:
-    """Say that the server works, down to its database."""
-    with services.database.read() as session:
-        counts = job_store.count_by_status(session)
+async def health(services: ServicesOf) -> JSONResponse:
+    """Say that the server works, down to its database; 503 where the work behind requests has come to a stop.
+
+    With several workers that work is in another process, which is not asked.
+    """
+    counts = await services.database.look_up(job_store.count_by_status)
+    works = all(work.is_alive() for work in services.background)
     return JSONResponse(
-        {
-            "status": "ok",
+        status_code=200 if works else 503,
+        content={
+            "status": "ok" if works else "degraded",
             "version": services.version,
             "instance": services.instance,
             "trainer": services.trainer.name,
             "running_jobs": counts.get(JobStatus.RUNNING, 0),
             "queued_jobs": sum(counts.get(status, 0) for status in PENDING),
-        }
+        },
     )

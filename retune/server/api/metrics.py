@@ -12,7 +12,6 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from retune.server.api.request_metrics import DIRECTORY_VARIABLE
 from retune.server.batches.statuses import BatchStatus
 from retune.server.files import store as file_store
 from retune.server.jobs.statuses import PENDING, JobStatus
@@ -30,13 +29,11 @@ def metrics(services: ServicesOf) -> Response:
     registry = CollectorRegistry()
     registry.register(_StoredObjects(services.database))
     ProcessCollector(pid=os.getpid if is_alone else os.getppid, registry=registry)
-    if not is_alone:
-        MultiProcessCollector(registry, os.environ[DIRECTORY_VARIABLE])  # type: ignore[no-untyped-call]  # has no types
-        return _response(generate_latest(registry))
-    return _response(generate_latest(services.metrics.registry) + generate_latest(registry))
-
-
-def _response(figures: bytes) -> Response:
+    if is_alone:
+        figures = generate_latest(services.metrics.registry) + generate_latest(registry)
+    else:
+        MultiProcessCollector(registry, str(services.directory.metrics))  # type: ignore[no-untyped-call]  # has no types
+        figures = generate_latest(registry)
     return Response(figures, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,24 +1,24 @@
-"""Reading a multipart upload as it arrives: its fields into memory, its one file onto the disk."""
+"""Reading a multipart form as it arrives: its fields into memory, its one file onto the disk."""
 
 import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from retune.server.api.errors import ApiError, unrecognized_argument
+from retune.server.api.errors import ApiError, missing_parameter, too_large, unrecognized_argument
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 _MAX_FIELD_BYTES = 4096
 _MAX_PARTS = 16
-# Boundaries, headers and fields; what a body may have beside its file.
-_FORM_BYTES = 64 * 1024 + _MAX_PARTS * _MAX_FIELD_BYTES
+# Boundaries, headers and fields: what a body may have beside its file.
+FORM_BYTES: Final = 64 * 1024 + _MAX_PARTS * _MAX_FIELD_BYTES
 _PIECE_BYTES = 4 * 1024 * 1024
 
 
@@ -31,7 +31,7 @@ class Sink(Protocol):
 
 
 @dataclass(slots=True)
-class Upload:
+class SentForm:
     """What came: the form's fields, and name (may be empty), size and hash of the file that was written to the sink."""
 
     fields: dict[str, str] = field(default_factory=dict)
@@ -43,10 +43,10 @@ class Upload:
 def announced_size(request: Request) -> int:
     """The least size of the file that a request says to have; 0 where it doesn't say."""
     length = request.headers.get("content-length", "")
-    return max(0, int(length) - _FORM_BYTES) if length.isdecimal() else 0
+    return max(0, int(length) - FORM_BYTES) if length.isdecimal() else 0
 
 
-async def read_upload(request: Request, sink: Sink, *, file_field: str, max_file_bytes: int) -> Upload:
+async def read_form(request: Request, sink: Sink, *, file_field: str, max_file_bytes: int) -> SentForm:
     """Read a multipart request, writing its file to `sink` piece by piece.
 
     Args:
@@ -130,7 +130,7 @@ class _Reader:
         self._sink = sink
         self._file_field = file_field
         self._max_file_bytes = max_file_bytes
-        self._upload = Upload()
+        self._form = SentForm()
         self._digest = hashlib.sha256()
         self._header_name = b""
         self._header_value = b""
@@ -152,19 +152,18 @@ class _Reader:
             "on_end": self._end,
         }
 
-    def result(self) -> Upload:
+    def result(self) -> SentForm:
         if not self._complete:
             raise ApiError(400, "The multipart body ends before its last boundary.")
-        if self._upload.filename is None:
-            name = self._file_field
-            raise ApiError(400, f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
-        self._upload.sha256 = self._digest.hexdigest()
-        return self._upload
+        if self._form.filename is None:
+            raise missing_parameter(self._file_field)
+        self._form.sha256 = self._digest.hexdigest()
+        return self._form
 
     def _begin_part(self) -> None:
         self._parts += 1
         if self._parts > _MAX_PARTS:
-            raise ApiError(400, f"An upload has at most {_MAX_PARTS} parts.")
+            raise ApiError(400, f"The form has too many parts: expected at most {_MAX_PARTS}.")
         self._disposition, self._name, self._value = "", "", b""
 
     def _add_header_name(self, data: bytes, start: int, end: int) -> None:
@@ -183,9 +182,9 @@ class _Reader:
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
         if self._name != self._file_field:
             return
-        if self._upload.filename is not None:
-            raise ApiError(400, f"An upload has one part '{self._name}'; found a second.", param=self._name)
-        self._upload.filename = options.get(b"filename", b"").decode("utf-8", "replace")
+        if self._form.filename is not None:
+            raise ApiError(400, f"The form has one part '{self._name}'; found a second.", param=self._name)
+        self._form.filename = options.get(b"filename", b"").decode("utf-8", "replace")
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         if self._name == self._file_field:
@@ -196,19 +195,18 @@ class _Reader:
             self._value += data[start:end]
 
     def _add_to_file(self, piece: memoryview) -> None:
-        self._upload.size += len(piece)
-        if self._upload.size > self._max_file_bytes:
-            name, most = self._file_field, self._max_file_bytes
-            raise ApiError(413, f"The {name} is larger than the limit of {most} bytes.", param=name)
+        self._form.size += len(piece)
+        if self._form.size > self._max_file_bytes:
+            raise too_large(self._file_field, self._max_file_bytes, param=self._file_field)
         self._digest.update(piece)
         self._sink.write(piece)
 
     def _end_part(self) -> None:
         if self._name == self._file_field:
             return
-        if not self._name or self._name in self._upload.fields:
+        if not self._name or self._name in self._form.fields:
             raise unrecognized_argument(self._name)
-        self._upload.fields[self._name] = self._value.decode("utf-8", "replace")
+        self._form.fields[self._name] = self._value.decode("utf-8", "replace")
 
     def _end(self) -> None:
         self._complete = True

@@ -1,21 +1,28 @@
 """What each process counts as it answers."""
 
+import os
+from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
 UNKNOWN: Final = "unknown"
-# Set in the workers' environment: prometheus_client then keeps values in files of that directory, where any worker
-# can add them up.
-DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+_DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
 
 class RequestMetrics:
-    """Counts of requests and tokens. Labels hold nothing that a client could choose freely."""
+    """Counts of requests and tokens. Labels hold nothing that a client could choose freely.
 
-    def __init__(self) -> None:
+    Args:
+        shared_directory: Where the server's processes keep their counts, so that any of them can add all up; None for
+            a server that is one process.
+    """
+
+    def __init__(self, shared_directory: Path | None = None) -> None:
+        if shared_directory:
+            _keep_values_in(shared_directory)
         self.registry = CollectorRegistry()
         names = ["method", "route", "status"]
         self._requests = Counter("retune_http_requests", "Requests that were answered.", names, registry=self.registry)
@@ -75,3 +82,9 @@ class RequestMetrics:
         """Count the tokens of one answer of a model."""
         self._tokens.labels("prompt").inc(prompt)
         self._tokens.labels("completion").inc(completion)
+
+
+def _keep_values_in(directory: Path) -> None:
+    os.environ[_DIRECTORY_VARIABLE] = str(directory)
+    # The library looks at the variable once, when it is imported, which is before the settings are known.
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # has no types

@@ -64,7 +64,8 @@ def _read(model: type[_Request], body: Mapping[str, Any]) -> _Request:
     try:
         request = model.model_validate(body)
     except ValidationError as error:
-        raise from_validation(error.errors()) from None
+        # Without what was found: it may be large, and none of it is told.
+        raise from_validation(error.errors(include_url=False, include_input=False)) from None
     if body.get("stream"):
         message = "A request of a batch is answered whole: leave out 'stream', or set it to false."
         raise ApiError(400, message, param="stream", code="invalid_value")

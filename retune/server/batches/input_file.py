@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from retune.server.files.input_lines import TOO_LONG, input_lines, is_too_long
+
 MAX_REQUESTS = 50_000
 MAX_ERRORS = 100
-# As large as the body of a single request may be.
-MAX_LINE_BYTES = 32 * 1024 * 1024
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FIELDS: dict[str, tuple[type, str]] = {
     "custom_id": (str, "a string"),
     "method": (str, "a string"),
@@ -54,13 +53,9 @@ class InvalidInputError(Exception):
         self.errors = errors
 
 
-class CheckInterrupted(Exception):  # noqa: N818  # no error: there is something else to do first
-    """The check was called off before the file was read to its end."""
-
-
 def requests_of(path: Path, *, skip: int = 0) -> Iterator[BatchRequest]:
     """Read the requests of a checked file, without the first `skip`, holding one at a time."""
-    for index, (_, line) in enumerate(_lines(path)):
+    for index, (_, line) in enumerate(input_lines(path)):
         if index >= skip:
             value = json.loads(line)
             yield BatchRequest(value["custom_id"], value["body"])
@@ -71,12 +66,10 @@ def check_input_file(path: Path, endpoint: str, should_stop: Callable[[], bool])
 
     Raises:
         InvalidInputError: There is no request in it, there are too many, or some are wrong.
-        CheckInterrupted: `should_stop` told so.
+        ReadingStoppedError: `should_stop` said so.
     """
     check = _Check(endpoint)
-    for number, line in _lines(path):
-        if should_stop():
-            raise CheckInterrupted
+    for number, line in input_lines(path, should_stop):
         check.add(number, line)
         if check.is_over:
             break
@@ -115,8 +108,8 @@ class _Check:
         self.errors.append({"code": code, "message": message, "param": param, "line": line})
 
     def _parse(self, number: int, line: bytes) -> dict[str, Any] | None:
-        reason = f"it is longer than {MAX_LINE_BYTES} bytes"
-        if len(line) <= MAX_LINE_BYTES:
+        reason = TOO_LONG
+        if not is_too_long(line):
             try:
                 value = json.loads(line.decode(), parse_constant=_refuse_constant)
             except (ValueError, RecursionError) as error:
@@ -168,20 +161,6 @@ class _Check:
                 f"which asks '{self.model[:100]}'. Each batch must hold requests for a single model."
             )
             self.report("model_mismatch", text, "body.model", number)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, with their numbers; of one that is too long, one byte more than may be."""
-    with path.open("rb") as stream:
-        number = 0
-        while line := stream.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            rest = line
-            while not rest.endswith(b"\n") and (rest := stream.readline(MAX_LINE_BYTES)):
-                pass
-            text = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
-            if text.strip():
-                yield number, text
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
+
+from retune.server.api.request_fields import ExpiresAfter, Metadata, PlainText, RequestModel, shown
 
 Endpoint = Literal["/v1/chat/completions", "/v1/completions"]
 
@@ -16,7 +18,6 @@ _NOT_OFFERED = {
     "/v1/images/edits",
     "/v1/videos",
 }
-_MAX_METADATA_PAIRS = 16
 
 
 def _offered(value: Any) -> Any:
@@ -29,27 +30,14 @@ def _offered(value: Any) -> Any:
             "batches of '{endpoint}' are not supported by this server; use {expected}",
             {"endpoint": value, "expected": expected},
         )
-    raise ValueError(f"expected {expected}, but got {value!r}")
+    raise ValueError(f"expected {expected}, but got {shown(value)}")
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class OutputExpiresAfter(_Request):
-    """How long the output and error files are kept, from their creation."""
-
-    anchor: Literal["created_at"]
-    seconds: int = Field(ge=3600, le=2_592_000)
-
-
-class CreateBatchRequest(_Request):
+class CreateBatchRequest(RequestModel):
     """A batch as a client asks for it."""
 
-    input_file_id: str = Field(min_length=1)
+    input_file_id: PlainText = Field(min_length=1)
     endpoint: Annotated[Endpoint, PlainValidator(_offered)]
     completion_window: Literal["24h"]
-    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
-        None, max_length=_MAX_METADATA_PAIRS
-    )
-    output_expires_after: OutputExpiresAfter | None = None
+    metadata: Metadata | None = None
+    output_expires_after: ExpiresAfter | None = None

@@ -11,23 +11,25 @@ from retune.server.api.idempotency import SenderOf
 from retune.server.api.pagination import After, list_object, page
 from retune.server.batches import store as batch_store
 from retune.server.batches.requests import CreateBatchRequest
+from retune.server.batches.statuses import BatchStatus
 from retune.server.services import ServicesOf
 from retune.server.storage.tables import BatchRow
 
 router = APIRouter(prefix="/batches")
 
+_CANCELLED = (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
+
 
 @router.post("")
 def create_batch(body: CreateBatchRequest, services: ServicesOf, sender: SenderOf) -> JSONResponse:
     """Accept a batch; its input file is checked afterwards, so this answers at once."""
-    request_hash = idempotency.hash_of(body.model_dump_json())
-    with services.database.write() as session:
-        earlier = idempotency.find(session, "batch", sender, request_hash)
-        if earlier:
-            batch = batch_store.get_batch(session, earlier)
-        else:
-            batch = batch_store.add_batch(session, body)
-            idempotency.remember(session, "batch", sender, request_hash, batch.id)
+    request_hash = idempotency.hash_of_body(body)
+    with idempotency.creating(services.database, "batch", sender, request_hash) as creation:
+        batch = creation.once(
+            find=batch_store.get_batch,
+            is_untouched=lambda batch: batch.status not in _CANCELLED,
+            make=lambda session: batch_store.add_batch(session, body),
+        )
     services.wake()
     return JSONResponse(batch_store.batch_object(batch))
 

@@ -5,36 +5,28 @@ of one batch is answered at a time, so that batches take no more than one thread
 """
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, and_, case, or_, select
 
-from retune.server.api.errors import is_out_of_space
-from retune.server.background import LOOK_AGAIN_SECONDS
 from retune.server.batches import store as batch_store
 from retune.server.batches.answering import answer_request, unanswered
-from retune.server.batches.input_file import (
-    CheckInterrupted,
-    InvalidInputError,
-    check_input_file,
-    requests_of,
-)
+from retune.server.batches.input_file import InvalidInputError, check_input_file, requests_of
 from retune.server.batches.journal import Journal, result_line
 from retune.server.batches.result_files import ResultFiles
 from retune.server.batches.statuses import BatchStatus
+from retune.server.files.input_lines import ReadingStoppedError
 from retune.server.files.rules import SPARE_BYTES
 from retune.server.services import Services
-from retune.server.storage.database import DatabaseUnavailableError
 from retune.server.storage.tables import BatchRow
+from retune.server.work_queue import WorkQueue, may_pass
 
 _log = logging.getLogger(__name__)
 _RECORD_SECONDS = 0.25
-_PAUSE_AFTER_TROUBLE_SECONDS = 2.0
 _UNANSWERED = {
     BatchStatus.EXPIRED: (
         "batch_expired",
@@ -61,79 +53,42 @@ class BatchRunner:
         self._database = services.database
         self._contents = services.contents
         self._webhook_urls = services.settings.webhook_urls
-        self._journals = services.directory.path / "batches"
-        # Guards what follows, and is notified when there may be something to do.
-        self._changed = threading.Condition()
-        self._stopping = threading.Event()
-        self._taken: set[str] = set()
-        self._threads = [
-            threading.Thread(target=self._work_off, args=(_to_answer, self._answer), name="batch-requests"),
-            threading.Thread(target=self._work_off, args=(_to_check_or_end, self._check_or_end), name="batch-files"),
-        ]
+        self._journals = services.directory.batches
+        self._queue = WorkQueue(services.database, BatchRow, "Batches", self._give_up)
+        self._queue.add_thread("batch-requests", _to_answer, self._answer)
+        self._queue.add_thread("batch-files", _to_check_or_end, self._check_or_end)
 
     def start(self) -> None:
         """Begin to work, with the batches that an earlier server left unfinished first."""
-        self._journals.mkdir(exist_ok=True)
         self._clean_after_earlier_server()
-        for thread in self._threads:
-            thread.start()
+        self._queue.start()
 
     def wake(self) -> None:
         """Look for work now."""
-        with self._changed:
-            self._changed.notify_all()
+        self._queue.wake()
+
+    def is_alive(self) -> bool:
+        """Whether all threads run."""
+        return self._queue.is_alive()
 
     def stop(self) -> None:
         """End both threads, after the request that is being answered. Unfinished batches stay for the next server."""
-        self._stopping.set()
-        self.wake()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
+        self._queue.stop()
 
-    def _work_off(self, waiting: Callable[[], Select[tuple[BatchRow]]], work: Callable[[BatchRow], None]) -> None:
-        while not self._stopping.is_set():
-            try:
-                batch = self._take(waiting())
-                if batch is not None:
-                    self._work_on(batch, work)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the thread must live on
-                _log.error("Batches wait: %s", error, exc_info=None if _may_pass(error) else error)
-                self._stopping.wait(_PAUSE_AFTER_TROUBLE_SECONDS)
-
-    def _take(self, query: Select[tuple[BatchRow]]) -> BatchRow | None:
-        """Take a batch that nobody works on; None if there was none for a while."""
-        with self._changed:
-            with self._database.read() as session:
-                batch = session.scalar(query.where(BatchRow.id.not_in(self._taken)).limit(1))
-            if batch is None:
-                if not self._stopping.is_set():
-                    self._changed.wait(LOOK_AGAIN_SECONDS)
-                return None
-            self._taken.add(batch.id)
-            return batch
-
-    def _work_on(self, batch: BatchRow, work: Callable[[BatchRow], None]) -> None:
-        try:
-            work(batch)
-        except Exception as error:
-            if _may_pass(error):
-                # Nothing is lost: it goes on where it was, once it can.
-                raise
-            _log.exception("Batch %s met an error of the server", batch.id)
-            message = f"The server met an error while it ran this batch ({type(error).__name__}). Its log says more."
-            self._fail(batch, [{"code": "server_error", "message": message, "param": None, "line": None}])
-        finally:
-            with self._changed:
-                self._taken.discard(batch.id)
-                self._changed.notify_all()
+    def _give_up(self, batch: BatchRow, error: Exception) -> None:
+        if may_pass(error):
+            # Nothing is lost: it goes on where it was, once it can.
+            raise error
+        _log.error("Batch %s met an error of the server", batch.id, exc_info=error)
+        message = f"The server met an error while it ran this batch ({type(error).__name__}). Its log says more."
+        self._fail(batch, [{"code": "server_error", "message": message, "param": None, "line": None}])
 
     def _answer(self, batch: BatchRow) -> None:
         self._contents.require_room(0, spare_bytes=SPARE_BYTES)
         with closing(self._open_journal(batch)) as journal:
             recorded_at = time.monotonic()
             for request in requests_of(self._input_path(batch), skip=journal.tally.answered):
-                if self._stopping.is_set() or time.time() >= batch.expires_at:
+                if self._queue.stopping.is_set() or time.time() >= batch.expires_at:
                     break
                 self._contents.require_room(0, spare_bytes=SPARE_BYTES)
                 journal.append(answer_request(self._services, batch.endpoint, request))
@@ -161,33 +116,19 @@ class BatchRunner:
 
     def _check(self, batch: BatchRow) -> None:
         try:
-            checked = check_input_file(self._input_path(batch), batch.endpoint, self._call_off(batch))
+            checked = check_input_file(self._input_path(batch), batch.endpoint, self._queue.call_off(batch))
         except InvalidInputError as error:
             self._fail(batch, error.errors)
-        except CheckInterrupted:
+        except ReadingStoppedError:
             return
         else:
             with self._database.write() as session:
                 batch_store.mark_in_progress(session, batch.id, checked)
 
-    def _call_off(self, batch: BatchRow) -> Callable[[], bool]:
-        """What tells the check of a batch's file, every line, whether it is of no use any more."""
-        looked_at = time.monotonic()
-
-        def is_called_off() -> bool:
-            nonlocal looked_at
-            if time.monotonic() - looked_at < _RECORD_SECONDS:
-                return self._stopping.is_set()
-            looked_at = time.monotonic()
-            with self._database.read() as session:
-                return batch_store.status_of(session, batch.id) != batch.status
-
-        return is_called_off
-
     def _end(self, batch: BatchRow, status: BatchStatus) -> None:
         with ResultFiles(self._contents, batch.id) as files:
             for line in self._results(batch, status):
-                if self._stopping.is_set():
+                if self._queue.stopping.is_set():
                     files.discard()
                     return
                 files.add(line)
@@ -237,11 +178,6 @@ class BatchRunner:
             for path in self._journals.iterdir():
                 if batch_store.status_of(session, path.stem) in made:
                     path.unlink()
-
-
-def _may_pass(error: Exception) -> bool:
-    """Tell whether the same work may go well a little later."""
-    return isinstance(error, DatabaseUnavailableError) or is_out_of_space(error)
 
 
 def _to_answer() -> Select[tuple[BatchRow]]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
@@ -16,6 +16,7 @@ from retune.server.batches.result_files import ResultFile
 from retune.server.batches.statuses import CANCELLABLE, UNFINISHED, BatchStatus
 from retune.server.files import store as file_store
 from retune.server.storage.column_types import storable
+from retune.server.storage.conditional_update import change_if
 from retune.server.storage.tables import BatchRow
 from retune.server.webhooks.outbox import add_event_to_outbox
 
@@ -121,25 +122,25 @@ def mark_in_progress(session: Session, batch_id: str, checked: CheckedInput) -> 
         "model": storable(checked.model),
         **_counted(Tally()),
     }
-    return _change(session, batch_id, BatchStatus.VALIDATING, values)
+    return change_if(session, BatchRow, batch_id, [BatchStatus.VALIDATING], values)
 
 
 def record_progress(session: Session, batch_id: str, tally: Tally) -> bool:
     """Show what is answered so far; False if the batch is in progress no more."""
-    return _change(session, batch_id, BatchStatus.IN_PROGRESS, _counted(tally))
+    return change_if(session, BatchRow, batch_id, [BatchStatus.IN_PROGRESS], _counted(tally))
 
 
 def mark_finalizing(session: Session, batch_id: str, tally: Tally) -> bool:
     """Have the files made of a batch whose requests are all answered; False if it is in progress no more."""
     values = {"status": BatchStatus.FINALIZING, "finalizing_at": int(time.time()), **_counted(tally)}
-    return _change(session, batch_id, BatchStatus.IN_PROGRESS, values)
+    return change_if(session, BatchRow, batch_id, [BatchStatus.IN_PROGRESS], values)
 
 
 def mark_failed(session: Session, batch_id: str, errors: list[dict[str, Any]], webhook_urls: Sequence[str]) -> bool:
     """End an unfinished batch with errors; False if it is finished already."""
     told = [{**error, "message": storable(error["message"])} for error in errors]
     values = {"status": BatchStatus.FAILED, "failed_at": int(time.time()), "errors": told}
-    changed = any(_change(session, batch_id, status, values) for status in UNFINISHED)
+    changed = change_if(session, BatchRow, batch_id, UNFINISHED, values)
     if changed:
         add_event_to_outbox(session, webhook_urls, "batch.failed", batch_id)
     return changed
@@ -175,19 +176,11 @@ def mark_ended(
         # A batch that ended before its requests were counted has none on record.
         **(_counted(tally) if batch.in_progress_at else {}),
     }
-    if not _change(session, batch.id, BatchStatus(batch.status), values):
+    if not change_if(session, BatchRow, batch.id, [batch.status], values):
         return False
     for file in (output, errors):
         if file:
-            file_store.add_file(
-                session,
-                file_id=file.file_id,
-                filename=file.filename,
-                purpose="batch_output",
-                size=file.size,
-                created_at=now,
-                expires_at=now + batch.output_lifetime_seconds if batch.output_lifetime_seconds else None,
-            )
+            _add_result_file(session, file, now, batch.output_lifetime_seconds)
     add_event_to_outbox(session, webhook_urls, f"batch.{status}", batch.id)
     return True
 
@@ -196,6 +189,13 @@ def _counted(tally: Tally) -> dict[str, Any]:
     return {"completed": tally.completed, "failed": tally.failed, "usage": tally.usage()}
 
 
-def _change(session: Session, batch_id: str, status: BatchStatus, values: dict[str, Any]) -> bool:
-    change = update(BatchRow).where(BatchRow.id == batch_id, BatchRow.status == status).values(**values)
-    return session.connection().execute(change).rowcount == 1
+def _add_result_file(session: Session, file: ResultFile, now: int, lifetime_seconds: int | None) -> None:
+    file_store.add_file(
+        session,
+        file_id=file.file_id,
+        filename=file.filename,
+        purpose="batch_output",
+        size=file.size,
+        created_at=now,
+        expires_at=now + lifetime_seconds if lifetime_seconds else None,
+    )

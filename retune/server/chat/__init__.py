@@ -1,1 +1,1 @@
-"""Chat completions."""
+"""Chat completions and legacy completions, and the models that answer with them."""

@@ -1,32 +1,70 @@
-"""JSON Schemas that clients send: checked before use, evaluated within bounds, and never fetched from anywhere."""
+"""JSON Schemas that clients send: checked before use, evaluated within bounds, and never fetched from anywhere.
+
+A schema is small, and its references lead to schemas within it alone, each found once. To evaluate it takes steps, and
+a request has so many of them for all the answers that it holds against its schema.
+"""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
-from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]  # it ships no types
-from jsonschema.exceptions import SchemaError, ValidationError, best_match  # type: ignore[import-untyped]  # it ships no types
-from jsonschema.validators import extend  # type: ignore[import-untyped]  # it ships no types
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from jsonschema.validators import extend
 from pydantic_core import SchemaError as PatternError
 from pydantic_core import SchemaValidator, core_schema
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
-# Evaluating these can take exponential time, or follows references past the bound below.
+# Checking a schema takes about a quarter of a millisecond for each schema within it.
+MAX_SCHEMA_CHARACTERS = 64_000
+MAX_SCHEMAS_WITHIN = 2_000
+# A pattern of a few characters can take a tenth of a second to compile.
+MAX_PATTERNS = 20
+# About a second on one core.
+STEPS_OF_A_REQUEST = 200_000
+
+# Evaluating these can take exponential time, or needs more than the schema itself.
 _REFUSED = ("$dynamicRef", "$recursiveRef", "patternProperties", "unevaluatedItems", "unevaluatedProperties")
-_MAPS_OF_SCHEMAS = {"properties", "$defs", "definitions", "dependentSchemas"}
-_DATA = {"const", "enum", "default", "examples"}
-# References that lead to references multiply: sixty small definitions can ask for more checks than there is time.
-_MAX_REFERENCES_FOLLOWED = 10_000
+_SCHEMAS = {"additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then"}
+_LISTS_OF_SCHEMAS = {"allOf", "anyOf", "oneOf", "prefixItems"}
+_MAPS_OF_SCHEMAS = {"$defs", "definitions", "dependencies", "dependentSchemas", "properties"}
+# What these find wrong, they tell with the text of their schemas or values.
+_QUOTING = {"const", "enum", "not", "oneOf"}
+_QUOTED_IN_A_STEP, _MATCHED_IN_A_STEP, _COMPARED_IN_A_STEP = 400, 16, 50
+_INDEX = re.compile("0|[1-9][0-9]{0,5}")
 _PROBLEM_CHARACTERS = 300
 _SCHEMAS_KEPT = 64
+# Ten megabytes is the largest that one can be.
+_PATTERNS_KEPT = 64
 
 
 class InvalidSchemaError(Exception):
     """A schema that can't be used, and why."""
+
+
+class TooManyStepsError(Exception):
+    """A request's answers take more steps to hold against its schema than a request has."""
+
+
+@dataclass(slots=True)
+class StepBudget:
+    """The steps that a request has left for its schema: about one for each keyword that is held against a value."""
+
+    steps: int = STEPS_OF_A_REQUEST
+
+    def spend(self, steps: int) -> None:
+        """Take steps.
+
+        Raises:
+            TooManyStepsError: There are not so many left.
+        """
+        self.steps -= steps
+        if self.steps < 0:
+            raise TooManyStepsError
 
 
 def check_schema(schema_text: str) -> None:
@@ -35,32 +73,66 @@ def check_schema(schema_text: str) -> None:
     Raises:
         InvalidSchemaError: It is no JSON Schema of the draft 2020-12, or this server does not evaluate such ones.
     """
-    _validator(schema_text)
+    _checked(schema_text)
 
 
-def problem_with(value: Any, schema_text: str) -> str | None:
-    """What keeps a JSON value from meeting a checked schema; None where it meets it."""
-    _references_left.set(iter(range(_MAX_REFERENCES_FOLLOWED)))
+def problem_with(value: Any, schema_text: str, budget: StepBudget) -> str | None:
+    """What keeps a JSON value from meeting a checked schema; None where it meets it.
+
+    Raises:
+        TooManyStepsError: The budget does not suffice to tell.
+    """
+    schema = _checked(schema_text)
+    _evaluation.set(_Evaluation(schema, budget))
     try:
-        error = best_match(_validator(schema_text).iter_errors(value))
-    except _TooManyReferencesError:
-        return f"checking it follows more than {_MAX_REFERENCES_FOLLOWED} references of the schema"
+        error = best_match(schema.validator.iter_errors(value))
     except (RecursionError, OverflowError) as failure:
         return f"it can't be checked against the schema ({failure})"
     return None if error is None else _cut(f"at {error.json_path}, {error.message}")
 
 
-class _TooManyReferencesError(Exception):
-    pass
+@dataclass(frozen=True, slots=True)
+class _CheckedSchema:
+    """A schema, the schemas within it by the references that lead to them, and its length in characters."""
+
+    validator: Any
+    referenced: dict[str, Any]
+    length: int
 
 
-_references_left: ContextVar[Iterator[int]] = ContextVar("references_left")
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    schema: _CheckedSchema
+    budget: StepBudget
 
 
-def _follow_reference(validator: Any, reference: str, value: Any, schema: Any) -> Iterator[ValidationError]:
-    if next(_references_left.get(), None) is None:
-        raise _TooManyReferencesError
-    yield from Draft202012Validator.VALIDATORS["$ref"](validator, reference, value, schema)
+_Check = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
+_evaluation: ContextVar[_Evaluation] = ContextVar("evaluation")
+
+
+def _counted(keyword: str, check: _Check) -> _Check:
+    def check_within_budget(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+        evaluation = _evaluation.get()
+        evaluation.budget.spend(_steps(keyword, wanted, value, evaluation.schema.length))
+        yield from check(validator, wanted, value, schema) or ()
+
+    return check_within_budget
+
+
+def _steps(keyword: str, wanted: Any, value: Any, schema_length: int) -> int:
+    """What it takes to hold a keyword against a value; each step is some microseconds, as measured."""
+    steps = 1 + sum(len(part) for part in (wanted, value) if isinstance(part, dict | list))
+    if keyword in _QUOTING:
+        steps += schema_length // _QUOTED_IN_A_STEP
+    elif keyword == "pattern" and isinstance(value, str):
+        steps += len(value) // _MATCHED_IN_A_STEP
+    elif keyword == "uniqueItems":
+        steps += steps * steps // _COMPARED_IN_A_STEP  # items that have no order are compared each with each
+    return steps
+
+
+def _follow_reference(validator: Any, reference: str, value: Any, _: Any) -> Iterator[ValidationError]:
+    yield from validator.descend(value, _evaluation.get().schema.referenced[reference])
 
 
 def _match_pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
@@ -68,69 +140,116 @@ def _match_pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[Valida
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-_BoundedValidator = extend(Draft202012Validator, {"$ref": _follow_reference, "pattern": _match_pattern})
+_CHECKS: dict[str, _Check] = {
+    **Draft202012Validator.VALIDATORS,
+    "$ref": _follow_reference,
+    "pattern": _match_pattern,
+}
+_BoundedValidator = extend(
+    Draft202012Validator, {keyword: _counted(keyword, check) for keyword, check in _CHECKS.items()}
+)
 
 
-@lru_cache(maxsize=_SCHEMAS_KEPT)
+@lru_cache(maxsize=_PATTERNS_KEPT)
 def _pattern(pattern: str) -> SchemaValidator:
     # Python's own expressions can take exponential time, with the whole process waiting; these take linear time.
     return SchemaValidator(core_schema.str_schema(pattern=pattern))
 
 
 @lru_cache(maxsize=_SCHEMAS_KEPT)
-def _validator(schema_text: str) -> Any:
-    schema = json.loads(schema_text)
+def _checked(schema_text: str) -> _CheckedSchema:
+    if len(schema_text) > MAX_SCHEMA_CHARACTERS:
+        raise InvalidSchemaError(f"it has {len(schema_text)} characters, and at most {MAX_SCHEMA_CHARACTERS} may be")
     try:
-        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=()))
-        for keywords in _schemas_within(schema):
-            _check_keywords(keywords, schema)
+        root = json.loads(schema_text)
+        schemas = _schemas_within(root)
+        for schema in schemas:
+            _check_keywords(schema, root)
+        Draft202012Validator.check_schema(root, format_checker=FormatChecker(formats=()))
     except SchemaError as error:
         raise InvalidSchemaError(_cut(f"at {error.json_path}, {error.message}")) from None
     except RecursionError:
         raise InvalidSchemaError("it is nested too deeply") from None
-    return _BoundedValidator(schema, registry=Registry())
+    _check_patterns({schema["pattern"] for schema in schemas if "pattern" in schema})
+    references = {schema["$ref"] for schema in schemas if "$ref" in schema}
+    return _CheckedSchema(_BoundedValidator(root), _resolve(references, root, schemas), len(schema_text))
 
 
-def _schemas_within(schema: Any) -> Iterator[dict[str, Any]]:
-    """A schema and all that lie in it; what is data in it is none."""
-    waiting = [schema]
+def _schemas_within(root: Any) -> list[dict[str, Any]]:
+    """A schema and those in it that have keywords; values that are no schemas are not looked into.
+
+    Raises:
+        InvalidSchemaError: There are too many.
+    """
+    schemas: list[dict[str, Any]] = []
+    waiting, n_found = [root], 1
     while waiting:
         found = waiting.pop()
-        if isinstance(found, list):
-            waiting.extend(found)
-        elif isinstance(found, dict):
-            yield found
-            for keyword, value in found.items():
-                if keyword in _MAPS_OF_SCHEMAS:
-                    waiting.extend(value.values())
-                elif keyword not in _DATA:
-                    waiting.append(value)
+        if not isinstance(found, dict):
+            continue
+        schemas.append(found)
+        for keyword, value in found.items():
+            if keyword in _SCHEMAS:
+                inner = [value]
+            elif keyword in _LISTS_OF_SCHEMAS and isinstance(value, list):
+                inner = value
+            elif keyword in _MAPS_OF_SCHEMAS and isinstance(value, dict):
+                inner = list(value.values())
+            else:
+                continue
+            waiting.extend(inner)
+            n_found += len(inner)
+        if n_found > MAX_SCHEMAS_WITHIN:
+            raise InvalidSchemaError(f"it is made of more than {MAX_SCHEMAS_WITHIN} schemas")
+    return schemas
 
 
-def _check_keywords(keywords: dict[str, Any], root: dict[str, Any]) -> None:
+def _check_keywords(schema: dict[str, Any], root: dict[str, Any]) -> None:
     for keyword in _REFUSED:
-        if keyword in keywords:
+        if keyword in schema:
             raise InvalidSchemaError(f"'{keyword}' is not supported by this server")
-    if "$id" in keywords and keywords is not root:
+    if "$id" in schema and schema is not root:
         raise InvalidSchemaError("'$id' is supported at the top of a schema alone")
-    if isinstance(pattern := keywords.get("pattern"), str):
+
+
+def _check_patterns(patterns: set[str]) -> None:
+    if len(patterns) > MAX_PATTERNS:
+        raise InvalidSchemaError(f"it has {len(patterns)} different patterns, and at most {MAX_PATTERNS} may be")
+    for pattern in sorted(patterns):
         try:
             _pattern(pattern)
         except PatternError as error:
             raise InvalidSchemaError(_cut(f"the pattern {pattern!r} can't be used ({error})")) from None
-    if isinstance(reference := keywords.get("$ref"), str):
-        _check_reference(reference, root)
 
 
-def _check_reference(reference: str, root: dict[str, Any]) -> None:
-    if not reference.startswith("#"):
-        raise InvalidSchemaError(
-            f"'$ref' must lead to a place in the schema itself, and '{reference}' is never fetched"
-        )
-    try:
-        Registry().resolver_with_root(DRAFT202012.create_resource(root)).lookup(reference)
-    except Unresolvable:
-        raise InvalidSchemaError(f"'$ref' leads to '{reference}', and there is nothing") from None
+def _resolve(references: set[str], root: Any, schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    anchors = {schema[name]: schema for schema in schemas for name in ("$anchor", "$dynamicAnchor") if name in schema}
+    places = {id(schema) for schema in schemas}
+    resolved = {}
+    for reference in references:
+        if not reference.startswith("#"):
+            words = f"'$ref' must lead to a place in the schema itself, and '{reference}' is never fetched"
+            raise InvalidSchemaError(_cut(words))
+        fragment = unquote(reference[1:])
+        found = _follow_pointer(fragment, root) if fragment[:1] in {"", "/"} else anchors.get(fragment)
+        if not isinstance(found, bool) and id(found) not in places:
+            raise InvalidSchemaError(_cut(f"'$ref' leads to '{reference}', and there is no schema"))
+        resolved[reference] = found
+    return resolved
+
+
+def _follow_pointer(pointer: str, root: Any) -> Any:
+    """What a JSON Pointer (RFC 6901) leads to; None where there is nothing."""
+    found = root
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, dict):
+            found = found.get(name)
+        elif isinstance(found, list) and _INDEX.fullmatch(name) and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            return None
+    return found
 
 
 def _cut(text: str) -> str:

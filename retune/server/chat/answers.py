@@ -1,11 +1,11 @@
 """Chat completions without HTTP: the routes answer with them, and so do batches."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from retune.server import ids
 from retune.server.chat import response_format
+from retune.server.chat.answer_head import answer_head
 from retune.server.chat.logprobs import chat_logprobs
 from retune.server.chat.models import chat_model
 from retune.server.chat.requests import ChatRequest
@@ -30,8 +30,7 @@ def answer_chat(services: Services, request: ChatRequest) -> dict[str, Any]:
     """
     answers = draw_answers(services, request)
     return {
-        **completion_head(services, request),
-        "object": "chat.completion",
+        **answer_head(services, request, ids.new_completion_id(), "chat.completion"),
         "choices": [_choice(index, answer) for index, answer in enumerate(answers)],
         "usage": answers_usage(answers),
     }
@@ -50,23 +49,13 @@ def draw_answers(services: Services, request: ChatRequest) -> Sequence[Completio
     return answers
 
 
-def completion_head(services: Services, request: ChatRequest) -> dict[str, Any]:
-    """What a whole answer and each chunk of a streamed one begin with."""
-    return {
-        "id": ids.new_completion_id(),
-        "created": int(time.time()),
-        "model": request.model,
-        "system_fingerprint": f"fp_{services.trainer.name}",
-    }
-
-
 def answers_usage(answers: Sequence[Completion]) -> dict[str, Any]:
     """Usage of all answers to one conversation."""
     return token_usage(answers[0].prompt_tokens, sum(answer.completion_tokens for answer in answers))
 
 
 def _draw(model: LanguageModel, request: ChatRequest, wanted: AnswerFormat | None, index: int) -> Completion:
-    conversation, limit = request.conversation(), request.token_limit()
+    conversation, limit = request.conversation(), request.token_limit
     top_logprobs = (request.top_logprobs or 0) if request.logprobs else None
     refusal = None
     for attempt in range(_DRAWS if wanted and request.is_drawn else 1):

@@ -1,10 +1,10 @@
 """Legacy completions without HTTP: the routes answer with them, and so do batches."""
 
-import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from retune.server import ids
+from retune.server.chat.answer_head import answer_head
 from retune.server.chat.completion_requests import CompletionRequest
 from retune.server.chat.logprobs import legacy_logprobs
 from retune.server.chat.models import completion_model
@@ -55,13 +55,7 @@ def complete_prompts(services: Services, request: CompletionRequest) -> list[Com
 
 def completion_head(services: Services, request: CompletionRequest) -> dict[str, Any]:
     """What a whole answer and each chunk of a streamed one begin with."""
-    return {
-        "id": ids.new_legacy_completion_id(),
-        "object": "text_completion",
-        "created": int(time.time()),
-        "model": request.model,
-        "system_fingerprint": f"fp_{services.trainer.name}",
-    }
+    return answer_head(services, request, ids.new_legacy_completion_id(), "text_completion")
 
 
 def completions_usage(completed: Sequence[CompletedPrompt], request: CompletionRequest) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, FailFast, Field
 from pydantic_core import PydanticCustomError
 
 from retune.server.api.errors import ApiError
+from retune.server.chat.bounds import at_most
 from retune.server.chat.sampling import SamplingRequest, refuse_fields
 
 _DEFAULT_MAX_TOKENS = 16
@@ -31,7 +32,9 @@ def _prompts(value: Any) -> list[str]:
 class CompletionRequest(SamplingRequest):
     """A completion as a client asks for it; without a prompt it starts from nothing."""
 
-    prompt: Annotated[list[str], BeforeValidator(_prompts)] = Field(default_factory=lambda: [""], min_length=1)
+    prompt: Annotated[list[str], FailFast(), at_most(_MAX_ANSWERS, "prompts"), BeforeValidator(_prompts)] = Field(
+        default_factory=lambda: [""], min_length=1
+    )
     max_tokens: int | None = Field(None, ge=0)
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool | None = None
@@ -62,4 +65,5 @@ class CompletionRequest(SamplingRequest):
 
     def echo_of(self, prompt: str) -> str:
         """What the text of a choice begins with."""
-        return prompt if self.echo else ""
+        # As the model read it: JSON can hold half of a surrogate pair, which no answer can.
+        return prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if self.echo else ""

@@ -8,6 +8,7 @@ from retune.server.api.errors import ApiError
 from retune.server.chat.sampling import unsupported
 
 _OTHER_PARTS = ("image_url", "input_audio", "file")
+_MAX_PARTS = 2048
 _ROLES = ("developer", "system", "user", "assistant")
 
 
@@ -44,6 +45,9 @@ class ChatMessage(BaseModel):
         if isinstance(self.content, str):
             return
         parts: list[Any] = self.content if isinstance(self.content, list) else [self.content]
+        if len(parts) > _MAX_PARTS:
+            message = f"Invalid value for '{where}': expected at most {_MAX_PARTS} parts, but got {len(parts)}."
+            raise ApiError(400, message, param=where, code="invalid_value")
         for part in parts:
             kind = part.get("type") if isinstance(part, dict) else None
             if kind in _OTHER_PARTS:

@@ -39,14 +39,14 @@ def completion_model(services: Services, name: str) -> LanguageModel:
 
 
 def _model(services: Services, name: str, *, completes_prompts: bool) -> LanguageModel:
-    model = services.chat_models.recall(name, services.directory.path) or _look_up(services, name)
+    model = services.loaded_models.recall(name, services.directory.path) or _look_up(services, name)
     if model is None:
         raise _no_such_model(name)
     if (model.base_model in services.trainer.completion_models) != completes_prompts:
         raise ApiError(404, _NO_COMPLETION_MODEL if completes_prompts else _NO_CHAT_MODEL, param="model")
     directory = services.directory.path / model.directory if model.directory else None
     try:
-        return services.chat_models.get(directory)
+        return services.loaded_models.get(directory)
     except TrainerError as error:
         if _look_up(services, name) is None:  # deleted meanwhile
             raise _no_such_model(name) from error
@@ -62,7 +62,7 @@ def _look_up(services: Services, name: str) -> Model | None:
     with services.database.read() as session:
         model = model_store.find_model(session, services.trainer, name)
     if model is not None:
-        services.chat_models.remember(model)
+        services.loaded_models.remember(model)
     return model
 
 

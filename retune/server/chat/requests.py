@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from retune.server.api.errors import ApiError
+from retune.server.chat.bounds import FEW_FIELDS, MAX_MESSAGES, MAX_METADATA, MAX_TOOLS, at_most
 from retune.server.chat.messages import ChatMessage
 from retune.server.chat.response_format import ResponseFormat
 from retune.server.chat.sampling import SamplingRequest, refuse_fields, unsupported
@@ -25,24 +26,27 @@ _NOT_OFFERED: dict[str, tuple[Any, ...]] = {
     "web_search_options": (None,),
 }
 
+_Tools = Annotated[list[dict[str, Any]] | None, FailFast(), at_most(MAX_TOOLS, "items")]
+
 
 class ChatRequest(SamplingRequest):
     """A chat completion as a client asks for it."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: Annotated[list[ChatMessage], FailFast(), at_most(MAX_MESSAGES, "messages")] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    response_format: ResponseFormat | None = None
+    response_format: Annotated[ResponseFormat | None, FEW_FIELDS] = None
     store: bool | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: _Tools = None
     tool_choice: Any = None
-    functions: list[dict[str, Any]] | None = None
+    functions: _Tools = None
     function_call: Any = None
-    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
-        None, max_length=16
-    )
+    metadata: Annotated[
+        dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None,
+        at_most(MAX_METADATA, "pairs"),
+    ] = None
     safety_identifier: str | None = Field(None, max_length=64)
 
     def refuse_what_is_not_offered(self) -> None:
@@ -75,6 +79,7 @@ class ChatRequest(SamplingRequest):
             if getattr(self, tools) and wanted != "none":
                 raise unsupported(tools, f"'{tools}' is")
 
+    @property
     def token_limit(self) -> int | None:
         """The most tokens of an answer; None for the model's own limit."""
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens

@@ -5,13 +5,21 @@ knows, to look at the one that comes out, and to refuse to pass it on where it i
 """
 
 import json
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from retune.server.api.errors import ApiError
-from retune.server.chat.answer_schema import InvalidSchemaError, check_schema, problem_with
+from retune.server.chat.answer_schema import (
+    STEPS_OF_A_REQUEST,
+    InvalidSchemaError,
+    StepBudget,
+    TooManyStepsError,
+    check_schema,
+    problem_with,
+)
+from retune.server.chat.bounds import FEW_FIELDS
 
 _PARAM = "response_format.json_schema"
 _SAID_CHARACTERS = 200
@@ -34,7 +42,7 @@ class ResponseFormat(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchemaFormat | None = None
+    json_schema: Annotated[JsonSchemaFormat | None, FEW_FIELDS] = None
 
     def answer_format(self) -> "AnswerFormat | None":
         """What answers are held against; None where any text will do.
@@ -49,8 +57,8 @@ class ResponseFormat(BaseModel):
         if self.json_schema is None:
             code = "missing_required_parameter"
             raise ApiError(400, f"Missing required parameter: '{_PARAM}'.", param=_PARAM, code=code)
-        schema_text = json.dumps(self.json_schema.schema_ or {}, sort_keys=True)
         try:
+            schema_text = _text_of(self.json_schema.schema_ or {})
             check_schema(schema_text)
         except InvalidSchemaError as error:
             message = f"Invalid schema for response_format '{self.json_schema.name}': {error}."
@@ -64,21 +72,34 @@ class AnswerFormat:
 
     Attributes:
         schema_text: The JSON Schema, already checked.
+        budget: What is left to its request.
     """
 
     schema_text: str
+    budget: StepBudget = field(default_factory=StepBudget, compare=False)
 
     def __call__(self, text: str) -> bool:
-        """Whether a text meets the format."""
+        """Whether a text meets the format; raises as of `problem_of`."""
         return self.problem_of(text) is None
 
     def problem_of(self, text: str) -> str | None:
-        """What is wrong with a text; None where it meets the format."""
+        """What is wrong with a text; None where it meets the format.
+
+        Raises:
+            ApiError: 400: to hold the request's answers against its schema takes too many steps.
+        """
         try:
             value = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             return f"it is not valid JSON ({error})"
-        return problem_with(value, self.schema_text)
+        try:
+            return problem_with(value, self.schema_text, self.budget)
+        except TooManyStepsError:
+            message = (
+                f"To hold the model's answers against the schema takes more than {STEPS_OF_A_REQUEST} steps, which is "
+                "all that a request has. Use fewer references, alternatives and nested schemas."
+            )
+            raise ApiError(400, message, param=f"{_PARAM}.schema", code="schema_too_complex") from None
 
 
 def not_met(said: str, problem: str) -> ApiError:
@@ -90,6 +111,15 @@ def not_met(said: str, problem: str) -> ApiError:
         "'response_format' out."
     )
     return ApiError(400, message, param="response_format", code="response_format_not_met")
+
+
+def _text_of(schema: dict[str, Any]) -> str:
+    try:
+        return json.dumps(schema, sort_keys=True, allow_nan=False)
+    except RecursionError:
+        raise InvalidSchemaError("it is nested too deeply") from None
+    except ValueError:
+        raise InvalidSchemaError("it holds a number that JSON has not") from None
 
 
 def _refuse_constant(name: str) -> None:

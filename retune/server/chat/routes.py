@@ -6,7 +6,9 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
-from retune.server.chat.answers import answer_chat, answers_usage, completion_head, draw_answers
+from retune.server import ids
+from retune.server.chat.answer_head import answer_head
+from retune.server.chat.answers import answer_chat, answers_usage, draw_answers
 from retune.server.chat.event_stream import pieces_of, stream_events
 from retune.server.chat.logprobs import chat_logprobs
 from retune.server.chat.model_threads import in_model_thread
@@ -28,11 +30,11 @@ def _respond(body: ChatRequest, services: Services) -> Response:
         return JSONResponse(answer_chat(services, body))
     # The whole answer is there before its first chunk goes out: whatever fails, fails with a status of its own.
     answers = draw_answers(services, body)
-    return stream_events(_chunks(completion_head(services, body), answers, with_usage=body.with_usage))
+    head = answer_head(services, body, ids.new_completion_id(), "chat.completion.chunk")
+    return stream_events(_chunks(head, answers, with_usage=body.with_usage))
 
 
 def _chunks(head: dict[str, Any], answers: Sequence[Completion], *, with_usage: bool) -> Iterator[dict[str, Any]]:
-    head = {**head, "object": "chat.completion.chunk"}
     usage = {"usage": None} if with_usage else {}
     for index, answer in enumerate(answers):
         for part in _parts(answer):

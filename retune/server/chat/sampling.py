@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from retune.server.api.errors import ApiError, unrecognized_argument
+from retune.server.chat.bounds import FEW_FIELDS, at_most
 from retune.trainers.base import Completion, LanguageModel, Prompt
 
 _MAX_STOPS = 4
@@ -34,11 +35,11 @@ class SamplingRequest(BaseModel):
     top_p: float | None = Field(None, ge=0, le=1)
     n: int | None = Field(None, ge=1, le=128)
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
-    stop: Annotated[list[Annotated[str, Field(min_length=1)]] | None, BeforeValidator(_listed)] = Field(
-        None, max_length=_MAX_STOPS
-    )
+    stop: Annotated[
+        list[Annotated[str, Field(min_length=1)]] | None, at_most(_MAX_STOPS, "texts"), BeforeValidator(_listed)
+    ] = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: Annotated[StreamOptions | None, FEW_FIELDS] = None
     user: str | None = None
 
     @property

@@ -5,18 +5,19 @@ import time
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api import idempotency
-from retune.server.api.errors import ApiError, unrecognized_argument
+from retune.server.api.errors import ApiError, missing_parameter, unrecognized_argument
 from retune.server.api.idempotency import Sender, SenderOf
-from retune.server.api.multipart import Upload, announced_size, read_upload
+from retune.server.api.multipart import SentForm, announced_size, read_form
 from retune.server.api.pagination import MAX_LIMIT, After, Limit, list_object, page
 from retune.server.files import rules
 from retune.server.files import store as file_store
+from retune.server.files.download import FileDownload
 from retune.server.services import Services, ServicesOf
 from retune.server.storage.content_store import Draft
 from retune.server.storage.recording import recording
@@ -29,17 +30,17 @@ _FIELDS = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
 
 @router.post("")
 async def create_file(request: Request, services: ServicesOf, sender: SenderOf) -> JSONResponse:
-    """Store an upload; it is answered once it is on disk."""
+    """Store a file; it is answered once it is on disk."""
     max_file_bytes = services.settings.max_file_bytes
     draft = await asyncio.to_thread(_begin, services, announced_size(request))
     try:
-        upload = await read_upload(request, draft, file_field="file", max_file_bytes=max_file_bytes)
-        _check(upload)
+        form = await read_form(request, draft, file_field="file", max_file_bytes=max_file_bytes)
+        _check(form)
     except BaseException:
         draft.discard()
         raise
     # In one go, in a thread: a request that is cut off here leaves a whole file or none.
-    row = await asyncio.to_thread(_record, services, upload, draft, sender)
+    row = await asyncio.to_thread(_record, services, form, draft, sender)
     return JSONResponse(file_store.file_object(row))
 
 
@@ -78,11 +79,11 @@ def delete_file(file_id: str, services: ServicesOf) -> JSONResponse:
 
 
 @router.get("/{file_id}/content")
-def retrieve_file_content(file_id: str, services: ServicesOf) -> FileResponse:
+def retrieve_file_content(file_id: str, services: ServicesOf) -> FileDownload:
     """Download a file, byte for byte."""
     with services.database.read() as session:
         row = file_store.get_file(session, file_id)
-    return FileResponse(services.contents.path(row.id), media_type="application/octet-stream", filename=row.filename)
+    return FileDownload(row, services.contents.path(row.id))
 
 
 def _begin(services: Services, size: int) -> Draft:
@@ -92,23 +93,21 @@ def _begin(services: Services, size: int) -> Draft:
     return services.contents.new_draft(ids.new_file_id(), spare_bytes=rules.SPARE_BYTES)
 
 
-def _check(upload: Upload) -> None:
-    for name in upload.fields.keys() - _FIELDS:
+def _check(form: SentForm) -> None:
+    for name in form.fields.keys() - _FIELDS:
         raise unrecognized_argument(name)
-    if not upload.filename:
+    if not form.filename:
         raise ApiError(400, "The part 'file' must have a filename.", param="file")
-    purpose = upload.fields.get("purpose")
+    purpose = form.fields.get("purpose")
     if purpose is None:
-        raise ApiError(
-            400, "Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter"
-        )
-    rules.check_purpose(purpose, upload.filename)
-    _lifetime_seconds(upload)
+        raise missing_parameter("purpose")
+    rules.check_purpose(purpose, form.filename)
+    _lifetime_seconds(form)
 
 
-def _lifetime_seconds(upload: Upload) -> int | None:
-    anchor = upload.fields.get("expires_after[anchor]")
-    seconds = upload.fields.get("expires_after[seconds]")
+def _lifetime_seconds(form: SentForm) -> int | None:
+    anchor = form.fields.get("expires_after[anchor]")
+    seconds = form.fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return None
     if anchor != "created_at":
@@ -124,32 +123,30 @@ def _lifetime_seconds(upload: Upload) -> int | None:
     return int(seconds or "")
 
 
-def _record(services: Services, upload: Upload, draft: Draft, sender: Sender) -> FileRow:
-    request_hash = idempotency.hash_of(str(sorted(upload.fields.items())), str(upload.filename), upload.sha256)
-    with recording(services.database, draft) as session:
-        earlier = idempotency.find(session, "file", sender, request_hash)
-        row = file_store.find_file(session, earlier) if earlier else None
-        if row is None:
-            rules.check_total(session, upload.size, services.settings.max_total_bytes)
-            row = _add(session, upload, draft.content_id)
-            idempotency.remember(session, "file", sender, request_hash, row.id)
-        else:
+def _record(services: Services, form: SentForm, draft: Draft, sender: Sender) -> FileRow:
+    def make(session: Session) -> FileRow:
+        rules.check_total(session, form.size, services.settings.max_total_bytes)
+        return _add(session, form, draft.content_id)
+
+    request_hash = idempotency.hash_of(str(sorted(form.fields.items())), str(form.filename), form.sha256)
+    with idempotency.creating(
+        services.database, "file", sender, request_hash, recording(services.database, draft)
+    ) as creation:
+        row = creation.once(find=file_store.find_file, is_untouched=lambda _: True, make=make)
+        if row.id != draft.content_id:
             draft.discard()
-        expired = file_store.mark_expired(session)
-    for gone in expired:
-        services.contents.remove(gone)
     return row
 
 
-def _add(session: Session, upload: Upload, file_id: str) -> FileRow:
+def _add(session: Session, form: SentForm, file_id: str) -> FileRow:
     now = int(time.time())
-    purpose = upload.fields["purpose"]
+    purpose = form.fields["purpose"]
     return file_store.add_file(
         session,
         file_id=file_id,
-        filename=str(upload.filename),
+        filename=str(form.filename),
         purpose=purpose,
-        size=upload.size,
+        size=form.size,
         created_at=now,
-        expires_at=rules.end_of_life(now, _lifetime_seconds(upload), purpose),
+        expires_at=rules.end_of_life(now, _lifetime_seconds(form), purpose),
     )

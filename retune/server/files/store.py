@@ -1,7 +1,6 @@
 """Files in the database: rows, what they look like on the wire, and when they go."""
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select
@@ -47,8 +46,13 @@ def get_file(session: Session, file_id: str) -> FileRow:
     """
     row = find_file(session, file_id)
     if row is None:
-        raise ApiError(404, f"No such File object: {file_id}", param="id")
+        raise no_such_file(file_id)
     return row
+
+
+def no_such_file(file_id: str) -> ApiError:
+    """404 of a file that is not there, or not any more."""
+    return ApiError(404, f"No such File object: {file_id}", param="id")
 
 
 def add_file(
@@ -104,11 +108,6 @@ def mark_expired(session: Session) -> list[str]:
     for row in expired:
         row.deleted_at = int(time.time())
     return [row.id for row in expired]
-
-
-def deleted_among(session: Session, file_ids: Sequence[str]) -> Sequence[str]:
-    """Those of some ids that were once files and are deleted."""
-    return session.scalars(select(FileRow.id).where(FileRow.id.in_(file_ids), FileRow.deleted_at.is_not(None))).all()
 
 
 def _expired(session: Session) -> list[FileRow]:

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api.errors import ApiError
 from retune.server.api.pagination import After, Limit, list_object, page
+from retune.server.api.request_fields import RequestModel
 from retune.server.services import ServicesOf
 from retune.server.storage.tables import CheckpointPermissionRow, ModelRow
 
@@ -26,12 +27,10 @@ _MAX_PROJECTS = 1000
 ProjectId = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class CreatePermissionsRequest(BaseModel):
+class CreatePermissionsRequest(RequestModel):
     """The projects that may use the checkpoint from now on."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    project_ids: list[ProjectId] = Field(max_length=_MAX_PROJECTS)
+    project_ids: list[ProjectId] = Field(max_length=_MAX_PROJECTS, fail_fast=True)
 
 
 @router.post("")

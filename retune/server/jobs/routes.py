@@ -18,26 +18,28 @@ from retune.server.jobs import directories, transitions
 from retune.server.jobs import store as job_store
 from retune.server.jobs.events import event_object
 from retune.server.jobs.requests import CreateJobRequest
+from retune.server.jobs.statuses import JobStatus
 from retune.server.models import store as model_store
 from retune.server.services import Services, ServicesOf
 from retune.server.storage.tables import CheckpointRow, EventRow, JobMetadataRow, JobRow
 
 router = APIRouter(prefix="/fine_tuning/jobs")
 
+_MAX_METADATA_PAIRS = 16
+_SLASHES = re.compile("/+")
 _METADATA_PARAMETER = re.compile(r"metadata\[(?P<key>.*)\]", re.DOTALL)
 
 
 @router.post("")
 def create_job(body: CreateJobRequest, services: ServicesOf, sender: SenderOf) -> JSONResponse:
     """Accept a job; its files are validated afterwards, so this answers at once."""
-    request_hash = idempotency.hash_of(body.model_dump_json())
-    with services.database.write() as session:
-        earlier = idempotency.find(session, "job", sender, request_hash)
-        if earlier:
-            job = job_store.get_job(session, earlier)
-        else:
-            job = _add_job(session, services, body)
-            idempotency.remember(session, "job", sender, request_hash, job.id)
+    request_hash = idempotency.hash_of_body(body)
+    with idempotency.creating(services.database, "job", sender, request_hash) as creation:
+        job = creation.once(
+            find=job_store.get_job,
+            is_untouched=lambda job: job.status != JobStatus.CANCELLED,
+            make=lambda session: _add_job(session, services, body),
+        )
     services.wake()
     return JSONResponse(job_store.job_object(job))
 
@@ -55,7 +57,11 @@ def list_jobs(request: Request, services: ServicesOf, after: After = None, limit
 @router.get("/")
 def redirect_to_list(request: Request) -> RedirectResponse:
     """Answer the list's address with a slash behind it the way the recorded service does."""
-    return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
+    # The address that was asked for, which may be one of Azure's, and never a host that a client named. Runs of
+    # slashes are one: two at the beginning would be a host again.
+    path = _SLASHES.sub("/", request.scope["raw_path"].decode("ascii", "replace")).rstrip("/")
+    query = request.url.query
+    return RedirectResponse(f"{path}?{query}" if query else path)
 
 
 @router.get("/{job_id}")
@@ -160,4 +166,6 @@ def _metadata_conditions(request: Request) -> list[ColumnElement[bool]]:
             # Not `exists`: that looks at every job where few have the pair.
             pair = (JobMetadataRow.key == match["key"], JobMetadataRow.value == value)
             conditions.append(JobRow.position.in_(select(JobMetadataRow.job_position).where(*pair)))
+        if len(conditions) > _MAX_METADATA_PAIRS:
+            raise ApiError(400, f"Jobs have at most {_MAX_METADATA_PAIRS} pairs of metadata.", param="metadata")
     return conditions

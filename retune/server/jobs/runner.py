@@ -4,34 +4,35 @@ The queue is the database itself: whatever is not finished there when the server
 """
 
 import logging
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Select, case, select
+from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api.errors import is_out_of_space
-from retune.server.background import LOOK_AGAIN_SECONDS
 from retune.server.files import store as file_store
+from retune.server.files.input_lines import ReadingStoppedError
 from retune.server.jobs import directories, transitions
 from retune.server.jobs.checkpoints import publish_models
 from retune.server.jobs.result_file import RESULT_FILENAME, step_metrics_lines
 from retune.server.jobs.statuses import ACTIVE, JobStatus
+from retune.server.jobs.training_record import MissingStepsError, TrainingRecord
 from retune.server.jobs.transitions import job_error
 from retune.server.storage.content_store import ContentStore
 from retune.server.storage.data_directory import DataDirectory
 from retune.server.storage.database import Database, DatabaseUnavailableError
+from retune.server.storage.recording import recording
 from retune.server.storage.tables import JobRow
-from retune.server.training.record import MissingStepsError, TrainingRecord
 from retune.server.training.run import TrainingRun
 from retune.server.training.validation import (
     InvalidFileError,
     LearningModel,
-    ValidationStopped,
     check_training_file,
     check_validation_file,
 )
+from retune.server.work_queue import WorkQueue
 from retune.trainers.base import (
     Hyperparameters,
     RequestedHyperparameters,
@@ -41,7 +42,6 @@ from retune.trainers.base import (
 )
 
 _log = logging.getLogger(__name__)
-_PAUSE_AFTER_TROUBLE_SECONDS = 5.0
 
 
 class JobRunner:
@@ -62,92 +62,37 @@ class JobRunner:
         self._contents = contents
         self._trainer = trainer
         self._webhook_urls = webhook_urls
-        # Guards what follows, and is notified when there may be something to do.
-        self._changed = threading.Condition()
-        self._stopping = threading.Event()
-        self._taken: set[str] = set()
-        self._runs: dict[str, TrainingRun] = {}
-        validating = threading.Thread(
-            target=self._work_off, args=((JobStatus.VALIDATING_FILES,), self._validate), name="validation"
-        )
-        training = (
-            threading.Thread(
-                target=self._work_off,
-                args=((JobStatus.RUNNING, JobStatus.QUEUED), self._train),
-                name=f"training-{number}",
-            )
-            for number in range(max_concurrent_jobs)
-        )
-        self._threads = [validating, *training]
+        self._queue = WorkQueue(database, JobRow, "Jobs", self._give_up)
+        self._queue.add_thread("validation", lambda: _waiting(JobStatus.VALIDATING_FILES), self._validate)
+        for number in range(max_concurrent_jobs):
+            name = f"training-{number}"
+            self._queue.add_thread(name, lambda: _waiting(JobStatus.RUNNING, JobStatus.QUEUED), self._train)
 
     def start(self) -> None:
         """Begin to work, with the jobs that an earlier server left unfinished first."""
         directories.clean_up(self._database, self._directory)
-        for thread in self._threads:
-            thread.start()
+        self._queue.start()
 
     def wake(self) -> None:
         """Look for work now. Whether a running job was cancelled or paused is looked at all the time."""
-        with self._changed:
-            self._changed.notify_all()
+        self._queue.wake()
+
+    def is_alive(self) -> bool:
+        """Whether all threads run."""
+        return self._queue.is_alive()
 
     def stop(self) -> None:
         """End all processes and threads. Unfinished jobs stay as they are, for the next server to take up."""
-        self._stopping.set()
-        with self._changed:
-            runs = list(self._runs.values())
-            self._changed.notify_all()
-        for run in runs:
-            run.stop()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
-
-    def _work_off(self, statuses: tuple[JobStatus, ...], work: Callable[[JobRow], None]) -> None:
-        while (job := self._take(statuses)) is not None:
-            try:
-                work(job)
-            except Exception as error:  # noqa: BLE001  # whatever one job meets, the next must run
-                self._give_up(job, error)
-            finally:
-                with self._changed:
-                    self._taken.discard(job.id)
-                    self._changed.notify_all()
-
-    def _take(self, statuses: tuple[JobStatus, ...]) -> JobRow | None:
-        """Wait for a job of one of these statuses, the first status first; None when the server stops."""
-        urgency = case({status: rank for rank, status in enumerate(statuses)}, value=JobRow.status)
-        query = select(JobRow).where(JobRow.status.in_(statuses)).order_by(urgency, JobRow.position)
-        with self._changed:
-            while not self._stopping.is_set():
-                job = self._first(query.where(JobRow.id.not_in(self._taken)))
-                if job is not None:
-                    self._taken.add(job.id)
-                    return job
-                self._changed.wait(LOOK_AGAIN_SECONDS)
-        return None
-
-    def _first(self, query: Select[tuple[JobRow]]) -> JobRow | None:
-        try:
-            with self._database.read() as session:
-                return session.scalar(query.limit(1))
-        except DatabaseUnavailableError as error:
-            _log.warning("Can't look for jobs: %s", error)
-            return None
+        self._queue.stop()
 
     def _give_up(self, job: JobRow, error: Exception) -> None:
         if isinstance(error, DatabaseUnavailableError):
-            _log.warning("Job %s waits for the database: %s", job.id, error)
-            self._stopping.wait(_PAUSE_AFTER_TROUBLE_SECONDS)
-            return
+            # Nothing is lost: it goes on where it was, once it can.
+            raise error
         _log.error("Job %s met an error of the server", job.id, exc_info=error)
         reason = "its disk is full" if is_out_of_space(error) else f"{type(error).__name__}: {error}"
-        try:
-            self._fail(job, job_error("server_error", f"The server could not run this job: {reason}."))
-            directories.clean_up(self._database, self._directory, job.id)
-        except Exception:  # noqa: BLE001  # nothing can be written now: the job stays as it is and is tried again
-            _log.exception("Job %s could not be marked as failed", job.id)
-            self._stopping.wait(_PAUSE_AFTER_TROUBLE_SECONDS)
+        self._fail(job, job_error("server_error", f"The server could not run this job: {reason}."))
+        directories.clean_up(self._database, self._directory, job.id)
 
     def _fail(self, job: JobRow, error: dict[str, str | None], was: Sequence[JobStatus] = ACTIVE) -> None:
         with self._database.write() as session:
@@ -155,17 +100,16 @@ class JobRunner:
 
     def _validate(self, job: JobRow) -> None:
         training, validation = job.training_file, job.validation_file
+        should_stop = self._queue.call_off(job)
         model = LearningModel(job.base_model, completes_prompts=job.base_model in self._trainer.completion_models)
         try:
-            n_examples = check_training_file(
-                self._contents.path(training), self._stopping, file_id=training, model=model
-            )
+            n_examples = check_training_file(self._contents.path(training), should_stop, file_id=training, model=model)
             if validation:
-                check_validation_file(self._contents.path(validation), self._stopping, file_id=validation, model=model)
+                check_validation_file(self._contents.path(validation), should_stop, file_id=validation, model=model)
         except InvalidFileError as error:
             self._fail(job, job_error(error.code, error.message, error.param), [JobStatus.VALIDATING_FILES])
             return
-        except ValidationStopped:
+        except ReadingStoppedError:
             return
         requested = RequestedHyperparameters(**job.requested_hyperparameters)
         hyperparameters = self._trainer.resolve_hyperparameters(requested, n_examples=n_examples)
@@ -180,9 +124,7 @@ class JobRunner:
         directory.mkdir(exist_ok=True)
         has_history = directories.has_history(directory)
         record = TrainingRecord(job, self._database, self._directory)
-        run = TrainingRun(self._task(job, directory))
-        with self._changed:
-            self._runs[job.id] = run
+        run = TrainingRun(self._task(job, directory), self._queue.stopping)
         try:
             self._run(job, run, record)
         except MissingStepsError:
@@ -192,14 +134,11 @@ class JobRunner:
             directories.remove_all_but(directory)
         else:
             self._conclude(job, run, record)
-        finally:
-            with self._changed:
-                del self._runs[job.id]
 
     def _run(self, job: JobRow, run: TrainingRun, record: TrainingRecord) -> None:
         run.catch_up(record.write)
-        # Whoever cancelled, paused or stopped before this run was known to them could not end it.
-        if record.finished or record.failure or self._stopping.is_set() or not record.write([]):
+        # Since this job was taken it may have been cancelled or paused, and the server told to stop.
+        if record.finished or record.failure or self._queue.stopping.is_set() or not record.write([]):
             return
         with self._database.read() as session:
             resume = directories.prepare_for_training(session, job, self._directory.jobs / job.id)
@@ -220,27 +159,36 @@ class JobRunner:
             self._succeed(job, record.finished)
         elif record.failure:
             self._fail(job, job_error("training_failed", record.failure), [JobStatus.RUNNING])
-        elif not self._stopping.is_set():
+        elif not self._queue.stopping.is_set():
             # Where the job was cancelled or paused this fails nothing: it is running no more.
             self._fail(job, job_error("training_process_died", run.describe_end()), [JobStatus.RUNNING])
         directories.clean_up(self._database, self._directory, job.id)
 
     def _succeed(self, job: JobRow, finished: TrainingFinished) -> None:
-        file_id = ids.new_file_id()
-        with self._database.read() as session:
-            size = self._contents.add(file_id, step_metrics_lines(session, job.id))
-        with self._database.write() as session:
-            succeeded = transitions.mark_succeeded(
-                session,
-                job,
-                trained_tokens=finished.trained_tokens,
-                result_file=file_id,
-                webhook_urls=self._webhook_urls,
-            )
-            if succeeded:
-                file_store.add_file(
-                    session, file_id=file_id, filename=RESULT_FILENAME, purpose="fine-tune-results", size=size
+        with self._contents.new_draft(ids.new_file_id()) as draft:
+            with self._database.read() as session:
+                size = sum(draft.write(line) for line in step_metrics_lines(session, job.id))
+            with recording(self._database, draft) as session:
+                succeeded = transitions.mark_succeeded(
+                    session,
+                    job,
+                    trained_tokens=finished.trained_tokens,
+                    result_file=draft.content_id,
+                    webhook_urls=self._webhook_urls,
                 )
+                if not succeeded:
+                    draft.discard()
+                    return
+                _add_result_file(session, draft.content_id, size)
                 publish_models(session, job, self._directory.relative(finished.directory))
-        if not succeeded:
-            self._contents.remove(file_id)
+
+
+def _add_result_file(session: Session, file_id: str, size: int) -> None:
+    purpose = "fine-tune-results"
+    file_store.add_file(session, file_id=file_id, filename=RESULT_FILENAME, purpose=purpose, size=size)
+
+
+def _waiting(*statuses: JobStatus) -> Select[tuple[JobRow]]:
+    """Jobs of these statuses: those of the first status first, the oldest first."""
+    urgency = case({status: rank for rank, status in enumerate(statuses)}, value=JobRow.status)
+    return select(JobRow).where(JobRow.status.in_(statuses)).order_by(urgency, JobRow.position)

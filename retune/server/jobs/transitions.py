@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from retune.server.api.errors import ApiError
@@ -16,9 +16,13 @@ from retune.server.jobs.events import add_event
 from retune.server.jobs.statuses import ACTIVE, UNFINISHED, JobStatus
 from retune.server.jobs.store import get_job
 from retune.server.storage.column_types import storable
+from retune.server.storage.conditional_update import change_if
 from retune.server.storage.tables import CheckpointRow, JobRow
 from retune.server.webhooks.outbox import add_event_to_outbox
 from retune.trainers.base import Hyperparameters
+
+# Whatever a trainer or a library has to say: the job's object and its last event carry it for ever.
+_MAX_ERROR_CHARACTERS = 2000
 
 
 def mark_queued(session: Session, job_id: str, hyperparameters: Hyperparameters) -> bool:
@@ -123,18 +127,21 @@ def mark_succeeded(
 
 
 def job_error(code: str, message: str, param: str | None = None) -> dict[str, str | None]:
-    """Why a job failed, as its object tells it."""
-    return {"code": code, "message": storable(message), "param": param}
+    """Why a job failed, as its object tells it; of a long message, the beginning."""
+    return {"code": code, "message": storable(_cut(message)), "param": param}
 
 
 def _change(session: Session, job_id: str, was: Sequence[JobStatus], values: dict[str, Any]) -> bool:
-    change = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(was)).values(**values)
-    return session.connection().execute(change).rowcount == 1
+    return change_if(session, JobRow, job_id, was, values)
 
 
 def _changed(session: Session, job: JobRow) -> JobRow:
     session.refresh(job)
     return job
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _MAX_ERROR_CHARACTERS else f"{message[:_MAX_ERROR_CHARACTERS]}…"
 
 
 def _refusal(session: Session, job: JobRow, verb: str) -> ApiError:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from starlette.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session
 
 from retune.server.storage.database import Database
 from retune.server.storage.tables import ApiKeyRow
@@ -64,14 +64,13 @@ class CurrentKeys:
         async with self._reading:
             keys = self._keys
             if keys is None or time.monotonic() - keys.read_at > max_age_seconds:
-                keys = self._keys = await run_in_threadpool(read_keys, self._database)
+                keys = self._keys = await self._database.look_up(read_keys)
             return keys
 
 
-def read_keys(database: Database) -> KeySet:
+def read_keys(session: Session) -> KeySet:
     """The keys of the database as they are now."""
     now = time.monotonic()
-    with database.read() as session:
-        rows = session.execute(select(ApiKeyRow.digest, ApiKeyRow.revoked_at)).all()
+    rows = session.execute(select(ApiKeyRow.digest, ApiKeyRow.revoked_at)).all()
     good = [bytes.fromhex(digest) for digest, revoked_at in rows if revoked_at is None]
     return KeySet(any_made=bool(rows), digests={digest[:_INDEX_BYTES]: digest for digest in good}, read_at=now)

@@ -37,7 +37,7 @@ def delete_model(name: str, services: ServicesOf) -> JSONResponse:
     with services.database.write() as session:
         relative = model_store.delete_model(session, services.trainer, name)
     directory = services.directory.path / relative
-    services.chat_models.forget(directory)
+    services.loaded_models.forget(name, directory)
     _remove(directory)
     return JSONResponse({"id": name, "object": "model", "deleted": True})
 

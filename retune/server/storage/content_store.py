@@ -3,7 +3,8 @@
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -134,13 +135,6 @@ class ContentStore:
         path = self.path(content_id)
         return Draft(path.with_name(path.name + _DRAFT_SUFFIX), path, spare_bytes=spare_bytes)
 
-    def add(self, content_id: str, pieces: Iterable[bytes]) -> int:
-        """Store a new content, piece by piece, and return its size in bytes."""
-        with self.new_draft(content_id) as draft:
-            size = sum(draft.write(piece) for piece in pieces)
-            draft.keep()
-        return size
-
     def remove(self, content_id: str) -> None:
         """Delete a content; one that is gone already is no error."""
         self.path(content_id).unlink(missing_ok=True)
@@ -157,20 +151,26 @@ class ContentStore:
         """Ids of all contents that are there."""
         return [path.name for path in self._directory.iterdir() if path.suffix != _DRAFT_SUFFIX]
 
-    def drop_abandoned_drafts(self, is_referenced: Callable[[str], bool]) -> int:
+    def drop_abandoned_drafts(self, is_referenced: Callable[[str], bool], *, min_age_seconds: float) -> int:
         """Drop what processes left half done when they died, and return how many drafts that were.
 
         Args:
             is_referenced: Tells whether the database knows a content of this id; then only its draft goes.
+            min_age_seconds: How long ago the last byte of an abandoned draft was written. One that is just being made
+                has no lock yet.
         """
-        return sum(self._drop_abandoned(path, is_referenced) for path in self._directory.glob(f"*{_DRAFT_SUFFIX}"))
+        written_before = time.time() - min_age_seconds
+        drafts = self._directory.glob(f"*{_DRAFT_SUFFIX}")
+        return sum(self._drop_abandoned(path, is_referenced, written_before) for path in drafts)
 
-    def _drop_abandoned(self, path: Path, is_referenced: Callable[[str], bool]) -> bool:
+    def _drop_abandoned(self, path: Path, is_referenced: Callable[[str], bool], written_before: float) -> bool:
         try:
             stream = path.open("rb")
         except FileNotFoundError:
             return False
         with stream:
+            if os.fstat(stream.fileno()).st_mtime > written_before:
+                return False
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, ClassVar
@@ -46,7 +47,10 @@ class DataDirectory:
         self.database = self.path / "server.sqlite"
         self.contents = self.path / "files"
         self.jobs = self.path / "jobs"
+        self.batches = self.path / "batches"
+        self.metrics = self.path / "metrics"
         self.log = self.path / "server.log"
+        self.users_lock = self.path / "users.lock"
         self._announcement = self.path / "server.json"
         self._lock: IO[bytes] | None = None
 
@@ -85,6 +89,27 @@ class DataDirectory:
                 hint="Use that one, stop it, or name another directory with --data-dir.",
             ) from None
         self._lock = stream
+
+    def is_used(self) -> bool:
+        """Whether a server has run here."""
+        return self.contents.exists()
+
+    def prepare(self) -> None:
+        """Make what lies in it, and keep it for its owner, as the directory itself may be open to others.
+
+        Raises:
+            OSError: It can't be written.
+        """
+        shutil.rmtree(self.metrics, ignore_errors=True)  # What processes of an earlier server counted.
+        directories = (self.contents, self.jobs, self.batches, self.metrics)
+        for path in directories:
+            path.mkdir(mode=0o700, exist_ok=True)
+        for path, mode in (*((path, 0o700) for path in directories), *((path, 0o600) for path in self._databases())):
+            if path.stat().st_uid == os.geteuid():
+                path.chmod(mode)
+
+    def _databases(self) -> list[Path]:
+        return list(self.path.glob(f"{self.database.stem}*{self.database.suffix}*"))
 
     def unlock(self) -> None:
         """Give the directory back."""

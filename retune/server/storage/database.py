@@ -1,16 +1,17 @@
 """The database: SQLite or PostgreSQL, one writer at a time, every commit on disk before it is acknowledged."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from retune.errors import ServerError
 from retune.server.api.errors import ApiError, is_out_of_space
@@ -20,6 +21,10 @@ from retune.server.storage.server_lock import ServerLock
 
 Result = TypeVar("Result")
 
+_log = logging.getLogger(__name__)
+# What SQLite says where the process has no file descriptors left, or its disk fails for a moment.
+_FILE_TROUBLE = ("unable to open database file", "disk I/O error")
+_LOOK_UP_THREADS = 4
 _WRITER_PATIENCE_SECONDS = 20
 
 
@@ -55,6 +60,7 @@ class Database:
         self._reading = reading(self._engine)
         self._writing = writing(self._engine)
         self._one_writer = threading.Lock()
+        self._looking_up = CapacityLimiter(_LOOK_UP_THREADS)
         self._server_lock: ServerLock | None = None
         try:
             self._prepare(owner=owner)
@@ -79,14 +85,15 @@ class Database:
         """Run a query that finds its rows by their ids, and take its result.
 
         From a file on this machine that takes a tenth of a millisecond, and handing it to a thread several times as
-        long: so it runs in the event loop. A database elsewhere is asked by a thread.
+        long: so it runs in the event loop. A database elsewhere is asked by one of a few threads that do nothing else:
+        however many requests wait to write, these go on.
 
         Raises:
             DatabaseUnavailableError: The database is away or too busy.
         """
         if self._engine.dialect.name == SQLITE:
             return self._run(query)
-        return await run_in_threadpool(self._run, query)
+        return await to_thread.run_sync(self._run, query, limiter=self._looking_up)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -147,6 +154,8 @@ def _telling_when_away() -> Iterator[None]:
     except DBAPIError as error:
         if not _is_away(error):
             raise
+        if _is_file_trouble(error):
+            _log.error("The database can't be used: %s", _first_line(error))  # who asked is told without a traceback
         raise DatabaseUnavailableError(_first_line(error)) from error
 
 
@@ -154,8 +163,12 @@ def _is_away(error: DBAPIError) -> bool:
     if is_out_of_space(error):
         return False
     if type(error.orig).__module__.startswith("sqlite3"):
-        return "database is locked" in str(error.orig)
+        return "database is locked" in str(error.orig) or _is_file_trouble(error)
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+def _is_file_trouble(error: DBAPIError) -> bool:
+    return any(words in str(error.orig) for words in _FILE_TROUBLE)
 
 
 def _check_health(connection: Connection) -> None:

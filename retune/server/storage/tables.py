@@ -128,7 +128,10 @@ class ModelRow(Table):
 
 
 class UploadRow(Table):
-    """An upload in parts. `bytes` is what was promised; `file_id` is set when it is completed."""
+    """An upload in parts. `bytes` is what was promised.
+
+    `file_id` is set when it is completed, and `completed_with` to the hash of the ids of its parts in their order.
+    """
 
     __tablename__ = "uploads"
 
@@ -143,6 +146,7 @@ class UploadRow(Table):
     bytes: Mapped[int]
     file_lifetime_seconds: Mapped[int | None]
     file_id: Mapped[str | None]
+    completed_with: Mapped[str | None]
 
 
 class UploadPartRow(Table):
@@ -234,7 +238,7 @@ class ApiKeyRow(Table):
 
 
 class IdempotencyRow(Table):
-    """What a request with an Idempotency-Key made. `key` is the hash of the kind of request and its key."""
+    """What a request made, for its copies; `retune.server.api.idempotency` says what `key` is."""
 
     __tablename__ = "idempotency_keys"
 

@@ -17,6 +17,7 @@ from typing import IO, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from retune.errors import TrainerError
+from retune.server.child_process import take_standard_output, wait_for_parents_end
 from retune.trainers.base import StepMetrics, TrainingTask, TrainingUpdate
 from retune.trainers.registry import default_trainer
 
@@ -54,7 +55,7 @@ def main() -> int:
     os.nice(_NICENESS)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    updates = _take_standard_output()
+    updates = os.fdopen(take_standard_output(), "wb")
     task = TrainingTask.model_validate_json(sys.stdin.buffer.readline())
     threading.Thread(target=_exit_with_server, args=(stopping,), daemon=True).start()
     try:
@@ -96,17 +97,8 @@ def _write(updates: IO[bytes], update: ProcessUpdate) -> None:
     updates.flush()
 
 
-def _take_standard_output() -> IO[bytes]:
-    """Keep standard output for updates; whatever else prints goes to standard error."""
-    updates = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return updates
-
-
 def _exit_with_server(stopping: threading.Event) -> None:
-    # Reading the descriptor itself: a buffered reader's lock would be held while the interpreter shuts down.
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+    wait_for_parents_end()
     stopping.set()
     time.sleep(_GRACE_SECONDS)
     os._exit(EXIT_SERVER_GONE)

@@ -4,12 +4,12 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
-from retune.server.settings import SECRET_VARIABLES
+from retune.server.child_process import describe_exit, send_line, start_module
 from retune.server.training.process import ProcessUpdate, parse_update
 from retune.trainers.base import TrainingTask
 
@@ -20,6 +20,10 @@ _LOG_TAIL_BYTES = 4000
 _LAST_WORDS_CHARACTERS = 600
 # Time for a process to write down the step or checkpoint that it is at; longer, and cancelling would take a second.
 _GRACE_SECONDS = 0.5
+
+# The matrices are small: more threads of OpenBLAS spin more than they compute, and took two to seven times as long on
+# two cores that others used too.
+_ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1"}
 
 LOG_NAME = "training.log"
 JOURNAL_NAME = "updates.jsonl"
@@ -32,26 +36,26 @@ class TrainingRun:
 
     The process's standard output is a file in the task's directory: the journal. What the process reported is there
     even if the server was killed before it could write it down. What else it prints goes to `training.log`.
+
+    Args:
+        task: What to train.
+        stopping: Set to end the process, or not to begin it; the checkpoints on disk stay good.
     """
 
-    def __init__(self, task: TrainingTask) -> None:
+    def __init__(self, task: TrainingTask, stopping: threading.Event) -> None:
         self._task = task
         self._journal = task.directory / JOURNAL_NAME
         self._log = task.directory / LOG_NAME
         self._log_start = 0
         self._position = 0
-        self._stopped = threading.Event()
+        self._stopping = stopping
         self._process: subprocess.Popen[bytes] | None = None
-
-    def stop(self) -> None:
-        """End the process now, or before it begins; the checkpoints on disk stay good."""
-        self._stopped.set()
 
     def catch_up(self, write: Write) -> None:
         """Hand over what an earlier process of this training reported, whether it was written down then or not."""
         if self._journal.exists():
             self._wait_for_predecessor()
-            if self._stopped.is_set():
+            if self._stopping.is_set():
                 return
             _drop_torn_line(self._journal)
             while (updates := self._new_updates()) and write(updates):
@@ -61,7 +65,8 @@ class TrainingRun:
         """Start the process, and hand over what it reports until it has ended or `write` wants no more."""
         process = self._process = self._start()
         try:
-            self._send_task(process, self._task.model_copy(update={"resume": resume}))
+            task = self._task.model_copy(update={"resume": resume})
+            send_line(process, task.model_dump_json().encode())
             self._follow(process, write)
         finally:
             _end(process)
@@ -73,23 +78,19 @@ class TrainingRun:
         status = self._process.returncode if self._process else None
         if status is None:
             return "The training process was not started."
-        if status < 0:
-            how = f"was killed by {signal.Signals(-status).name}"
-            hint = " The machine may have run out of memory." if status == -signal.SIGKILL else ""
-        else:
-            how, hint = f"exited with status {status}", ""
+        hint = " The machine may have run out of memory." if status == -signal.SIGKILL else ""
         words = self._last_words()
         said = f" It printed last: {words}" if words else ""
-        return f"The training process {how} before the training was over.{hint}{said}"
+        return f"The training process {describe_exit(status)} before the training was over.{hint}{said}"
 
     def _wait_for_predecessor(self) -> None:
         # A process whose server was killed needs a moment to notice; it holds its journal's lock until it is gone.
         with self._journal.open("rb") as journal:
-            while not self._stopped.is_set():
+            while not self._stopping.is_set():
                 try:
                     fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    self._stopped.wait(_POLL_SECONDS)
+                    self._stopping.wait(_POLL_SECONDS)
                 else:
                     return
 
@@ -99,23 +100,7 @@ class TrainingRun:
             fcntl.flock(journal, fcntl.LOCK_EX)
             self._position = journal.tell()
             self._log_start = log.tell()
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", "retune.server.training.process"],
-                stdin=subprocess.PIPE,
-                stdout=journal,
-                stderr=log,
-                env=_environment(),
-                # The terminal's Ctrl-C is for the server, which then ends this process itself.
-                start_new_session=True,
-            )
-
-    def _send_task(self, process: "subprocess.Popen[bytes]", task: TrainingTask) -> None:
-        assert process.stdin  # noqa: S101  # a pipe was asked for
-        try:
-            process.stdin.write(task.model_dump_json().encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            pass  # It died before it could read its task; its exit status tells.
+            return start_module("retune.server.training.process", stdout=journal, stderr=log, defaults=_ENVIRONMENT)
 
     def _follow(self, process: "subprocess.Popen[bytes]", write: Write) -> None:
         while True:
@@ -124,7 +109,7 @@ class TrainingRun:
             # An empty list is written too: it tells whether the job is running still.
             if not write(updates) or (has_ended and not updates):
                 return
-            if not has_ended and self._stopped.wait(_POLL_SECONDS):
+            if not has_ended and self._stopping.wait(_POLL_SECONDS):
                 _end(process)
 
     def _new_updates(self) -> list[ProcessUpdate]:
@@ -151,13 +136,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _environment() -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
-    # The matrices are small: more threads of OpenBLAS spin more than they compute, and took two to seven times as
-    # long on two cores that others used too.
-    return {"OPENBLAS_NUM_THREADS": "1", **inherited}
 
 
 def _drop_torn_line(journal: Path) -> None:

@@ -1,13 +1,13 @@
 """Checks of training files, made after a job was accepted: every line must be an example that the model can learn."""
 
 import json
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retune.server.training.chat_example import name_keys, name_type, problem_of_chat_example
+from retune.server.files.input_lines import TOO_LONG, input_lines, is_too_long
+from retune.server.training.examples import name_type, problem_of_chat_example, problem_of_completion_example
 
 MIN_TRAINING_EXAMPLES = 10
 
@@ -30,10 +30,6 @@ class InvalidFileError(Exception):
         self.param = param
 
 
-class ValidationStopped(Exception):  # noqa: N818  # no error: the server was asked to stop
-    """The server stops before the file was read to its end."""
-
-
 @dataclass(frozen=True, slots=True)
 class LearningModel:
     """The model that a file is checked for.
@@ -47,14 +43,14 @@ class LearningModel:
     completes_prompts: bool = False
 
 
-def check_training_file(path: Path, stopping: threading.Event, *, file_id: str, model: LearningModel) -> int:
+def check_training_file(path: Path, should_stop: Callable[[], bool], *, file_id: str, model: LearningModel) -> int:
     """Check a training file and count its examples.
 
     Raises:
         InvalidFileError: A line is wrong, or there are fewer than ten.
-        ValidationStopped: `stopping` was set.
+        ReadingStoppedError: `should_stop` said so.
     """
-    count = _FileCheck(path, "training", file_id, model).run(stopping)
+    count = _FileCheck(path, "training", file_id, model).run(should_stop)
     if count < MIN_TRAINING_EXAMPLES:
         raise InvalidFileError(
             "invalid_n_examples",
@@ -64,15 +60,15 @@ def check_training_file(path: Path, stopping: threading.Event, *, file_id: str, 
     return count
 
 
-def check_validation_file(path: Path, stopping: threading.Event, *, file_id: str, model: LearningModel) -> None:
+def check_validation_file(path: Path, should_stop: Callable[[], bool], *, file_id: str, model: LearningModel) -> None:
     """Check a validation file.
 
     Raises:
         InvalidFileError: A line is wrong, or there is none.
-        ValidationStopped: `stopping` was set.
+        ReadingStoppedError: `should_stop` said so.
     """
     check = _FileCheck(path, "validation", file_id, model)
-    if check.run(stopping) == 0:
+    if check.run(should_stop) == 0:
         raise check.invalid(": it holds no examples.")
 
 
@@ -83,17 +79,16 @@ class _FileCheck:
     file_id: str
     model: LearningModel
 
-    def run(self, stopping: threading.Event) -> int:
+    def run(self, should_stop: Callable[[], bool]) -> int:
         """Check every line, and count those that are not blank."""
         count = 0
         try:
-            with self.path.open(encoding="utf-8-sig") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if stopping.is_set():
-                        raise ValidationStopped
-                    if line.strip():
-                        self._check_line(line, number)
-                        count += 1
+            for number, line in input_lines(self.path, should_stop):
+                if is_too_long(line):
+                    raise self.invalid(f": line {number}: {TOO_LONG}.")
+                if (text := line.decode()).strip():
+                    self._check_line(text, number)
+                    count += 1
         except UnicodeDecodeError:
             raise self.invalid(": it is not UTF-8 text.") from None
         except OSError as error:
@@ -114,7 +109,7 @@ class _FileCheck:
             ) from None
         if not isinstance(example, dict):
             raise self.invalid(f": line {number}: expected a JSON object, found {name_type(example)}.")
-        problem_of = _problem_of_completion_example if self.model.completes_prompts else problem_of_chat_example
+        problem_of = problem_of_completion_example if self.model.completes_prompts else problem_of_chat_example
         problem = problem_of(example)
         if problem is None:
             return
@@ -140,17 +135,6 @@ class _FileCheck:
     def _expects(self, what: str, *keys: str) -> str:
         named = " and ".join(f"'{key}'" for key in keys)
         return f"the specified model {self.model.name} learns {what}: it takes lines with {named}."
-
-
-def _problem_of_completion_example(example: Mapping[str, Any]) -> str | None:
-    if missing := sorted(_COMPLETION_KEYS - example.keys()):
-        return f"expected the key '{missing[0]}', found {name_keys(example)}"
-    if unknown := sorted(example.keys() - _COMPLETION_KEYS):
-        return f"unknown key '{unknown[0]}' beside 'prompt' and 'completion'"
-    for key in ("prompt", "completion"):
-        if not isinstance(example[key], str):
-            return f"'{key}' must be text, found {name_type(example[key])}"
-    return None if example["completion"] else "'completion' is empty"
 
 
 def _not_using(method: str) -> str:

@@ -4,12 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from retune.server import ids
-from retune.server.api import idempotency
 from retune.server.api.errors import ApiError
-from retune.server.api.idempotency import Sender
 from retune.server.files import rules
 from retune.server.services import Services
 from retune.server.storage.content_store import ContentStore, Draft
@@ -18,7 +14,6 @@ from retune.server.uploads import store as upload_store
 from retune.server.uploads.parts import drop_parts_of_ended_uploads
 from retune.server.uploads.requests import CompleteUploadRequest
 
-_KIND = "upload completion"
 _PIECE_BYTES = 1024 * 1024
 
 
@@ -34,9 +29,9 @@ def complete_upload(services: Services, upload_id: str, request: CompleteUploadR
     """
     with services.database.read() as session:
         upload = upload_store.get_upload(session, upload_id)
-        if _is_completed_with(session, upload_id, request.part_ids):
+        if upload_store.is_completed_with(upload, request.part_ids):
             return upload_store.upload_object(session, upload)
-        upload_store.get_pending_upload(session, upload_id)
+        upload_store.require_pending(upload)
         upload_store.check_chosen_parts(session, upload, request.part_ids)
     services.contents.require_room(upload.bytes, spare_bytes=rules.SPARE_BYTES)
     draft = services.contents.new_draft(ids.new_file_id(), spare_bytes=rules.SPARE_BYTES)
@@ -75,13 +70,11 @@ def _fill(draft: Draft, contents: ContentStore, request: CompleteUploadRequest) 
 def _record(services: Services, draft: Draft, upload_id: str, part_ids: Sequence[str]) -> dict[str, Any]:
     with recording(services.database, draft) as session:
         upload = upload_store.get_upload(session, upload_id)
-        if _is_completed_with(session, upload_id, part_ids):
+        if upload_store.is_completed_with(upload, part_ids):
             draft.discard()
         else:
-            upload_store.get_pending_upload(session, upload_id)
-            upload_store.mark_completed(session, upload, draft.content_id)
-            sender, request_hash = _completion(upload_id, part_ids)
-            idempotency.remember(session, _KIND, sender, request_hash, upload_id)
+            upload_store.require_pending(upload)
+            upload_store.mark_completed(session, upload, draft.content_id, part_ids)
         return upload_store.upload_object(session, upload)
 
 
@@ -89,17 +82,7 @@ def _completed_meanwhile(services: Services, upload_id: str, part_ids: Sequence[
     # Parts are gone because another request has ended the upload: completed it with the same parts, or otherwise.
     with services.database.read() as session:
         upload = upload_store.get_upload(session, upload_id)
-        if not _is_completed_with(session, upload_id, part_ids):
-            upload_store.get_pending_upload(session, upload_id)
+        if not upload_store.is_completed_with(upload, part_ids):
+            upload_store.require_pending(upload)
             raise FileNotFoundError(f"parts of the pending upload {upload_id} are missing in the data directory")
         return upload_store.upload_object(session, upload)
-
-
-def _is_completed_with(session: Session, upload_id: str, part_ids: Sequence[str]) -> bool:
-    sender, request_hash = _completion(upload_id, part_ids)
-    return idempotency.find(session, _KIND, sender, request_hash) is not None
-
-
-def _completion(upload_id: str, part_ids: Sequence[str]) -> tuple[Sender, str]:
-    request_hash = idempotency.hash_of(upload_id, *part_ids)
-    return Sender(key=request_hash, is_retry=False, identity=""), request_hash

@@ -1,35 +1,26 @@
 """The bodies of POST /v1/uploads and of its completion."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from retune.server.files import rules
+from retune.server.api.request_fields import ExpiresAfter, PlainText, RequestModel
 
-
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+MAX_PARTS: Final = 10_000
 
 
-class FileExpiresAfter(_Request):
-    """How long the file is kept, from its creation."""
-
-    anchor: Literal["created_at"]
-    seconds: int = Field(ge=rules.SHORTEST_LIFETIME_SECONDS, le=rules.LONGEST_LIFETIME_SECONDS)
-
-
-class CreateUploadRequest(_Request):
+class CreateUploadRequest(RequestModel):
     """An upload as a client asks for it; `bytes` is what it promises to send."""
 
     filename: str = Field(min_length=1, max_length=1024)
-    purpose: str
+    purpose: PlainText
     bytes: int = Field(ge=0)
     mime_type: str = Field(min_length=1, max_length=256)
-    expires_after: FileExpiresAfter | None = None
+    expires_after: ExpiresAfter | None = None
 
 
-class CompleteUploadRequest(_Request):
+class CompleteUploadRequest(RequestModel):
     """The parts in the order of the file, and optionally the hash of the whole, in hexadecimal digits."""
 
-    part_ids: tuple[str, ...] = Field(strict=False)
+    part_ids: list[PlainText] = Field(max_length=MAX_PARTS, fail_fast=True)
     md5: Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")] | None = None

@@ -4,17 +4,18 @@ import asyncio
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api import idempotency
 from retune.server.api.errors import ApiError, unrecognized_argument
 from retune.server.api.idempotency import Sender, SenderOf
-from retune.server.api.multipart import Upload, announced_size, read_upload
+from retune.server.api.multipart import SentForm, announced_size, read_form
 from retune.server.files import rules
 from retune.server.services import Services, ServicesOf
 from retune.server.storage.content_store import Draft
 from retune.server.storage.recording import recording
-from retune.server.storage.tables import UploadPartRow
+from retune.server.storage.tables import UploadPartRow, UploadRow
 from retune.server.uploads import store as upload_store
 from retune.server.uploads.completion import complete_upload
 from retune.server.uploads.parts import drop_parts_of_ended_uploads
@@ -29,16 +30,15 @@ _PART_FIELD = "data"
 def create_upload(body: CreateUploadRequest, services: ServicesOf, sender: SenderOf) -> JSONResponse:
     """Begin an upload."""
     _check(services, body)
-    request_hash = idempotency.hash_of(body.model_dump_json())
-    with services.database.write() as session:
-        earlier = idempotency.find(session, "upload", sender, request_hash)
-        if earlier:
-            upload = upload_store.get_upload(session, earlier)
-        else:
-            rules.check_total(session, body.bytes, services.settings.max_total_bytes)
-            upload = upload_store.add_upload(session, body)
-            idempotency.remember(session, "upload", sender, request_hash, upload.id)
-        return JSONResponse(upload_store.upload_object(session, upload))
+
+    def make(session: Session) -> UploadRow:
+        rules.check_total(session, body.bytes, services.settings.max_total_bytes)
+        return upload_store.add_upload(session, body)
+
+    request_hash = idempotency.hash_of_body(body)
+    with idempotency.creating(services.database, "upload", sender, request_hash) as creation:
+        upload = creation.once(find=upload_store.get_upload, is_untouched=upload_store.is_pending, make=make)
+        return JSONResponse(upload_store.upload_object(creation.session, upload))
 
 
 @router.post("/{upload_id}/parts")
@@ -47,7 +47,7 @@ async def create_part(upload_id: str, request: Request, services: ServicesOf, se
     max_part_bytes = services.settings.max_part_bytes
     draft = await asyncio.to_thread(_begin_part, services, upload_id, announced_size(request))
     try:
-        sent = await read_upload(request, draft, file_field=_PART_FIELD, max_file_bytes=max_part_bytes)
+        sent = await read_form(request, draft, file_field=_PART_FIELD, max_file_bytes=max_part_bytes)
         _check_part(sent)
     except BaseException:
         draft.discard()
@@ -85,7 +85,7 @@ def _check(services: Services, body: CreateUploadRequest) -> None:
         )
 
 
-def _check_part(sent: Upload) -> None:
+def _check_part(sent: SentForm) -> None:
     for name in sent.fields:
         raise unrecognized_argument(name)
 
@@ -98,18 +98,17 @@ def _begin_part(services: Services, upload_id: str, size: int) -> Draft:
     return services.contents.new_draft(ids.new_part_id(), spare_bytes=rules.SPARE_BYTES)
 
 
-def _record_part(services: Services, upload_id: str, sent: Upload, draft: Draft, sender: Sender) -> UploadPartRow:
-    # Parts may be alike, so being sent again by the SDK does not make two of them one; a key of the client's does.
-    key = Sender(sender.key, is_retry=False, identity=sender.identity)
-    request_hash = idempotency.hash_of(upload_id, sent.sha256)
-    with recording(services.database, draft) as session:
-        upload_store.check_part(session, upload_id, sent.size, max_part_bytes=services.settings.max_part_bytes)
+def _record_part(services: Services, upload_id: str, sent: SentForm, draft: Draft, sender: Sender) -> UploadPartRow:
+    def make(session: Session) -> UploadPartRow:
         rules.check_total(session, sent.size, services.settings.max_total_bytes)
-        earlier = idempotency.find(session, "upload part", key, request_hash)
-        row = upload_store.find_part(session, earlier) if earlier else None
-        if row is None:
-            row = upload_store.add_part(session, part_id=draft.content_id, upload_id=upload_id, size=sent.size)
-            idempotency.remember(session, "upload part", key, request_hash, row.id)
-        else:
+        return upload_store.add_part(session, part_id=draft.content_id, upload_id=upload_id, size=sent.size)
+
+    request_hash = idempotency.hash_of(upload_id, sent.sha256)
+    transaction = recording(services.database, draft)
+    with idempotency.creating(services.database, "upload part", sender, request_hash, transaction) as creation:
+        upload_store.check_part(creation.session, upload_id, sent.size, max_part_bytes=services.settings.max_part_bytes)
+        # Parts may be alike, so being sent again by the SDK does not make two of them one; a key of the client's does.
+        row = creation.once(find=upload_store.find_part, is_untouched=lambda _: False, make=make)
+        if row.id != draft.content_id:
             draft.discard()
     return row

@@ -1,6 +1,7 @@
 """Uploads in the database: pending → completed, cancelled or expired, and the parts that came so far."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
@@ -10,13 +11,13 @@ from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api.errors import ApiError
+from retune.server.api.idempotency import hash_of
 from retune.server.files import rules
 from retune.server.files import store as file_store
-from retune.server.storage.tables import FileRow, UploadPartRow, UploadRow
-from retune.server.uploads.requests import CreateUploadRequest
+from retune.server.storage.tables import UploadPartRow, UploadRow
+from retune.server.uploads.requests import MAX_PARTS, CreateUploadRequest
 
 _LIFETIME_SECONDS = 3600
-_MAX_PARTS = 10_000
 _MAX_NAMED_IDS = 3
 
 
@@ -68,22 +69,25 @@ def get_upload(session: Session, upload_id: str) -> UploadRow:
     return row
 
 
-def get_pending_upload(session: Session, upload_id: str) -> UploadRow:
-    """Like `get_upload`.
+def is_pending(row: UploadRow) -> bool:
+    """Tell whether an upload still takes parts."""
+    return status_of(row) is UploadStatus.PENDING
+
+
+def require_pending(row: UploadRow) -> None:
+    """Refuse to change an upload that has ended.
 
     Raises:
-        ApiError: 404: there is no such upload; 400: it has ended.
+        ApiError: 400.
     """
-    row = get_upload(session, upload_id)
     status = status_of(row)
     if status is not UploadStatus.PENDING:
         raise ApiError(
             400,
-            f"Upload {upload_id} is {status}; only a pending upload can be changed. Create a new upload.",
+            f"Upload {row.id} is {status}; only a pending upload can be changed. Create a new upload.",
             param="upload_id",
             code=f"upload_{status}",
         )
-    return row
 
 
 def add_upload(session: Session, request: CreateUploadRequest) -> UploadRow:
@@ -113,15 +117,16 @@ def check_part(session: Session, upload_id: str, size: int, *, max_part_bytes: i
     Raises:
         ApiError: 404: there is no such upload; 400: it has ended, or has too many parts or bytes.
     """
-    upload = get_pending_upload(session, upload_id)
+    upload = get_upload(session, upload_id)
+    require_pending(upload)
     query = select(func.count(), func.sum(UploadPartRow.bytes)).where(UploadPartRow.upload_id == upload_id)
     count, present = session.execute(query).tuples().one()
     most = 2 * max(upload.bytes, max_part_bytes)
-    if count >= _MAX_PARTS or int(present or 0) + size > most:
+    if count >= MAX_PARTS or int(present or 0) + size > most:
         raise ApiError(
             400,
             f"Upload {upload_id} can't take this part: it promised {upload.bytes} bytes, and its parts may be "
-            f"{_MAX_PARTS} and have {most} bytes together. Complete it with the parts that it has, or cancel it.",
+            f"{MAX_PARTS} and have {most} bytes together. Complete it with the parts that it has, or cancel it.",
             param="data",
         )
 
@@ -141,8 +146,8 @@ def check_chosen_parts(session: Session, upload: UploadRow, part_ids: Sequence[s
         ApiError: 400: a part is named twice or is none of this upload's, or they have not the promised bytes.
     """
     sizes = _part_sizes(session, upload.id)
-    if len(set(part_ids)) < len(part_ids):
-        twice = [part_id for part_id in dict.fromkeys(part_ids) if part_ids.count(part_id) > 1]
+    twice = [part_id for part_id, count in Counter(part_ids).items() if count > 1]
+    if twice:
         raise _wrong_parts(f"each part may be named once, but found twice: {_some(twice)}")
     strangers = [part_id for part_id in part_ids if part_id not in sizes]
     if strangers:
@@ -154,7 +159,12 @@ def check_chosen_parts(session: Session, upload: UploadRow, part_ids: Sequence[s
         )
 
 
-def mark_completed(session: Session, upload: UploadRow, file_id: str) -> None:
+def is_completed_with(row: UploadRow, part_ids: Sequence[str]) -> bool:
+    """Tell whether these parts, in this order, completed an upload."""
+    return row.completed_with == hash_of(*part_ids)
+
+
+def mark_completed(session: Session, upload: UploadRow, file_id: str, part_ids: Sequence[str]) -> None:
     """End a pending upload with its file, whose bytes are in the content store."""
     now = int(time.time())
     file_store.add_file(
@@ -168,6 +178,7 @@ def mark_completed(session: Session, upload: UploadRow, file_id: str) -> None:
     )
     upload.status = UploadStatus.COMPLETED
     upload.file_id = file_id
+    upload.completed_with = hash_of(*part_ids)
 
 
 def mark_cancelled(session: Session, upload_id: str) -> UploadRow:
@@ -178,7 +189,7 @@ def mark_cancelled(session: Session, upload_id: str) -> UploadRow:
     """
     row = get_upload(session, upload_id)
     if row.status != UploadStatus.CANCELLED:
-        row = get_pending_upload(session, upload_id)
+        require_pending(row)
         row.status = UploadStatus.CANCELLED
     return row
 
@@ -207,12 +218,6 @@ def parts_of_ended_uploads(session: Session, *, limit: int) -> Sequence[str]:
 def forget_parts(session: Session, part_ids: Sequence[str]) -> None:
     """Take away the rows of parts whose bytes are gone."""
     session.execute(delete(UploadPartRow).where(UploadPartRow.id.in_(part_ids)))
-
-
-def refers_to(session: Session, content_id: str) -> bool:
-    """Tell whether a content is that of a file or a part."""
-    tables = (FileRow, UploadPartRow)
-    return any(session.scalar(select(table.position).where(table.id == content_id)) is not None for table in tables)
 
 
 def _is_overdue() -> tuple[ColumnElement[bool], ...]:

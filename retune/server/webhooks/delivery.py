@@ -16,6 +16,7 @@ from retune.server.settings import ServerSettings
 from retune.server.storage.column_types import storable
 from retune.server.storage.database import Database, DatabaseUnavailableError
 from retune.server.storage.tables import WebhookDeliveryRow
+from retune.server.webhooks.outbox import GIVE_UP_AFTER_SECONDS
 from retune.server.webhooks.receivers import Receiver, receivers_of, signer_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 4 * 3600
-_GIVE_UP_AFTER_SECONDS = 72 * 3600
 _PAUSE_AFTER_TROUBLE_SECONDS = 5.0
 _LAST_ANSWER_SECONDS = 2.0
 
@@ -67,6 +67,10 @@ class WebhookDelivery:
         """Look into the outbox now."""
         with self._news:
             self._news.notify_all()
+
+    def is_alive(self) -> bool:
+        """Whether all threads run."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
         """Deliver no more. An attempt that is not answered soon counts as not made: its turn comes again."""
@@ -123,7 +127,7 @@ class WebhookDelivery:
 def _next_attempt(row: WebhookDeliveryRow, refusal: "Refusal", now: int) -> int | None:
     """When to try again: after 1, 2, 4, … seconds, up to four hours; None if never."""
     at = now + min(1 << min(row.attempts - 1, 30), _LONGEST_PAUSE_SECONDS)
-    return None if refusal.is_final or at > row.created_at + _GIVE_UP_AFTER_SECONDS else at
+    return None if refusal.is_final or at > row.created_at + GIVE_UP_AFTER_SECONDS else at
 
 
 def _tell(receiver: Receiver, row: WebhookDeliveryRow, refusal: "Refusal") -> None:

@@ -6,12 +6,17 @@ Whatever is committed is told of, whatever is rolled back is not, and a killed s
 import json
 import time
 from collections.abc import Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
+from sqlalchemy import ColumnElement, and_, or_
 from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.storage.tables import WebhookDeliveryRow
+
+GIVE_UP_AFTER_SECONDS: Final = 72 * 3600
+_KEPT_SECONDS = 7 * 24 * 3600
 
 
 def add_event_to_outbox(session: Session, urls: Sequence[str], event_type: str, object_id: str) -> None:
@@ -33,6 +38,13 @@ def add_event_to_outbox(session: Session, urls: Sequence[str], event_type: str, 
         WebhookDeliveryRow(event_id=event_id, url=url, created_at=now, body=body, next_attempt_at=now)
         for url in map(without_credentials, urls)
     )
+
+
+def outdated(now: int) -> ColumnElement[bool]:
+    """Condition on notifications: long delivered or given up, or due to a receiver that is none any more."""
+    next_attempt_at = WebhookDeliveryRow.next_attempt_at
+    is_over = or_(next_attempt_at.is_(None), next_attempt_at < now - GIVE_UP_AFTER_SECONDS)
+    return and_(WebhookDeliveryRow.created_at < now - _KEPT_SECONDS, is_over)
 
 
 def without_credentials(url: str) -> str:

@@ -72,6 +72,16 @@ def signer_of(settings: ServerSettings) -> Webhook:
     return Webhook(secret)
 
 
+def require_secret_for_receivers(settings: ServerSettings) -> None:
+    """Refuse settings that name receivers but can't be worked with, before anything is made.
+
+    Raises:
+        ServerError: As `receivers_of` and `signer_of`.
+    """
+    if receivers_of(settings):
+        signer_of(settings)
+
+
 def _receiver(url: str) -> Receiver:
     try:
         parts = urlsplit(url)

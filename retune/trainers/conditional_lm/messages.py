@@ -75,7 +75,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def _rows(path: Path) -> Iterator[Row]:
     try:
-        with path.open(encoding="utf-8-sig") as stream:
+        with path.open(encoding="utf-8-sig", newline="\n") as stream:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
                     yield _row(line, f"{path.name}, line {number}")

@@ -1,6 +1,7 @@
 """A real server process, a real SDK, and small files that train in seconds."""
 
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,6 +42,19 @@ def start_server(tmp_path: Path, compiled: dict[str, str]) -> Iterator[Callable[
     for server in servers:
         if server.process and server.process.poll() is None:
             server.end(signal.SIGTERM)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 MiB, the test's own."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(mount)]
+    made = subprocess.run(command, capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip(f"a small disk can't be mounted here: {made.stderr.decode().strip()}")
+    yield mount
+    subprocess.run(["umount", "--lazy", mount], check=True)
 
 
 @pytest.fixture

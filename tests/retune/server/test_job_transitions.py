@@ -115,3 +115,16 @@ def check_events(session: Session, job_id: str, n_changed: int) -> None:
         assert [row.url for row in told] == ["http://one/hook", "http://two/hook"]
         assert len({row.body for row in told}) == 1
         assert f'"fine_tuning.job.{status}"' in told[0].body
+
+
+def test_the_error_of_a_job_is_not_longer_than_anyone_reads(database: Database):
+    with database.write() as session:
+        job_id = add_job(session)
+        transitions.mark_failed(
+            session, job_id, transitions.job_error("training_failed", "no " * 1_000_000), webhook_urls=()
+        )
+        error = get_job(session, job_id).error
+        event = session.scalar(select(EventRow.message).where(EventRow.job_id == job_id))
+
+    assert error
+    assert error["message"] == event == ("no " * 1_000_000)[:2000] + "…"

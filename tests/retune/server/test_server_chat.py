@@ -139,6 +139,18 @@ def test_text_parts_are_text(client: OpenAI, model: str):
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "at most 4"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "only allowed when 'stream' is enabled"),
         ({"messages": []}, "messages", "at least 1"),
+        ({"messages": [1] * 50}, "messages.[0]", "valid dictionary"),
+        ({"messages": [1] * 3000}, "messages", "at most 2048 messages, but got 3000"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": ""}] * 2049}]},
+            "messages.[0].content",
+            "at most 2048",
+        ),
+        ({"tools": [1] * 129}, "tools", "at most 128"),
+        ({"functions": [1] * 129}, "functions", "at most 128"),
+        ({"metadata": {str(n): 1 for n in range(17)}}, "metadata", "at most 16"),
+        ({"stream_options": {str(n): 1 for n in range(65)}}, "stream_options", "at most 64 fields"),
+        ({"response_format": {str(n): 1 for n in range(65)}}, "response_format", "at most 64 fields"),
         ({"messages": [{"role": "judge", "content": "x"}]}, "messages.[0].role", "expected one of developer"),
         ({"messages": [{"role": "user"}]}, "messages.[0].content", "a list of text parts"),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages.[0].role", "not supported"),
@@ -156,6 +168,14 @@ def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any],
     assert caught.value.param == param
     assert words in caught.value.message
     assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+def test_half_a_surrogate_pair_is_no_role(server: ServerProcess):
+    body = {"model": "baseline-text", "messages": [{"role": "\ud800", "content": "\ud800"}]}
+
+    answer = server.request("POST", "/v1/chat/completions", body)
+
+    assert (answer.status, answer.error["param"]) == (400, "messages.[0].role")
 
 
 def test_what_asks_for_nothing_is_taken(client: OpenAI):
@@ -252,6 +272,22 @@ def test_a_deleted_model_answers_no_more(client: OpenAI):
     assert ask(client, name).choices
     client.models.delete(name)
 
+    with pytest.raises(openai.NotFoundError) as caught:
+        ask(client, name)
+    assert caught.value.code == "model_not_found"
+
+
+def test_a_deleted_model_answers_no_more_though_its_checkpoint_stays(client: OpenAI, server: ServerProcess):
+    file = upload(client, example_lines(10))
+    job = ended(client, client.fine_tuning.jobs.create(model="gpt-4o", training_file=file.id).id)
+    name = str(job.fine_tuned_model)
+    assert ask(client, name).choices
+    (checkpoint,) = (server.data_directory / "jobs" / job.id).glob("epoch-0010")
+    # Where it would be moved to, something is in the way.
+    (checkpoint.with_name(f"deleted-{checkpoint.name}") / "left").mkdir(parents=True)
+    client.models.delete(name)
+
+    assert checkpoint.is_dir()
     with pytest.raises(openai.NotFoundError) as caught:
         ask(client, name)
     assert caught.value.code == "model_not_found"

@@ -67,6 +67,23 @@ def test_the_sdk_parses_an_answer_into_a_model(client: OpenAI, json_model: str):
     assert answer.choices[0].message.parsed in (Label(label="b", sure=False), Label(label="a", sure=True))
 
 
+def test_a_schema_of_many_references_takes_no_thread_from_others(client: OpenAI, json_model: str):
+    schema = {"$defs": {"a": {"$anchor": "a"}}, "allOf": [{"$ref": "#a"}] * 1200}
+
+    answer = ask(client, json_model, response_format=schema_format(schema))
+
+    assert json.loads(answer.choices[0].message.content)
+
+
+def test_a_schema_that_takes_too_long_to_hold_answers_against_is_refused(client: OpenAI, json_model: str):
+    definitions = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)} | {"d40": {}}
+
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, json_model, response_format=schema_format({"$defs": definitions, "$ref": "#/$defs/d0"}))
+
+    assert (caught.value.code, caught.value.param) == ("schema_too_complex", "response_format.json_schema.schema")
+
+
 def test_an_answer_of_another_format_is_an_error(client: OpenAI, json_model: str):
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, json_model, response_format=schema_format({"required": ["colour"]}))
@@ -99,7 +116,7 @@ def test_a_json_answer_that_the_clients_own_limit_cuts_is_passed_on(client: Open
         (schema_format([]), "response_format.json_schema.schema", "valid dictionary"),
         (schema_format({"type": "text"}), "response_format.json_schema.schema", "Invalid schema for response_format"),
         (schema_format({"$ref": "https://example.com/s"}), "response_format.json_schema.schema", "is never fetched"),
-        (schema_format({"$ref": "#/$defs/none"}), "response_format.json_schema.schema", "there is nothing"),
+        (schema_format({"$ref": "#/$defs/none"}), "response_format.json_schema.schema", "there is no schema"),
         (schema_format({"pattern": "(?=x)"}), "response_format.json_schema.schema", "can't be used"),
         (schema_format({"patternProperties": {}}), "response_format.json_schema.schema", "not supported"),
         (schema_format({"items": {"$id": "https://a.b"}}), "response_format.json_schema.schema", "'$id'"),

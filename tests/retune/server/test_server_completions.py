@@ -67,6 +67,16 @@ def test_echo_repeats_the_prompt(client: OpenAI, model: str):
     assert (cut.text, cut.finish_reason) == ("text 1 ->", "length")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_echo_of_half_a_surrogate_pair_is_what_the_model_read(server: ServerProcess, stream: bool):
+    body = {"model": "babbage-002", "prompt": "a \ud800", "echo": True, "max_tokens": 0, "stream": stream}
+
+    answer = server.request("POST", "/v1/completions", body)
+
+    assert answer.status == 200
+    assert "a \ufffd" in answer.content.decode()
+
+
 def test_log_probabilities_come_in_lists(client: OpenAI, model: str):
     choice = ask(client, model, logprobs=2).choices[0]
 
@@ -117,6 +127,9 @@ def test_the_untrained_bases_complete_up_to_sixteen_tokens(client: OpenAI, base:
         ({"prompt": [[1, 2]]}, "prompt", "prompts as tokens are not supported"),
         ({"prompt": []}, "prompt", "at least 1"),
         ({"prompt": {"a": 1}}, "prompt.[0]", "valid string"),
+        ({"prompt": [None] * 50}, "prompt.[0]", "valid string"),
+        ({"prompt": ["x"] * 2049}, "prompt", "at most 2048 prompts, but got 2049"),
+        ({"stop": [1] * 9}, "stop", "at most 4 texts"),
         ({"prompt": ["x"] * 100, "n": 100}, "prompt", "at most 2048"),
         ({"suffix": "after"}, "suffix", "not supported"),
         ({"best_of": 3, "n": 2}, "best_of", "no more answers than it gives"),

@@ -4,7 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -251,3 +251,26 @@ def test_threads_write_one_after_the_other(database: Database):
 
     with database.read() as session:
         assert len(session.scalars(select(FileRow)).all()) == 80
+
+
+def test_a_file_that_can_not_be_opened_for_the_moment_is_told_in_a_line(
+    database: Database, path: Path, caplog: pytest.LogCaptureFixture
+):
+    moved = path.parent.rename(path.parent.with_name("moved"))
+    # One connection is open already; the second one would need the file.
+    with database.read() as first:
+        first.execute(select(FileRow.id))
+        with pytest.raises(DatabaseUnavailableError, match="unable to open"):
+            read_files(database)
+
+    moved.rename(path.parent)
+    [record] = caplog.records
+    assert "unable to open database file" in record.message
+    with database.read() as first:
+        first.execute(select(FileRow.id))
+        assert read_files(database) == []
+
+
+def read_files(database: Database) -> Sequence[str]:
+    with database.read() as session:
+        return session.scalars(select(FileRow.id)).all()

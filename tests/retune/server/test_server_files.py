@@ -167,8 +167,6 @@ def test_a_file_past_its_time_is_gone(client: OpenAI, server: ServerProcess):
     with pytest.raises(openai.NotFoundError):
         client.files.retrieve(past.id)
     assert past.id not in {file.id for file in client.files.list()}
-    client.files.create(file=("c.bin", b"x"), purpose="user_data")
-    assert not (server.data_directory / "files" / past.id).exists()
     assert client.files.content(lasting.id).content == b"x"
 
 

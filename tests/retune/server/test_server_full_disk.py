@@ -1,35 +1,18 @@
 """A disk that is full: what was acknowledged is still there, what is new is refused, and the server lives on."""
 
-import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import openai
 import pytest
+from disks import fill
 from openai import OpenAI
 from server_process import ServerProcess, example_lines, upload
 
-DISK_BYTES = 48 << 20
 # The server leaves this much of the disk to its database.
 SPARE_BYTES = 16 << 20
 CONTENT = example_lines(20)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", mount],
-        capture_output=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip(f"a small disk can't be mounted here: {made.stderr.decode().strip()}")
-    yield mount
-    subprocess.run(["umount", "--lazy", mount], check=True)
 
 
 @pytest.fixture
@@ -37,15 +20,6 @@ def server(small_disk: Path, start_server: Callable[..., ServerProcess]) -> Iter
     server = start_server(data_directory=small_disk / "data")
     yield server
     assert server.end(signal.SIGTERM) == 0
-
-
-def fill(disk: Path, *, leave: int) -> Path:
-    """Take all room of a disk but so many bytes."""
-    status = os.statvfs(disk)
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as stream:
-        os.posix_fallocate(stream.fileno(), 0, status.f_bavail * status.f_frsize - leave)
-    return ballast
 
 
 def refused(call: Callable[[], object]) -> None:

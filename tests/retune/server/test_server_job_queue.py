@@ -2,7 +2,10 @@
 
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -138,3 +141,35 @@ def test_a_training_process_that_dies_fails_its_job_alone(own_busy: ServerProces
     assert "SIGKILL" in failed.error.message
     assert client.fine_tuning.jobs.list_events(running.id).data[0].message == failed.error.message
     wait_for(lambda: client.fine_tuning.jobs.retrieve(waiting.id).status == "running", "the next job")
+
+
+def test_jobs_run_again_once_the_database_can_be_read_again(start_server, tmp_path: Path):
+    log = tmp_path / "log"
+    server: ServerProcess = start_server("--log-file", str(log))
+    client = server.client()
+    with closing(sqlite3.connect(server.data_directory / "server.sqlite", isolation_level=None)) as database:
+        database.execute("ALTER TABLE jobs RENAME TO elsewhere")
+        wait_for(lambda: log.read_text().count("Jobs wait: no such table: jobs") == 2, "both threads to notice")
+        database.execute("ALTER TABLE elsewhere RENAME TO jobs")
+
+    assert ended(client, create(client, upload(client, example_lines(10)).id).id).status == "succeeded"
+
+
+def test_a_result_file_that_could_not_be_recorded_is_not_left_behind(start_server):
+    server: ServerProcess = start_server()
+    client = server.client()
+    contents = server.data_directory / "files"
+    with closing(sqlite3.connect(server.data_directory / "server.sqlite", isolation_level=None)) as database:
+        # As if another process were writing just then.
+        database.execute(
+            "CREATE TRIGGER busy BEFORE INSERT ON files WHEN NEW.purpose = 'fine-tune-results' "
+            "BEGIN SELECT RAISE(ABORT, 'database is locked'); END"
+        )
+        job = create(client, upload(client, example_lines(10)).id, hyperparameters={"n_epochs": 1})
+        wait_for(lambda: list(contents.glob("*.tmp")), "an attempt")
+        database.execute("DROP TRIGGER busy")
+
+    assert len(ended(client, job.id).result_files) == 1
+    server.end(signal.SIGTERM)
+    client = start_server().client()
+    assert {path.name for path in contents.iterdir()} == {file.id for file in client.files.list()}

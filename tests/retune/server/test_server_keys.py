@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from retune.cli.app import app
 from retune.errors import ServerError
+from retune.server.storage.data_directory import DataDirectory
 
 KEY_SHAPE = r"sk-retune-[\w-]{43}"
 Keys = Callable[..., str]
@@ -96,5 +97,27 @@ def test_revoked_keys_are_no_keys_for_an_open_address(keys: Keys, refuse, tmp_pa
 
 
 def test_an_unknown_key_can_not_be_revoked(keys: Keys):
+    keys("create", "another one")
+
     with pytest.raises(ServerError, match="There is no key key_nobody"):
         keys("revoke", "key_nobody")
+
+
+def test_no_database_is_made_where_a_server_has_another_one(keys: Keys, tmp_path: Path):
+    # As a server leaves it that keeps its objects on PostgreSQL.
+    DataDirectory(tmp_path / "data").create()
+    DataDirectory(tmp_path / "data").prepare()
+
+    for command in (("create", "lost"), ("list",), ("revoke", "key_1")):
+        with pytest.raises(ServerError, match="it is on PostgreSQL") as caught:
+            keys(*command)
+        assert "RETUNE_SERVER_DATABASE_URL" in str(caught.value.hint)
+    assert not (tmp_path / "data" / "server.sqlite").exists()
+
+
+@pytest.mark.parametrize("command", [("list",), ("revoke", "key_1")])
+def test_looking_for_keys_makes_no_database(keys: Keys, tmp_path: Path, command: tuple[str, ...]):
+    with pytest.raises(ServerError, match="No server has used"):
+        keys(*command)
+
+    assert not (tmp_path / "data").exists()

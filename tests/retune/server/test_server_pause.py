@@ -17,11 +17,13 @@ from server_process import (
     steps_on_record,
     upload,
     wait_for,
+    wait_for_step,
 )
 
-ROWS, EPOCHS = 100, 10
-STEPS = ROWS * EPOCHS
+ROWS = 300
+# Longer than any test takes; an epoch, with its checkpoint, is as many steps as there are rows.
 ENDLESS = {"n_epochs": 50, "batch_size": 1}
+ENOUGH = 2 * ROWS + 20
 PAUSED, RESUMED, STARTED = "Fine-tuning job paused", "Fine-tuning job resumed", "Fine-tuning job started"
 
 
@@ -36,48 +38,39 @@ def create(client: OpenAI, training: bytes | FileObject, **hyperparameters: int)
     return job.id
 
 
-def create_of_all_steps(client: OpenAI) -> str:
-    return create(client, example_lines(ROWS), n_epochs=EPOCHS, batch_size=1)
-
-
 def create_endless(client: OpenAI) -> str:
-    return create(client, example_lines(300), **ENDLESS)
+    return create(client, example_lines(ROWS), **ENDLESS)
 
 
 def status(client: OpenAI, job_id: str) -> str:
     return str(client.fine_tuning.jobs.retrieve(job_id).status)
 
 
-def wait_for_step(client: OpenAI, job_id: str, step: int) -> None:
-    def reached() -> bool:
-        newest = client.fine_tuning.jobs.list_events(job_id, limit=3).data
-        return any(event.type == "metrics" and event.data["step"] >= step for event in newest)  # type: ignore[index]
-
-    wait_for(reached, f"step {step}")
-
-
 def wait_for_status(client: OpenAI, job_id: str, wanted: str) -> None:
     wait_for(lambda: status(client, job_id) == wanted, f"the status {wanted}")
 
 
-def result(client: OpenAI, job: FineTuningJob) -> bytes:
-    assert job.status == "succeeded", job.error
-    assert steps_on_record(client, job.id) == list(range(1, STEPS + 1))
-    return client.files.content(job.result_files[0]).content
+def first_steps(client: OpenAI, job_id: str) -> list[object]:
+    """Wait until a training has gone on for long enough, and give the metrics of its first steps."""
+    wait_for_step(client, job_id, ENOUGH)
+    client.fine_tuning.jobs.cancel(job_id)
+    steps = steps_on_record(client, job_id)
+    assert steps == list(range(1, len(steps) + 1))
+    events = list(client.fine_tuning.jobs.list_events(job_id, limit=1000))
+    return [event.data for event in events[::-1] if event.type == "metrics"][:ENOUGH]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(server: ServerProcess) -> bytes:
-    """The result file of a job that was never paused."""
-    client = server.client()
-    return result(client, ended(client, create_of_all_steps(client)))
+def undisturbed(server: ServerProcess) -> list[object]:
+    """The first steps of a job that was never paused."""
+    return first_steps(server.client(), create_endless(server.client()))
 
 
-def test_a_paused_training_goes_on_where_it_was(start_server, undisturbed: bytes):
+def test_a_paused_training_goes_on_where_it_was(start_server, undisturbed: list[object]):
     server: ServerProcess = start_server()
     client = server.client()
-    job_id = create_of_all_steps(client)
-    for step in (1, 4 * ROWS + 20):
+    job_id = create_endless(client)
+    for step in (1, ROWS + 20):
         wait_for_step(client, job_id, step)
 
         paused = client.fine_tuning.jobs.pause(job_id)
@@ -91,18 +84,17 @@ def test_a_paused_training_goes_on_where_it_was(start_server, undisturbed: bytes
 
         assert resumed.status == "queued"
         assert steps_on_record(client, job_id)[: len(on_record)] == on_record
-    done = ended(client, job_id)
-    assert result(client, done) == undisturbed
+    assert first_steps(client, job_id) == undisturbed
     told = messages_on_record(client, job_id)
     assert [text for text in told if text in {PAUSED, RESUMED, STARTED}] == [STARTED, *[PAUSED, RESUMED, STARTED] * 2]
     checkpoints = [text for text in told if text.startswith("Checkpoint created")]
-    assert len(checkpoints) == len(set(checkpoints)) == EPOCHS - 1
+    assert len({text.split(" with ")[0] for text in checkpoints}) == len(checkpoints) >= 2
 
 
-def test_a_paused_job_stays_paused_when_the_server_is_killed(start_server, undisturbed: bytes):
+def test_a_paused_job_stays_paused_when_the_server_is_killed(start_server, undisturbed: list[object]):
     server: ServerProcess = start_server()
-    job_id = create_of_all_steps(server.client())
-    wait_for_step(server.client(), job_id, 2 * ROWS + 20)
+    job_id = create_endless(server.client())
+    wait_for_step(server.client(), job_id, ROWS + 20)
     server.client().fine_tuning.jobs.pause(job_id)
     server.end(signal.SIGKILL)
 
@@ -112,7 +104,7 @@ def test_a_paused_job_stays_paused_when_the_server_is_killed(start_server, undis
     assert other.status == "succeeded"
     assert status(client, job_id) == "paused"
     client.fine_tuning.jobs.resume(job_id)
-    assert result(client, ended(client, job_id)) == undisturbed
+    assert first_steps(client, job_id) == undisturbed
 
 
 def test_a_paused_job_gives_its_place_to_the_next(start_server):
@@ -153,8 +145,8 @@ def test_jobs_that_wait_can_be_paused_and_do_not_count(start_server):
 def test_a_job_paused_before_its_files_were_read_is_validated_later(start_server):
     client: OpenAI = start_server().client()
     bad = upload(client, b"{}\n")
-    # One file is read at a time, and this one takes a while before its last line is found to be wrong.
-    create(client, example_lines(100_000) + b"{}\n")
+    # One file is read at a time, and this one has so many lines that it takes a while.
+    large = create(client, b"\n" * (128 << 20))
     job_id = create(client, bad)
 
     paused = client.fine_tuning.jobs.pause(job_id)
@@ -162,6 +154,7 @@ def test_a_job_paused_before_its_files_were_read_is_validated_later(start_server
     assert (paused.status, paused.hyperparameters.n_epochs) == ("paused", "auto")
     resumed = client.fine_tuning.jobs.resume(job_id)
     assert resumed.status == "validating_files"
+    client.fine_tuning.jobs.cancel(large)
     failed = ended(client, job_id)
     assert failed.error
     assert failed.error.code == "invalid_training_file"

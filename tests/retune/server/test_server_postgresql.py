@@ -14,7 +14,16 @@ from alembic.migration import MigrationContext
 from openai import BadRequestError, InternalServerError, OpenAI
 from postgresql import PostgreSQL
 from pydantic import SecretStr
-from server_process import ServerProcess, ended, example_lines, messages_on_record, steps_on_record, upload, wait_for
+from server_process import (
+    ServerProcess,
+    ended,
+    example_lines,
+    messages_on_record,
+    steps_on_record,
+    upload,
+    wait_for,
+    wait_for_step,
+)
 from sqlalchemy import URL, create_engine, func, select, text
 
 from retune.errors import ServerError
@@ -58,10 +67,6 @@ def start_job(client: OpenAI, rows: int = 100, epochs: int = 10, **arguments: ob
     hyperparameters = {"n_epochs": epochs, "batch_size": 1}
     create = client.fine_tuning.jobs.create
     return create(model="baseline-text", training_file=file.id, hyperparameters=hyperparameters, **arguments).id  # type: ignore[arg-type]
-
-
-def wait_for_step(client: OpenAI, job_id: str, step: int) -> None:
-    wait_for(lambda: max(steps_on_record(client, job_id), default=0) >= step, f"step {step}")
 
 
 def succeeded(client: OpenAI, job_id: str, steps: int) -> str:
@@ -125,7 +130,8 @@ def test_a_killed_server_goes_on_and_another_is_refused(start_on, refuse, url: U
 def test_a_restart_of_the_database_is_survived(start_on, cluster: PostgreSQL):
     server: ServerProcess = start_on()
     client = server.client()
-    job_id = start_job(client, epochs=4)
+    # It is not over before the database is back, however long that takes.
+    job_id = start_job(client, rows=300, epochs=50)
     wait_for_step(client, job_id, 50)
 
     cluster.stop()
@@ -141,7 +147,12 @@ def test_a_restart_of_the_database_is_survived(start_on, cluster: PostgreSQL):
         cluster.start()
 
     assert client.fine_tuning.jobs.retrieve(job_id).status == "running"
-    succeeded(client, job_id, 400)
+    # The step that the training had come to meanwhile, and more of them.
+    before = max(steps_on_record(client, job_id))
+    wait_for_step(client, job_id, before + 500)
+    client.fine_tuning.jobs.cancel(job_id)
+    steps = steps_on_record(client, job_id)
+    assert steps == list(range(1, len(steps) + 1))
     assert upload(client, example_lines(10)).status == "processed"
     assert server.process
     assert server.process.poll() is None

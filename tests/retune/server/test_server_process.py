@@ -13,15 +13,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import typer
 from openai import OpenAI
+from openai.types.fine_tuning import FineTuningJob
 from pydantic import SecretStr
-from server_process import ServerProcess, wait_for
+from server_process import ServerProcess, upload, wait_for
 from starlette.testclient import TestClient
 
-from retune.errors import ServerError
-from retune.server.app import create_app
-from retune.server.command import parse_size
+from retune.errors import ConfigError, ServerError
+from retune.server.app import build_app, open_services
+from retune.server.command import settings_from
 from retune.server.embedded import find_running_server
 from retune.server.logs import BoundedFileHandler
 from retune.server.serve import serve
@@ -134,8 +134,22 @@ def test_a_data_directory_that_can_not_be_written_is_told_so(tmp_path: Path):
         serve(ServerSettings(port=0, data_directory=tmp_path / "data"))
 
 
-def test_the_data_directory_is_for_its_owner_alone(server: ServerProcess):
-    assert server.data_directory.stat().st_mode & 0o077 == 0
+def test_the_data_directory_is_for_its_owner_alone(server: ServerProcess, succeeded: FineTuningJob):
+    for path in (server.data_directory, *server.data_directory.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_data_in_a_directory_that_is_open_to_others_is_not(start_server, tmp_path: Path):
+    data = tmp_path / "data"
+    (data / "files").mkdir(parents=True)
+    Database(sqlite_url(data / "server.sqlite")).close()
+    data.chmod(0o755)
+
+    server: ServerProcess = start_server("--log-file", str(data / "server.log"))
+    upload(server.client(), b"{}")
+
+    for path in data.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_the_key_is_taken_from_the_environment_and_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -150,30 +164,68 @@ def test_the_key_is_taken_from_the_environment_and_never_shown(monkeypatch: pyte
 
 
 def test_the_application_runs_without_a_process_of_its_own(tmp_path: Path):
-    app = create_app(ServerSettings(data_directory=tmp_path, allowed_hosts=("testserver",)))
+    app = build_app(open_services(ServerSettings(data_directory=tmp_path, allowed_hosts=("testserver",))))
     with TestClient(app) as http_client:
         client = OpenAI(base_url="http://testserver/v1", api_key="any", http_client=http_client)
         assert client.models.retrieve("baseline-text").owned_by == "retune"
         with pytest.raises(DataDirectoryInUseError):
-            create_app(ServerSettings(data_directory=tmp_path))
+            open_services(ServerSettings(data_directory=tmp_path))
 
     free = DataDirectory(tmp_path)
     free.lock()
     free.unlock()
 
 
+def test_health_tells_when_the_work_behind_requests_does_not_run(tmp_path: Path):
+    services = open_services(ServerSettings(data_directory=tmp_path, allowed_hosts=("testserver",)))
+    client = TestClient(build_app(services))
+    before = client.get("/health")
+    services.start()
+    running = client.get("/health")
+    services.close()
+
+    assert (before.status_code, before.json()["status"]) == (503, "degraded")
+    assert (running.status_code, running.json()["status"]) == (200, "ok")
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [("1000", 1000), ("512MB", 512_000_000), ("512 MiB", 512 << 20), ("1k", 1000), ("2GiB", 2 << 30), ("7B", 7)],
 )
-def test_sizes_are_bytes_or_have_a_unit(text: str, size: int):
-    assert parse_size(text) == size
+@pytest.mark.parametrize("setting", ["max_file_bytes", "max_upload_bytes", "max_part_bytes", "max_total_bytes"])
+def test_sizes_are_bytes_or_have_a_unit(tmp_path: Path, setting: str, text: str, size: int):
+    assert getattr(settings_from({"data_directory": tmp_path, setting: text}), setting) == size
 
 
-@pytest.mark.parametrize("text", ["", "MB", "-1", "1.5GB", "10 apples", "1MBB"])
-def test_what_is_no_size_is_told_so(text: str):
-    with pytest.raises(typer.BadParameter, match="no size"):
-        parse_size(text)
+@pytest.mark.parametrize("text", ["", "MB", "-1", "0", "10 apples", "1MBB"])
+def test_what_is_no_size_is_told_so(tmp_path: Path, text: str):
+    with pytest.raises(ConfigError, match=f"--max-part-bytes: .*; found '{text}'"):
+        settings_from({"data_directory": tmp_path, "max_part_bytes": text})
+
+
+def test_a_webhook_without_a_secret_is_refused_before_anything_is_made(refuse, tmp_path: Path):
+    status, said = refuse(tmp_path / "data", "--webhook-url", "http://127.0.0.1:9/hook")
+
+    assert status == 1
+    assert "no secret to sign with" in said
+    assert not (tmp_path / "data").exists()
+
+
+def test_services_that_can_not_be_opened_hold_nothing(tmp_path: Path):
+    settings = ServerSettings(data_directory=tmp_path, webhook_urls=("http://127.0.0.1:9/hook",))
+    with pytest.raises(ServerError, match="no secret"):
+        open_services(settings)
+
+    open_files = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert not [path for path in open_files if path.is_relative_to(tmp_path)]
+
+
+def test_webhook_urls_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("RETUNE_SERVER_WEBHOOK_URLS", "https://user:secret@example.com/a http://example.com/b")
+
+    settings = ServerSettings(data_directory=tmp_path)
+
+    assert settings.webhook_urls == ("https://user:secret@example.com/a", "http://example.com/b")
 
 
 def test_the_log_is_bounded_and_loses_nothing_recent(tmp_path: Path):

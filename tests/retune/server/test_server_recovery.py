@@ -13,6 +13,7 @@ from server_process import (
     steps_on_record,
     upload,
     wait_for,
+    wait_for_step,
 )
 
 ROWS, EPOCHS = 100, 10
@@ -29,14 +30,6 @@ def start_job(client: OpenAI) -> str:
         seed=5,
     )
     return job.id
-
-
-def wait_for_step(client: OpenAI, job_id: str, step: int) -> None:
-    def reached() -> bool:
-        newest = client.fine_tuning.jobs.list_events(job_id, limit=3).data
-        return any(event.type == "metrics" and event.data["step"] >= step for event in newest)  # type: ignore[index]
-
-    wait_for(reached, f"step {step}")
 
 
 def result_of(client: OpenAI, job_id: str) -> bytes:

@@ -15,6 +15,8 @@ import pytest
 from openai import OpenAI
 from server_process import ServerProcess, example_lines, wait_for
 
+from retune.server.storage.content_store import ContentStore
+
 PART_BYTES = 32 << 20
 CONTENT = example_lines(10)
 
@@ -123,7 +125,7 @@ def leave_draft(directory: Path, content_id: str, *, kept: bool) -> None:
 def test_what_a_dead_server_left_goes_and_nothing_else(start_server):
     server: ServerProcess = start_server()
     client = server.client()
-    known, deleted = (client.files.create(file=("a.jsonl", CONTENT), purpose="fine-tune").id for _ in range(2))
+    known, deleted, past = (client.files.create(file=("a.jsonl", CONTENT), purpose="fine-tune").id for _ in range(3))
     upload = client.uploads.create(bytes=1, filename="a.bin", mime_type="a/b", purpose="assistants")
     pending = client.uploads.parts.create(upload.id, data=b"x").id
     expiring = client.uploads.create(bytes=1, filename="a.bin", mime_type="a/b", purpose="assistants")
@@ -138,6 +140,7 @@ def test_what_a_dead_server_left_goes_and_nothing_else(start_server):
     (directory / "file-unknown").write_bytes(b"precious")
     with closing(sqlite3.connect(server.data_directory / "server.sqlite")) as database, database:
         database.execute("UPDATE files SET deleted_at = 1 WHERE id = ?", (deleted,))
+        database.execute("UPDATE files SET expires_at = 1 WHERE id = ?", (past,))
         database.execute("UPDATE uploads SET expires_at = 1 WHERE id = ?", (expiring.id,))
 
     with (directory / "file-busy.tmp").open("wb") as busy:
@@ -146,3 +149,12 @@ def test_what_a_dead_server_left_goes_and_nothing_else(start_server):
 
         left = {known: CONTENT, pending: b"x", "file-unknown": b"precious", "file-busy.tmp": b""}
         wait_for(lambda: stored(server) == left, "the end of what is over")
+
+
+def test_a_draft_that_is_just_being_made_is_left_alone(tmp_path: Path):
+    contents = ContentStore(tmp_path)
+    leave_draft(tmp_path, "file-1", kept=False)
+
+    assert contents.drop_abandoned_drafts(lambda _: False, min_age_seconds=60) == 0
+    assert contents.drop_abandoned_drafts(lambda _: False, min_age_seconds=0) == 1
+    assert list(tmp_path.iterdir()) == []

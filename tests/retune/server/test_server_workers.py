@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,6 +85,22 @@ def test_figures_are_those_of_all_workers(many: ServerProcess):
     line = next(line for line in figures.splitlines() if "/v1/models/{" in line and "requests_total" in line)
     assert float(line.rsplit(" ", 1)[1]) >= 30
     assert "process_resident_memory_bytes" in figures
+
+
+def test_figures_have_what_the_main_process_counts(many: ServerProcess):
+    client = many.client()
+    body = {"model": "baseline-text", "messages": [{"role": "user", "content": "anything"}]}
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    file = client.files.create(file=("batch.jsonl", json.dumps(line).encode()), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+
+    wait_for(lambda: client.batches.retrieve(batch.id).status == "completed", "its end")
+
+    figures = many.request("GET", "/metrics").content.decode()
+    counted = re.search(r'^retune_completion_tokens_total\{kind="prompt"\} (\S+)$', figures, re.MULTILINE)
+    assert counted
+    assert float(counted[1]) > 0
+    assert re.search(r"^retune_models_loaded 1\.0$", figures, re.MULTILINE)
 
 
 def test_a_worker_that_dies_is_replaced(many: ServerProcess):

@@ -1,5 +1,4 @@
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from server_process import example_lines
 
+from retune.server.files.input_lines import MAX_LINE_BYTES, ReadingStoppedError
 from retune.server.training.validation import (
     InvalidFileError,
     LearningModel,
-    ValidationStopped,
     check_training_file,
     check_validation_file,
 )
+from retune.trainers.conditional_lm.messages import read_rows
 
 USER = {"role": "user", "content": "hi"}
 ASSISTANT = {"role": "assistant", "content": "hello"}
-GO_ON = threading.Event()
 CHAT: Any = {"file_id": "file-abc", "model": LearningModel("gpt-4o-mini")}
 COMPLETION: Any = {"file_id": "file-abc", "model": LearningModel("babbage-002", completes_prompts=True)}
 INVALID = "The job failed due to an invalid training file. Invalid file format"
+
+
+def never() -> bool:
+    return False
 
 
 def completion_lines(count: int) -> bytes:
@@ -33,7 +36,7 @@ def problem_of(path: Path, example: Any, job: Any = CHAT) -> str:
     good = completion_lines(10) if job is COMPLETION else example_lines(10)
     path.write_text(f"{good.decode()}{line}\n", encoding="utf-8")
     with pytest.raises(InvalidFileError) as caught:
-        check_training_file(path, GO_ON, **job)
+        check_training_file(path, never, **job)
     assert (caught.value.code, caught.value.param) == ("invalid_training_file", "training_file")
     assert caught.value.message.startswith(INVALID)
     return caught.value.message.removeprefix(INVALID)
@@ -129,7 +132,7 @@ def test_prompts_may_be_empty_and_completions_blank(tmp_path: Path):
     path = tmp_path / "train.jsonl"
     path.write_bytes(completion_lines(9) + b'{"prompt": "", "completion": "\\n"}\n')
 
-    assert check_training_file(path, GO_ON, **COMPLETION) == 10
+    assert check_training_file(path, never, **COMPLETION) == 10
 
 
 def test_good_files_are_counted_blank_lines_and_byte_order_mark_aside(tmp_path: Path):
@@ -138,28 +141,67 @@ def test_good_files_are_counted_blank_lines_and_byte_order_mark_aside(tmp_path: 
     lines = [*example_lines(10).decode().splitlines(), "", json.dumps(parts), "  "]
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
 
-    assert check_training_file(path, GO_ON, **CHAT) == 11
+    assert check_training_file(path, never, **CHAT) == 11
 
 
 def test_a_validation_file_needs_one_example(tmp_path: Path):
     path = tmp_path / "validation.jsonl"
     path.write_bytes(example_lines(1))
-    check_validation_file(path, GO_ON, **CHAT)
+    check_validation_file(path, never, **CHAT)
     path.write_bytes(b"\n")
 
     with pytest.raises(InvalidFileError, match="it holds no examples") as caught:
-        check_validation_file(path, GO_ON, **CHAT)
+        check_validation_file(path, never, **CHAT)
     assert (caught.value.code, caught.value.param) == ("invalid_validation_file", "validation_file")
 
 
 def test_a_server_that_stops_is_not_kept_waiting(tmp_path: Path):
     path = tmp_path / "train.jsonl"
     path.write_bytes(example_lines(10))
-    stopping = threading.Event()
-    stopping.set()
 
-    with pytest.raises(ValidationStopped):
-        check_training_file(path, stopping, **CHAT)
+    with pytest.raises(ReadingStoppedError):
+        check_training_file(path, lambda: True, **CHAT)
+
+
+def test_a_file_without_line_ends_is_not_read_into_memory(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(example_lines(10))
+    with path.open("ab") as stream:
+        stream.truncate(1 << 40)
+
+    with pytest.raises(InvalidFileError) as caught:
+        check_training_file(path, never, **CHAT)
+
+    assert caught.value.message == f"{INVALID}: line 11: it is longer than {MAX_LINE_BYTES} bytes."
+
+
+def test_a_line_ends_with_a_line_feed_for_the_trainer_too(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(example_lines(10).replace(b": [", b":\r["))
+
+    assert check_training_file(path, never, **CHAT) == len(read_rows(path)) == 10
+
+
+LONG = "x" * 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("job", "example"),
+    [
+        (CHAT, {"messages": [{**USER, "role": LONG}, ASSISTANT]}),
+        (CHAT, {"messages": [{**USER, "role": [LONG] * 9}, ASSISTANT]}),
+        (CHAT, {"messages": [{**USER, LONG: 1}, ASSISTANT]}),
+        (CHAT, {"messages": [USER, {**ASSISTANT, "weight": LONG}]}),
+        (CHAT, {"messages": [USER, {**ASSISTANT, "content": [{"type": LONG}]}]}),
+        (CHAT, {"messages": [USER, ASSISTANT], LONG: 1}),
+        (CHAT, {LONG + str(number): 1 for number in range(5)}),
+        (COMPLETION, {LONG: 1}),
+        (COMPLETION, {**PAIR, LONG: 1}),
+    ],
+    ids=range(9),
+)
+def test_what_is_quoted_is_cut(tmp_path: Path, job: Any, example: Any):
+    assert len(problem_of(tmp_path / "train.jsonl", example, job)) < 700
 
 
 json_values = st.recursive(
@@ -186,6 +228,6 @@ def test_no_json_at_all_makes_it_stumble(tmp_path_factory: pytest.TempPathFactor
     path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
 
     with pytest.raises(InvalidFileError) as caught:
-        check_training_file(path, GO_ON, **job)
+        check_training_file(path, never, **job)
 
     assert caught.value.code in {"invalid_training_file", "invalid_n_examples"}

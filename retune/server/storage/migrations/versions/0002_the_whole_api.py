@@ -101,6 +101,7 @@ def _create_uploads() -> None:
         sa.Column("bytes", _WholeNumber, nullable=False),
         sa.Column("file_lifetime_seconds", _WholeNumber, nullable=True),
         sa.Column("file_id", sa.String(), nullable=True),
+        sa.Column("completed_with", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("position"),
         sa.UniqueConstraint("id"),
     )

@@ -1,21 +1,30 @@
-"""What goes by itself: files and uploads past their time, and what servers left half done when they were killed."""
+"""What goes by itself: what is past its time, and what servers left half done when they were killed."""
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from typing import Final
 
+from sqlalchemy import delete, exists, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from retune.server.api import idempotency
 from retune.server.api.errors import ApiError
 from retune.server.files import store as file_store
 from retune.server.storage.content_store import ContentStore
 from retune.server.storage.database import Database
+from retune.server.storage.tables import FileRow, IdempotencyRow, UploadPartRow, WebhookDeliveryRow
 from retune.server.uploads import store as upload_store
 from retune.server.uploads.parts import drop_parts_of_ended_uploads
+from retune.server.webhooks import outbox
 
 _log = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 60.0
+# Between a draft's first moment and its lock it looks abandoned.
+_YOUNGEST_ABANDONED_SECONDS = 60.0
+_IDS_AT_ONCE: Final = 500  # databases take only so many values in one statement
+_ROWS_THAT_GO = ((IdempotencyRow, idempotency.outdated), (WebhookDeliveryRow, outbox.outdated))
 
 
 class Retention:
@@ -33,12 +42,16 @@ class Retention:
 
     def start(self) -> None:
         """Make room: drop what an earlier server left behind. Then begin."""
-        self._drop_abandoned()
+        self._drop_abandoned(min_age_seconds=0)
         self._drop_deleted()
         self._thread.start()
 
     def wake(self) -> None:
         """Do nothing: time alone makes things expire."""
+
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """End the thread; a second time does nothing."""
@@ -55,15 +68,19 @@ class Retention:
             self._stopping.wait(_INTERVAL_SECONDS)
 
     def _look(self) -> None:
-        self._drop_abandoned()
+        self._drop_abandoned(min_age_seconds=_YOUNGEST_ABANDONED_SECONDS)
         with self._database.read() as session:
-            is_due = file_store.has_expired(session) or upload_store.has_expired(session)
-        if is_due:
+            has_expired = file_store.has_expired(session) or upload_store.has_expired(session)
+            has_outdated = _has_outdated_rows(session)
+        if has_expired:
             self._expire()
+        if has_outdated:
+            with self._database.write() as session:
+                delete_outdated_rows(session)
         drop_parts_of_ended_uploads(self._database, self._contents)
 
-    def _drop_abandoned(self) -> None:
-        abandoned = self._contents.drop_abandoned_drafts(self._is_referenced)
+    def _drop_abandoned(self, *, min_age_seconds: float) -> None:
+        abandoned = self._contents.drop_abandoned_drafts(self._is_referenced, min_age_seconds=min_age_seconds)
         if abandoned:
             _log.info("Dropped %d unfinished files of requests that were cut off", abandoned)
 
@@ -76,18 +93,29 @@ class Retention:
 
     def _is_referenced(self, content_id: str) -> bool:
         with self._database.read() as session:
-            return upload_store.refers_to(session, content_id)
+            return any(
+                session.scalar(select(exists().where(table.id == content_id))) for table in (FileRow, UploadPartRow)
+            )
 
     def _drop_deleted(self) -> None:
         # A server that was killed between a deletion's commit and its end left the bytes.
         content_ids = self._contents.content_ids()
-        with self._database.read() as session:
-            deleted = _deleted_among(session, content_ids)
-        for file_id in deleted:
-            self._contents.remove(file_id)
+        is_deleted = FileRow.deleted_at.is_not(None)
+        for start in range(0, len(content_ids), _IDS_AT_ONCE):
+            among = FileRow.id.in_(content_ids[start : start + _IDS_AT_ONCE])
+            with self._database.read() as session:
+                deleted = session.scalars(select(FileRow.id).where(among, is_deleted)).all()
+            for file_id in deleted:
+                self._contents.remove(file_id)
 
 
-def _deleted_among(session: Session, content_ids: Sequence[str]) -> list[str]:
-    portion = 500  # databases take only so many values in one statement
-    portions = (content_ids[start : start + portion] for start in range(0, len(content_ids), portion))
-    return [file_id for ids in portions for file_id in file_store.deleted_among(session, ids)]
+def delete_outdated_rows(session: Session) -> None:
+    """Take away the rows that nothing will ask for any more."""
+    now = int(time.time())
+    for table, outdated in _ROWS_THAT_GO:
+        session.execute(delete(table).where(outdated(now)))
+
+
+def _has_outdated_rows(session: Session) -> bool:
+    now = int(time.time())
+    return any(session.scalar(select(exists().where(outdated(now)))) for _, outdated in _ROWS_THAT_GO)

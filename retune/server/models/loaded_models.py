@@ -1,12 +1,19 @@
-"""The models that chat answers with, loaded when they are first asked for; the last few used stay in memory."""
+"""The models that answer, loaded when they are first asked for; the last few used stay in memory."""
 
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from retune.server.models.store import Model
 from retune.trainers.base import LanguageModel, Trainer
+
+
+class _Found(NamedTuple):
+    model: Model
+    at: float
 
 
 @dataclass(slots=True)
@@ -15,15 +22,23 @@ class _Entry:
     model: LanguageModel | None = None
 
 
-class ChatModels:
-    """Loads each checkpoint once, however many ask for it at the same time."""
+class LoadedModels:
+    """Loads each checkpoint once, however many ask for it at the same time.
 
-    def __init__(self, trainer: Trainer, *, capacity: int = 4) -> None:
+    Args:
+        trainer: What loads them.
+        capacity: How many stay in memory.
+        recall_seconds: How long a model that was found is taken to be there still. So long may a deleted one go on
+            answering in another process, where its checkpoint could not be removed.
+    """
+
+    def __init__(self, trainer: Trainer, *, capacity: int = 4, recall_seconds: float = 1.0) -> None:
         self._trainer = trainer
         self._capacity = capacity
+        self._recall_seconds = recall_seconds
         self._lock = threading.Lock()
         self._entries: OrderedDict[Path | None, _Entry] = OrderedDict()
-        self._found: dict[str, Model] = {}
+        self._found: dict[str, _Found] = {}
 
     def __len__(self) -> int:
         """How many models are in memory."""
@@ -42,22 +57,28 @@ class ChatModels:
             return entry.model
 
     def recall(self, name: str, data_directory: Path) -> Model | None:
-        """A model as it was found last, as long as its checkpoint is there.
+        """A model that was found a moment ago, as long as its checkpoint is there.
 
-        To delete a model removes its checkpoint, whichever process does it: nothing deleted is recalled.
+        To delete a model removes its checkpoint, whichever process does it: what could be removed is never recalled.
         """
-        model = self._found.get(name)
-        if model is None or model.directory is None or (data_directory / model.directory).is_dir():
-            return model
+        found = self._found.get(name)
+        if found is None:
+            return None
+        directory = found.model.directory
+        if directory is None:
+            return found.model
+        if time.monotonic() < found.at + self._recall_seconds and (data_directory / directory).is_dir():
+            return found.model
         self._found.pop(name, None)
         return None
 
     def remember(self, model: Model) -> None:
-        """Remember a model that was found, so that the next request for it need not look again."""
-        self._found[model.name] = model
+        """Remember a model that was found just now, so that the next request for it need not look again."""
+        self._found[model.name] = _Found(model, time.monotonic())
 
-    def forget(self, directory: Path) -> None:
+    def forget(self, name: str, directory: Path) -> None:
         """Let go of a model that is deleted."""
+        self._found.pop(name, None)
         with self._lock:
             self._entries.pop(directory, None)
 

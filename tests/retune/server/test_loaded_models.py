@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from retune.server.api.errors import ApiError
+from retune.server.chat.models import chat_model
+from retune.server.models.loaded_models import LoadedModels
+from retune.server.models.store import Model
+from retune.server.services import Services
+from retune.server.settings import ServerSettings
+from retune.trainers.registry import default_trainer
+
+CHECKPOINT = "jobs/a/epoch-0001"
+FINE_TUNED = Model("ft:baseline-text:retune::a", 0, "retune", "baseline-text", CHECKPOINT)
+BASE = Model("baseline-text", 0, "retune", "baseline-text", None)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    directory = tmp_path / CHECKPOINT
+    directory.mkdir(parents=True)
+    return directory
+
+
+def test_a_model_is_recalled_as_long_as_its_checkpoint_is_there(tmp_path: Path, checkpoint: Path):
+    models = LoadedModels(default_trainer())
+    models.remember(FINE_TUNED)
+    assert models.recall(FINE_TUNED.name, tmp_path) == FINE_TUNED
+
+    checkpoint.rmdir()
+
+    assert models.recall(FINE_TUNED.name, tmp_path) is None
+
+
+def test_a_model_that_was_deleted_is_not_recalled_though_its_checkpoint_stays(tmp_path: Path, checkpoint: Path):
+    models = LoadedModels(default_trainer())
+    models.remember(FINE_TUNED)
+
+    models.forget(FINE_TUNED.name, checkpoint)
+
+    assert models.recall(FINE_TUNED.name, tmp_path) is None
+
+
+@pytest.mark.usefixtures("checkpoint")
+def test_what_was_found_long_ago_is_looked_up_again(tmp_path: Path):
+    models = LoadedModels(default_trainer(), recall_seconds=0)
+    for model in (FINE_TUNED, BASE):
+        models.remember(model)
+
+    assert models.recall(FINE_TUNED.name, tmp_path) is None
+    # A base is never deleted.
+    assert models.recall(BASE.name, tmp_path) == BASE
+
+
+@pytest.mark.usefixtures("checkpoint")
+def test_a_model_that_is_deleted_before_it_is_loaded_does_not_exist(tmp_path: Path):
+    services = Services.open(ServerSettings(data_directory=tmp_path))
+    try:
+        services.loaded_models.remember(FINE_TUNED)
+        with pytest.raises(ApiError) as caught:
+            chat_model(services, FINE_TUNED.name)
+    finally:
+        services.close()
+
+    assert (caught.value.status, caught.value.body["error"]["code"]) == (404, "model_not_found")

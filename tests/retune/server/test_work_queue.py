@@ -1,0 +1,192 @@
+"""Rows that threads work off: none is missed, none is worked on twice at once, and trouble passes."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from server_process import wait_for
+from sqlalchemy import Select, select, text
+
+from retune.server import work_queue
+from retune.server.storage.database import Database
+from retune.server.storage.database_url import database_url
+from retune.server.storage.tables import BatchRow
+from retune.server.work_queue import WorkQueue
+
+LONG_SECONDS = 3600.0
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(database_url(None, tmp_path / "server.sqlite"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def new_queue(database: Database) -> Iterator[Callable[..., WorkQueue[BatchRow]]]:
+    queues: list[WorkQueue[BatchRow]] = []
+
+    def new(give_up: Callable[[BatchRow, Exception], None] = again) -> WorkQueue[BatchRow]:
+        queues.append(WorkQueue(database, BatchRow, "Batches", give_up))
+        return queues[-1]
+
+    yield new
+    for queue in queues:
+        queue.stop()
+
+
+def again(batch: BatchRow, error: Exception) -> None:
+    raise error
+
+
+def add(database: Database, batch_id: str) -> None:
+    with database.write() as session:
+        row = BatchRow(
+            id=batch_id, created_at=0, endpoint="", completion_window="", input_file_id="", status="new", expires_at=0
+        )
+        session.add(row)
+
+
+def new_batches() -> Select[tuple[BatchRow]]:
+    return select(BatchRow).where(BatchRow.status == "new").order_by(BatchRow.position)
+
+
+def finisher(database: Database, done: list[str]) -> Callable[[BatchRow], None]:
+    def finish(batch: BatchRow) -> None:
+        done.append(batch.id)
+        with database.write() as session:
+            session.merge(batch).status = "done"
+
+    return finish
+
+
+def test_who_brings_news_does_not_wait_for_the_database(new_queue):
+    asking, answer = threading.Event(), threading.Event()
+
+    def asked() -> Select[tuple[BatchRow]]:
+        asking.set()
+        answer.wait()
+        return new_batches()
+
+    queue = new_queue()
+    queue.add_thread("worker", asked, lambda batch: None)
+    queue.start()
+    assert asking.wait(60)
+    bringer = threading.Thread(target=queue.wake, daemon=True)
+
+    bringer.start()
+    bringer.join(20)
+
+    was_kept_waiting = bringer.is_alive()
+    answer.set()
+    assert not was_kept_waiting
+
+
+def test_news_during_a_look_are_not_lost(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(work_queue, "LOOK_AGAIN_SECONDS", LONG_SECONDS)
+    done: list[str] = []
+    queue = new_queue()
+    added = threading.Event()
+
+    def asked() -> Select[tuple[BatchRow]]:
+        if added.is_set():
+            return new_batches()
+        add(database, "b")
+        queue.wake()
+        added.set()
+        # As if the database had been looked at just before.
+        return new_batches().where(BatchRow.id != "b")
+
+    queue.add_thread("worker", asked, finisher(database, done))
+    queue.start()
+
+    wait_for(lambda: done == ["b"], "the batch")
+
+
+def test_each_row_is_worked_on_once_and_in_order(new_queue, database: Database):
+    done: list[str] = []
+    queue = new_queue()
+    for number in range(3):
+        queue.add_thread(f"worker-{number}", new_batches, finisher(database, done))
+    for number in range(30):
+        add(database, str(number))
+
+    queue.start()
+
+    wait_for(lambda: len(done) >= 30, "all batches")
+    queue.stop()
+    assert sorted(done, key=int) == [str(number) for number in range(30)]
+
+
+def test_trouble_is_told_once_and_passes(
+    new_queue, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_TROUBLE_SECONDS", 0.01)
+    done: list[str] = []
+    queue = new_queue()
+    looks: list[None] = []
+
+    def asked() -> Select[tuple[BatchRow]]:
+        looks.append(None)
+        # Each statement is another one, as those that hold the time are.
+        return new_batches().where(BatchRow.position > -len(looks))
+
+    queue.add_thread("worker", asked, finisher(database, done))
+    with database.write() as session:
+        session.execute(text("ALTER TABLE batches RENAME TO elsewhere"))
+    queue.start()
+    wait_for(lambda: len(looks) > 5, "looks in vain")
+    with database.write() as session:
+        session.execute(text("ALTER TABLE elsewhere RENAME TO batches"))
+    add(database, "b")
+
+    wait_for(lambda: done == ["b"], "the batch")
+
+    assert [record.message for record in caplog.records] == ["Batches wait: no such table: batches"]
+
+
+def test_a_row_that_can_not_be_given_up_is_tried_again(
+    new_queue, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_TROUBLE_SECONDS", 0.01)
+    done: list[str] = []
+    finish = finisher(database, done)
+    tried: list[str] = []
+
+    def work(batch: BatchRow) -> None:
+        tried.append(batch.id)
+        if len(tried) < 4:
+            raise ValueError("not yet")
+        finish(batch)
+
+    queue = new_queue()
+    queue.add_thread("worker", new_batches, work)
+    add(database, "b")
+    queue.start()
+
+    wait_for(lambda: done == ["b"], "the batch")
+
+    assert tried == ["b"] * 4
+    assert [record.message for record in caplog.records] == ["Batches wait: not yet"]
+
+
+def test_long_work_learns_that_it_is_of_no_use(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(work_queue, "_LOOK_AT_ROW_SECONDS", 0)
+    add(database, "b")
+    queue = new_queue()
+    with database.read() as session:
+        batch = session.scalar(new_batches())
+    assert batch
+    is_called_off = queue.call_off(batch)
+    assert not is_called_off()
+
+    with database.write() as session:
+        session.execute(text("UPDATE batches SET status = 'cancelling'"))
+    assert is_called_off()
+    with database.write() as session:
+        session.execute(text("UPDATE batches SET status = 'new'"))
+    assert not is_called_off()
+    queue.stop()
+    assert is_called_off()
