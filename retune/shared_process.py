@@ -80,14 +80,14 @@ def shared_process(plan: ProcessPlan) -> Iterator[RunningProcess]:
     """
     try:
         plan.directory.mkdir(parents=True, exist_ok=True)
-        users = plan.users_lock.open("a")
+        users = _open_privately(plan.users_lock)
     except OSError as error:
         raise ServerError(f"{plan.name} can't use the directory {plan.directory}: {error.strerror}.") from None
     with users:
         fcntl.flock(users, fcntl.LOCK_SH)
         child: subprocess.Popen[bytes] | None = None
         try:
-            with (plan.directory / "starting.lock").open("a") as starting:
+            with _open_privately(plan.directory / "starting.lock") as starting:
                 fcntl.flock(starting, fcntl.LOCK_EX)
                 address = plan.find()
                 if address is None:
@@ -108,9 +108,14 @@ def answers(url: str) -> bool:
         return False
 
 
+def _open_privately(path: Path) -> IO[str]:
+    """Open a file to append to, which others on this machine may not read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
+
+
 def _start(plan: ProcessPlan) -> subprocess.Popen[bytes]:
     variables = {**os.environ, **plan.environment}
-    with plan.log.open("ab") as log:
+    with _open_privately(plan.log) as log:
         return subprocess.Popen(  # noqa: S603 - our own command line
             [*plan.command],
             stdin=subprocess.PIPE,
@@ -169,7 +174,7 @@ def stop_when_unused(users_lock: Path) -> None:
     def watch() -> None:
         while sys.stdin.buffer.read(1 << 16):
             pass
-        lock = users_lock.open("a")
+        lock = _open_privately(users_lock)
         fcntl.flock(lock, fcntl.LOCK_EX)
         _kept_until_the_end.append(lock)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -53,19 +53,19 @@ def test_it_says_where_it_answers_and_stops_at_ctrl_c(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "words"),
+    ("arguments", "words"),
     [
-        (("--workers", "0"), 1, "--workers: Input should be greater than or equal to 1; found 0."),
-        (("--port", "70000"), 1, "--port: Input should be less than or equal to 65535; found 70000."),
-        (("--max-file-bytes", "many"), 2, "'many' is no size"),
-        (("--database-url", "mysql://user:pass-word@host/base"), 1, "must be postgresql://"),
-        (("--log-file", "/proc/nowhere/log"), 1, "Can't write the log /proc/nowhere/log"),
+        (("--workers", "0"), "--workers: Input should be greater than or equal to 1; found 0."),
+        (("--port", "70000"), "--port: Input should be less than or equal to 65535; found 70000."),
+        (("--max-file-bytes", "many"), "--max-file-bytes: could not parse value and unit"),
+        (("--database-url", "mysql://user:pass-word@host/base"), "must be postgresql://"),
+        (("--log-file", "/proc/nowhere/log"), "Can't write the log /proc/nowhere/log"),
     ],
 )
-def test_a_wrong_setting_is_named(retune, arguments: tuple[str, ...], status: int, words: str):
+def test_a_wrong_setting_is_named(retune, arguments: tuple[str, ...], words: str):
     result = retune("server", "start", "--port", "0", *arguments)
 
-    assert result.returncode == status
+    assert result.returncode == 1
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert "pass-word" not in result.stderr

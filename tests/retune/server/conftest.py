@@ -103,7 +103,8 @@ def succeeded(server: ServerProcess, training_file: FileObject) -> FineTuningJob
     return job
 
 
-@pytest.fixture(scope="session")
+# Anew for each module: an SDK refuses one that is older than five minutes.
+@pytest.fixture(scope="module")
 def notification(
     tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]
 ) -> tuple[bytes, dict[str, str], str]:

@@ -116,13 +116,13 @@ def test_a_lost_answer_makes_no_second_object_and_alike_requests_do(
 def test_both_answers_of_two_may_be_lost(
     patient: OpenAI, proxy: FaultyProxy, client: OpenAI, files: tuple[FileObject, FileObject]
 ):
-    before = len(client.fine_tuning.jobs.list().data)
+    before = len([*client.fine_tuning.jobs.list()])
     proxy.faults.append(Fault("POST", "/fine_tuning/jobs", times=2, after_forwarding=True))
 
     made = create_job(patient, files)
 
-    newest = client.fine_tuning.jobs.list().data
-    assert (len(newest), newest[0].id) == (before + 1, made)
+    jobs = [*client.fine_tuning.jobs.list()]
+    assert (len(jobs), jobs[0].id) == (before + 1, made)
 
 
 @pytest.mark.parametrize(("create", "path"), CREATES)
