@@ -25,6 +25,8 @@ def set_up_logging(log_file: Path | None) -> None:
         hint = "Name another file with --log-file."
         raise ServerError(f"Can't write the log {log_file}: {error.strerror}.", hint=hint) from error
     logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=[handler])
+    # It would tell of its plugins; the server tells itself that it migrates.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 class BoundedFileHandler(logging.StreamHandler[TextIO]):
