@@ -52,9 +52,10 @@ def list_keys(data_directory: DataDirectory = None, database_url: DatabaseUrl = 
         print_json([{field: getattr(row, field) for field in fields} for row in rows])
         return
     table = [
-        [row.id, row.name, row.hint, as_local_time(row.created_at), as_local_time(row.revoked_at or 0)]
-        if row.revoked_at
-        else [row.id, row.name, row.hint, as_local_time(row.created_at), ""]
+        [
+            *(row.id, row.name, row.hint, as_local_time(row.created_at)),
+            as_local_time(row.revoked_at) if row.revoked_at else "",
+        ]
         for row in rows
     ]
     print_table(["id", "name", "key", "created", "revoked"], table)

@@ -13,13 +13,13 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from retune.server.api import health, metrics
-from retune.server.api.errors import add_error_handlers
 from retune.server.api.middleware import ApiMiddleware
 from retune.server.background import BackgroundWork
 from retune.server.batches import routes as batches
 from retune.server.batches.runner import BatchRunner
 from retune.server.chat import completion_routes as completions
 from retune.server.chat import routes as chat
+from retune.server.errors import add_error_handlers
 from retune.server.files import routes as files
 from retune.server.jobs import graders, permissions
 from retune.server.jobs import routes as jobs

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from retune.server import ids
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 
 # What uvicorn's other protocol allows by default; the parser itself knows no bound.
 MAX_HEAD_BYTES: Final = 64 * 1024

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from retune.server.api import idempotency
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.files import store as file_store
 from retune.server.storage.content_store import ContentStore
 from retune.server.storage.database import Database
@@ -21,8 +21,6 @@ from retune.server.webhooks import outbox
 
 _log = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 60.0
-# Between a draft's first moment and its lock it looks abandoned.
-_YOUNGEST_ABANDONED_SECONDS = 60.0
 _IDS_AT_ONCE: Final = 500  # databases take only so many values in one statement
 _ROWS_THAT_GO = ((IdempotencyRow, idempotency.outdated), (WebhookDeliveryRow, outbox.outdated))
 
@@ -42,7 +40,7 @@ class Retention:
 
     def start(self) -> None:
         """Make room: drop what an earlier server left behind. Then begin."""
-        self._drop_abandoned(min_age_seconds=0)
+        self._drop_abandoned()
         self._drop_deleted()
         self._thread.start()
 
@@ -68,7 +66,7 @@ class Retention:
             self._stopping.wait(_INTERVAL_SECONDS)
 
     def _look(self) -> None:
-        self._drop_abandoned(min_age_seconds=_YOUNGEST_ABANDONED_SECONDS)
+        self._drop_abandoned()
         with self._database.read() as session:
             has_expired = file_store.has_expired(session) or upload_store.has_expired(session)
             has_outdated = _has_outdated_rows(session)
@@ -79,8 +77,8 @@ class Retention:
                 delete_outdated_rows(session)
         drop_parts_of_ended_uploads(self._database, self._contents)
 
-    def _drop_abandoned(self, *, min_age_seconds: float) -> None:
-        abandoned = self._contents.drop_abandoned_drafts(self._is_referenced, min_age_seconds=min_age_seconds)
+    def _drop_abandoned(self) -> None:
+        abandoned = self._contents.drop_abandoned_drafts(self._is_referenced)
         if abandoned:
             _log.info("Dropped %d unfinished files of requests that were cut off", abandoned)
 

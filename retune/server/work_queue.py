@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError
 
-from retune.server.api.errors import is_out_of_space
 from retune.server.background import LOOK_AGAIN_SECONDS
+from retune.server.errors import is_out_of_space
 from retune.server.storage.database import Database, DatabaseUnavailableError
 from retune.server.storage.tables import BatchRow, JobRow
 

@@ -4,7 +4,7 @@ import hmac
 
 from pydantic import SecretStr
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.keys.current_keys import CurrentKeys
 from retune.server.keys.store import digest_of
 from retune.server.storage.database import Database

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import Message, Receive
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 
 PREFIX = "/openai/"
 _V1 = "/openai/v1/"

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from retune.server.api.errors import ApiError, too_large
 from retune.server.api.multipart import FORM_BYTES
+from retune.server.errors import ApiError, too_large
 from retune.server.settings import ServerSettings
 
 # JSON is read whole; files and parts are streamed and have limits of their own.

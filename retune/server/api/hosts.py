@@ -9,7 +9,7 @@ import ipaddress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.settings import ServerSettings
 
 _CACHED_NAMES = 256

@@ -28,7 +28,7 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, and_, delete, or_
 from sqlalchemy.orm import Session
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.storage.database import Database, DatabaseUnavailableError
 from retune.server.storage.tables import BatchRow, FileRow, IdempotencyRow, JobRow, UploadPartRow, UploadRow
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from retune.server.api import azure, errors
+from retune.server import errors
+from retune.server.api import azure
 from retune.server.api.authentication import ApiKeyCheck
 from retune.server.api.body_limits import BodyLimits
-from retune.server.api.errors import ApiError
 from retune.server.api.exchange import Exchange
 from retune.server.api.hosts import HostCheck
 from retune.server.api.request_metrics import UNKNOWN
+from retune.server.errors import ApiError
 from retune.server.services import Services
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from retune.server.api.errors import ApiError, missing_parameter, too_large, unrecognized_argument
+from retune.server.errors import ApiError, missing_parameter, too_large, unrecognized_argument
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

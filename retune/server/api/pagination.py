@@ -7,7 +7,7 @@ from fastapi import Query
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.storage.tables import BatchRow, CheckpointPermissionRow, CheckpointRow, EventRow, FileRow, JobRow
 
 Row = TypeVar("Row", FileRow, JobRow, EventRow, CheckpointRow, BatchRow, CheckpointPermissionRow)

@@ -8,23 +8,28 @@ from pydantic_core import PydanticCustomError
 
 from retune.server.files import rules
 
-_MAX_FIELDS: Final = 100
+_MAX_FIELDS: Final = 64
 _MAX_METADATA_PAIRS: Final = 16
 
 
 def refuse_many(value: Any, most: int, what: str) -> Any:
-    """Refuse a JSON object of too many items before they are looked at: each of them could be an error of its own.
+    """Refuse a list or an object of too many items before they are looked at: each could be an error of its own.
 
     Raises:
         PydanticCustomError: `too_long`.
     """
-    if isinstance(value, dict) and len(value) > most:
+    if isinstance(value, list | dict) and len(value) > most:
         raise PydanticCustomError(
             "too_long",
-            "expected at most {most} {what}, but found {found}",
+            "expected at most {most} {what}, but got {found}",
             {"most": most, "what": what, "found": len(value)},
         )
     return value
+
+
+def at_most(most: int, what: str) -> BeforeValidator:
+    """Have a field hold at most so many items, `what` they are called."""
+    return BeforeValidator(lambda value: refuse_many(value, most, what))
 
 
 def shown(value: Any) -> str:
@@ -36,8 +41,10 @@ def shown(value: Any) -> str:
 PlainText: TypeAlias = Annotated[str, Field(max_length=1024)]
 Metadata: TypeAlias = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-    BeforeValidator(lambda value: refuse_many(value, _MAX_METADATA_PAIRS, "pairs")),
+    at_most(_MAX_METADATA_PAIRS, "pairs"),
 ]
+# For objects that are not read as a `RequestModel`, which has the same bound.
+FEW_FIELDS: Final = at_most(_MAX_FIELDS, "fields")
 
 
 class RequestModel(BaseModel):

@@ -8,12 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.api.errors import ApiError
 from retune.server.batches.input_file import CheckedInput
 from retune.server.batches.journal import Tally
 from retune.server.batches.requests import CreateBatchRequest
 from retune.server.batches.result_files import ResultFile
 from retune.server.batches.statuses import CANCELLABLE, UNFINISHED, BatchStatus
+from retune.server.errors import ApiError
 from retune.server.files import store as file_store
 from retune.server.storage.column_types import storable
 from retune.server.storage.conditional_update import change_if

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, FailFast, Field
 from pydantic_core import PydanticCustomError
 
-from retune.server.api.errors import ApiError
-from retune.server.chat.bounds import at_most
+from retune.server.api.request_fields import at_most
 from retune.server.chat.sampling import SamplingRequest, refuse_fields
+from retune.server.errors import ApiError
 
 _DEFAULT_MAX_TOKENS = 16
 _MAX_ANSWERS = 2048

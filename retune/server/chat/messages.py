@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.server.api.errors import ApiError
 from retune.server.chat.sampling import unsupported
+from retune.server.errors import ApiError
 
 _OTHER_PARTS = ("image_url", "input_audio", "file")
 _MAX_PARTS = 2048

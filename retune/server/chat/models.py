@@ -3,7 +3,7 @@
 import logging
 
 from retune.errors import TrainerError
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.models import store as model_store
 from retune.server.models.store import Model
 from retune.server.services import Services

@@ -4,12 +4,14 @@ from typing import Annotated, Any
 
 from pydantic import FailFast, Field
 
-from retune.server.api.errors import ApiError
-from retune.server.chat.bounds import FEW_FIELDS, MAX_MESSAGES, MAX_METADATA, MAX_TOOLS, at_most
+from retune.server.api.request_fields import FEW_FIELDS, Metadata, at_most
 from retune.server.chat.messages import ChatMessage
 from retune.server.chat.response_format import ResponseFormat
 from retune.server.chat.sampling import SamplingRequest, refuse_fields, unsupported
+from retune.server.errors import ApiError
 
+_MAX_MESSAGES = 2048
+_MAX_TOOLS = 128
 # Fields that change nothing about the answer.
 _IGNORED = {"prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier"}
 # Fields of the API that this server does not offer, with the values that ask for nothing.
@@ -26,13 +28,13 @@ _NOT_OFFERED: dict[str, tuple[Any, ...]] = {
     "web_search_options": (None,),
 }
 
-_Tools = Annotated[list[dict[str, Any]] | None, FailFast(), at_most(MAX_TOOLS, "items")]
+_Tools = Annotated[list[dict[str, Any]] | None, FailFast(), at_most(_MAX_TOOLS, "items")]
 
 
 class ChatRequest(SamplingRequest):
     """A chat completion as a client asks for it."""
 
-    messages: Annotated[list[ChatMessage], FailFast(), at_most(MAX_MESSAGES, "messages")] = Field(min_length=1)
+    messages: Annotated[list[ChatMessage], FailFast(), at_most(_MAX_MESSAGES, "messages")] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
@@ -43,10 +45,7 @@ class ChatRequest(SamplingRequest):
     tool_choice: Any = None
     functions: _Tools = None
     function_call: Any = None
-    metadata: Annotated[
-        dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None,
-        at_most(MAX_METADATA, "pairs"),
-    ] = None
+    metadata: Metadata | None = None
     safety_identifier: str | None = Field(None, max_length=64)
 
     def refuse_what_is_not_offered(self) -> None:

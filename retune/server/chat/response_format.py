@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from retune.server.api.errors import ApiError
+from retune.server.api.request_fields import FEW_FIELDS
 from retune.server.chat.answer_schema import (
     STEPS_OF_A_REQUEST,
     InvalidSchemaError,
@@ -19,7 +19,7 @@ from retune.server.chat.answer_schema import (
     check_schema,
     problem_with,
 )
-from retune.server.chat.bounds import FEW_FIELDS
+from retune.server.errors import ApiError, missing_parameter
 
 _PARAM = "response_format.json_schema"
 _SAID_CHARACTERS = 200
@@ -55,8 +55,7 @@ class ResponseFormat(BaseModel):
         if self.type == "json_object":
             return AnswerFormat('{"type": "object"}')
         if self.json_schema is None:
-            code = "missing_required_parameter"
-            raise ApiError(400, f"Missing required parameter: '{_PARAM}'.", param=_PARAM, code=code)
+            raise missing_parameter(_PARAM)
         try:
             schema_text = _text_of(self.json_schema.schema_ or {})
             check_schema(schema_text)

@@ -1,12 +1,12 @@
 """What requests for chat completions and for legacy completions have in common."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from retune.server.api.errors import ApiError, unrecognized_argument
-from retune.server.chat.bounds import FEW_FIELDS, at_most
+from retune.server.api.request_fields import FEW_FIELDS, at_most
+from retune.server.errors import ApiError, unrecognized_argument
 from retune.trainers.base import Completion, LanguageModel, Prompt
 
 _MAX_STOPS = 4
@@ -67,7 +67,16 @@ class SamplingRequest(BaseModel):
             text = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             raise ApiError(400, text, param="stream_options")
 
-    def draw(self, model: LanguageModel, prompt: Prompt, number: int, **options: Any) -> Completion:
+    def draw(
+        self,
+        model: LanguageModel,
+        prompt: Prompt,
+        number: int,
+        *,
+        max_tokens: int | None,
+        top_logprobs: int | None,
+        accepts: Callable[[str], bool] | None = None,
+    ) -> Completion:
         """Draw an answer; a seed gives each number an answer of its own, and each time the same one."""
         return model.complete(
             prompt,
@@ -75,7 +84,9 @@ class SamplingRequest(BaseModel):
             seed=None if self.seed is None else self.seed + number,
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
-            **options,
+            max_tokens=max_tokens,
+            top_logprobs=top_logprobs,
+            accepts=accepts,
         )
 
 

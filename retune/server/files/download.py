@@ -6,7 +6,7 @@ from pathlib import Path
 from fastapi.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.files.store import no_such_file
 from retune.server.storage.tables import FileRow
 

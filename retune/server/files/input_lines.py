@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from retune.server.api.body_limits import MAX_JSON_BYTES
+
 # As large as the body of a single request may be.
-MAX_LINE_BYTES: Final = 32 * 1024 * 1024
+MAX_LINE_BYTES: Final = MAX_JSON_BYTES
 TOO_LONG: Final = f"it is longer than {MAX_LINE_BYTES} bytes"
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api import idempotency
-from retune.server.api.errors import ApiError, missing_parameter, unrecognized_argument
 from retune.server.api.idempotency import Sender, SenderOf
 from retune.server.api.multipart import SentForm, announced_size, read_form
 from retune.server.api.pagination import MAX_LIMIT, After, Limit, list_object, page
+from retune.server.errors import ApiError, missing_parameter, unrecognized_argument
 from retune.server.files import rules
 from retune.server.files import store as file_store
 from retune.server.files.download import FileDownload

@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.storage.tables import FileRow, UploadPartRow
 
 PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")

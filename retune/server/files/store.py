@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
-from retune.server.api.errors import ApiError
 from retune.server.batches import statuses as batch_statuses
+from retune.server.errors import ApiError
 from retune.server.jobs import statuses as job_statuses
 from retune.server.storage.tables import BatchRow, FileRow, JobRow
 

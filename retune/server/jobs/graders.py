@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 
 router = APIRouter(prefix="/fine_tuning/alpha/graders")
 

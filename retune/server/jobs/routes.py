@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Row, exists, select
 from sqlalchemy.orm import Session
 
 from retune.server.api import idempotency
-from retune.server.api.errors import ApiError
 from retune.server.api.idempotency import SenderOf
 from retune.server.api.pagination import After, Limit, list_object, page
+from retune.server.errors import ApiError
 from retune.server.files import store as file_store
 from retune.server.jobs import checkpoints as checkpoint_store
 from retune.server.jobs import directories, transitions

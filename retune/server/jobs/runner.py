@@ -11,7 +11,7 @@ from sqlalchemy import Select, case, select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.api.errors import is_out_of_space
+from retune.server.errors import is_out_of_space
 from retune.server.files import store as file_store
 from retune.server.files.input_lines import ReadingStoppedError
 from retune.server.jobs import directories, transitions

@@ -9,7 +9,7 @@ from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.jobs.events import add_event, validating_message
 from retune.server.jobs.requests import CreateJobRequest
 from retune.server.jobs.statuses import PENDING, UNFINISHED, JobStatus

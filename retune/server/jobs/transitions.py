@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.jobs.events import add_event
 from retune.server.jobs.statuses import ACTIVE, UNFINISHED, JobStatus
 from retune.server.jobs.store import get_job

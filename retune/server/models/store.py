@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.jobs.statuses import UNFINISHED
 from retune.server.storage.tables import CheckpointPermissionRow, JobRow, ModelRow
 from retune.trainers.base import Trainer

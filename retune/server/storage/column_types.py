@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Dialect, Integer, String, TypeDecorator
 from sqlalchemy.exc import DontWrapMixin
 
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 
 # SQLite's INTEGER has 64 bits, and its other integers can't number rows.
 WholeNumber = BigInteger().with_variant(Integer(), "sqlite")

@@ -3,8 +3,8 @@
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,8 +41,7 @@ class Draft:
         self._spare_bytes = spare_bytes
         self._kept = False
         self._size = self._written_back = 0
-        self._stream = path.open("xb", buffering=0)
-        fcntl.flock(self._stream, fcntl.LOCK_EX)
+        self._stream = _open_locked(path)
 
     def write(self, data: bytes | memoryview) -> int:
         """Append bytes, all of them.
@@ -151,26 +150,20 @@ class ContentStore:
         """Ids of all contents that are there."""
         return [path.name for path in self._directory.iterdir() if path.suffix != _DRAFT_SUFFIX]
 
-    def drop_abandoned_drafts(self, is_referenced: Callable[[str], bool], *, min_age_seconds: float) -> int:
+    def drop_abandoned_drafts(self, is_referenced: Callable[[str], bool]) -> int:
         """Drop what processes left half done when they died, and return how many drafts that were.
 
         Args:
             is_referenced: Tells whether the database knows a content of this id; then only its draft goes.
-            min_age_seconds: How long ago the last byte of an abandoned draft was written. One that is just being made
-                has no lock yet.
         """
-        written_before = time.time() - min_age_seconds
-        drafts = self._directory.glob(f"*{_DRAFT_SUFFIX}")
-        return sum(self._drop_abandoned(path, is_referenced, written_before) for path in drafts)
+        return sum(self._drop_abandoned(path, is_referenced) for path in self._directory.glob(f"*{_DRAFT_SUFFIX}"))
 
-    def _drop_abandoned(self, path: Path, is_referenced: Callable[[str], bool], written_before: float) -> bool:
+    def _drop_abandoned(self, path: Path, is_referenced: Callable[[str], bool]) -> bool:
         try:
             stream = path.open("rb")
         except FileNotFoundError:
             return False
         with stream:
-            if os.fstat(stream.fileno()).st_mtime > written_before:
-                return False
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -179,6 +172,19 @@ class ContentStore:
                 self.remove(path.stem)
             path.unlink(missing_ok=True)
         return True
+
+
+def _open_locked(path: Path) -> FileIO:
+    """Make a draft's file and lock it.
+
+    Between the two it looks abandoned, and may be dropped: then it is made again.
+    """
+    while True:
+        stream = path.open("xb", buffering=0)
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        if os.fstat(stream.fileno()).st_nlink:
+            return stream
+        stream.close()
 
 
 def _require_room(directory: Path, size: int) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from retune.errors import ServerError
-from retune.server.api.errors import ApiError, is_out_of_space
+from retune.server.errors import ApiError, is_out_of_space
 from retune.server.storage import schema
 from retune.server.storage.engines import SQLITE, create_database_engine, reading, writing
 from retune.server.storage.server_lock import ServerLock

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from retune.server import ids
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.files import rules
 from retune.server.services import Services
 from retune.server.storage.content_store import ContentStore, Draft

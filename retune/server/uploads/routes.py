@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api import idempotency
-from retune.server.api.errors import ApiError, unrecognized_argument
 from retune.server.api.idempotency import Sender, SenderOf
 from retune.server.api.multipart import SentForm, announced_size, read_form
+from retune.server.errors import ApiError, unrecognized_argument
 from retune.server.files import rules
 from retune.server.services import Services, ServicesOf
 from retune.server.storage.content_store import Draft

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.api.errors import ApiError
 from retune.server.api.idempotency import hash_of
+from retune.server.errors import ApiError
 from retune.server.files import rules
 from retune.server.files import store as file_store
 from retune.server.storage.tables import UploadPartRow, UploadRow

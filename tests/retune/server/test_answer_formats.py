@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.server.api.errors import ApiError
 from retune.server.chat.answer_schema import InvalidSchemaError, check_schema
 from retune.server.chat.response_format import AnswerFormat, ResponseFormat
+from retune.server.errors import ApiError
 
 
 def problem(schema: Any, said: Any) -> str | None:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.api.errors import ApiError
+from retune.server.errors import ApiError
 from retune.server.jobs import transitions
 from retune.server.jobs.statuses import UNFINISHED, JobStatus
 from retune.server.jobs.store import get_job

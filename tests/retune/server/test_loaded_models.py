@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from retune.server.api.errors import ApiError
 from retune.server.chat.models import chat_model
+from retune.server.errors import ApiError
 from retune.server.models.loaded_models import LoadedModels
 from retune.server.models.store import Model
 from retune.server.services import Services

@@ -5,8 +5,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from server_process import Answer, ServerProcess
 
-from retune.server.api.errors import ApiError
 from retune.server.batches.requests import CreateBatchRequest
+from retune.server.errors import ApiError
 from retune.server.jobs.permissions import CreatePermissionsRequest
 from retune.server.jobs.requests import CreateJobRequest
 from retune.server.uploads.requests import CompleteUploadRequest, CreateUploadRequest
@@ -106,7 +106,7 @@ def test_any_error_can_be_told():
             "Invalid request: 'hyperparameters' and 'method.supervised.hyperparameters' differ; give the latter alone.",
         ),
         ({"": 1}, "Unrecognized request argument supplied: "),
-        (FIELDS, f"Invalid request: expected at most 100 fields, but found {MANY + 2}."),
+        (FIELDS, f"Invalid request: expected at most 64 fields, but got {MANY + 2}."),
     ],
 )
 def test_what_is_wrong_with_the_whole_is_told(server: ServerProcess, more: dict[str, Any], words: str):

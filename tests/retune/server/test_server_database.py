@@ -59,7 +59,7 @@ def test_migrations_make_the_tables_of_the_models():
 def test_a_new_database_needs_no_migration(path: Path, database: Database):
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchall() == [(newest_version(),)]
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(f"{newest_version():04}",)]
     engine = create_engine(sqlite_url(path))
     with engine.connect() as connection:
         assert differences(connection) == []

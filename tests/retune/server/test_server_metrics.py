@@ -5,6 +5,8 @@ from openai.types.fine_tuning import FineTuningJob
 from prometheus_client.parser import text_string_to_metric_families
 from server_process import ServerProcess
 
+from retune.server.jobs.statuses import JobStatus
+
 
 def figures(server: ServerProcess) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     answer = server.request("GET", "/metrics")
@@ -36,11 +38,12 @@ def test_requests_are_counted_by_route(server: ServerProcess):
 def test_no_client_chooses_a_label(server: ServerProcess):
     for number in range(5):
         server.request("GET", f"/nothing-{number}")
-        server.request(f"METHOD{number}", "/v1/files")
+        server.request(("PROPFIND", "MKCOL", "SEARCH", "REPORT", "LINK")[number], "/v1/files")
         server.request("GET", f"/openai/nothing-{number}")
 
     labels = {label for _, pairs in figures(server) for label in pairs}
-    assert not [value for _, value in labels if "nothing" in value or "METHOD" in value]
+    assert not [value for _, value in labels if "nothing" in value or value in {"PROPFIND", "MKCOL", "LINK"}]
+    assert figure(server, "retune_http_requests_total", method="other", route="/v1/files", status="405") >= 5
     assert figure(server, "retune_http_requests_total", method="GET", route="unknown", status="404") >= 10
 
 
@@ -56,7 +59,7 @@ def test_the_bytes_of_uploads_are_counted(server: ServerProcess):
 
 def test_jobs_and_answers_are_counted(server: ServerProcess, succeeded: FineTuningJob):
     assert figure(server, "retune_jobs", status="succeeded") >= 1
-    assert figure(server, "retune_jobs", status="paused") >= 0
+    assert {("retune_jobs", frozenset({("status", str(status))})) for status in JobStatus} <= figures(server).keys()
     assert ("retune_queued_jobs", frozenset()) in figures(server)
     assert ("retune_batches", frozenset({("status", "completed")})) in figures(server)
 

@@ -8,6 +8,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 import openai
@@ -151,10 +152,22 @@ def test_what_a_dead_server_left_goes_and_nothing_else(start_server):
         wait_for(lambda: stored(server) == left, "the end of what is over")
 
 
-def test_a_draft_that_is_just_being_made_is_left_alone(tmp_path: Path):
+def test_a_draft_that_is_dropped_before_it_has_its_lock_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     contents = ContentStore(tmp_path)
-    leave_draft(tmp_path, "file-1", kept=False)
+    lock, dropped = fcntl.flock, list[int]()
 
-    assert contents.drop_abandoned_drafts(lambda _: False, min_age_seconds=60) == 0
-    assert contents.drop_abandoned_drafts(lambda _: False, min_age_seconds=0) == 1
-    assert list(tmp_path.iterdir()) == []
+    def come_too_late(stream: IO[bytes], how: int) -> None:
+        if not dropped:
+            dropped.append(0)
+            dropped[0] = contents.drop_abandoned_drafts(lambda _: False)
+        lock(stream, how)
+
+    monkeypatch.setattr(fcntl, "flock", come_too_late)
+    with contents.new_draft("file-1") as draft:
+        draft.write(b"x")
+        assert contents.drop_abandoned_drafts(lambda _: False) == 0
+        draft.keep()
+
+    assert dropped == [1]
+    assert [path.name for path in tmp_path.iterdir()] == ["file-1"]
+    assert contents.path("file-1").read_bytes() == b"x"
