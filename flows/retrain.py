@@ -23,7 +23,7 @@ from tasks.wait_for_job import wait_for_job
 from tasks.write_jsonl import write_jsonl
 
 
-@flow(name="retrain", flow_run_name="{config.training.model} on {config.data.path.name}")
+@flow(name="retrain", flow_run_name="{config.training.model} on {config.data.label}")
 async def retrain(config: RetrainConfig) -> RunManifest:
     """Fine-tune a chat model on a table of examples, judge it on held-out ones, and report.
 
@@ -34,7 +34,9 @@ async def retrain(config: RetrainConfig) -> RunManifest:
     data = await steps.take("load", load_data(config))
     run = data.run
     with exclusive(run):
-        checked = await steps.take("check", check_data(data))
+        checked = await steps.take(
+            "check", check_data(data, config.split, training.model, training.hyperparameters.n_epochs)
+        )
         split = await steps.take("split", split_data(checked, config.split))
         files = await steps.take("write", write_jsonl(split, training, provider))
 

@@ -5,12 +5,13 @@ from it. Secrets are no part of it: API keys come from the environment.
 """
 
 import difflib
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from retune.errors import ConfigError
 
@@ -31,54 +32,155 @@ class _Section(BaseModel):
 
 
 class SourceFormat(StrEnum):
-    """How the source is read; `auto` goes by the file's name."""
+    """How the source is read; `auto` goes by the file's name. Any of them may be packed with gzip or zstd."""
 
     AUTO = "auto"
     CSV = "csv"
+    TSV = "tsv"
     JSONL = "jsonl"
+    JSON = "json"
     PARQUET = "parquet"
     PICKLE = "pickle"
+    SQL = "sql"
+
+
+class ExampleShape(StrEnum):
+    """What a row of the source holds; `auto` goes by the names of the columns.
+
+    `columns`: the user's words and the answer, each in a column of its own or put together by a template.
+    `messages`: ready conversations. `completion`: the old prompt and completion, made into conversations.
+    `preference`: a conversation with a preferred and a non-preferred answer (DPO). `reinforcement`: a conversation
+    and whatever the grader needs.
+    """
+
+    AUTO = "auto"
+    COLUMNS = "columns"
+    MESSAGES = "messages"
+    COMPLETION = "completion"
+    PREFERENCE = "preference"
+    REINFORCEMENT = "reinforcement"
 
 
 class DataConfig(_Section):
     """Where the examples come from and which columns hold what."""
 
-    path: Path = Field(description="CSV, JSONL, Parquet or pandas pickle file with the examples.")
-    format: SourceFormat = Field(SourceFormat.AUTO, description="How to read the file; auto goes by its name.")
+    source: str = Field(
+        min_length=1,
+        description="File, folder, pattern (data/*.csv) or address (s3://…, https://…) of CSV, TSV, JSONL, JSON, "
+        "Parquet or pandas pickle; or a database's address (postgresql://…, sqlite:///…) for a query.",
+    )
+    format: SourceFormat = Field(SourceFormat.AUTO, description="How to read the source; auto goes by its name.")
+    query: str | None = Field(None, description="SQL query whose rows are the source; for a database's address.")
+    trust_pickle: bool = Field(
+        False, description="Let a pickle run whatever code it holds. Only for files that you made yourself."
+    )
+    shape: ExampleShape = Field(ExampleShape.AUTO, description="What a row holds; auto goes by the columns.")
     user_column: str | None = Field(None, description="Column with what the user says.")
     assistant_column: str | None = Field(None, description="Column with the answer to learn.")
-    system: str | None = Field(None, description="System prompt put before every example.")
+    user_template: str | None = Field(
+        None, description="What the user says, put together from columns: {subject}: {body}"
+    )
+    assistant_template: str | None = Field(None, description="The answer to learn, put together from columns.")
+    system: str | None = Field(
+        None, description="System prompt put before every example; may name columns in braces where a template does."
+    )
     messages_column: str = Field(
         "messages",
         description="Column with ready chat messages, used where no user and assistant columns are named.",
     )
 
+    @field_validator("source")
+    @classmethod
+    def _holds_no_password(cls, value: str) -> str:
+        # It is written into manifests, reports and Prefect's database, as all settings are.
+        in_user = r"://[^/@:]*:(?!\$\{\w+\}@)(?!\d*/)[^@]+@"
+        in_query = r"://.*[?&]\w*(password|passwd|pwd)=(?!\$\{\w+\}(&|$))"
+        if re.search(in_user, value) or re.search(in_query, value, re.IGNORECASE):
+            raise ValueError("source holds a password; write ${NAME} in its place, and put it into that variable")
+        return value
+
     @model_validator(mode="after")
     def _columns_come_in_pairs(self) -> Self:
-        if (self.user_column is None) != (self.assistant_column is None):
-            missing = "user_column" if self.user_column is None else "assistant_column"
+        for role in ("user", "assistant"):
+            column, template = getattr(self, f"{role}_column"), getattr(self, f"{role}_template")
+            if column is not None and template is not None:
+                raise ValueError(f"{role}_column and {role}_template exclude each other; name one of them")
+        has_user = self.user_column is not None or self.user_template is not None
+        has_assistant = self.assistant_column is not None or self.assistant_template is not None
+        if has_user != has_assistant:
+            missing = "assistant_column" if has_user else "user_column"
             raise ValueError(f"user_column and assistant_column go together; {missing} is missing")
         return self
+
+    @property
+    def label(self) -> str:
+        """A short name for the source, for file names and titles: "tickets" for data/tickets.csv.gz."""
+        return source_label(self.source)
 
 
 class SplitMethod(StrEnum):
     """How examples are dealt to train, validation and test.
 
     `stable` goes by a keyed hash of each example's content, so an example never changes sides as the data grows;
-    `random` is scikit-learn's shuffle.
+    `random` is scikit-learn's shuffle; `group` is `stable` by a column's value, so that rows which share it stay
+    together; `column` reads the split from a column.
     """
 
     STABLE = "stable"
     RANDOM = "random"
+    GROUP = "group"
+    COLUMN = "column"
+
+
+_Share = Annotated[float, Field(ge=0)]
 
 
 class SplitConfig(_Section):
-    """Fractions of the data for validation and test; the rest is trained on."""
+    """How much of the data is held out for validation and test; the rest is trained on.
 
-    method: SplitMethod = Field(SplitMethod.STABLE, description="stable: by content; random: shuffled.")
-    validation: float = Field(0.1, ge=0, le=0.5, description="Fraction held out to watch the training.")
-    test: float = Field(0.1, ge=0, le=0.5, description="Fraction held out to judge the finished model.")
+    With the method `column`, the column alone says it, and `validation` and `test` don't apply.
+    """
+
+    method: SplitMethod = Field(
+        SplitMethod.STABLE,
+        description="stable: by content; random: shuffled; group: rows that share a column's value stay together; "
+        "column: a column says it.",
+    )
+    validation: _Share = Field(
+        0.1, description="Held out to watch the training: a fraction below 1, or a number of examples."
+    )
+    test: _Share = Field(
+        0.1, description="Held out to judge the finished model: a fraction below 1, or a number of examples."
+    )
     seed: int = Field(42, ge=0, le=2**31 - 1, description="Another seed deals another split.")
+    column: str | None = Field(
+        None,
+        min_length=1,
+        description="For group: the column whose equal values stay together. For column: the one that says train, "
+        "validation or test.",
+    )
+    stratify: bool = Field(
+        False, description="For random: the same mixture of answers, or of stratify_column, in every split."
+    )
+    stratify_column: str | None = Field(None, min_length=1, description="For random: stratify by this column.")
+
+    @model_validator(mode="after")
+    def _settings_fit_the_method(self) -> Self:
+        for name in ("validation", "test"):
+            value = getattr(self, name)
+            if value >= 1 and value != int(value):
+                raise ValueError(f"{name} must be a fraction below 1 or a whole number of examples, not {value}")
+        fractions = [value for value in (self.validation, self.test) if value < 1]
+        if sum(fractions) >= 1 and self.method is not SplitMethod.COLUMN:
+            raise ValueError("validation and test together must leave something to train on")
+        takes_column = self.method in {SplitMethod.GROUP, SplitMethod.COLUMN}
+        if takes_column and self.column is None:
+            raise ValueError(f"the method {self.method} needs column, the name of a column")
+        if not takes_column and self.column is not None:
+            raise ValueError(f"column is for the methods group and column, not for {self.method}")
+        if (self.stratify or self.stratify_column) and self.method is not SplitMethod.RANDOM:
+            raise ValueError(f"stratify is for the method random, not for {self.method}")
+        return self
 
 
 class HyperparametersConfig(_Section):
@@ -109,6 +211,9 @@ class TrainingConfig(_Section):
     )
     suffix: str | None = Field(None, min_length=1, max_length=64, description="Put into the fine-tuned model's name.")
     seed: int | None = Field(42, ge=0, le=2**31 - 1, description="Seed of the training.")
+    max_cost_usd: Literal["unlimited"] | float = Field(
+        "unlimited", description="Refuse the run, before anything is uploaded, if it would cost more US dollars."
+    )
     poll_interval_seconds: Auto | float = Field(
         "auto", description="First pause between two looks at the job; auto: 0.5 on this machine, 10 elsewhere."
     )
@@ -118,6 +223,8 @@ class TrainingConfig(_Section):
 
     @model_validator(mode="after")
     def _pauses_are_not_zero(self) -> Self:
+        if self.max_cost_usd != "unlimited" and self.max_cost_usd < 0:
+            raise ValueError(f"max_cost_usd must be unlimited or at least 0, not {self.max_cost_usd}")
         if self.poll_interval_seconds != "auto" and not 0 < self.poll_interval_seconds <= 600:
             raise ValueError(
                 f"poll_interval_seconds must be auto, or above 0 up to 600, not {self.poll_interval_seconds}"
@@ -167,6 +274,27 @@ class RetrainConfig(_Section):
         max_length=64,
         description="Any text; another text makes a new job for the same data and settings.",
     )
+
+
+_DATA_SUFFIX = re.compile(
+    r"(\.(csv|tsv|tab|jsonl|ndjson|json|parquet|pq|pkl|pickle|txt|db|sqlite3?))?(\.(gz|gzip|zst|zstd|bz2|xz|zip))?$",
+    re.IGNORECASE,
+)
+
+
+def source_label(source: str) -> str:
+    """A short name for a source: the last part of its path without ending; of a database, its name.
+
+    A part that is nothing but a wildcard is passed over: "2026" of data/2026/*.csv. Users, passwords and query strings
+    are no part of it, and of `${NAME}` the name alone.
+    """
+    head = source.partition("::")[0]
+    scheme, is_address, rest = head.rpartition("://")
+    parts = (rest.partition("?")[0] if is_address else rest).split("/")
+    if is_address and scheme != "file":
+        parts[0] = parts[0].rpartition("@")[2].partition(":")[0]
+    labels = (re.sub(r"[^\w .+-]+", "", _DATA_SUFFIX.sub("", part)).strip(" .-") for part in reversed(parts))
+    return next(filter(None, labels), "data")
 
 
 def load_config(path: Path | None, overrides: dict[str, Any]) -> RetrainConfig:
@@ -247,12 +375,13 @@ def _describe(item: Any) -> str:
 def _describe_number_or_auto(item: Any) -> str | None:
     """Describe a value that is neither `auto` nor a number; None for every other problem."""
     *field, branch = item["loc"]
-    if branch not in {"literal['auto']", "int", "float"}:
+    if branch not in {"literal['auto']", "literal['unlimited']", "int", "float"}:
         return None
     *parents, name = field
     kinds = get_args(_section(parents).model_fields[name].annotation)
     number = "a number" if float in kinds else "a whole number"
-    return f"{'.'.join(field)}: must be auto or {number}; found {item['input']!r}."
+    word = next(iter(get_args(kinds[0])))
+    return f"{'.'.join(field)}: must be {word} or {number}; found {item['input']!r}."
 
 
 def _section(path: list[str]) -> type[BaseModel]:

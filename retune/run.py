@@ -3,8 +3,9 @@
 The directory holds everything that a run made or got:
 
     run.json            the run key and the configuration; written first
-    examples.jsonl      the source, as examples
+    examples/           the source, as examples, and what was found out about each
     check_report.json   every problem that the checks found
+    sides.npy           which split each example is in
     train.jsonl validation.jsonl test.jsonl
     job.json            the job, as the provider last showed it
     events.jsonl        its events, oldest first
@@ -31,7 +32,7 @@ from retune.config import RetrainConfig
 from retune.errors import RunDirectoryError
 from retune.files import write_json
 
-_NOT_PART_OF_THE_MODEL = {"poll_interval_seconds", "max_poll_interval_seconds"}
+_NOT_PART_OF_THE_MODEL = {"poll_interval_seconds", "max_poll_interval_seconds", "max_cost_usd"}
 
 
 def home_directory() -> Path:
@@ -46,7 +47,7 @@ def compute_run_key(config: RetrainConfig, *, data_sha256: str, provider_identit
 
     Args:
         config: The run's configuration; how models are judged and where files go does not count.
-        data_sha256: Hash of the examples, in their order.
+        data_sha256: Hash of the examples, in their order; see `ExampleStore.sha256_of`.
         provider_identity: See `retune.provider.endpoint.Endpoint`.
 
     Returns:
@@ -94,7 +95,7 @@ def open_run(config: RetrainConfig, *, data_sha256: str, provider_identity: str)
         RunDirectoryError: It can't be written, or belongs to another run.
     """
     key = compute_run_key(config, data_sha256=data_sha256, provider_identity=provider_identity)
-    directory = (config.output_dir or home_directory() / "runs" / _directory_name(config, key)).absolute()
+    directory = (config.output_dir or _runs_directory() / _directory_name(config, key)).absolute()
     try:
         directory_id = _directory_id(directory, key)
         run = Run(key=key, directory=directory, directory_id=directory_id or uuid.uuid4().hex)
@@ -107,8 +108,17 @@ def open_run(config: RetrainConfig, *, data_sha256: str, provider_identity: str)
     return run
 
 
+def directory_before_run(config: RetrainConfig) -> Path:
+    """Where work can be done for a run before its key is known: on the file system of its directory."""
+    return (config.output_dir or _runs_directory()).absolute()
+
+
+def _runs_directory() -> Path:
+    return home_directory() / "runs"
+
+
 def _directory_name(config: RetrainConfig, key: str) -> str:
-    label = re.sub(r"[^\w-]+", "-", config.training.suffix or config.data.path.stem, flags=re.ASCII).strip("-")
+    label = re.sub(r"[^\w-]+", "-", config.training.suffix or config.data.label, flags=re.ASCII).strip("-")
     return f"{label[:40] or 'run'}-{key[:12]}"
 
 

@@ -1,39 +1,109 @@
 """Read the source into examples, and open the run that they belong to."""
 
 import asyncio
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
 
 from prefect import task
 
 from retune.config import RetrainConfig
-from retune.data.sources import load_examples
-from retune.data.stored_examples import hash_examples, store_examples
+from retune.data.preparation.load import LoadOptions, load_examples
+from retune.data.preparation.method_fit import explaining_method
+from retune.data.preparation.store import PLACE_COLUMNS, SPLIT_COLUMNS, ExampleStore
 from retune.provider.endpoint import check_model_fits, require_endpoint
-from retune.run import open_run
+from retune.run import directory_before_run, exclusive, open_run
+from retune.staging import replace_directory, staging_directory
 from tasks.policies import PERSISTED
-from tasks.values import LoadedData
+from tasks.progress import ProgressReport, artifact_name
+from tasks.values import LoadedData, StoredExamples
+
+_NOT_TOLD_BEFORE_SECONDS = 3.0
+_MEGABYTE = 1_000_000
 
 
 # Not cached: whether the data has changed is only known by reading it.
 @task(**PERSISTED)
 async def load_data(config: RetrainConfig) -> LoadedData:
-    """Read the source and write it as `examples.jsonl` into the run's directory.
+    """Read the source and write it, and what was found out about each example, as `examples/` into the run's directory.
+
+    What can't be read to its end leaves nothing behind.
 
     Raises:
         SourceError: The source can't be read.
+        DataError: It holds examples for another training method.
         ConfigError: No provider is named, or it can't have the base model.
         RunDirectoryError: The run's directory can't be used.
     """
-    return await asyncio.to_thread(_load, config)
+    progress = ProgressReport(
+        key=f"loading-{artifact_name(config.data.label)}",
+        step="load",
+        description=f"Megabytes read of {config.data.label}",
+        unit="MB",
+        after_seconds=_NOT_TOLD_BEFORE_SECONDS,
+    )
+    stopped = threading.Event()
+    async with progress:
+        try:
+            return await asyncio.to_thread(_load, config, progress, stopped)
+        finally:
+            # A thread can't be cancelled, and the process would wait for it.
+            stopped.set()
 
 
-def _load(config: RetrainConfig) -> LoadedData:
+class LoadingStoppedError(Exception):
+    """Nobody waits for the examples any more."""
+
+
+def _load(config: RetrainConfig, progress: ProgressReport, stopped: threading.Event) -> LoadedData:
     endpoint = require_endpoint(config.provider)
     check_model_fits(config, endpoint)
-    loaded = load_examples(config.data)
-    run = open_run(config, data_sha256=hash_examples(loaded.examples), provider_identity=endpoint.identity)
+    options = LoadOptions(model=config.training.model, method=config.training.method, provider=endpoint.kind)
+
+    def tell(done: int, total: int | None) -> None:
+        if stopped.is_set():
+            raise LoadingStoppedError
+        progress.advance(done // _MEGABYTE, None if total is None else total // _MEGABYTE)
+
+    with staging_directory(directory_before_run(config)) as directory:
+        with explaining_method(config.data, config.split, config.training.method):
+            store = load_examples(config.data, config.split, options, directory, on_progress=tell)
+        content = content_sha256(store)
+        run = open_run(config, data_sha256=content, provider_identity=endpoint.identity)
+        with exclusive(run):
+            kept = _keep(store, run.path("examples"))
     return LoadedData(
         run=run,
-        examples=store_examples(run.path("examples.jsonl"), loaded.examples),
-        source=config.data.path,
-        source_format=loaded.facts.format,
+        examples=StoredExamples(
+            directory=kept.directory,
+            content_sha256=content,
+            places_sha256=kept.sha256_of(PLACE_COLUMNS),
+            n_examples=len(kept),
+        ),
+        source=kept.facts.source,
+        shape=kept.facts.shape,
     )
+
+
+def content_sha256(store: ExampleStore) -> str:
+    """Hex SHA-256 of everything that a training depends on: the examples, their order, and what a split goes by."""
+    return hashlib.sha256(f"{store.facts.sha256}{store.sha256_of(SPLIT_COLUMNS)}".encode()).hexdigest()
+
+
+def _keep(store: ExampleStore, target: Path) -> ExampleStore:
+    """Move the examples to their place, unless an earlier run left the same there."""
+    try:
+        present = ExampleStore(target)
+        is_same = _identity(present) == _identity(store)
+    except (FileNotFoundError, ValueError):
+        is_same = False
+    if not is_same:
+        replace_directory(target, store.directory)
+    return ExampleStore(target)
+
+
+def _identity(store: ExampleStore) -> tuple[dict[str, Any], str]:
+    # Of the files with the lines, the paths tell where they were written.
+    facts = store.facts.model_dump(exclude={"parts": {"__all__": {"path"}}})
+    return facts, store.sha256_of((*SPLIT_COLUMNS, *PLACE_COLUMNS))

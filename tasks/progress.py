@@ -16,22 +16,32 @@ PROGRESS_LOGGER = "retune.progress"
 _SECONDS_BETWEEN_UPDATES = 2.0
 
 
+def artifact_name(name: str) -> str:
+    """A name as keys of artifacts may have it."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
+
+
 class ProgressReport:
     """A progress artifact that follows a step while the block runs, and every advance at once for whoever listens.
 
     Listeners attach a handler to the logger `retune.progress`: each record carries `step` (which part of the pipeline),
-    `done`, `total`, and `figures` (a mapping to show beside the bar).
+    `done`, `total` (None where it isn't known), `unit`, and `figures` (a mapping to show beside the bar).
 
     Args:
         key: Key of the artifact: lower case letters, digits and dashes.
         step: Which part of the pipeline this is.
         description: What the artifact's reader should know.
+        unit: What is counted, where it isn't plain from the step.
+        after_seconds: A step that takes less leaves no artifact.
     """
 
-    def __init__(self, *, key: str, step: str, description: str) -> None:
+    def __init__(self, *, key: str, step: str, description: str, unit: str = "", after_seconds: float = 0.0) -> None:
         self._key = key
         self._step = step
         self._description = description
+        self._unit = unit
+        self._after_seconds = after_seconds
+        self._is_due = not after_seconds
         self._percent = 0.0
         self._published_percent: float | None = None
         self._artifact: UUID | None = None
@@ -41,11 +51,11 @@ class ProgressReport:
         self._logger.setLevel(logging.INFO)
         self._logger.propagate = False
 
-    def advance(self, done: int, total: int, **figures: float) -> None:
-        """Say that `done` of `total` are done; the artifact follows within two seconds."""
+    def advance(self, done: int, total: int | None, **figures: float) -> None:
+        """Say that `done` of `total` are done; the artifact follows within two seconds. Any thread may say it."""
         self._percent = 100.0 * done / total if total else 0.0
-        fields = {"step": self._step, "done": done, "total": total, "figures": figures}
-        self._logger.info("%s %d/%d", self._step, done, total, extra=fields)
+        fields = {"step": self._step, "done": done, "total": total, "unit": self._unit, "figures": figures}
+        self._logger.info("%s %d/%s", self._step, done, total, extra=fields)
 
     async def __aenter__(self) -> Self:
         self._publishing = asyncio.create_task(self._keep_publishing())
@@ -58,10 +68,12 @@ class ProgressReport:
             self._publishing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._publishing
-        if kind is None:
+        if kind is None and self._is_due:
             await self._publish()
 
     async def _keep_publishing(self) -> None:
+        await asyncio.sleep(self._after_seconds)
+        self._is_due = True
         while True:
             await self._publish()
             await asyncio.sleep(_SECONDS_BETWEEN_UPDATES)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectException
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import ProviderConfig, RetrainConfig
-from retune.data.tokens import estimate_cost
+from retune.data.cost import price_of_tokens
 from retune.evaluation.examples import Answer
 from retune.files import write_json
 from retune.manifest import EvaluationFacts, RunManifest
@@ -37,6 +37,7 @@ from retune.results.report_data import (
 from retune.results.report_figures import describe_best, describe_figures
 from retune.results.static_images import mermaid_line_chart
 from tasks.policies import PERSISTED
+from tasks.progress import artifact_name
 from tasks.values import CheckedData, Evaluation, Figures, FinishedJob, JobResults, LoadedData, TrainingFiles
 
 
@@ -85,7 +86,7 @@ async def _publish_summary(config: RetrainConfig, outcome: RunOutcome, report: R
         await acreate_markdown_artifact(
             key=f"retrain-{_artifact_name(config)}",
             markdown=markdown_summary(report, _images(outcome.figures), mermaid),
-            description=f"Fine-tuning of {config.training.model} on {config.data.path.name}",
+            description=f"Fine-tuning of {config.training.model} on {config.data.label}",
         )
     except (httpx.HTTPError, PrefectException) as error:
         # The run is done and paid for; only its summary in the UI is missing.
@@ -94,8 +95,7 @@ async def _publish_summary(config: RetrainConfig, outcome: RunOutcome, report: R
 
 def _artifact_name(config: RetrainConfig) -> str:
     # The same key over all runs of the same intent: the Prefect UI shows them as one history.
-    name = config.training.suffix or config.data.path.stem
-    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
+    return artifact_name(config.training.suffix or config.data.label)
 
 
 def _build_report(config: RetrainConfig, outcome: RunOutcome) -> ReportData:
@@ -162,21 +162,21 @@ def training_cost(
     if require_endpoint(provider).is_local:
         return None, False
     # The provider's count has all epochs in it.
-    cost = estimate_cost(model, trained_tokens, 1) if trained_tokens is not None else None
+    cost = price_of_tokens(model, trained_tokens) if trained_tokens is not None else None
     return (cost, False) if cost is not None else (estimate_usd, estimate_usd is not None)
 
 
 def _data_facts(outcome: RunOutcome) -> DataFacts:
     files = outcome.files
-    counted: Sequence[tuple[str, int, int | None]] = [
-        ("train", files.train.examples, files.tokens),
-        ("validation", files.validation.examples if files.validation else 0, None),
-        ("test", files.test.examples if files.test else 0, None),
-    ]
+    written = {"train": files.train, "validation": files.validation, "test": files.test}
     return DataFacts(
-        source=str(outcome.data.source),
-        n_rows=outcome.data.examples.examples,
-        splits=[SplitFacts(name=name, n_examples=count, n_tokens=tokens) for name, count, tokens in counted],
+        source=outcome.data.source,
+        shape=outcome.data.shape,
+        n_rows=outcome.data.examples.n_examples,
+        splits=[
+            SplitFacts(name=name, n_examples=file.examples if file else 0, n_tokens=files.split_tokens.get(name))
+            for name, file in written.items()
+        ],
     )
 
 

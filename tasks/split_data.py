@@ -1,39 +1,42 @@
 """Deal the examples to train, validation and test."""
 
 import asyncio
+from pathlib import Path
 
+import numpy as np
 from prefect import task
 
 from retune.config import SplitConfig
-from retune.data.splits import Splits, split_examples
-from retune.data.stored_examples import read_stored_examples
-from retune.files import write_json
+from retune.data.preparation.described import SIDES
+from retune.data.preparation.store import ExampleStore
+from retune.data.splits.split import deal_examples
+from retune.errors import RunDirectoryError
+from retune.files import atomic_write
 from tasks.policies import PERSISTED, by_content
 from tasks.values import CheckedData, SplitData
 
 
 @task(cache_policy=by_content(), **PERSISTED)
 async def split_data(data: CheckedData, split: SplitConfig) -> SplitData:
-    """Split the examples and write who went where as `splits.json`.
+    """Split the examples and write who went where as `sides.npy`.
 
     Raises:
         DataError: Too few would be left for training.
+        RunDirectoryError: The file can't be written.
     """
-    path = data.run.path("splits.json")
-    splits = await asyncio.to_thread(_split, data, split)
-    await asyncio.to_thread(
-        write_json, path, {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    )
-    return SplitData(
-        run=data.run,
-        examples=data.examples,
-        assignment=path,
-        method=split.method,
-        train=len(splits.train),
-        validation=len(splits.validation),
-        test=len(splits.test),
-    )
+    path = data.run.path("sides.npy")
+    counts = await asyncio.to_thread(_split, data, split, path)
+    return SplitData(run=data.run, examples=data.examples, sides=path, method=split.method, **counts)
 
 
-def _split(data: CheckedData, split: SplitConfig) -> Splits:
-    return split_examples(read_stored_examples(data.examples.path), split)
+def _split(data: CheckedData, split: SplitConfig, path: Path) -> dict[str, int]:
+    sides = deal_examples(ExampleStore(data.examples.directory), split)
+    try:
+        with atomic_write(path) as stream:
+            np.save(stream, sides, allow_pickle=False)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"Can't write {path}: {error.strerror}.", hint="Make room or choose another output directory."
+        ) from error
+    counts = np.bincount(sides, minlength=len(SIDES)).tolist()
+    return dict(zip(SIDES[1:], counts[1:], strict=True))

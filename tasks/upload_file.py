@@ -8,7 +8,11 @@ from retune.provider.client import build_client
 from retune.provider.files import upload_once
 from retune.run import Run
 from tasks.policies import PERSISTED, retried
+from tasks.progress import ProgressReport
 from tasks.values import Upload
+
+_NOT_TOLD_BEFORE_SECONDS = 3.0
+_MEGABYTE = 1_000_000
 
 
 # Not cached: the provider is asked what it has, because a file that was deleted there can't be trained on.
@@ -16,9 +20,23 @@ from tasks.values import Upload
 async def upload_file(run: Run, file: FileFacts, provider: ProviderConfig) -> Upload:
     """Upload a training or validation file under a name made of the run key, unless it is there already.
 
+    A file past the provider's limit for one request goes up in parts, and tells how far it is.
+
     Raises:
-        ProviderError: The provider refuses it.
+        ProviderError: The provider refuses it, or it is larger than providers take.
     """
-    async with build_client(provider) as client:
-        uploaded = await upload_once(client, file.path, filename=f"{run.key}-{file.path.name}")
+    progress = ProgressReport(
+        key=f"upload-{file.path.stem}-{run.key[:12]}",
+        step="upload",
+        description=f"Megabytes sent of {file.path.name}",
+        unit="MB",
+        after_seconds=_NOT_TOLD_BEFORE_SECONDS,
+    )
+    async with build_client(provider) as client, progress:
+        uploaded = await upload_once(
+            client,
+            file.path,
+            filename=f"{run.key}-{file.path.name}",
+            on_progress=lambda sent, total: progress.advance(sent // _MEGABYTE, total // _MEGABYTE),
+        )
     return Upload(name=file.path.name, file=uploaded)

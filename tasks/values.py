@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from retune.data.checks.report import CostEstimate
 from retune.data.jsonl import FileFacts
 from retune.evaluation.scorers import Scores
 from retune.provider.files import UploadedFile
@@ -21,18 +22,38 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class StoredExamples(_Value):
+    """Examples on disk; see `retune.data.preparation.store`.
+
+    Attributes:
+        directory: What an `ExampleStore` reads.
+        content_sha256: Hash of everything that a training depends on.
+        places_sha256: Hash of where in the source each comes from: reports say it.
+    """
+
+    directory: Path
+    content_sha256: str
+    places_sha256: str
+    n_examples: int
+
+
 class LoadedData(_Value):
-    """The source, read into examples."""
+    """The source, read into examples.
+
+    Attributes:
+        source: What people call it.
+        shape: What people call the shape of its rows.
+    """
 
     run: Run
-    examples: FileFacts
-    source: Path
-    source_format: str
+    examples: StoredExamples
+    source: str
+    shape: str
 
     @property
     def summary(self) -> str:
-        """Count and source."""
-        return f"{self.examples.examples:,} examples from {self.source}"
+        """Count, source and shape."""
+        return f"{self.examples.n_examples:,} examples from {self.source} ({self.shape})"
 
 
 class CheckedData(_Value):
@@ -43,7 +64,7 @@ class CheckedData(_Value):
     """
 
     run: Run
-    examples: FileFacts
+    examples: StoredExamples
     report: Path
     warnings: list[str]
 
@@ -57,12 +78,12 @@ class SplitData(_Value):
     """Which example goes where.
 
     Attributes:
-        assignment: JSON file `{"train": [index, …], "validation": […], "test": […]}`.
+        sides: NumPy file: for each example its split, as an index in `retune.data.preparation.described.SIDES`.
     """
 
     run: Run
-    examples: FileFacts
-    assignment: Path
+    examples: StoredExamples
+    sides: Path
     method: str
     train: int
     validation: int
@@ -78,18 +99,27 @@ class TrainingFiles(_Value):
     """The splits as JSONL.
 
     Attributes:
-        tokens: Tokens in the training file, counted by OpenAI's rule for the base model.
-        estimated_cost_usd: For the whole job, by these tokens; None where training is free or the base model's price
-            is not known.
+        split_tokens: Tokens in each file by its split, counted by OpenAI's rule for the base model.
+        cost: For the whole job, by these tokens; None where it is trained on this machine, for nothing.
     """
 
     run: Run
     train: FileFacts
     validation: FileFacts | None
     test: FileFacts | None
-    tokens: int
+    split_tokens: dict[str, int]
     encoding: str
-    estimated_cost_usd: float | None
+    cost: CostEstimate | None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in the training file."""
+        return self.split_tokens["train"]
+
+    @property
+    def estimated_cost_usd(self) -> float | None:
+        """US dollars for the whole job; None where training is free or the base model's price is not known."""
+        return self.cost.usd if self.cost else None
 
     @property
     def summary(self) -> str:

@@ -2,13 +2,13 @@
 
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from retune.cli import chat, jobs, models, run, server
+from retune.cli import chat, check, jobs, models, run, server
 from retune.cli.terminal import show_error
-from retune.errors import RetuneError
+from retune.errors import CheckError, RetuneError
 
 app = typer.Typer(
     name="retune",
@@ -18,11 +18,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("check")(check.check)
 app.command("chat")(chat.chat)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(server.app, name="server")
 
+_EXIT_FAILED = 1
+_EXIT_CANNOT_CHECK = 2
 _EXIT_INTERRUPTED = 130
 
 
@@ -49,17 +52,26 @@ def main() -> None:
     debug = "--debug" in sys.argv
     # `--debug` helps wherever it stands; people add it at the end of the command that just failed.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    status = _exit_status_of_errors(arguments)
     try:
         app(args=arguments, standalone_mode=True)
+    except CheckError as error:
+        _fail(error.message, error.hint, _EXIT_FAILED, debug=debug)
     except RetuneError as error:
-        _fail(error.message, error.hint, debug)
+        _fail(error.message, error.hint, status, debug=debug)
     except KeyboardInterrupt:
         sys.exit(_EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last stop before the terminal; nothing is swallowed
         known = _explain(error)
         if known:
-            _fail(known.message, known.hint, debug)
-        _fail(f"{type(error).__name__}: {error}", "This is unexpected; --debug shows where it happened.", debug)
+            _fail(known.message, known.hint, status, debug=debug)
+        hint = "This is unexpected; --debug shows where it happened."
+        _fail(f"{type(error).__name__}: {error}", hint, status, debug=debug)
+
+
+def _exit_status_of_errors(arguments: list[str]) -> int:
+    """`retune check` tells data that it can't read from data with errors in it."""
+    return _EXIT_CANNOT_CHECK if arguments[:1] == ["check"] else _EXIT_FAILED
 
 
 def _explain(error: Exception) -> RetuneError | None:
@@ -70,11 +82,11 @@ def _explain(error: Exception) -> RetuneError | None:
     return explain(error, "talking to the provider") if isinstance(error, openai.OpenAIError) else None
 
 
-def _fail(message: str, hint: str | None, debug: bool) -> None:
+def _fail(message: str, hint: str | None, status: int, *, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exc()
     show_error(message, hint)
-    sys.exit(1)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -2,163 +2,147 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from retune.cli import data_options as options
 from retune.cli.connection import BaseUrl
-from retune.cli.run_services import run_services
+from retune.cli.data_options import auto_option
 from retune.cli.run_view import RunView, show_result
 from retune.cli.terminal import print_quietly
-from retune.config import RetrainConfig, SourceFormat, SplitMethod, load_config
+from retune.config import RetrainConfig, load_config
 
 if TYPE_CHECKING:
     from retune.manifest import RunManifest
 
 _EXIT_INTERRUPTED = 130
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "retune.progress")
-_DATA, _TRAINING, _EVALUATION = "Data", "Training", "Evaluation and output"
+_TRAINING, _EVALUATION = options.TRAINING_PANEL, "Evaluation and output"
 
 
-def _number_or_auto(text: str) -> Any:
-    """Numbers as numbers; anything else is left to the configuration's own check, which says what is allowed."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def _training(help_text: str, *names: str) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=_TRAINING)
 
 
-def _auto_option(help_text: str, kind: str, panel: str) -> Any:
-    return typer.Option(help=help_text, parser=_number_or_auto, metavar=f"auto|{kind}", rich_help_panel=panel)
+def _evaluation(help_text: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=_EVALUATION)
+
+
+Data = Annotated[
+    str | None,
+    typer.Option("--data", "-d", help=options.SOURCE_HELP, metavar="SOURCE", rich_help_panel=options.DATA_PANEL),
+]
+Model = Annotated[str | None, _training("Base model to fine-tune; default baseline-text.", "--model", "-m")]
+Suffix = Annotated[str | None, _training("Put into the fine-tuned model's name.")]
+Seed = Annotated[int | None, _training("Seed of the training; default 42.")]
+BatchSize = Annotated[Any, auto_option("Examples per step.", "auto|INTEGER", _TRAINING)]
+LearningRateMultiplier = Annotated[Any, auto_option("Scales the learning rate.", "auto|NUMBER", _TRAINING)]
+Attempt = Annotated[str | None, _training("Any text: another text trains anew on the same data and settings.")]
+Concurrency = Annotated[int | None, _evaluation("Test questions under way at once; default 8.")]
+MaxExamples = Annotated[
+    Any, auto_option("Judge on at most so many test examples; auto takes all.", "auto|INTEGER", _EVALUATION)
+]
+OutputDir = Annotated[
+    Path | None,
+    _evaluation(
+        "The run's directory; default: one of its own under .retune/runs/.", "--output-dir", "-o", metavar="DIR"
+    ),
+]
+Verbose = Annotated[bool, _evaluation("Show Prefect's log too.", "--verbose", "-v")]
+
+# Where the configuration has what a flag says.
+_PLACES = {
+    "data": "data.source",
+    "data_format": "data.format",
+    **{
+        name: f"data.{name}"
+        for name in (
+            "query",
+            "trust_pickle",
+            "shape",
+            "user_column",
+            "assistant_column",
+            "user_template",
+            "assistant_template",
+            "messages_column",
+            "system",
+        )
+    },
+    "split": "split.method",
+    "split_seed": "split.seed",
+    "split_column": "split.column",
+    **{name: f"split.{name}" for name in ("validation", "test", "stratify", "stratify_column")},
+    **{name: f"training.{name}" for name in ("model", "suffix", "seed", "max_cost_usd")},
+    **{name: f"training.hyperparameters.{name}" for name in ("n_epochs", "batch_size", "learning_rate_multiplier")},
+    **{name: f"evaluation.{name}" for name in ("concurrency", "max_examples")},
+    "base_url": "provider.base_url",
+    "output_dir": "output_dir",
+    "attempt": "attempt",
+}
 
 
 def run(
     *,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", "-d", help="CSV, JSONL, Parquet or pandas pickle file.", metavar="FILE", rich_help_panel=_DATA
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", help="YAML file with settings; flags go before it.", metavar="FILE", rich_help_panel=_DATA
-        ),
-    ] = None,
-    user_column: Annotated[
-        str | None, typer.Option(help="Column with what the user says.", metavar="NAME", rich_help_panel=_DATA)
-    ] = None,
-    assistant_column: Annotated[
-        str | None, typer.Option(help="Column with the answer to learn.", metavar="NAME", rich_help_panel=_DATA)
-    ] = None,
-    system: Annotated[
-        str | None, typer.Option(help="System prompt put before every example.", metavar="TEXT", rich_help_panel=_DATA)
-    ] = None,
-    data_format: Annotated[
-        SourceFormat | None,
-        typer.Option("--format", help="How to read the file; auto goes by its name.", rich_help_panel=_DATA),
-    ] = None,
-    split: Annotated[
-        SplitMethod | None,
-        typer.Option(help="stable: by each example's content; random: shuffled.", rich_help_panel=_DATA),
-    ] = None,
-    validation: Annotated[
-        float | None,
-        typer.Option(
-            help="Fraction held out to watch the training; default 0.1.", metavar="FRACTION", rich_help_panel=_DATA
-        ),
-    ] = None,
-    test: Annotated[
-        float | None,
-        typer.Option(
-            help="Fraction held out to judge the model; default 0.1.", metavar="FRACTION", rich_help_panel=_DATA
-        ),
-    ] = None,
-    split_seed: Annotated[
-        int | None, typer.Option(help="Another seed deals another split.", rich_help_panel=_DATA)
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", help="Base model to fine-tune; default baseline-text.", rich_help_panel=_TRAINING
-        ),
-    ] = None,
-    suffix: Annotated[
-        str | None, typer.Option(help="Put into the fine-tuned model's name.", rich_help_panel=_TRAINING)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the training; default 42.", rich_help_panel=_TRAINING)
-    ] = None,
-    n_epochs: Annotated[Any, _auto_option("Passes over the training file.", "INTEGER", _TRAINING)] = None,
-    batch_size: Annotated[Any, _auto_option("Examples per step.", "INTEGER", _TRAINING)] = None,
-    learning_rate_multiplier: Annotated[Any, _auto_option("Scales the learning rate.", "NUMBER", _TRAINING)] = None,
+    data: Data = None,
+    config: options.ConfigFile = None,
+    data_format: options.DataFormat = None,
+    query: options.Query = None,
+    trust_pickle: options.TrustPickle = None,
+    shape: options.Shape = None,
+    user_column: options.UserColumn = None,
+    assistant_column: options.AssistantColumn = None,
+    user_template: options.UserTemplate = None,
+    assistant_template: options.AssistantTemplate = None,
+    messages_column: options.MessagesColumn = None,
+    system: options.System = None,
+    split: options.Split = None,
+    validation: options.Validation = None,
+    test: options.Test = None,
+    split_seed: options.SplitSeed = None,
+    split_column: options.SplitColumn = None,
+    stratify: options.Stratify = None,
+    stratify_column: options.StratifyColumn = None,
+    model: Model = None,
+    suffix: Suffix = None,
+    seed: Seed = None,
+    n_epochs: options.NEpochs = None,
+    batch_size: BatchSize = None,
+    learning_rate_multiplier: LearningRateMultiplier = None,
+    max_cost_usd: options.MaxCostUsd = None,
     base_url: BaseUrl = None,
-    attempt: Annotated[
-        str | None,
-        typer.Option(
-            help="Any text: another text trains anew on the same data and settings.", rich_help_panel=_TRAINING
-        ),
-    ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option(help="Test questions under way at once; default 8.", rich_help_panel=_EVALUATION)
-    ] = None,
-    max_examples: Annotated[
-        Any, _auto_option("Judge on at most so many test examples; auto takes all.", "INTEGER", _EVALUATION)
-    ] = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--output-dir",
-            "-o",
-            help="The run's directory; default: one of its own under .retune/runs/.",
-            metavar="DIR",
-            rich_help_panel=_EVALUATION,
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show Prefect's log too.", rich_help_panel=_EVALUATION)
-    ] = False,
+    attempt: Attempt = None,
+    concurrency: Concurrency = None,
+    max_examples: MaxExamples = None,
+    output_dir: OutputDir = None,
+    verbose: Verbose = False,
 ) -> None:
     """Fine-tune a model on a table, judge it on held-out examples, and write a report.
 
     With no address named, Retune's own server trains on this machine: no account, no network, no cost.
     Running the same command again goes on where it stopped, and never starts a second job.
     """
-    settings = load_config(
-        config,
-        {
-            "data": {
-                "path": data,
-                "format": data_format,
-                "user_column": user_column,
-                "assistant_column": assistant_column,
-                "system": system,
-            },
-            "split": {"method": split, "validation": validation, "test": test, "seed": split_seed},
-            "training": {
-                "model": model,
-                "suffix": suffix,
-                "seed": seed,
-                "hyperparameters": {
-                    "n_epochs": n_epochs,
-                    "batch_size": batch_size,
-                    "learning_rate_multiplier": learning_rate_multiplier,
-                },
-            },
-            "evaluation": {"concurrency": concurrency, "max_examples": max_examples},
-            "provider": {"base_url": base_url},
-            "output_dir": output_dir,
-            "attempt": attempt,
-        },
-    )
-    show_result(_run(settings, verbose=verbose))
+    flags = dict(locals())
+    show_result(_run(load_config(config, _overrides(flags)), verbose=verbose))
+
+
+def _overrides(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Put every flag where the configuration has it."""
+    settings: dict[str, Any] = {}
+    for flag, place in _PLACES.items():
+        *sections, name = place.split(".")
+        section = settings
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = flags[flag]
+    return settings
 
 
 def _run(config: RetrainConfig, *, verbose: bool) -> "RunManifest":
+    from retune.cli.run_services import run_services  # noqa: PLC0415 - what it needs is slow to import
+
     if not verbose:
         # Only the terminal is spared: the run's log in the Prefect UI stays complete.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")

@@ -1,24 +1,35 @@
 """What a run needs around it, started side by side: Prefect, the fine-tuning server, and the pipeline's own code."""
 
 import asyncio
+import shlex
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from retune.cli.connection import local_api_key, server_directory
 from retune.cli.prefect_server import keep_prefect_to_itself, prefect_server
 from retune.cli.run_view import RunView
 from retune.config import ProviderConfig, RetrainConfig
-from retune.data.checks import check_examples
-from retune.data.sources import load_examples
-from retune.data.splits import split_examples
-from retune.provider.endpoint import check_model_fits, resolve_endpoint
+from retune.data.blocks import Source
+from retune.data.checks.check import check_store
+from retune.data.checks.report import CheckReport
+from retune.data.preparation.load import LoadOptions, load_examples
+from retune.data.preparation.method_fit import explaining_method
+from retune.data.shapes.detect import choose_shape
+from retune.data.sources.open import open_source
+from retune.data.splits.split import deal_examples
+from retune.errors import CheckError
+from retune.provider.endpoint import Endpoint, check_model_fits, resolve_endpoint
 from retune.server.embedded import RunningServer, embedded_server
 
 if TYPE_CHECKING:
     from retune.manifest import RunManifest
+
+_MOST_BYTES_READ_TWICE = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +49,14 @@ class RunServices:
 def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
     """Start everything side by side, because each takes seconds; stop it again at the end.
 
-    The source is read first, so that what is wrong with it is said at once and nothing is left behind.
+    The source is looked at first, so that what is wrong with it is said at once and nothing is left behind; a small
+    one is read to its end.
 
     Raises:
         RetuneError: The data can't be used, or a server can't start.
     """
-    _check_data(config)
     endpoint = resolve_endpoint(config.provider)
+    _check_data(config, endpoint)
     if endpoint:
         check_model_fits(config, endpoint)
         _check_provider(config.provider)
@@ -67,10 +79,48 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
         yield RunServices(config=config, retrain=lambda config: retrain_and_flush(config, api_url))
 
 
-def _check_data(config: RetrainConfig) -> None:
-    examples = load_examples(config.data).examples
-    check_examples(examples).raise_for_errors()
-    split_examples(examples, config.split)
+def _check_data(config: RetrainConfig, endpoint: Endpoint | None) -> None:
+    if config.data.query is not None:
+        # A query is asked once: it may take long, and its rows may be others the next time.
+        return
+    method = config.training.method
+    with explaining_method(config.data, config.split, method):
+        source = open_source(config.data)
+        choose_shape(source, config.data, config.split, method)
+    if _is_small(source):
+        _check_to_the_end(config, endpoint)
+
+
+def _check_to_the_end(config: RetrainConfig, endpoint: Endpoint | None) -> None:
+    training = config.training
+    options = LoadOptions(
+        model=training.model, method=training.method, provider=endpoint.kind if endpoint else "retune"
+    )
+    with TemporaryDirectory(prefix="retune-") as directory:
+        store = load_examples(config.data, config.split, options, Path(directory, "examples"))
+        report = check_store(
+            store,
+            config.split,
+            model=training.model,
+            n_epochs=training.hyperparameters.n_epochs,
+            path=Path(directory, "check_report.json"),
+        )
+        _raise_for_errors(report, config.data.source)
+        deal_examples(store, config.split)
+
+
+def _is_small(source: Source) -> bool:
+    # The run reads it anyway: reading a large source twice takes longer than it saves.
+    sizes = [file.bytes for file in source.files]
+    return None not in sizes and sum(size or 0 for size in sizes) < _MOST_BYTES_READ_TWICE
+
+
+def _raise_for_errors(report: CheckReport, source: str) -> None:
+    try:
+        report.raise_for_errors()
+    except CheckError as error:
+        more = f"`retune check {shlex.quote(source)} --report FILE`, with the same flags, writes all of them to a file."
+        raise CheckError(error.message, hint=more) from None
 
 
 def _check_provider(config: ProviderConfig) -> None:

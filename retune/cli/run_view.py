@@ -75,7 +75,7 @@ class RunView(logging.Handler):
         if "summary" in fields:
             self.show_step(fields["step"], fields["summary"], fields["seconds"])
         elif "done" in fields:
-            self._show_progress(fields["step"], fields["done"], fields["total"], fields["figures"])
+            self._show_progress(fields)
         elif record.levelno >= logging.WARNING and fields.get("for_people"):
             self._bars.console.print(Text.assemble(("! ", "yellow"), record.getMessage()))
 
@@ -95,14 +95,19 @@ class RunView(logging.Handler):
         self._bars.console.print(line)
         self.say("")
 
-    def _show_progress(self, step: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    def _show_progress(self, fields: Mapping[str, Any]) -> None:
+        figures: Mapping[str, float] = fields["figures"]
         self._figures.update(figures)
         shown = "  ".join(
             f"{label} {self._figures[name]:.3f}" for name, label in _SHOWN_FIGURES.items() if name in self._figures
         )
         if not figures:
-            shown = ""
-        self._bars.update(self._bar, description=step, completed=done, total=total, figures=shown)
+            shown = fields["unit"]
+            if fields["total"] is None:
+                shown = f"{fields['done']:,} {shown}"
+        self._bars.update(
+            self._bar, description=fields["step"], completed=fields["done"], total=fields["total"], figures=shown
+        )
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -129,7 +134,7 @@ class RunView(logging.Handler):
             if endpoint
             else "Retune's own server on this machine"
         )
-        self._bars.console.print(Text.assemble(("Retune  ", "bold"), f"{config.data.path} → {config.training.model}"))
+        self._bars.console.print(Text.assemble(("Retune  ", "bold"), f"{config.data.source} → {config.training.model}"))
         print_fields({"trains": who}, to=self._bars.console)
         self.say("starting Prefect" if endpoint else "starting Prefect and the server")
 

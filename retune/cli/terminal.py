@@ -1,6 +1,7 @@
 """Everything that is written to the terminal."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,12 +15,20 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 _WIDER_THAN_ANY_ROW = 10_000
 
+# What a terminal obeys instead of showing it, what turns a line's direction round, and what UTF-8 has not.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+
+def visible(text: str) -> str:
+    r"""Text from data, with escapes such as `\\x1b` in the place of characters that a terminal would obey."""
+    return _OBEYED.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
 
 def show_error(message: str, hint: str | None) -> None:
     """One clear message on stderr, and what to do next."""
-    err.print(Text.assemble(("Error: ", "bold red"), message))
+    err.print(Text.assemble(("Error: ", "bold red"), visible(message)))
     if hint:
-        err.print(Text.assemble(("→ ", "bold"), hint))
+        err.print(Text.assemble(("→ ", "bold"), visible(hint)))
 
 
 def print_line(text: str) -> None:

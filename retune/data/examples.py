@@ -1,15 +1,36 @@
 """One training example, and what the rest of the library asks of it."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+from retune.data.blocks import Finding
 from retune.errors import DataError
 
 MINIMUM_EXAMPLES = 10
 """Fewer examples than this in a training file and the fine-tuning API fails the job (`invalid_n_examples`)."""
+
+Method = Literal["supervised", "dpo", "reinforcement"]
+"""The fine-tuning API's own names of its methods; each has its own kind of training file."""
+
+
+class SplitKeys(NamedTuple):
+    """Values of the columns that a split goes by; None where no such column was named.
+
+    Attributes:
+        group: Rows that share it stay together.
+        stratum: The mixture of these is the same in every split.
+        side: train, validation or test, as the source says it.
+    """
+
+    group: str | None = None
+    stratum: str | None = None
+    side: str | None = None
+
+
+NO_KEYS = SplitKeys()
+"""Of examples whose split goes by no column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,31 +38,57 @@ class Example:
     """One example.
 
     Attributes:
-        body: The JSON object of one line of a training file: `{"messages": [...]}`.
-        location: Where a person finds it in the source: "row 12" (a CSV file's header is row 1), "line 12".
+        body: The JSON object of one line of a training file: `{"messages": [...]}`. Empty where the row could not be
+            made into one.
+        number: The row or line that it came from.
+        findings: Why it could not.
+        keys: What a split goes by, where it goes by columns.
     """
 
     body: dict[str, Any]
-    location: str
+    number: int = 0
+    findings: tuple[Finding, ...] = ()
+    keys: SplitKeys = NO_KEYS
 
 
-def prompt_messages(example: Example) -> list[dict[str, Any]]:
-    """Everything before the last assistant message: what a model is shown to get the answer.
+def prompt_messages(body: Mapping[str, Any], method: Method = "supervised") -> list[dict[str, Any]]:
+    """What a model is shown to get the answer.
+
+    For supervised examples everything before the last assistant message; for preference pairs the input; for
+    reinforcement examples, which have no answer, the whole conversation.
+
+    Raises:
+        DataError: There are no messages.
+    """
+    # An item for reinforcement may have any key beside its messages, "input" too.
+    if "messages" not in body and "input" in body:
+        return list(body["input"]["messages"])
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        raise DataError("An example has no messages.", hint="Check the examples first: the checks name every one.")
+    last = None if method == "reinforcement" else last_assistant(messages)
+    return messages if last is None else messages[:last]
+
+
+def expected_answer(body: Mapping[str, Any]) -> str:
+    """What the last assistant message says, or the preferred answer; empty where it only calls tools.
 
     Raises:
         DataError: No message is the assistant's.
     """
-    messages: list[dict[str, Any]] = example.body["messages"]
-    return messages[: _last_assistant(example)]
+    messages = body["messages"] if "messages" in body else body["preferred_output"]
+    last = last_assistant(messages)
+    if last is None:
+        raise DataError(
+            "An example has no assistant message, so there is no answer to learn.",
+            hint="Check the examples first: the checks name every one of them.",
+        )
+    return message_text(messages[last])
 
 
-def expected_answer(example: Example) -> str:
-    """What the last assistant message says; empty where it only calls tools.
-
-    Raises:
-        DataError: No message is the assistant's.
-    """
-    return message_text(example.body["messages"][_last_assistant(example)])
+def last_assistant(messages: list[dict[str, Any]]) -> int | None:
+    """Index of the last message of the assistant's; None if there is none."""
+    return next((index for index in reversed(range(len(messages))) if messages[index].get("role") == "assistant"), None)
 
 
 def message_text(message: Mapping[str, Any]) -> str:
@@ -55,19 +102,3 @@ def message_text(message: Mapping[str, Any]) -> str:
 def canonical_json(value: Any) -> bytes:
     """The same bytes for equal values, whatever the order of their keys."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode("ascii")
-
-
-def content_hash(body: Mapping[str, Any]) -> str:
-    """Hex SHA-256 of a body's canonical JSON: equal for examples that say the same."""
-    return hashlib.sha256(canonical_json(body)).hexdigest()
-
-
-def _last_assistant(example: Example) -> int:
-    messages = example.body["messages"]
-    for index in reversed(range(len(messages))):
-        if messages[index].get("role") == "assistant":
-            return index
-    raise DataError(
-        f"{example.location} has no assistant message, so there is no answer to learn.",
-        hint="Check the examples first: check_examples names every one of them.",
-    )

@@ -1,5 +1,6 @@
 """Training files: one JSON object a line, in UTF-8."""
 
+import codecs
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,9 +9,14 @@ from typing import Any, Never
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.encoding import decode_utf8
+from retune.data.blocks import Finding
+from retune.data.checks.rules import RULES
+from retune.data.encoding import describe_bad_utf8, refuse_utf16
 from retune.errors import DataError, RunDirectoryError, SourceError
 from retune.files import atomic_write
+
+_JSON_SPACE = b" \t\r\n"  # RFC 8259, 2
+_MOST_CHARACTERS_SHOWN = 40
 
 
 class FileFacts(BaseModel):
@@ -45,10 +51,11 @@ def write_jsonl(path: Path, bodies: Iterable[Mapping[str, Any]]) -> FileFacts:
     size = count = 0
     try:
         with atomic_write(path) as stream:
-            for count, body in enumerate(bodies, start=1):
-                line = _encode_line(body, count)
+            for body in bodies:
+                line = encode_line(body)
                 digest.update(line)
                 size += stream.write(line)
+                count += 1
     except OSError as error:
         raise RunDirectoryError(
             f"Can't write {path}: {error.strerror}.", hint="Make room or choose another output directory."
@@ -62,24 +69,34 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         SourceError: The file can't be read, or a line isn't a JSON object in UTF-8; it says which line and column.
     """
-    return (body for _, body in read_numbered_jsonl(path))
-
-
-def read_numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The same, each object with the number of its line, counted from 1.
-
-    Raises:
-        SourceError: As in `read_jsonl`.
-    """
     try:
         with path.open("rb") as stream:
             # A binary file splits at LF alone: JSON strings may hold U+2028 and other line ends of str.splitlines.
-            for number, line in enumerate(stream, start=1):
-                text = decode_utf8(line, path, first_line=number).rstrip()
-                if text:
-                    yield number, _parse_line(text, f"{path}, line {number}")
+            for number, content in enumerate(stream, start=1):
+                if number == 1:
+                    refuse_utf16(content, str(path))
+                line = content.removeprefix(codecs.BOM_UTF8) if number == 1 else content
+                if line.strip():
+                    yield _parse_or_raise(line, f"{path}, line {number}")
     except OSError as error:
         raise SourceError(f"Can't read {path}: {error.strerror}.") from error
+
+
+def parse_line(line: bytes) -> dict[str, Any] | Finding:
+    """Parse one line of JSONL; where it is no JSON object in UTF-8, say why."""
+    try:
+        text = line.rstrip(_JSON_SPACE).decode()
+        value = parse_json(text)
+    except UnicodeDecodeError as error:
+        return Finding("not_utf8", f"{describe_bad_utf8(error)} (column {_column(error)}).")
+    except json.JSONDecodeError as error:
+        return Finding("not_json", f"not valid JSON at column {error.colno} ({error.msg}; found {_found_at(error)}).")
+    except ValueError as error:
+        return Finding("not_json", f"not valid JSON ({error}).")
+    if isinstance(value, dict):
+        return value
+    found = "a JSON array" if isinstance(value, list) else _excerpt(text.strip())
+    return Finding("not_json", f"expected a JSON object, found {found}.")
 
 
 def parse_json(text: str) -> Any:
@@ -89,45 +106,49 @@ def parse_json(text: str) -> Any:
         ValueError: Not JSON; a `json.JSONDecodeError` where the place is known.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return STRICT_DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def _encode_line(body: Mapping[str, Any], number: int) -> bytes:
+def encode_line(body: Mapping[str, Any]) -> bytes:
+    """Write one object as a line of JSONL.
+
+    Raises:
+        DataError: It holds what JSON can't.
+    """
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"Example {number} can't be written as JSON: {error}.") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"can't be written as JSON: {error}.") from error
     # UTF-8 has no lone surrogates. backslashreplace writes each as \udXXX, which is its escape in JSON, too.
     return text.encode(errors="backslashreplace") + b"\n"
 
 
-def _parse_line(text: str, where: str) -> dict[str, Any]:
-    try:
-        value = parse_json(text)
-    except json.JSONDecodeError as error:
-        if text.lstrip().startswith("["):
-            _refuse_array(where)
-        raise SourceError(
-            f"{where}, column {error.colno}: not valid JSON ({error.msg}).",
-            hint="Every line must be one whole JSON object.",
-        ) from None
-    except ValueError as error:
-        raise SourceError(f"{where}: not valid JSON ({error}).") from None
-    if isinstance(value, list):
-        _refuse_array(where)
-    if not isinstance(value, dict):
-        raise SourceError(f"{where}: expected a JSON object, found {text.lstrip()[:60]}.")
+def _parse_or_raise(line: bytes, where: str) -> dict[str, Any]:
+    value = parse_line(line)
+    if isinstance(value, Finding):
+        raise SourceError(f"{where}: {value.message}", hint=RULES[value.kind].hint)
     return value
 
 
-def _refuse_array(where: str) -> Never:
-    raise SourceError(
-        f"{where}: expected a JSON object, found the start of a JSON array.",
-        hint="JSONL is one object a line, with no brackets or commas around them: jq -c '.[]' data.json > data.jsonl",
-    )
+def _column(error: UnicodeDecodeError) -> int:
+    return len(error.object[: error.start].decode()) + 1
+
+
+def _found_at(error: json.JSONDecodeError) -> str:
+    rest = error.doc[error.pos :].rstrip()
+    return _excerpt(rest) if rest else "the end of the line"
+
+
+def _excerpt(text: str) -> str:
+    """A piece of somebody's text, with what is not printable escaped."""
+    return repr(text[:_MOST_CHARACTERS_SHOWN])
 
 
 def _refuse_constant(name: str) -> Never:
     raise ValueError(f"{name} is not JSON")
+
+
+STRICT_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Refuses `NaN` and `Infinity` with a ValueError that knows no place."""

@@ -1,37 +1,48 @@
-"""Counting tokens offline, and what training on them costs at OpenAI."""
+"""Counting tokens offline, by the rules that billed jobs and answers of the API agree with."""
 
-import json
 import re
-import statistics
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
-from importlib import resources
-from typing import Any, Protocol
+from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.examples import message_text
+from retune.data.example_texts import ExampleTexts
+from retune.data.models import base_model
+from retune.data.words import Words
 
-_TOKENS_PER_EXAMPLE = 1
-_TOKENS_PER_MESSAGE = 3
+TOKENS_PER_EXAMPLE = 1
+TOKENS_PER_MESSAGE = 3
+TOKENS_PER_NAME = 1
 
-_TARGET_EPOCHS, _MAX_EPOCHS = 3, 25
-_MIN_TRAINED_EXAMPLES, _MAX_TRAINED_EXAMPLES = 100, 25_000
+# OpenAI's cookbook, "How to count tokens with tiktoken"; its example's counts are those of the API.
+_TOKENS_PER_FUNCTION = {"o200k_base": 7, "cl100k_base": 10}
+_TOKENS_OF_PARAMETERS, _TOKENS_PER_PARAMETER = 3, 3
+_TOKENS_OF_CHOICES, _TOKENS_PER_CHOICE = -3, 3
+_TOKENS_OF_TOOLS = 12
+
+# About 20 MB; longer words hardly come twice.
+_MOST_WORDS_REMEMBERED = 200_000
+_LONGEST_WORD_REMEMBERED = 64
 
 # gpt-4o, gpt-4.1 and gpt-4.5 are later models: after "gpt-4" there must be a dash or nothing.
-_CL100K_MODELS = re.compile(r"gpt-3\.5|gpt-35|gpt-4(-|$)|davinci-002|babbage-002")
+_CL100K_MODELS = re.compile(r"gpt-3\.5|gpt-4(-|$)|davinci-002|babbage-002")
 
 
 class TokenFacts(BaseModel):
-    """Tokens of a training file in one epoch.
+    """Tokens of some examples, each read once.
 
     Attributes:
         total: Of all examples.
         minimum: Of the shortest example.
         median: Half of the examples have at most this many.
+        p95: 95 % of the examples have at most this many.
         maximum: Of the longest example.
         encoding: The tokenizer that counted.
+        is_estimate: Whether something could not be counted by a published rule, such as images.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,82 +50,116 @@ class TokenFacts(BaseModel):
     total: int
     minimum: int
     median: float
+    p95: float
     maximum: int
     encoding: str
+    is_estimate: bool = False
+
+
+def summarize_tokens(counts: npt.NDArray[np.uint32], encoding: str, *, is_estimate: bool = False) -> TokenFacts:
+    """Sum up the token counts of examples.
+
+    Args:
+        counts: One for each example.
+        encoding: The tokenizer that counted.
+        is_estimate: Whether something could not be counted by a published rule, such as images.
+    """
+    if not len(counts):
+        return TokenFacts(total=0, minimum=0, median=0, p95=0, maximum=0, encoding=encoding, is_estimate=is_estimate)
+    return TokenFacts(
+        total=int(counts.sum(dtype=np.int64)),
+        minimum=int(counts.min()),
+        median=float(np.median(counts)),
+        p95=float(np.percentile(counts, 95, method="higher")),
+        maximum=int(counts.max()),
+        encoding=encoding,
+        is_estimate=is_estimate,
+    )
+
+
+class TokenCounter:
+    """Counts tokens exactly, and remembers words: most come again and again.
+
+    Args:
+        encoding: `o200k_base` or `cl100k_base`.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        self.encoding = encoding
+        self._tokenizer = _load_tokenizer(encoding)
+        self._known = _KnownWords(self._tokenizer)
+
+    def count(self, text: str) -> int:
+        """Tokens of one text. A lone surrogate, which UTF-8 has not, counts as a question mark."""
+        return self._tokenizer.count(text.encode(errors="replace").decode())
+
+    def count_role(self, role: str) -> int:
+        """Tokens of a role's name; there are few, and they come with every message."""
+        return self._known[role]
+
+    def count_texts(self, words: Words) -> npt.NDArray[np.int64]:
+        """Tokens of each text."""
+        counts = np.fromiter(map(self._known.__getitem__, words.listed), np.int32, len(words.listed))
+        return words.sum_over_texts(counts)
+
+
+class _KnownWords(dict[str, int]):
+    """Tokens by word. A dictionary that counts what it misses: finding a word costs no call of a Python function."""
+
+    def __init__(self, tokenizer: "_Tokenizer") -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+
+    def __missing__(self, word: str) -> int:
+        count = self._tokenizer.count(word)
+        if len(word) <= _LONGEST_WORD_REMEMBERED and len(self) < _MOST_WORDS_REMEMBERED:
+            self[word] = count
+        return count
+
+
+def tokens_beside_the_texts(roles: Iterable[str], counter: TokenCounter) -> int:
+    """Tokens of an example that are not in its messages' contents: 1, and for each message 3 and those of its role.
+
+    With the contents' tokens this is the rule that gave the `trained_tokens` of two published jobs exactly.
+    """
+    return TOKENS_PER_EXAMPLE + sum(TOKENS_PER_MESSAGE + counter.count_role(role) for role in roles)
+
+
+def tokens_beside_all_texts(texts: ExampleTexts, counter: TokenCounter) -> int:
+    """The same of an example that may have more than roles and contents: names, tools, images.
+
+    Names and tools count by OpenAI's cookbook, images by its vision guide. Of calls, the names and arguments count as
+    texts; what else the model may read of them isn't published.
+    """
+    tools = texts.tools
+    total = tokens_beside_the_texts(texts.roles, counter) + TOKENS_PER_NAME * texts.names + texts.image_tokens
+    if not tools.functions:
+        return total
+    choices = sum(_TOKENS_PER_CHOICE + counter.count(choice) for parameter in tools.choices for choice in parameter)
+    return (
+        total
+        + _TOKENS_PER_FUNCTION[counter.encoding] * tools.functions
+        + _TOKENS_OF_PARAMETERS * tools.with_parameters
+        + _TOKENS_PER_PARAMETER * tools.parameters
+        + _TOKENS_OF_CHOICES * len(tools.choices)
+        + choices
+        + _TOKENS_OF_TOOLS
+    )
 
 
 class _Tokenizer(Protocol):
     def count(self, text: str) -> int: ...
 
 
-def count_tokens(bodies: Iterable[Mapping[str, Any]], model: str) -> TokenFacts:
-    """Count the tokens of examples the way OpenAI bills text.
-
-    The rule is 1 + Σ messages (3 + tokens(role) + tokens(content)) for each example. It gave the `trained_tokens` of
-    two published jobs exactly. It counts text alone: tools, tool calls and images are not in it. For models that
-    have another tokenizer, such as Retune's own baseline, the count is an estimate.
-
-    Args:
-        bodies: Bodies of examples that passed the checks.
-        model: The base or fine-tuned model; it decides the tokenizer.
-    """
-    encoding = encoding_for(model)
-    tokenizer = _load_tokenizer(encoding)
-    counts = [_count_example(body, tokenizer) for body in bodies] or [0]
-    return TokenFacts(
-        total=sum(counts),
-        minimum=min(counts),
-        median=statistics.median(counts),
-        maximum=max(counts),
-        encoding=encoding,
-    )
+@cache
+def token_counter(encoding: str) -> TokenCounter:
+    """The process's counter for an encoding."""
+    return TokenCounter(encoding)
 
 
 def encoding_for(model: str) -> str:
     """Name of a model's tokenizer: cl100k_base for gpt-3.5 and gpt-4, o200k_base for later and unknown ones."""
-    return "cl100k_base" if _CL100K_MODELS.match(_base_model(model)) else "o200k_base"
-
-
-def estimate_cost(model: str, tokens: int, n_epochs: int) -> float | None:
-    """Price of a training at OpenAI in US dollars, or None where the model's price isn't known.
-
-    Training is billed by tokens × epochs; validation is free. Prices, their date and source are in `prices.json`.
-
-    Args:
-        model: The base or fine-tuned model, by its full name.
-        tokens: Tokens of the training file in one epoch.
-        n_epochs: Passes over the file.
-    """
-    price = _load_prices().get(_base_model(model))
-    return None if price is None else price * tokens * n_epochs / 1_000_000
-
-
-def auto_n_epochs(n_examples: int) -> int:
-    """Epochs that OpenAI chooses for `n_epochs: auto`: three, more for few examples, fewer for very many.
-
-    From OpenAI's cookbook ("Data preparation and analysis for chat model fine-tuning"); real jobs agree with it.
-    """
-    if n_examples * _TARGET_EPOCHS < _MIN_TRAINED_EXAMPLES:
-        return min(_MAX_EPOCHS, _MIN_TRAINED_EXAMPLES // max(n_examples, 1))
-    if n_examples * _TARGET_EPOCHS > _MAX_TRAINED_EXAMPLES:
-        return max(1, _MAX_TRAINED_EXAMPLES // n_examples)
-    return _TARGET_EPOCHS
-
-
-def _count_example(body: Mapping[str, Any], tokenizer: _Tokenizer) -> int:
-    return _TOKENS_PER_EXAMPLE + sum(
-        _TOKENS_PER_MESSAGE + _count(message["role"], tokenizer) + _count(message_text(message), tokenizer)
-        for message in body["messages"]
-    )
-
-
-def _count(text: str, tokenizer: _Tokenizer) -> int:
-    # The tokenizer reads UTF-8, which has no lone surrogates.
-    return tokenizer.count(text.encode(errors="replace").decode())
-
-
-def _base_model(model: str) -> str:
-    return model.split(":")[1] if model.startswith("ft:") else model
+    return "cl100k_base" if _CL100K_MODELS.match(base_model(model)) else "o200k_base"
 
 
 @cache
@@ -126,10 +171,3 @@ def _load_tokenizer(encoding: str) -> _Tokenizer:
         from bpe_openai import _bindings  # noqa: PLC0415  (slow to import)
     tokenizer: _Tokenizer = _bindings.tokenizer_for_encoding(encoding)
     return tokenizer
-
-
-@cache
-def _load_prices() -> dict[str, float]:
-    text = resources.files("retune.data").joinpath("prices.json").read_text(encoding="utf-8")
-    prices: dict[str, float] = json.loads(text)["training_usd_per_million_tokens"]
-    return prices

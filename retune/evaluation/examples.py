@@ -98,7 +98,8 @@ def _as_asked(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_conversations(path: Path) -> Iterator[list[dict[str, Any]]]:
     try:
-        with path.open(encoding="utf-8") as lines:
+        # A file written by another hand may begin with a byte order mark.
+        with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _messages_of(line, path, number)

@@ -1,6 +1,7 @@
 """Where the provider is, and whether it can have what the run asks for."""
 
 import os
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +11,11 @@ from retune.errors import ConfigError
 
 OPENAI_URL = "https://api.openai.com/v1"
 _LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
+_OPENAI_DOMAIN = "openai.com"
+_AZURE_DOMAINS = ("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")
+
+# The same as `retune.data.provider_kinds`, which is of another part of the library.
+Kind = Literal["openai", "azure", "retune", "other"]
 
 
 class Endpoint(BaseModel):
@@ -20,6 +26,7 @@ class Endpoint(BaseModel):
         identity: What stays the same from run to run: `local` for the server that `retune run` started, whose port
             changes; host and port of any other.
         is_local: It answers on this machine, so training costs nothing and asking often is polite.
+        kind: Whose limits training files must keep.
         chosen_by: What named it, for people to read.
     """
 
@@ -28,7 +35,18 @@ class Endpoint(BaseModel):
     base_url: str
     identity: str
     is_local: bool
+    kind: Kind
     chosen_by: str
+
+    @property
+    def wants_bom(self) -> bool:
+        """Whether training files must begin with a byte order mark.
+
+        Azure asks for it: "Training data files must be formatted as JSONL files, encoded in UTF-8 with a byte-order
+        mark (BOM). The file must be less than 512 MB in size." (Microsoft Learn, "Customize a model with fine-tuning",
+        learn.microsoft.com/azure/ai-services/openai/how-to/fine-tuning, section "Upload your training data".)
+        """
+        return self.kind == "azure"
 
 
 def resolve_endpoint(config: ProviderConfig) -> Endpoint | None:
@@ -44,10 +62,12 @@ def resolve_endpoint(config: ProviderConfig) -> Endpoint | None:
     if address is None:
         return None
     parts = _split_address(address)
+    is_embedded = config.is_embedded and is_local(address)
     return Endpoint(
         base_url=address.rstrip("/"),
-        identity="local" if config.is_embedded and is_local(address) else parts.netloc,
+        identity="local" if is_embedded else parts.netloc,
         is_local=is_local(address),
+        kind="retune" if is_embedded else provider_kind(address),
         chosen_by="--base-url or the configuration" if configured else "OPENAI_BASE_URL",
     )
 
@@ -86,6 +106,22 @@ def _parse_url(address: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if is_url else None
+
+
+def provider_kind(address: str) -> Kind:
+    """Tell by its host whose service answers at an address. Retune's own server can't be told by it: that is `other`.
+
+    Azure's hosts: `NAME.openai.azure.com`, `NAME.cognitiveservices.azure.com`, and Foundry's
+    `NAME.services.ai.azure.com`.
+    """
+    host = (urlsplit(address).hostname or "").rstrip(".")
+    if _is_within(host, _OPENAI_DOMAIN):
+        return "openai"
+    return "azure" if any(_is_within(host, domain) for domain in _AZURE_DOMAINS) else "other"
+
+
+def _is_within(host: str, domain: str) -> bool:
+    return host == domain or host.endswith(f".{domain}")
 
 
 def is_local(address: str) -> bool:

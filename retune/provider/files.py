@@ -6,8 +6,10 @@ from pathlib import Path
 from openai import AsyncOpenAI
 from pydantic import BaseModel, ConfigDict
 
+from retune.errors import ProviderError
 from retune.provider.errors import provider_call
 from retune.provider.paging import each_once
+from retune.provider.uploads import LIMITS, Progress, UploadLimits, upload_in_parts
 
 
 class UploadedFile(BaseModel):
@@ -25,25 +27,66 @@ class UploadedFile(BaseModel):
     adopted: bool
 
 
-async def upload_once(client: AsyncOpenAI, path: Path, *, filename: str) -> UploadedFile:
-    """Upload a training file under `filename`, unless the provider has it already.
+async def upload_once(
+    client: AsyncOpenAI,
+    path: Path,
+    *,
+    filename: str,
+    limits: UploadLimits = LIMITS,
+    on_progress: Progress = lambda _sent, _total: None,
+) -> UploadedFile:
+    """Upload a training file under `filename`, unless the provider has it already; a large one in parts.
 
     The name must be derived from the content, so that same name and same size mean same file.
 
+    Args:
+        client: Who asks.
+        path: The file; it is read piece by piece.
+        filename: Its name at the provider.
+        limits: From which size on it goes up in parts, and how large it may be.
+        on_progress: Called after each part.
+
     Raises:
-        ProviderError: The provider refuses the file.
+        ProviderError: The file is too large, or the provider refuses it.
         openai.OpenAIError: A transient failure; calling again never leaves two files that are both used.
     """
     size = (await asyncio.to_thread(path.stat)).st_size
+    if size > limits.total_bytes:
+        raise ProviderError(
+            f"{path} has {size:,} bytes; providers take files of at most {limits.total_bytes:,}.",
+            hint="Train on fewer examples; nothing was uploaded.",
+        )
     if found := await _find_file(client, filename, size):
         return UploadedFile(file_id=found, filename=filename, bytes=size, adopted=True)
+    if size > limits.single_bytes:
+        made = await _upload_in_parts(
+            client, path, filename=filename, size=size, limits=limits, on_progress=on_progress
+        )
+    else:
+        made = await _upload_at_once(client, path, filename)
+    # Somebody else may have uploaded it at the same moment: both then go on with the older one.
+    kept = await _find_file(client, filename, size) or made
+    return UploadedFile(file_id=kept, filename=filename, bytes=size, adopted=kept != made)
+
+
+async def _upload_at_once(client: AsyncOpenAI, path: Path, filename: str) -> str:
     async with provider_call(f"uploading {filename}"):
         # A path inside a tuple would be read into memory before it is sent; an open file is streamed.
         with path.open("rb") as stream:
             file = await client.files.create(file=(filename, stream), purpose="fine-tune")
-    # Somebody else may have uploaded it at the same moment: both then go on with the older one.
-    kept = await _find_file(client, filename, size) or file.id
-    return UploadedFile(file_id=kept, filename=filename, bytes=size, adopted=kept != file.id)
+    return file.id
+
+
+async def _upload_in_parts(
+    client: AsyncOpenAI, path: Path, *, filename: str, size: int, limits: UploadLimits, on_progress: Progress
+) -> str:
+    try:
+        return await upload_in_parts(client, path, filename=filename, size=size, limits=limits, on_progress=on_progress)
+    except ProviderError:
+        # Completing may have succeeded with its answer lost, and been refused when it was asked for again.
+        if found := await _find_file(client, filename, size):
+            return found
+        raise
 
 
 async def _find_file(client: AsyncOpenAI, filename: str, size: int) -> str | None:

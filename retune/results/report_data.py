@@ -40,12 +40,14 @@ class DataFacts(_Part):
     """Where the examples came from.
 
     Attributes:
-        source: The file as the user named it.
+        source: What people call it: a path, or an address without its secrets.
+        shape: What its rows hold; None where that is not known.
         n_rows: Rows that were read; None where that is not known.
         splits: What became of them.
     """
 
     source: str
+    shape: str | None = None
     n_rows: int | None = None
     splits: list[SplitFacts]
 

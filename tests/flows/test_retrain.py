@@ -44,7 +44,12 @@ def configuration(base_url: str, data: Path, **settings: Any) -> RetrainConfig:
     training = {"hyperparameters": {"n_epochs": 2, "batch_size": 8}, "poll_interval_seconds": 0.2}
     return parse_config(
         {
-            "data": {"path": data, "user_column": "message", "assistant_column": "label", "system": "Sort this."},
+            "data": {
+                "source": str(data),
+                "user_column": "message",
+                "assistant_column": "label",
+                "system": "Sort this.",
+            },
             "training": {**training, **settings.pop("training", {})},
             "provider": {"base_url": base_url},
             **settings,

@@ -6,7 +6,7 @@ import pytest
 from retune.config import RetrainConfig, load_config, parse_config
 from retune.errors import ConfigError
 
-DATA = {"path": "tickets.csv", "user_column": "message", "assistant_column": "answer"}
+DATA = {"source": "tickets.csv", "user_column": "message", "assistant_column": "answer"}
 
 
 def problems(settings: dict[str, Any]) -> str:
@@ -15,8 +15,49 @@ def problems(settings: dict[str, Any]) -> str:
     return caught.value.message
 
 
-def test_a_path_is_enough() -> None:
-    config = parse_config({"data": {"path": "chat.jsonl"}})
+def test_what_is_neither_unlimited_nor_a_number_takes_one_line() -> None:
+    said = "training.max_cost_usd: must be unlimited or a number; found 'cheap'."
+    assert problems({"data": DATA, "training": {"max_cost_usd": "cheap"}}) == said
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "postgresql://me:s3cret@host/db",
+        "postgresql+psycopg://me:a@s3cret@host/db",
+        "https://me:s3cret@host/data.csv",
+        "s3://key:s3cret@bucket/data.csv",
+    ],
+)
+def test_a_password_in_the_source_is_refused_and_not_repeated(source: str) -> None:
+    said = problems({"data": {"source": source}})
+    assert "source holds a password; write ${NAME} in its place" in said
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    ("source", "label"),
+    [
+        ("data/tickets.csv.gz", "tickets"),
+        ("data/", "data"),
+        ("data/part-*.parquet", "part"),
+        ("s3://bucket/tickets.jsonl.zst", "tickets"),
+        ("postgresql://me:${PASSWORD}@host/desk", "desk"),
+        ("https://host", "host"),
+        ("*.csv", "data"),
+    ],
+)
+def test_a_source_has_a_short_name(source: str, label: str) -> None:
+    assert parse_config({"data": {"source": source}}).data.label == label
+
+
+def test_a_number_of_examples_is_a_size_of_a_split() -> None:
+    split = parse_config({"data": DATA, "split": {"validation": 100, "test": 0.2}}).split
+    assert (split.validation, split.test) == (100, 0.2)
+
+
+def test_a_source_is_enough() -> None:
+    config = parse_config({"data": {"source": "chat.jsonl"}})
     assert config.training.hyperparameters.n_epochs == "auto"
     assert config.training.model == "baseline-text"
 
@@ -40,8 +81,17 @@ def test_an_unknown_key_that_is_near_to_nothing_shows_what_there_is() -> None:
     ("settings", "said"),
     [
         ({}, "data: required, but missing."),
-        ({"data": {"path": "a.csv", "user_column": "q"}}, "assistant_column is missing"),
-        ({"data": DATA, "split": {"test": 0.9}}, "split.test: Input should be less than or equal to 0.5; found 0.9."),
+        ({"data": {"source": "a.csv", "user_column": "q"}}, "assistant_column is missing"),
+        ({"data": DATA, "split": {"test": 0.9}}, "validation and test together must leave something to train on"),
+        ({"data": DATA, "split": {"test": 1.5}}, "test must be a fraction below 1 or a whole number of examples"),
+        ({"data": DATA, "split": {"test": -1}}, "split.test: Input should be greater than or equal to 0; found -1."),
+        ({"data": DATA, "split": {"method": "group"}}, "the method group needs column"),
+        ({"data": DATA, "split": {"column": "part"}}, "column is for the methods group and column, not for stable"),
+        ({"data": DATA, "split": {"stratify": True}}, "stratify is for the method random, not for stable"),
+        ({"data": {**DATA, "user_template": "{a}"}}, "user_column and user_template exclude each other"),
+        ({"data": {"source": ""}}, "data.source"),
+        ({"data": {"source": "a.csv", "shape": "tables"}}, "data.shape"),
+        ({"data": DATA, "training": {"max_cost_usd": -1}}, "max_cost_usd must be unlimited or at least 0, not -1"),
         ({"data": DATA, "training": {"hyperparameters": {"n_epochs": 51}}}, "between 1 and 50, not 51"),
         ({"data": DATA, "training": {"suffix": "x" * 65}}, "training.suffix"),
         ({"data": DATA, "evaluation": {"max_examples": 0}}, "max_examples must be auto or at least 1, not 0"),
@@ -82,7 +132,7 @@ def test_a_problem_of_a_section_does_not_repeat_the_section() -> None:
 
 # The command line names every section, also those of which no flag was given.
 FLAGS = {
-    "data": {"path": "tickets.csv", "system": None},
+    "data": {"source": "tickets.csv", "system": None},
     "split": {"seed": None},
     "training": {"model": None, "hyperparameters": {"n_epochs": None}},
     "provider": {"base_url": None},
@@ -112,12 +162,12 @@ def test_a_section_that_is_no_mapping_is_refused(tmp_path: Path, text: str, said
 def test_an_empty_section_means_defaults(tmp_path: Path, flags: dict[str, Any]) -> None:
     path = tmp_path / "retune.yaml"
     path.write_text("data:\nsplit:\ntraining:\n  hyperparameters:\n")
-    assert load_config(path, flags) == parse_config({"data": {"path": "tickets.csv"}})
+    assert load_config(path, flags) == parse_config({"data": {"source": "tickets.csv"}})
 
 
 def test_flags_go_before_the_file(tmp_path: Path) -> None:
     path = tmp_path / "retune.yaml"
-    path.write_text("data: {path: tickets.csv}\nsplit: {seed: 1, test: 0.2}\ntraining: {suffix: from-file}\n")
+    path.write_text("data: {source: tickets.csv}\nsplit: {seed: 1, test: 0.2}\ntraining: {suffix: from-file}\n")
     config = load_config(path, {"split": {"seed": 7, "test": None}, "training": {"suffix": None}})
     assert (config.split.seed, config.split.test, config.training.suffix) == (7, 0.2, "from-file")
 

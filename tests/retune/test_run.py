@@ -13,7 +13,7 @@ from retune.run import Run, compute_run_key, exclusive, open_run
 
 
 def configuration(**settings: Any) -> RetrainConfig:
-    return parse_config({"data": {"path": "tickets.csv"}, **settings})
+    return parse_config({"data": {"source": "tickets.csv"}, **settings})
 
 
 def open_here(config: RetrainConfig, data: str = "d1") -> Run:
@@ -48,6 +48,7 @@ def test_data_and_provider_change_the_key() -> None:
         {"output_dir": "elsewhere"},
         {"evaluation": {"concurrency": 2}},
         {"training": {"poll_interval_seconds": 5}},
+        {"training": {"max_cost_usd": 5}},
         {"provider": {"base_url": "http://127.0.0.1:4711/v1"}},
     ],
 )

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from check_command import Check, run_check
 
 from retune.cli.prefect_server import prefect_server
 
@@ -51,3 +53,18 @@ def retune(tmp_path: Path) -> Retune:
         )
 
     return run
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Check]:
+    """Runs `retune check` in a directory of its own. Nothing is left behind, whatever happens."""
+    work, temporary = tmp_path / "work", tmp_path / "temporary"
+    work.mkdir()
+    temporary.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+    yield lambda *arguments: run_check(monkeypatch, capsys, arguments)
+    assert list(temporary.iterdir()) == []

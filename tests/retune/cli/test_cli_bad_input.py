@@ -73,7 +73,7 @@ def test_a_pickle_that_wants_to_run_code(retune, tmp_path: Path) -> None:
 
 
 def test_an_unknown_setting_in_the_file(retune, tmp_path: Path) -> None:
-    (tmp_path / "retune.yaml").write_text("data: {path: a.csv}\ntraning: {}\n")
+    (tmp_path / "retune.yaml").write_text("data: {source: a.csv}\ntraning: {}\n")
     said(retune("run", "--config", "retune.yaml"), "traning: unknown setting; did you mean training?")
 
 

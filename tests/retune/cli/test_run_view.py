@@ -1,9 +1,10 @@
+import logging
 import sys
 from pathlib import Path
 
 import pytest
 
-from retune.cli.run_view import chat_command
+from retune.cli.run_view import RunView, chat_command
 from retune.cli.terminal import print_table
 from retune.config import ProviderConfig
 
@@ -43,3 +44,12 @@ def test_a_table_in_a_pipe_is_not_cut_off(capsys: pytest.CaptureFixture[str]) ->
     print_table(["model"], [[long_name], ["[bold]as it is[/bold]"]])
     printed = capsys.readouterr().out.splitlines()
     assert [line.strip() for line in printed] == ["model", long_name, "[bold]as it is[/bold]"]
+
+
+@pytest.mark.parametrize(("total", "shown"), [(12, "MB"), (None, "1,003 MB")])
+def test_what_is_read_is_shown_in_its_unit(total: int | None, shown: str) -> None:
+    view = RunView()
+    fields = {"step": "load", "done": 1_003, "total": total, "unit": "MB", "figures": {}}
+    view.emit(logging.makeLogRecord(fields))
+    (bar,) = view._bars.tasks
+    assert (bar.description, bar.completed, bar.total, bar.fields["figures"]) == ("load", 1_003, total, shown)

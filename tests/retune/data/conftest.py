@@ -2,10 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from retune.config import DataConfig
-from retune.data.examples import Example
-from retune.data.sources import load_examples
-
 
 @pytest.fixture(scope="session")
 def banking77() -> Path:
@@ -13,8 +9,3 @@ def banking77() -> Path:
     if not path.exists():
         pytest.skip("the shared data is not here")
     return path
-
-
-@pytest.fixture(scope="session")
-def banking77_examples(banking77: Path) -> list[Example]:
-    return load_examples(DataConfig(path=banking77, user_column="text", assistant_column="category")).examples

@@ -1,18 +1,34 @@
 import pytest
 
-from retune.data.examples import Example, content_hash, expected_answer, prompt_messages
-from retune.data.stored_examples import hash_examples, read_stored_examples, store_examples
+from retune.data.example_texts import example_texts, has_images
+from retune.data.examples import canonical_json, expected_answer, prompt_messages
 from retune.errors import DataError
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": "Hello?"}
 ASSISTANT = {"role": "assistant", "content": "Hi."}
+PAIR = {
+    "input": {"messages": [SYSTEM, USER]},
+    "preferred_output": [ASSISTANT],
+    "non_preferred_output": [{**ASSISTANT, "content": "What?"}],
+}
 
 
 def test_prompt_is_everything_before_the_last_answer():
-    example = Example({"messages": [SYSTEM, USER, ASSISTANT, USER, {**ASSISTANT, "content": "Bye."}, USER]}, "row 2")
-    assert prompt_messages(example) == [SYSTEM, USER, ASSISTANT, USER]
-    assert expected_answer(example) == "Bye."
+    body = {"messages": [SYSTEM, USER, ASSISTANT, USER, {**ASSISTANT, "content": "Bye."}, USER]}
+    assert prompt_messages(body) == [SYSTEM, USER, ASSISTANT, USER]
+    assert expected_answer(body) == "Bye."
+
+
+def test_prompt_and_answer_of_a_pair():
+    assert prompt_messages(PAIR, "dpo") == [SYSTEM, USER]
+    assert expected_answer(PAIR) == "Hi."
+
+
+def test_an_item_for_reinforcement_is_all_prompt_whatever_its_grader_needs():
+    body = {"messages": [USER, ASSISTANT, USER], "input": "x", "preferred_output": 7}
+    assert prompt_messages(body, "reinforcement") == [USER, ASSISTANT, USER]
+    assert example_texts(body, "reinforcement").answer == []
 
 
 @pytest.mark.parametrize(
@@ -23,29 +39,48 @@ def test_prompt_is_everything_before_the_last_answer():
     ],
 )
 def test_answer_of_content_that_is_no_string(content, answer):
-    assert expected_answer(Example({"messages": [USER, {**ASSISTANT, "content": content}]}, "row 2")) == answer
+    assert expected_answer({"messages": [USER, {**ASSISTANT, "content": content}]}) == answer
 
 
-def test_an_example_without_answer_says_where_it_is():
-    with pytest.raises(DataError, match=r"^row 7 has no assistant message"):
-        expected_answer(Example({"messages": [USER]}, "row 7"))
+def test_an_example_without_messages_or_answer_says_so():
+    with pytest.raises(DataError, match=r"no assistant message"):
+        expected_answer({"messages": [USER]})
+    with pytest.raises(DataError, match=r"no messages"):
+        prompt_messages({})
 
 
-def test_hash_goes_by_content_not_by_order_of_keys():
-    assert content_hash({"a": 1, "b": "é\ud800"}) == content_hash({"b": "é\ud800", "a": 1})
-    assert content_hash({"a": 1}) != content_hash({"a": "1"})
-    # SHA-256 of {"a":1}: a run key must not change with the library's version.
-    assert content_hash({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
+def test_canonical_json_goes_by_content_not_by_order_of_keys():
+    assert canonical_json({"a": 1, "b": "é\ud800"}) == canonical_json({"b": "é\ud800", "a": 1})
+    assert canonical_json({"a": 1}) == b'{"a":1}' != canonical_json({"a": "1"})
 
 
-def test_stored_examples_come_back_with_their_places(tmp_path):
-    stored = [Example({"messages": [USER, ASSISTANT]}, "row 2"), Example({"messages": [USER]}, "row 9")]
-    facts = store_examples(tmp_path / "examples.jsonl", stored)
-    assert facts.examples == 2
-    assert read_stored_examples(facts.path) == stored
+def test_an_example_is_taken_apart_by_who_wrote_it():
+    call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"mail": "kim@example.com"}'}}
+    body = {
+        "messages": [
+            SYSTEM,
+            {**USER, "name": "Kim"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "1", "content": "None"},
+            {"role": "assistant", "content": [{"type": "text", "text": "Not found."}]},
+        ],
+        "tools": [{"type": "function", "function": {"name": "find", "description": "Finds people."}}],
+    }
+    texts = example_texts(body)
+    assert texts.roles == ["system", "user", "assistant", "tool", "assistant"]
+    assert texts.machine == ["find:Finds people", "Kim", "find", '{"mail": "kim@example.com"}', "None"]
+    assert (texts.instructions, texts.prompt, texts.answer) == (["Be brief."], ["Hello?", ""], ["Not found."])
+    assert (texts.names, texts.tools.functions) == (1, 1)
 
 
-def test_hash_of_examples_leaves_out_where_they_were_found():
-    body = {"messages": [USER, ASSISTANT]}
-    assert hash_examples([Example(body, "row 2")]) == hash_examples([Example(body, "line 5")])
-    assert hash_examples([Example(body, "row 2")]) != hash_examples([])
+def test_both_answers_of_a_pair_are_read():
+    texts = example_texts(PAIR, "dpo")
+    assert texts.roles == ["system", "user", "assistant", "assistant"]
+    assert (texts.prompt, texts.answer) == (["Hello?"], ["Hi.", "What?"])
+
+
+def test_images_are_noticed():
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    assert has_images({"messages": [{**USER, "content": [image]}, ASSISTANT]})
+    assert not has_images({"messages": [USER, ASSISTANT]})
+    assert not has_images(PAIR)

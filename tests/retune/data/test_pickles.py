@@ -1,3 +1,4 @@
+import gzip
 import os
 import pickle
 import pickletools
@@ -6,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from retune.config import DataConfig
-from retune.data.pickles import read_pickled_columns
-from retune.data.sources import load_examples
+from retune.config import DataConfig, SourceFormat
+from retune.data.sources.locations import find_files
+from retune.data.sources.open import open_source
+from retune.data.sources.pickles import read_pickled_rows
 from retune.errors import SourceError
 
 PANDAS_2 = Path(__file__).parent / "golden" / "pandas-2.2.pkl"
@@ -25,6 +28,13 @@ class Calls:
 
     def __reduce__(self):
         return self.call
+
+
+def read_pickled_columns(path, trust=False):
+    [location] = find_files(str(path), SourceFormat.PICKLE)
+    names, rows = read_pickled_rows(location, trust=trust)
+    values = [list(row.values.values()) for row in rows]
+    return [(name, [row[place] for row in values]) for place, name in enumerate(names)]
 
 
 def write(path, value, protocol=pickle.DEFAULT_PROTOCOL):
@@ -43,8 +53,8 @@ def test_a_pickle_that_wants_to_run_a_command_is_refused_and_nothing_runs(tmp_pa
     trace = tmp_path / "trace"
     path = write(tmp_path / "t.pkl", Calls(os.system, f"touch {trace}"), protocol)
 
-    with pytest.raises(SourceError, match=r"t\.pkl asks for posix\.system, .* could run code; refused"):
-        load_examples(DataConfig(path=path))
+    with pytest.raises(SourceError, match=r"asks for posix\.system, .* could run code; refused.*--trust-pickle"):
+        open_source(DataConfig(source=str(path)))
     assert not trace.exists()
 
     pickle.loads(path.read_bytes())  # noqa: S301  (this very test wrote it)
@@ -157,7 +167,7 @@ def test_forged_categories_are_found(tmp_path):
         read_pickled_columns(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"text,category\n", b"\x80\x04.", b"\x1f\x8b\x08"], ids=repr)
+@pytest.mark.parametrize("content", [b"text,category\n", b"\x80\x04.", b"\x1f\x8b"], ids=repr)
 def test_what_is_no_pickle_is_said_to_be_none(tmp_path, content):
     path = tmp_path / "t.pkl"
     path.write_bytes(content)
@@ -167,16 +177,58 @@ def test_what_is_no_pickle_is_said_to_be_none(tmp_path, content):
 
 def test_every_way_to_cut_a_pickle_off_is_explained(tmp_path):
     content = pickle.dumps(pd.DataFrame({"text": ["a", "b"], "n": [1.0, None]}))
-    for length in range(0, len(content), 7):
+    for length in range(1, len(content), 7):
         path = tmp_path / "t.pkl"
         path.write_bytes(content[:length])
         with pytest.raises(SourceError):
             read_pickled_columns(path)
 
 
-def test_another_object_is_named(tmp_path):
-    with pytest.raises(SourceError, match=r"holds list; expected a pandas DataFrame\..*Parquet"):
-        read_pickled_columns(write(tmp_path / "t.pkl", [{"text": "a"}]))
+@pytest.mark.parametrize("value", [[], ["a"], {"text": ["a"]}, pd.Series(["a"]), None], ids=repr)
+@pytest.mark.parametrize("trust", [False, True])
+def test_another_object_is_named(tmp_path, value, trust):
+    name = type(value).__name__
+    with pytest.raises(SourceError, match=rf"holds {name}; expected a pandas DataFrame or a list of dicts\..*Parquet"):
+        read_pickled_columns(write(tmp_path / "t.pkl", value), trust)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_list_of_dicts_is_read(tmp_path, trust):
+    value = [{"messages": [{"role": "user"}], "n": np.int64(1)}, "a", {"n": None, "label": "b"}]
+    [location] = find_files(str(write(tmp_path / "t.pkl", value)), SourceFormat.PICKLE)
+    columns, rows = read_pickled_rows(location, trust=trust)
+    first, second, third = rows
+    assert columns == ["messages", "n", "label"]
+    assert (first.number, first.values) == (1, {"messages": [{"role": "user"}], "n": 1})
+    assert (second.number, second.values, second.findings[0].message) == (2, {}, "expected a dict, found str.")
+    assert (third.number, third.values) == (3, {"n": None, "label": "b"})
+
+
+def test_a_trusted_pickle_may_run_what_it_wants(tmp_path):
+    path = write(tmp_path / "t.pkl", Calls(pd.DataFrame.from_records, [("a", 1)], None, None, ["text", "n"]))
+    with pytest.raises(SourceError, match=r"refused.*--trust-pickle"):
+        read_pickled_columns(path)
+    assert read_pickled_columns(path, trust=True) == [("text", ["a"]), ("n", [1])]
+
+
+def test_a_trusted_pickle_that_is_damaged_is_explained(tmp_path):
+    path = tmp_path / "t.pkl"
+    path.write_bytes(pickle.dumps(pd.DataFrame({"text": ["a"]}))[:-20])
+    with pytest.raises(SourceError, match="can't be read as a pickled table: "):
+        read_pickled_columns(path, trust=True)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda content: pa.compress(content, "zstd", asbytes=True)])
+def test_packed_pickles_are_read(tmp_path, pack):
+    path = tmp_path / "t.pkl.gz"
+    path.write_bytes(pack(pickle.dumps(pd.DataFrame({"text": ["a"]}))))
+    assert read_pickled_columns(path) == [("text", ["a"])]
+
+
+def test_rows_are_numbered_through_a_long_table(tmp_path):
+    [location] = find_files(str(write(tmp_path / "t.pkl", pd.DataFrame({"n": range(25_000)}))), SourceFormat.PICKLE)
+    _, rows = read_pickled_rows(location, trust=False)
+    assert all(row.number == row.values["n"] + 1 for row in rows)
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])

@@ -47,6 +47,13 @@ def test_the_limit_takes_from_the_top(tmp_path):
     assert len(read_examples(path)) == 5
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_example(tmp_path):
+    path = tmp_path / "test.jsonl"
+    path.write_text(conversation(USER, ASSISTANT), encoding="utf-8-sig")
+
+    assert [example.expected for example in read_examples(path)] == ["答え"]
+
+
 @pytest.mark.parametrize("line", ["{", "[]", '{"prompt": "x"}', '{"messages": ["x"]}', '{"messages": null}'])
 def test_a_line_that_is_no_example_is_named(tmp_path, line):
     path = write_lines(tmp_path / "test.jsonl", conversation(USER, ASSISTANT), line)

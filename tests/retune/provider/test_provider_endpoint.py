@@ -1,9 +1,10 @@
 import pytest
 
 from retune.config import ProviderConfig, parse_config
+from retune.data.provider_kinds import ProviderKind
 from retune.errors import AuthenticationFailedError, ConfigError
 from retune.provider.client import build_client
-from retune.provider.endpoint import check_model_fits, require_endpoint, resolve_endpoint
+from retune.provider.endpoint import Kind, check_model_fits, require_endpoint, resolve_endpoint
 
 
 def test_a_key_alone_never_chooses_openai(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +74,32 @@ def test_only_the_embedded_server_is_the_same_on_every_port() -> None:
     assert identity("https://api.openai.com/v1", is_embedded=True) == "api.openai.com"
 
 
+@pytest.mark.parametrize(
+    ("base_url", "kind"),
+    [
+        ("https://api.openai.com/v1", "openai"),
+        ("https://eu.api.openai.com/v1", "openai"),
+        ("https://desk.openai.azure.com/openai/v1", "azure"),
+        ("https://DESK.cognitiveservices.azure.com/openai/v1", "azure"),
+        ("https://desk.services.ai.azure.com/openai/v1", "azure"),
+        ("https://openai.azure.com.elsewhere.example/v1", "other"),
+        ("https://notopenai.com/v1", "other"),
+        ("http://127.0.0.1:8123/v1", "other"),
+    ],
+)
+def test_the_host_tells_whose_limits_hold(base_url: str, kind: str) -> None:
+    endpoint = require_endpoint(ProviderConfig(base_url=base_url))
+    assert (endpoint.kind, endpoint.wants_bom) == (kind, kind == "azure")
+
+
+def test_the_embedded_server_is_known_as_our_own() -> None:
+    assert require_endpoint(ProviderConfig(base_url="http://127.0.0.1:1/v1", is_embedded=True)).kind == "retune"
+
+
+def test_the_kinds_are_those_that_the_data_is_checked_for() -> None:
+    assert Kind == ProviderKind
+
+
 def test_a_paid_provider_needs_a_key() -> None:
     with pytest.raises(AuthenticationFailedError, match="OPENAI_API_KEY is not set"):
         build_client(ProviderConfig(base_url="https://api.openai.com/v1"))
@@ -84,6 +111,6 @@ async def test_the_sdk_retries_nothing_by_itself() -> None:
 
 
 def test_openai_is_not_asked_for_a_model_of_ours() -> None:
-    config = parse_config({"data": {"path": "a.csv"}, "provider": {"base_url": "https://api.openai.com/v1"}})
+    config = parse_config({"data": {"source": "a.csv"}, "provider": {"base_url": "https://api.openai.com/v1"}})
     with pytest.raises(ConfigError, match="no base model 'baseline-text'"):
         check_model_fits(config, require_endpoint(config.provider))

@@ -1,0 +1,198 @@
+"""How fast, and in how much memory, a table becomes training files.
+
+A million rows of two columns, about 150 tokens each, go through three programs, each started afresh: the script that
+people usually write, DuckDB's plain copy to JSON, and Retune with every check and exact token counts, and without.
+Then Retune reads the same rows as CSV, JSONL and Parquet, and five times as many, to see whether memory grows.
+
+    .venv/bin/python benchmarks/data_preparation.py
+"""
+
+import argparse
+import csv
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROWS, ROWS_WHEN_QUICK = 1_000_000, 5_000
+TIMES_AS_MANY = 5
+RUNS = 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of a program.
+
+    Attributes:
+        seconds: Wall time, from its start to its end.
+        peak_mb: Most memory at any moment, of it and of the processes that it started; what they share counts once.
+    """
+
+    seconds: float
+    peak_mb: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few rows, to see that everything works")
+    parser.add_argument("--only", choices=MEASUREMENTS, action="append", help="measure this alone; may be repeated")
+    parser.add_argument("--directory", type=Path, help="where to keep data meanwhile (default: the system's own)")
+    options = parser.parse_args()
+    rows = ROWS_WHEN_QUICK if options.quick else ROWS
+    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        for name in options.only or MEASUREMENTS:
+            home = Path(directory) / name
+            home.mkdir()
+            for label, figure in MEASUREMENTS[name](home, rows):
+                print(f"{label:<72}{figure:>14}", flush=True)
+            shutil.rmtree(home)
+
+
+def measure_speed(home: Path, rows: int) -> Iterator[tuple[str, str]]:
+    table = home / "table.csv"
+    write_table(table, rows)
+    yield f"{rows:,} rows as CSV", f"{table.stat().st_size / 1e6:,.0f} MB"
+    programs = {
+        "the usual script": ["usual_preparation.py"],
+        "DuckDB's plain copy": ["duckdb_copy.py"],
+        "Retune, all checks and token counts": ["retune_preparation.py"],
+        "Retune, no checks, no token counts": ["retune_preparation.py", "--plain"],
+    }
+    best: dict[str, Measured] = {}
+    # Taken in turns, so that a slow minute of the machine is everybody's.
+    for _ in range(RUNS):
+        for label, (program, *flags) in programs.items():
+            measured = run(program, table, home / "output", *flags)
+            best[label] = min(best.get(label, measured), measured, key=lambda one: one.seconds)
+    for label, measured in best.items():
+        yield f"{label}: seconds (best of {RUNS})", f"{measured.seconds:.1f} s"
+        yield "  rows per second", f"{rows / measured.seconds:,.0f}"
+        yield "  peak memory", f"{measured.peak_mb:,.0f} MB"
+    usual, copy, checked, plain = best.values()
+    yield "Retune with everything, against the usual script (at least 4)", f"{usual.seconds / checked.seconds:.2f}x"
+    yield "Retune without, against DuckDB's copy: times as long (at most 2)", f"{plain.seconds / copy.seconds:.2f}x"
+
+
+def measure_memory(home: Path, rows: int) -> Iterator[tuple[str, str]]:
+    for suffix in (".csv", ".jsonl", ".parquet"):
+        peaks = []
+        for factor in (1, TIMES_AS_MANY):
+            table = home / f"table{suffix}"
+            write_table(table, rows * factor)
+            measured = run("retune_preparation.py", table, home / "output")
+            peaks.append(measured.peak_mb)
+            table.unlink()
+            yield f"{suffix} with {rows * factor:,} rows: seconds", f"{measured.seconds:.1f} s"
+            yield "  peak memory (under 700 MB)", f"{measured.peak_mb:,.0f} MB"
+        yield "  growth with five times the rows (at most 10 %)", f"{peaks[1] / peaks[0] - 1:+.1%}"
+
+
+MEASUREMENTS: dict[str, Callable[[Path, int], Iterator[tuple[str, str]]]] = {
+    "speed": measure_speed,
+    "memory": measure_memory,
+}
+
+
+def write_table(path: Path, rows: int) -> None:
+    """Write questions and answers put together from the support messages in examples/, each with its own number."""
+    with (HERE.parent / "examples/support_tickets.csv").open(encoding="utf-8", newline="") as stream:
+        messages = [row["message"] for row in csv.DictReader(stream)]
+    # About as many tokens to a word as in most people's data: one in four messages is Chinese or Japanese.
+    english = [message for message in messages if all(ord(letter) < 0x2100 for letter in message)]
+    draw = random.Random(7)
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for _ in range(rows):
+            question = f"{' '.join(draw.choices(english, k=2))} Order {draw.randrange(10**8)}."
+            yield question, " ".join(draw.choices(english, k=4))
+
+    if path.suffix == ".parquet":
+        _write_parquet(path, pairs())
+        return
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        if path.suffix == ".csv":
+            writer = csv.writer(stream)
+            writer.writerow(["question", "answer"])
+            writer.writerows(pairs())
+        else:
+            for question, answer in pairs():
+                messages_of_row = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+                stream.write(json.dumps({"messages": messages_of_row}) + "\n")
+
+
+def _write_parquet(path: Path, pairs: Iterator[tuple[str, str]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("question", pa.string()), ("answer", pa.string())])
+    with pq.ParquetWriter(path, schema) as writer:
+        while batch := [pair for pair, _ in zip(pairs, range(50_000), strict=False)]:
+            questions, answers = zip(*batch, strict=True)
+            writer.write_table(pa.table([questions, answers], schema=schema))
+
+
+def run(program: str, table: Path, output: Path, *flags: str) -> Measured:
+    """Run one of the programs beside this one, in a process of its own."""
+    output.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, str(HERE / program), str(table), str(output), *flags], env=environment)
+    peak = PeakMemory(process.pid)
+    code = process.wait()
+    seconds = time.perf_counter() - start
+    peak.stop()
+    shutil.rmtree(output)
+    if code:
+        sys.exit(f"{program} ended with status {code}")
+    return Measured(seconds, peak.megabytes)
+
+
+class PeakMemory:
+    """Looks at a process and its descendants twenty times a second."""
+
+    def __init__(self, pid: int) -> None:
+        self.megabytes = 0.0
+        self._pid = pid
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.05):
+            kilobytes = sum(map(_proportional_kilobytes, _family(self._pid)))
+            self.megabytes = max(self.megabytes, kilobytes * 1024 / 1e6)
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from _family(int(child))
+
+
+def _proportional_kilobytes(pid: int) -> int:
+    """Memory of a process in which a page that several share counts as a part for each; files in memory too."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0
+
+
+if __name__ == "__main__":
+    main()

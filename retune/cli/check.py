@@ -1,0 +1,133 @@
+"""`retune check`: what is wrong with the data, and what a run on it will cost, with no account and no network."""
+
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from retune.cli import data_options as options
+from retune.cli.check_advice import show_advice
+from retune.cli.check_document import check_document
+from retune.cli.check_view import ReadingBar, show_repair, show_report
+from retune.cli.terminal import out
+from retune.config import load_config
+from retune.data.provider_kinds import ProviderKind
+
+_EXIT_TERMINATED = 143
+_OUTPUT_PANEL = "Output"
+
+
+def check(
+    context: typer.Context,
+    source: Annotated[str | None, typer.Argument(help=options.SOURCE_HELP, metavar="[SOURCE]")] = None,
+    *,
+    config: options.ConfigFile = None,
+    data_format: options.DataFormat = None,
+    query: options.Query = None,
+    trust_pickle: options.TrustPickle = None,
+    shape: options.Shape = None,
+    user_column: options.UserColumn = None,
+    assistant_column: options.AssistantColumn = None,
+    user_template: options.UserTemplate = None,
+    assistant_template: options.AssistantTemplate = None,
+    messages_column: options.MessagesColumn = None,
+    system: options.System = None,
+    split: options.Split = None,
+    validation: options.Validation = None,
+    test: options.Test = None,
+    split_seed: options.SplitSeed = None,
+    split_column: options.SplitColumn = None,
+    stratify: options.Stratify = None,
+    stratify_column: options.StratifyColumn = None,
+    model: options.Model = None,
+    method: Annotated[
+        Literal["supervised", "dpo", "reinforcement"] | None,
+        typer.Option(help="What the examples are to train; default: what they can.", rich_help_panel="Training"),
+    ] = None,
+    provider: Annotated[
+        ProviderKind | None,
+        typer.Option(
+            help="Whose limits they must keep, and whose prices; default: who would train.", rich_help_panel="Training"
+        ),
+    ] = None,
+    n_epochs: options.NEpochs = None,
+    max_cost_usd: options.MaxCostUsd = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write every single problem into this JSON file.", metavar="FILE", rich_help_panel=_OUTPUT_PANEL
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=_OUTPUT_PANEL)
+    ] = False,
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the examples into this JSONL file with all safe repairs made, and check that.",
+            metavar="FILE",
+            rich_help_panel=_OUTPUT_PANEL,
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --fix overwrite its file.", rich_help_panel=_OUTPUT_PANEL)
+    ] = False,
+) -> None:
+    """Say everything that is wrong with the data, and what training on it will cost. No account, no network.
+
+    Exit status 0: no errors; warnings are allowed. 1: errors that would stop a run, or it costs more than
+    --max-cost-usd. 2: the source can't be read, or the flags don't fit it. The source is never changed.
+    """
+    flags = dict(locals())
+    if source is None and config is None:
+        raise typer.BadParameter("name what to check, or a --config that names it.", param_hint="SOURCE")
+    settings = load_config(config, options.place_overrides(flags))
+    with _working_directory() as directory, ReadingBar().shown() as bar:
+        from retune.cli.checking import CheckRequest, check_source  # noqa: PLC0415 - takes half a second
+
+        request = CheckRequest(settings, method, provider, report_path=report, fix=fix, may_overwrite=force)
+        checked = check_source(request, directory, bar)
+    if as_json:
+        # ASCII alone: escapes stand for what a terminal would obey, and for what UTF-8 has not.
+        out.file.write(json.dumps(check_document(checked), indent=2) + "\n")
+    else:
+        if checked.repaired is not None:
+            show_repair(checked.repaired)
+        show_report(checked)
+        show_advice(checked, source, _given_flags(context, flags))
+    raise typer.Exit(checked.exit_status)
+
+
+def _given_flags(context: typer.Context, flags: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The flags that `retune run` takes too, as they were given, by their parameters' names."""
+    given: dict[str, list[str]] = {}
+    for parameter in context.command.params:
+        value = flags.get(parameter.name or "")
+        if parameter.name in {*options.PLACES, "config"} - {"source"} and value is not None:
+            if isinstance(value, bool):
+                given[parameter.name] = [(parameter.opts if value else parameter.secondary_opts)[0]]
+            else:
+                given[parameter.name] = [parameter.opts[0], str(value)]
+    return given
+
+
+@contextmanager
+def _working_directory() -> Iterator[Path]:
+    """A directory that is gone afterwards, however the program is asked to stop."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))
+    directory = Path(tempfile.mkdtemp(prefix="retune-check-"))
+    try:
+        yield directory
+    finally:
+        # A second Ctrl-C, which impatient people press, would leave half of it behind.
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        shutil.rmtree(directory, ignore_errors=True)
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,86 @@
+"""How `retune check` ends: the verdict, and what to do next."""
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from retune.cli.check_view import SHOWN_PLACES, show_conclusion
+from retune.config import source_label
+
+if TYPE_CHECKING:
+    from retune.cli.checking import Checked
+
+_MENDED_BY_FIX = {"byte_order_mark", "windows_line_ends", "stray_whitespace", "duplicate_example"}
+# A repaired file holds conversations alone: no columns to name, or to split by.
+_KEPT_FOR_A_REPAIRED_FILE = {"validation", "test", "split_seed", "model", "n_epochs", "max_cost_usd"}
+
+Flags = Mapping[str, list[str]]
+"""Flags as they were given, by their parameters' names: {"user_column": ["--user-column", "text"]}."""
+
+
+def show_advice(checked: "Checked", source: str | None, flags: Flags) -> None:
+    """Show how it came out, and what to do next.
+
+    Args:
+        checked: What was found.
+        source: As it was named; None where the configuration file names it.
+        flags: Those of the command that `retune run` takes too.
+    """
+    verdict, style = _verdict(checked)
+    advice = [*_how_to_go_on(checked, source, flags), *_how_to_see_all(checked)]
+    show_conclusion(verdict, advice, style=style)
+
+
+def _verdict(checked: "Checked") -> tuple[str, str]:
+    n_errors, n_warnings = checked.report.n_errors, checked.report.n_warnings
+    if n_errors:
+        return f"{_count(n_errors, 'error')}: a run would stop here, before anything is uploaded.", "bold red"
+    if checked.refusal is not None:
+        first_sentence = checked.refusal.message.partition(". ")[0].rstrip(".")
+        return f"{first_sentence}. A run would stop here, before anything is uploaded.", "bold red"
+    if n_warnings:
+        return f"No errors. {_count(n_warnings, 'warning')}, which a run goes on with.", "bold yellow"
+    return "Nothing is wrong.", "bold green"
+
+
+def _how_to_go_on(checked: "Checked", source: str | None, flags: Flags) -> list[str]:
+    advice = []
+    n_mended = sum(group.count for group in checked.report.groups if group.kind in _MENDED_BY_FIX)
+    if n_mended and checked.repaired is None:
+        target = f"{source_label(checked.report.source)}.fixed.jsonl"
+        command = _command("check", [source] if source else [], flags, ["--fix", target])
+        advice.append(f"Repair {n_mended:,} of these, into a new file: {command}")
+    if checked.report.n_errors:
+        return [*advice, "Mend the errors, then check again."]
+    if checked.refusal is not None:
+        return [*advice, checked.refusal.hint or ""]
+    return [*advice, _how_to_train(checked, source, flags)]
+
+
+def _how_to_train(checked: "Checked", source: str | None, flags: Flags) -> str:
+    if checked.report.method != "supervised":
+        return f"These examples are for the method {checked.report.method}; `retune run` trains supervised ones."
+    if checked.repaired is None:
+        return f"Train on it: {_command('run', ['--data', source] if source else [], flags)}"
+    target = str(checked.repaired.path)
+    if "config" in flags:
+        return f"Train on it: name {target} as the source in {flags['config'][1]}, and no columns."
+    kept = {name: words for name, words in flags.items() if name in _KEPT_FOR_A_REPAIRED_FILE}
+    return f"Train on it: {_command('run', ['--data', target], kept)}"
+
+
+def _how_to_see_all(checked: "Checked") -> list[str]:
+    if checked.report_path is not None:
+        return [f"Every problem is in {checked.report_path}."]
+    if any(group.count > SHOWN_PLACES for group in checked.report.groups):
+        return ["Every problem, as JSON: add --report FILE."]
+    return []
+
+
+def _command(name: str, start: list[str], flags: Flags, end: list[str] | None = None) -> str:
+    words = [word for words in flags.values() for word in words]
+    return shlex.join(["retune", name, *start, *words, *(end or [])])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

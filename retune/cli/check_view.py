@@ -1,0 +1,226 @@
+"""What `retune check` shows: progress while it reads, then everything that it found."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from retune.cli.terminal import err, out, visible
+
+if TYPE_CHECKING:
+    from retune.cli.checking import Checked
+    from retune.data.checks.report import CheckReport, LabelFacts, ProblemGroup
+    from retune.data.preparation.store import StoredFile
+    from retune.data.repair import Repaired
+
+_FIELD_WIDTH = 11
+_BAR_WIDTH = 30
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+SHOWN_PLACES = 3
+"""Of each kind of problem."""
+
+_SHOWN_FILES = 3
+_LONGEST_LABEL_SHOWN = 60
+_SECONDS_BEFORE_A_BAR = 1.0
+
+
+class ReadingBar:
+    """Progress of what may take a while, on stderr, and only where that is a terminal."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[amount]}"),
+            TimeRemainingColumn(compact=True),
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        )
+        self._bar = self._bars.add_task("reading", total=None, amount="")
+        self._appears_at = time.monotonic() + _SECONDS_BEFORE_A_BAR
+
+    @contextmanager
+    def shown(self) -> Iterator["ReadingBar"]:
+        """Take the bar off the terminal when the block ends."""
+        try:
+            yield self
+        finally:
+            self._bars.stop()
+
+    def read(self, done: int, total: int | None) -> None:
+        """So many bytes of the source were read, of so many."""
+        of_all = "" if total is None else f" of {_describe_bytes(total)}"
+        self._show(done, total, f"{_describe_bytes(done)}{of_all}")
+
+    def count(self, done: int, total: int) -> None:
+        """So many examples are done, of so many."""
+        self._show(done, total, f"{done:,} of {total:,} examples")
+
+    def say(self, activity: str) -> None:
+        """Say what goes on now, before it is known how far it is."""
+        self._bars.reset(self._bar, description=activity, total=None, amount="")
+        self._show(0, None, "")
+
+    def _show(self, done: int, total: int | None, amount: str) -> None:
+        if time.monotonic() >= self._appears_at:
+            self._bars.start()
+        self._bars.update(self._bar, completed=done, total=total, amount=amount)
+
+
+def show_report(checked: "Checked") -> None:
+    """Show what was read, what it will cost, and what is wrong with it."""
+    report, facts = checked.report, checked.facts
+    out.print(Text(_one_line(report.source), style="bold"), soft_wrap=True)
+    _show_fields(
+        [
+            ("read", f"{_count(report.n_examples, 'example')} from {_describe_files(facts.files)}"),
+            ("shape", f"{report.shape}; for the method {report.method}"),
+            ("tokens", _describe_tokens(report)),
+        ]
+    )
+    for line in _draw_histogram(report.token_histogram):
+        _show_fields([("", line)])
+    _show_fields(
+        [
+            ("labels", "" if report.labels is None else _describe_labels(report.labels, report.n_examples)),
+            ("split", _describe_splits(checked)),
+            ("cost", checked.cost),
+            *(("not checked", f"{name}: {why}") for name, why in _not_applied(report)),
+        ]
+    )
+    if report.groups:
+        out.print()
+        out.print(_problem_table(report.groups), soft_wrap=False)
+
+
+def show_repair(repaired: "Repaired") -> None:
+    """Show what `--fix` did, and what it left alone."""
+    out.print(Text(f"Wrote {_one_line(str(repaired.path))}", style="bold"), soft_wrap=True)
+    done = [f"{_count(number, noun)} {what}" for noun, what, number in repaired.summary() if number]
+    _show_fields(
+        [
+            ("examples", f"{repaired.n_written:,} of {repaired.n_read:,}"),
+            ("changes", ", ".join(done) or "none: nothing here that a safe repair mends"),
+            ("listed in", str(repaired.changes_path)),
+        ]
+    )
+    out.print()
+
+
+def show_conclusion(verdict: str, advice: Sequence[str], *, style: str) -> None:
+    """The last lines: how it came out, and what to do next."""
+    out.print()
+    out.print(Text(visible(verdict), style=style), soft_wrap=True)
+    for line in advice:
+        out.print(Text.assemble(("→ ", "bold"), visible(line)), soft_wrap=True)
+
+
+def _show_fields(fields: Iterable[tuple[str, str]]) -> None:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=_FIELD_WIDTH, style="dim")
+    grid.add_column(overflow="fold")
+    shown = [(name, value) for name, value in fields if value]
+    for name, value in shown:
+        grid.add_row(Text(name), Text(_one_line(value)))
+    if shown:
+        out.print(grid, soft_wrap=False)
+
+
+def _problem_table(groups: Sequence["ProblemGroup"]) -> Table:
+    """A row of kind, level and count for each kind, and below it the first places and the way to mend it."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for group in groups:
+        sign, style = ("✗", "red") if group.level == "error" else ("!", "yellow")
+        heading = Text.assemble((group.kind, "bold"), (f"  {group.level}", style))
+        table.add_row(Text(sign, style=style), Text(f"{group.count:,}", style="bold"), heading)
+        for problem in group.first[:SHOWN_PLACES]:
+            table.add_row("", "", Text(_one_line(f"{problem.location}: {problem.message}")))
+        more = group.count - len(group.first[:SHOWN_PLACES])
+        if more:
+            table.add_row("", "", Text(f"and {more:,} more", style="dim"))
+        table.add_row("", "", Text(f"→ {group.hint}", style="cyan"))
+    return table
+
+
+def _describe_files(files: Sequence["StoredFile"]) -> str:
+    first = files[0]
+    size = f", {_describe_bytes(first.bytes)}" if first.bytes is not None else ""
+    if len(files) == 1:
+        return f"{first.format.upper()}{size}"
+    sizes = [file.bytes for file in files]
+    size = "" if None in sizes else f", {_describe_bytes(sum(size or 0 for size in sizes))}"
+    names = ", ".join(Path(file.name).name for file in files[:_SHOWN_FILES])
+    more = len(files) - _SHOWN_FILES
+    return f"{len(files)} files{size}: {names}{f' and {more:,} more' if more > 0 else ''}"
+
+
+def _describe_bytes(size: int) -> str:
+    for unit, divisor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= divisor:
+            return f"{size / divisor:,.1f} {unit}"
+    return f"{size} bytes"
+
+
+def _describe_tokens(report: "CheckReport") -> str:
+    tokens = report.tokens
+    if tokens is None or not tokens.total:
+        return ""
+    return (
+        f"{'about ' if tokens.is_estimate else ''}{tokens.total:,} ({tokens.encoding}); per example {tokens.minimum:,} "
+        f"at least, {tokens.median:,.0f} median, {tokens.p95:,.0f} at 95 %, {tokens.maximum:,} at most"
+    )
+
+
+def _draw_histogram(histogram: Sequence[tuple[int, int]]) -> Iterator[str]:
+    most = max((count for _, count in histogram), default=0)
+    width = max((len(f"{bound:,}") for bound, _ in histogram), default=0)
+    for bound, count in histogram:
+        eighths = -(-count * _BAR_WIDTH * 8 // most) if most else 0
+        bar = "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
+        yield f"≤ {bound:>{width},}  {bar}{' ' if bar else ''}{count:,}"
+
+
+def _describe_labels(labels: "LabelFacts", n_examples: int) -> str:
+    ranked = list(labels.counts.items())
+    (most, n_most), (least, n_least) = ranked[0], ranked[-1]
+    once = f"; {len(labels.seen_once):,} seen once" if labels.seen_once else ""
+    return (
+        f"{len(labels.counts):,} different answers in {n_examples:,}, from {_shorten(most)} ({n_most:,} times) to "
+        f"{_shorten(least)} ({n_least:,}){once}"
+    )
+
+
+def _describe_splits(checked: "Checked") -> str:
+    sizes = checked.report.splits
+    if sizes is None:
+        return f"can't be dealt: {checked.report.not_applied.get('splits', 'the problems below say why')}"
+    return f"{', '.join(f'{name} {number:,}' for name, number in sizes.items())} ({checked.split_method})"
+
+
+def _not_applied(report: "CheckReport") -> Iterator[tuple[str, str]]:
+    """Checks that could not apply; those that only wait for the splits are said with the splits themselves."""
+    for name, why in report.not_applied.items():
+        if report.splits is not None or name not in {"splits", "cost"}:
+            yield name, why
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_LABEL_SHOWN else f"{text[: _LONGEST_LABEL_SHOWN - 1]}…"
+
+
+def _one_line(text: str) -> str:
+    return visible(text).replace("\n", "\\n").replace("\t", " ")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,188 @@
+"""What `retune check` does: read, repair if asked to, check. Imported late, as the libraries under it are slow to."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from retune.cli.check_view import ReadingBar
+from retune.config import LOCAL_MODEL, DataConfig, ExampleShape, RetrainConfig, SourceFormat, SplitConfig, SplitMethod
+from retune.data.checks.check import check_store
+from retune.data.checks.report import CheckReport
+from retune.data.cost import describe_cost, refuse_if_too_expensive
+from retune.data.examples import Method
+from retune.data.preparation.load import LoadOptions, load_examples
+from retune.data.preparation.store import ExampleStore, StoreFacts
+from retune.data.provider_kinds import ProviderKind
+from retune.data.repair import Repaired, changes_path_of, repair_examples
+from retune.data.sources.stored_files import has_wildcard
+from retune.errors import ConfigError
+from retune.provider.endpoint import resolve_endpoint
+
+_JSONL_ENDINGS = {".jsonl", ".ndjson"}
+_SHAPE_BY_METHOD: dict[Method, ExampleShape] = {
+    "supervised": ExampleShape.MESSAGES,
+    "dpo": ExampleShape.PREFERENCE,
+    "reinforcement": ExampleShape.REINFORCEMENT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """What the user wants to know.
+
+    Attributes:
+        settings: The source, its split, the training.
+        method: What the examples are to train; None for what they can.
+        provider: Whose limits they must keep; None for whoever would train.
+        report_path: Where every single problem goes; None for nowhere.
+        fix: Where the repaired examples go; None to repair nothing.
+        may_overwrite: That file may be there already.
+    """
+
+    settings: RetrainConfig
+    method: Method | None
+    provider: ProviderKind | None
+    report_path: Path | None
+    fix: Path | None
+    may_overwrite: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found, of the source or, where it was repaired, of the new file.
+
+    Attributes:
+        facts: What was read.
+        repaired: What was repaired; None where nobody asked for it.
+        report_path: Where every single problem is.
+        split_method: How the examples are dealt.
+        max_cost_usd: The user's limit.
+    """
+
+    report: CheckReport
+    facts: StoreFacts
+    repaired: Repaired | None
+    report_path: Path | None
+    split_method: SplitMethod
+    max_cost_usd: float | None
+
+    @property
+    def refusal(self) -> ConfigError | None:
+        """Why a run would be refused for its cost."""
+        if self.report.cost is None or self.max_cost_usd is None:
+            return None
+        is_local = self.facts.provider == "retune"
+        try:
+            refuse_if_too_expensive(self.report.cost, self.max_cost_usd, is_local=is_local)
+        except ConfigError as error:
+            return error
+        return None
+
+    @property
+    def cost(self) -> str:
+        """What the training will cost, for people."""
+        cost = self.report.cost
+        if cost is None:
+            return "nothing can be trained"
+        amount = f"about ${cost.usd:,.2f}: " if cost.usd else ""
+        return f"{amount}{describe_cost(cost)}"
+
+    @property
+    def exit_status(self) -> int:
+        """0 for a run that may go on, 1 for one that may not."""
+        return int(self.report.n_errors > 0 or self.refusal is not None)
+
+
+def check_source(request: CheckRequest, directory: Path, bar: ReadingBar) -> Checked:
+    """Check the source, or repair it and check what came of it.
+
+    Args:
+        request: What the user wants to know.
+        directory: An empty one, for what is needed on the way.
+        bar: Shows how far it is.
+
+    Raises:
+        ConfigError: A file can't be written where it should be.
+        SourceError: The source can't be read.
+        CheckError: It can't be repaired without losing rows.
+        RunDirectoryError: A disk is full, or otherwise unwilling.
+    """
+    settings = request.settings
+    repaired = None
+    if request.fix is not None:
+        _refuse_bad_target(request.fix, settings.data.source, may_overwrite=request.may_overwrite)
+        repaired, settings = _repair(request, request.fix, directory / "source", bar)
+    store = _load(settings, request, directory / "examples", bar)
+    _keep_source_whole([request.report_path], store)
+    bar.say("comparing")
+    report = check_store(
+        store,
+        settings.split,
+        model=settings.training.model,
+        n_epochs=settings.training.hyperparameters.n_epochs,
+        path=request.report_path or directory / "report.json",
+    )
+    limit = settings.training.max_cost_usd
+    return Checked(
+        report,
+        store.facts,
+        repaired,
+        request.report_path,
+        split_method=settings.split.method,
+        max_cost_usd=None if limit == "unlimited" else limit,
+    )
+
+
+def _load(
+    settings: RetrainConfig, request: CheckRequest, directory: Path, bar: ReadingBar, *, counts_tokens: bool = True
+) -> ExampleStore:
+    options = LoadOptions(
+        model=settings.training.model,
+        method=request.method,
+        provider=request.provider or _who_trains(settings),
+        counts_tokens=counts_tokens,
+    )
+    bar.say("reading")
+    return load_examples(settings.data, settings.split, options, directory, on_progress=bar.read)
+
+
+def _who_trains(settings: RetrainConfig) -> ProviderKind:
+    """Whoever `retune run` would go to; for a model that only OpenAI has, and no address, OpenAI."""
+    endpoint = resolve_endpoint(settings.provider)
+    if endpoint is not None:
+        return endpoint.kind
+    return "retune" if settings.training.model == LOCAL_MODEL else "openai"
+
+
+def _repair(request: CheckRequest, target: Path, directory: Path, bar: ReadingBar) -> tuple[Repaired, RetrainConfig]:
+    store = _load(request.settings, request, directory, bar, counts_tokens=False)
+    _keep_source_whole([target, changes_path_of(target)], store)
+    bar.say("repairing")
+    repaired = repair_examples(store, target, on_progress=bar.count)
+    data = DataConfig(source=str(target), format=SourceFormat.JSONL, shape=_SHAPE_BY_METHOD[store.facts.method])
+    split = request.settings.split
+    if split.method in {SplitMethod.GROUP, SplitMethod.COLUMN} or split.stratify_column:
+        # The new file holds conversations alone.
+        split = SplitConfig(validation=split.validation, test=split.test, seed=split.seed)
+    return repaired, request.settings.model_copy(update={"data": data, "split": split})
+
+
+def _refuse_bad_target(target: Path, source: str, *, may_overwrite: bool) -> None:
+    if target.suffix.lower() not in _JSONL_ENDINGS:
+        raise ConfigError(f"--fix writes JSONL; expected a name that ends in .jsonl, found {target}.")
+    there = [path for path in (target, changes_path_of(target)) if path.exists()]
+    if there and not may_overwrite:
+        raise ConfigError(f"{there[0]} is there already.", hint="Name another file, or add --force to overwrite it.")
+    is_within = Path(source).is_dir() and Path(source).resolve() in target.resolve().parents
+    matches = has_wildcard(source) and fnmatch(str(target.absolute()), str(Path(source).absolute()))
+    if is_within or matches:
+        raise ConfigError(
+            f"{target} would be read as a part of {source} the next time.", hint="Name a file somewhere else."
+        )
+
+
+def _keep_source_whole(targets: list[Path | None], store: ExampleStore) -> None:
+    files = {Path(file.name).resolve() for file in store.facts.files}
+    for target in targets:
+        if target is not None and target.resolve() in files:
+            raise ConfigError(f"{target} is the source itself, which is never changed.", hint="Name another file.")

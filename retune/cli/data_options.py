@@ -1,0 +1,146 @@
+"""Flags that say where examples come from and how they are split; the same wherever a command reads a source.
+
+Each is a type of a parameter. A command takes those that it wants, with None as the default, and gives them to
+`retune.config.load_config` as overrides: what nobody named stays as the configuration file, or the default, has it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from retune.config import ExampleShape, SourceFormat, SplitMethod
+
+DATA_PANEL, SPLIT_PANEL, TRAINING_PANEL = "Data", "Split", "Training"
+
+SOURCE_HELP = (
+    "File, folder, pattern ('data/*.csv') or address (s3://…, https://…) of CSV, TSV, JSONL, JSON, Parquet or pandas "
+    "pickle; or a database's address (postgresql://…, sqlite:///…) for --query."
+)
+
+
+def _data(help_text: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=DATA_PANEL)
+
+
+def _split(help_text: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=SPLIT_PANEL)
+
+
+def number_or_auto(text: str) -> Any:
+    """Numbers as numbers; anything else is left to the configuration's own check, which says what is allowed."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def auto_option(help_text: str, kind: str, panel: str) -> Any:
+    """A flag that takes a number or a word such as auto."""
+    return typer.Option(help=help_text, parser=number_or_auto, metavar=kind, rich_help_panel=panel)
+
+
+ConfigFile = Annotated[
+    Path | None, _data("YAML file with settings; flags go before it.", "--config", "-c", metavar="FILE")
+]
+DataFormat = Annotated[SourceFormat | None, _data("How to read the source; auto goes by its name.", "--format")]
+Query = Annotated[str | None, _data("SQL query whose rows are the source.", metavar="SQL")]
+TrustPickle = Annotated[
+    bool | None,
+    _data("Let a pickle run whatever code it holds. Only for files that you made yourself.", "--trust-pickle"),
+]
+Shape = Annotated[ExampleShape | None, _data("What a row holds; auto goes by the columns.")]
+UserColumn = Annotated[str | None, _data("Column with what the user says.", metavar="NAME")]
+AssistantColumn = Annotated[str | None, _data("Column with the answer to learn.", metavar="NAME")]
+UserTemplate = Annotated[
+    str | None, _data("What the user says, put together from columns: '{subject}: {body}'.", metavar="TEXT")
+]
+AssistantTemplate = Annotated[str | None, _data("The answer, put together from columns.", metavar="TEXT")]
+MessagesColumn = Annotated[str | None, _data("Column with ready chat messages; default messages.", metavar="NAME")]
+System = Annotated[
+    str | None,
+    _data("System prompt put before every example; may name columns in braces as templates do.", metavar="TEXT"),
+]
+
+Split = Annotated[
+    SplitMethod | None,
+    _split(
+        "stable: by each example's content; random: shuffled; group: rows that share a column's value stay together; "
+        "column: a column says it."
+    ),
+]
+Validation = Annotated[
+    float | None,
+    _split("Held out to watch the training: a fraction, or a number of examples; default 0.1.", metavar="NUMBER"),
+]
+Test = Annotated[
+    float | None,
+    _split("Held out to judge the model: a fraction, or a number of examples; default 0.1.", metavar="NUMBER"),
+]
+SplitSeed = Annotated[int | None, _split("Another seed deals another split.", metavar="INTEGER")]
+SplitColumn = Annotated[
+    str | None, _split("For group: whose equal values stay together. For column: which says the split.", metavar="NAME")
+]
+Stratify = Annotated[
+    bool | None, _split("For random: the same mixture of answers in every split.", "--stratify/--no-stratify")
+]
+StratifyColumn = Annotated[
+    str | None, _split("For random: the same mixture of this column's values in every split.", metavar="NAME")
+]
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help="Base model to fine-tune; default baseline-text.", rich_help_panel=TRAINING_PANEL
+    ),
+]
+NEpochs = Annotated[Any, auto_option("Passes over the training file.", "auto|INTEGER", TRAINING_PANEL)]
+MaxCostUsd = Annotated[
+    Any,
+    auto_option("Refuse, before anything is uploaded, what would cost more US dollars.", "NUMBER", TRAINING_PANEL),
+]
+
+PLACES = {
+    "source": "data.source",
+    "data_format": "data.format",
+    "query": "data.query",
+    "trust_pickle": "data.trust_pickle",
+    "shape": "data.shape",
+    "user_column": "data.user_column",
+    "assistant_column": "data.assistant_column",
+    "user_template": "data.user_template",
+    "assistant_template": "data.assistant_template",
+    "messages_column": "data.messages_column",
+    "system": "data.system",
+    "split": "split.method",
+    "validation": "split.validation",
+    "test": "split.test",
+    "split_seed": "split.seed",
+    "split_column": "split.column",
+    "stratify": "split.stratify",
+    "stratify_column": "split.stratify_column",
+    "model": "training.model",
+    "n_epochs": "training.hyperparameters.n_epochs",
+    "max_cost_usd": "training.max_cost_usd",
+}
+"""Where the configuration has what a parameter of these types says, by the parameter's name."""
+
+
+def place_overrides(flags: Mapping[str, Any], places: Mapping[str, str] = PLACES) -> dict[str, Any]:
+    """Put every flag where the configuration has it.
+
+    Args:
+        flags: A command's parameters by their names; those without a place are left out.
+        places: The place of each: "split.seed".
+    """
+    settings: dict[str, Any] = {}
+    for name, place in places.items():
+        *sections, key = place.split(".")
+        section = settings
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[key] = flags.get(name)
+    return settings

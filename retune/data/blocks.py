@@ -1,0 +1,223 @@
+"""Rows on their way from a source to examples: a few megabytes at a time, so that memory doesn't grow with the data."""
+
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from retune.config import SourceFormat
+
+BLOCK_BYTES = 4 << 20
+"""About how much of a source one block holds: enough to keep a process busy, little enough to have several."""
+
+
+class Finding(NamedTuple):
+    """Something wrong with one row, before it is known where the row stands.
+
+    Attributes:
+        kind: A key of `retune.data.checks.rules.RULES`.
+        message: What was found and what is allowed.
+    """
+
+    kind: str
+    message: str
+
+
+class FileNote(NamedTuple):
+    """Something that is odd about the text of a whole file.
+
+    Attributes:
+        file: Index of the file in `Source.files`.
+        finding: What it is.
+    """
+
+    file: int
+    finding: Finding
+
+
+class Row(NamedTuple):
+    """One row of a source.
+
+    Attributes:
+        number: As people count it: a row of a table (a CSV file's header is row 1) or a line of a file.
+        values: By column name, missing ones None; of JSONL, the object. Empty where the row can't be read.
+        findings: Why it can't be read.
+    """
+
+    number: int
+    values: dict[str, Any]
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a source; also a query's result.
+
+    Attributes:
+        name: What people call it: a path, or an address without its secrets.
+        unit: What its numbers count.
+        format: How it is read.
+        bytes: Its size; None where that isn't known beforehand.
+        columns: Names of its columns, in order; of JSONL, the keys of its first objects.
+    """
+
+    name: str
+    unit: Literal["row", "line"]
+    format: SourceFormat
+    bytes: int | None
+    columns: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Block(ABC):
+    """Some rows of one file. Blocks travel between processes, so they pickle, and never hold an open file.
+
+    Attributes:
+        file: Index of the file in `Source.files`.
+        source_bytes: About how much of the file this block is; for progress.
+    """
+
+    file: int
+    source_bytes: int = field(kw_only=True)
+
+    @abstractmethod
+    def rows(self) -> Iterator[Row]:
+        """Every row, in order. Rows with nothing in them are left out, and counted all the same."""
+
+    def text_columns(self, names: Sequence[str]) -> "TextColumns | None":
+        """Columns of text as Arrow arrays; None where the block has no columns or one of them is not text."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumns:
+    """Columns of equal length.
+
+    Attributes:
+        numbers: `uint32`, the number of each row.
+        columns: One `pa.string()` array for each name asked for.
+    """
+
+    numbers: "pa.UInt32Array"
+    columns: list[pa.StringArray]
+
+
+@dataclass(slots=True)
+class RowsBlock(Block):
+    """Rows that were Python objects from the start: of a pickle, a query, a JSON array."""
+
+    values: list[Row]
+
+    def rows(self) -> Iterator[Row]:
+        """The rows as they are."""
+        return iter(self.values)
+
+
+@dataclass(slots=True)
+class ArrowBlock(Block):
+    """Rows of a table that Arrow read.
+
+    Attributes:
+        first: Number of the first row.
+        batch: The rows; missing values are null.
+        skips_empty: Leave out rows in which all cells are empty or null, as for CSV.
+    """
+
+    first: int
+    batch: pa.RecordBatch
+    skips_empty: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A slice of a batch would otherwise travel with all that it was cut from.
+        content = pickle.PickleBuffer(self.batch.serialize())
+        schema = self.batch.schema.serialize().to_pybytes()
+        return _arrow_block, ((self.file, self.source_bytes, self.first, self.skips_empty), schema, content)
+
+    def rows(self) -> Iterator[Row]:
+        """Rows with plain Python values; fields of structs that are null are left out."""
+        keep = self._kept()
+        for index, values in enumerate(self.batch.to_pylist()):
+            if keep is None or keep[index].as_py():
+                yield Row(self.first + index, {name: without_nulls(value) for name, value in values.items()})
+
+    def text_columns(self, names: Sequence[str]) -> TextColumns | None:
+        """The columns, if all of them are text."""
+        columns = [self.batch.column(name) for name in names]
+        if not all(_is_text(column.type) for column in columns):
+            return None
+        numbers = pa.array(range(self.first, self.first + len(self.batch)), pa.uint32())
+        columns = [column.cast(pa.string()) for column in columns]
+        keep = self._kept()
+        if keep is not None:
+            numbers, columns = numbers.filter(keep), [column.filter(keep) for column in columns]
+        return TextColumns(numbers, columns)
+
+    def _kept(self) -> pa.BooleanArray | None:
+        """Which rows have anything in them; None for all."""
+        if not self.skips_empty:
+            return None
+        keep: pa.BooleanArray = None
+        for column in self.batch.columns:
+            filled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), _NO_TEXT), False)
+            if pc.all(filled, min_count=0).as_py():
+                return None
+            keep = filled if keep is None else pc.or_(keep, filled)
+        return keep
+
+
+# Given as Python's text, Arrow would import pandas to look whether it is one of its missing values.
+_NO_TEXT = pa.scalar("", pa.string())
+
+
+def without_nulls(value: Any) -> Any:
+    """Drop null fields: a Parquet struct has every field in every row, so `null` there means that it has none."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+class Source(ABC):
+    """A source that was opened: its first rows were looked at, and nothing is wrong so far.
+
+    Attributes:
+        name: What people call it.
+        files: What it consists of, in the order in which it is read.
+    """
+
+    name: str
+    files: list[SourceFile]
+
+    @abstractmethod
+    def blocks(self) -> Iterator[Block]:
+        """Read everything, once, in order.
+
+        Raises:
+            SourceError: It can't be read on.
+        """
+
+    @abstractmethod
+    def sample(self) -> list[Row]:
+        """The first rows, at most 100; reading them takes nothing away from `blocks`."""
+
+    def notes(self) -> list[FileNote]:
+        """What is odd about the text of whole files; complete once `blocks` has read everything."""
+        return []
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of the first file."""
+        return self.files[0].columns
+
+
+def _arrow_block(block: tuple[int, int, int, bool], schema: bytes, content: Any) -> ArrowBlock:
+    file, source_bytes, first, skips_empty = block
+    batch = pa.ipc.read_record_batch(pa.py_buffer(content), pa.ipc.read_schema(pa.py_buffer(schema)))
+    return ArrowBlock(file, first, batch, skips_empty, source_bytes=source_bytes)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -1,0 +1,1 @@
+"""What can be wrong with examples, and the report of what is."""

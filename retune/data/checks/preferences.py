@@ -1,0 +1,82 @@
+"""What is wrong with a preference pair, for direct preference optimization (DPO)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from retune.data.blocks import Finding
+from retune.data.checks.messages import check_message, check_messages
+from retune.data.checks.quoting import listed, shown
+from retune.data.checks.tool_calls import check_call_shapes, check_tools
+from retune.data.provider_kinds import ProviderKind
+
+PREFERENCE_KEYS = ("input", "preferred_output", "non_preferred_output")
+INPUT_KEYS = ("messages", "tools", "parallel_tool_calls")
+
+_OLD_KEYS = {"preferred_completion": "preferred_output", "non_preferred_completion": "non_preferred_output"}
+_MAY_END = ("user", "tool")
+
+
+def check_preference(body: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:
+    """Check one line of a preference file: `{"input": {"messages": […]}, "preferred_output": […], …}`.
+
+    Rules of the guide and of the published schema: text alone, one assistant message for each output, and a
+    conversation that waits for it.
+    """
+    if "messages" in body:
+        text = "found messages, which supervised and reinforcement training learn from; dpo expects them under input."
+        yield Finding("wrong_method", text)
+        return
+    for key in [key for key in body if key not in PREFERENCE_KEYS and key not in _OLD_KEYS]:
+        yield Finding("unknown_example_key", f"unknown key {shown(key)}; allowed: {listed(PREFERENCE_KEYS)}.")
+    for old, new in _OLD_KEYS.items():
+        if old in body:
+            yield Finding("bad_preference", f"found {old}, the former name of {new}; rename it.")
+    given = body.get("input")
+    if isinstance(given, dict):
+        yield from _check_input(given, provider)
+    else:
+        yield Finding("bad_preference", f'expected input as {{"messages": […]}}, found {_found(given)}.')
+    for key in PREFERENCE_KEYS[1:]:
+        if _OLD_KEYS.keys().isdisjoint(body):
+            yield from _check_output(body.get(key), key)
+    if _same(body.get("preferred_output"), body.get("non_preferred_output")):
+        yield Finding("same_preference", f"both answers are {shown(_said(body['preferred_output']))}.")
+
+
+def _check_input(given: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:
+    for key in [key for key in given if key not in INPUT_KEYS]:
+        yield Finding("unknown_example_key", f"unknown key {shown(key)} in input; allowed: {listed(INPUT_KEYS)}.")
+    yield from check_tools(given)
+    messages = given.get("messages")
+    yield from check_messages(messages, given, provider, is_text_only=True)
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if isinstance(last, dict) and last.get("role") not in _MAY_END:
+        text = f"the last message of input is of the role {shown(last.get('role'))}; expected user or tool."
+        yield Finding("prompt_ends_with_answer", text)
+
+
+def _check_output(output: Any, key: str) -> Iterator[Finding]:
+    if not isinstance(output, list) or len(output) != 1:
+        found = f"{len(output)} messages" if isinstance(output, list) and output else _found(output)
+        yield Finding("bad_preference", f"expected {key} as a list of one assistant message, found {found}.")
+        return
+    message = output[0]
+    yield from check_message(message, f"{key}, message 1", is_text_only=True)
+    if isinstance(message, dict):
+        if message.get("role") != "assistant":
+            found = shown(message.get("role"))
+            yield Finding("bad_preference", f"{key}: expected a message of the role assistant, found {found}.")
+        else:
+            yield from check_call_shapes(message, key)
+
+
+def _same(preferred: Any, other: Any) -> bool:
+    return bool(preferred) and isinstance(preferred, list) and preferred == other
+
+
+def _said(output: list[Any]) -> Any:
+    return output[0].get("content", output[0]) if isinstance(output[0], dict) else output[0]
+
+
+def _found(value: Any) -> str:
+    return "none" if value is None else shown(value)

@@ -1,0 +1,83 @@
+"""Every kind of problem that the checks can find: how much it matters, and how to mend it."""
+
+from typing import Literal, NamedTuple
+
+Level = Literal["error", "warning"]
+
+
+class Rule(NamedTuple):
+    """One kind of problem."""
+
+    level: Level
+    hint: str
+
+
+RULES: dict[str, Rule] = {
+    # All examples together
+    "too_few_examples": Rule("error", "Add examples; 50 to 100 good ones are a fair start."),
+    "too_many_examples": Rule("error", "Leave some out; the provider takes no more."),
+    "split_contradiction": Rule("error", "Let the column name one split for all rows that ask the same."),
+    # The source's text
+    "not_json": Rule("error", "Every line must be one whole JSON object."),
+    "not_utf8": Rule("error", "Save the file as UTF-8; spreadsheets call it “CSV UTF-8”."),
+    "row_width": Rule("error", "Put a cell that holds the separator in quotes."),
+    "bad_quotes": Rule("error", 'End a cell that starts with a quote with one; write a quote inside it twice: "".'),
+    "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
+    "unknown_split": Rule("error", "Write train, validation or test into the split's column."),
+    # One example's structure
+    "missing_messages": Rule("error", 'Give every example a list of messages: {"messages": [{"role": …}, …]}.'),
+    "nested_too_deeply": Rule("error", "Write it flatter; no provider needs so many levels."),
+    "message_not_object": Rule("error", 'Write every message as an object: {"role": "user", "content": "…"}.'),
+    "unknown_role": Rule("error", "Rename the role."),
+    "unknown_key": Rule("error", "Remove the key or mend its spelling."),
+    "missing_content": Rule("error", "Fill the cell in or remove the example."),
+    "empty_content": Rule("error", "Fill the cell in or remove the example."),
+    "content_not_text": Rule("error", "Write the content as text, or as a list of content parts."),
+    "bad_content_part": Rule("error", "Write parts as the API takes them: text, and in user messages image_url."),
+    "bad_name": Rule("error", "Leave the name out, or write it as text."),
+    "bad_weight": Rule("error", "Use 0 or 1, on assistant messages alone."),
+    "bad_tools": Rule("error", "Write tools as the API takes them: type function, with a name and parameters."),
+    "bad_tool_call": Rule("error", "Write the call as the API does; arguments are a string of JSON."),
+    "unanswered_tool_call": Rule("error", "Follow every tool call with a tool message of the same tool_call_id."),
+    "unknown_tool_call_id": Rule("error", "A tool message must answer a call that the assistant made before it."),
+    "unknown_tool": Rule("warning", "Declare every tool that is called in the example's tools."),
+    "too_many_images": Rule("error", "Leave images out until the example keeps the limit."),
+    "image_too_large": Rule("warning", "Scale the image down: the provider skips the example."),
+    "bad_image": Rule("warning", "Use JPEG, PNG or WEBP, as an https address or a data address in base64."),
+    "image_in_answer": Rule("error", "Put images into user messages."),
+    "unsupported_by_server": Rule("error", "Leave it out, or train elsewhere: --provider openai checks for that."),
+    "wrong_method": Rule("error", "Choose the method that these examples are made for, or other examples."),
+    "no_assistant_message": Rule("error", "End the conversation with the answer that the model should learn."),
+    "nothing_to_learn": Rule("error", "Give at least one assistant message the weight 1."),
+    "bad_preference": Rule("error", "Give input.messages, and one assistant message each as preferred and not."),
+    "same_preference": Rule("warning", "Two equal answers teach nothing; remove the pair."),
+    "prompt_ends_with_answer": Rule("error", "End the conversation with the user's message."),
+    "missing_grader_fields": Rule("warning", "Add what the grader compares with, such as reference_answer."),
+    # What is allowed and seldom meant
+    "unknown_example_key": Rule("warning", "Remove the key: a provider may refuse the file for it."),
+    "last_message_not_assistant": Rule("warning", "Messages after the last answer teach nothing; end with the answer."),
+    "no_user_message": Rule("warning", "Let the user say something first, as in a real conversation."),
+    "system_not_first": Rule("warning", "Put the system message first."),
+    "over_context": Rule("warning", "Shorten the example: the provider cuts its end off, and that is the answer."),
+    "not_a_value": Rule("warning", "Write what is meant, or leave the row out; this is how programs write nothing."),
+    "text_is_number": Rule("warning", "Check that this is the right column: every one of its texts is a number."),
+    "odd_characters": Rule("warning", "Save the text again as UTF-8: some of it was decoded wrongly, or is invisible."),
+    "byte_order_mark": Rule("warning", "Nothing to do: it is read over. --fix writes the file without it."),
+    "windows_line_ends": Rule("warning", "Nothing to do: they are read as line ends. --fix writes plain ones."),
+    "separator_missing": Rule("warning", "End every prompt, and every completion, in the same way, or none of them."),
+    "stray_whitespace": Rule("warning", "Trim the texts; --fix does. The model would learn the spaces."),
+    # What should not leave the building
+    "private_key": Rule("warning", "Remove it, and replace the key: it was stored as training data."),
+    "api_key": Rule("warning", "Remove it, and revoke the key: it was stored as training data."),
+    "card_number": Rule("warning", "Mask it: the model may repeat it to anybody."),
+    "email_address": Rule("warning", "Mask it, unless it is meant to be learned."),
+    # Examples beside each other
+    "duplicate_example": Rule("warning", "Keep one of them, unless it should weigh more; --fix does."),
+    "conflicting_answers": Rule("warning", "Decide on one answer; the model can't learn both."),
+    "near_duplicate_across_splits": Rule("warning", "Remove one, or give both the same value of a group column."),
+    "few_held_out": Rule("warning", "Hold out more, or add examples: a result on so few says little."),
+    "same_answer_everywhere": Rule("warning", "Check the assistant column: there is nothing to tell apart."),
+    "label_seen_once": Rule("warning", "Add examples of this label, or merge it with another."),
+    "imbalanced_labels": Rule("warning", "Add examples of the rare labels, or judge by macro F1 and not by accuracy."),
+}
+"""Every kind of problem, in the order in which they are shown: errors are put before warnings."""

@@ -1,0 +1,125 @@
+"""Finding what is wrong with one example by itself.
+
+What passes without an error can be relied on by everything that comes after: messages are objects with a known role,
+content is text or content parts, calls and tools have the shape that the API gives them.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from retune.data.blocks import Finding
+from retune.data.checks.messages import check_messages, check_plain_content
+from retune.data.checks.preferences import PREFERENCE_KEYS, check_preference
+from retune.data.checks.quoting import listed, shown
+from retune.data.checks.reinforcement import check_reinforcement
+from retune.data.checks.server_limits import check_server_limits
+from retune.data.checks.tool_calls import check_tools
+from retune.data.examples import Method
+from retune.data.provider_kinds import ProviderKind
+
+__all__ = ["EXAMPLE_KEYS", "check_plain_content", "check_structure", "shown"]
+
+EXAMPLE_KEYS = ("messages", "tools", "parallel_tool_calls", "functions")
+
+_COMPLETION_KEYS = {"prompt", "completion"}
+_PLAIN_KEYS, _SHORTEST = 2, 2
+# Python's own limit is about a thousand calls, wherever it is met.
+_MOST_LEVELS = 100
+
+
+def check_structure(body: Mapping[str, Any], method: Method, provider: ProviderKind) -> Iterator[Finding]:
+    """Check one example by itself.
+
+    The rules are those of the published validator for chat training files, with the roles, keys and content parts
+    that came after it, and those of the guides to vision, tools, preferences and reinforcement.
+
+    Args:
+        body: The JSON object of its line.
+        method: What it is to train.
+        provider: Whose limits it must keep.
+    """
+    if method == "supervised" and _is_plain(body):
+        return
+    if not _is_within(body, _MOST_LEVELS):
+        yield Finding("nested_too_deeply", f"objects and lists in each other, more than {_MOST_LEVELS} levels deep.")
+    elif method == "dpo":
+        yield from check_preference(body, provider)
+    elif method == "reinforcement":
+        yield from check_reinforcement(body, provider)
+    else:
+        yield from _check_supervised(body, provider)
+
+
+def _is_plain(body: Mapping[str, Any]) -> bool:
+    """Whether nothing can be wrong: plain text, turn by turn. Most examples are that, and most data is large."""
+    messages = body.get("messages")
+    if len(body) != 1 or not isinstance(messages, list):
+        return False
+    roles = [message.get("role") for message in messages if isinstance(message, dict) and len(message) == _PLAIN_KEYS]
+    # A system prompt or none, then user and assistant in turn.
+    said = roles[1:] if roles[:1] == ["system"] else roles
+    return (
+        len(roles) == len(messages)
+        and len(said) >= _SHORTEST
+        and len(said) % _SHORTEST == 0
+        and said[::2] == ["user"] * (len(said) // _SHORTEST)
+        and said[1::2] == ["assistant"] * (len(said) // _SHORTEST)
+        and all(isinstance(text := message.get("content"), str) and not _is_blank(text) for message in messages)
+    )
+
+
+def _is_blank(text: str) -> bool:
+    return not text or text.isspace()
+
+
+def _check_supervised(body: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:
+    other = _made_for_something_else(body)
+    if other is not None:
+        yield other
+        return
+    if provider == "retune":
+        yield from check_server_limits(body)
+    else:
+        yield from _check_keys(body)
+    yield from check_tools(body)
+    yield from check_messages(body.get("messages"), body, provider)
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return
+    answers = [message for message in messages if isinstance(message, dict) and message.get("role") == "assistant"]
+    last = messages[-1].get("role") if isinstance(messages[-1], dict) else None
+    if not answers:
+        roles = [message.get("role") for message in messages if isinstance(message, dict)]
+        yield Finding("no_assistant_message", f"no message is the assistant's; roles: {shown(roles)}.")
+    elif all(message.get("weight") == 0 for message in answers):
+        yield Finding("nothing_to_learn", "all assistant messages have the weight 0; at least one must have 1.")
+    elif last != "assistant":
+        yield Finding(
+            "last_message_not_assistant", f"the last message is of the role {shown(last)}; expected assistant."
+        )
+
+
+def _check_keys(body: Mapping[str, Any]) -> Iterator[Finding]:
+    for key in [key for key in body if key not in EXAMPLE_KEYS]:
+        message = f"unknown key {shown(key)} beside the messages; allowed: {listed(EXAMPLE_KEYS)}."
+        yield Finding("unknown_example_key", message)
+
+
+def _made_for_something_else(body: Mapping[str, Any]) -> Finding | None:
+    if "messages" in body:
+        return None
+    if any(key in body for key in PREFERENCE_KEYS[1:]):
+        message = "a preference pair, which the method dpo learns from; supervised training expects messages."
+    elif body.keys() >= _COMPLETION_KEYS:
+        message = "a prompt and its completion; supervised training of chat models expects messages."
+    else:
+        return None
+    return Finding("wrong_method", f"found {message}")
+
+
+def _is_within(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return True
+    return levels > 0 and all(_is_within(inner, levels - 1) for inner in value if isinstance(inner, dict | list))

@@ -1,0 +1,57 @@
+"""Words in scripts that put no spaces between words, taken apart for near-duplicate keys."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from retune.data.checks.shingles import UNSPACED, words_of
+from retune.data.words import Words
+
+Hashes = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
+
+
+def unspaced_pieces(words: Words) -> dict[int, list[int]]:
+    """Hashes of the pieces of each word that is in a script without spaces, by the word's index.
+
+    Each character is a piece, as in `words_of`; what stands between them in other scripts is another.
+    """
+    values = words.different.buffers()[2]
+    if values is None:
+        return {}
+    content = np.frombuffer(values, np.uint8)
+    # In UTF-8 all of these scripts begin with such a byte, and hardly anything else does.
+    if not ((content >= 0xE3) | ((content & 0xFE) == 0xE0)).any():
+        return {}
+    return {
+        index: [zlib.crc32(piece.encode()) for piece in words_of((word,))]
+        for index, word in enumerate(words.listed)
+        if not word.isascii() and UNSPACED.search(word)
+    }
+
+
+def put_pieces(
+    codes: npt.NDArray[np.int32], offsets: Places, hashes: Hashes, pieces: Mapping[int, Sequence[int]]
+) -> tuple[Hashes, Places]:
+    """Hashes of the words of some texts, with the pieces of a word in its place where it has some.
+
+    Args:
+        codes: For each word of each text, in order, its index.
+        offsets: One more than there are texts: where the words of each begin in `codes`.
+        hashes: Of each different word.
+        pieces: As from `unspaced_pieces`.
+
+    Returns:
+        The hashes, and where those of each text begin.
+    """
+    counts = np.ones(len(hashes), np.int64)
+    counts[list(pieces)] = [len(hashed) for hashed in pieces.values()]
+    starts = np.cumsum(counts) - counts
+    flat = np.repeat(hashes, counts)
+    for index, hashed in pieces.items():
+        flat[starts[index] : starts[index] + len(hashed)] = hashed
+    n_pieces = counts[codes]
+    ends = np.concatenate(([0], np.cumsum(n_pieces)))
+    return flat[np.repeat(starts[codes] - ends[:-1], n_pieces) + np.arange(ends[-1])], ends[offsets]

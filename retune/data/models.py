@@ -1,0 +1,88 @@
+"""What is known of base models: what training them costs, how much of an example they take, by which methods.
+
+All of it is in `models.json`, with its sources and dates.
+"""
+
+import json
+from functools import cache
+from importlib import resources
+
+from pydantic import BaseModel, ConfigDict
+
+from retune.data.examples import Method
+
+
+class BaseModelFacts(BaseModel):
+    """One base model.
+
+    Attributes:
+        usd_per_million_tokens: Price of training on a million tokens; None where it isn't known or billed otherwise.
+        usd_per_hour: Price of an hour of training, where that is how it is billed.
+        training_context: Most tokens of one example; providers cut off what is beyond. None where it isn't known.
+        methods: What OpenAI's guides and price table say it can be trained by; Azure may offer more.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usd_per_million_tokens: float | None = None
+    usd_per_hour: float | None = None
+    training_context: int | None = None
+    methods: tuple[Method, ...]
+
+
+class PriceSource(BaseModel):
+    """Where the prices are from.
+
+    Attributes:
+        as_of: When they were valid.
+        source: Where they stand.
+        source_per_hour: The same of prices by the hour.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    as_of: str
+    source: str
+    source_per_hour: str
+
+
+class _Table(BaseModel):
+    prices: PriceSource
+    models: dict[str, BaseModelFacts]
+    aliases: dict[str, str]
+
+
+def base_model(model: str) -> str:
+    """The base model that a name stands for.
+
+    Resolves fine-tuned models of OpenAI (`ft:gpt-4o-mini-2024-07-18:acme::abc123`) and of Azure
+    (`gpt-4o-mini-2024-07-18.ft-0e208cf33a6a466994aff31a08aba678`), names without a date, and Azure's `gpt-35-turbo`.
+    """
+    if model.startswith("ft:"):
+        model = model.split(":")[1]
+    model = model.partition(".ft-")[0]
+    if model.startswith("gpt-35-"):
+        model = model.replace("gpt-35-", "gpt-3.5-", 1)
+    return _table().aliases.get(model, model)
+
+
+def find_model(model: str) -> BaseModelFacts | None:
+    """What is known of a base or fine-tuned model; None where it isn't in the table."""
+    return _table().models.get(base_model(model))
+
+
+def training_context(model: str) -> int | None:
+    """Most tokens of one training example: providers cut off the end of longer ones. None where it isn't known."""
+    facts = find_model(model)
+    return None if facts is None else facts.training_context
+
+
+def price_source() -> PriceSource:
+    """Where the prices are from."""
+    return _table().prices
+
+
+@cache
+def _table() -> _Table:
+    text = resources.files("retune.data").joinpath("models.json").read_text(encoding="utf-8")
+    return _Table.model_validate(json.loads(text))

@@ -1,0 +1,259 @@
+"""Repairs that can't do harm, as `retune check --fix` makes them: into a new file, with a list of every change.
+
+Byte order marks and Windows line ends go, white space at the ends of contents goes, and so do rows with nothing in
+them and all but the first of equal examples. Whatever would need a decision stays as it is.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from retune.data.checks.report import Problem, read_problems
+from retune.data.examples import canonical_json
+from retune.data.jsonl import encode_line
+from retune.data.mending import CHANGES, Change, is_empty, mend_example
+from retune.data.preparation.store import ExampleStore
+from retune.errors import CheckError, RunDirectoryError
+from retune.files import atomic_write
+
+_CHANGE_BY_KIND: dict[str, Change] = {
+    "byte_order_mark": "byte_order_mark_removed",
+    "windows_line_ends": "line_ends_replaced",
+}
+_DIGEST_BYTES = 16
+_SHOWN_PLACES = 3
+_EXAMPLES_BETWEEN_PROGRESS = 4_096
+
+Progress = Callable[[int, int], None]
+"""Called with the number of examples that were mended, and of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What was repaired.
+
+    Attributes:
+        path: The new file, chat JSONL.
+        changes_path: JSONL beside it, a line for every change.
+        n_read: Examples that were read.
+        n_written: Examples of the new file.
+        counts: How often each change was made.
+    """
+
+    path: Path
+    changes_path: Path
+    n_read: int
+    n_written: int
+    counts: Counter[Change]
+
+    def summary(self) -> list[tuple[str, str, int]]:
+        """What was counted, what was done to it, and how often; only what was done at all."""
+        return [(noun, done, self.counts[change]) for change, (noun, done) in CHANGES.items() if self.counts[change]]
+
+
+def changes_path_of(path: Path) -> Path:
+    """Where the changes of a repaired file are listed."""
+    return path.with_name(f"{path.name}.changes.jsonl")
+
+
+def repair_examples(store: ExampleStore, path: Path, *, on_progress: Progress = lambda _done, _total: None) -> Repaired:
+    """Write the store's examples anew with the safe repairs made, and list every change beside the file.
+
+    Both files appear once they are whole. The same examples give the same bytes, and repairing a repaired file
+    changes nothing. Memory grows by some 50 bytes an example.
+
+    Args:
+        store: The examples; working files of their size are put into its directory.
+        path: The new file.
+        on_progress: Called now and then.
+
+    Raises:
+        CheckError: A row could not be made into an example at all, so the new file would silently lack it.
+        RunDirectoryError: A file can't be written.
+    """
+    try:
+        mended = _mend_all(store, on_progress)
+        _refuse_to_lose_rows(store, mended)
+        with ExitStack() as stack:
+            lines, changes = (stack.enter_context(atomic_write(item)) for item in (path, changes_path_of(path)))
+            writer = _Writer(store, lines, changes)
+            writer.write(mended)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"Can't write {path}: {error.strerror}.", hint="Make room or name another file."
+        ) from error
+    return Repaired(path, changes_path_of(path), len(store), writer.n_written, writer.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mended:
+    """All examples, mended one by one.
+
+    Attributes:
+        lines: File with their lines.
+        changes: File with the index and the changes of each that was changed.
+        twins: `int64[n]`, for each the index of the first example that equals it: its own, where there is none.
+        is_empty: `bool[n]`, whether there is nothing in it.
+        without_body: Indices of those that are `{}`.
+    """
+
+    lines: Path
+    changes: Path
+    twins: npt.NDArray[np.int64]
+    is_empty: npt.NDArray[np.bool_]
+    without_body: list[int]
+
+
+def _mend_all(store: ExampleStore, on_progress: Progress) -> _Mended:
+    lines, changes = store.directory / "mended.jsonl", store.directory / "mended_changes.jsonl"
+    digests, empty, without_body = bytearray(), bytearray(), []
+    with lines.open("wb") as mended_lines, changes.open("wb") as mended_changes:
+        for index, line in enumerate(store.lines()):
+            body = json.loads(line)
+            changed = mend_example(body)
+            if changed:
+                mended_changes.write(encode_line({"index": index, "changes": changed}))
+            if not body:
+                without_body.append(index)
+            empty.append(is_empty(body))
+            digests += hashlib.blake2b(canonical_json(body), digest_size=_DIGEST_BYTES).digest()
+            mended_lines.write(encode_line(body) if changed else line)
+            if index % _EXAMPLES_BETWEEN_PROGRESS == 0:
+                on_progress(index, len(store))
+    pairs = np.frombuffer(digests, np.uint64).reshape(-1, 2)
+    return _Mended(lines, changes, _find_twins(pairs), np.frombuffer(empty, np.bool_), without_body)
+
+
+def _find_twins(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """For each row the index of the first row that equals it."""
+    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable, so the first of equal ones is first
+    ordered = digests[order]
+    is_first = np.ones(len(order), np.bool_)
+    is_first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    first = np.flatnonzero(is_first)
+    twins = np.empty(len(order), np.int64)
+    twins[order] = order[first[np.cumsum(is_first) - 1]]
+    return twins
+
+
+def _refuse_to_lose_rows(store: ExampleStore, mended: _Mended) -> None:
+    """An example without a body was empty in the source, or something stood there that can't be read.
+
+    Raises:
+        CheckError: The latter.
+    """
+    if not mended.without_body:
+        return
+    places = store.locations(np.array(mended.without_body, np.int64))
+    wanted = {(file, number) for _, file, number in places}
+    unreadable: list[Problem] = []
+    rows = set()
+    for problem in read_problems(store.problems_path):
+        place = (problem.file, problem.number)
+        if place in wanted and problem.level == "error" and problem.kind != "missing_messages":
+            rows.add(place)
+            if len(unreadable) < _SHOWN_PLACES:
+                unreadable.append(problem)
+    if not unreadable:
+        return
+    rows_are, them = ("row is", "it") if len(rows) == 1 else ("rows are", "them")
+    lines = [f"{len(rows):,} {rows_are} no example, and a repaired file would lack {them}:"]
+    lines += [f"  {problem.location}: {problem.message}" for problem in unreadable]
+    if len(rows) > len(unreadable):
+        lines.append(f"  and {len(rows) - len(unreadable):,} more")
+    raise CheckError("\n".join(lines), hint=f"Mend or remove {them} by hand; then --fix does the rest.")
+
+
+class _Writer:
+    """Writes the mended examples that stay, and every change.
+
+    Attributes:
+        n_written: Examples that were written.
+        counts: How often each change was made.
+    """
+
+    def __init__(self, store: ExampleStore, lines: IO[bytes], changes: IO[bytes]) -> None:
+        self.n_written = 0
+        self.counts: Counter[Change] = Counter()
+        self._store = store
+        self._lines = lines
+        self._changes = changes
+        self._file = store.column("file")
+        self._number = store.column("number")
+
+    def write(self, mended: _Mended) -> None:
+        self._list_changes_of_files()
+        left_out = self._rows_left_out()
+        changed = _read_changes(mended.changes)
+        index_of_next, changes_of_next = next(changed, _NO_MORE)
+        with mended.lines.open("rb", buffering=1 << 20) as stream:
+            for index, line in enumerate(stream):
+                for number in left_out.get(index, ()):
+                    self._list("empty_dropped", int(self._file[index]), number)
+                is_kept = self._keep(index, mended)
+                if is_kept:
+                    self.n_written += 1
+                    self._lines.write(line)
+                if index == index_of_next:
+                    for change, messages in changes_of_next.items() if is_kept else ():
+                        self._list(change, *self._place(index), messages=messages)
+                    index_of_next, changes_of_next = next(changed, _NO_MORE)
+
+    def _keep(self, index: int, mended: _Mended) -> bool:
+        twin = int(mended.twins[index])
+        if mended.is_empty[index]:
+            self._list("empty_dropped", *self._place(index))
+        elif twin != index:
+            self._list("duplicate_dropped", *self._place(index), equal_to=self._describe(*self._place(twin)))
+        else:
+            return True
+        return False
+
+    def _rows_left_out(self) -> dict[int, range]:
+        """Rows with nothing in them, which the reader left out: numbers that are missing, by the index after them."""
+        n = len(self._number)
+        follows = np.zeros(n, np.bool_)
+        follows[1:] = (self._file[1:] == self._file[:-1]) & (np.diff(self._number.astype(np.int64)) > 1)
+        return {
+            index: range(int(self._number[index - 1]) + 1, int(self._number[index]))
+            for index in np.flatnonzero(follows).tolist()
+        }
+
+    def _list_changes_of_files(self) -> None:
+        groups = {group.kind for group in self._store.facts.problem_groups}
+        if not groups & _CHANGE_BY_KIND.keys():
+            return
+        places = {file.name: place for place, file in enumerate(self._store.facts.files)}
+        for problem in read_problems(self._store.problems_path):
+            if problem.kind in _CHANGE_BY_KIND and problem.file in places:
+                self._list(_CHANGE_BY_KIND[problem.kind], places[problem.file], None)
+
+    def _list(self, change: Change, file: int, number: int | None, **details: Any) -> None:
+        self.counts[change] += 1
+        self._changes.write(encode_line({**self._describe(file, number), "done": change, **details}))
+
+    def _place(self, index: int) -> tuple[int, int]:
+        return int(self._file[index]), int(self._number[index])
+
+    def _describe(self, file: int, number: int | None) -> dict[str, Any]:
+        item = self._store.facts.files[file]
+        return {"file": item.name} if number is None else {"file": item.name, item.unit: number}
+
+
+_Changes = dict[Change, list[int]]
+_NO_MORE: tuple[int, _Changes] = (-1, {})
+
+
+def _read_changes(path: Path) -> Iterator[tuple[int, _Changes]]:
+    with path.open("rb") as stream:
+        for line in stream:
+            value = json.loads(line)
+            yield value["index"], value["changes"]

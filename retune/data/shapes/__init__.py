@@ -1,0 +1,1 @@
+"""What the rows of a source hold, and how they become examples."""

@@ -1,0 +1,125 @@
+"""What the cells of a table hold, as text, as JSON, as messages."""
+
+import json
+import math
+from typing import Any
+
+from retune.data.blocks import Finding
+from retune.data.checks.messages import MESSAGE_KEYS, ROLES
+from retune.data.jsonl import parse_json
+from retune.data.shapes.sharegpt import from_sharegpt, is_sharegpt_message
+
+
+class UnusableCellError(Exception):
+    """A cell that no example can be made of; shapes make a finding of it.
+
+    Args:
+        finding: What is wrong with it.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding)
+        self.finding = finding
+
+
+def cell_text(value: Any, column: str) -> str | None:
+    """Text as it is; numbers, booleans, lists and objects as their JSON; None where the cell is missing.
+
+    Raises:
+        UnusableCellError: Bytes that are not UTF-8.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return _decode(value, column)
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, bool | int | float | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def json_value(value: Any, column: str) -> Any:
+    """The value as JSON can hold it: dates and the like as text, and what is not a number as null.
+
+    Raises:
+        UnusableCellError: Bytes that are not UTF-8.
+    """
+    if isinstance(value, dict):
+        return {str(key): json_value(item, column) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(item, column) for item in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return cell_text(value, column)
+
+
+def parsed_cell(value: Any, column: str, *, kind: str, expected: str) -> Any:
+    """What the JSON in a cell says; a cell that isn't text as it is.
+
+    Args:
+        value: The cell.
+        column: Its column, for the finding.
+        kind: Of the finding.
+        expected: What the cell should be, for the finding: "a JSON list of messages".
+
+    Raises:
+        UnusableCellError: The text isn't JSON.
+    """
+    text = _decode(value, column) if isinstance(value, bytes) else value
+    if not isinstance(text, str):
+        return text
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        # Pandas writes lists into CSV files in this way.
+        is_python = text.lstrip().startswith(("[{'", "{'"))
+        advice = " It is in Python's notation: write the column with json.dumps." if is_python else ""
+        message = f"column {column}: expected {expected}, but it isn't JSON ({error}).{advice}"
+        raise UnusableCellError(Finding(kind, message)) from None
+
+
+def messages_in(value: Any, role: str, column: str) -> list[dict[str, Any]]:
+    """The messages of a cell: a list of them, or one; any other cell's text as a message of this role.
+
+    Raises:
+        UnusableCellError: Bytes that are not UTF-8.
+    """
+    messages = [value] if isinstance(value, dict) else value
+    if isinstance(messages, list) and all(isinstance(message, dict) for message in messages):
+        return [from_sharegpt(message) for message in messages]
+    return [{"role": role, "content": cell_text(value, column)}]
+
+
+def written_messages(value: Any, column: str) -> Any:
+    """What the JSON in a text says, where it plainly is messages or an object of them; else the cell as it is.
+
+    Raises:
+        UnusableCellError: Bytes that are not UTF-8.
+    """
+    text = _decode(value, column) if isinstance(value, bytes) else value
+    if not isinstance(text, str) or not text.lstrip().startswith(("[", "{")):
+        return text
+    try:
+        found = parse_json(text)
+    except ValueError:
+        return text
+    listed = found if isinstance(found, list) else found.get("messages", [found])
+    is_meant = isinstance(listed, list) and bool(listed) and all(map(_is_message, listed))
+    return found if is_meant else text
+
+
+def _is_message(value: Any) -> bool:
+    if is_sharegpt_message(value):
+        return True
+    return isinstance(value, dict) and value.get("role") in ROLES and value.keys() <= set(MESSAGE_KEYS)
+
+
+def _decode(value: bytes, column: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        finding = Finding("not_utf8", f"column {column}: expected text, found bytes that are not UTF-8.")
+        raise UnusableCellError(finding) from None

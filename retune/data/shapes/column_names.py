@@ -1,0 +1,66 @@
+"""Finding columns by their names, and errors that say which columns there are."""
+
+import difflib
+import shlex
+from collections.abc import Iterable, Sequence
+
+from retune.data.blocks import Source
+from retune.errors import SourceError
+
+MESSAGES = "messages"
+_MOST_COLUMNS_SHOWN = 30
+
+
+def check_columns(source: Source, names: Iterable[str]) -> None:
+    """Do nothing if every file of a source has each of the columns once.
+
+    Raises:
+        SourceError: A column is missing or there twice; it names the file, its columns and the closest name.
+    """
+    wanted = list(dict.fromkeys(names))
+    # A file none of whose first lines can be read has no columns; the checks name its lines one by one.
+    for file in [file for file in source.files if file.columns]:
+        where = source.name if len(source.files) == 1 else file.name
+        for name in wanted:
+            if name not in file.columns:
+                raise no_column(where, name, file.columns)
+            if file.columns.count(name) > 1:
+                raise SourceError(f'{where} has more than one column "{name}".', hint="Give each its own name.")
+
+
+def no_column(where: str, name: str, columns: Sequence[str]) -> SourceError:
+    """The error for a column that is not there, with the closest name."""
+    by_lower_case = {column.lower(): column for column in columns}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+    hint = f'Did you mean "{by_lower_case[near[0]]}"?' if near else None
+    return SourceError(f'{where} has no column "{name}". Its columns are: {listed(columns)}.', hint=hint)
+
+
+def unknown_columns(source: Source) -> SourceError:
+    """The error for a source whose columns say nothing, with the flags that would."""
+    return SourceError(
+        f"{source.name} has the columns: {listed(source.columns)}. Which holds what the user says, and which the "
+        "answer?",
+        hint=_how_to_name(source.columns),
+    )
+
+
+def listed(columns: Sequence[str]) -> str:
+    """Names of columns for a message, the first 30 of them."""
+    shown = ", ".join(columns[:_MOST_COLUMNS_SHOWN])
+    more = len(columns) - _MOST_COLUMNS_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown or "(none)"
+
+
+def find_column(columns: Sequence[str], name: str) -> str | None:
+    """The column of that name, whatever its case; None if there is none, or several."""
+    found = [column for column in columns if column.strip().lower() == name]
+    return found[0] if len(found) == 1 else None
+
+
+def _how_to_name(columns: Sequence[str]) -> str:
+    first, second = map(shlex.quote, columns[:2] if len(columns) > 1 else ("QUESTION", "ANSWER"))
+    return (
+        f"Name them, for example --user-column {first} --assistant-column {second}; or keep ready conversations "
+        f'in a column "{MESSAGES}".'
+    )

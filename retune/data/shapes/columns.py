@@ -1,0 +1,47 @@
+"""The user's words and the answer, each from a column or put together from several."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from retune.data.blocks import Finding
+from retune.data.shapes.rows import RowShape
+from retune.data.shapes.shape import PlainColumns
+from retune.data.shapes.templates import ColumnText, SystemPrompt, TextSource
+
+
+@dataclass
+class ColumnsShape(RowShape):
+    """A question and its answer in every row.
+
+    Attributes:
+        user: What the user says.
+        assistant: The answer.
+        system: Put before both.
+    """
+
+    user: TextSource
+    assistant: TextSource
+    system: SystemPrompt
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that every file must have."""
+        return (*self.user.columns, *self.assistant.columns, *self.system.columns)
+
+    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+        """A conversation of one question and one answer."""
+        messages = [
+            {"role": "user", "content": self.user.text(values)},
+            {"role": "assistant", "content": self.assistant.text(values)},
+        ]
+        return {"messages": self.system.put_before(messages, values)}, ()
+
+    @property
+    def plain_columns(self) -> PlainColumns | None:
+        """The columns, where nothing is put together and the split goes by no column."""
+        if self.split.names or self.system.template is not None:
+            return None
+        if not (isinstance(self.user, ColumnText) and isinstance(self.assistant, ColumnText)):
+            return None
+        return PlainColumns(self.user.column, self.assistant.column, self.system.fixed)

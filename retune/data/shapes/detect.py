@@ -1,0 +1,109 @@
+"""Choosing what the rows of a source hold."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from retune.config import DataConfig, ExampleShape, SplitConfig
+from retune.data.blocks import Source
+from retune.data.examples import Method
+from retune.data.shapes.build import NEEDS, ShapeBuilder
+from retune.data.shapes.column_names import MESSAGES, check_columns, find_column, listed, unknown_columns
+from retune.data.shapes.rows import RowShape
+from retune.data.shapes.shape import Shape
+from retune.data.shapes.split_columns import SplitColumns
+from retune.errors import SourceError
+
+
+def choose_shape(source: Source, data: DataConfig, split: SplitConfig, method: Method | None) -> Shape:
+    """Go by what the user named, else by the columns and the first rows.
+
+    Args:
+        source: The source, opened.
+        data: What the user named.
+        split: Its columns are read with every row.
+        method: What the examples are to train; None for whatever the shape can train.
+
+    Raises:
+        SourceError: A named column is not there, or nothing fits; it says which columns there are.
+    """
+    rows = [row.values for row in source.sample() if not row.findings]
+    builder = ShapeBuilder(source, data, SplitColumns.of(split), rows)
+    shape = _named(builder, method) or _detected(builder, method)
+    check_columns(source, (*shape.columns, *shape.split.names))
+    if method is not None and shape.method != method:
+        raise SourceError(
+            f"{source.name} holds {shape.title}: that can train the method {shape.method}, not {method}. "
+            f"The method {method} needs {NEEDS[method]}. Its columns are: {listed(source.columns)}.",
+            hint=f"Choose --method {shape.method}, or add what is missing.",
+        )
+    return shape
+
+
+def _named(builder: ShapeBuilder, method: Method | None) -> RowShape | None:
+    """The shape that the user named, or that the named columns mean; None if nothing is named."""
+    kind = builder.data.shape
+    if kind is ExampleShape.AUTO:
+        if builder.names_columns:
+            kind = ExampleShape.COLUMNS
+        elif builder.data.messages_column != MESSAGES:
+            return _conversations_or_items(builder, method)
+        else:
+            return None
+    if builder.names_columns and kind in (ExampleShape.PREFERENCE, ExampleShape.MESSAGES):
+        raise SourceError(
+            f"The shape {kind} takes no user and assistant columns.", hint="Leave out either these or the shape."
+        )
+    if kind is ExampleShape.PREFERENCE:
+        return builder.preferences()
+    if kind is ExampleShape.REINFORCEMENT or method == "reinforcement":
+        return builder.reinforcement()
+    if kind is ExampleShape.MESSAGES:
+        return builder.conversations()
+    return builder.completions() if kind is ExampleShape.COMPLETION else builder.columns()
+
+
+class _Candidate(NamedTuple):
+    """A shape that the columns allow, and the columns that say so."""
+
+    method: Method
+    columns: tuple[str, ...]
+    build: Callable[[], RowShape]
+
+
+def _detected(builder: ShapeBuilder, method: Method | None) -> RowShape:
+    """The shape that most of the first rows fit."""
+    if not builder.source.columns:
+        # Not one of the first lines can be read; the checks say so of each.
+        return builder.conversations()
+    if method == "reinforcement":
+        return builder.reinforcement()
+    candidates = list(_candidates(builder, method))
+    if not candidates:
+        raise builder.lacks(method) if method == "dpo" else unknown_columns(builder.source)
+    fitting = [candidate for candidate in candidates if method in (None, candidate.method)] or candidates
+    best = max(fitting, key=lambda candidate: _count_filled(builder, candidate.columns))
+    return best.build()
+
+
+def _candidates(builder: ShapeBuilder, method: Method | None) -> Iterator[_Candidate]:
+    """Every shape that the names of the columns allow, the most telling first."""
+    columns = builder.source.columns
+    if builder.preference is not None:
+        yield _Candidate("dpo", builder.preference.columns, builder.preferences)
+    if builder.conversation_column is not None:
+        yield _Candidate("supervised", (builder.conversation_column,), lambda: _conversations_or_items(builder, method))
+    prompt, completion = find_column(columns, "prompt"), find_column(columns, "completion")
+    if prompt is not None and completion is not None:
+        yield _Candidate("supervised", (prompt, completion), builder.completions)
+    if builder.pair is not None:
+        yield _Candidate("supervised", (*builder.pair.user.columns, *builder.pair.assistant.columns), builder.columns)
+
+
+def _conversations_or_items(builder: ShapeBuilder, method: Method | None) -> RowShape:
+    is_item = method == "reinforcement" or (method is None and builder.are_items())
+    return builder.reinforcement() if is_item else builder.conversations()
+
+
+def _count_filled(builder: ShapeBuilder, columns: tuple[str, ...]) -> int:
+    """How many of the first rows have something in all of these columns."""
+    return sum(all(values.get(column) not in (None, "") for column in columns) for values in builder.rows)

@@ -1,0 +1,75 @@
+"""Preference pairs for DPO: a conversation, an answer to prefer and one to avoid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from retune.data.blocks import Finding
+from retune.data.checks.quoting import shown
+from retune.data.shapes.cells import UnusableCellError, messages_in, written_messages
+from retune.data.shapes.column_names import MESSAGES
+from retune.data.shapes.conversations import settings_beside
+from retune.data.shapes.known_columns import Preference
+from retune.data.shapes.rows import RowShape
+from retune.data.shapes.templates import SystemPrompt
+
+_Messages = list[dict[str, Any]]
+
+
+@dataclass
+class PreferencesShape(RowShape):
+    """A pair in every row, made into what the API takes.
+
+    Attributes:
+        pair: The columns that hold it.
+        system: Put before conversations that have none.
+    """
+
+    pair: Preference
+    system: SystemPrompt
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that every file must have."""
+        return (*self.pair.columns, *self.system.columns)
+
+    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+        """`input`, `preferred_output` and `non_preferred_output`."""
+        missing = [column for column in self.pair.columns if values.get(column) is None]
+        if missing:
+            message = f"expected {', '.join(self.pair.columns)}; there is nothing in {', '.join(missing)}."
+            raise UnusableCellError(Finding("bad_preference", message))
+        given = self._read_input(values)
+        preferred = _read_answer(values, self.pair.preferred)
+        non_preferred = _read_answer(values, self.pair.non_preferred)
+        shared = preferred[:-1]
+        if shared and shared == non_preferred[:-1]:
+            # TRL's conversational data sets have the conversation in both answers, or its last turns.
+            given[MESSAGES] = _join(given[MESSAGES], shared)
+            preferred, non_preferred = preferred[-1:], non_preferred[-1:]
+        given[MESSAGES] = self.system.put_before(given[MESSAGES], values)
+        return {"input": given, "preferred_output": preferred, "non_preferred_output": non_preferred}, ()
+
+    def _read_input(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The messages, and the tools and the like that stand beside them."""
+        beside = settings_beside(values)
+        prompt = self.pair.prompt
+        if prompt is None:
+            return {MESSAGES: [], **beside}
+        found = written_messages(values[prompt], prompt)
+        if isinstance(found, dict) and MESSAGES in found:
+            if not isinstance(found[MESSAGES], list):
+                message = f"{prompt}: expected a list of messages, found {shown(found[MESSAGES])}."
+                raise UnusableCellError(Finding("bad_preference", message))
+            return {**found, **beside}
+        return {MESSAGES: messages_in(found, "user", prompt), **beside}
+
+
+def _read_answer(values: Mapping[str, Any], column: str) -> _Messages:
+    return messages_in(written_messages(values[column], column), "assistant", column)
+
+
+def _join(prompt: _Messages, shared: _Messages) -> _Messages:
+    if shared[0].get("role") == "assistant":
+        return [*prompt, *shared]
+    return prompt if prompt[-len(shared) :] == shared else shared

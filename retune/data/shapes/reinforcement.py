@@ -1,0 +1,62 @@
+"""Items for reinforcement fine-tuning: a conversation without its answer, and what the grader compares with."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from retune.data.blocks import Finding
+from retune.data.shapes.cells import json_value
+from retune.data.shapes.column_names import MESSAGES
+from retune.data.shapes.conversations import SETTINGS, read_conversation, settings_beside
+from retune.data.shapes.rows import RowShape
+from retune.data.shapes.templates import ColumnText, SystemPrompt, TextSource
+
+REFERENCE = "reference_answer"
+
+
+@dataclass
+class ReinforcementShape(RowShape):
+    """A conversation in every row; all other columns become fields of the item.
+
+    Attributes:
+        prompt: What the user says; None where conversations are ready.
+        messages: Column with ready conversations; used where there is no `prompt`.
+        answer: Put together from columns, it becomes the field `reference_answer`; a column alone keeps its name.
+        system: Put before conversations that have none.
+        is_sharegpt: Messages are written `{"from": "human", "value": "…"}`.
+    """
+
+    prompt: TextSource | None
+    messages: str
+    answer: TextSource | None
+    system: SystemPrompt
+    is_sharegpt: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that every file must have."""
+        prompt = (self.messages,) if self.prompt is None else self.prompt.columns
+        return (*prompt, *(self.answer.columns if self.answer else ()), *self.system.columns)
+
+    def field_names(self, columns: Iterable[str]) -> list[str]:
+        """Which of these columns become fields of the item."""
+        prompt = () if self.prompt is None else self.prompt.columns
+        used = {MESSAGES, *SETTINGS, *prompt, *self.system.columns}
+        if self.prompt is None:
+            used.add(self.messages)
+        return [column for column in columns if column not in used]
+
+    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+        """`messages`, and the fields."""
+        beside: dict[str, Any] = {}
+        messages: Any
+        if self.prompt is None:
+            beside, messages = read_conversation(values, self.messages, is_sharegpt=self.is_sharegpt)
+        else:
+            messages = [{"role": "user", "content": self.prompt.text(values)}]
+        if isinstance(messages, list):
+            messages = self.system.put_before(messages, values)
+        fields = {key: json_value(values[key], key) for key in self.field_names(values)}
+        if self.answer is not None and not isinstance(self.answer, ColumnText):
+            fields[REFERENCE] = self.answer.text(values)
+        return {MESSAGES: messages, **fields, **settings_beside(values), **beside}, ()

@@ -1,0 +1,57 @@
+"""Shapes that make an example of each row by itself."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from retune.data.blocks import Block, Finding, Row
+from retune.data.examples import Example, Method
+from retune.data.shapes.cells import UnusableCellError
+from retune.data.shapes.shape import Shape
+from retune.data.shapes.split_columns import SplitColumns
+
+
+@dataclass
+class RowShape(Shape):
+    """A shape in which each row is an example.
+
+    Attributes:
+        title: What people call it, with the columns that it reads.
+        method: What its examples can train.
+        split: Columns that the split goes by.
+    """
+
+    title: str
+    method: Method
+    split: SplitColumns
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The columns that every file must have."""
+
+    @abstractmethod
+    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+        """The line of a training file for a row, and what was odd about the row.
+
+        Raises:
+            UnusableCellError: No example can be made of it.
+        """
+
+    def examples(self, block: Block) -> Iterator[Example]:
+        """One example for each row of the block, in order."""
+        return map(self._example, block.rows())
+
+    def _example(self, row: Row) -> Example:
+        if row.findings:
+            return Example({}, row.number, row.findings)
+        try:
+            keys, findings = self.split.read(row.values)
+        except UnusableCellError as error:
+            return Example({}, row.number, (error.finding,))
+        try:
+            body, found = self.body(row.values)
+        except UnusableCellError as error:
+            return Example({}, row.number, (error.finding, *findings), keys)
+        return Example(body, row.number, (*found, *findings), keys)

@@ -1,0 +1,44 @@
+"""What a row of a source holds, and how it becomes an example."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from retune.data.blocks import Block
+from retune.data.examples import Example, Method
+
+
+@dataclass(frozen=True, slots=True)
+class PlainColumns:
+    """The simplest shape: two columns of text, and the same system prompt for all.
+
+    Attributes:
+        user: Column with what the user says.
+        assistant: Column with the answer.
+        system: System prompt, or None.
+    """
+
+    user: str
+    assistant: str
+    system: str | None
+
+
+class Shape(ABC):
+    """Makes examples of rows. Shapes travel between processes, so they pickle.
+
+    Attributes:
+        title: What people call it, with the columns that it reads: "columns text → category".
+        method: What its examples can train.
+    """
+
+    title: str
+    method: Method
+
+    @abstractmethod
+    def examples(self, block: Block) -> Iterator[Example]:
+        """One example for each row of the block, in order; a row that can't be one says so in its findings."""
+
+    @property
+    def plain_columns(self) -> PlainColumns | None:
+        """The columns, where the shape is that simple: then a block is described without making its examples."""
+        return None

@@ -1,0 +1,205 @@
+"""Putting a text together from the columns of a row."""
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from retune.data.shapes.cells import cell_text
+from retune.data.shapes.column_names import listed
+from retune.errors import SourceError
+
+_HOW_TO_WRITE = "Write {column} for a column's text, and {{ or }} for a brace itself."
+
+
+class TextSource(Protocol):
+    """Where the text of a message comes from."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+
+    @property
+    def title(self) -> str:
+        """What people call it: its columns."""
+
+    def text(self, values: Mapping[str, Any]) -> str | None:
+        """The text of a row; None where there is nothing to make it of.
+
+        Raises:
+            UnusableCellError: A cell holds bytes that are not UTF-8.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnText:
+    """The text of one column."""
+
+    column: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    @property
+    def title(self) -> str:
+        """The column's name."""
+        return self.column
+
+    def text(self, values: Mapping[str, Any]) -> str | None:
+        """The cell as text; None where it is missing."""
+        return cell_text(values.get(self.column), self.column)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Columns and words between them.
+
+    Attributes:
+        parts: Words, each followed by a column, or by none.
+    """
+
+    parts: tuple[tuple[str, str | None], ...]
+
+    @classmethod
+    def parse(cls, template: str, name: str) -> Self:
+        """Read `{subject}: {body}`; nothing but names of columns may stand between braces.
+
+        Args:
+            template: The text.
+            name: What people call it, for the error: "user_template".
+
+        Raises:
+            SourceError: Its braces don't match, or hold something else than a name.
+        """
+        try:
+            fields = list(string.Formatter().parse(template))
+        except ValueError as error:
+            raise SourceError(f"{name} {template!r} is not well-formed ({error}).", hint=_HOW_TO_WRITE) from None
+        for _, column, form, conversion in fields:
+            if form or conversion:
+                raise SourceError(
+                    f"{name} {template!r}: expected the name of a column alone between braces, found {column!r} with "
+                    f"{form or conversion!r}.",
+                    hint=_HOW_TO_WRITE,
+                )
+            if column is not None and not column.strip():
+                raise SourceError(f"{name} {template!r} has braces that name no column.", hint=_HOW_TO_WRITE)
+        return cls(tuple((literal, column) for literal, column, _, _ in fields))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it names, each once."""
+        return tuple(dict.fromkeys(column for _, column in self.parts if column is not None))
+
+    @property
+    def title(self) -> str:
+        """Its columns."""
+        return listed(self.columns)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether it holds anything but columns and white space."""
+        return any(literal.strip() for literal, _ in self.parts)
+
+    def text(self, values: Mapping[str, Any]) -> str | None:
+        """The template filled in, missing cells as empty text; None where all of them are missing."""
+        cells = {column: cell_text(values.get(column), column) for column in self.columns}
+        if cells and all(cell is None for cell in cells.values()):
+            return None
+        return "".join(literal + (cells[column] or "" if column is not None else "") for literal, column in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedColumns:
+    """Several columns with a blank line between, empty ones left out."""
+
+    columns: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The columns' names."""
+        return " + ".join(self.columns)
+
+    def text(self, values: Mapping[str, Any]) -> str | None:
+        """The texts that there are; None where all cells are missing."""
+        cells = [cell_text(values.get(column), column) for column in self.columns]
+        if all(cell is None for cell in cells):
+            return None
+        return "\n\n".join(cell for cell in cells if cell is not None and cell.strip())
+
+
+def read_text_source(column: str | None, template: str | None, name: str) -> TextSource | None:
+    """The column, or else the template, that the user named; None where it is neither.
+
+    Args:
+        column: Name of a column.
+        template: Text with names of columns in braces.
+        name: What people call the template, for errors.
+
+    Raises:
+        SourceError: The template is not well-formed, or names no column.
+    """
+    if column is not None:
+        return ColumnText(column)
+    if template is None:
+        return None
+    parsed = Template.parse(template, name)
+    if not parsed.columns:
+        raise SourceError(f"{name} {template!r} names no column: every row would read the same.", hint=_HOW_TO_WRITE)
+    return parsed
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPrompt:
+    """The system prompt of every example.
+
+    Attributes:
+        fixed: The same text for all; None where there is none or it is put together.
+        template: Makes it of a row's columns.
+    """
+
+    fixed: str | None = None
+    template: Template | None = None
+
+    @classmethod
+    def parse(cls, system: str | None, columns: Sequence[str]) -> Self:
+        """Take the text as it is, unless it names one of these columns in braces: then it is a template.
+
+        Raises:
+            SourceError: It names a column, and is not well-formed.
+        """
+        if system is None or not system.strip():
+            return cls()
+        # An argument that wasn't UTF-8 arrives with lone surrogates.
+        system = system.encode(errors="replace").decode()
+        if not any(f"{{{column}}}" in system for column in columns):
+            return cls(system)
+        template = Template.parse(system, "system")
+        return cls(template=template) if template.columns else cls("".join(literal for literal, _ in template.parts))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return () if self.template is None else self.template.columns
+
+    @property
+    def title(self) -> str:
+        """What is added to a shape's title: ", system prompt with product"; nothing where it reads no column."""
+        return f", system prompt with {listed(self.columns)}" if self.columns else ""
+
+    def put_before(self, messages: list[Any], values: Mapping[str, Any]) -> list[Any]:
+        """Put the system prompt first, unless the conversation brings its own.
+
+        A prompt that is nothing but columns is left out where they are empty.
+        """
+        first = messages[0] if messages else None
+        if isinstance(first, dict) and first.get("role") in ("system", "developer"):
+            return messages
+        if self.template is None:
+            return messages if self.fixed is None else [{"role": "system", "content": self.fixed}, *messages]
+        text = self.template.text(values)
+        if not self.template.has_words and not (text and text.strip()):
+            return messages
+        return [{"role": "system", "content": text}, *messages]

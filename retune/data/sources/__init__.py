@@ -1,0 +1,1 @@
+"""Reading whatever the user points at, a few megabytes at a time."""

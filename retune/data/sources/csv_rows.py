@@ -1,0 +1,133 @@
+"""Reading CSV row by row, exactly, saying of every row that can't be read what is wrong with it.
+
+The dialect is that of RFC 4180 as Python's strict reader has it: a cell that starts with a quote ends with one, a
+quote inside such a cell is written twice, and in any other cell a quote is a letter like any other. Lines end in LF,
+CRLF or CR.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+
+from retune.data.blocks import Finding, Row
+from retune.data.encoding import SAVE_AS_UTF8, describe_bad_utf8
+from retune.data.sources.byte_stream import ByteStream
+from retune.errors import SourceError
+
+DELIMITERS = (",", ";", "\t")
+"""In this order, the first of them that the header holds outside of quotes separates its cells."""
+
+MOST_ROW_BYTES = 64 << 20
+"""A longer row comes of a quote that was left open; the reader would take the rest of the file for it."""
+
+_QUOTED = re.compile(r'"[^"]*"')
+_HOW_TO_QUOTE = 'A cell that starts with a quote must end with one; a quote inside it is written twice: "".'
+
+
+class CsvRows:
+    """Reads rows from where a stream stands.
+
+    Args:
+        stream: The file; nothing is taken from it beyond the rows that were asked for.
+        name: The file, for errors.
+        delimiter: What separates cells; None to go by the header.
+
+    Attributes:
+        number: Of the row read last; whoever takes rows from the stream counts them here.
+        line: How many lines were read, by their LF, as most editors count them; the same.
+        windows_line_ends: How many of the lines that ended a row ended in CRLF.
+    """
+
+    def __init__(self, stream: ByteStream, name: str, delimiter: str | None) -> None:
+        self._stream = stream
+        self._name = name
+        self.number = self.line = self.windows_line_ends = 0
+        self.delimiter = delimiter or self._sniff()
+        self._taken_before = 0
+        self._this_line = 1
+        self._bad_byte: str | None = None
+        self._ends_in_crlf = False
+        # The limit of the standard library, for all its readers, is 128 KiB; an example may well be longer.
+        csv.field_size_limit(max(csv.field_size_limit(), MOST_ROW_BYTES))
+        self._cells = csv.reader(self._lines(), delimiter=self.delimiter, strict=True)
+
+    def _sniff(self) -> str:
+        head = self._stream.peek(1 << 16)[: 1 << 16].decode(errors="replace").lstrip(" \r\n")
+        header = _QUOTED.sub("", head).split("\n", 1)[0].split("\r", 1)[0]
+        return next((mark for mark in DELIMITERS if mark in header), DELIMITERS[0])
+
+    def _lines(self) -> Iterator[str]:
+        while line := self._stream.take_line(MOST_ROW_BYTES + 1):
+            if self._stream.taken - self._taken_before > MOST_ROW_BYTES:
+                raise SourceError(
+                    f"{self._name}, row {self.number + 1} is longer than {MOST_ROW_BYTES >> 20} MB.",
+                    hint="A quote may have been left open at its start.",
+                )
+            self._this_line = self.line + 1
+            self.line += line.endswith(b"\n")
+            self._ends_in_crlf = line.endswith(b"\r\n")
+            try:
+                yield line.decode()
+            except UnicodeDecodeError as error:
+                self._bad_byte = self._bad_byte or f"{describe_bad_utf8(error)} (line {self._this_line})"
+                yield line.decode(errors="replace")
+
+    def read_header(self) -> list[str]:
+        """The first row with anything in it.
+
+        Raises:
+            SourceError: There is none, or it can't be read.
+        """
+        while (row := self._next()) is not None:
+            cells, findings = row
+            for finding in findings:
+                hint = SAVE_AS_UTF8 if finding.kind == "not_utf8" else _HOW_TO_QUOTE
+                raise SourceError(f"{self._name}, row {self.number}: {finding.message}", hint=hint)
+            if any(cell.strip() for cell in cells):
+                return cells
+        raise SourceError(f"{self._name} is empty: it has no row with anything in it.")
+
+    def read(self, columns: Sequence[str]) -> Iterator[Row]:
+        """The rows that follow, without those that have nothing in them.
+
+        Raises:
+            SourceError: A quote is left open up to the end of the file, or the file can't be read on.
+        """
+        while (row := self._next()) is not None:
+            cells, findings = row
+            if not findings and len(cells) != len(columns) and any(cell.strip() for cell in cells):
+                found = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
+                findings = (Finding("row_width", f"{found}, but the header names {len(columns)} columns."),)
+            if findings:
+                yield Row(self.number, {}, findings)
+            elif any(cell.strip() for cell in cells):
+                yield Row(self.number, dict(zip(columns, cells, strict=True)))
+
+    def _next(self) -> tuple[list[str], tuple[Finding, ...]] | None:
+        """The cells of the next row, or why they can't be read; None at the end."""
+        first_line = self.line + 1
+        self._taken_before = self._stream.taken
+        self._bad_byte = None
+        cells: list[str] = []
+        finding = None
+        try:
+            cells = next(self._cells)
+        except StopIteration:
+            return None
+        except csv.Error as error:
+            finding = self._explain(error, first_line)
+        self.number += 1
+        self.windows_line_ends += self._ends_in_crlf
+        if self._bad_byte:
+            finding = Finding("not_utf8", f"{self._bad_byte}.")
+        return cells, () if finding is None else (finding,)
+
+    def _explain(self, error: csv.Error, first_line: int) -> Finding:
+        if "end of data" in str(error):
+            raise SourceError(
+                f"{self._name}, row {self.number + 1} (from line {first_line}): a quote is opened and never closed.",
+                hint=_HOW_TO_QUOTE,
+            ) from None
+        last_line = self._this_line
+        place = f"line {last_line}" if last_line == first_line else f"lines {first_line} to {last_line}"
+        return Finding("bad_quotes", f"text stands right after a closing quote ({place}).")

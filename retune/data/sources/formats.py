@@ -1,0 +1,56 @@
+"""What the names and the first bytes of files say about their format."""
+
+from retune.config import SourceFormat
+from retune.data.sources.locations import FORMAT_BY_SUFFIX, Location
+from retune.errors import SourceError
+
+_NAMED_FORMATS = "csv, tsv, jsonl, json, parquet or pickle"
+_UNPACK = "Is it packed twice, or has its name lost the ending .{ending}? Rename it, or unpack it."
+
+_SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
+    (b"PAR1", "a Parquet file", "Rename it to end in .parquet, or say --format parquet."),
+    (b"\x1f\x8b", "packed with gzip", _UNPACK.format(ending="gz")),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd", _UNPACK.format(ending="zst")),
+    (b"PK\x03\x04", "a spreadsheet or a ZIP archive", "Save the table as CSV UTF-8, or unpack the archive."),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet of an old Office", "Save the table as CSV UTF-8."),
+    (b"SQLite format 3\0", "a SQLite database", "Read it by its address, sqlite:///PATH, with --query."),
+    (b"\x89PNG", "an image", "Name a file with the examples."),
+    (b"\xff\xd8\xff", "an image", "Name a file with the examples."),
+    (b"%PDF-", "a PDF document", "Name a file with the examples."),
+    *(
+        (b"\x80" + bytes([protocol]), "a pickle", "Rename it to end in .pkl, or say --format pickle.")
+        for protocol in range(2, 6)
+    ),
+)
+
+
+def format_of(location: Location, wanted: SourceFormat) -> SourceFormat:
+    """The format that the user named, else what the file's ending stands for.
+
+    Raises:
+        SourceError: It stands for none.
+    """
+    known = FORMAT_BY_SUFFIX.get(location.suffix) if wanted is SourceFormat.AUTO else wanted
+    if known is None:
+        raise SourceError(
+            f"Can't tell the format of {location.name} by its name; known endings are {', '.join(FORMAT_BY_SUFFIX)}, "
+            "each also with .gz or .zst.",
+            hint=f"Rename it, or say --format {_NAMED_FORMATS}.",
+        )
+    return known
+
+
+def refuse_other_formats(head: bytes, name: str, expected: str) -> None:
+    """Look at the first bytes of a file that should be text.
+
+    Args:
+        head: The first bytes.
+        name: The file, for the error.
+        expected: What it should be: "CSV".
+
+    Raises:
+        SourceError: They are of another format.
+    """
+    for signature, what, hint in _SIGNATURES:
+        if head.startswith(signature):
+            raise SourceError(f"{name} is {what} by its first bytes; expected {expected}.", hint=hint)

@@ -1,0 +1,100 @@
+"""Finding files on this machine."""
+
+import glob
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from retune.data.sources.addresses import expand
+from retune.data.sources.stored_files import StoredFile, has_wildcard, is_hidden, names_near, split_pattern
+from retune.errors import SourceError
+
+
+def find_local_files(written: str, source: str) -> tuple[list[StoredFile], bool]:
+    """Find a file, the files of a folder, or those of a pattern.
+
+    Args:
+        written: The path as the user wrote it.
+        source: The path with the values of its variables.
+
+    Returns:
+        The files in order of their paths, and whether it is just the one that the user named.
+
+    Raises:
+        SourceError: There is none, or a folder can't be read.
+    """
+    place = os.path.expanduser(source)  # noqa: PTH111  (a Path would drop the slash at the end)
+    try:
+        kind = _kind(place)
+        if kind is None and has_wildcard(place):
+            return _matching_files(written, place), False
+        if kind is None:
+            raise _nothing_at(written, Path(place))
+        if stat.S_ISDIR(kind):
+            return _files_below(written, place), False
+        if not stat.S_ISREG(kind):
+            raise SourceError(f"{written} is not a regular file.", hint="Write what it gives to a file, and name that.")
+        return [_stored(written, Path(place).name, Path(place))], True
+    except (OSError, ValueError) as error:
+        raise explain_os_error(written, error) from None
+
+
+def explain_os_error(name: str, error: Exception) -> SourceError:
+    """The error for a file or folder that the operating system doesn't give out."""
+    if isinstance(error, SourceError):
+        return error
+    reason = getattr(error, "strerror", None) or str(error)
+    return SourceError(f"Can't read {name}: {reason}.")
+
+
+def _kind(place: str) -> int | None:
+    try:
+        return Path(place).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _files_below(written: str, folder: str) -> list[StoredFile]:
+    relatives = sorted(relative for relative in _walk(folder) if not is_hidden(relative))
+    root = written.rstrip("/") + "/"
+    return [_stored(root + relative, relative, Path(folder, relative)) for relative in relatives]
+
+
+def _walk(folder: str) -> Iterator[str]:
+    def fail(error: OSError) -> None:
+        raise explain_os_error(str(error.filename), error)
+
+    for parent, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not is_hidden(f"{name}/x")]
+        for name in names:
+            yield Path(parent, name).relative_to(folder).as_posix()
+
+
+def _matching_files(written: str, pattern: str) -> list[StoredFile]:
+    root, below = split_pattern(pattern)
+    # The folder before the first wildcard is shown as it was written, with its ~ and its variables.
+    shown, rest = split_pattern(written) if has_wildcard(written) else (root, "")
+    if os.path.expanduser(expand(shown)) != root:  # noqa: PTH111  (as above)
+        shown = root
+    matches = sorted(match for match in glob.glob(pattern, recursive=True) if Path(match).is_file())  # noqa: PTH207
+    if not is_hidden(below):
+        matches = [match for match in matches if not is_hidden(match[len(root) :])]
+    if not matches:
+        folder = Path(root)
+        there = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        no_folder = f"There is no folder {shown}." if root and not folder.is_dir() else None
+        raise SourceError(f"No file matches {written}.", hint=no_folder or names_near(rest, there))
+    return [_stored(shown + path[len(root) :], path[len(root) :], Path(path)) for path in matches]
+
+
+def _stored(name: str, relative: str, path: Path) -> StoredFile:
+    return StoredFile(name, relative, path.stat().st_size, lambda: path.open("rb", buffering=0), path)
+
+
+def _nothing_at(written: str, path: Path) -> SourceError:
+    message = f"There is no file or folder {written}."
+    parent = path.parent
+    if not parent.is_dir():
+        return SourceError(message, hint=f"There is no folder {Path(written).parent} either.")
+    return SourceError(message, hint=names_near(path.name, (entry.name for entry in parent.iterdir())))

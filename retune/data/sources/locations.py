@@ -1,0 +1,141 @@
+"""Finding the files of a source: one file, a folder, a pattern or an address."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from retune.config import SourceFormat
+from retune.data.sources.addresses import Address
+from retune.data.sources.local_files import explain_os_error, find_local_files
+from retune.data.sources.stored_files import FORMAT_BY_SUFFIX, StoredFile, has_wildcard
+from retune.data.sources.streams import (
+    HEAD_BYTES,
+    PACKED_SUFFIXES,
+    Packing,
+    damaged,
+    is_cut_in_its_mark,
+    open_stream,
+    packing_of,
+)
+from retune.errors import SourceError
+
+__all__ = ["FORMAT_BY_SUFFIX", "Location", "find_files"]
+
+_SQLITE = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One file, wherever it is, perhaps packed with gzip or zstd.
+
+    Attributes:
+        name: What people call it: its path as the user wrote it, or its address without secrets.
+        size: As it is stored, in bytes; None where that isn't known beforehand.
+        packing: How it is packed, by its first bytes.
+        suffix: The ending that says its format, in lower case: ".csv" of "tickets.csv.gz".
+        path: Where it is on this machine; None elsewhere.
+    """
+
+    name: str
+    size: int | None
+    packing: Packing | None
+    suffix: str
+    path: Path | None
+    _open_stored: Callable[[], BinaryIO] = field(repr=False, compare=False)
+    _explain: Callable[[Exception], SourceError] = field(repr=False, compare=False)
+
+    def open(self, on_read: Callable[[int], None] | None = None) -> BinaryIO:
+        """Open it from its start, unpacked and buffered.
+
+        It seeks unless it is packed, or comes from a server that sends files only as a whole: ask `seekable()`.
+
+        Args:
+            on_read: Called with the number of bytes whenever some of the file, as it is stored, were read.
+
+        Raises:
+            SourceError: It can't be opened. Reading it raises one too, where it can't be read on, or where a packed
+                file is cut off or damaged.
+        """
+        return open_stream(self._open_stored, self._explain, self.name, self.packing, on_read)
+
+
+def find_files(source: str, source_format: SourceFormat) -> list[Location]:
+    """Find the files that a source consists of.
+
+    A folder stands for all data files in it and below, and a pattern for those that match it. Of them only those
+    count whose ending is known, or stands for `source_format`; if a pattern matches none of those, all that it
+    matches count, so that a reader can say what is wrong with them.
+
+    Args:
+        source: Path of a file or folder, a pattern (`data/*.csv`, with `**` for any depth), or an address of one
+            (`s3://…`, `https://…`). `~` stands for the home directory, `${NAME}` for an environment variable.
+        source_format: The format that the user named, or auto.
+
+    Returns:
+        At least one file, in order of their paths.
+
+    Raises:
+        SourceError: There is none, one is empty or can't be read, or the package for such addresses is missing.
+    """
+    address = Address.of(source)
+    if address.scheme in ("", "file", "local"):
+        path = _local_path(address) if address.scheme else address.expanded
+        stored, is_single = find_local_files(source, path)
+        chosen = _chosen(stored, source, source_format, is_single=is_single)
+        return [_located(file, _head(file), partial(explain_os_error, file.name)) for file in chosen]
+    from retune.data.sources.remote_files import RemoteFiles  # noqa: PLC0415  (fsspec is slow to import)
+
+    remote = RemoteFiles(address)
+    stored, is_single = remote.find()
+    chosen = _chosen(stored, address.name, source_format, is_single=is_single)
+    heads = remote.heads(chosen)
+    return [_located(file, head, partial(remote.explain, file.name)) for file, head in zip(chosen, heads, strict=True)]
+
+
+def _chosen(files: list[StoredFile], name: str, wanted: SourceFormat, *, is_single: bool) -> list[StoredFile]:
+    """Leave out what is no data file; make sure that something is left, and that nothing of it is empty."""
+    if not is_single:
+        known = [suffix for suffix, kind in FORMAT_BY_SUFFIX.items() if wanted in (SourceFormat.AUTO, kind)]
+        is_folder = not has_wildcard(name)
+        files = [file for file in files if file.suffix in known] or ([] if is_folder else files)
+        if not files:
+            raise SourceError(f"There is no data file in {name}; known endings are {', '.join(known)}.")
+    for file in files:
+        if file.size == 0:
+            raise SourceError(f"{file.name} is empty.", hint=None if is_single else "Fill it, or move it elsewhere.")
+    return files
+
+
+def _located(file: StoredFile, head: bytes, explain: Callable[[Exception], SourceError]) -> Location:
+    if head == _SQLITE:
+        address = f"sqlite:///{file.name}" if file.path else "sqlite:///PATH"
+        raise SourceError(
+            f"{file.name} is a SQLite database by its first bytes.", hint=f"Read it by its address: {address}"
+        )
+    named = PACKED_SUFFIXES.get(file.packed_suffix)
+    if named and is_cut_in_its_mark(head, named):
+        raise damaged(file.name, named, f"it has {len(head)} bytes")
+    return Location(file.name, file.size, packing_of(head), file.suffix, file.path, file.open, explain)
+
+
+def _head(file: StoredFile) -> bytes:
+    try:
+        with file.open() as stream:
+            return bytes(stream.read(HEAD_BYTES))
+    except OSError as error:
+        raise explain_os_error(file.name, error) from None
+
+
+def _local_path(address: Address) -> str:
+    """The path of a file:// address, whose special characters are escaped (RFC 8089)."""
+    parts = urlsplit(address.expanded)
+    if parts.netloc not in ("", "localhost"):
+        raise SourceError(
+            f"{address.name} names the machine {parts.netloc}; expected file:///PATH, with three slashes.",
+            hint="Or give the path alone.",
+        )
+    return url2pathname(address.expanded.split("://", 1)[1].removeprefix(parts.netloc))

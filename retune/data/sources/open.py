@@ -1,0 +1,113 @@
+"""Opening a source: whatever the user points at, as blocks of rows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
+
+from retune.config import DataConfig, SourceFormat
+from retune.data.blocks import Block, FileNote, Finding, Row, Source
+from retune.data.sources.addresses import without_secrets
+from retune.data.sources.csv_files import CsvReader
+from retune.data.sources.formats import format_of
+from retune.data.sources.json_arrays import open_json
+from retune.data.sources.jsonl_files import JsonLinesReader
+from retune.data.sources.locations import Location, find_files
+from retune.data.sources.parquet_files import ParquetReader
+from retune.data.sources.reader import SAMPLE_ROWS, FileReader
+from retune.errors import SourceError
+
+MOST_FILES = 1 << 16
+"""Examples keep the index of their file in 16 bits."""
+
+
+class FileSource(Source):
+    """One file or many, each of which is read by the reader of its format.
+
+    Args:
+        name: What people call it.
+        readers: The files, opened, in the order in which they are read.
+
+    Raises:
+        SourceError: There are too many, or there is no row in any of them.
+    """
+
+    def __init__(self, name: str, readers: Sequence[FileReader]) -> None:
+        if len(readers) > MOST_FILES:
+            raise SourceError(f"{name} has {len(readers):,} files; at most {MOST_FILES:,} can be read at once.")
+        self.name = name
+        self.files = [reader.source_file for reader in readers]
+        self._readers = readers
+        self._sample = _first_rows(readers)
+        if not self._sample:
+            has = "a header" if self.files[0].format in {SourceFormat.CSV, SourceFormat.TSV} else "columns"
+            raise SourceError(f"{name} has {has} and no rows.", hint="Was the export cut off? Give it examples.")
+
+    def blocks(self) -> Iterator[Block]:
+        """Read everything, once, in order.
+
+        Raises:
+            SourceError: It can't be read on.
+        """
+        for index, reader in enumerate(self._readers):
+            yield from reader.blocks(index)
+
+    def sample(self) -> list[Row]:
+        """The first rows, at most 100; reading them takes nothing away from `blocks`."""
+        return list(self._sample)
+
+    def notes(self) -> list[FileNote]:
+        """What is odd about the text of the files, as far as `blocks` was read."""
+        return [
+            FileNote(index, finding) for index, reader in enumerate(self._readers) for finding in _text_findings(reader)
+        ]
+
+
+def open_source(data: DataConfig) -> Source:
+    """Find what the user points at and look at its first rows. It is only ever read.
+
+    Raises:
+        SourceError: It is missing, empty or of another format than its name says.
+    """
+    if data.query is not None or "://" in data.source:
+        from retune.data.sources.sql import is_database, open_query  # noqa: PLC0415  (imports SQLAlchemy)
+
+        if data.query is not None or is_database(data.source):
+            return open_query(data)
+    if data.source in ("-", "/dev/stdin"):
+        raise SourceError(
+            "Can't read from standard input: the first rows are looked at before all are read.",
+            hint="Write it to a file first, and name that.",
+        )
+    locations = find_files(data.source, data.format)
+    return FileSource(without_secrets(data.source), [_open_file(location, data) for location in locations])
+
+
+def _open_file(location: Location, data: DataConfig) -> FileReader:
+    file_format = format_of(location, data.format)
+    if file_format is SourceFormat.PICKLE:
+        from retune.data.sources.pickle_files import PickleReader  # noqa: PLC0415  (imports pandas)
+
+        return PickleReader(location, trust=data.trust_pickle)
+    if file_format not in _READERS:
+        raise SourceError(f"{location.name} is a file; the format {file_format} is for a database's address.")
+    return _READERS[file_format](location)
+
+
+def _first_rows(readers: Sequence[FileReader]) -> list[Row]:
+    return list(islice(chain.from_iterable(reader.sample() for reader in readers), SAMPLE_ROWS))
+
+
+def _text_findings(reader: FileReader) -> Iterator[Finding]:
+    if reader.notes.has_byte_order_mark:
+        yield Finding("byte_order_mark", "the file starts with a byte order mark.")
+    count = reader.notes.windows_line_ends
+    if count:
+        yield Finding("windows_line_ends", f"{count:,} line{' ends' if count == 1 else 's end'} in CRLF.")
+
+
+_READERS: dict[SourceFormat, Callable[[Location], FileReader]] = {
+    SourceFormat.CSV: lambda location: CsvReader(location, SourceFormat.CSV),
+    SourceFormat.TSV: lambda location: CsvReader(location, SourceFormat.TSV),
+    SourceFormat.JSONL: JsonLinesReader,
+    SourceFormat.JSON: open_json,
+    SourceFormat.PARQUET: ParquetReader,
+}

@@ -1,0 +1,43 @@
+"""Pickled pandas tables: read whole, as a pickle can't be read otherwise."""
+
+from collections.abc import Generator
+from typing import Any
+
+from retune.config import SourceFormat
+from retune.data.blocks import Block, Row
+from retune.data.sources.locations import Location
+from retune.data.sources.pickles import read_pickled_rows
+from retune.data.sources.reader import FileReader, blocks_of_rows, unique_columns
+
+
+class PickleReader(FileReader):
+    """A pickled `pandas.DataFrame`. It is read twice, so that it isn't kept between looking at it and reading it.
+
+    Args:
+        location: The file.
+        trust: Let it run whatever code it holds.
+
+    Raises:
+        SourceError: It can't be read, or isn't a table.
+    """
+
+    def __init__(self, location: Location, *, trust: bool) -> None:
+        super().__init__(location, SourceFormat.PICKLE, "row")
+        self._trust = trust
+        columns, _ = read_pickled_rows(location, trust=trust)
+        self.columns = unique_columns(columns, location.name)
+
+    def blocks(self, file: int) -> Generator[Block, None, None]:
+        """Read the whole file; see `FileReader`."""
+        columns, rows = read_pickled_rows(self.location, trust=self._trust)
+        if unique_columns(columns, self.location.name) != self.columns:
+            raise self.changed()
+        yield from blocks_of_rows(((row, _row_size(row)) for row in rows), file, self.location.size or 0)
+
+
+def _row_size(row: Row) -> int:
+    return sum(map(_value_size, row.values.values()))
+
+
+def _value_size(value: Any) -> int:
+    return len(value) if isinstance(value, str | bytes) else len(str(value))

@@ -1,0 +1,146 @@
+"""What every format's reader has in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from retune.config import SourceFormat
+from retune.data.blocks import BLOCK_BYTES, Block, Row, RowsBlock, SourceFile
+from retune.data.sources.locations import Location
+from retune.errors import SourceError
+
+SAMPLE_ROWS = 100
+"""So many of the first rows are looked at before a source is read."""
+
+_LEAST_ROW_BYTES = 64
+
+
+@dataclass(slots=True)
+class TextNotes:
+    """What is odd about a file's text and doesn't matter to what it says.
+
+    Attributes:
+        has_byte_order_mark: It starts with one.
+        windows_line_ends: How many of its lines end in CRLF.
+    """
+
+    has_byte_order_mark: bool = False
+    windows_line_ends: int = 0
+
+
+class FileReader(ABC):
+    """One file of a source. Opening it looks at its start; it stays open only while it is read.
+
+    Args:
+        location: The file.
+        format: What it is.
+        unit: What its numbers count.
+
+    Attributes:
+        columns: Names of its columns; of JSON, the keys of its first objects.
+        notes: What is odd about its text, as far as it was read.
+    """
+
+    columns: tuple[str, ...] = ()
+
+    def __init__(self, location: Location, format: SourceFormat, unit: Literal["row", "line"]) -> None:  # noqa: A002
+        self.location = location
+        self.format = format
+        self.unit: Literal["row", "line"] = unit
+        self.notes = TextNotes()
+
+    @abstractmethod
+    def blocks(self, file: int) -> Generator[Block, None, None]:
+        """Read the whole file, a few megabytes at a time.
+
+        Args:
+            file: Its index in the source.
+
+        Raises:
+            SourceError: It can't be read on.
+        """
+
+    def sample(self, most: int = SAMPLE_ROWS) -> list[Row]:
+        """Read the first rows alone.
+
+        Raises:
+            SourceError: They can't be read.
+        """
+        return list(islice(self._rows(), most))
+
+    def _rows(self) -> Iterator[Row]:
+        blocks = self.blocks(0)
+        with closing(blocks):
+            for block in blocks:
+                yield from block.rows()
+
+    @property
+    def source_file(self) -> SourceFile:
+        """The file as the source tells of it."""
+        return SourceFile(self.location.name, self.unit, self.format, self.location.size, self.columns)
+
+    def changed(self) -> SourceError:
+        """For a file that isn't what it was when it was opened."""
+        return SourceError(f"{self.location.name} changed while it was read.", hint="Read it once it is complete.")
+
+    def check_size(self, n_bytes: int) -> None:
+        """Hold what was read against the size that the file had.
+
+        Args:
+            n_bytes: How many bytes were read, unpacked.
+
+        Raises:
+            SourceError: The file changed.
+        """
+        # Elsewhere the size is what a server says, which may have packed the answer.
+        if self.location.path is not None and self.location.packing is None and self.location.size != n_bytes:
+            raise self.changed()
+
+
+def unique_columns(names: Iterable[str], name: str) -> tuple[str, ...]:
+    """Name the columns that have no name by their place: "column 3".
+
+    Args:
+        names: The names as the file has them.
+        name: The file, for the error.
+
+    Raises:
+        SourceError: Two columns have the same name.
+    """
+    columns = tuple(column if column.strip() else f"column {place}" for place, column in enumerate(names, start=1))
+    seen: set[str] = set()
+    for column in columns:
+        if column in seen:
+            raise SourceError(f'{name} has more than one column "{column}".', hint="Give each its own name.")
+        seen.add(column)
+    return columns
+
+
+def object_keys(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The keys of the objects, in the order in which they come up."""
+    return tuple(dict.fromkeys(key for row in rows for key in row.values))
+
+
+def blocks_of_rows(rows: Iterable[tuple[Row, int]], file: int, source_bytes: int) -> Iterator[RowsBlock]:
+    """Put rows into blocks of a few megabytes.
+
+    Args:
+        rows: Each with its size, in whatever measure comes close to bytes.
+        file: Index of the file in the source.
+        source_bytes: The file's size; the blocks tell of so many bytes in all.
+    """
+    held: list[Row] = []
+    size = told = 0
+    for row, row_size in rows:
+        if size >= BLOCK_BYTES:
+            share = min(size, source_bytes - told)
+            told += share
+            yield RowsBlock(file, held, source_bytes=share)
+            held, size = [], 0
+        held.append(row)
+        size += max(row_size, _LEAST_ROW_BYTES)
+    if held:
+        yield RowsBlock(file, held, source_bytes=source_bytes - told)

@@ -1,0 +1,127 @@
+"""Dealing examples to train, validation and test so that nothing judged was ever trained on."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from retune.config import SplitConfig, SplitMethod
+from retune.data.examples import MINIMUM_EXAMPLES
+from retune.data.preparation.described import SIDES
+from retune.data.preparation.store import ExampleStore
+from retune.data.splits.by_column import deal_as_said, find_contradictions
+from retune.data.splits.by_hash import deal_groups, deal_stable
+from retune.data.splits.keys import TRAIN, Keys, Sides, read_keys
+from retune.data.splits.shuffled import deal_randomly, find_questions
+from retune.errors import DataError
+
+_PLACES_SHOWN = 3
+
+
+def deal_examples(
+    store: ExampleStore, config: SplitConfig, *, on_note: Callable[[str], None] = lambda _: None
+) -> npt.NDArray[np.uint8]:
+    """Deal the examples to train, validation and test.
+
+    Every example is in one split, and examples that ask the same are in the same one, even where they answer
+    differently. The same data and settings always give the same splits. Unsound examples count for nothing and are
+    dealt to train: a run with any of them stops at the checks.
+
+    How each method deals: `deal_stable`, `deal_groups`, `deal_randomly`, `deal_as_said`.
+
+    Args:
+        store: The examples.
+        config: How to deal them; its seed is that which they were read with.
+        on_note: Called with a sentence for people where something could not be done as asked, and the split is still
+            good: labels that are too rare to stratify by.
+
+    Returns:
+        `uint8[n]`: for each example the place of its split in `retune.data.preparation.described.SIDES` (1 train,
+        2 validation, 3 test).
+
+    Raises:
+        DataError: Fewer than 10 examples would remain for training, the split's column contradicts itself, or no
+            label is frequent enough to stratify by.
+    """
+    is_sound = store.column("sound").astype(np.bool_)
+    keys = read_keys(store, config, is_sound)
+    sides = deal(keys, config, on_note=on_note)
+    if config.method is SplitMethod.COLUMN:
+        _refuse_contradictions(store, np.flatnonzero(is_sound), keys, sides)
+    if (sides == TRAIN).sum() < MINIMUM_EXAMPLES:
+        raise _too_few(keys, sides, config, n_unsound=len(store) - len(keys))
+    if len(sides) == len(store):
+        return sides
+    dealt = np.full(len(store), TRAIN, np.uint8)
+    dealt[is_sound] = sides
+    return dealt
+
+
+def deal(keys: Keys, config: SplitConfig, *, on_note: Callable[[str], None] = lambda _: None) -> Sides:
+    """Deal by the method that is set, however few examples come out on a side.
+
+    Raises:
+        DataError: No label is frequent enough to stratify by.
+    """
+    match config.method:
+        case SplitMethod.STABLE:
+            return deal_stable(keys, config)
+        case SplitMethod.GROUP:
+            return deal_groups(keys, config)
+        case SplitMethod.RANDOM:
+            return deal_randomly(keys, config, on_note)
+        case SplitMethod.COLUMN:
+            return deal_as_said(keys)
+
+
+def _refuse_contradictions(store: ExampleStore, indices: npt.NDArray[np.int64], keys: Keys, sides: Sides) -> None:
+    found = find_contradictions(keys, sides)
+    if not len(found.again):
+        return
+    shown = slice(_PLACES_SHOWN)
+    pairs = (
+        f"{here} ({SIDES[sides[again]]}) and {there} ({SIDES[sides[first]]})"
+        for (here, _, _), (there, _, _), again, first in zip(
+            store.locations(indices[found.again[shown]]),
+            store.locations(indices[found.first[shown]]),
+            found.again[shown].tolist(),
+            found.first[shown].tolist(),
+            strict=True,
+        )
+    )
+    more = len(found.again) - _PLACES_SHOWN
+    raise DataError(
+        f"The split's column puts the same question on two sides: {'; '.join(pairs)}"
+        f"{f'; and {more:,} more' if more > 0 else ''}.",
+        hint="Let the column name one split for all rows that ask the same.",
+    )
+
+
+def _too_few(keys: Keys, sides: Sides, config: SplitConfig, *, n_unsound: int) -> DataError:
+    total = len(keys)
+    n_questions = len(find_questions(keys.prompts).first)
+    train, validation, test = np.bincount(sides, minlength=len(SIDES))[1:].tolist()
+    usable = "usable " if n_unsound else ""
+    same = "" if n_questions == total else f" ({_counted(n_questions, 'different conversation')})"
+    return DataError(
+        f"{_counted(total, f'{usable}example')}{same} {'leaves' if total == 1 else 'leave'} {train:,} for training, "
+        f"{validation:,} for validation and {test:,} for testing; training needs at least {MINIMUM_EXAMPLES}.",
+        hint=_way_out(keys, config),
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _way_out(keys: Keys, config: SplitConfig) -> str:
+    if len(keys) < MINIMUM_EXAMPLES:
+        return "Add examples."
+    if config.method is SplitMethod.COLUMN:
+        return "Name train in more rows of the split's column, or add examples."
+    flags = {"--validation 0": {"validation": 0.0}, "--test 0": {"test": 0.0}}
+    for flag, change in flags.items():
+        smaller = config.model_copy(update=change)
+        if smaller != config and (deal(keys, smaller) == TRAIN).sum() >= MINIMUM_EXAMPLES:
+            return f"Use {flag}, or add examples."
+    return f"Use {' '.join(flags)}, or add examples."

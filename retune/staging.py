@@ -1,0 +1,94 @@
+"""Directories for work that is not finished: it is moved to its place when it is, or nothing of it stays."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from retune.errors import RunDirectoryError
+
+_PREFIX = ".unfinished-"
+_LOCK = ".lock"
+
+
+@contextmanager
+def staging_directory(parent: Path) -> Iterator[Path]:
+    """Make a directory in `parent`, on the file system where its content is to go; what is left in it is removed.
+
+    What a killed process left there is removed first; a lock, which ends with its process, tells it from what another
+    process is working on.
+
+    Args:
+        parent: Is made where it is missing.
+
+    Raises:
+        RunDirectoryError: `parent` can't be written.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(parent)
+        lock = _new_lock(parent)
+    except OSError as error:
+        raise _cannot_write(parent, error) from None
+    with lock:
+        directory = Path(lock.name.removesuffix(_LOCK))
+        try:
+            directory.mkdir()
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            Path(lock.name).unlink(missing_ok=True)
+
+
+def replace_directory(target: Path, finished: Path) -> None:
+    """Put a finished directory where another one may be. Only the caller may be using that one.
+
+    Raises:
+        RunDirectoryError: It can't be moved there.
+    """
+    try:
+        if target.exists():
+            # What is half removed must not look whole to anybody: it is moved away first.
+            finished.with_name(f"{finished.name}.old").mkdir()
+            target.rename(finished.with_name(f"{finished.name}.old"))
+        finished.rename(target)
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+    finally:
+        shutil.rmtree(finished.with_name(f"{finished.name}.old"), ignore_errors=True)
+
+
+def _new_lock(parent: Path) -> IO[bytes]:
+    while True:
+        lock = (parent / f"{_PREFIX}{uuid.uuid4().hex}{_LOCK}").open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Somebody who removes leftovers may have taken it for one before it was locked.
+            if os.fstat(lock.fileno()).st_nlink:
+                return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
+
+
+def _remove_leftovers(parent: Path) -> None:
+    for path in parent.glob(f"{_PREFIX}*{_LOCK}"):
+        with contextlib.suppress(OSError), path.open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for leftover in parent.glob(f"{path.name.removesuffix(_LOCK)}*"):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+            path.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"Can't write the run's directory {path}: {error.strerror}.",
+        hint="Name a directory that you may write with --output-dir.",
+    )

@@ -1,0 +1,48 @@
+"""Every flag of `retune run` is a setting of the configuration."""
+
+import inspect
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from retune.cli import run as command
+from retune.config import RetrainConfig, parse_config
+
+
+@pytest.mark.parametrize("place", command._PLACES.values())
+def test_every_flag_has_its_place(place: str) -> None:
+    section: Any = RetrainConfig
+    for name in place.split("."):
+        assert issubclass(section, BaseModel)
+        section = section.model_fields[name].annotation
+
+
+def test_no_flag_is_forgotten() -> None:
+    parameters = set(inspect.signature(command.run).parameters)
+    assert parameters == {*command._PLACES, "config", "verbose"}
+
+
+def test_every_setting_of_data_and_split_has_a_flag() -> None:
+    settings = RetrainConfig.model_fields
+    for section in ("data", "split"):
+        model = settings[section].annotation
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
+        assert {f"{section}.{name}" for name in model.model_fields} <= set(command._PLACES.values())
+
+
+def test_what_is_flagged_is_configured() -> None:
+    flags = dict.fromkeys(command._PLACES) | {"data": "a.csv", "validation": 100.0, "max_cost_usd": 2, "n_epochs": 3}
+    overrides = command._overrides(flags)
+    given = {
+        "data": {"source": overrides["data"]["source"]},
+        "split": {"validation": overrides["split"]["validation"]},
+        "training": {
+            "max_cost_usd": overrides["training"]["max_cost_usd"],
+            "hyperparameters": {"n_epochs": overrides["training"]["hyperparameters"]["n_epochs"]},
+        },
+    }
+    config = parse_config(given)
+    assert (config.split.validation, config.training.max_cost_usd) == (100, 2)
+    assert config.training.hyperparameters.n_epochs == 3

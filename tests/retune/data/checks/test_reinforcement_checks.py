@@ -1,0 +1,49 @@
+import pytest
+
+from retune.data.checks.rules import RULES
+from retune.data.checks.structure import check_structure
+
+USER = {"role": "user", "content": "How many donors and acceptors has CCN(CC)CCC(=O)c1sc(N)nc1C?"}
+ASSISTANT = {"role": "assistant", "content": "Five."}
+ITEM = {"messages": [USER], "reference_answer": {"donor_bond_counts": 5, "acceptor_bond_counts": 7}}
+
+
+def found(**changes):
+    body = {key: value for key, value in (ITEM | changes).items() if value is not ...}
+    return [tuple(finding) for finding in check_structure(body, "reinforcement", "openai")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"messages": [{"role": "developer", "content": "Count."}, USER]},
+        {"messages": [{"role": "system", "content": "Count."}, USER, ASSISTANT, USER]},
+        # All keys but messages and tools are the grader's.
+        {"input": "x", "functions": 7, "parallel_tool_calls": "yes", "preferred_output": []},
+    ],
+)
+def test_sound_items(changes):
+    assert found(**changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"messages": ...}, "missing_messages", "expected a list of messages, found none."),
+        ({"tools": 7}, "bad_tools", "expected tools as a list, found 7."),
+        (
+            {"messages": [USER, ASSISTANT]},
+            "prompt_ends_with_answer",
+            'the last message is of the role "assistant"; expected user, for the answer is sampled.',
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_item(changes, kind, message):
+    assert found(**changes) == [(kind, message)]
+    assert RULES[kind].level == "error"
+
+
+def test_a_grader_needs_something_to_compare_with():
+    assert [kind for kind, _ in found(reference_answer=...)] == ["missing_grader_fields"]
+    assert RULES["missing_grader_fields"].level == "warning"

@@ -1,0 +1,90 @@
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retune.data.checks.rules import RULES
+from retune.data.checks.text_faults import NOT_VALUES, find_text_faults
+
+
+def found(*texts):
+    return [(index, *finding) for index, finding in find_text_faults(pa.array(texts, pa.string()))]
+
+
+@pytest.mark.parametrize("text", NOT_VALUES)
+def test_texts_that_stand_for_no_value(text):
+    assert found("ok", text) == [(1, "not_a_value", f'a text is "{text}" and nothing else.')]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("caf\ufffd", '"caf\ufffd" holds U+FFFD, which stands for what could not be decoded.'),
+        ("CafÃ©", '"CafÃ©" looks like UTF-8 that was read in another encoding.'),
+        ("Ã–sterreich", '"Ã–sterreich" looks like UTF-8 that was read in another encoding.'),
+        ("donâ€™t", '"donâ€™t" looks like UTF-8 that was read in another encoding.'),
+        ("it is Â£5", '"it is Â£5" looks like UTF-8 that was read in another encoding.'),
+        ("ðŸ˜€", '"ðŸ˜€" looks like UTF-8 that was read in another encoding.'),
+        ("ï»¿id", '"ï»¿id" looks like UTF-8 that was read in another encoding.'),
+        ("a\u200bb", '"a\\u200bb" holds U+200B (zero width space), which can\'t be seen.'),
+        ("a\ufeffb", '"a\\ufeffb" holds U+FEFF (zero width no-break space), which can\'t be seen.'),
+        ("a\x00b", '"a\\u0000b" holds U+0000 (a control character), which can\'t be seen.'),
+        ("a\x1bb", '"a\\u001bb" holds U+001B (a control character), which can\'t be seen.'),
+        ("a\x7fb", '"a\\u007fb" holds U+007F (a control character), which can\'t be seen.'),
+        ("\x93quoted\x94", '"\\u0093quoted\\u0094" holds U+0093 (a control character), which can\'t be seen.'),
+        (
+            "x" * 100 + "\x01" + "y" * 100,
+            f'"{"x" * 12}\\u0001{"y" * 12}" holds U+0001 (a control character), which can\'t be seen.',
+        ),
+    ],
+)
+def test_characters_that_nobody_typed(text, message):
+    assert found("ok", text, "naïve café") == [(1, "odd_characters", message)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tab\tline\r\nline\n\nend",
+        "NÃO, SÃO PAULO",
+        "“IRMÃ”, MAÇÃ…",
+        "Âge, ïle, âme — “typographic”, it’s…",
+        "👨‍👩‍👧 می‌خواهم",
+        "お誕生日おめでとう、世界。",
+        "nana, Nonetheless, nullify",
+        "",
+    ],
+)
+def test_texts_with_nothing_wrong(text):
+    assert found("ok", text, "ok") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (" a", 'the text "a" begins with " ".'),
+        ("a\n", 'the text "a" ends with "\\n".'),
+        ("\ta b  ", 'the text "a b" begins with "\\t" and ends with "  ".'),
+        ("\u00a0a\u3000", 'the text "a" begins with "\\u00a0" and ends with "\\u3000".'),
+    ],
+)
+def test_white_space_around_a_text(text, message):
+    assert found("ok", text) == [(1, "stray_whitespace", message)]
+
+
+def test_a_slice_is_looked_at_alone():
+    texts = pa.array(["nan", "\x00", " a", "Ã©", "ok", "", "b ", "NaN"], pa.string())
+    findings = [(index, finding.kind) for index, finding in find_text_faults(texts.slice(2, 5))]
+    assert findings == [(1, "odd_characters"), (0, "stray_whitespace"), (4, "stray_whitespace")]
+    assert list(find_text_faults(texts.slice(0, 0))) == []
+    assert list(find_text_faults(pa.array(["", ""], pa.string()))) == []
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["nan", "Ã©", "â€™", " x", "Â\u00a0"]))
+)
+def test_many_texts_are_judged_as_each_alone(texts):
+    alone = [(index, *finding) for index, text in enumerate(texts) for _, *finding in found(text)]
+    assert sorted(found(*texts)) == sorted(alone)
+    assert {RULES[kind].level for _, kind, _ in alone} <= {"warning"}

@@ -1,0 +1,110 @@
+import json
+
+import pytest
+
+from retune.config import SplitConfig
+from retune.data.blocks import Finding
+
+ASKED = {"role": "user", "content": "Where is my card?"}
+ANSWERED = {"role": "assistant", "content": "On its way."}
+CHAT = [ASKED, ANSWERED]
+TOOLS = [{"type": "function", "function": {"name": "find"}}]
+
+
+def body_of(examples):
+    [example] = examples
+    assert example.findings == ()
+    return example.body
+
+
+class TestLines:
+    def test_a_line_of_chat_jsonl_is_taken_as_it_is(self, make_source, read):
+        line = {"tools": [], "messages": CHAT, "parallel_tool_calls": False, "id": 7}
+        assert list(body_of(read(make_source([line]))).items()) == list(line.items())
+
+    def test_another_columns_neighbours_are_no_part_of_it(self, make_source, read):
+        line = {"id": 7, "turns": CHAT, "tools": TOOLS}
+        assert body_of(read(make_source([line]), messages_column="turns")) == {"tools": TOOLS, "messages": CHAT}
+
+    def test_the_splits_columns_are_no_part_of_it(self, make_source, read):
+        split = SplitConfig(method="column", column="part")
+        [example] = read(make_source([{"messages": CHAT, "part": "test"}]), split=split)
+        assert example.body == {"messages": CHAT}
+        assert example.keys.side == "test"
+
+    def test_a_line_of_another_shape_says_what_it_has(self, make_source, read):
+        good, odd = read(make_source([{"messages": CHAT}, {"prompt": "q", "completion": "a"}]))
+        assert good.findings == ()
+        message = "expected a list of messages in messages, found none; there is: prompt, completion."
+        assert odd.findings == (Finding("missing_messages", message),)
+
+
+class TestCells:
+    @pytest.mark.parametrize(
+        "cell", [CHAT, json.dumps(CHAT), json.dumps(CHAT).encode(), json.dumps({"messages": CHAT})]
+    )
+    def test_messages_may_be_written_as_json(self, make_source, read, cell):
+        assert body_of(read(make_source([{"messages": cell, "id": "7"}], file_format="csv"))) == {"messages": CHAT}
+
+    def test_settings_stand_in_columns_of_their_own(self, make_source, read, choose):
+        row = {"messages": CHAT, "tools": json.dumps(TOOLS), "parallel_tool_calls": "False", "functions": "", "id": 7}
+        source = make_source([row], file_format="csv")
+        assert body_of(read(source)) == {"tools": TOOLS, "parallel_tool_calls": False, "messages": CHAT}
+        assert choose(source).title == "conversations in messages, with tools, parallel_tool_calls, functions"
+
+    @pytest.mark.parametrize(
+        ("cell", "message"),
+        [
+            ("hello", "column messages: expected a JSON list of messages, but it isn't JSON (Expecting value: "),
+            ("[{'role': 'user'}]", "It is in Python's notation: write the column with json.dumps."),
+            ("[" * 5000, "(nested too deeply)"),
+        ],
+    )
+    def test_a_cell_that_is_not_json_is_a_finding(self, make_source, read, cell, message):
+        good, bad = read(make_source([{"messages": json.dumps(CHAT)}, {"messages": cell}], file_format="csv"))
+        assert good.body == {"messages": CHAT}
+        assert bad.body == {}
+        [finding] = bad.findings
+        assert finding.kind == "cell_not_messages"
+        assert message in finding.message
+
+    def test_settings_that_are_not_json_are_a_finding(self, make_source, read):
+        [example] = read(make_source([{"messages": CHAT, "tools": "[{"}], file_format="parquet"))
+        assert [finding.kind for finding in example.findings] == ["bad_tools"]
+
+
+class TestSystemPrompt:
+    def test_a_conversation_keeps_its_own(self, make_source, read):
+        own = [{"role": "developer", "content": "Be kind."}, *CHAT]
+        first, second = read(make_source([{"messages": own}, {"messages": CHAT}]), system="Be brief.")
+        assert first.body["messages"] == own
+        assert second.body["messages"] == [{"role": "system", "content": "Be brief."}, *CHAT]
+
+    @pytest.mark.parametrize("messages", ["text", 3, {}, [], ["text"]])
+    def test_what_are_no_messages_is_left_to_the_checks(self, make_source, read, messages):
+        [_, example] = read(make_source([{"messages": CHAT}, {"messages": json.dumps(messages)}]), system="Be brief.")
+        assert example.findings == ()
+
+
+class TestShareGpt:
+    SHARED = [  # noqa: RUF012  (never changed)
+        {"from": "system", "value": "Be kind."},
+        {"from": "human", "value": "Where is my card?"},
+        {"from": "gpt", "value": "On its way.", "weight": 0},
+    ]
+
+    def test_it_is_converted(self, make_source, read, choose):
+        source = make_source([{"conversations": self.SHARED, "id": 7}])
+        assert choose(source).title == "conversations in conversations (ShareGPT)"
+        assert body_of(read(source)) == {
+            "messages": [{"role": "system", "content": "Be kind."}, ASKED, {**ANSWERED, "weight": 0}]
+        }
+
+    def test_an_unknown_name_stays_for_the_checks_to_find(self, make_source, read):
+        [example] = read(make_source([{"conversations": [*self.SHARED, {"from": "observation", "value": "x"}]}]))
+        assert example.body["messages"][-1] == {"role": "observation", "content": "x"}
+
+    def test_the_same_column_may_hold_chat_messages(self, make_source, read, choose):
+        source = make_source([{"conversations": CHAT}])
+        assert choose(source).title == "conversations in conversations"
+        assert body_of(read(source)) == {"messages": CHAT}

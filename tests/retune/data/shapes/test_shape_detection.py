@@ -1,0 +1,160 @@
+import pickle
+
+import pytest
+
+from retune.config import SplitConfig
+from retune.data.blocks import Finding
+from retune.errors import SourceError
+
+CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+PAIR = {"prompt": "Who?", "chosen": "Me.", "rejected": "You."}
+ITEM = {"messages": CHAT[:1], "reference_answer": "a"}
+NAMED = {"user_column": "prompt", "assistant_column": "chosen"}
+
+EVERY_SHAPE = [
+    ({"question": "q", "answer": "a"}, "supervised"),
+    ({"messages": CHAT}, "supervised"),
+    ({"prompt": "q ->", "completion": " a"}, "supervised"),
+    (PAIR, "dpo"),
+    (ITEM, "reinforcement"),
+]
+
+
+@pytest.mark.parametrize(
+    ("row", "title"),
+    [
+        ({"question": "q", "answer": "a", "id": 1}, "columns question → answer (by their names)"),
+        ({"Question": "q", " Answer ": "a"}, "columns Question →  Answer  (by their names)"),
+        ({"user": "q", "assistant": "a"}, "columns user → assistant (by their names)"),
+        ({"input": "q", "output": "a"}, "columns input → output (by their names)"),
+        ({"prompt": "q", "response": "a"}, "columns prompt → response (by their names)"),
+        ({"text": "q", "label": 1}, "columns text → label (by their names)"),
+        ({"id": 1, "text": "q", "category": "a"}, "columns text → category (by their names)"),
+        ({"message": "q", "label": "a"}, "columns message → label (by their names)"),
+        ({"instruction": "q", "output": "a"}, "columns instruction → output (by their names)"),
+        (
+            {"instruction": "q", "input": "x", "output": "a", "text": "t"},
+            "columns instruction + input → output (by their names)",
+        ),
+        (
+            {"instruction": "q", "context": "x", "response": "a", "category": "c"},
+            "columns instruction + context → response (by their names)",
+        ),
+        (
+            {"system_prompt": "s", "question": "q", "response": "a"},
+            "columns question → response (by their names), system prompt with system_prompt",
+        ),
+        ({"messages": CHAT, "question": "q", "answer": "a"}, "conversations in messages"),
+        ({"messages": CHAT, "tools": [], "id": 1}, "conversations in messages, with tools"),
+        ({"conversation": CHAT, "id": 1}, "conversations in conversation"),
+        ({"prompt": "q", "completion": "a"}, "prompt and completion"),
+        (PAIR, "preference pairs in prompt, chosen, rejected"),
+        (ITEM, "reinforcement items from messages, item fields reference_answer"),
+    ],
+)
+def test_the_columns_say_what_the_rows_hold(make_source, choose, row, title):
+    assert choose(make_source([row])).title == title
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"a": "q", "b": "a"},
+        {"question": "q", "prompt": "q", "answer": "a"},
+        {"question": "q", "answer": "a", "response": "a"},
+        {"text": "q", "label": "a", "category": "a"},
+        {"question": "q", "label": "a"},
+        {"conversation": "text", "id": 1},
+        {"chosen": "q", "rejected": "a"},
+    ],
+)
+def test_where_it_is_in_doubt_the_user_is_asked(make_source, choose, row):
+    first, second = list(row)[:2]
+    with pytest.raises(SourceError) as caught:
+        choose(make_source([row]))
+    assert str(caught.value) == (
+        f"data has the columns: {', '.join(row)}. Which holds what the user says, and which the answer? Name them, for "
+        f"example --user-column {first} --assistant-column {second}; or keep ready conversations in a column "
+        '"messages".'
+    )
+
+
+def test_blank_columns_beside_the_instruction_leave_no_trace(make_source, read):
+    rows = [{"instruction": "Sum up.", "input": said, "output": "a"} for said in ("A text.", "", None)]
+    contents = [example.body["messages"][0]["content"] for example in read(make_source(rows))]
+    assert contents == ["Sum up.\n\nA text.", "Sum up.", "Sum up."]
+
+
+def test_a_column_of_the_split_is_no_question(make_source, choose):
+    row = {"user": 7, "question": "q", "answer": "a"}
+    with pytest.raises(SourceError, match="Which holds"):
+        choose(make_source([row]))
+    split = SplitConfig(method="group", column="user")
+    assert choose(make_source([row]), split=split).title == "columns question → answer (by their names)"
+
+
+def test_mixed_lines_are_read_as_most_of_the_first_are(make_source, choose):
+    chats, pairs = [{"messages": CHAT}] * 2, [{"prompt": "q", "completion": "a"}] * 3
+    assert choose(make_source([*chats, *pairs])).title == "prompt and completion"
+    assert choose(make_source([*chats, *pairs[:2]])).title == "conversations in messages"
+
+
+def test_what_is_named_wins(make_source, choose):
+    source = make_source([{"messages": CHAT, "question": "q", "answer": "a", "prompt": "p", "completion": "c"}])
+    assert choose(source, shape="columns", user_column="prompt", assistant_column="answer").title == (
+        "columns prompt → answer"
+    )
+    assert choose(source, shape="completion").title == "prompt and completion"
+    assert choose(source, shape="messages").title == "conversations in messages"
+    assert choose(source, user_column="question", assistant_column="answer").title == "columns question → answer"
+
+
+def test_answered_conversations_with_an_id_are_no_items(make_source, choose):
+    assert choose(make_source([{"messages": CHAT, "id": 1}])).method == "supervised"
+    assert choose(make_source([{"messages": CHAT[:1]}])).method == "supervised"
+
+
+def test_lines_that_all_are_broken_are_left_to_the_checks(make_source, read):
+    broken = Finding("not_json", "no object")
+    assert [example.findings for example in read(make_source([broken, broken]))] == [(broken,), (broken,)]
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "message"),
+    [
+        ({"text": "q", "label": "a"}, {"shape": "messages"}, r'no column "messages"\. Its columns are: text, label'),
+        ({"text": "q", "label": "a"}, {"messages_column": "turns"}, r'no column "turns"'),
+        ({"text": "q", "label": "a"}, {"shape": "completion"}, r'no column "prompt"'),
+        ({"a": "q", "b": "a"}, {"shape": "columns"}, "Which holds what the user says"),
+        ({"text": "q"}, {"shape": "preference"}, "The method dpo needs a conversation with two answers: "),
+        ({"a": "q"}, {"shape": "reinforcement"}, "The method reinforcement needs a conversation without"),
+        ({"a": "q"}, {"method": "dpo"}, "The method dpo needs"),
+        (PAIR, {"shape": "preference", **NAMED}, "The shape preference takes no user and assistant columns"),
+        ({"messages": CHAT}, {"shape": "messages", **NAMED}, "The shape messages takes no user and assistant columns"),
+        (
+            {"question": "q", "answer": "a"},
+            {"method": "dpo"},
+            r"holds columns question → answer .* method supervised, not dpo\. The method dpo .* chosen and rejected\. ",
+        ),
+        (PAIR, {"method": "supervised"}, "that can train the method dpo, not supervised"),
+        (
+            {"prompt": "q", "completion": "a"},
+            {"shape": "completion", "user_template": "{prompt}", "assistant_column": "completion"},
+            "Templates are for the shape columns, not for completion",
+        ),
+    ],
+)
+def test_what_does_not_fit_says_what_would(make_source, choose, row, settings, message):
+    with pytest.raises(SourceError, match=message):
+        choose(make_source([row]), **settings)
+
+
+@pytest.mark.parametrize(("row", "method"), EVERY_SHAPE)
+def test_shapes_travel_between_processes(make_source, choose, row, method):
+    source = make_source([row])
+    shape = choose(source)
+    assert shape.method == method
+    copy = pickle.loads(pickle.dumps(shape))  # noqa: S301  (made here)
+    assert copy == shape
+    [block] = source.blocks()
+    assert list(copy.examples(block)) == list(shape.examples(block))

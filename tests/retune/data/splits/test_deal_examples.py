@@ -1,0 +1,208 @@
+import csv
+
+import numpy as np
+import pytest
+from example_stores import chat, make_store
+from split_keys import AskedRow, make_keys, rows_by_side
+
+from retune.config import SplitConfig, SplitMethod
+from retune.data.preparation.described import SIDES
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION
+from retune.data.splits.split import deal, deal_examples
+from retune.errors import DataError
+
+CONTENT_METHODS = (SplitMethod.STABLE, SplitMethod.RANDOM, SplitMethod.GROUP)
+
+
+def config_of(method, **settings):
+    takes_column = method in (SplitMethod.GROUP, SplitMethod.COLUMN)
+    return SplitConfig(method=method, column="key" if takes_column else None, **settings)
+
+
+def numbered(count):
+    return [chat(f"question {number}", "a") for number in range(count)]
+
+
+def store_of(directory, bodies, config, **more):
+    return make_store(directory / "store", bodies, split=config, **more)
+
+
+@pytest.mark.parametrize(
+    ("config", "validation", "test"),
+    [
+        (SplitConfig(), [1, 10, 13, 16, 19], [21, 26]),
+        (SplitConfig(seed=0), [11, 14, 23], [3, 13, 26, 28]),
+        (SplitConfig(validation=4, test=3), [1, 13, 16, 19], [21, 22, 26]),
+        (config_of(SplitMethod.GROUP, validation=0.2, test=0.2), [6, 7, 8, 18, 19, 20], [12, 13, 14]),
+        (SplitConfig(method=SplitMethod.RANDOM), [1, 5, 16], [15, 23, 27]),
+        (SplitConfig(method=SplitMethod.RANDOM, stratify=True), [2, 3, 17], [6, 9, 24]),
+    ],
+    ids=["stable", "another seed", "counts", "group", "random", "stratified"],
+)
+def test_sides_are_these_for_all_time(config, validation, test):
+    """Written down once: another version of the library must not deal last year's test examples to training."""
+    rows = [AskedRow(number, "ab"[number % 2], str(number // 3)) for number in range(30)]
+    sides = deal(make_keys(rows, config.seed, is_stratified=config.stratify), config)
+    assert rows_by_side(sides)[1:] == (validation, test)
+
+
+def test_examples_of_a_store_are_dealt_as_their_keys_are(tmp_path):
+    store = store_of(tmp_path, numbered(30), SplitConfig())
+    assert rows_by_side(deal_examples(store, SplitConfig()))[1:] == ([1, 10, 13, 16, 19], [21, 26])
+    assert np.array_equal(deal_examples(store, SplitConfig()), store.column("part"))
+
+
+def test_examples_read_for_another_seed_are_refused(tmp_path):
+    store = store_of(tmp_path, numbered(30), SplitConfig(seed=1))
+    with pytest.raises(ValueError, match="read for a split with the seed 1, not 42"):
+        deal_examples(store, SplitConfig())
+
+
+def test_stable_validation_does_not_move_the_test_split():
+    keys = make_keys([AskedRow(number) for number in range(200)], 42)
+    dealt = [rows_by_side(deal(keys, SplitConfig(validation=fraction))) for fraction in (0.0, 0.1, 0.3)]
+    assert dealt[0][2] == dealt[1][2] == dealt[2][2]
+    assert set(dealt[1][1]) < set(dealt[2][1])
+
+
+def test_sizes_follow_the_fractions():
+    keys = make_keys([AskedRow(number) for number in range(5000)], 42)
+    stable = np.bincount(deal(keys, SplitConfig(validation=0.1, test=0.2)))
+    assert stable[VALIDATION] == pytest.approx(500, abs=100)
+    assert stable[TEST] == pytest.approx(1000, abs=130)
+
+
+@pytest.mark.parametrize("method", CONTENT_METHODS)
+def test_counts_are_kept_where_nothing_asks_the_same(method):
+    keys = make_keys([AskedRow(number) for number in range(500)], 42)
+    dealt = deal(keys, config_of(method, validation=33, test=71))
+    assert np.bincount(dealt).tolist() == [0, 396, 33, 71]
+
+
+def test_a_count_takes_whole_questions_until_it_is_reached():
+    rows = [AskedRow(number // 7) for number in range(700)]
+    sizes = np.bincount(deal(make_keys(rows, 42), SplitConfig(validation=1, test=50)))
+    assert sizes.tolist() == [0, 700 - 7 - 56, 7, 56]
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("method", CONTENT_METHODS)
+def test_small_data_still_fills_every_split(method, seed):
+    keys = make_keys([AskedRow(number) for number in range(16)], seed)
+    sizes = np.bincount(deal(keys, config_of(method, validation=0.001, test=0.001, seed=seed)))
+    assert sizes.tolist() == [0, 14, 1, 1]
+
+
+@pytest.mark.parametrize("method", SplitMethod)
+def test_nothing_held_out_means_everything_is_trained_on(tmp_path, method):
+    config = config_of(method, validation=0, test=0)
+    store = store_of(tmp_path, numbered(10), config)
+    assert deal_examples(store, config).tolist() == [TRAIN] * 10
+
+
+@pytest.mark.parametrize(
+    ("questions", "config", "figures", "way_out"),
+    [
+        (
+            range(11),
+            SplitConfig(method=SplitMethod.RANDOM, validation=1, test=1),
+            "11 examples leave 9 for training, 1 for validation and 1 for testing",
+            "Use --validation 0, or add examples.",
+        ),
+        (
+            range(10),
+            SplitConfig(method=SplitMethod.RANDOM),
+            "10 examples leave 8 for training, 1 for validation and 1 for testing",
+            "Use --validation 0 --test 0, or add examples.",
+        ),
+        (
+            range(9),
+            SplitConfig(validation=0, test=0),
+            "9 examples leave 9 for training, 0 for validation and 0 for testing",
+            "Add examples.",
+        ),
+        (
+            range(0),
+            SplitConfig(),
+            "0 examples leave 0 for training, 0 for validation and 0 for testing",
+            "Add examples.",
+        ),
+        (
+            [0] * 40,
+            SplitConfig(validation=0),
+            "40 examples (1 different conversation) leave 0 for training, 0 for validation and 40 for testing",
+            "Use --test 0, or add examples.",
+        ),
+    ],
+    ids=["validation is too much", "both are too much", "nine", "none", "one question"],
+)
+def test_too_few_left_for_training_is_said_in_figures(tmp_path, questions, config, figures, way_out):
+    store = store_of(tmp_path, [chat(f"question {number}", "a") for number in questions], config)
+    with pytest.raises(DataError) as caught:
+        deal_examples(store, config)
+    assert str(caught.value) == f"{figures}; training needs at least 10. {way_out}"
+
+
+def test_unsound_examples_count_for_nothing_and_go_to_train(tmp_path):
+    broken = {"messages": [{"role": "user", "content": "no answer"}]}
+    bodies = [body for good in numbered(30) for body in (good, broken)]
+    sides = deal_examples(store_of(tmp_path, bodies, SplitConfig()), SplitConfig())
+    assert rows_by_side(sides[::2])[1:] == ([1, 10, 13, 16, 19], [21, 26])
+    assert set(sides[1::2].tolist()) == {TRAIN}
+
+
+def test_usable_examples_are_counted(tmp_path):
+    broken = {"messages": [{"role": "user", "content": "no answer"}]}
+    config = SplitConfig(validation=0, test=0)
+    with pytest.raises(DataError, match=r"^9 usable examples leave 9 for training"):
+        deal_examples(store_of(tmp_path, [*numbered(9), broken], config), config)
+
+
+def test_a_column_says_the_side(tmp_path):
+    config = config_of(SplitMethod.COLUMN)
+    said = ["train"] * 10 + ["validation", "test", "test"] + [None]
+    sides = deal_examples(store_of(tmp_path, numbered(14), config, sides=said), config)
+    assert [SIDES[side] for side in sides.tolist()] == [*said[:-1], "train"]
+
+
+def test_a_column_that_contradicts_itself_is_refused_with_places(tmp_path):
+    config = config_of(SplitMethod.COLUMN)
+    bodies = [*numbered(20), chat("question 0", "b"), chat("question 1", "a"), *numbered(5)]
+    said = [*["train"] * 20, "test", "train", *["validation"] * 5]
+    with pytest.raises(DataError) as caught:
+        deal_examples(store_of(tmp_path, bodies, config, sides=said), config)
+    assert caught.value.message == (
+        "The split's column puts the same question on two sides: row 22 (test) and row 2 (train); "
+        "row 24 (validation) and row 2 (train); row 25 (validation) and row 3 (train); and 3 more."
+    )
+
+
+def test_a_column_with_too_little_training_is_told_so(tmp_path):
+    config = config_of(SplitMethod.COLUMN)
+    said = ["train"] * 5 + ["test"] * 10
+    with pytest.raises(DataError, match=r"15 examples leave 5 for training.*Name train in more rows"):
+        deal_examples(store_of(tmp_path, numbered(15), config, sides=said), config)
+
+
+def test_groups_joined_by_a_question_stay_together():
+    rows = [AskedRow(number, group=f"group {number // 4}") for number in range(400)]
+    # A chain: each of the first 40 groups asks a question of the next one too.
+    rows += [AskedRow(4 * number + 4, group=f"group {number}") for number in range(40)]
+    sides = deal(make_keys(rows, 42), config_of(SplitMethod.GROUP, validation=0.3, test=0.3))
+    assert set(sides[:164].tolist()) == {TRAIN}
+    assert set(sides.tolist()) == {TRAIN, VALIDATION, TEST}
+
+
+def test_rows_without_a_group_are_dealt_one_by_one():
+    rows = [AskedRow(number, group=("", None)[number % 2]) for number in range(300)]
+    grouped = deal(make_keys(rows, 42), config_of(SplitMethod.GROUP))
+    assert np.array_equal(grouped, deal(make_keys(rows, 42), SplitConfig()))
+
+
+def test_banking77_splits_near_the_fractions(tmp_path, banking77):
+    with banking77.open(encoding="utf-8", newline="") as stream:
+        bodies = [chat(row["text"], row["category"]) for row in csv.DictReader(stream)]
+    store = make_store(tmp_path / "store", bodies, checks=False, counts_tokens=False)
+    _, train, validation, test = np.bincount(deal_examples(store, SplitConfig())).tolist()
+    assert train == pytest.approx(8000, abs=150)
+    assert {validation, test} <= set(range(900, 1100))

@@ -1,0 +1,38 @@
+"""Rows as splits see them: what they ask, and what else a split may go by."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from retune.data.preparation.hashes import prompt_hash, text_hash
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides
+
+
+class AskedRow(NamedTuple):
+    """One row."""
+
+    question: int
+    answer: str = "a"
+    group: str | None = None
+
+
+def make_keys(rows: Sequence[AskedRow], seed: int, *, is_stratified: bool = False) -> Keys:
+    """The keys of rows, hashed as they are when examples are read; stratified by the answers."""
+    asked = [prompt_hash([{"role": "user", "content": f"question {row.question}"}], seed) for row in rows]
+    return Keys(
+        prompts=np.array(asked, np.uint64),
+        groups=np.array([text_hash(row.group) for row in rows], np.uint64),
+        strata=np.array([text_hash(row.answer) for row in rows], np.uint64) if is_stratified else None,
+    )
+
+
+def rows_on(side: int, sides: Sides) -> list[int]:
+    """Indices of the rows on a side."""
+    return [index for index, here in enumerate(sides.tolist()) if here == side]
+
+
+def rows_by_side(sides: Sides) -> tuple[list[int], list[int], list[int]]:
+    """Indices of the rows in train, validation and test."""
+    train, validation, test = (rows_on(side, sides) for side in (TRAIN, VALIDATION, TEST))
+    return train, validation, test
