@@ -104,17 +104,23 @@ MEASUREMENTS: dict[str, Callable[[Path, int], Iterator[tuple[str, str]]]] = {
 
 
 def write_table(path: Path, rows: int) -> None:
-    """Write questions and answers put together from the support messages in examples/, each with its own number."""
+    """Write questions and answers of words drawn as often as they stand in the support messages in examples/.
+
+    Only messages in alphabets: about as many tokens to a word as in most people's data. Each question has a number of
+    its own, as tickets have.
+    """
     with (HERE.parent / "examples/support_tickets.csv").open(encoding="utf-8", newline="") as stream:
         messages = [row["message"] for row in csv.DictReader(stream)]
-    # About as many tokens to a word as in most people's data: one in four messages is Chinese or Japanese.
-    english = [message for message in messages if all(ord(letter) < 0x2100 for letter in message)]
+    words = [
+        word for message in messages if all(ord(letter) < 0x2100 for letter in message) for word in message.split()
+    ]
     draw = random.Random(7)
 
     def pairs() -> Iterator[tuple[str, str]]:
-        for _ in range(rows):
-            question = f"{' '.join(draw.choices(english, k=2))} Order {draw.randrange(10**8)}."
-            yield question, " ".join(draw.choices(english, k=4))
+        for number in range(rows):
+            text = draw.choices(words, k=draw.randrange(90, 130))
+            question = text[: len(text) // 3]
+            yield f"{' '.join(question)} Order {number:08}.", " ".join(text[len(question) :])
 
     if path.suffix == ".parquet":
         _write_parquet(path, pairs())

@@ -162,15 +162,11 @@ class ArrowBlock(Block):
             return None
         keep: pa.BooleanArray = None
         for column in self.batch.columns:
-            filled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), _NO_TEXT), False)
+            filled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False)
             if pc.all(filled, min_count=0).as_py():
                 return None
             keep = filled if keep is None else pc.or_(keep, filled)
         return keep
-
-
-# Given as Python's text, Arrow would import pandas to look whether it is one of its missing values.
-_NO_TEXT = pa.scalar("", pa.string())
 
 
 def without_nulls(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -154,19 +155,20 @@ def compare(store: ExampleStore, candidates: Candidates) -> list[NearPair]:
     dependent: set[int] = set()
     for row, known in zip(table.tolist(), is_there.tolist(), strict=True):
         held_out, *others = islice(asked, sum(known))
-        template = hash(tuple(without_numbers(held_out.words)))
+        template = hash(tuple(held_out.template))
         if any(_depends_on_numbers(held_out, other) for other in others):
             dependent.add(template)
         likeness = [prompt_similarity(held_out, other) for other in others]
         best = max(range(len(others)), key=likeness.__getitem__)
         if likeness[best] >= NEARLY_THE_SAME:
-            has_same_numbers = numbers_of(held_out.words) == numbers_of(others[best].words)
+            has_same_numbers = held_out.numbers == others[best].numbers
             pair = NearPair(row[0], row[1 + best], likeness[best], held_out.text, others[best].text)
             found.append((pair, None if has_same_numbers else template))
     return [pair for pair, template in found if template not in dependent]
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True)
+class Asked:
     """What an example asks.
 
     Attributes:
@@ -179,6 +181,16 @@ class Asked(NamedTuple):
     words: list[str]
     answer: str
 
+    @cached_property
+    def numbers(self) -> list[str]:
+        """Every number in the words, in order."""
+        return numbers_of(self.words)
+
+    @cached_property
+    def template(self) -> list[str]:
+        """The words with every number made the same."""
+        return without_numbers(self.words)
+
 
 def prompt_similarity(one: Asked, other: Asked) -> float:
     """How much two prompts are alike, 0 to 1.
@@ -190,16 +202,16 @@ def prompt_similarity(one: Asked, other: Asked) -> float:
     """
     is_same_answer = one.answer == other.answer and any(map(str.isalpha, one.answer))
     if is_same_answer:
-        return similarity(without_numbers(one.words), without_numbers(other.words))
-    return similarity(one.words, other.words) if numbers_of(one.words) == numbers_of(other.words) else 0.0
+        return similarity(one.template, other.template)
+    return similarity(one.words, other.words) if one.numbers == other.numbers else 0.0
 
 
 def _depends_on_numbers(one: Asked, other: Asked) -> bool:
     """Whether two prompts are the same template with another number, and another answer for it."""
     return (
         one.answer != other.answer
-        and numbers_of(one.words) != numbers_of(other.words)
-        and similarity(without_numbers(one.words), without_numbers(other.words)) >= NEARLY_THE_SAME
+        and one.numbers != other.numbers
+        and similarity(one.template, other.template) >= NEARLY_THE_SAME
     )
 
 

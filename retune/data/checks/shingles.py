@@ -24,12 +24,12 @@ def words_of(texts: Iterable[str]) -> list[str]:
 
 def numbers_of(words: Iterable[str]) -> list[str]:
     """Every number in the words, in order."""
-    return [number for word in words for number in _NUMBER.findall(word)]
+    return [number for word in words if not word.isalpha() for number in _NUMBER.findall(word)]
 
 
 def without_numbers(words: Iterable[str]) -> list[str]:
     """The words with every number made the same."""
-    return [_NUMBER.sub("0", word) for word in words]
+    return [word if word.isalpha() else _NUMBER.sub("0", word) for word in words]
 
 
 def shingles(words: list[str]) -> set[tuple[str, str]]:

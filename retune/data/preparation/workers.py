@@ -1,11 +1,13 @@
 """Describing blocks in several processes, in order, with few of them in memory at a time."""
 
 import os
+import signal
 import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,11 +72,22 @@ def _describe_in(
         path = directory / str(number)
         spool.dump((block, plan), path)
         del block
-        under_way.append(executor.submit(_describe_spooled, path))
+        with _without_interrupts():
+            under_way.append(executor.submit(_describe_spooled, path))
         if len(under_way) >= most_under_way:
             yield spool.load(under_way.popleft().result())
     while under_way:
         yield spool.load(under_way.popleft().result())
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes started in here never see Ctrl-C: it is for this one, which ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _describe_spooled(path: Path) -> Path:
