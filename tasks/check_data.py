@@ -12,9 +12,9 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.exceptions import PrefectException
 
 from retune.config import Auto, SplitConfig
-from retune.data.checks.check import check_store
-from retune.data.checks.report import CheckReport
-from retune.data.preparation.store import ExampleStore
+from retune.data.comparison.check import check_store
+from retune.data.comparison.report import CheckReport
+from retune.data.store.store import ExampleStore
 from retune.errors import CheckError
 from retune.results.markdown import escape
 from tasks.policies import PERSISTED, by_content

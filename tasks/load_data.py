@@ -9,9 +9,9 @@ from typing import Any
 from prefect import task
 
 from retune.config import RetrainConfig
-from retune.data.preparation.load import LoadOptions, load_examples
-from retune.data.preparation.method_fit import explaining_method
-from retune.data.preparation.store import PLACE_COLUMNS, SPLIT_COLUMNS, ExampleStore
+from retune.data.describing.load import LoadOptions, load_examples
+from retune.data.describing.method_fit import explaining_method
+from retune.data.store.store import PLACE_COLUMNS, SPLIT_COLUMNS, ExampleStore
 from retune.provider.endpoint import check_model_fits, require_endpoint
 from retune.run import directory_before_run, exclusive, open_run
 from retune.staging import replace_directory, staging_directory

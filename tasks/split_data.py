@@ -7,9 +7,9 @@ import numpy as np
 from prefect import task
 
 from retune.config import SplitConfig
-from retune.data.preparation.described import SIDES
-from retune.data.preparation.store import ExampleStore
 from retune.data.splits.split import deal_examples
+from retune.data.store.columns import SIDES
+from retune.data.store.store import ExampleStore
 from retune.errors import RunDirectoryError
 from retune.files import atomic_write
 from tasks.policies import PERSISTED, by_content

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.checks.report import CostEstimate
+from retune.data.cost import CostEstimate
 from retune.data.jsonl import FileFacts
 from retune.evaluation.scorers import Scores
 from retune.provider.files import UploadedFile
@@ -23,7 +23,7 @@ class _Value(BaseModel):
 
 
 class StoredExamples(_Value):
-    """Examples on disk; see `retune.data.preparation.store`.
+    """Examples on disk; see `retune.data.store.store`.
 
     Attributes:
         directory: What an `ExampleStore` reads.
@@ -78,7 +78,7 @@ class SplitData(_Value):
     """Which example goes where.
 
     Attributes:
-        sides: NumPy file: for each example its split, as an index in `retune.data.preparation.described.SIDES`.
+        sides: NumPy file: for each example its split, as an index in `retune.data.store.columns.SIDES`.
     """
 
     run: Run

@@ -7,9 +7,9 @@ from prefect import task
 
 from retune.config import ProviderConfig, TrainingConfig
 from retune.data.cost import estimate_training_cost, refuse_if_too_expensive
-from retune.data.preparation.described import SIDES
-from retune.data.preparation.store import ExampleStore
-from retune.data.preparation.write import write_splits
+from retune.data.store.columns import SIDES
+from retune.data.store.store import ExampleStore
+from retune.data.store.training_files import write_splits
 from retune.provider.endpoint import require_endpoint
 from tasks.policies import PERSISTED, by_content
 from tasks.values import SplitData, TrainingFiles

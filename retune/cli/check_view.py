@@ -14,9 +14,10 @@ from retune.cli.terminal import err, out, visible
 
 if TYPE_CHECKING:
     from retune.cli.checking import Checked
-    from retune.data.checks.report import CheckReport, LabelFacts, ProblemGroup
-    from retune.data.preparation.store import StoredFile
+    from retune.data.comparison.report import CheckReport, LabelFacts
+    from retune.data.problems import ProblemGroup
     from retune.data.repair import Repaired
+    from retune.data.store.store import StoredFile
 
 _FIELD_WIDTH = 11
 _BAR_WIDTH = 30

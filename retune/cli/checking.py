@@ -6,15 +6,15 @@ from pathlib import Path
 
 from retune.cli.check_view import ReadingBar
 from retune.config import LOCAL_MODEL, DataConfig, ExampleShape, RetrainConfig, SourceFormat, SplitConfig, SplitMethod
-from retune.data.checks.check import check_store
-from retune.data.checks.report import CheckReport
+from retune.data.comparison.check import check_store
+from retune.data.comparison.report import CheckReport
 from retune.data.cost import describe_cost, refuse_if_too_expensive
+from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.examples import Method
-from retune.data.preparation.load import LoadOptions, load_examples
-from retune.data.preparation.store import ExampleStore, StoreFacts
 from retune.data.provider_kinds import ProviderKind
 from retune.data.repair import Repaired, changes_path_of, repair_examples
 from retune.data.sources.stored_files import has_wildcard
+from retune.data.store.store import ExampleStore, StoreFacts
 from retune.errors import ConfigError
 from retune.provider.endpoint import resolve_endpoint
 

@@ -15,10 +15,10 @@ from retune.cli.prefect_server import keep_prefect_to_itself, prefect_server
 from retune.cli.run_view import RunView
 from retune.config import ProviderConfig, RetrainConfig
 from retune.data.blocks import Source
-from retune.data.checks.check import check_store
-from retune.data.checks.report import CheckReport
-from retune.data.preparation.load import LoadOptions, load_examples
-from retune.data.preparation.method_fit import explaining_method
+from retune.data.comparison.check import check_store
+from retune.data.comparison.report import CheckReport
+from retune.data.describing.load import LoadOptions, load_examples
+from retune.data.describing.method_fit import explaining_method
 from retune.data.shapes.detect import choose_shape
 from retune.data.sources.open import open_source
 from retune.data.splits.split import deal_examples

@@ -19,7 +19,7 @@ class Finding(NamedTuple):
     """Something wrong with one row, before it is known where the row stands.
 
     Attributes:
-        kind: A key of `retune.data.checks.rules.RULES`.
+        kind: A key of `retune.data.rules.RULES`.
         message: What was found and what is allowed.
     """
 
@@ -70,6 +70,12 @@ class SourceFile:
     format: SourceFormat
     bytes: int | None
     columns: tuple[str, ...]
+
+
+def describe_location(files: tuple[SourceFile, ...] | list[SourceFile], file: int, number: int) -> str:
+    """Where a row is, for people: "row 12", with the file's name where there are several."""
+    place = f"{files[file].unit} {number}"
+    return place if len(files) == 1 else f"{files[file].name}, {place}"
 
 
 @dataclass(slots=True)

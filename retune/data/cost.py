@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
 
-from retune.data.checks.report import CostEstimate
 from retune.data.examples import Method
 from retune.data.models import base_model, find_model, price_source
 from retune.data.provider_kinds import ProviderKind
@@ -22,6 +22,32 @@ _NOTES: dict[ProviderKind, str] = {
 }
 _NOTE_ON_PAIRS = "Of a preference pair, the conversation and both answers count once each."
 _NOTE_ON_IMAGES = "Tokens of images are estimates."
+
+
+class CostEstimate(BaseModel):
+    """What the training will cost at the provider.
+
+    Attributes:
+        usd: None where no price of the model is known, or training is billed by something that isn't known beforehand.
+        training_tokens: Tokens of the training split in one epoch, without what is cut off of long examples.
+        n_epochs: Passes over it.
+        is_auto: The number of passes is the provider's choice, by its published rule.
+        prices_as_of: Date of the price table.
+        prices_source: Where the prices are from.
+        usd_per_million_tokens: The price that it was computed with.
+        note: Why there is no price, or what makes it less than certain, as a sentence.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    usd: float | None
+    training_tokens: int
+    n_epochs: int
+    is_auto: bool
+    prices_as_of: str
+    prices_source: str
+    usd_per_million_tokens: float | None = None
+    note: str | None = None
 
 
 def estimate_training_cost(

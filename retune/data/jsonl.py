@@ -10,8 +10,8 @@ from typing import Any, Never
 from pydantic import BaseModel, ConfigDict
 
 from retune.data.blocks import Finding
-from retune.data.checks.rules import RULES
 from retune.data.encoding import describe_bad_utf8, refuse_utf16
+from retune.data.rules import RULES
 from retune.errors import DataError, RunDirectoryError, SourceError
 from retune.files import atomic_write
 

@@ -16,11 +16,11 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from retune.data.checks.report import Problem, read_problems
 from retune.data.examples import canonical_json
 from retune.data.jsonl import encode_line
 from retune.data.mending import CHANGES, Change, is_empty, mend_example
-from retune.data.preparation.store import ExampleStore
+from retune.data.problems import Problem, read_problems
+from retune.data.store.store import ExampleStore
 from retune.errors import CheckError, RunDirectoryError
 from retune.files import atomic_write
 

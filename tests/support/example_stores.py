@@ -6,12 +6,12 @@ from typing import Any
 
 from retune.config import SourceFormat, SplitConfig
 from retune.data.blocks import Block, Row, RowsBlock, SourceFile
+from retune.data.describing.describe import describe_block
+from retune.data.describing.plan import Plan
+from retune.data.describing.writer import ExampleWriter
 from retune.data.examples import Example, Method, SplitKeys
-from retune.data.preparation.describe import describe_block
-from retune.data.preparation.plan import Plan
-from retune.data.preparation.store import ExampleStore
-from retune.data.preparation.writer import ExampleWriter
 from retune.data.shapes.shape import Shape
+from retune.data.store.store import ExampleStore
 
 FIRST_ROW = 2
 

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from retune.data.checks.report import CheckReport, Problem, ProblemGroup
-from retune.data.checks.rules import RULES
+from retune.data.comparison.report import CheckReport
+from retune.data.problems import Problem, ProblemGroup
+from retune.data.rules import RULES
 from tasks.check_data import plain_text, problem_rows
 
 

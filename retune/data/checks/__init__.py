@@ -1,1 +1,1 @@
-"""What can be wrong with examples, and the report of what is."""
+"""What can be wrong with one example or one text."""

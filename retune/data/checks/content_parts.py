@@ -5,8 +5,8 @@ from typing import Any
 
 from retune.data.blocks import Finding
 from retune.data.checks.images import check_image
-from retune.data.checks.quoting import shown
 from retune.data.provider_kinds import ProviderKind
+from retune.data.quoting import shown
 
 _ALLOWED = {"user": "text, image_url", "assistant": "text, refusal"}
 _TEXT_KEYS = {"text": "text", "refusal": "refusal"}

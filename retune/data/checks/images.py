@@ -5,8 +5,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from retune.data.blocks import Finding
-from retune.data.checks.quoting import shown
 from retune.data.images import read_data_image
+from retune.data.quoting import shown
 
 _DETAILS = ("low", "high", "auto")
 _MOST_BYTES = 10 << 20

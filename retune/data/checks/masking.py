@@ -1,7 +1,7 @@
 """Showing texts of the data without the secrets in them: messages go into reports and logs."""
 
-from retune.data.checks.quoting import shown
 from retune.data.checks.secret_patterns import find_secrets
+from retune.data.quoting import shown
 
 # Much more than is shown, so that what is shown of a secret can be told to be one.
 _LOOKED_AT = 2_000

@@ -5,9 +5,9 @@ from typing import Any
 
 from retune.data.blocks import Finding
 from retune.data.checks.content_parts import check_image_count, check_parts
-from retune.data.checks.quoting import listed, shown
 from retune.data.checks.tool_calls import check_calls
 from retune.data.provider_kinds import ProviderKind
+from retune.data.quoting import listed, shown
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MESSAGE_KEYS = ("role", "content", "name", "weight", "tool_calls", "tool_call_id", "function_call", "refusal")

@@ -5,9 +5,9 @@ from typing import Any
 
 from retune.data.blocks import Finding
 from retune.data.checks.messages import check_message, check_messages
-from retune.data.checks.quoting import listed, shown
 from retune.data.checks.tool_calls import check_call_shapes, check_tools
 from retune.data.provider_kinds import ProviderKind
+from retune.data.quoting import listed, shown
 
 PREFERENCE_KEYS = ("input", "preferred_output", "non_preferred_output")
 INPUT_KEYS = ("messages", "tools", "parallel_tool_calls")

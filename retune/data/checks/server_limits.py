@@ -5,7 +5,7 @@ from typing import Any
 
 from retune.data.blocks import Finding
 from retune.data.checks.messages import MESSAGE_KEYS as OTHERS_MESSAGE_KEYS
-from retune.data.checks.quoting import listed
+from retune.data.quoting import listed
 
 EXAMPLE_KEYS = ("messages", "parallel_tool_calls")
 MESSAGE_KEYS = ("role", "content", "name", "weight")

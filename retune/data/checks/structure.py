@@ -10,12 +10,12 @@ from typing import Any
 from retune.data.blocks import Finding
 from retune.data.checks.messages import check_messages, check_plain_content
 from retune.data.checks.preferences import PREFERENCE_KEYS, check_preference
-from retune.data.checks.quoting import listed, shown
 from retune.data.checks.reinforcement import check_reinforcement
 from retune.data.checks.server_limits import check_server_limits
 from retune.data.checks.tool_calls import check_tools
 from retune.data.examples import Method
 from retune.data.provider_kinds import ProviderKind
+from retune.data.quoting import listed, shown
 
 __all__ = ["EXAMPLE_KEYS", "check_plain_content", "check_structure", "shown"]
 

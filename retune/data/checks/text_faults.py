@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retune.data.blocks import Finding
-from retune.data.checks.quoting import shown
+from retune.data.quoting import shown
 
 # How Python, pandas, JavaScript, SQL and spreadsheets write that there is nothing, or that something went wrong.
 NOT_VALUES = (

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from retune.data.blocks import Finding
-from retune.data.checks.quoting import listed, shown
 from retune.data.jsonl import parse_json
+from retune.data.quoting import listed, shown
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NAME_RULE = "1 to 64 of the characters a-z, A-Z, 0-9, _ and -"

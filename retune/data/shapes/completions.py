@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.data.blocks import Finding
-from retune.data.checks.quoting import shown
+from retune.data.quoting import shown
 from retune.data.shapes.cells import UnusableCellError, cell_text, messages_in
 from retune.data.shapes.endings import Endings
 from retune.data.shapes.rows import RowShape

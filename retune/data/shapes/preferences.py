@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.data.blocks import Finding
-from retune.data.checks.quoting import shown
+from retune.data.quoting import shown
 from retune.data.shapes.cells import UnusableCellError, messages_in, written_messages
 from retune.data.shapes.column_names import MESSAGES
 from retune.data.shapes.conversations import settings_beside

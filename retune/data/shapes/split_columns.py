@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from retune.config import SplitConfig, SplitMethod
 from retune.data.blocks import Finding
-from retune.data.checks.quoting import shown
 from retune.data.examples import SplitKeys
+from retune.data.quoting import shown
 from retune.data.shapes.cells import cell_text
 
 _SIDES = {

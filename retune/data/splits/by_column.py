@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from retune.data.checks.repeats import Repeats, find_repeats
+from retune.data.repeats import Repeats, find_repeats
 from retune.data.splits.keys import TRAIN, Keys, Sides
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig
-from retune.data.checks.repeats import find_repeats
-from retune.data.preparation.described import hash_fractions
-from retune.data.preparation.hashes import text_hash
+from retune.data.hashes import text_hash
+from retune.data.repeats import find_repeats
+from retune.data.splits.fractions import hash_fractions
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Hashes, Keys, Sides
 
 _Numbers = npt.NDArray[np.float64]

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
-from retune.data.preparation.described import SIDES
-from retune.data.preparation.store import ExampleStore
+from retune.data.store.columns import SIDES
+from retune.data.store.store import ExampleStore
 
 TRAIN, VALIDATION, TEST = (SIDES.index(name) for name in ("train", "validation", "test"))
 

@@ -7,12 +7,12 @@ import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
 from retune.data.examples import MINIMUM_EXAMPLES
-from retune.data.preparation.described import SIDES
-from retune.data.preparation.store import ExampleStore
 from retune.data.splits.by_column import deal_as_said, find_contradictions
 from retune.data.splits.by_hash import deal_groups, deal_stable
 from retune.data.splits.keys import TRAIN, Keys, Sides, read_keys
 from retune.data.splits.shuffled import deal_randomly, find_questions
+from retune.data.store.columns import SIDES
+from retune.data.store.store import ExampleStore
 from retune.errors import DataError
 
 _PLACES_SHOWN = 3
@@ -36,7 +36,7 @@ def deal_examples(
             good: labels that are too rare to stratify by.
 
     Returns:
-        `uint8[n]`: for each example the place of its split in `retune.data.preparation.described.SIDES` (1 train,
+        `uint8[n]`: for each example the place of its split in `retune.data.store.columns.SIDES` (1 train,
         2 validation, 3 test).
 
     Raises:

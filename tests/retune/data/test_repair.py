@@ -8,8 +8,8 @@ from example_stores import chat, make_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.data.checks.report import Problem, ProblemCollector
 from retune.data.mending import is_empty, mend_example
+from retune.data.problems import Problem, ProblemCollector
 from retune.data.repair import changes_path_of, repair_examples
 from retune.errors import RunDirectoryError
 

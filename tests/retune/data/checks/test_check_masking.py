@@ -1,9 +1,9 @@
 from example_stores import chat, make_store
 
 from retune.config import SplitConfig
-from retune.data.checks.duplicates import check_duplicates
 from retune.data.checks.masking import shown_masked
-from retune.data.checks.subject import Subject
+from retune.data.comparison.duplicates import check_duplicates
+from retune.data.comparison.subject import Subject
 
 KEY = "sk-proj-" + "aB3dE6gH1jK4mN7pQ0sT5vW8yZ2cF9xR" * 2
 

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.data.checks.messages import MESSAGE_KEYS
-from retune.data.checks.rules import RULES
 from retune.data.checks.structure import EXAMPLE_KEYS, check_structure
 from retune.data.example_texts import example_texts, has_images
-from retune.data.preparation.hashes import hash_example
+from retune.data.hashes import hash_example
+from retune.data.rules import RULES
 from retune.data.tokens import token_counter, tokens_beside_all_texts
 
 USER = {"role": "user", "content": "Hello?"}

@@ -3,9 +3,9 @@ import struct
 
 import pytest
 
-from retune.data.checks.rules import RULES
 from retune.data.checks.structure import check_structure
 from retune.data.images import image_tokens, read_data_image
+from retune.data.rules import RULES
 
 ASSISTANT = {"role": "assistant", "content": "A cat."}
 

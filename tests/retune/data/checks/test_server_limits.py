@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.data.checks.rules import RULES
 from retune.data.checks.structure import check_structure
+from retune.data.rules import RULES
 from retune.server.training.examples import problem_of_chat_example
 
 USER = {"role": "user", "content": "Hello?"}

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.data.checks.rules import RULES
 from retune.data.checks.text_faults import NOT_VALUES, find_text_faults
+from retune.data.rules import RULES
 
 
 def found(*texts):

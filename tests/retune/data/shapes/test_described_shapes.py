@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from retune.config import SourceFormat, SplitConfig
 from retune.data.blocks import ArrowBlock, SourceFile
-from retune.data.checks.rules import RULES
-from retune.data.preparation.describe import describe_block
-from retune.data.preparation.described import Described
-from retune.data.preparation.plan import Plan
+from retune.data.describing.describe import describe_block
+from retune.data.describing.described import Described
+from retune.data.describing.plan import Plan
+from retune.data.rules import RULES
 from retune.data.shapes.columns import ColumnsShape
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.split_columns import SplitColumns

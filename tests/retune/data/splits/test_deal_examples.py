@@ -6,9 +6,9 @@ from example_stores import chat, make_store
 from split_keys import AskedRow, make_keys, rows_by_side
 
 from retune.config import SplitConfig, SplitMethod
-from retune.data.preparation.described import SIDES
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION
 from retune.data.splits.split import deal, deal_examples
+from retune.data.store.columns import SIDES
 from retune.errors import DataError
 
 CONTENT_METHODS = (SplitMethod.STABLE, SplitMethod.RANDOM, SplitMethod.GROUP)

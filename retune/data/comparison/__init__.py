@@ -1,0 +1,1 @@
+"""Checks of examples beside each other, and the report of everything that was found."""

@@ -1,0 +1,135 @@
+"""All checks together: what was found while reading, and what only shows when examples stand beside each other."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from retune.config import Auto, SplitConfig
+from retune.data.comparison.duplicates import check_duplicates, check_same_answer
+from retune.data.comparison.labels import check_labels, check_numbers, find_labels
+from retune.data.comparison.leakage import check_near_duplicates, check_split_column
+from retune.data.comparison.report import CheckReport, write_report
+from retune.data.comparison.sizes import check_context, check_counts, count_sides, token_histogram
+from retune.data.comparison.subject import Subject
+from retune.data.cost import CostEstimate, estimate_training_cost
+from retune.data.examples import MINIMUM_EXAMPLES
+from retune.data.models import training_context
+from retune.data.problems import Problem, ProblemCollector, ProblemGroup, everywhere, merge_groups
+from retune.data.splits.split import deal_examples
+from retune.data.store.columns import SIDES
+from retune.data.store.store import ExampleStore
+from retune.data.tokens import TokenFacts, summarize_tokens
+from retune.errors import DataError, RunDirectoryError
+
+Tokens = npt.NDArray[np.uint32]
+
+_NOT_DEALT = "the examples can't be dealt to splits"
+
+
+def check_store(
+    store: ExampleStore, split: SplitConfig, *, model: str, n_epochs: Auto | int, path: Path
+) -> CheckReport:
+    """Check stored examples against each other and put everything that is wrong into one report.
+
+    Args:
+        store: The examples; problems of single ones were found when they were read.
+        split: How they will be dealt: nothing judged may be nearly the same as what is trained on.
+        model: The base model: its context, its price.
+        n_epochs: Passes over the training file, or "auto".
+        path: The JSON report, with every single problem, is written here.
+
+    Raises:
+        RunDirectoryError: The report can't be written.
+    """
+    subject = Subject.of(store, split, model)
+    together = store.directory / "problems-together.jsonl"
+    try:
+        collector = ProblemCollector(together)
+        try:
+            collector.add(_problems(subject))
+        finally:
+            collector.close()
+        report = _report(subject, n_epochs, merge_groups(store.facts.problem_groups, collector.groups()), path)
+        write_report(path, report, store.problems_path, together)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"Can't write the check report {path}: {error.strerror}.",
+            hint="Make room or choose another output directory.",
+        ) from error
+    return report
+
+
+def _problems(subject: Subject) -> Iterator[Problem]:
+    yield from _deal(subject)
+    yield from check_counts(subject)
+    yield from check_context(subject, training_context(subject.model))
+    yield from check_duplicates(subject)
+    yield from check_same_answer(subject)
+    yield from check_labels(subject)
+    yield from check_numbers(subject)
+    yield from check_near_duplicates(subject)
+
+
+def _deal(subject: Subject) -> Iterator[Problem]:
+    """Deal the examples, and say why where that can't be done: a run would stop there."""
+    contradictions = check_split_column(subject)
+    first = next(contradictions, None)
+    if first is not None:
+        yield from chain([first], contradictions)
+    try:
+        sides = deal_examples(subject.store, subject.split, on_note=partial(subject.skip, "stratified split"))
+        subject.sides = np.where(subject.sound, sides, 0).astype(np.uint8)
+    except DataError as error:
+        subject.not_applied["splits"] = str(error)
+        if first is None and subject.n_sound >= MINIMUM_EXAMPLES:
+            yield everywhere("too_few_examples", str(error))
+
+
+def _report(subject: Subject, n_epochs: Auto | int, groups: list[ProblemGroup], path: Path) -> CheckReport:
+    facts = subject.store.facts
+    if not facts.checks:
+        subject.not_applied["secrets and personal data"] = "checks are off"
+    tokens = subject.store.column("tokens").astype(np.uint32, copy=False) if facts.counts_tokens else None
+    sizes = count_sides(subject)
+    return CheckReport(
+        source=facts.source,
+        shape=facts.shape,
+        method=facts.method,
+        model=subject.model,
+        n_examples=len(subject.store),
+        tokens=_summarize(subject, tokens),
+        token_histogram=[] if tokens is None else token_histogram(tokens[subject.sound]),
+        labels=find_labels(facts.labels) if facts.method == "supervised" else None,
+        splits=sizes or None,
+        cost=_estimate(subject, tokens, n_epochs),
+        groups=groups,
+        not_applied=subject.not_applied,
+        problems_file=path,
+    )
+
+
+def _summarize(subject: Subject, tokens: Tokens | None) -> TokenFacts | None:
+    if tokens is None:
+        subject.not_applied["tokens"] = "they were not counted"
+        return None
+    facts = summarize_tokens(tokens[subject.sound], subject.store.facts.encoding)
+    return facts.model_copy(update={"is_estimate": True}) if subject.has_images() else facts
+
+
+def _estimate(subject: Subject, tokens: Tokens | None, n_epochs: Auto | int) -> CostEstimate | None:
+    if tokens is None or subject.sides is None:
+        subject.not_applied["cost"] = "tokens were not counted" if tokens is None else _NOT_DEALT
+        return None
+    facts = subject.store.facts
+    return estimate_training_cost(
+        subject.model,
+        tokens[subject.sides == SIDES.index("train")],
+        n_epochs,
+        method=facts.method,
+        provider=facts.provider,
+        has_images=subject.has_images(),
+    )

@@ -1,0 +1,83 @@
+"""Examples that are the same, and those that ask the same but answer something else."""
+
+import json
+from collections.abc import Iterator
+from itertools import chain, repeat
+
+import numpy as np
+
+from retune.data.checks.masking import shown_masked
+from retune.data.comparison.subject import Subject
+from retune.data.examples import expected_answer
+from retune.data.problems import Problem, everywhere
+from retune.data.repeats import Repeats, combine, find_repeats
+from retune.data.store.store import ExampleStore
+
+# Both answers are shown of so many conflicts; reading a line for each takes a while where there are millions.
+_MOST_ANSWERS_SHOWN = 10_000
+
+
+def find_duplicates(store: ExampleStore) -> Repeats:
+    """Sound examples that are the same, in all that is trained on, as one before them."""
+    whole = combine(store.hashes(name) for name in ("prompt", "answer", "rest"))
+    return find_repeats(whole, store.column("sound").astype(np.bool_))
+
+
+def check_duplicates(subject: Subject) -> Iterator[Problem]:
+    """Name every example that was there before, with the first one that it equals.
+
+    An example that asks the same as an earlier one, answers otherwise, and is no duplicate, is a conflict: its answer
+    is held against that of the first which asks the same. Preference pairs may well prefer different answers, and
+    reinforcement examples have none: of these only duplicates are looked for.
+    """
+    store = subject.store
+    duplicates = find_duplicates(store)
+    places = subject.locations(duplicates.first)
+    yield from subject.problems_at(
+        "duplicate_example", duplicates.again, (f"the same as {location}." for location, _, _ in places)
+    )
+    if store.facts.method != "supervised":
+        subject.not_applied["conflicting answers"] = "only for supervised examples, which have one right answer"
+        return
+    yield from _conflicts(subject, duplicates)
+
+
+def check_same_answer(subject: Subject) -> Iterator[Problem]:
+    """Notice where all answers are the same."""
+    store = subject.store
+    if store.facts.method == "reinforcement":
+        subject.not_applied["same answer everywhere"] = "reinforcement examples have no answers"
+        return
+    answers = store.hashes("answer")[subject.sound]
+    if len(answers) < 2 or (answers != answers[0]).any():
+        return
+    first = np.flatnonzero(subject.sound)[:1]
+    answer = next(_answers(store, first))
+    if answer:
+        yield everywhere("same_answer_everywhere", f"all {len(answers):,} answers are {shown_masked(answer)}.")
+    else:
+        subject.not_applied["same answer everywhere"] = "the answers have no text, such as calls of tools"
+
+
+def _conflicts(subject: Subject, duplicates: Repeats) -> Iterator[Problem]:
+    asked_before = find_repeats(subject.store.hashes("prompt"), subject.sound)
+    answers = subject.store.hashes("answer")
+    differs = answers[asked_before.again] != answers[asked_before.first]
+    del answers
+    conflicts = asked_before.where(differs & ~np.isin(asked_before.again, duplicates.again, assume_unique=True))
+    yield from subject.problems_at("conflicting_answers", conflicts.again, _describe_conflicts(subject, conflicts))
+
+
+def _describe_conflicts(subject: Subject, conflicts: Repeats) -> Iterator[str]:
+    some = slice(_MOST_ANSWERS_SHOWN)
+    both = zip(
+        _answers(subject.store, conflicts.again[some]), _answers(subject.store, conflicts.first[some]), strict=True
+    )
+    shortened = (f"answers {shown_masked(answer)} and not {shown_masked(earlier)}" for answer, earlier in both)
+    places = subject.locations(conflicts.first)
+    for (location, _, _), what in zip(places, chain(shortened, repeat("answers something else")), strict=False):
+        yield f"asks the same as {location}, but {what}."
+
+
+def _answers(store: ExampleStore, indices: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Iterator[str]:
+    return (expected_answer(json.loads(line)) for line in store.read_lines(indices))

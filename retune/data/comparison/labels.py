@@ -1,0 +1,110 @@
+"""Answers that look like the labels of a classification, and texts that are only numbers."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from retune.data.checks.masking import shown_masked
+from retune.data.checks.secret_patterns import find_secrets
+from retune.data.comparison.report import LabelFacts
+from retune.data.comparison.subject import SAMPLE, Subject
+from retune.data.example_texts import example_texts
+from retune.data.hashes import text_hash
+from retune.data.problems import Problem, everywhere
+
+_LONGEST = 100
+_FEWEST_EXAMPLES_PER_LABEL = 4
+_IMBALANCE = 10
+
+_NUMBER = re.compile(r"\s*[-+]?(\d[\d.,\u00a0\u202f' ]*|\.\d+)([eE][-+]?\d+)?\s*%?\s*")
+
+
+def find_labels(counts: Mapping[str, int] | None) -> LabelFacts | None:
+    """Decide whether answers are labels, by how often each was given.
+
+    They are where there are at least two different ones, no longer than 100 characters, on one line and without
+    secrets, at least four examples for each on average, and at least half of them come more than once.
+
+    Args:
+        counts: How often each answer was given; None where they are too many or too long to be labels.
+    """
+    if counts is None or len(counts) < 2:
+        return None
+    once = [label for label, count in counts.items() if count == 1]
+    if (
+        sum(counts.values()) < _FEWEST_EXAMPLES_PER_LABEL * len(counts)
+        or 2 * len(once) > len(counts)
+        or not all(map(_may_be_label, counts))
+    ):
+        return None
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return LabelFacts(counts=dict(most_first), seen_once=sorted(once))
+
+
+def check_labels(subject: Subject) -> Iterator[Problem]:
+    """Labels that only one example has, and labels that are much rarer than others."""
+    facts = subject.store.facts
+    labels = find_labels(facts.labels)
+    if labels is None:
+        subject.not_applied["labels"] = _no_labels(subject)
+        return
+    yield from _seen_once(subject, labels)
+    (most, n_most), *_, (least, n_least) = labels.counts.items()
+    if n_most >= _IMBALANCE * n_least:
+        share = n_most / sum(labels.counts.values())
+        yield everywhere(
+            "imbalanced_labels",
+            f"{shown_masked(most)} is the most frequent of {len(labels.counts):,} labels with {n_most:,} examples, "
+            f"{shown_masked(least)} the rarest with {n_least:,}; always answering the first would be right in "
+            f"{share:.0%}.",
+        )
+
+
+def check_numbers(subject: Subject) -> Iterator[Problem]:
+    """Notice where every prompt, or every answer, is a number; at most 1,000 examples all over the data are read.
+
+    Answers that are few different numbers are labels, and nothing is wrong with them.
+    """
+    if subject.n_sound < 2:
+        return
+    are_numbers = {"prompt": True, "answer": find_labels(subject.store.facts.labels) is None}
+    for line in subject.sample():
+        texts = example_texts(json.loads(line))
+        are_numbers["prompt"] &= _is_number(texts.prompt)
+        are_numbers["answer"] &= _is_number(texts.answer)
+        if not any(are_numbers.values()):
+            return
+    examples = (
+        f"{SAMPLE:,} examples that were looked at" if subject.n_sound > SAMPLE else f"{subject.n_sound:,} examples"
+    )
+    for name, role in (("prompt", "user's texts"), ("answer", "answers")):
+        if are_numbers[name]:
+            yield everywhere("text_is_number", f"the {role} are numbers in all {examples}.")
+
+
+def _may_be_label(answer: str) -> bool:
+    # Labels are shown in reports; an address may be one, such as that of the team that a message goes to.
+    has_secret = any(kind != "email_address" for kind, _ in find_secrets(answer))
+    return 0 < len(answer.strip()) <= len(answer) <= _LONGEST and "\n" not in answer and not has_secret
+
+
+def _is_number(texts: list[str]) -> bool:
+    return bool(texts) and all(_NUMBER.fullmatch(text) for text in texts)
+
+
+def _no_labels(subject: Subject) -> str:
+    if not subject.store.facts.checks:
+        return "checks are off"
+    if subject.store.facts.method != "supervised":
+        return "only for supervised examples"
+    return "no answers look like labels"
+
+
+def _seen_once(subject: Subject, labels: LabelFacts) -> Iterator[Problem]:
+    hashes = {text_hash(label): label for label in labels.seen_once}
+    answers = subject.store.hashes("answer")
+    indices = np.flatnonzero(subject.sound & np.isin(answers, np.array(list(hashes), np.uint64)))
+    messages = (f"no other example has the label {shown_masked(hashes[value])}." for value in answers[indices].tolist())
+    yield from subject.problems_at("label_seen_once", indices, messages)

@@ -1,0 +1,133 @@
+"""What one pass over the examples found: counts and first places in memory, every single problem in a file."""
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from retune.data.cost import CostEstimate
+from retune.data.examples import Method
+from retune.data.problems import ProblemGroup
+from retune.data.tokens import TokenFacts
+from retune.errors import CheckError
+from retune.files import atomic_write
+
+_SHOWN_PER_KIND = 3
+
+
+class LabelFacts(BaseModel):
+    """What the answers look like, where they look like the labels of a classification.
+
+    Attributes:
+        counts: How many examples have each label, the most frequent first; at most 1,000.
+        seen_once: Labels that only one example has.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    counts: dict[str, int]
+    seen_once: list[str]
+
+
+class CheckReport(BaseModel):
+    """Everything that was found.
+
+    Attributes:
+        source: What people call the source.
+        shape: What its rows hold.
+        method: What the examples can train.
+        model: The base model that they were checked for.
+        n_examples: How many examples were checked.
+        tokens: Of all examples; None where they were not counted.
+        token_histogram: Upper bounds in tokens and how many examples have at most so many, and more than the bound
+            before.
+        labels: None where the answers don't look like labels.
+        splits: How many sound examples go to each split; None where they can't be dealt.
+        cost: None where nothing can be trained.
+        groups: Problems by their kind: errors before warnings, else in the order of `RULES`.
+        not_applied: Checks that could not apply, by name, and why.
+        problems_file: JSON file with every single problem.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    shape: str
+    method: Method
+    model: str
+    n_examples: int
+    tokens: TokenFacts | None
+    token_histogram: list[tuple[int, int]]
+    labels: LabelFacts | None
+    splits: dict[str, int] | None
+    cost: CostEstimate | None
+    groups: list[ProblemGroup]
+    not_applied: dict[str, str]
+    problems_file: Path
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy can't decorate properties; pydantic documents it so
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many problems of each kind."""
+        return {group.kind: group.count for group in self.groups}
+
+    @property
+    def n_errors(self) -> int:
+        """How many problems stop a run."""
+        return sum(group.count for group in self.groups if group.level == "error")
+
+    @property
+    def n_warnings(self) -> int:
+        """How many problems don't."""
+        return sum(group.count for group in self.groups if group.level == "warning")
+
+    def summarize_warnings(self) -> list[str]:
+        """One line for each kind of warning: "duplicate_example: 12"."""
+        return [f"{group.kind}: {group.count:,}" for group in self.groups if group.level == "warning"]
+
+    def raise_for_errors(self) -> None:
+        """Do nothing if there are no errors.
+
+        Raises:
+            CheckError: How many of each kind there are, and the first three of each with their places.
+        """
+        if not self.n_errors:
+            return
+        lines = [f"The checks found {_counted(self.n_errors, 'error')} in {_counted(self.n_examples, 'example')}."]
+        for group in self.groups:
+            if group.level == "error":
+                lines += _describe(group)
+        raise CheckError("\n".join(lines))
+
+
+def write_report(path: Path, report: CheckReport, *problems: Path) -> None:
+    """Write the report as JSON, and in it every single problem, streamed from collectors' files.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    head = json.dumps(report.model_dump(mode="json", exclude={"groups"}), ensure_ascii=False, indent=2)
+    with atomic_write(path) as stream:
+        stream.write(head.removesuffix("\n}").encode() + b',\n  "problems": [')
+        separator = b"\n    "
+        for file in problems:
+            with file.open("rb") as lines:
+                for line in lines:
+                    stream.write(separator + line.rstrip(b"\n"))
+                    separator = b",\n    "
+        stream.write(b"\n  ]\n}\n")
+
+
+def _describe(group: ProblemGroup) -> list[str]:
+    shown = group.first[:_SHOWN_PER_KIND]
+    more = group.count - len(shown)
+    return [
+        f"{group.kind}: {group.count:,}",
+        *(f"  {problem.location}: {problem.message}" for problem in shown),
+        *([f"  and {more:,} more"] if more else []),
+        f"  → {group.hint}",
+    ]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,88 @@
+"""From a source to examples on disk, each of them looked at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from retune.config import DataConfig, SplitConfig
+from retune.data.describing.plan import Plan, make_problem
+from retune.data.describing.workers import describe_blocks
+from retune.data.describing.writer import ExampleWriter
+from retune.data.examples import Method
+from retune.data.provider_kinds import ProviderKind
+from retune.data.shapes.detect import choose_shape
+from retune.data.sources.open import open_source
+from retune.data.store.store import ExampleStore
+from retune.data.tokens import encoding_for
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes of the source that were read, and its size where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What to find out while reading.
+
+    Attributes:
+        model: The base model; it decides the tokenizer.
+        method: What the examples are to train; None for whatever their shape can train.
+        provider: Whose limits they must keep.
+        checks: Look for problems.
+        counts_tokens: Count tokens.
+        processes: How many to use; None for one a core.
+    """
+
+    model: str
+    method: Method | None = "supervised"
+    provider: ProviderKind = "openai"
+    checks: bool = True
+    counts_tokens: bool = True
+    processes: int | None = None
+
+
+def load_examples(
+    data: DataConfig,
+    split: SplitConfig,
+    options: LoadOptions,
+    directory: Path,
+    *,
+    on_progress: Progress = lambda _done, _total: None,
+) -> ExampleStore:
+    """Read a source, make an example of every row, find out about each, and write it all to `directory`.
+
+    The source is only ever read.
+
+    Args:
+        data: The source.
+        split: Its columns are kept with the examples, and its seed keys the hashes that the stable split goes by.
+        options: What to find out.
+        directory: New or empty.
+        on_progress: Called now and then.
+
+    Raises:
+        SourceError: The source can't be read.
+        RunDirectoryError: The directory can't be written.
+    """
+    source = open_source(data)
+    shape = choose_shape(source, data, split, options.method)
+    plan = Plan(
+        files=tuple(source.files),
+        shape=shape,
+        method=shape.method,
+        provider=options.provider,
+        encoding=encoding_for(options.model),
+        split=split,
+        checks=options.checks,
+        counts_tokens=options.counts_tokens,
+    )
+    sizes = [file.bytes for file in source.files]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    done = 0
+    with ExampleWriter(directory) as writer:
+        for described in describe_blocks(source.blocks(), plan, processes=options.processes):
+            writer.append(described)
+            done += described.source_bytes
+            on_progress(done, total)
+        if options.checks:
+            writer.add_problems(make_problem(plan, file, None, finding) for file, finding in source.notes())
+        return writer.finish(source.name, plan)

@@ -1,0 +1,161 @@
+"""The way of most tables, question and answer as two columns of text, without a Python object for each example."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from json.encoder import encode_basestring
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from retune.data.blocks import Block, Finding, TextColumns
+from retune.data.checks.structure import check_plain_content
+from retune.data.describing.described import Described, Lines
+from retune.data.describing.plan import Plan, make_problem
+from retune.data.describing.texts import Texts, examine_texts
+from retune.data.hashes import HASH_BYTES, message_head, prompt_hasher
+from retune.data.label_counts import LONGEST_LABEL, MOST_LABELS
+from retune.data.shapes.shape import PlainColumns
+from retune.data.splits.fractions import likely_sides
+from retune.data.store.columns import SIDES, Column, zero_columns
+from retune.data.tokens import token_counter, tokens_beside_the_texts
+
+_CONTROLS = "".join(map(chr, range(32)))
+
+
+def describe_plain_columns(table: TextColumns, shape: PlainColumns, block: Block, plan: Plan) -> Described:
+    """Find out about examples that are a user's and an assistant's text, and maybe a system prompt for all.
+
+    Everything comes out as it would of the examples one by one; a test holds the two ways against each other.
+    """
+    user, assistant = table.columns
+    n = len(user)
+    columns = zero_columns(n)
+    columns["file"][:] = block.file
+    columns["number"][:] = table.numbers.to_numpy()
+    found = list(_check(user, assistant, plan))
+    columns["sound"][:] = 1
+    columns["sound"][[index for index, _ in found]] = 0
+    joined = _write_lines(user, assistant, shape.system)
+    columns["length"][:] = pc.binary_length(joined).to_numpy()
+    user, assistant = (column.fill_null("") for column in (user, assistant))
+    columns["prompt"] = _hash_prompts(user, shape.system, plan.split.seed) * columns["sound"]
+    columns["answer"] = _hash_texts(assistant) * columns["sound"]
+    columns["part"] = likely_sides(columns["prompt"], plan.split)
+    both = pa.concat_arrays([user, assistant])
+    places = np.arange(n)
+    texts = Texts(both, owner=np.tile(places, 2), prompt=np.stack((places, places + 1), axis=1))
+    facts = examine_texts(texts, plan)
+    if plan.counts_tokens:
+        columns["tokens"] = ((facts.tokens + _tokens_of_the_frame(shape, plan)) * columns["sound"]).astype(np.uint32)
+    of_system = _find_in_system(shape.system, plan)
+    found += [(index, finding) for index in np.flatnonzero(columns["sound"]).tolist() for finding in of_system]
+    found += [pair for pair in facts.findings if columns["sound"][pair[0]]]
+    found.sort(key=lambda pair: pair[0])
+    return Described(
+        columns=columns,
+        lines=_divide(joined, columns["part"]),
+        bands=facts.bands,
+        problems=[make_problem(plan, block.file, int(columns["number"][index]), finding) for index, finding in found],
+        labels=_count_labels(assistant, columns["sound"]) if plan.checks else None,
+        source_bytes=block.source_bytes,
+    )
+
+
+def _check(user: pa.StringArray, assistant: pa.StringArray, plan: Plan) -> Iterator[tuple[int, Finding]]:
+    """Content that is missing or blank; what else could be wrong with two texts is found in the texts."""
+    first = 1 if plan.shape.plain_columns is None or plan.shape.plain_columns.system is None else 2
+    for number, (role, column) in enumerate((("user", user), ("assistant", assistant)), start=first):
+        blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True)
+        for index in pc.indices_nonzero(blank).to_pylist():
+            yield index, check_plain_content(column[index].as_py(), f"message {number} ({role})")
+
+
+def _find_in_system(system: str | None, plan: Plan) -> list[Finding]:
+    """What the system prompt holds, and with it every example."""
+    if system is None:
+        return []
+    text = Texts(pa.array([system], pa.string()), owner=np.zeros(1, np.int64), prompt=np.zeros((1, 2), np.int64))
+    return [finding for _, finding in examine_texts(text, plan).findings]
+
+
+def _tokens_of_the_frame(shape: PlainColumns, plan: Plan) -> int:
+    counter = token_counter(plan.encoding)
+    if shape.system is None:
+        return tokens_beside_the_texts(("user", "assistant"), counter)
+    return tokens_beside_the_texts(("system", "user", "assistant"), counter) + counter.count(shape.system)
+
+
+def _write_lines(user: pa.StringArray, assistant: pa.StringArray, system: str | None) -> pa.StringArray:
+    """The same bytes as `json.dumps(body, ensure_ascii=False)` would give for each."""
+    instructions = "" if system is None else f'{{"role": "system", "content": {encode_basestring(system)}}}, '
+    start, middle, end = (
+        f'{{"messages": [{instructions}{{"role": "user", "content": ',
+        '}, {"role": "assistant", "content": ',
+        "}]}\n",
+    )
+    user, assistant = _escape(user), _escape(assistant)
+    if not (user.null_count or assistant.null_count):
+        return pc.binary_join_element_wise(f'{start}"', user, f'"{middle}"', assistant, f'"{end}', "")
+    quoted = (pc.fill_null(pc.binary_join_element_wise('"', text, '"', ""), "null") for text in (user, assistant))
+    return pc.binary_join_element_wise(start, next(quoted), middle, next(quoted), end, "")
+
+
+def _divide(lines: pa.StringArray, parts: Column) -> tuple[Lines, Lines, Lines]:
+    train, validation, test = (_join(lines.filter(pa.array(parts == part))) for part in range(1, len(SIDES)))
+    return train, validation, test
+
+
+def _join(lines: pa.StringArray) -> Lines:
+    content, offsets = _content(lines)
+    return content[offsets[0] : offsets[-1]]
+
+
+def _escape(texts: pa.StringArray) -> pa.StringArray:
+    content = bytes(texts.buffers()[2] or b"")
+    has_controls = bool(content) and np.frombuffer(content, np.uint8).min() < len(_CONTROLS)
+    for mark in ("\\", '"', *(_CONTROLS if has_controls else "")):
+        if mark.encode() in content:
+            texts = pc.replace_substring(texts, mark, encode_basestring(mark)[1:-1])
+    return texts
+
+
+def _hash_prompts(user: pa.StringArray, system: str | None, seed: int) -> npt.NDArray[np.uint64]:
+    start = prompt_hasher(seed)
+    if system is not None:
+        encoded = system.encode()
+        start.update(message_head("system", len(encoded)) + encoded)
+    content, offsets = _content(user)
+    digests = []
+    for begin, end in pairwise(offsets):
+        hashed = start.copy()
+        hashed.update(b"user %d\n" % (end - begin))
+        hashed.update(content[begin:end])
+        digests.append(hashed.digest())
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+
+
+def _hash_texts(texts: pa.StringArray) -> npt.NDArray[np.uint64]:
+    blake2b = hashlib.blake2b
+    content, offsets = _content(texts)
+    digests = [blake2b(content[begin:end], digest_size=HASH_BYTES).digest() for begin, end in pairwise(offsets)]
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+
+
+def _content(texts: pa.StringArray) -> tuple[memoryview, list[int]]:
+    """The bytes of all texts, and where in them each text begins, and the last one ends."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return memoryview(texts.buffers()[2] or b""), offsets.tolist()
+
+
+def _count_labels(answers: pa.StringArray, sound: Column) -> Counter[str] | None:
+    answers = answers.filter(pa.array(sound.astype(np.bool_)))
+    counted = pc.value_counts(answers)
+    labels = counted.field("values")
+    longest = pc.max(pc.utf8_length(labels), min_count=1).as_py() or 0
+    if len(labels) > MOST_LABELS or longest > LONGEST_LABEL:
+        return None
+    return Counter(dict(zip(labels.to_pylist(), counted.field("counts").to_pylist(), strict=True)))

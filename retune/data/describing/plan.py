@@ -1,0 +1,54 @@
+"""What the processes that describe examples need to know; it travels with every block."""
+
+from dataclasses import dataclass
+
+from retune.config import SplitConfig
+from retune.data.blocks import Finding, SourceFile, describe_location
+from retune.data.examples import Method
+from retune.data.problems import Problem
+from retune.data.provider_kinds import ProviderKind
+from retune.data.rules import RULES
+from retune.data.shapes.shape import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How rows become examples, and what is to be found out about each.
+
+    Attributes:
+        files: The source's files.
+        shape: Makes an example of a row.
+        method: What the examples are to train.
+        provider: Whose limits they must keep.
+        encoding: Tokenizer of the base model.
+        split: Its seed keys the hash of what an example asks, by which the stable split goes.
+        checks: Look for problems; without, only what can't be read at all is found.
+        counts_tokens: Count tokens.
+    """
+
+    files: tuple[SourceFile, ...]
+    shape: Shape
+    method: Method
+    provider: ProviderKind
+    encoding: str
+    split: SplitConfig
+    checks: bool = True
+    counts_tokens: bool = True
+
+    def location(self, file: int, number: int) -> str:
+        """Where a row is, for people: "row 12", with the file's name where there are several."""
+        return describe_location(self.files, file, number)
+
+
+def make_problem(plan: Plan, file: int, number: int | None, finding: Finding) -> Problem:
+    """Say where a finding is, how much it matters and how to mend it; without a number it is of the whole file."""
+    rule = RULES[finding.kind]
+    return Problem(
+        kind=finding.kind,
+        level=rule.level,
+        location=plan.files[file].name if number is None else plan.location(file, number),
+        message=finding.message,
+        hint=rule.hint,
+        file=plan.files[file].name,
+        number=number,
+    )

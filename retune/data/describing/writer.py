@@ -1,0 +1,158 @@
+"""Writing examples to a store as they are described."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import numpy as np
+
+from retune.data.checks.near_duplicates import BANDS
+from retune.data.describing.described import Described, Lines
+from retune.data.describing.plan import Plan
+from retune.data.jsonl import FileFacts
+from retune.data.label_counts import are_labels
+from retune.data.problems import Problem, ProblemCollector
+from retune.data.store.columns import COLUMNS, SIDES
+from retune.data.store.store import ExampleStore, StoredFile, StoreFacts, part_path
+from retune.errors import RunDirectoryError
+from retune.files import write_json
+
+
+class ExampleWriter:
+    """Writes examples as they are described. A context manager: what was not finished is of no use to anybody.
+
+    Args:
+        directory: New or empty; the caller removes it where writing fails.
+
+    Raises:
+        RunDirectoryError: It can't be written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._digest = hashlib.sha256()
+        self._count = 0
+        self._labels: Counter[str] | None = Counter()
+        self._streams: dict[str, IO[bytes]] = {}
+        with self._writing():
+            (directory / "columns").mkdir(parents=True, exist_ok=True)
+            self._problems = ProblemCollector(directory / "problems.jsonl")
+            self._parts = [_Part(part_path(directory, side)) for side in SIDES[1:]]
+            for name in (*COLUMNS, *(f"band-{index}" for index in range(BANDS))):
+                self._streams[name] = (directory / "columns" / name).open("wb")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunDirectoryError(
+                f"Can't write {self._directory}: {error.strerror}.",
+                hint="Make room or choose another output directory.",
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._problems.close()
+        for stream in self._files():
+            stream.close()
+
+    def _files(self) -> list[IO[bytes]]:
+        return [*(part.stream for part in self._parts), *self._streams.values()]
+
+    def append(self, described: Described) -> None:
+        """Add the examples of one block.
+
+        Raises:
+            RunDirectoryError: The disk is full, or otherwise unwilling.
+        """
+        self._count += len(described)
+        hashes = [described.columns[name].astype(np.uint64, copy=False) for name in ("prompt", "answer", "rest")]
+        self._digest.update(np.stack(hashes, axis=1).astype("<u8", copy=False).tobytes())
+        with self._writing():
+            for index, (part, lines) in enumerate(zip(self._parts, described.lines, strict=True), start=1):
+                part.write(lines, int((described.columns["part"] == index).sum()))
+            self._problems.add(described.problems)
+            for name, values in described.columns.items():
+                self._streams[name].write(values.astype(COLUMNS[name], copy=False).tobytes())
+            if described.bands is not None:
+                for index in range(BANDS):
+                    self._streams[f"band-{index}"].write(described.bands[:, index].tobytes())
+        self._count_labels(described)
+
+    def add_problems(self, problems: Iterable[Problem]) -> None:
+        """Add problems that are no single example's.
+
+        Raises:
+            RunDirectoryError: The disk is full, or otherwise unwilling.
+        """
+        with self._writing():
+            self._problems.add(problems)
+
+    def _count_labels(self, described: Described) -> None:
+        if self._labels is not None:
+            self._labels = None if described.labels is None else self._labels + described.labels
+        if self._labels is not None and not are_labels(self._labels):
+            self._labels = None
+
+    def finish(self, source: str, plan: Plan) -> ExampleStore:
+        """Write what the examples are; with this they are complete.
+
+        Raises:
+            RunDirectoryError: The disk is full, or otherwise unwilling.
+        """
+        facts = StoreFacts(
+            source=source,
+            files=[
+                StoredFile(
+                    name=item.name, unit=item.unit, format=item.format, bytes=item.bytes, columns=list(item.columns)
+                )
+                for item in plan.files
+            ],
+            shape=plan.shape.title,
+            method=plan.method,
+            provider=plan.provider,
+            encoding=plan.encoding,
+            seed=plan.split.seed,
+            n_examples=self._count,
+            parts={side: part.facts() for side, part in zip(SIDES[1:], self._parts, strict=True)},
+            sha256=self._digest.hexdigest(),
+            checks=plan.checks,
+            counts_tokens=plan.counts_tokens,
+            labels=None if self._labels is None else dict(self._labels),
+            problem_groups=self._problems.groups(),
+        )
+        with self._writing():
+            for stream in self._files():
+                stream.flush()
+                os.fsync(stream.fileno())
+            self.__exit__(None, None, None)
+            write_json(self._directory / "facts.json", facts.model_dump(mode="json"))
+        return ExampleStore(self._directory)
+
+
+class _Part:
+    """A file of lines, hashed as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.stream: IO[bytes] = path.open("wb")
+        self._digest = hashlib.sha256()
+        self._bytes = self._examples = 0
+
+    def write(self, lines: Lines, examples: int) -> None:
+        self._bytes += self.stream.write(lines)
+        self._digest.update(lines)
+        self._examples += examples
+
+    def facts(self) -> FileFacts:
+        return FileFacts(path=self._path, sha256=self._digest.hexdigest(), bytes=self._bytes, examples=self._examples)

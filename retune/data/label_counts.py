@@ -1,0 +1,18 @@
+"""How often each answer is given, as long as the answers may be labels."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+MOST_LABELS = 1_000
+LONGEST_LABEL = 200
+
+
+def count_labels(answers: Iterable[str]) -> Counter[str] | None:
+    """Count answers; None where they are too many or too long to be labels."""
+    counts = Counter(answers)
+    return counts if are_labels(counts) else None
+
+
+def are_labels(counts: Counter[str]) -> bool:
+    """Whether these may be the labels of a classification."""
+    return len(counts) <= MOST_LABELS and all(len(label) <= LONGEST_LABEL for label in counts)

@@ -1,1 +1,0 @@
-"""From a source to training files: examples described in parallel, stored, dealt and written."""

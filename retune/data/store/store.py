@@ -1,0 +1,168 @@
+"""Examples on disk between two steps: their lines, and beside them a file for each column of what is known of them.
+
+train.jsonl …       the examples' lines, kept apart by where each will probably end up
+facts.json          what they are, written last: its existence means that all of it is there
+problems.jsonl      what is wrong with single examples
+columns/            numbers and hashes, one plain array a file
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from retune.config import SourceFormat
+from retune.data.blocks import SourceFile, describe_location
+from retune.data.examples import Method
+from retune.data.jsonl import FileFacts
+from retune.data.problems import ProblemGroup
+from retune.data.provider_kinds import ProviderKind
+from retune.data.store.columns import COLUMNS, SIDES, Column
+
+_BANDS_DTYPE = np.dtype(np.uint64)
+
+SPLIT_COLUMNS = ("group", "stratum", "side")
+"""Columns that a split may go by, and that are no part of the examples."""
+
+PLACE_COLUMNS = ("file", "number")
+"""Columns that tell where the examples come from."""
+
+
+class StoredFile(BaseModel):
+    """A file of the source, as `retune.data.blocks.SourceFile`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    unit: str
+    format: SourceFormat
+    bytes: int | None
+    columns: list[str]
+
+
+class StoreFacts(BaseModel):
+    """What the examples are.
+
+    Attributes:
+        source: What people call the source.
+        shape: What people call the shape of its rows.
+        method: What the examples can train.
+        encoding: The tokenizer that counted.
+        n_examples: How many there are.
+        parts: The files with their lines, by their names in `SIDES`.
+        sha256: Hex SHA-256 of what the examples are and of their order, however the source was packed or formatted:
+            of the columns prompt, answer and rest, an example after the other.
+        labels: How often each answer was given; None where they are too many or too long to be labels.
+        problem_groups: What is wrong with single examples, by kind.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    files: list[StoredFile]
+    shape: str
+    method: Method
+    provider: ProviderKind
+    encoding: str
+    seed: int
+    n_examples: int
+    parts: dict[str, FileFacts]
+    sha256: str
+    checks: bool
+    counts_tokens: bool
+    labels: dict[str, int] | None
+    problem_groups: list[ProblemGroup]
+
+
+class ExampleStore:
+    """Reads what an `ExampleWriter` wrote.
+
+    Args:
+        directory: Where it is.
+
+    Raises:
+        FileNotFoundError: It is not there, or was never finished.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        facts = StoreFacts.model_validate_json((directory / "facts.json").read_bytes())
+        # The directory may have been moved since.
+        parts = {
+            side: part.model_copy(update={"path": part_path(directory, side)}) for side, part in facts.parts.items()
+        }
+        self.facts = facts.model_copy(update={"parts": parts})
+
+    def __len__(self) -> int:
+        return self.facts.n_examples
+
+    @property
+    def problems_path(self) -> Path:
+        """The problems of single examples, as JSONL."""
+        return self.directory / "problems.jsonl"
+
+    def column(self, name: str) -> Column:
+        """One value for each example; see `retune.data.store.columns.COLUMNS`."""
+        return np.fromfile(self.directory / "columns" / name, COLUMNS[name])
+
+    def hashes(self, name: str) -> npt.NDArray[np.uint64]:
+        """A column of hashes."""
+        return self.column(name).astype(np.uint64, copy=False)
+
+    def band(self, index: int) -> npt.NDArray[np.uint64]:
+        """One near-duplicate key for each example; 0 where its structure is broken."""
+        return np.fromfile(self.directory / "columns" / f"band-{index}", _BANDS_DTYPE)
+
+    def sha256_of(self, names: Sequence[str]) -> str:
+        """Hex SHA-256 of some columns, in the order of the examples."""
+        digest = hashlib.sha256()
+        for name in names:
+            digest.update(f"{name}:{len(self)};".encode())
+            digest.update(np.ascontiguousarray(self.column(name)).data)
+        return digest.hexdigest()
+
+    def locations(self, indices: npt.NDArray[np.int64]) -> list[tuple[str, str, int]]:
+        """Where examples come from.
+
+        Returns:
+            For each index: the place as people call it, the file's name, the row or line.
+        """
+        files = [
+            SourceFile(item.name, "line" if item.unit == "line" else "row", item.format, item.bytes, ())
+            for item in self.facts.files
+        ]
+        places = zip(self.column("file")[indices].tolist(), self.column("number")[indices].tolist(), strict=True)
+        return [(describe_location(files, file, number), files[file].name, number) for file, number in places]
+
+    def lines(self) -> Iterator[bytes]:
+        """Every example's line, with its LF, in order."""
+        with ExitStack() as stack:
+            streams = [stack.enter_context(path.open("rb", buffering=1 << 20)) for path in self._parts()]
+            for part in self.column("part").tolist():
+                yield streams[part - 1].readline()
+
+    def read_lines(self, indices: npt.NDArray[np.int64]) -> Iterator[bytes]:
+        """The lines of some examples, in the order asked for."""
+        parts, lengths = self.column("part"), self.column("length").astype(np.int64)
+        offsets = np.zeros(len(self), np.int64)
+        for part in range(1, len(SIDES)):
+            is_here = parts == part
+            offsets[is_here] = np.cumsum(lengths[is_here]) - lengths[is_here]
+        with ExitStack() as stack:
+            streams = [stack.enter_context(path.open("rb")) for path in self._parts()]
+            for index in indices.tolist():
+                stream = streams[parts[index] - 1]
+                stream.seek(offsets[index])
+                yield stream.read(lengths[index])
+
+    def _parts(self) -> list[Path]:
+        return [part_path(self.directory, side) for side in SIDES[1:]]
+
+
+def part_path(directory: Path, side: str) -> Path:
+    """The file of a store that holds the lines of the examples which will probably end up on a side."""
+    return directory / f"{side}.jsonl"

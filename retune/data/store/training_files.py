@@ -1,0 +1,118 @@
+"""Dealing stored examples to a training, a validation and a test file."""
+
+import codecs
+import hashlib
+import os
+import shutil
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from retune.data.jsonl import FileFacts
+from retune.data.store.columns import SIDES
+from retune.data.store.store import ExampleStore
+from retune.errors import RunDirectoryError
+from retune.files import atomic_write
+
+_FOR_THE_PROVIDER = ("train", "validation")
+
+
+def write_splits(
+    store: ExampleStore, sides: npt.NDArray[np.uint8], directory: Path, *, with_bom: bool = False
+) -> dict[str, FileFacts]:
+    """Write `train.jsonl`, `validation.jsonl` and `test.jsonl`; a split without examples gets no file.
+
+    The same examples give the same bytes. Files appear under their names once all of them are whole; if anything
+    fails before, whatever was there stays. A file of an older split that got no examples now is removed.
+
+    Args:
+        store: The examples.
+        sides: For each, its place in `SIDES`.
+        directory: Where the files go; not the store's own, whose files have the same names.
+        with_bom: Start files for the provider, which the test file is not, with a byte order mark.
+
+    Returns:
+        Facts of each file that was written, by its split.
+
+    Raises:
+        RunDirectoryError: A file can't be written, for example because the disk is full.
+        ValueError: The directory is the store's own.
+    """
+    if directory.resolve() == store.directory.resolve():
+        raise ValueError(f"{directory} is the examples' own directory; write the splits to another")
+    paths = {name: directory / f"{name}.jsonl" for name in SIDES[1:]}
+    wanted = {name: path for name, path in paths.items() if (sides == SIDES.index(name)).any()}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not with_bom and np.array_equal(sides, store.column("part")):
+            facts = {name: _take_over(store.facts.parts[name], path) for name, path in wanted.items()}
+        else:
+            facts = _write(store, sides, wanted, with_bom=with_bom)
+        for name in paths.keys() - wanted.keys():
+            paths[name].unlink(missing_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"Can't write to {directory}: {error.strerror}.", hint="Make room or choose another output directory."
+        ) from error
+    return facts
+
+
+def _write(
+    store: ExampleStore, sides: npt.NDArray[np.uint8], paths: dict[str, Path], *, with_bom: bool
+) -> dict[str, FileFacts]:
+    with ExitStack() as stack:
+        outputs = {
+            SIDES.index(name): _Output(
+                stack.enter_context(atomic_write(path)), with_bom=with_bom and name in _FOR_THE_PROVIDER
+            )
+            for name, path in paths.items()
+        }
+        for side, line in zip(sides.tolist(), store.lines(), strict=True):
+            outputs[side].write(line)
+        # A disk is found to be full here at the latest, when no file has got its name yet.
+        for output in outputs.values():
+            output.sync()
+    return {name: outputs[SIDES.index(name)].facts(path) for name, path in paths.items()}
+
+
+def _take_over(part: FileFacts, path: Path) -> FileFacts:
+    """Let a part of the store, which is never written again, be the file; or a copy, where files can't be linked."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        os.link(part.path, temporary)
+    except OSError:
+        with atomic_write(path) as output, part.path.open("rb") as lines:
+            shutil.copyfileobj(lines, output)
+    else:
+        try:
+            temporary.replace(path)
+        finally:
+            # Renaming a name of a file over another of its names does nothing.
+            temporary.unlink(missing_ok=True)
+    return part.model_copy(update={"path": path})
+
+
+class _Output:
+    def __init__(self, stream: IO[bytes], *, with_bom: bool) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self._bytes = self._examples = 0
+        if with_bom:
+            self._bytes += stream.write(codecs.BOM_UTF8)
+            self._digest.update(codecs.BOM_UTF8)
+
+    def write(self, line: bytes) -> None:
+        self._bytes += self._stream.write(line)
+        self._digest.update(line)
+        self._examples += 1
+
+    def sync(self) -> None:
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def facts(self, path: Path) -> FileFacts:
+        return FileFacts(path=path, sha256=self._digest.hexdigest(), bytes=self._bytes, examples=self._examples)
