@@ -12,6 +12,7 @@ from tasks.check_data import check_data
 from tasks.create_job import create_job
 from tasks.download_results import download_results
 from tasks.evaluate_model import evaluate_model
+from tasks.limit_cost import limit_cost
 from tasks.load_data import load_data
 from tasks.plot_results import plot_results
 from tasks.publish_report import RunOutcome, publish_report
@@ -38,7 +39,8 @@ async def retrain(config: RetrainConfig) -> RunManifest:
             "check", check_data(data, config.split, training.model, training.hyperparameters.n_epochs)
         )
         split = await steps.take("split", split_data(checked, config.split))
-        files = await steps.take("write", write_jsonl(split, training, provider))
+        files = await steps.take("write", write_jsonl(split, checked.cost, provider))
+        await limit_cost(files, training, provider)
 
         train_file = await steps.take("upload", upload_file(run, files.train, provider))
         validation_file = (

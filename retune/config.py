@@ -4,21 +4,22 @@ The same model reads a YAML file, the command line's flags and the flow's parame
 from it. Secrets are no part of it: API keys come from the environment.
 """
 
-import difflib
-import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from retune.errors import ConfigError
+from retune.errors import SecretInSettingsError
+from retune.source_address import find_secret, source_label
 
 Auto = Literal["auto"]
 
 # The base model that Retune's own server always has.
 LOCAL_MODEL = "baseline-text"
+
+ProviderKind = Literal["openai", "azure", "retune", "other"]
+"""The providers that differ in what they accept and what they bill; `retune` is the project's own server."""
 
 
 class _Section(BaseModel):
@@ -91,12 +92,13 @@ class DataConfig(_Section):
 
     @field_validator("source")
     @classmethod
-    def _holds_no_password(cls, value: str) -> str:
+    def _holds_no_secret(cls, value: str) -> str:
         # It is written into manifests, reports and Prefect's database, as all settings are.
-        in_user = r"://[^/@:]*:(?!\$\{\w+\}@)(?!\d*/)[^@]+@"
-        in_query = r"://.*[?&]\w*(password|passwd|pwd)=(?!\$\{\w+\}(&|$))"
-        if re.search(in_user, value) or re.search(in_query, value, re.IGNORECASE):
-            raise ValueError("source holds a password; write ${NAME} in its place, and put it into that variable")
+        if found := find_secret(value):
+            # Not a ValueError: pydantic would add the value, and Prefect would log it.
+            raise SecretInSettingsError(
+                f"data.source: source holds {found}; write ${{NAME}} in its place, and put it into that variable."
+            )
         return value
 
     @model_validator(mode="after")
@@ -175,7 +177,7 @@ class SplitConfig(_Section):
             raise ValueError("validation and test together must leave something to train on")
         takes_column = self.method in {SplitMethod.GROUP, SplitMethod.COLUMN}
         if takes_column and self.column is None:
-            raise ValueError(f"the method {self.method} needs column, the name of a column")
+            raise ValueError(f"the method {self.method} needs column, the name of a column (--split-column)")
         if not takes_column and self.column is not None:
             raise ValueError(f"column is for the methods group and column, not for {self.method}")
         if (self.stratify or self.stratify_column) and self.method is not SplitMethod.RANDOM:
@@ -183,12 +185,19 @@ class SplitConfig(_Section):
         return self
 
 
+# For forms alone: the sections check these bounds themselves, to say them in one line together with the word.
+_Epochs = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 50})]
+_BatchSize = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 256})]
+_Multiplier = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0})]
+_Dollars = Annotated[float, Field(json_schema_extra={"minimum": 0})]
+
+
 class HyperparametersConfig(_Section):
     """Hyperparameters: a number, or auto for the provider's choice."""
 
-    n_epochs: Auto | int = Field("auto", description="Passes over the training file, 1 to 50.")
-    batch_size: Auto | int = Field("auto", description="Examples per step, 1 to 256.")
-    learning_rate_multiplier: Auto | float = Field("auto", description="Scales the learning rate; above 0.")
+    n_epochs: Auto | _Epochs = Field("auto", description="Passes over the training file, 1 to 50.")
+    batch_size: Auto | _BatchSize = Field("auto", description="Examples per step, 1 to 256.")
+    learning_rate_multiplier: Auto | _Multiplier = Field("auto", description="Scales the learning rate; above 0.")
 
     @model_validator(mode="after")
     def _within_the_published_bounds(self) -> Self:
@@ -211,7 +220,7 @@ class TrainingConfig(_Section):
     )
     suffix: str | None = Field(None, min_length=1, max_length=64, description="Put into the fine-tuned model's name.")
     seed: int | None = Field(42, ge=0, le=2**31 - 1, description="Seed of the training.")
-    max_cost_usd: Literal["unlimited"] | float = Field(
+    max_cost_usd: Literal["unlimited"] | _Dollars = Field(
         "unlimited", description="Refuse the run, before anything is uploaded, if it would cost more US dollars."
     )
     poll_interval_seconds: Auto | float = Field(
@@ -274,121 +283,3 @@ class RetrainConfig(_Section):
         max_length=64,
         description="Any text; another text makes a new job for the same data and settings.",
     )
-
-
-_DATA_SUFFIX = re.compile(
-    r"(\.(csv|tsv|tab|jsonl|ndjson|json|parquet|pq|pkl|pickle|txt|db|sqlite3?))?(\.(gz|gzip|zst|zstd|bz2|xz|zip))?$",
-    re.IGNORECASE,
-)
-
-
-def source_label(source: str) -> str:
-    """A short name for a source: the last part of its path without ending; of a database, its name.
-
-    A part that is nothing but a wildcard is passed over: "2026" of data/2026/*.csv. Users, passwords and query strings
-    are no part of it, and of `${NAME}` the name alone.
-    """
-    head = source.partition("::")[0]
-    scheme, is_address, rest = head.rpartition("://")
-    parts = (rest.partition("?")[0] if is_address else rest).split("/")
-    if is_address and scheme != "file":
-        parts[0] = parts[0].rpartition("@")[2].partition(":")[0]
-    labels = (re.sub(r"[^\w .+-]+", "", _DATA_SUFFIX.sub("", part)).strip(" .-") for part in reversed(parts))
-    return next(filter(None, labels), "data")
-
-
-def load_config(path: Path | None, overrides: dict[str, Any]) -> RetrainConfig:
-    """Read a YAML file and lay the overrides (the command line's flags) over it.
-
-    Args:
-        path: YAML file, or None for the overrides alone.
-        overrides: Nested mapping in the shape of `RetrainConfig`; None values and empty mappings are left out.
-
-    Raises:
-        ConfigError: The file can't be read, a key is unknown, or a value is out of bounds.
-    """
-    settings = _read_yaml(path) if path else {}
-    return parse_config(_merge(settings, _without_unset(overrides)))
-
-
-def parse_config(settings: dict[str, Any]) -> RetrainConfig:
-    """Validate settings, saying of every unknown key which known one is nearest.
-
-    Raises:
-        ConfigError: With every problem that was found, one a line.
-    """
-    try:
-        return RetrainConfig.model_validate(settings)
-    except ValidationError as error:
-        # A value that fits no branch of a union is reported once a branch, which reads the same.
-        problems = dict.fromkeys(_describe(item) for item in error.errors())
-        raise ConfigError("\n".join(problems)) from None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Can't read the configuration file {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path} must hold a mapping of settings, not {type(value).__name__}.")
-    return value
-
-
-def _without_unset(overrides: dict[str, Any]) -> dict[str, Any]:
-    cleaned = {key: _without_unset(value) if isinstance(value, dict) else value for key, value in overrides.items()}
-    return {key: value for key, value in cleaned.items() if value is not None and value != {}}
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        inner = merged.get(key)
-        if not isinstance(value, dict):
-            merged[key] = value
-        elif inner is None or isinstance(inner, dict):
-            merged[key] = _merge(inner or {}, value)
-        # Any other value in the place of a section stays, so that the validation refuses it.
-    return merged
-
-
-def _describe(item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "settings"
-    if item["type"] == "extra_forbidden":
-        *parents, name = item["loc"]
-        known = list(_section(parents).model_fields)
-        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}."
-        return f"{where}: unknown setting; {advice}"
-    if item["type"] == "missing":
-        return f"{where}: required, but missing."
-    if item["type"] == "model_type":
-        return f"{where}: must be a mapping of settings; found {item['input']!r}."
-    if item["type"] == "value_error":
-        # Raised by a section as a whole; the sentence holds the value that is wrong.
-        return f"{where}: {item['msg'].removeprefix('Value error, ')}."
-    return _describe_number_or_auto(item) or f"{where}: {item['msg']}; found {item['input']!r}."
-
-
-def _describe_number_or_auto(item: Any) -> str | None:
-    """Describe a value that is neither `auto` nor a number; None for every other problem."""
-    *field, branch = item["loc"]
-    if branch not in {"literal['auto']", "literal['unlimited']", "int", "float"}:
-        return None
-    *parents, name = field
-    kinds = get_args(_section(parents).model_fields[name].annotation)
-    number = "a number" if float in kinds else "a whole number"
-    word = next(iter(get_args(kinds[0])))
-    return f"{'.'.join(field)}: must be {word} or {number}; found {item['input']!r}."
-
-
-def _section(path: list[str]) -> type[BaseModel]:
-    section: type[BaseModel] = RetrainConfig
-    for name in path:
-        inner = section.model_fields[name].annotation
-        assert isinstance(inner, type)  # noqa: S101 - every inner node of the configuration is a section
-        assert issubclass(inner, BaseModel)  # noqa: S101 - as above
-        section = inner
-    return section

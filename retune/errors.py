@@ -2,6 +2,7 @@
 
 RetuneError
 ├── ConfigError (ValueError)            a setting is missing, unknown or out of bounds
+├── SecretInSettingsError (RuntimeError) a setting holds a secret, which would be stored with the others
 ├── DataError (ValueError)              the user's data can't be used
 │   ├── SourceError                     the source can't be read at all
 │   └── CheckError                      it was read, and the checks found errors in it
@@ -20,7 +21,7 @@ RetuneError
 └── TrainerError (RuntimeError)         a trainer can't train or answer
 
 A message says what was expected, what was found and where; `hint` says what to do next. The command line shows
-both on stderr and exits with status 1; `--debug` adds the traceback.
+both on stderr and exits with status 1, `retune check` with 2 unless it is a CheckError; `--debug` adds the traceback.
 """
 
 from typing import Any
@@ -56,6 +57,10 @@ def _rebuild(cls: type[RetuneError], message: str, attributes: dict[str, Any]) -
 
 class ConfigError(RetuneError, ValueError):
     """A setting is missing, unknown or out of bounds."""
+
+
+class SecretInSettingsError(RetuneError, RuntimeError):
+    """A setting holds a secret, which would be stored with the others."""
 
 
 class DataError(RetuneError, ValueError):

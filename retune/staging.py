@@ -17,7 +17,7 @@ _LOCK = ".lock"
 
 
 @contextmanager
-def staging_directory(parent: Path) -> Iterator[Path]:
+def staging_directory(parent: Path, *, prefix: str = _PREFIX, mode: int = 0o700) -> Iterator[Path]:
     """Make a directory in `parent`, on the file system where its content is to go; what is left in it is removed.
 
     What a killed process left there is removed first; a lock, which ends with its process, tells it from what another
@@ -25,20 +25,22 @@ def staging_directory(parent: Path) -> Iterator[Path]:
 
     Args:
         parent: Is made where it is missing.
+        prefix: What the names of such directories start with.
+        mode: The directory's permissions, less the umask; only the owner's by default.
 
     Raises:
         RunDirectoryError: `parent` can't be written.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(parent)
-        lock = _new_lock(parent)
+        _remove_leftovers(parent, prefix)
+        lock = _new_lock(parent, prefix)
     except OSError as error:
         raise _cannot_write(parent, error) from None
     with lock:
         directory = Path(lock.name.removesuffix(_LOCK))
         try:
-            directory.mkdir()
+            directory.mkdir(mode)
             yield directory
         finally:
             shutil.rmtree(directory, ignore_errors=True)
@@ -63,9 +65,9 @@ def replace_directory(target: Path, finished: Path) -> None:
         shutil.rmtree(finished.with_name(f"{finished.name}.old"), ignore_errors=True)
 
 
-def _new_lock(parent: Path) -> IO[bytes]:
+def _new_lock(parent: Path, prefix: str) -> IO[bytes]:
     while True:
-        lock = (parent / f"{_PREFIX}{uuid.uuid4().hex}{_LOCK}").open("ab")
+        lock = (parent / f"{prefix}{uuid.uuid4().hex}{_LOCK}").open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             # Somebody who removes leftovers may have taken it for one before it was locked.
@@ -77,8 +79,8 @@ def _new_lock(parent: Path) -> IO[bytes]:
         lock.close()
 
 
-def _remove_leftovers(parent: Path) -> None:
-    for path in parent.glob(f"{_PREFIX}*{_LOCK}"):
+def _remove_leftovers(parent: Path, prefix: str) -> None:
+    for path in parent.glob(f"{prefix}*{_LOCK}"):
         with contextlib.suppress(OSError), path.open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for leftover in parent.glob(f"{path.name.removesuffix(_LOCK)}*"):

@@ -20,6 +20,7 @@ from retune.results.markdown import escape
 from tasks.policies import PERSISTED, by_content
 from tasks.values import CheckedData, LoadedData
 
+_LOG_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "note": logging.INFO}
 _SHOWN_PER_KIND = 5
 _LONGEST_TEXT = 300
 # Prefect sends the whole of every artifact wherever it lists them.
@@ -47,7 +48,15 @@ async def check_data(data: LoadedData, split: SplitConfig, model: str, n_epochs:
     _log_problems(report, path)
     await _publish_problems(report, data)
     _raise_for_errors(report, path)
-    return CheckedData(run=data.run, examples=data.examples, report=path, warnings=report.summarize_warnings())
+    if report.cost is None:
+        raise CheckError(f"What the training takes can't be said: {report.not_applied.get('cost')}.")
+    return CheckedData(
+        run=data.run,
+        examples=data.examples,
+        report=path,
+        warnings=report.summarize_warnings(),
+        cost=report.cost,
+    )
 
 
 def _check(data: LoadedData, split: SplitConfig, model: str, n_epochs: Auto | int, path: Path) -> CheckReport:
@@ -64,7 +73,7 @@ def _raise_for_errors(report: CheckReport, path: Path) -> None:
 
 def _log_problems(report: CheckReport, path: Path) -> None:
     for group in report.groups:
-        level = logging.ERROR if group.level == "error" else logging.WARNING
+        level = _LOG_LEVELS[group.level]
         first = group.first[0]
         more = f"; {group.count - 1:,} more of this kind in {path}" if group.count > 1 else ""
         get_run_logger().log(level, "%s, %s: %s%s", group.kind, first.location, first.message, more)

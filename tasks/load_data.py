@@ -10,7 +10,6 @@ from prefect import task
 
 from retune.config import RetrainConfig
 from retune.data.describing.load import LoadOptions, load_examples
-from retune.data.describing.method_fit import explaining_method
 from retune.data.store.store import PLACE_COLUMNS, SPLIT_COLUMNS, ExampleStore
 from retune.provider.endpoint import check_model_fits, require_endpoint
 from retune.run import directory_before_run, exclusive, open_run
@@ -21,6 +20,7 @@ from tasks.values import LoadedData, StoredExamples
 
 _NOT_TOLD_BEFORE_SECONDS = 3.0
 _MEGABYTE = 1_000_000
+_AS_USUAL = 0o777
 
 
 # Not cached: whether the data has changed is only known by reading it.
@@ -31,8 +31,7 @@ async def load_data(config: RetrainConfig) -> LoadedData:
     What can't be read to its end leaves nothing behind.
 
     Raises:
-        SourceError: The source can't be read.
-        DataError: It holds examples for another training method.
+        SourceError: The source can't be read, or holds examples for another training method.
         ConfigError: No provider is named, or it can't have the base model.
         RunDirectoryError: The run's directory can't be used.
     """
@@ -66,9 +65,8 @@ def _load(config: RetrainConfig, progress: ProgressReport, stopped: threading.Ev
             raise LoadingStoppedError
         progress.advance(done // _MEGABYTE, None if total is None else total // _MEGABYTE)
 
-    with staging_directory(directory_before_run(config)) as directory:
-        with explaining_method(config.data, config.split, config.training.method):
-            store = load_examples(config.data, config.split, options, directory, on_progress=tell)
+    with staging_directory(directory_before_run(config), mode=_AS_USUAL) as directory:
+        store = load_examples(config.data, config.split, options, directory, on_progress=tell)
         content = content_sha256(store)
         run = open_run(config, data_sha256=content, provider_identity=endpoint.identity)
         with exclusive(run):
@@ -95,12 +93,18 @@ def _keep(store: ExampleStore, target: Path) -> ExampleStore:
     """Move the examples to their place, unless an earlier run left the same there."""
     try:
         present = ExampleStore(target)
-        is_same = _identity(present) == _identity(store)
+        is_same = _sizes(present) == _sizes(store) and _identity(present) == _identity(store)
     except (FileNotFoundError, ValueError):
         is_same = False
     if not is_same:
         replace_directory(target, store.directory)
     return ExampleStore(target)
+
+
+def _sizes(store: ExampleStore) -> dict[str, int]:
+    """Bytes of all files but the facts, so that a damaged store is not taken for whole."""
+    files = (path for path in store.directory.rglob("*") if path.is_file() and path.name != "facts.json")
+    return {str(path.relative_to(store.directory)): path.stat().st_size for path in files}
 
 
 def _identity(store: ExampleStore) -> tuple[dict[str, Any], str]:

@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectException
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import ProviderConfig, RetrainConfig
-from retune.data.cost import price_of_tokens
+from retune.data.cost import price_of_tokens, trains_for_free
 from retune.evaluation.examples import Answer
 from retune.files import write_json
 from retune.manifest import EvaluationFacts, RunManifest
@@ -159,7 +159,8 @@ def training_cost(
     provider: ProviderConfig, model: str, *, trained_tokens: int | None, estimate_usd: float | None
 ) -> tuple[float | None, bool]:
     """What a training cost in US dollars, None where it is free or no price is known; and whether it is estimated."""
-    if require_endpoint(provider).is_local:
+    kind = require_endpoint(provider).kind
+    if kind == "other" or trains_for_free(kind, model):
         return None, False
     # The provider's count has all epochs in it.
     cost = price_of_tokens(model, trained_tokens) if trained_tokens is not None else None

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
-from prefect import task
+from prefect import get_run_logger, task
 
 from retune.config import SplitConfig
 from retune.data.splits.split import deal_examples
@@ -25,12 +25,15 @@ async def split_data(data: CheckedData, split: SplitConfig) -> SplitData:
         RunDirectoryError: The file can't be written.
     """
     path = data.run.path("sides.npy")
-    counts = await asyncio.to_thread(_split, data, split, path)
+    notes: list[str] = []
+    counts = await asyncio.to_thread(_split, data, split, path, notes)
+    for note in notes:
+        get_run_logger().warning("split: %s", note, extra={"for_people": True})
     return SplitData(run=data.run, examples=data.examples, sides=path, method=split.method, **counts)
 
 
-def _split(data: CheckedData, split: SplitConfig, path: Path) -> dict[str, int]:
-    sides = deal_examples(ExampleStore(data.examples.directory), split)
+def _split(data: CheckedData, split: SplitConfig, path: Path, notes: list[str]) -> dict[str, int]:
+    sides = deal_examples(ExampleStore(data.examples.directory), split, on_note=notes.append)
     try:
         with atomic_write(path) as stream:
             np.save(stream, sides, allow_pickle=False)

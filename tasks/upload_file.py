@@ -1,9 +1,12 @@
 """Bring a file to the provider, once."""
 
+import asyncio
+
 from prefect import task
 
 from retune.config import ProviderConfig
 from retune.data.jsonl import FileFacts
+from retune.data.store.training_files import require_unchanged
 from retune.provider.client import build_client
 from retune.provider.files import upload_once
 from retune.run import Run
@@ -15,6 +18,11 @@ _NOT_TOLD_BEFORE_SECONDS = 3.0
 _MEGABYTE = 1_000_000
 
 
+def uploaded_name(run: Run, file: FileFacts) -> str:
+    """A file's name at the provider."""
+    return f"{run.key}-{file.path.name}"
+
+
 # Not cached: the provider is asked what it has, because a file that was deleted there can't be trained on.
 @task(**retried(2, 10, 30, 60), **PERSISTED)
 async def upload_file(run: Run, file: FileFacts, provider: ProviderConfig) -> Upload:
@@ -24,6 +32,7 @@ async def upload_file(run: Run, file: FileFacts, provider: ProviderConfig) -> Up
 
     Raises:
         ProviderError: The provider refuses it, or it is larger than providers take.
+        RunDirectoryError: The file is not what was written.
     """
     progress = ProgressReport(
         key=f"upload-{file.path.stem}-{run.key[:12]}",
@@ -32,11 +41,12 @@ async def upload_file(run: Run, file: FileFacts, provider: ProviderConfig) -> Up
         unit="MB",
         after_seconds=_NOT_TOLD_BEFORE_SECONDS,
     )
+    await asyncio.to_thread(require_unchanged, file)
     async with build_client(provider) as client, progress:
         uploaded = await upload_once(
             client,
             file.path,
-            filename=f"{run.key}-{file.path.name}",
+            filename=uploaded_name(run, file),
             on_progress=lambda sent, total: progress.advance(sent // _MEGABYTE, total // _MEGABYTE),
         )
     return Upload(name=file.path.name, file=uploaded)

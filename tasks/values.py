@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.cost import CostEstimate
+from retune.data.cost import CostEstimate, format_usd
 from retune.data.jsonl import FileFacts
 from retune.evaluation.scorers import Scores
 from retune.provider.files import UploadedFile
@@ -61,12 +61,14 @@ class CheckedData(_Value):
 
     Attributes:
         warnings: One line each kind of warning.
+        cost: For the whole job.
     """
 
     run: Run
     examples: StoredExamples
     report: Path
     warnings: list[str]
+    cost: CostEstimate
 
     @property
     def summary(self) -> str:
@@ -100,7 +102,7 @@ class TrainingFiles(_Value):
 
     Attributes:
         split_tokens: Tokens in each file by its split, counted by OpenAI's rule for the base model.
-        cost: For the whole job, by these tokens; None where it is trained on this machine, for nothing.
+        cost: For the whole job, as the checks estimated it.
     """
 
     run: Run
@@ -109,7 +111,7 @@ class TrainingFiles(_Value):
     test: FileFacts | None
     split_tokens: dict[str, int]
     encoding: str
-    cost: CostEstimate | None
+    cost: CostEstimate
 
     @property
     def tokens(self) -> int:
@@ -119,14 +121,14 @@ class TrainingFiles(_Value):
     @property
     def estimated_cost_usd(self) -> float | None:
         """US dollars for the whole job; None where training is free or the base model's price is not known."""
-        return self.cost.usd if self.cost else None
+        return self.cost.usd or None
 
     @property
     def summary(self) -> str:
         """Sizes, tokens and cost."""
         files = [file for file in (self.train, self.validation, self.test) if file]
         names = ", ".join(f"{file.path.name} {file.bytes / 1000:,.0f} kB" for file in files)
-        cost = f", estimated cost {self.estimated_cost_usd:,.2f} USD" if self.estimated_cost_usd is not None else ""
+        cost = f", estimated cost {format_usd(self.estimated_cost_usd)}" if self.estimated_cost_usd else ""
         return f"{names}; {self.tokens:,} training tokens an epoch{cost}"
 
 

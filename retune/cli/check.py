@@ -1,13 +1,12 @@
 """`retune check`: what is wrong with the data, and what a run on it will cost, with no account and no network."""
 
 import json
-import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Literal
 
 import typer
@@ -16,17 +15,19 @@ from retune.cli import data_options as options
 from retune.cli.check_advice import show_advice
 from retune.cli.check_document import check_document
 from retune.cli.check_view import ReadingBar, show_repair, show_report
-from retune.cli.terminal import out
-from retune.config import load_config
-from retune.data.provider_kinds import ProviderKind
+from retune.cli.terminal import out, print_quietly
+from retune.config import ProviderKind
+from retune.config_file import load_config
+from retune.staging import staging_directory
 
-_EXIT_TERMINATED = 143
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_EXIT_OF_SIGNALS = 128
 _OUTPUT_PANEL = "Output"
 
 
 def check(
     context: typer.Context,
-    source: Annotated[str | None, typer.Argument(help=options.SOURCE_HELP, metavar="[SOURCE]")] = None,
+    source: Annotated[str | None, typer.Argument(help=options.SOURCE_HELP, metavar="SOURCE")] = None,
     *,
     config: options.ConfigFile = None,
     data_format: options.DataFormat = None,
@@ -118,16 +119,34 @@ def _given_flags(context: typer.Context, flags: Mapping[str, Any]) -> dict[str, 
     return given
 
 
+class _Ended(SystemExit):
+    """Somebody asked the program to end."""
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise _Ended(_EXIT_OF_SIGNALS + number)
+
+
 @contextmanager
 def _working_directory() -> Iterator[Path]:
-    """A directory that is gone afterwards, however the program is asked to stop."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))
-    directory = Path(tempfile.mkdtemp(prefix="retune-check-"))
+    """A directory that is gone afterwards, however the program is asked to stop, or else when the next check starts."""
+    # What is ignored already, as by nohup, stays so.
+    before = {number: signal.getsignal(number) for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, _end)
+    before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
     try:
-        yield directory
+        with staging_directory(Path(tempfile.gettempdir()), prefix="retune-check-") as directory:
+            try:
+                yield directory
+            finally:
+                # A second Ctrl-C, which impatient people press, would leave half of it behind.
+                for number in before:
+                    signal.signal(number, signal.SIG_IGN)
+    except _Ended as ended:
+        name = signal.Signals(int(str(ended.code)) - _EXIT_OF_SIGNALS).name
+        print_quietly(f"Ended by {name}. Nothing half done is left.")
+        raise
     finally:
-        # A second Ctrl-C, which impatient people press, would leave half of it behind.
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        shutil.rmtree(directory, ignore_errors=True)
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,16 +1,22 @@
 """How `retune check` ends: the verdict, and what to do next."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from retune.cli.check_view import SHOWN_PLACES, show_conclusion
-from retune.config import source_label
+from retune.data.rules import RULES, Change
+from retune.source_address import source_label
 
 if TYPE_CHECKING:
     from retune.cli.checking import Checked
 
-_MENDED_BY_FIX = {"byte_order_mark", "windows_line_ends", "stray_whitespace", "duplicate_example"}
+_REPAIRS: dict[Change, tuple[str, str]] = {
+    "trimmed": ("trim {} text", "trim {} texts"),
+    "duplicate_dropped": ("drop {} duplicate", "drop {} duplicates"),
+}
+"""What a repair does to what the checks warn of, for one and for more."""
+
 # A repaired file holds conversations alone: no columns to name, or to split by.
 _KEPT_FOR_A_REPAIRED_FILE = {"validation", "test", "split_seed", "model", "n_epochs", "max_cost_usd"}
 
@@ -39,22 +45,30 @@ def _verdict(checked: "Checked") -> tuple[str, str]:
         first_sentence = checked.refusal.message.partition(". ")[0].rstrip(".")
         return f"{first_sentence}. A run would stop here, before anything is uploaded.", "bold red"
     if n_warnings:
-        return f"No errors. {_count(n_warnings, 'warning')}, which a run goes on with.", "bold yellow"
+        goes_on = ", which a run goes on with" if checked.report.method == "supervised" else ""
+        return f"No errors. {_count(n_warnings, 'warning')}{goes_on}.", "bold yellow"
     return "Nothing is wrong.", "bold green"
 
 
 def _how_to_go_on(checked: "Checked", source: str | None, flags: Flags) -> list[str]:
     advice = []
-    n_mended = sum(group.count for group in checked.report.groups if group.kind in _MENDED_BY_FIX)
-    if n_mended and checked.repaired is None:
+    repairs = " and ".join(_repairs(checked))
+    if repairs and checked.repaired is None:
         target = f"{source_label(checked.report.source)}.fixed.jsonl"
         command = _command("check", [source] if source else [], flags, ["--fix", target])
-        advice.append(f"Repair {n_mended:,} of these, into a new file: {command}")
+        advice.append(f"{repairs[0].upper()}{repairs[1:]}, in a new file: {command}")
     if checked.report.n_errors:
         return [*advice, "Mend the errors, then check again."]
     if checked.refusal is not None:
         return [*advice, checked.refusal.hint or ""]
     return [*advice, _how_to_train(checked, source, flags)]
+
+
+def _repairs(checked: "Checked") -> Iterator[str]:
+    counts = {RULES[group.kind].mended_by: group.count for group in checked.report.groups}
+    for change, (one, many) in _REPAIRS.items():
+        if count := counts.get(change):
+            yield (one if count == 1 else many).format(f"{count:,}")
 
 
 def _how_to_train(checked: "Checked", source: str | None, flags: Flags) -> str:

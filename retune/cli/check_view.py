@@ -25,6 +25,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 SHOWN_PLACES = 3
 """Of each kind of problem."""
 
+_SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
 _SHOWN_FILES = 3
 _LONGEST_LABEL_SHOWN = 60
 _SECONDS_BEFORE_A_BAR = 1.0
@@ -141,7 +142,7 @@ def _problem_table(groups: Sequence["ProblemGroup"]) -> Table:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for group in groups:
-        sign, style = ("✗", "red") if group.level == "error" else ("!", "yellow")
+        sign, style = _SIGNS[group.level]
         heading = Text.assemble((group.kind, "bold"), (f"  {group.level}", style))
         table.add_row(Text(sign, style=style), Text(f"{group.count:,}", style="bold"), heading)
         for problem in group.first[:SHOWN_PLACES]:

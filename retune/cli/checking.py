@@ -5,13 +5,21 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from retune.cli.check_view import ReadingBar
-from retune.config import LOCAL_MODEL, DataConfig, ExampleShape, RetrainConfig, SourceFormat, SplitConfig, SplitMethod
+from retune.config import (
+    LOCAL_MODEL,
+    DataConfig,
+    ExampleShape,
+    ProviderKind,
+    RetrainConfig,
+    SourceFormat,
+    SplitConfig,
+    SplitMethod,
+)
 from retune.data.comparison.check import check_store
 from retune.data.comparison.report import CheckReport
-from retune.data.cost import describe_cost, refuse_if_too_expensive
+from retune.data.cost import describe_cost, format_usd, refuse_if_too_expensive
 from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.examples import Method
-from retune.data.provider_kinds import ProviderKind
 from retune.data.repair import Repaired, changes_path_of, repair_examples
 from retune.data.sources.stored_files import has_wildcard
 from retune.data.store.store import ExampleStore, StoreFacts
@@ -71,9 +79,8 @@ class Checked:
         """Why a run would be refused for its cost."""
         if self.report.cost is None or self.max_cost_usd is None:
             return None
-        is_local = self.facts.provider == "retune"
         try:
-            refuse_if_too_expensive(self.report.cost, self.max_cost_usd, is_local=is_local)
+            refuse_if_too_expensive(self.report.cost, self.max_cost_usd)
         except ConfigError as error:
             return error
         return None
@@ -84,7 +91,7 @@ class Checked:
         cost = self.report.cost
         if cost is None:
             return "nothing can be trained"
-        amount = f"about ${cost.usd:,.2f}: " if cost.usd else ""
+        amount = f"about {format_usd(cost.usd)}: " if cost.usd else ""
         return f"{amount}{describe_cost(cost)}"
 
     @property
@@ -109,6 +116,7 @@ def check_source(request: CheckRequest, directory: Path, bar: ReadingBar) -> Che
     """
     settings = request.settings
     repaired = None
+    _refuse_bad_outputs(request)
     if request.fix is not None:
         _refuse_bad_target(request.fix, settings.data.source, may_overwrite=request.may_overwrite)
         repaired, settings = _repair(request, request.fix, directory / "source", bar)
@@ -156,7 +164,7 @@ def _who_trains(settings: RetrainConfig) -> ProviderKind:
 
 def _repair(request: CheckRequest, target: Path, directory: Path, bar: ReadingBar) -> tuple[Repaired, RetrainConfig]:
     store = _load(request.settings, request, directory, bar, counts_tokens=False)
-    _keep_source_whole([target, changes_path_of(target)], store)
+    _keep_source_whole([target, changes_path_of(target), request.report_path], store)
     bar.say("repairing")
     repaired = repair_examples(store, target, on_progress=bar.count)
     data = DataConfig(source=str(target), format=SourceFormat.JSONL, shape=_SHAPE_BY_METHOD[store.facts.method])
@@ -165,6 +173,28 @@ def _repair(request: CheckRequest, target: Path, directory: Path, bar: ReadingBa
         # The new file holds conversations alone.
         split = SplitConfig(validation=split.validation, test=split.test, seed=split.seed)
     return repaired, request.settings.model_copy(update={"data": data, "split": split})
+
+
+def _refuse_bad_outputs(request: CheckRequest) -> None:
+    """Before anything is read: what could only fail at the end, or would replace what was just written."""
+    for flag, path in (("--report", request.report_path), ("--fix", request.fix)):
+        if path is not None and path.is_dir():
+            raise ConfigError(f"{flag} needs a file; {path} is a directory.", hint="Name a file in it.")
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(f"{flag} {path}: there is no directory {path.parent}.", hint="Make it, or mend the name.")
+    if request.fix is None or request.report_path is None:
+        return
+    for written in (request.fix, changes_path_of(request.fix)):
+        if _is_same(written, request.report_path):
+            raise ConfigError(
+                f"--report {request.report_path} would replace what --fix writes there.",
+                hint="Name another file for one of them.",
+            )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two names are of one file, or would be: links of both kinds are followed."""
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
 def _refuse_bad_target(target: Path, source: str, *, may_overwrite: bool) -> None:
@@ -182,7 +212,8 @@ def _refuse_bad_target(target: Path, source: str, *, may_overwrite: bool) -> Non
 
 
 def _keep_source_whole(targets: list[Path | None], store: ExampleStore) -> None:
-    files = {Path(file.name).resolve() for file in store.facts.files}
+    # A query's rows lie in the file of its database.
+    files = [Path(file.name.removeprefix("sqlite:///").partition("?")[0]) for file in store.facts.files]
     for target in targets:
-        if target is not None and target.resolve() in files:
+        if target is not None and any(_is_same(target, file) for file in files):
             raise ConfigError(f"{target} is the source itself, which is never changed.", hint="Name another file.")

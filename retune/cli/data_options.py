@@ -1,7 +1,8 @@
 """Flags that say where examples come from and how they are split; the same wherever a command reads a source.
 
 Each is a type of a parameter. A command takes those that it wants, with None as the default, and gives them to
-`retune.config.load_config` as overrides: what nobody named stays as the configuration file, or the default, has it.
+`retune.config_file.load_config` as overrides: what nobody named stays as the configuration file, or the default, has
+it.
 """
 
 from collections.abc import Mapping

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +14,13 @@ from retune.cli.connection import BaseUrl
 from retune.cli.data_options import auto_option
 from retune.cli.run_view import RunView, show_result
 from retune.cli.terminal import print_quietly
-from retune.config import RetrainConfig, load_config
+from retune.config import RetrainConfig
+from retune.config_file import load_config
 
 if TYPE_CHECKING:
     from retune.manifest import RunManifest
 
-_EXIT_INTERRUPTED = 130
+_EXIT_SIGNALLED = 128
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "retune.progress")
 _TRAINING, _EVALUATION = options.TRAINING_PANEL, "Evaluation and output"
 
@@ -147,13 +149,39 @@ def _run(config: RetrainConfig, *, verbose: bool) -> "RunManifest":
         # Only the terminal is spared: the run's log in the Prefect UI stays complete.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     view = RunView()
+    _stop_when_told()
     try:
         with view.shown(), run_services(config, view) as services, view.listening(*_LOGGERS):
+            from prefect.exceptions import TerminationSignal  # noqa: PLC0415 - Prefect takes seconds to import
+
             try:
                 return asyncio.run(services.retrain(services.config))
+            except TerminationSignal:
+                # Prefect's own way to say SIGTERM, while a flow runs.
+                view.say("stopping")
+                raise _StoppedError(signal.SIGTERM) from None
             except KeyboardInterrupt:
                 view.say("stopping")
                 raise
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print_quietly("Stopped. Nothing is lost: run the same command again and it goes on where it stopped.")
-        raise typer.Exit(_EXIT_INTERRUPTED) from None
+        number = interrupt.signal if isinstance(interrupt, _StoppedError) else signal.SIGINT
+        raise typer.Exit(_EXIT_SIGNALLED + number) from None
+
+
+class _StoppedError(KeyboardInterrupt):
+    """A signal that means the same as Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal = number
+
+
+def _stop_when_told() -> None:
+    def stop(number: int, _frame: object) -> None:
+        raise _StoppedError(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # What `nohup` ignores stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)

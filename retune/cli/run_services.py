@@ -18,7 +18,6 @@ from retune.data.blocks import Source
 from retune.data.comparison.check import check_store
 from retune.data.comparison.report import CheckReport
 from retune.data.describing.load import LoadOptions, load_examples
-from retune.data.describing.method_fit import explaining_method
 from retune.data.shapes.detect import choose_shape
 from retune.data.sources.open import open_source
 from retune.data.splits.split import deal_examples
@@ -83,10 +82,8 @@ def _check_data(config: RetrainConfig, endpoint: Endpoint | None) -> None:
     if config.data.query is not None:
         # A query is asked once: it may take long, and its rows may be others the next time.
         return
-    method = config.training.method
-    with explaining_method(config.data, config.split, method):
-        source = open_source(config.data)
-        choose_shape(source, config.data, config.split, method)
+    source = open_source(config.data)
+    choose_shape(source, config.data, config.split, config.training.method)
     if _is_small(source):
         _check_to_the_end(config, endpoint)
 

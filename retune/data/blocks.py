@@ -2,14 +2,17 @@
 
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from retune.config import SourceFormat
+from retune.data.arrow_arrays import text_scalar, true_places
 
 BLOCK_BYTES = 4 << 20
 """About how much of a source one block holds: enough to keep a process busy, little enough to have several."""
@@ -108,7 +111,7 @@ class TextColumns:
         columns: One `pa.string()` array for each name asked for.
     """
 
-    numbers: "pa.UInt32Array"
+    numbers: npt.NDArray[np.uint32]
     columns: list[pa.StringArray]
 
 
@@ -148,18 +151,18 @@ class ArrowBlock(Block):
         keep = self._kept()
         for index, values in enumerate(self.batch.to_pylist()):
             if keep is None or keep[index].as_py():
-                yield Row(self.first + index, {name: without_nulls(value) for name, value in values.items()})
+                yield Row(self.first + index, _cells(values))
 
     def text_columns(self, names: Sequence[str]) -> TextColumns | None:
         """The columns, if all of them are text."""
         columns = [self.batch.column(name) for name in names]
         if not all(_is_text(column.type) for column in columns):
             return None
-        numbers = pa.array(range(self.first, self.first + len(self.batch)), pa.uint32())
+        numbers = np.arange(self.first, self.first + len(self.batch), dtype=np.uint32)
         columns = [column.cast(pa.string()) for column in columns]
         keep = self._kept()
         if keep is not None:
-            numbers, columns = numbers.filter(keep), [column.filter(keep) for column in columns]
+            numbers, columns = numbers[true_places(keep)], [column.filter(keep) for column in columns]
         return TextColumns(numbers, columns)
 
     def _kept(self) -> pa.BooleanArray | None:
@@ -168,18 +171,37 @@ class ArrowBlock(Block):
             return None
         keep: pa.BooleanArray = None
         for column in self.batch.columns:
-            filled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False)
+            filled = pc.and_kleene(pc.is_valid(column), pc.not_equal(pc.utf8_trim_whitespace(column), text_scalar("")))
             if pc.all(filled, min_count=0).as_py():
                 return None
             keep = filled if keep is None else pc.or_(keep, filled)
         return keep
 
 
+def text_offsets(texts: pa.StringArray) -> npt.NDArray[np.int32]:
+    """Where in the bytes of all texts (no nulls, at least one) each begins, and after them where the last one ends."""
+    return np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+
+
+_LISTS_OF_TOOLS = {"tool_calls", "tools", "functions"}
+
+
 def without_nulls(value: Any) -> Any:
-    """Drop null fields: a Parquet struct has every field in every row, so `null` there means that it has none."""
+    """Drop null fields: a Parquet struct has every field in every row, so `null` there means that it has none.
+
+    Empty lists of tools and of their calls are dropped, too, as that is how tables say so; the API refuses them.
+    """
     if isinstance(value, dict):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+        return {key: without_nulls(item) for key, item in value.items() if not _is_absent(key, item)}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def _cells(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: None if _is_absent(name, value) else without_nulls(value) for name, value in values.items()}
+
+
+def _is_absent(name: str, value: Any) -> bool:
+    return value is None or (name in _LISTS_OF_TOOLS and isinstance(value, list) and not value)
 
 
 class Source(ABC):
@@ -208,6 +230,10 @@ class Source(ABC):
     def notes(self) -> list[FileNote]:
         """What is odd about the text of whole files; complete once `blocks` has read everything."""
         return []
+
+    def row_numbers(self) -> dict[int, tuple[int, int]]:
+        """First and last number of the rows of files that may leave some out, by the file's index; as `notes`."""
+        return {}
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from retune.config import LOCAL_MODEL, ProviderKind
 from retune.data.examples import Method
 from retune.data.models import base_model, find_model, price_source
-from retune.data.provider_kinds import ProviderKind
 from retune.errors import ConfigError
 
 _TARGET_EPOCHS, _MAX_EPOCHS = 3, 25
@@ -75,12 +75,13 @@ def estimate_training_cost(
         has_images: Some of the tokens stand for images.
     """
     facts = find_model(model)
+    is_free = trains_for_free(provider, model)
     counted = tokens if facts is None or facts.training_context is None else np.minimum(tokens, facts.training_context)
     training_tokens = int(counted.sum(dtype=np.int64))
     epochs = auto_n_epochs(len(tokens)) if n_epochs == "auto" else n_epochs
     price = None if facts is None or method == "reinforcement" else facts.usd_per_million_tokens
-    if provider in ("retune", "other"):
-        price = 0.0 if provider == "retune" else None
+    if is_free or provider == "other":
+        price = 0.0 if is_free else None
     source = price_source()
     return CostEstimate(
         usd=None if price is None else price * training_tokens * epochs / _MILLION,
@@ -90,8 +91,18 @@ def estimate_training_cost(
         prices_as_of=source.as_of,
         prices_source=source.source_per_hour if method == "reinforcement" else source.source,
         usd_per_million_tokens=price,
-        note=_note(model, method, provider, has_price=price is not None, has_images=has_images),
+        note=_note(
+            model, method, "retune" if is_free else provider, has_price=price is not None, has_images=has_images
+        ),
     )
+
+
+def trains_for_free(provider: ProviderKind, model: str) -> bool:
+    """Whether nobody bills a training: on the server that `retune run` starts, or of Retune's own base model.
+
+    That a server is on this machine says nothing: it may pass requests on to one that bills.
+    """
+    return provider == "retune" or base_model(model) == LOCAL_MODEL
 
 
 def price_of_tokens(model: str, tokens: int) -> float | None:
@@ -117,29 +128,29 @@ def auto_n_epochs(n_examples: int) -> int:
     return _TARGET_EPOCHS
 
 
-def refuse_if_too_expensive(cost: CostEstimate, max_cost_usd: float | Literal["unlimited"], *, is_local: bool) -> None:
+def refuse_if_too_expensive(cost: CostEstimate, max_cost_usd: float | Literal["unlimited"]) -> None:
     """Stop a run that may cost more than its owner allows.
 
     Args:
         cost: What it will cost.
         max_cost_usd: Most US dollars that it may cost.
-        is_local: The server runs on this machine, so that nobody bills anything.
 
     Raises:
         ConfigError: It would cost more, or nobody can say what it costs. It says how the price was computed.
     """
-    if is_local or max_cost_usd == "unlimited":
+    if max_cost_usd == "unlimited":
         return
     if cost.usd is None:
         raise ConfigError(
-            f"max_cost_usd allows {_usd(max_cost_usd)}, but what the training will cost can't be said. {cost.note}",
+            f"max_cost_usd allows {format_usd(max_cost_usd)}, but what the training will cost can't be said. "
+            f"{cost.note}",
             hint="Raise --max-cost-usd to unlimited if you want to train all the same, or choose a model with a known "
             "price.",
         )
     if cost.usd > max_cost_usd:
         raise ConfigError(
-            f"The training would cost about {_usd(cost.usd)}, but max_cost_usd allows {_usd(max_cost_usd)}. "
-            f"{describe_cost(cost)}",
+            f"The training would cost about {format_usd(cost.usd)}, "
+            f"but max_cost_usd allows {format_usd(max_cost_usd)}. {describe_cost(cost)}",
             hint="Raise --max-cost-usd, train for fewer epochs, on fewer examples, or choose a cheaper model.",
         )
 
@@ -152,7 +163,7 @@ def describe_cost(cost: CostEstimate) -> str:
     chosen = " (the provider's choice by its published rule)" if cost.is_auto else ""
     amount = f"{cost.training_tokens:,} tokens × {epochs}{chosen}"
     if cost.usd_per_million_tokens:
-        amount += f" × {_usd(cost.usd_per_million_tokens)} per million tokens (prices of {cost.prices_as_of})"
+        amount += f" × {format_usd(cost.usd_per_million_tokens)} per million tokens (prices of {cost.prices_as_of})"
     return f"{amount}. {cost.note}" if cost.note else f"{amount}."
 
 
@@ -173,10 +184,10 @@ def _note(model: str, method: Method, provider: ProviderKind, *, has_price: bool
 
 def _note_on_time(model: str) -> str:
     facts = find_model(model)
-    rate = "" if facts is None or facts.usd_per_hour is None else f", {_usd(facts.usd_per_hour)} an hour"
+    rate = "" if facts is None or facts.usd_per_hour is None else f", {format_usd(facts.usd_per_hour)} an hour"
     return f"Reinforcement training is billed by the time that it takes{rate}, and by the tokens of model graders."
 
 
-def _usd(amount: float) -> str:
-    # Small runs cost less than a cent.
+def format_usd(amount: float) -> str:
+    """US dollars for people: to the cent, or two figures of what is less than a cent."""
     return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.2g}"

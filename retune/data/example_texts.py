@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from retune.data.examples import Method, message_text, prompt_messages
+from retune.data.examples import INSTRUCTION_ROLES, Method, message_text, prompt_messages
 from retune.data.images import image_tokens
 
-_INSTRUCTIONS = ("system", "developer")
 _MACHINES = ("tool", "function")
 # A role and a content: most messages have nothing else.
 _PLAIN_KEYS = 2
@@ -68,15 +67,10 @@ def example_texts(body: Mapping[str, Any], method: Method = "supervised") -> Exa
     for function in _declared(body):
         texts.machine += _read_function(function, texts.tools)
     for message in prompt:
-        _add(texts, message, texts.instructions if message["role"] in _INSTRUCTIONS else texts.prompt)
+        _add(texts, message, texts.instructions if message["role"] in INSTRUCTION_ROLES else texts.prompt)
     for message in answer:
         _add(texts, message, texts.answer)
     return texts
-
-
-def has_images(body: Mapping[str, Any]) -> bool:
-    """Whether a sound example holds images; only conversations can."""
-    return any(_image_parts(message) for message in body.get("messages", ()))
 
 
 def _messages_after(body: Mapping[str, Any], n_prompt: int) -> list[dict[str, Any]]:

@@ -11,6 +11,9 @@ from retune.errors import DataError
 MINIMUM_EXAMPLES = 10
 """Fewer examples than this in a training file and the fine-tuning API fails the job (`invalid_n_examples`)."""
 
+INSTRUCTION_ROLES = ("system", "developer")
+"""Roles of messages that say how to answer, and ask nothing."""
+
 Method = Literal["supervised", "dpo", "reinforcement"]
 """The fine-tuning API's own names of its methods; each has its own kind of training file."""
 

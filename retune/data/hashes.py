@@ -1,22 +1,27 @@
 """Hashes by which examples are compared, and by which the stable split goes."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
-from retune.data.examples import Method, canonical_json, expected_answer, prompt_messages
+from retune.data.examples import INSTRUCTION_ROLES, Method, canonical_json, expected_answer, prompt_messages
+from retune.data.mending import mend_example
 
 HASH_BYTES = 8
+WINDOWS_LINE_END = r"\r+\n"
 _PLAIN_MESSAGE = {"role", "content"}
+_find_windows_line_ends = re.compile(WINDOWS_LINE_END)
 
 
 def prompt_hash(messages: Sequence[Mapping[str, Any]], seed: int) -> int:
-    """The keyed BLAKE2b hash of a conversation up to its answer, 64 bits.
+    """The keyed BLAKE2b hash of messages as they are, 64 bits.
 
     Messages of a role and a text alone go in as they are; any other as canonical JSON.
 
     Args:
-        messages: The conversation.
+        messages: A conversation, or a part of it.
         seed: The split's seed.
     """
     hashed = prompt_hasher(seed)
@@ -46,23 +51,51 @@ def text_hash(text: str | None) -> int:
     return 0 if text is None else _hash(text.encode(errors="surrogatepass"))
 
 
-def hash_example(body: Mapping[str, Any], method: Method, seed: int) -> tuple[int, int, int]:
-    """Hash what a sound example asks, what it answers, and the whole of it where there is more than these two.
+def hash_example(body: Mapping[str, Any], method: Method, seed: int) -> tuple[int, int, int, int]:
+    """Hash what a sound example asks, under which instructions, what it answers, and what else is in it.
+
+    Where the stable split puts an example depends on what is asked alone: not on the system prompt, which may change
+    from one training to the next, nor on white space that `retune check --fix` takes away. Where there are only
+    instructions, they are what is asked.
 
     Returns:
-        The columns `prompt`, `answer` and `rest`; two examples are the same where all three are.
+        The columns `prompt`, `instructions`, `answer` and `rest`; two examples are the same, in every byte of their
+        texts, where all four are.
     """
-    prompt = prompt_messages(body, method)
+    messages = prompt_messages(body, method)
+    instructions = [message for message in messages if message.get("role") in INSTRUCTION_ROLES]
+    asked = [message for message in messages if message.get("role") not in INSTRUCTION_ROLES]
+    if not asked:
+        instructions, asked = [], instructions
+    mended = [_mend(message) for message in asked]
     answer = None if method == "reinforcement" else expected_answer(body)
     is_plain = (
         method == "supervised"
         and len(body) == 1
-        and len(body["messages"]) == len(prompt) + 1
+        and len(body["messages"]) == len(messages) + 1
         and body["messages"][-1].keys() == _PLAIN_MESSAGE
         and isinstance(body["messages"][-1]["content"], str)
+        and messages == [*instructions, *asked]
     )
-    rest = 0 if is_plain else _hash(canonical_json(body))
-    return prompt_hash(prompt, seed), text_hash(answer), rest
+    trimmed_away = prompt_hash(asked, seed) if mended != asked else 0
+    rest = trimmed_away if is_plain else _hash(canonical_json(body))
+    return prompt_hash(mended, seed), instructions_hash(instructions, seed), text_hash(answer), rest
+
+
+def instructions_hash(messages: Sequence[Mapping[str, Any]], seed: int) -> int:
+    """The hash of system and developer messages; 0 for none."""
+    return prompt_hash(messages, seed) if messages else 0
+
+
+def _mend(message: dict[str, Any]) -> dict[str, Any]:
+    """The message as `retune check --fix` would leave it."""
+    content = message.get("content")
+    if isinstance(content, str):
+        plain = _find_windows_line_ends.sub("\n", content) if "\r" in content else content
+        return {**message, "content": plain.strip()}
+    mended = deepcopy(message)
+    mend_example({"messages": [mended]})
+    return mended
 
 
 def _hash(content: bytes) -> int:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from retune.data.blocks import Finding
 from retune.data.encoding import describe_bad_utf8, refuse_utf16
+from retune.data.quoting import masked
 from retune.data.rules import RULES
 from retune.errors import DataError, RunDirectoryError, SourceError
 from retune.files import atomic_write
@@ -95,7 +96,7 @@ def parse_line(line: bytes) -> dict[str, Any] | Finding:
         return Finding("not_json", f"not valid JSON ({error}).")
     if isinstance(value, dict):
         return value
-    found = "a JSON array" if isinstance(value, list) else _excerpt(text.strip())
+    found = "a JSON array" if isinstance(value, list) else _excerpt(text.strip(), 0)
     return Finding("not_json", f"expected a JSON object, found {found}.")
 
 
@@ -137,13 +138,12 @@ def _column(error: UnicodeDecodeError) -> int:
 
 
 def _found_at(error: json.JSONDecodeError) -> str:
-    rest = error.doc[error.pos :].rstrip()
-    return _excerpt(rest) if rest else "the end of the line"
+    return _excerpt(error.doc, error.pos) if error.doc[error.pos :].strip() else "the end of the line"
 
 
-def _excerpt(text: str) -> str:
-    """A piece of somebody's text, with what is not printable escaped."""
-    return repr(text[:_MOST_CHARACTERS_SHOWN])
+def _excerpt(text: str, begin: int) -> str:
+    """A piece of somebody's text without the secrets in it, and with what is not printable escaped."""
+    return repr(masked(text, begin, begin + _MOST_CHARACTERS_SHOWN))
 
 
 def _refuse_constant(name: str) -> Never:

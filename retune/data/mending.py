@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-Change = Literal["byte_order_mark_removed", "line_ends_replaced", "trimmed", "empty_dropped", "duplicate_dropped"]
+from retune.data.examples import INSTRUCTION_ROLES
+from retune.data.rules import Change
 
 CHANGES: dict[Change, tuple[str, str]] = {
     "byte_order_mark_removed": ("byte order mark", "removed"),
@@ -15,7 +16,6 @@ CHANGES: dict[Change, tuple[str, str]] = {
 }
 """What is counted for each change, and what was done to it."""
 
-_INSTRUCTIONS = ("system", "developer")
 _OUTPUTS = ("preferred_output", "non_preferred_output")
 # All carriage returns of "\r\r\n": else the mended text would have something to mend.
 _WINDOWS_LINE_END = re.compile(r"\r+\n")
@@ -79,7 +79,7 @@ def _messages(body: Mapping[str, Any]) -> list[Any]:
 def _says_something(message: Any) -> bool:
     if not isinstance(message, dict):
         return True
-    if message.get("role") in _INSTRUCTIONS:
+    if message.get("role") in INSTRUCTION_ROLES:
         return False
     content = message.get("content")
     is_blank = content is None or (isinstance(content, str) and not content.strip())

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict
 
 from retune.data.rules import RULES, Level
 
 EVERYWHERE = "all examples"
+_LEVELS = get_args(Level)
 
 
 _KEPT_PER_KIND = 20
@@ -19,7 +21,7 @@ class Problem(BaseModel):
 
     Attributes:
         kind: A key of `RULES`.
-        level: An `error` stops the run, a `warning` doesn't.
+        level: An `error` stops the run, nothing else does.
         location: Where in the source, for people: "row 12", "b.csv, line 12" or "all examples".
         message: What was found and what is allowed.
         hint: How to mend it.
@@ -38,10 +40,19 @@ class Problem(BaseModel):
     number: int | None = None
 
 
+def problem_at(
+    location: str, kind: str, message: str, *, file: str | None = None, number: int | None = None
+) -> Problem:
+    """A problem with its place; how much it matters, and how to mend it, is its kind's."""
+    rule = RULES[kind]
+    return Problem(
+        kind=kind, level=rule.level, location=location, message=message, hint=rule.hint, file=file, number=number
+    )
+
+
 def everywhere(kind: str, message: str) -> Problem:
     """A problem of the examples as a whole."""
-    rule = RULES[kind]
-    return Problem(kind=kind, level=rule.level, location=EVERYWHERE, message=message, hint=rule.hint)
+    return problem_at(EVERYWHERE, kind, message)
 
 
 class ProblemGroup(BaseModel):
@@ -91,7 +102,7 @@ class ProblemCollector:
         self._stream.close()
 
     def groups(self) -> list[ProblemGroup]:
-        """What was taken, by kind: errors before warnings, else in the order of `RULES`."""
+        """What was taken, by kind: by their level, else in the order of `RULES`."""
         return [
             ProblemGroup(
                 kind=kind, level=RULES[kind].level, count=self._counts[kind], hint=RULES[kind].hint, first=first
@@ -118,7 +129,7 @@ def read_problems(path: Path) -> Iterator[Problem]:
 
 
 def _kinds_in_order() -> list[str]:
-    return sorted(RULES, key=lambda kind: RULES[kind].level)
+    return sorted(RULES, key=lambda kind: _LEVELS.index(RULES[kind].level))
 
 
 def _join(one: ProblemGroup, other: ProblemGroup) -> ProblemGroup:

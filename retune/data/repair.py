@@ -4,6 +4,7 @@ Byte order marks and Windows line ends go, white space at the ends of contents g
 them and all but the first of equal examples. Whatever would need a decision stays as it is.
 """
 
+import errno
 import hashlib
 import json
 from collections import Counter
@@ -18,16 +19,15 @@ import numpy.typing as npt
 
 from retune.data.examples import canonical_json
 from retune.data.jsonl import encode_line
-from retune.data.mending import CHANGES, Change, is_empty, mend_example
+from retune.data.mending import CHANGES, is_empty, mend_example
 from retune.data.problems import Problem, read_problems
+from retune.data.rules import RULES, Change
 from retune.data.store.store import ExampleStore
 from retune.errors import CheckError, RunDirectoryError
 from retune.files import atomic_write
 
-_CHANGE_BY_KIND: dict[str, Change] = {
-    "byte_order_mark": "byte_order_mark_removed",
-    "windows_line_ends": "line_ends_replaced",
-}
+_CHANGES_OF_FILES = {kind: rule.mended_by for kind, rule in RULES.items() if rule.level == "note" and rule.mended_by}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _DIGEST_BYTES = 16
 _SHOWN_PLACES = 3
 _EXAMPLES_BETWEEN_PROGRESS = 4_096
@@ -87,9 +87,8 @@ def repair_examples(store: ExampleStore, path: Path, *, on_progress: Progress = 
             writer = _Writer(store, lines, changes)
             writer.write(mended)
     except OSError as error:
-        raise RunDirectoryError(
-            f"Can't write {path}: {error.strerror}.", hint="Make room or name another file."
-        ) from error
+        hint = "Make room or name another file." if error.errno in _NO_ROOM else "Name a file that you may write."
+        raise RunDirectoryError(f"Can't write {path}: {error.strerror}.", hint=hint) from error
     return Repaired(path, changes_path_of(path), len(store), writer.n_written, writer.counts)
 
 
@@ -196,8 +195,7 @@ class _Writer:
         index_of_next, changes_of_next = next(changed, _NO_MORE)
         with mended.lines.open("rb", buffering=1 << 20) as stream:
             for index, line in enumerate(stream):
-                for number in left_out.get(index, ()):
-                    self._list("empty_dropped", int(self._file[index]), number)
+                self._list_left_out(left_out.get(index, []))
                 is_kept = self._keep(index, mended)
                 if is_kept:
                     self.n_written += 1
@@ -206,6 +204,7 @@ class _Writer:
                     for change, messages in changes_of_next.items() if is_kept else ():
                         self._list(change, *self._place(index), messages=messages)
                     index_of_next, changes_of_next = next(changed, _NO_MORE)
+        self._list_left_out(left_out.get(len(self._number), []))
 
     def _keep(self, index: int, mended: _Mended) -> bool:
         twin = int(mended.twins[index])
@@ -217,24 +216,33 @@ class _Writer:
             return True
         return False
 
-    def _rows_left_out(self) -> dict[int, range]:
-        """Rows with nothing in them, which the reader left out: numbers that are missing, by the index after them."""
-        n = len(self._number)
-        follows = np.zeros(n, np.bool_)
-        follows[1:] = (self._file[1:] == self._file[:-1]) & (np.diff(self._number.astype(np.int64)) > 1)
-        return {
-            index: range(int(self._number[index - 1]) + 1, int(self._number[index]))
-            for index in np.flatnonzero(follows).tolist()
-        }
+    def _rows_left_out(self) -> dict[int, list[tuple[int, range]]]:
+        """Rows with nothing in them, which the reader left out: file and missing numbers, by the index after them."""
+        left_out: dict[int, list[tuple[int, range]]] = {}
+        files = self._store.facts.files
+        starts = np.searchsorted(self._file, np.arange(len(files) + 1)).tolist()
+        for file, (item, start, end) in enumerate(zip(files, starts, starts[1:], strict=False)):
+            numbers = self._number[start:end].astype(np.int64)
+            first, last = item.row_numbers or ((numbers[0], numbers[-1]) if end > start else (1, 0))
+            edges = np.concatenate([[first - 1], numbers, [last + 1]])
+            for gap in np.flatnonzero(np.diff(edges) > 1).tolist():
+                missing = range(int(edges[gap]) + 1, int(edges[gap + 1]))
+                left_out.setdefault(start + gap, []).append((file, missing))
+        return left_out
+
+    def _list_left_out(self, rows: list[tuple[int, range]]) -> None:
+        for file, numbers in rows:
+            for number in numbers:
+                self._list("empty_dropped", file, number)
 
     def _list_changes_of_files(self) -> None:
         groups = {group.kind for group in self._store.facts.problem_groups}
-        if not groups & _CHANGE_BY_KIND.keys():
+        if not groups & _CHANGES_OF_FILES.keys():
             return
         places = {file.name: place for place, file in enumerate(self._store.facts.files)}
         for problem in read_problems(self._store.problems_path):
-            if problem.kind in _CHANGE_BY_KIND and problem.file in places:
-                self._list(_CHANGE_BY_KIND[problem.kind], places[problem.file], None)
+            if problem.kind in _CHANGES_OF_FILES and problem.file in places:
+                self._list(_CHANGES_OF_FILES[problem.kind], places[problem.file], None)
 
     def _list(self, change: Change, file: int, number: int | None, **details: Any) -> None:
         self.counts[change] += 1

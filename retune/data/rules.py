@@ -2,27 +2,38 @@
 
 from typing import Literal, NamedTuple
 
-Level = Literal["error", "warning"]
+Level = Literal["error", "warning", "note"]
+"""An error stops a run, a warning is worth a look, a note asks for nothing. In this order they are shown."""
+
+Change = Literal["byte_order_mark_removed", "line_ends_replaced", "trimmed", "empty_dropped", "duplicate_dropped"]
+"""What a safe repair can do."""
 
 
 class Rule(NamedTuple):
-    """One kind of problem."""
+    """One kind of problem.
+
+    Attributes:
+        mended_by: What `retune check --fix` does to it; None for nothing.
+    """
 
     level: Level
     hint: str
+    mended_by: Change | None = None
 
 
 RULES: dict[str, Rule] = {
     # All examples together
     "too_few_examples": Rule("error", "Add examples; 50 to 100 good ones are a fair start."),
     "too_many_examples": Rule("error", "Leave some out; the provider takes no more."),
+    "method_not_offered": Rule("warning", "Choose another base model, or another training method."),
     "split_contradiction": Rule("error", "Let the column name one split for all rows that ask the same."),
     # The source's text
-    "not_json": Rule("error", "Every line must be one whole JSON object."),
+    "not_json": Rule("error", "Every line must be one whole JSON object; for NaN write null, or leave the key out."),
     "not_utf8": Rule("error", "Save the file as UTF-8; spreadsheets call it “CSV UTF-8”."),
     "row_width": Rule("error", "Put a cell that holds the separator in quotes."),
     "bad_quotes": Rule("error", 'End a cell that starts with a quote with one; write a quote inside it twice: "".'),
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
+    "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
     "unknown_split": Rule("error", "Write train, validation or test into the split's column."),
     # One example's structure
     "missing_messages": Rule("error", 'Give every example a list of messages: {"messages": [{"role": …}, …]}.'),
@@ -59,21 +70,29 @@ RULES: dict[str, Rule] = {
     "no_user_message": Rule("warning", "Let the user say something first, as in a real conversation."),
     "system_not_first": Rule("warning", "Put the system message first."),
     "over_context": Rule("warning", "Shorten the example: the provider cuts its end off, and that is the answer."),
+    "very_long_example": Rule("warning", "Cut it into parts or remove it: few models take so much."),
     "not_a_value": Rule("warning", "Write what is meant, or leave the row out; this is how programs write nothing."),
     "text_is_number": Rule("warning", "Check that this is the right column: every one of its texts is a number."),
     "odd_characters": Rule("warning", "Save the text again as UTF-8: some of it was decoded wrongly, or is invisible."),
-    "byte_order_mark": Rule("warning", "Nothing to do: it is read over. --fix writes the file without it."),
-    "windows_line_ends": Rule("warning", "Nothing to do: they are read as line ends. --fix writes plain ones."),
+    "byte_order_mark": Rule(
+        "note", "Nothing to do: it is read over. --fix writes the file without it.", "byte_order_mark_removed"
+    ),
+    "windows_line_ends": Rule(
+        "note", "Nothing to do: they are read as line ends. --fix writes plain ones.", "line_ends_replaced"
+    ),
     "separator_missing": Rule("warning", "End every prompt, and every completion, in the same way, or none of them."),
-    "stray_whitespace": Rule("warning", "Trim the texts; --fix does. The model would learn the spaces."),
+    "stray_whitespace": Rule("warning", "Trim the texts; --fix does. The model would learn the spaces.", "trimmed"),
     # What should not leave the building
     "private_key": Rule("warning", "Remove it, and replace the key: it was stored as training data."),
     "api_key": Rule("warning", "Remove it, and revoke the key: it was stored as training data."),
     "card_number": Rule("warning", "Mask it: the model may repeat it to anybody."),
     "email_address": Rule("warning", "Mask it, unless it is meant to be learned."),
     # Examples beside each other
-    "duplicate_example": Rule("warning", "Keep one of them, unless it should weigh more; --fix does."),
+    "duplicate_example": Rule(
+        "warning", "Keep one of them, unless it should weigh more; --fix does.", "duplicate_dropped"
+    ),
     "conflicting_answers": Rule("warning", "Decide on one answer; the model can't learn both."),
+    "conflicting_preference": Rule("warning", "Decide which answer is better; each pair undoes the other."),
     "near_duplicate_across_splits": Rule("warning", "Remove one, or give both the same value of a group column."),
     "few_held_out": Rule("warning", "Hold out more, or add examples: a result on so few says little."),
     "same_answer_everywhere": Rule("warning", "Check the assistant column: there is nothing to tell apart."),

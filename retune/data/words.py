@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retune.data.arrow_arrays import text_array
+from retune.data.blocks import text_offsets
+
 _SPACE = 0x20
 # The last bytes, in UTF-8, of the white space beyond ASCII. Other characters end with them too: those words are longer
 # than they need be, and no less right.
@@ -44,21 +47,13 @@ class Words:
         total[is_filled] = np.add.reduceat(values[self.codes], self.first[:-1][is_filled], dtype=np.int64)
         return total
 
-    def texts_with(self, wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """Indices of the texts that hold at least one of the wanted words.
-
-        Args:
-            wanted: One for each of `different`.
-        """
-        return np.flatnonzero(self.sum_over_texts(wanted.astype(np.int32)))
-
 
 def cut_words(texts: pa.StringArray) -> Words:
     """Cut texts (no nulls) at every space that follows something other than white space."""
-    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    offsets = text_offsets(texts)
     values = texts.buffers()[2]
     if values is None or offsets[-1] == offsets[0]:
-        return Words(pa.array([], pa.string()), [], np.zeros(0, np.int32), np.zeros(len(texts) + 1, np.int64))
+        return Words(text_array([]), [], np.zeros(0, np.int32), np.zeros(len(texts) + 1, np.int64))
     content = np.frombuffer(values, np.uint8)[: offsets[-1]]
     spaces = np.flatnonzero(content[offsets[0] + 1 :] == _SPACE).astype(np.int32) + offsets[0]
     cuts = spaces[_CAN_STAND_BEFORE_A_CUT[content[spaces]]] + 1
@@ -66,7 +61,7 @@ def cut_words(texts: pa.StringArray) -> Words:
     bounds = np.append(starts, offsets[-1])
     encoded = pa.StringArray.from_buffers(len(starts), pa.py_buffer(bounds), values).dictionary_encode()
     return Words(
-        encoded.dictionary, encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False), first
+        encoded.dictionary, encoded.dictionary.to_pylist(), np.frombuffer(encoded.indices.buffers()[1], np.int32), first
     )
 
 

@@ -1,21 +1,18 @@
 """Where the provider is, and whether it can have what the run asks for."""
 
 import os
-from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.config import LOCAL_MODEL, ProviderConfig, RetrainConfig
+from retune.config import LOCAL_MODEL, ProviderConfig, ProviderKind, RetrainConfig
 from retune.errors import ConfigError
 
 OPENAI_URL = "https://api.openai.com/v1"
 _LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 _OPENAI_DOMAIN = "openai.com"
 _AZURE_DOMAINS = ("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")
-
-# The same as `retune.data.provider_kinds`, which is of another part of the library.
-Kind = Literal["openai", "azure", "retune", "other"]
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Endpoint(BaseModel):
@@ -24,8 +21,8 @@ class Endpoint(BaseModel):
     Attributes:
         base_url: Address with its version path, without a trailing slash.
         identity: What stays the same from run to run: `local` for the server that `retune run` started, whose port
-            changes; host and port of any other.
-        is_local: It answers on this machine, so training costs nothing and asking often is polite.
+            changes; of any other its host in lower case, and its port where that is not the usual one.
+        is_local: It answers on this machine, so asking often is polite.
         kind: Whose limits training files must keep.
         chosen_by: What named it, for people to read.
     """
@@ -35,7 +32,7 @@ class Endpoint(BaseModel):
     base_url: str
     identity: str
     is_local: bool
-    kind: Kind
+    kind: ProviderKind
     chosen_by: str
 
     @property
@@ -65,11 +62,18 @@ def resolve_endpoint(config: ProviderConfig) -> Endpoint | None:
     is_embedded = config.is_embedded and is_local(address)
     return Endpoint(
         base_url=address.rstrip("/"),
-        identity="local" if is_embedded else parts.netloc,
+        identity="local" if is_embedded else _host_and_port(parts),
         is_local=is_local(address),
         kind="retune" if is_embedded else provider_kind(address),
         chosen_by="--base-url or the configuration" if configured else "OPENAI_BASE_URL",
     )
+
+
+def _host_and_port(parts: SplitResult) -> str:
+    """One spelling of an address's host and port; another one would make another run, and pay for it again."""
+    host = (parts.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    return host if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{host}:{parts.port}"
 
 
 def _split_address(address: str) -> SplitResult:
@@ -108,7 +112,7 @@ def _parse_url(address: str) -> SplitResult | None:
     return parts if is_url else None
 
 
-def provider_kind(address: str) -> Kind:
+def provider_kind(address: str) -> ProviderKind:
     """Tell by its host whose service answers at an address. Retune's own server can't be told by it: that is `other`.
 
     Azure's hosts: `NAME.openai.azure.com`, `NAME.cognitiveservices.azure.com`, and Foundry's
@@ -150,7 +154,7 @@ def check_model_fits(config: RetrainConfig, endpoint: Endpoint) -> None:
     Raises:
         ConfigError: The configured model can't exist at this provider.
     """
-    if config.training.model == LOCAL_MODEL and endpoint.base_url.startswith("https://api.openai.com"):
+    if config.training.model == LOCAL_MODEL and endpoint.kind == "openai":
         raise ConfigError(
             f"OpenAI has no base model {LOCAL_MODEL!r}; that one is Retune's own.",
             hint="Name one of OpenAI's with --model, such as gpt-4.1-nano-2025-04-14.",

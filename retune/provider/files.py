@@ -56,7 +56,7 @@ async def upload_once(
             f"{path} has {size:,} bytes; providers take files of at most {limits.total_bytes:,}.",
             hint="Train on fewer examples; nothing was uploaded.",
         )
-    if found := await _find_file(client, filename, size):
+    if found := await find_file(client, filename, size):
         return UploadedFile(file_id=found, filename=filename, bytes=size, adopted=True)
     if size > limits.single_bytes:
         made = await _upload_in_parts(
@@ -65,7 +65,7 @@ async def upload_once(
     else:
         made = await _upload_at_once(client, path, filename)
     # Somebody else may have uploaded it at the same moment: both then go on with the older one.
-    kept = await _find_file(client, filename, size) or made
+    kept = await find_file(client, filename, size) or made
     return UploadedFile(file_id=kept, filename=filename, bytes=size, adopted=kept != made)
 
 
@@ -84,12 +84,18 @@ async def _upload_in_parts(
         return await upload_in_parts(client, path, filename=filename, size=size, limits=limits, on_progress=on_progress)
     except ProviderError:
         # Completing may have succeeded with its answer lost, and been refused when it was asked for again.
-        if found := await _find_file(client, filename, size):
+        if found := await find_file(client, filename, size):
             return found
         raise
 
 
-async def _find_file(client: AsyncOpenAI, filename: str, size: int) -> str | None:
+async def find_file(client: AsyncOpenAI, filename: str, size: int) -> str | None:
+    """Id of the oldest file of this name and size, in bytes; None where the provider has none.
+
+    Raises:
+        ProviderError: The provider refuses.
+        openai.OpenAIError: A transient failure.
+    """
     async with provider_call("listing files"):
         same = [
             file

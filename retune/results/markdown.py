@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from retune.data.cost import format_usd
 from retune.evaluation.comparison import format_seconds
 from retune.results.report_data import ExampleRow, ModelAnswer, ReportData
 
@@ -105,7 +106,7 @@ def _run(report: ReportData) -> Iterator[str]:
         "Trained tokens": f"{job.trained_tokens:,}" if job.trained_tokens is not None else None,
         "Steps": f"{job.steps:,}" if job.steps is not None else None,
         "Training ran": format_seconds(job.running_seconds) if job.running_seconds is not None else None,
-        "Cost (estimate)" if job.cost_is_estimated else "Cost": f"{job.cost_usd:,.2f} USD"
+        "Cost (estimate)" if job.cost_is_estimated else "Cost": format_usd(job.cost_usd)
         if job.cost_usd is not None
         else None,
         "Best checkpoint": job.best_checkpoint,

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
+from retune.data.cost import format_usd
 from retune.evaluation.comparison import format_seconds
 from retune.files import write_bytes
 from retune.results.report_data import ExampleRow, ReportData
@@ -75,6 +76,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["duration"] = format_seconds
+    environment.filters["usd"] = format_usd
     environment.filters["number"] = lambda value: f"{value:,}" if isinstance(value, int) else str(value)
     # Compact and ASCII: lone surrogates, which UTF-8 can't hold, stay escapes.
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": True}

@@ -6,6 +6,16 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 
 
+def test_the_benchmark_of_data_preparation_runs_as_its_docstring_says():
+    command = [sys.executable, "benchmarks/data_preparation.py", "--quick"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    labels = [line[:60].strip() for line in done.stdout.splitlines()]
+    assert "5,000 rows as CSV" in labels
+    assert any(label.startswith("Retune with everything, against the usual script") for label in labels)
+    assert sum("growth with five times the rows" in label for label in labels) == 3
+
+
 def test_the_servers_benchmark_runs_as_its_docstring_says():
     command = [sys.executable, "benchmarks/server.py", "--quick", "--only", "lists"]
     done = subprocess.run(command, cwd=REPOSITORY, env=dict(os.environ), capture_output=True, text=True, check=False)

@@ -17,13 +17,17 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
 
-from retune.config import ProviderConfig, RetrainConfig, parse_config
+from retune.config import ProviderConfig, RetrainConfig
+from retune.config_file import parse_config
+from retune.data.cost import format_usd
 from retune.data.jsonl import read_jsonl
 from retune.data.tokens import token_counter
-from retune.errors import CheckError, ConfigError, DataError, SourceError
+from retune.errors import CheckError, ConfigError, SourceError
 from retune.provider.files import upload_once
 from retune.provider.uploads import UploadLimits
 from tasks.check_data import check_data
+from tasks.create_job import create_job
+from tasks.limit_cost import limit_cost
 from tasks.load_data import LoadingStoppedError, _load, load_data
 from tasks.progress import ProgressReport
 from tasks.split_data import split_data
@@ -72,7 +76,9 @@ async def check(config: RetrainConfig, data: LoadedData) -> CheckedData:
 
 async def prepare(config: RetrainConfig) -> TrainingFiles:
     checked = await check(config, await load_data(config))
-    return await write_jsonl(await split_data(checked, config.split), config.training, config.provider)
+    files = await write_jsonl(await split_data(checked, config.split), checked.cost, config.provider)
+    await limit_cost(files, config.training, config.provider)
+    return files
 
 
 async def run_key(config: RetrainConfig) -> str:
@@ -106,6 +112,23 @@ async def test_the_run_goes_by_the_examples_and_not_by_their_packing(tmp_path: P
         assert await run_key(configuration(str(tmp_path / source))) == key, source
     assert await run_key(configuration(write_csv(tmp_path / "turned.csv", rows[::-1]))) != key
     assert await run_key(configuration(write_csv(tmp_path / "more.csv", [*rows, ("one", "more")]))) != key
+
+
+@pytest.mark.parametrize("name", ["columns/tokens", "columns/band-0", "train.jsonl", "problems.jsonl"])
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_damaged_file_of_an_earlier_run_is_written_again(
+    tmp_path: Path, rows: Rows, name: str, is_there: bool
+) -> None:
+    config = configuration(write_csv(tmp_path / "data.csv", [*rows, rows[0], ("ada@example.com", "x")]))
+    loaded = await load_data(config)
+    damaged = loaded.examples.directory / name
+    content = damaged.read_bytes()
+    assert content
+    damaged.unlink()
+    if is_there:
+        damaged.write_bytes(content[:-1])
+    assert await load_data(config) == loaded
+    assert damaged.read_bytes() == content
 
 
 async def test_what_a_split_goes_by_changes_the_run(tmp_path: Path, rows: Rows) -> None:
@@ -161,9 +184,7 @@ async def test_examples_for_another_method_are_named_as_such(tmp_path: Path) -> 
     path = tmp_path / "pairs.jsonl"
     path.write_text((json.dumps(pair) + "\n") * 20)
     config = parse_config({"data": {"source": str(path)}, "provider": {"base_url": NOBODY}})
-    with pytest.raises(
-        DataError, match=r"training method dpo .*`retune run` trains by the method supervised"
-    ) as caught:
+    with pytest.raises(SourceError, match=r"can train the method dpo, not supervised") as caught:
         await load_data(config)
     assert "retune check --method dpo" in str(caught.value.hint)
 
@@ -202,29 +223,42 @@ async def test_azure_gets_a_byte_order_mark_and_nobody_else(tmp_path: Path, rows
     assert plain.train.path.read_bytes() == files.train.path.read_bytes().removeprefix(codecs.BOM_UTF8)
 
 
-async def test_what_would_cost_too_much_ends_before_there_are_files(tmp_path: Path, rows: Rows) -> None:
+async def test_a_cost_is_said_where_somebody_bills(tmp_path: Path, rows: Rows) -> None:
     source = write_csv(tmp_path / "data.csv", rows)
-    training = {"model": "gpt-4o-mini-2024-07-18", "max_cost_usd": 0.000001}
-    with pytest.raises(ConfigError, match="would cost about"):
-        await prepare(configuration(source, "https://api.openai.com/v1", training=training))
-    assert list((tmp_path / "retune-home").rglob("train.jsonl")) == list(
-        (tmp_path / "retune-home").rglob("examples/train.jsonl")
-    )
-    free = await prepare(configuration(source, training=training))
+    free = await prepare(configuration(source, training={"max_cost_usd": 0}))
     assert free.estimated_cost_usd is None
     priced = await prepare(
-        configuration(source, "https://api.openai.com/v1", training={**training, "max_cost_usd": 100})
+        configuration(
+            source, "https://api.openai.com/v1", training={"model": "gpt-4o-mini-2024-07-18", "max_cost_usd": 100}
+        )
     )
     assert priced.estimated_cost_usd is not None
     assert 0.000001 < priced.estimated_cost_usd < 100
-    assert f"estimated cost {priced.estimated_cost_usd:,.2f} USD" in priced.summary
+    assert f"estimated cost {format_usd(priced.estimated_cost_usd)}" in priced.summary
 
 
-async def test_a_price_that_nobody_knows_is_no_permission(tmp_path: Path, rows: Rows) -> None:
-    source = write_csv(tmp_path / "data.csv", rows)
+async def test_what_would_cost_too_much_ends_before_an_upload(training_server: str, tmp_path: Path, rows: Rows) -> None:
+    # A server on this machine may pass on to one that bills.
     training = {"model": "unpriced", "max_cost_usd": 5}
-    with pytest.raises(ConfigError, match="can't be said"):
-        await prepare(configuration(source, "https://api.openai.com/v1", training=training))
+    with faulty_proxy(training_server) as proxy:
+        config = configuration(write_csv(tmp_path / "data.csv", rows), proxy.base_url, training=training)
+        with pytest.raises(ConfigError, match="can't be said"):
+            await prepare(config)
+        assert proxy.count("POST", "/files") == 0
+
+
+async def test_a_job_that_exists_is_paid_for_already(training_server: str, tmp_path: Path, rows: Rows) -> None:
+    config = configuration(write_csv(tmp_path / "data.csv", rows), training_server)
+    files = await prepare(config)
+    dear = files.model_copy(update={"cost": files.cost.model_copy(update={"usd": 6.0})})
+    limited = config.training.model_copy(update={"max_cost_usd": 5.0})
+    with pytest.raises(ConfigError, match=r"would cost about \$6\.00"):
+        await limit_cost(dear, limited, config.provider)
+    uploaded = await upload_file(files.run, files.train, config.provider)
+    with pytest.raises(ConfigError, match="would cost about"):
+        await limit_cost(dear, limited, config.provider)
+    await create_job(files.run, uploaded, None, config.training, config.provider)
+    await limit_cost(dear, limited, config.provider)
 
 
 async def test_a_file_past_the_limit_goes_up_in_parts(

@@ -16,7 +16,8 @@ from prefect.client.schemas.sorting import LogSort
 from prefect.logging.handlers import APILogWorker
 
 from flows.retrain import retrain
-from retune.config import ProviderConfig, RetrainConfig, parse_config
+from retune.config import ProviderConfig, RetrainConfig
+from retune.config_file import parse_config
 from retune.errors import AuthenticationFailedError, CheckError, JobFailedError, ProviderError, RunDirectoryError
 from retune.manifest import RunManifest
 from tasks.publish_report import training_cost
@@ -60,9 +61,10 @@ def configuration(base_url: str, data: Path, **settings: Any) -> RetrainConfig:
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy stays as it is, only its pauses are those of a test."""
-    from tasks import create_job, download_results, upload_file, wait_for_job
+    from tasks import create_job, download_results, limit_cost, upload_file, wait_for_job
 
     for task in (
+        limit_cost.limit_cost,
         upload_file.upload_file,
         create_job.create_job,
         wait_for_job.wait_for_job,
@@ -97,9 +99,10 @@ async def test_a_table_becomes_a_judged_model(training_server: str, tickets: Pat
         ("https://api.openai.com/v1", "gpt-4o-mini-2024-07-18", None, (5.0, True)),
         ("https://api.openai.com/v1", "unpriced", 2_000_000, (5.0, True)),
         ("http://127.0.0.1:1/v1", "gpt-4o-mini-2024-07-18", 2_000_000, (None, False)),
+        ("http://127.0.0.1:1/v1", "baseline-text", 2_000_000, (None, False)),
     ],
 )
-def test_a_training_costs_what_was_trained_and_nothing_on_this_machine(
+def test_a_training_costs_what_was_trained_where_prices_are_known(
     base_url: str, model: str, trained_tokens: int | None, expected: tuple[float | None, bool]
 ) -> None:
     provider = ProviderConfig(base_url=base_url)

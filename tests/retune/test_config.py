@@ -3,14 +3,15 @@ from typing import Any
 
 import pytest
 
-from retune.config import RetrainConfig, load_config, parse_config
-from retune.errors import ConfigError
+from retune.config import RetrainConfig
+from retune.config_file import load_config, parse_config
+from retune.errors import ConfigError, SecretInSettingsError
 
 DATA = {"source": "tickets.csv", "user_column": "message", "assistant_column": "answer"}
 
 
 def problems(settings: dict[str, Any]) -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises((ConfigError, SecretInSettingsError)) as caught:
         parse_config(settings)
     return caught.value.message
 
@@ -153,7 +154,7 @@ FLAGS = {
 def test_a_section_that_is_no_mapping_is_refused(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "retune.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises((ConfigError, SecretInSettingsError)) as caught:
         load_config(path, FLAGS)
     assert caught.value.message == said
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retune.config import RetrainConfig, parse_config
+from retune.config import RetrainConfig
+from retune.config_file import parse_config
 from retune.errors import RunDirectoryError
 from retune.run import Run, compute_run_key, exclusive, open_run
 

@@ -47,6 +47,11 @@ def write_table(name: str, rows: list[tuple[str, str]], header: tuple[str, str] 
     Path(name).write_bytes("\n".join([*lines, ""]).encode())
 
 
+def files() -> dict[Path, bytes]:
+    """Every file of this directory and below, with its bytes."""
+    return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
 def good_rows(n: int = 40) -> list[tuple[str, str]]:
     topics = ("parcel", "invoice", "refund", "password", "address", "order", "delivery", "account", "coupon", "size")
     return [

@@ -26,7 +26,8 @@ class ReadyBodies(Shape):
 
     def examples(self, block: Block) -> Iterator[Example]:
         for row in block.rows():
-            yield Example(row.values["body"], row.number, (), SplitKeys(side=row.values["side"]))
+            keys = SplitKeys(group=row.values["group"], side=row.values["side"])
+            yield Example(row.values["body"], row.number, (), keys)
 
 
 def chat(question: str | list[Any], answer: str, *, system: str | None = None) -> dict[str, Any]:
@@ -40,6 +41,7 @@ def make_store(
     bodies: Sequence[Mapping[str, Any]],
     *,
     sides: Sequence[str | None] | None = None,
+    groups: Sequence[str | None] | None = None,
     method: Method = "supervised",
     split: SplitConfig | None = None,
     checks: bool = True,
@@ -58,7 +60,8 @@ def make_store(
         counts_tokens=counts_tokens,
     )
     values = [
-        {"body": dict(body), "side": side} for body, side in zip(bodies, sides or [None] * len(bodies), strict=True)
+        {"body": dict(body), "side": side, "group": group}
+        for body, side, group in zip(bodies, sides or [None] * len(bodies), groups or [None] * len(bodies), strict=True)
     ]
     share = -(-len(values) // len(file_names))
     with ExampleWriter(directory) as writer:

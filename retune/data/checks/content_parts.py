@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from retune.config import ProviderKind
 from retune.data.blocks import Finding
 from retune.data.checks.images import check_image
-from retune.data.provider_kinds import ProviderKind
 from retune.data.quoting import shown
 
 _ALLOWED = {"user": "text, image_url", "assistant": "text, refusal"}

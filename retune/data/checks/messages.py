@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from retune.config import ProviderKind
 from retune.data.blocks import Finding
 from retune.data.checks.content_parts import check_image_count, check_parts
 from retune.data.checks.tool_calls import check_calls
-from retune.data.provider_kinds import ProviderKind
+from retune.data.examples import INSTRUCTION_ROLES
 from retune.data.quoting import listed, shown
 
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+ROLES = (*INSTRUCTION_ROLES, "user", "assistant", "tool", "function")
 MESSAGE_KEYS = ("role", "content", "name", "weight", "tool_calls", "tool_call_id", "function_call", "refusal")
 
-_INSTRUCTIONS = ("system", "developer")
 # What only one role can have. Null counts as absent: SDKs write out what is not there.
 _ROLE_OF_KEY = {
     "tool_calls": "assistant",
@@ -122,8 +122,10 @@ def _check_order(messages: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     roles = [message.get("role") for message in messages]
     if "user" not in roles:
         yield Finding("no_user_message", f"no message is the user's; roles: {shown(roles)}.")
-    first_other = next((number for number, role in enumerate(roles) if role not in _INSTRUCTIONS), len(roles))
-    late = next((number for number, role in enumerate(roles) if role in _INSTRUCTIONS and number > first_other), None)
+    first_other = next((number for number, role in enumerate(roles) if role not in INSTRUCTION_ROLES), len(roles))
+    late = next(
+        (number for number, role in enumerate(roles) if role in INSTRUCTION_ROLES and number > first_other), None
+    )
     if late is not None:
         text = (
             f"message {late + 1} ({roles[late]}): comes after message {first_other + 1} ({shown(roles[first_other])})."

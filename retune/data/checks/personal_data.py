@@ -7,16 +7,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retune.data.blocks import Finding
-from retune.data.checks.secret_patterns import NAME_BEFORE, SUSPICIOUS_WORD, find_secrets
+from retune.data.arrow_arrays import index_array, true_places
+from retune.data.blocks import Finding, text_offsets
+from retune.data.secret_patterns import NAME_BEFORE, SUSPICIOUS_WORD, find_secrets
 from retune.data.words import Words
 
-_TITLES = {
+TITLES = {
     "private_key": ("a private key", "private keys"),
     "api_key": ("an API key or password", "API keys or passwords"),
     "card_number": ("a card number", "card numbers"),
     "email_address": ("an e-mail address", "e-mail addresses"),
 }
+"""What one and what several of each kind are called, in the order in which they are reported."""
+
 _FEWEST_DIGITS = 13  # of a card number
 _MOST_SHOWN = 4
 
@@ -25,9 +28,9 @@ _MOST_SHOWN = 4
 # be the secret's name.
 _IS_SUSPICIOUS, _IS_GROUP, _MAY_FOLLOW_NAME = np.uint8(1), np.uint8(2), np.uint8(4)
 
-# Every suspicious word has one of these marks, many digits, or more bytes than most words have.
+# Every suspicious word has one of these marks, two hyphens, many digits, or more bytes than most words have.
 _MARKS = b"@=:"
-_LONG = 16
+_LONG = 15
 # 4111 1111 1111 1111, or 3782 822463 10005
 _FEWEST_DIGITS_OF_GROUP = 4
 
@@ -49,14 +52,14 @@ def find_personal_data(texts: pa.StringArray, words: Words) -> Iterator[tuple[in
         found: dict[str, list[str]] = {}
         for kind, secret in find_secrets(texts[index].as_py()):
             found.setdefault(kind, []).append(secret)
-        for kind in _TITLES:
+        for kind in TITLES:
             if kind in found:
                 yield index, Finding(kind, _describe(kind, found[kind]))
 
 
 def _describe(kind: str, secrets: list[str]) -> str:
     different = list(dict.fromkeys(secrets))
-    one, several = _TITLES[kind]
+    one, several = TITLES[kind]
     found = one if len(different) == 1 else f"{len(different):,} {several}"
     if kind == "private_key":
         return f"holds {found}."
@@ -99,7 +102,7 @@ def _flag(different: pa.StringArray) -> npt.NDArray[np.uint8]:
     flags = np.zeros(len(different), np.uint8)
     if not len(different):
         return flags
-    offsets = np.frombuffer(different.buffers()[1], np.int32)[different.offset : different.offset + len(different) + 1]
+    offsets = text_offsets(different)
     content = np.frombuffer(different.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
     starts = offsets - offsets[0]
     digits = _count_in_words((content >= ord("0")) & (content <= ord("9")), starts)
@@ -112,9 +115,11 @@ def _flag(different: pa.StringArray) -> npt.NDArray[np.uint8]:
         is_looked_at[marked] = True
         flags[marked] |= _MAY_FOLLOW_NAME
     flags[is_long & (digits > 0)] |= _MAY_FOLLOW_NAME
+    hyphens = np.flatnonzero(content == ord("-"))
+    is_looked_at[np.searchsorted(starts, hyphens[1:][np.diff(hyphens) == 1], side="right") - 1] = True
     looked_at = np.flatnonzero(is_looked_at)
-    matches = pc.match_substring_regex(different.take(pa.array(looked_at)), SUSPICIOUS_WORD)
-    flags[looked_at[matches.to_numpy(zero_copy_only=False)]] |= _IS_SUSPICIOUS
+    matches = pc.match_substring_regex(different.take(index_array(looked_at)), SUSPICIOUS_WORD)
+    flags[looked_at[true_places(matches)]] |= _IS_SUSPICIOUS
     return flags
 
 

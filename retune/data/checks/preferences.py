@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from retune.config import ProviderKind
 from retune.data.blocks import Finding
 from retune.data.checks.messages import check_message, check_messages
 from retune.data.checks.tool_calls import check_call_shapes, check_tools
-from retune.data.provider_kinds import ProviderKind
 from retune.data.quoting import listed, shown
 
 PREFERENCE_KEYS = ("input", "preferred_output", "non_preferred_output")
@@ -71,7 +71,16 @@ def _check_output(output: Any, key: str) -> Iterator[Finding]:
 
 
 def _same(preferred: Any, other: Any) -> bool:
-    return bool(preferred) and isinstance(preferred, list) and preferred == other
+    return bool(preferred) and isinstance(preferred, list) and _trimmed(preferred) == _trimmed(other)
+
+
+def _trimmed(value: Any) -> Any:
+    """The same without white space at the ends of texts."""
+    if isinstance(value, dict):
+        return {key: _trimmed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_trimmed(item) for item in value]
+    return value.strip() if isinstance(value, str) else value
 
 
 def _said(output: list[Any]) -> Any:

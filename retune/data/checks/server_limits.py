@@ -5,7 +5,7 @@ from typing import Any
 
 from retune.data.blocks import Finding
 from retune.data.checks.messages import MESSAGE_KEYS as OTHERS_MESSAGE_KEYS
-from retune.data.quoting import listed
+from retune.data.quoting import listed, masked
 
 EXAMPLE_KEYS = ("messages", "parallel_tool_calls")
 MESSAGE_KEYS = ("role", "content", "name", "weight")
@@ -22,7 +22,7 @@ def check_server_limits(body: Mapping[str, Any]) -> Iterator[Finding]:
     for number, message in enumerate(messages if isinstance(messages, list) else (), start=1):
         if isinstance(message, dict):
             known = {key: value for key, value in message.items() if key in OTHERS_MESSAGE_KEYS}
-            yield from _check_message(known, f"message {number} ({message.get('role')})")
+            yield from _check_message(known, f"message {number} ({masked(str(message.get('role')))})")
 
 
 def _check_message(message: Mapping[str, Any], where: str) -> Iterator[Finding]:
@@ -42,5 +42,5 @@ def _check_keys(value: Mapping[str, Any], allowed: tuple[str, ...], where: str) 
     for key in value:
         # Of tools, it minds only what is there.
         if key not in allowed and (key not in _TOOL_KEYS or value[key]):
-            text = f"{where}the server has no {key}; it takes {listed(allowed)}."
+            text = f"{where}the server has no {masked(key)}; it takes {listed(allowed)}."
             yield Finding("unsupported_by_server", text)

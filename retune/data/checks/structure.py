@@ -7,17 +7,15 @@ content is text or content parts, calls and tools have the shape that the API gi
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from retune.config import ProviderKind
 from retune.data.blocks import Finding
-from retune.data.checks.messages import check_messages, check_plain_content
+from retune.data.checks.messages import check_messages
 from retune.data.checks.preferences import PREFERENCE_KEYS, check_preference
 from retune.data.checks.reinforcement import check_reinforcement
 from retune.data.checks.server_limits import check_server_limits
 from retune.data.checks.tool_calls import check_tools
 from retune.data.examples import Method
-from retune.data.provider_kinds import ProviderKind
 from retune.data.quoting import listed, shown
-
-__all__ = ["EXAMPLE_KEYS", "check_plain_content", "check_structure", "shown"]
 
 EXAMPLE_KEYS = ("messages", "tools", "parallel_tool_calls", "functions")
 

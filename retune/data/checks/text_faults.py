@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retune.data.blocks import Finding
-from retune.data.quoting import shown
+from retune.data.arrow_arrays import index_array, text_array, true_places
+from retune.data.blocks import Finding, text_offsets
+from retune.data.quoting import shown, shown_part
 
 # How Python, pandas, JavaScript, SQL and spreadsheets write that there is nothing, or that something went wrong.
 NOT_VALUES = (
@@ -61,7 +62,7 @@ def find_text_faults(texts: pa.StringArray) -> Iterator[tuple[int, Finding]]:
     """
     if not len(texts) or texts.buffers()[2] is None:
         return
-    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    offsets = text_offsets(texts)
     content = np.frombuffer(texts.buffers()[2], np.uint8)[: offsets[-1]]
     yield from _not_values(texts, offsets)
     yield from _odd_characters(texts, offsets, content)
@@ -72,8 +73,8 @@ def _not_values(texts: pa.StringArray, offsets: npt.NDArray[np.int32]) -> Iterat
     short = np.flatnonzero(np.diff(offsets) <= _LONGEST_NOT_VALUE)
     if not len(short):
         return
-    chosen = texts if len(short) == len(texts) else texts.take(pa.array(short))
-    for place in np.flatnonzero(pc.is_in(chosen, pa.array(NOT_VALUES)).to_numpy(zero_copy_only=False)).tolist():
+    chosen = texts if len(short) == len(texts) else texts.take(index_array(short))
+    for place in true_places(pc.is_in(chosen, value_set=text_array(NOT_VALUES))).tolist():
         yield int(short[place]), Finding("not_a_value", f"a text is {shown(chosen[place].as_py())} and nothing else.")
 
 
@@ -121,7 +122,7 @@ def _is_among(content: npt.NDArray[np.uint8], wanted: Iterable[int]) -> npt.NDAr
 
 
 def _describe_odd(text: str, odd: re.Match[str]) -> str:
-    around = _visible(text[max(0, odd.start() - _SHOWN_AROUND) : odd.end() + _SHOWN_AROUND])
+    around = _visible(shown_part(text, max(0, odd.start() - _SHOWN_AROUND), odd.end() + _SHOWN_AROUND))
     character = odd[0]
     if len(character) > 1:
         return f"{around} looks like UTF-8 that was read in another encoding."
@@ -143,18 +144,19 @@ def _stray_whitespace(
     suspects = filled[may_be_space]
     if not len(suspects):
         return
-    chosen = texts.take(pa.array(suspects))
+    chosen = texts.take(index_array(suspects))
     trimmed = pc.utf8_trim_whitespace(chosen)
-    for place in np.flatnonzero(pc.not_equal(chosen, trimmed).to_numpy(zero_copy_only=False)).tolist():
+    for place in true_places(pc.not_equal(chosen, trimmed)).tolist():
         yield int(suspects[place]), _describe_spaces(chosen[place].as_py(), trimmed[place].as_py())
 
 
 def _describe_spaces(text: str, trimmed: str) -> Finding:
     before = text[: text.index(trimmed)]
     after = text[len(before) + len(trimmed) :]
-    parts = [f"begins with {_visible(before)}"] * bool(before) + [f"ends with {_visible(after)}"] * bool(after)
-    return Finding("stray_whitespace", f"the text {_visible(trimmed)} {' and '.join(parts)}.")
+    parts = [f"begins with {_visible(shown(before))}"] * bool(before)
+    parts += [f"ends with {_visible(shown(after))}"] * bool(after)
+    return Finding("stray_whitespace", f"the text {_visible(shown(trimmed))} {' and '.join(parts)}.")
 
 
 def _visible(text: str) -> str:
-    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in shown(text))
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)

@@ -12,12 +12,13 @@ from retune.config import Auto, SplitConfig
 from retune.data.comparison.duplicates import check_duplicates, check_same_answer
 from retune.data.comparison.labels import check_labels, check_numbers, find_labels
 from retune.data.comparison.leakage import check_near_duplicates, check_split_column
+from retune.data.comparison.preferences import check_preferences
 from retune.data.comparison.report import CheckReport, write_report
 from retune.data.comparison.sizes import check_context, check_counts, count_sides, token_histogram
 from retune.data.comparison.subject import Subject
 from retune.data.cost import CostEstimate, estimate_training_cost
 from retune.data.examples import MINIMUM_EXAMPLES
-from retune.data.models import training_context
+from retune.data.models import find_model, training_context
 from retune.data.problems import Problem, ProblemCollector, ProblemGroup, everywhere, merge_groups
 from retune.data.splits.split import deal_examples
 from retune.data.store.columns import SIDES
@@ -66,12 +67,23 @@ def check_store(
 def _problems(subject: Subject) -> Iterator[Problem]:
     yield from _deal(subject)
     yield from check_counts(subject)
+    yield from _check_method(subject)
     yield from check_context(subject, training_context(subject.model))
     yield from check_duplicates(subject)
+    yield from check_preferences(subject)
     yield from check_same_answer(subject)
     yield from check_labels(subject)
     yield from check_numbers(subject)
     yield from check_near_duplicates(subject)
+
+
+def _check_method(subject: Subject) -> Iterator[Problem]:
+    facts, store = find_model(subject.model), subject.store.facts
+    if store.provider == "openai" and facts is not None and store.method not in facts.methods:
+        offered = " and ".join(facts.methods)
+        yield everywhere(
+            "method_not_offered", f"{subject.model} is trained by the method {offered}, not by {store.method}."
+        )
 
 
 def _deal(subject: Subject) -> Iterator[Problem]:
@@ -81,7 +93,7 @@ def _deal(subject: Subject) -> Iterator[Problem]:
     if first is not None:
         yield from chain([first], contradictions)
     try:
-        sides = deal_examples(subject.store, subject.split, on_note=partial(subject.skip, "stratified split"))
+        sides = deal_examples(subject.store, subject.split, on_note=partial(subject.skip, "split"))
         subject.sides = np.where(subject.sound, sides, 0).astype(np.uint8)
     except DataError as error:
         subject.not_applied["splits"] = str(error)

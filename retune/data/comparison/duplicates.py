@@ -6,11 +6,12 @@ from itertools import chain, repeat
 
 import numpy as np
 
-from retune.data.checks.masking import shown_masked
 from retune.data.comparison.subject import Subject
 from retune.data.examples import expected_answer
 from retune.data.problems import Problem, everywhere
+from retune.data.quoting import shown
 from retune.data.repeats import Repeats, combine, find_repeats
+from retune.data.store.columns import CONTENT_COLUMNS
 from retune.data.store.store import ExampleStore
 
 # Both answers are shown of so many conflicts; reading a line for each takes a while where there are millions.
@@ -19,16 +20,16 @@ _MOST_ANSWERS_SHOWN = 10_000
 
 def find_duplicates(store: ExampleStore) -> Repeats:
     """Sound examples that are the same, in all that is trained on, as one before them."""
-    whole = combine(store.hashes(name) for name in ("prompt", "answer", "rest"))
+    whole = combine(store.hashes(name) for name in CONTENT_COLUMNS)
     return find_repeats(whole, store.column("sound").astype(np.bool_))
 
 
 def check_duplicates(subject: Subject) -> Iterator[Problem]:
     """Name every example that was there before, with the first one that it equals.
 
-    An example that asks the same as an earlier one, answers otherwise, and is no duplicate, is a conflict: its answer
-    is held against that of the first which asks the same. Preference pairs may well prefer different answers, and
-    reinforcement examples have none: of these only duplicates are looked for.
+    An example that asks the same as an earlier one under the same instructions, answers otherwise, and is no
+    duplicate, is a conflict: its answer is held against that of the first which asks the same. Preference pairs
+    may well prefer different answers, and reinforcement examples have none: of these only duplicates are looked for.
     """
     store = subject.store
     duplicates = find_duplicates(store)
@@ -54,13 +55,15 @@ def check_same_answer(subject: Subject) -> Iterator[Problem]:
     first = np.flatnonzero(subject.sound)[:1]
     answer = next(_answers(store, first))
     if answer:
-        yield everywhere("same_answer_everywhere", f"all {len(answers):,} answers are {shown_masked(answer)}.")
+        yield everywhere("same_answer_everywhere", f"all {len(answers):,} answers are {shown(answer)}.")
     else:
         subject.not_applied["same answer everywhere"] = "the answers have no text, such as calls of tools"
 
 
 def _conflicts(subject: Subject, duplicates: Repeats) -> Iterator[Problem]:
-    asked_before = find_repeats(subject.store.hashes("prompt"), subject.sound)
+    asked_before = find_repeats(
+        combine(subject.store.hashes(name) for name in ("prompt", "instructions")), subject.sound
+    )
     answers = subject.store.hashes("answer")
     differs = answers[asked_before.again] != answers[asked_before.first]
     del answers
@@ -73,7 +76,7 @@ def _describe_conflicts(subject: Subject, conflicts: Repeats) -> Iterator[str]:
     both = zip(
         _answers(subject.store, conflicts.again[some]), _answers(subject.store, conflicts.first[some]), strict=True
     )
-    shortened = (f"answers {shown_masked(answer)} and not {shown_masked(earlier)}" for answer, earlier in both)
+    shortened = (f"answers {shown(answer)} and not {shown(earlier)}" for answer, earlier in both)
     places = subject.locations(conflicts.first)
     for (location, _, _), what in zip(places, chain(shortened, repeat("answers something else")), strict=False):
         yield f"asks the same as {location}, but {what}."

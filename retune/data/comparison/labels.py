@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from retune.data.checks.masking import shown_masked
-from retune.data.checks.secret_patterns import find_secrets
 from retune.data.comparison.report import LabelFacts
 from retune.data.comparison.subject import SAMPLE, Subject
 from retune.data.example_texts import example_texts
 from retune.data.hashes import text_hash
 from retune.data.problems import Problem, everywhere
+from retune.data.quoting import shown
+from retune.data.secret_patterns import find_secrets
 
 _LONGEST = 100
 _FEWEST_EXAMPLES_PER_LABEL = 4
@@ -56,8 +56,8 @@ def check_labels(subject: Subject) -> Iterator[Problem]:
         share = n_most / sum(labels.counts.values())
         yield everywhere(
             "imbalanced_labels",
-            f"{shown_masked(most)} is the most frequent of {len(labels.counts):,} labels with {n_most:,} examples, "
-            f"{shown_masked(least)} the rarest with {n_least:,}; always answering the first would be right in "
+            f"{shown(most)} is the most frequent of {len(labels.counts):,} labels with {n_most:,} examples, "
+            f"{shown(least)} the rarest with {n_least:,}; always answering the first would be right in "
             f"{share:.0%}.",
         )
 
@@ -106,5 +106,5 @@ def _seen_once(subject: Subject, labels: LabelFacts) -> Iterator[Problem]:
     hashes = {text_hash(label): label for label in labels.seen_once}
     answers = subject.store.hashes("answer")
     indices = np.flatnonzero(subject.sound & np.isin(answers, np.array(list(hashes), np.uint64)))
-    messages = (f"no other example has the label {shown_masked(hashes[value])}." for value in answers[indices].tolist())
+    messages = (f"no other example has the label {shown(hashes[value])}." for value in answers[indices].tolist())
     yield from subject.problems_at("label_seen_once", indices, messages)

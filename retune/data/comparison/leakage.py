@@ -6,13 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitMethod
-from retune.data.checks.masking import shown_masked
 from retune.data.comparison.near_pairs import Candidates, NearPair, compare, find_candidates
 from retune.data.comparison.subject import Subject
 from retune.data.problems import Problem
-from retune.data.repeats import find_repeats
+from retune.data.quoting import shown
+from retune.data.splits.by_column import deal_as_said, find_contradictions
+from retune.data.splits.keys import read_keys
 from retune.data.store.columns import SIDES
 
+# Two texts of the same pairs of words may still differ, in marks or in numbers.
+_MOST_SHOWN = 0.99
 _NEAR = "near-duplicates across splits"
 
 
@@ -24,17 +27,19 @@ def check_split_column(subject: Subject) -> Iterator[Problem]:
     """
     if subject.split.method is not SplitMethod.COLUMN:
         return
-    sides = np.maximum(subject.store.column("side"), SIDES.index("train"))
-    repeats = find_repeats(subject.store.hashes("prompt"), subject.sound)
-    repeats = repeats.where(sides[repeats.again] != sides[repeats.first])
-    places = subject.locations(repeats.first)
+    chosen = np.flatnonzero(subject.sound)
+    keys = read_keys(subject.store, subject.split, subject.sound)
+    sides = deal_as_said(keys)
+    found = find_contradictions(keys, sides)
+    again, first = chosen[found.again], chosen[found.first]
+    places = subject.locations(first)
     messages = (
         f"stands in {SIDES[here]} and asks the same as {location}, which stands in {SIDES[there]}."
         for here, there, (location, _, _) in zip(
-            sides[repeats.again].tolist(), sides[repeats.first].tolist(), places, strict=True
+            sides[found.again].tolist(), sides[found.first].tolist(), places, strict=True
         )
     )
-    yield from subject.problems_at("split_contradiction", repeats.again, messages)
+    yield from subject.problems_at("split_contradiction", again, messages)
 
 
 def check_near_duplicates(subject: Subject) -> Iterator[Problem]:
@@ -75,8 +80,8 @@ def _describe(subject: Subject, sides: npt.NDArray[np.uint8], candidates: Candid
 
 def _message(pair: NearPair, sides: npt.NDArray[np.uint8], location: str) -> str:
     here, there = (SIDES[sides[index]] for index in (pair.held_out, pair.other))
-    asked, asked_there = shown_masked(pair.asked), shown_masked(pair.asked_there)
+    asked, asked_there = shown(pair.asked), shown(pair.asked_there)
     return (
         f"{asked} in {here} is nearly the same as {location} in {there}, {asked_there} "
-        f"(similarity {pair.similarity:.2f})."
+        f"(similarity {min(pair.similarity, _MOST_SHOWN):.2f})."
     )

@@ -78,7 +78,7 @@ class CheckReport(BaseModel):
 
     @property
     def n_warnings(self) -> int:
-        """How many problems don't."""
+        """How many problems are worth a look and stop nothing."""
         return sum(group.count for group in self.groups if group.level == "warning")
 
     def summarize_warnings(self) -> list[str]:

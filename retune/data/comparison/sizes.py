@@ -10,12 +10,15 @@ from retune.data.examples import MINIMUM_EXAMPLES
 from retune.data.problems import Problem, everywhere
 from retune.data.store.columns import SIDES
 
-FEW_HELD_OUT = 10
+FEW_HELD_OUT = 5
 """With fewer examples than this in a split, a result on it says little."""
 
 # The reinforcement guide's limits, for each split of a dataset, and the vision guide's for examples with images.
 _MOST_REINFORCEMENT = {"train": 50_000, "validation": 1_000}
 _MOST_WITH_IMAGES = 50_000
+
+# Tokens, where a model's context is not known.
+_VERY_LONG, _TIMES_THE_MEDIAN = 100_000, 100
 
 _STEPS_TO_THE_95TH_PERCENTILE = 10
 
@@ -27,10 +30,10 @@ def check_counts(subject: Subject) -> Iterator[Problem]:
         found = f"{n_sound:,}" if n_sound == n_all else f"{n_sound:,} without errors among {n_all:,}"
         yield everywhere("too_few_examples", f"found {found}, but fine-tuning needs at least {MINIMUM_EXAMPLES}.")
     sizes = count_sides(subject)
-    for name in ("validation", "test"):
-        if 0 < sizes.get(name, 0) < FEW_HELD_OUT:
-            examples = "1 example" if sizes[name] == 1 else f"{sizes[name]} examples"
-            yield everywhere("few_held_out", f"{name} holds {examples}; each of them is {1 / sizes[name]:.0%} of it.")
+    few = {name: sizes.get(name, 0) for name in ("validation", "test") if 0 < sizes.get(name, 0) < FEW_HELD_OUT}
+    if few:
+        held = " and ".join(f"{name} has {size}" for name, size in few.items())
+        yield everywhere("few_held_out", f"{held} of {sum(sizes.values())} examples.")
     if subject.store.facts.method == "reinforcement" and sizes:
         yield from _check_reinforcement(sizes)
     yield from _check_images(subject)
@@ -56,6 +59,7 @@ def check_context(subject: Subject, context: int | None) -> Iterator[Problem]:
         return
     if context is None:
         subject.not_applied["context"] = f"the context of {subject.model} in training is not known"
+        yield from _check_outliers(subject)
         return
     tokens = subject.store.column("tokens")
     longer = np.flatnonzero(subject.sound & (tokens > context))
@@ -64,6 +68,17 @@ def check_context(subject: Subject, context: int | None) -> Iterator[Problem]:
         for count in tokens[longer].tolist()
     )
     yield from subject.problems_at("over_context", longer, messages)
+
+
+def _check_outliers(subject: Subject) -> Iterator[Problem]:
+    """Examples that hardly any model takes, and that are far longer than the others."""
+    tokens = subject.store.column("tokens")
+    median = float(np.median(tokens[subject.sound])) if subject.n_sound else 0.0
+    longer = np.flatnonzero(subject.sound & (tokens > max(_VERY_LONG, _TIMES_THE_MEDIAN * median)))
+    messages = (
+        f"{count:,} tokens; half of the examples have at most {median:,.0f}." for count in tokens[longer].tolist()
+    )
+    yield from subject.problems_at("very_long_example", longer, messages)
 
 
 def token_histogram(tokens: "npt.NDArray[np.uint32]") -> list[tuple[int, int]]:

@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig
-from retune.data.problems import Problem
-from retune.data.rules import RULES
+from retune.data.problems import Problem, problem_at
 from retune.data.store.store import ExampleStore
 
 Indices = npt.NDArray[np.int64]
@@ -63,17 +62,8 @@ class Subject:
             indices: The examples.
             messages: One for each.
         """
-        rule = RULES[kind]
         for location, file, number in self.locations(indices):
-            yield Problem(
-                kind=kind,
-                level=rule.level,
-                location=location,
-                message=next(messages),
-                hint=rule.hint,
-                file=file,
-                number=number,
-            )
+            yield problem_at(location, kind, next(messages), file=file, number=number)
 
     def locations(self, indices: Indices) -> Iterator[tuple[str, str, int]]:
         """The same as `ExampleStore.locations`, with few in memory at a time."""

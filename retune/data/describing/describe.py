@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pyarrow as pa
 
+from retune.data.arrow_arrays import text_array
 from retune.data.blocks import Block, Finding
 from retune.data.checks.structure import check_structure
 from retune.data.describing.described import Described, Lines
@@ -18,7 +18,7 @@ from retune.data.jsonl import encode_line
 from retune.data.label_counts import count_labels
 from retune.data.rules import RULES
 from retune.data.splits.fractions import likely_sides
-from retune.data.store.columns import SIDES, Column, zero_columns
+from retune.data.store.columns import CONTENT_COLUMNS, SIDES, Column, zero_columns
 from retune.data.tokens import token_counter, tokens_beside_all_texts
 from retune.errors import DataError
 
@@ -46,14 +46,15 @@ def _describe_examples(examples: Sequence[Example], block: Block, plan: Plan) ->
     columns["length"][:] = [len(line) for line in lines]
     columns["sound"][:] = 1
     columns["sound"][[index for index, finding in found if RULES[finding.kind].level == "error"]] = 0
-    columns["group"][:] = [text_hash(example.keys.group) for example in examples]
-    columns["stratum"][:] = [text_hash(example.keys.stratum) for example in examples]
+    # CSV can't tell an empty cell from a missing one.
+    columns["group"][:] = [text_hash(example.keys.group or None) for example in examples]
+    columns["stratum"][:] = [text_hash(example.keys.stratum or None) for example in examples]
     columns["side"][:] = [SIDES.index(example.keys.side or "") for example in examples]
     sound = np.flatnonzero(columns["sound"]).tolist()
     hashes = np.array(
         [hash_example(examples[index].body, plan.method, plan.split.seed) for index in sound], np.uint64
-    ).reshape(-1, 3)
-    for place, name in enumerate(("prompt", "answer", "rest")):
+    ).reshape(-1, len(CONTENT_COLUMNS))
+    for place, name in enumerate(CONTENT_COLUMNS):
         columns[name][sound] = hashes[:, place]
     columns["part"] = likely_sides(columns["prompt"], plan.split)
     parts = [example_texts(examples[index].body, plan.method) for index in sound]
@@ -109,8 +110,8 @@ def _texts(parts: Sequence[ExampleTexts]) -> Texts:
     first = np.concatenate(([0], np.cumsum(counts.sum(axis=1))))[:-1]
     begin = first + counts[:, 0] + counts[:, 1]
     return Texts(
-        # UTF-8 has no lone surrogates; a question mark stands for each.
-        values=pa.array([text.encode(errors="replace").decode() for text in values], pa.string()),
+        # UTF-8 has no lone surrogates; U+FFFD stands for them, which the checks find.
+        values=text_array(values),
         owner=np.repeat(np.arange(len(parts)), counts.sum(axis=1)),
         prompt=np.stack((begin, begin + counts[:, 2]), axis=1),
         is_written=np.repeat(np.tile([False, True, True, True], len(parts)), counts.ravel()),

@@ -4,16 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from retune.config import DataConfig, SplitConfig
+from retune.config import DataConfig, ProviderKind, SplitConfig
 from retune.data.describing.plan import Plan, make_problem
 from retune.data.describing.workers import describe_blocks
 from retune.data.describing.writer import ExampleWriter
 from retune.data.examples import Method
-from retune.data.provider_kinds import ProviderKind
 from retune.data.shapes.detect import choose_shape
 from retune.data.sources.open import open_source
 from retune.data.store.store import ExampleStore
 from retune.data.tokens import encoding_for
+
+_SPOOL = ".blocks"
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes of the source that were read, and its size where that is known."""
@@ -79,10 +80,10 @@ def load_examples(
     total = None if None in sizes else sum(size or 0 for size in sizes)
     done = 0
     with ExampleWriter(directory) as writer:
-        for described in describe_blocks(source.blocks(), plan, processes=options.processes):
+        for described in describe_blocks(source.blocks(), plan, directory / _SPOOL, processes=options.processes):
             writer.append(described)
             done += described.source_bytes
             on_progress(done, total)
         if options.checks:
             writer.add_problems(make_problem(plan, file, None, finding) for file, finding in source.notes())
-        return writer.finish(source.name, plan)
+        return writer.finish(source.name, plan, row_numbers=source.row_numbers())

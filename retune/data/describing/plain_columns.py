@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from json.encoder import encode_basestring
 
@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retune.data.blocks import Block, Finding, TextColumns
-from retune.data.checks.structure import check_plain_content
+from retune.data.arrow_arrays import mask_array, text_array, text_scalar, true_places
+from retune.data.blocks import Block, Finding, TextColumns, text_offsets
+from retune.data.checks.messages import check_plain_content
 from retune.data.describing.described import Described, Lines
 from retune.data.describing.plan import Plan, make_problem
 from retune.data.describing.texts import Texts, examine_texts
-from retune.data.hashes import HASH_BYTES, message_head, prompt_hasher
+from retune.data.hashes import HASH_BYTES, WINDOWS_LINE_END, instructions_hash, prompt_hasher
 from retune.data.label_counts import LONGEST_LABEL, MOST_LABELS
 from retune.data.shapes.shape import PlainColumns
 from retune.data.splits.fractions import likely_sides
@@ -35,14 +36,18 @@ def describe_plain_columns(table: TextColumns, shape: PlainColumns, block: Block
     n = len(user)
     columns = zero_columns(n)
     columns["file"][:] = block.file
-    columns["number"][:] = table.numbers.to_numpy()
-    found = list(_check(user, assistant, plan))
+    columns["number"][:] = table.numbers
+    trimmed = [pc.utf8_trim_whitespace(column) for column in table.columns]
+    found = list(_check(table.columns, trimmed, plan))
     columns["sound"][:] = 1
     columns["sound"][[index for index, _ in found]] = 0
     joined = _write_lines(user, assistant, shape.system)
     columns["length"][:] = pc.binary_length(joined).to_numpy()
     user, assistant = (column.fill_null("") for column in (user, assistant))
-    columns["prompt"] = _hash_prompts(user, shape.system, plan.split.seed) * columns["sound"]
+    _hash_what_is_asked(user, _without_windows_line_ends(trimmed[0].fill_null("")), columns, plan.split.seed)
+    if shape.system is not None:
+        of_all = instructions_hash([{"role": "system", "content": shape.system}], plan.split.seed)
+        columns["instructions"] = np.uint64(of_all) * columns["sound"]
     columns["answer"] = _hash_texts(assistant) * columns["sound"]
     columns["part"] = likely_sides(columns["prompt"], plan.split)
     both = pa.concat_arrays([user, assistant])
@@ -65,12 +70,14 @@ def describe_plain_columns(table: TextColumns, shape: PlainColumns, block: Block
     )
 
 
-def _check(user: pa.StringArray, assistant: pa.StringArray, plan: Plan) -> Iterator[tuple[int, Finding]]:
+def _check(
+    columns: Sequence[pa.StringArray], trimmed: Sequence[pa.StringArray], plan: Plan
+) -> Iterator[tuple[int, Finding]]:
     """Content that is missing or blank; what else could be wrong with two texts is found in the texts."""
     first = 1 if plan.shape.plain_columns is None or plan.shape.plain_columns.system is None else 2
-    for number, (role, column) in enumerate((("user", user), ("assistant", assistant)), start=first):
-        blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True)
-        for index in pc.indices_nonzero(blank).to_pylist():
+    for number, (role, column, bare) in enumerate(zip(("user", "assistant"), columns, trimmed, strict=True), first):
+        blank = pc.or_kleene(pc.is_null(bare), pc.equal(bare, text_scalar("")))
+        for index in true_places(blank).tolist():
             yield index, check_plain_content(column[index].as_py(), f"message {number} ({role})")
 
 
@@ -78,7 +85,7 @@ def _find_in_system(system: str | None, plan: Plan) -> list[Finding]:
     """What the system prompt holds, and with it every example."""
     if system is None:
         return []
-    text = Texts(pa.array([system], pa.string()), owner=np.zeros(1, np.int64), prompt=np.zeros((1, 2), np.int64))
+    text = Texts(text_array([system]), owner=np.zeros(1, np.int64), prompt=np.zeros((1, 2), np.int64))
     return [finding for _, finding in examine_texts(text, plan).findings]
 
 
@@ -99,13 +106,18 @@ def _write_lines(user: pa.StringArray, assistant: pa.StringArray, system: str | 
     )
     user, assistant = _escape(user), _escape(assistant)
     if not (user.null_count or assistant.null_count):
-        return pc.binary_join_element_wise(f'{start}"', user, f'"{middle}"', assistant, f'"{end}', "")
-    quoted = (pc.fill_null(pc.binary_join_element_wise('"', text, '"', ""), "null") for text in (user, assistant))
-    return pc.binary_join_element_wise(start, next(quoted), middle, next(quoted), end, "")
+        return _put_together(f'{start}"', user, f'"{middle}"', assistant, f'"{end}')
+    quoted = (pc.fill_null(_put_together('"', text, '"'), text_scalar("null")) for text in (user, assistant))
+    return _put_together(start, next(quoted), middle, next(quoted), end)
+
+
+def _put_together(*parts: str | pa.StringArray) -> pa.StringArray:
+    scalars = (text_scalar(part) if isinstance(part, str) else part for part in parts)
+    return pc.binary_join_element_wise(*scalars, text_scalar(""))
 
 
 def _divide(lines: pa.StringArray, parts: Column) -> tuple[Lines, Lines, Lines]:
-    train, validation, test = (_join(lines.filter(pa.array(parts == part))) for part in range(1, len(SIDES)))
+    train, validation, test = (_join(lines.filter(mask_array(parts == part))) for part in range(1, len(SIDES)))
     return train, validation, test
 
 
@@ -123,11 +135,23 @@ def _escape(texts: pa.StringArray) -> pa.StringArray:
     return texts
 
 
-def _hash_prompts(user: pa.StringArray, system: str | None, seed: int) -> npt.NDArray[np.uint64]:
+def _hash_what_is_asked(user: pa.StringArray, mended: pa.StringArray, columns: dict[str, Column], seed: int) -> None:
+    columns["prompt"] = _hash_prompts(mended, seed) * columns["sound"]
+    # Mending only ever takes away.
+    was_mended = pc.binary_length(user).to_numpy() != pc.binary_length(mended).to_numpy()
+    if was_mended.any():
+        columns["rest"][was_mended] = _hash_prompts(user.filter(mask_array(was_mended)), seed)
+        columns["rest"] *= columns["sound"]
+
+
+def _without_windows_line_ends(texts: pa.StringArray) -> pa.StringArray:
+    if not (np.frombuffer(texts.buffers()[2] or b"", np.uint8) == ord("\r")).any():
+        return texts
+    return pc.replace_substring_regex(texts, WINDOWS_LINE_END, "\n")
+
+
+def _hash_prompts(user: pa.StringArray, seed: int) -> npt.NDArray[np.uint64]:
     start = prompt_hasher(seed)
-    if system is not None:
-        encoded = system.encode()
-        start.update(message_head("system", len(encoded)) + encoded)
     content, offsets = _content(user)
     digests = []
     for begin, end in pairwise(offsets):
@@ -147,12 +171,12 @@ def _hash_texts(texts: pa.StringArray) -> npt.NDArray[np.uint64]:
 
 def _content(texts: pa.StringArray) -> tuple[memoryview, list[int]]:
     """The bytes of all texts, and where in them each text begins, and the last one ends."""
-    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    offsets = text_offsets(texts)
     return memoryview(texts.buffers()[2] or b""), offsets.tolist()
 
 
 def _count_labels(answers: pa.StringArray, sound: Column) -> Counter[str] | None:
-    answers = answers.filter(pa.array(sound.astype(np.bool_)))
+    answers = answers.filter(mask_array(sound.astype(np.bool_)))
     counted = pc.value_counts(answers)
     labels = counted.field("values")
     longest = pc.max(pc.utf8_length(labels), min_count=1).as_py() or 0

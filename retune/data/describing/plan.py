@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-from retune.config import SplitConfig
+from retune.config import ProviderKind, SplitConfig
 from retune.data.blocks import Finding, SourceFile, describe_location
 from retune.data.examples import Method
-from retune.data.problems import Problem
-from retune.data.provider_kinds import ProviderKind
-from retune.data.rules import RULES
+from retune.data.problems import Problem, problem_at
 from retune.data.shapes.shape import Shape
 
 
@@ -42,13 +40,6 @@ class Plan:
 
 def make_problem(plan: Plan, file: int, number: int | None, finding: Finding) -> Problem:
     """Say where a finding is, how much it matters and how to mend it; without a number it is of the whole file."""
-    rule = RULES[finding.kind]
-    return Problem(
-        kind=finding.kind,
-        level=rule.level,
-        location=plan.files[file].name if number is None else plan.location(file, number),
-        message=finding.message,
-        hint=rule.hint,
-        file=plan.files[file].name,
-        number=number,
-    )
+    name = plan.files[file].name
+    location = name if number is None else plan.location(file, number)
+    return problem_at(location, *finding, file=name, number=number)

@@ -10,23 +10,39 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from retune.errors import RunDirectoryError
+
 _SIZE = struct.Struct("<Q")
+
+
+def make_directory(path: Path) -> None:
+    """Make the directory that values are written to.
+
+    Raises:
+        RunDirectoryError: It can't be made.
+    """
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def dump(value: Any, path: Path) -> None:
     """Write a value: its pickle, and beside it the buffers of its arrays as they are.
 
     Raises:
-        OSError: The file can't be written.
+        RunDirectoryError: The file can't be written.
     """
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     pieces = [memoryview(head), *(buffer.raw() for buffer in buffers)]
-    with path.open("xb", buffering=0) as stream:
-        sizes = [len(piece) for piece in pieces]
-        stream.write(_SIZE.pack(len(pieces)) + b"".join(map(_SIZE.pack, sizes)))
-        for piece in pieces:
-            _write_all(stream, piece)
+    sizes = b"".join(_SIZE.pack(len(piece)) for piece in pieces)
+    try:
+        with path.open("xb", buffering=0) as stream:
+            for piece in (memoryview(_SIZE.pack(len(pieces)) + sizes), *pieces):
+                _write_all(stream, piece)
+    except OSError as error:
+        raise _cannot_write(path.parent, error) from error
 
 
 def load(path: Path) -> Any:
@@ -50,3 +66,9 @@ def load(path: Path) -> Any:
 def _write_all(stream: Any, content: memoryview) -> None:
     while len(content):
         content = content[stream.write(content) :]
+
+
+def _cannot_write(directory: Path, error: OSError) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"Can't write {directory}: {error.strerror}.", hint="Make room or choose another output directory."
+    )

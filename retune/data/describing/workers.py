@@ -1,8 +1,10 @@
 """Describing blocks in several processes, in order, with few of them in memory at a time."""
 
 import os
+import shutil
 import signal
-import tempfile
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -25,21 +27,26 @@ if TYPE_CHECKING:
 # Starting processes takes about a second; so much is described in less.
 _BLOCKS_WITHOUT_PROCESSES = 4
 _MOST_PROCESSES = 8
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 # glibc hands the memory of large arrays back and asks for it again with every block: a quarter of the time.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
 
 
-def describe_blocks(blocks: Iterator[Block], plan: Plan, *, processes: int | None = None) -> Iterator[Described]:
+def describe_blocks(
+    blocks: Iterator[Block], plan: Plan, directory: Path, *, processes: int | None = None
+) -> Iterator[Described]:
     """Describe every block, in order.
 
     Args:
         blocks: Read only as fast as they are described.
         plan: What to find out.
+        directory: Where blocks lie on their way from process to process; it is made, and removed at the end.
         processes: How many to use; 1 for this one alone. By default one for each core, up to eight.
 
     Raises:
         DataError: A process was killed.
+        RunDirectoryError: The directory can't be written.
         SourceError: The source can't be read on.
     """
     count = processes or min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
@@ -51,17 +58,20 @@ def describe_blocks(blocks: Iterator[Block], plan: Plan, *, processes: int | Non
     # `if __name__ == "__main__"` is not run twice.
     from loky import ProcessPoolExecutor  # noqa: PLC0415  (slow to import, and small data never needs it)
 
-    executor: Executor = ProcessPoolExecutor(max_workers=count, env=_KEEP_MEMORY)
-    with tempfile.TemporaryDirectory(prefix="retune-blocks-") as directory:
-        try:
-            yield from _describe_in(executor, Path(directory), chain(first, blocks), plan, most_under_way=count + 1)
-        except BrokenProcessPool as error:
-            raise DataError(
-                "A process that was reading the data was ended from outside, most likely for want of memory.",
-                hint="Free some memory and run again; nothing was written.",
-            ) from error
-        finally:
-            executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]  # loky's own argument
+    executor: Executor = ProcessPoolExecutor(
+        max_workers=count, env=_KEEP_MEMORY, initializer=_end_with_parent, initargs=(os.getpid(),)
+    )
+    try:
+        spool.make_directory(directory)
+        yield from _describe_in(executor, directory, chain(first, blocks), plan, most_under_way=count + 1)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "A process that was reading the data was ended from outside, most likely for want of memory.",
+            hint="Free some memory and run again; nothing was written.",
+        ) from error
+    finally:
+        executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]  # loky's own argument
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _describe_in(
@@ -78,6 +88,20 @@ def _describe_in(
             yield spool.load(under_way.popleft().result())
     while under_way:
         yield spool.load(under_way.popleft().result())
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let this process end soon after the one that started it, however that one ends.
+
+    loky's processes wait for work for good. Linux could send a signal, but does so when the starting thread ends.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
 @contextmanager

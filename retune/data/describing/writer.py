@@ -3,8 +3,8 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -17,8 +17,8 @@ from retune.data.describing.plan import Plan
 from retune.data.jsonl import FileFacts
 from retune.data.label_counts import are_labels
 from retune.data.problems import Problem, ProblemCollector
-from retune.data.store.columns import COLUMNS, SIDES
-from retune.data.store.store import ExampleStore, StoredFile, StoreFacts, part_path
+from retune.data.store.columns import COLUMNS, CONTENT_COLUMNS, SIDES
+from retune.data.store.store import STORE_VERSION, ExampleStore, StoredFile, StoreFacts, part_path
 from retune.errors import RunDirectoryError
 from retune.files import write_json
 
@@ -62,9 +62,10 @@ class ExampleWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._problems.close()
-        for stream in self._files():
-            stream.close()
+        with self._writing(), ExitStack() as stack:
+            stack.callback(self._problems.close)
+            for stream in self._files():
+                stack.callback(stream.close)
 
     def _files(self) -> list[IO[bytes]]:
         return [*(part.stream for part in self._parts), *self._streams.values()]
@@ -76,7 +77,7 @@ class ExampleWriter:
             RunDirectoryError: The disk is full, or otherwise unwilling.
         """
         self._count += len(described)
-        hashes = [described.columns[name].astype(np.uint64, copy=False) for name in ("prompt", "answer", "rest")]
+        hashes = [described.columns[name].astype(np.uint64, copy=False) for name in CONTENT_COLUMNS]
         self._digest.update(np.stack(hashes, axis=1).astype("<u8", copy=False).tobytes())
         with self._writing():
             for index, (part, lines) in enumerate(zip(self._parts, described.lines, strict=True), start=1):
@@ -104,19 +105,32 @@ class ExampleWriter:
         if self._labels is not None and not are_labels(self._labels):
             self._labels = None
 
-    def finish(self, source: str, plan: Plan) -> ExampleStore:
+    def finish(
+        self, source: str, plan: Plan, *, row_numbers: Mapping[int, tuple[int, int]] | None = None
+    ) -> ExampleStore:
         """Write what the examples are; with this they are complete.
+
+        Args:
+            source: What people call it.
+            plan: What they were described by.
+            row_numbers: See `Source.row_numbers`.
 
         Raises:
             RunDirectoryError: The disk is full, or otherwise unwilling.
         """
         facts = StoreFacts(
+            version=STORE_VERSION,
             source=source,
             files=[
                 StoredFile(
-                    name=item.name, unit=item.unit, format=item.format, bytes=item.bytes, columns=list(item.columns)
+                    name=item.name,
+                    unit=item.unit,
+                    format=item.format,
+                    bytes=item.bytes,
+                    columns=list(item.columns),
+                    row_numbers=(row_numbers or {}).get(index),
                 )
-                for item in plan.files
+                for index, item in enumerate(plan.files)
             ],
             shape=plan.shape.title,
             method=plan.method,
@@ -135,7 +149,8 @@ class ExampleWriter:
             for stream in self._files():
                 stream.flush()
                 os.fsync(stream.fileno())
-            self.__exit__(None, None, None)
+        self.__exit__(None, None, None)
+        with self._writing():
             write_json(self._directory / "facts.json", facts.model_dump(mode="json"))
         return ExampleStore(self._directory)
 

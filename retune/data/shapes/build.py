@@ -51,6 +51,17 @@ class ShapeBuilder:
     rows: Sequence[Mapping[str, Any]]
 
     @property
+    def flags(self) -> dict[str, str]:
+        """Of each column that the user named by itself, the flag that names it."""
+        named = {
+            self.data.user_column: "--user-column",
+            self.data.assistant_column: "--assistant-column",
+            self.data.messages_column if self.data.messages_column != MESSAGES else None: "--messages-column",
+            **dict.fromkeys((self.split.group, self.split.side), "--split-column"),
+        }
+        return {column: flag for column, flag in named.items() if column is not None}
+
+    @property
     def names_columns(self) -> bool:
         """Whether the user named columns, or templates, for what the user says and for the answer."""
         return self.data.user_column is not None or self.data.user_template is not None
@@ -112,6 +123,7 @@ class ShapeBuilder:
         """Prompt and completion."""
         if self.data.user_template is not None or self.data.assistant_template is not None:
             self._refuse_templates()
+        self._named_texts()
         prompt, completion = (
             named or find_column(self.source.columns, usual) or usual
             for named, usual in ((self.data.user_column, "prompt"), (self.data.assistant_column, "completion"))
@@ -171,6 +183,11 @@ class ShapeBuilder:
 
     def _named_texts(self) -> tuple[TextSource | None, TextSource | None]:
         data = self.data
+        if data.user_column is not None and data.user_column == data.assistant_column:
+            raise SourceError(
+                f'The column "{data.user_column}" is named for what the user says and for the answer.',
+                hint="Name two columns: the model would learn to repeat what it is told.",
+            )
         return (
             read_text_source(data.user_column, data.user_template, "user_template"),
             read_text_source(data.assistant_column, data.assistant_template, "assistant_template"),

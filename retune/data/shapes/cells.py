@@ -7,6 +7,7 @@ from typing import Any
 from retune.data.blocks import Finding
 from retune.data.checks.messages import MESSAGE_KEYS, ROLES
 from retune.data.jsonl import parse_json
+from retune.data.quoting import shown
 from retune.data.shapes.sharegpt import from_sharegpt, is_sharegpt_message
 
 
@@ -85,11 +86,14 @@ def messages_in(value: Any, role: str, column: str) -> list[dict[str, Any]]:
     """The messages of a cell: a list of them, or one; any other cell's text as a message of this role.
 
     Raises:
-        UnusableCellError: Bytes that are not UTF-8.
+        UnusableCellError: A list of something else, or bytes that are not UTF-8.
     """
     messages = [value] if isinstance(value, dict) else value
-    if isinstance(messages, list) and all(isinstance(message, dict) for message in messages):
-        return [from_sharegpt(message) for message in messages]
+    if isinstance(messages, list):
+        if all(isinstance(message, dict) for message in messages):
+            return [from_sharegpt(message) for message in messages]
+        message = f"{column}: expected text or a list of messages, found {shown(value)}."
+        raise UnusableCellError(Finding("content_not_text", message))
     return [{"role": role, "content": cell_text(value, column)}]
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from retune.data.blocks import Source
 from retune.errors import SourceError
@@ -11,8 +11,13 @@ MESSAGES = "messages"
 _MOST_COLUMNS_SHOWN = 30
 
 
-def check_columns(source: Source, names: Iterable[str]) -> None:
+def check_columns(source: Source, names: Iterable[str], flags: Mapping[str, str]) -> None:
     """Do nothing if every file of a source has each of the columns once.
+
+    Args:
+        source: The source.
+        names: The columns that are read.
+        flags: Of columns that the user named, the flag that names them: "--user-column".
 
     Raises:
         SourceError: A column is missing or there twice; it names the file, its columns and the closest name.
@@ -23,9 +28,27 @@ def check_columns(source: Source, names: Iterable[str]) -> None:
         where = source.name if len(source.files) == 1 else file.name
         for name in wanted:
             if name not in file.columns:
-                raise no_column(where, name, file.columns)
+                error = no_column(where, name, file.columns)
+                raise error if file is source.files[0] else _unlike_the_first(error, name, source, flags)
             if file.columns.count(name) > 1:
                 raise SourceError(f'{where} has more than one column "{name}".', hint="Give each its own name.")
+
+
+def _unlike_the_first(error: SourceError, name: str, source: Source, flags: Mapping[str, str]) -> SourceError:
+    """The error for a file of many, with what asks for the column, and what to do about it."""
+    asked = f"{flags[name]} names it" if name in flags else "the names of the columns there say what is read"
+    return SourceError(
+        f"{error.message} {source.files[0].name} has it, and {asked}.",
+        hint=f"{f'{error.hint} ' if error.hint else ''}Give all files the same columns, or leave this one out: a "
+        "pattern in quotes names some files of a folder.",
+    )
+
+
+def near_key(name: str, keys: Iterable[str]) -> str | None:
+    """The key that most likely is this one misspelt; None if there is none."""
+    by_lower_case = {key.lower(): key for key in keys}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
+    return by_lower_case[near[0]] if near else None
 
 
 def no_column(where: str, name: str, columns: Sequence[str]) -> SourceError:

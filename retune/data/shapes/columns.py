@@ -31,10 +31,12 @@ class ColumnsShape(RowShape):
 
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """A conversation of one question and one answer."""
-        messages = [
-            {"role": "user", "content": self.user.text(values)},
-            {"role": "assistant", "content": self.assistant.text(values)},
-        ]
+        user, assistant = self.user.text(values), self.assistant.text(values)
+        if user is None:
+            self.check_keys(values, self.user.columns)
+        if assistant is None:
+            self.check_keys(values, self.assistant.columns)
+        messages = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
         return {"messages": self.system.put_before(messages, values)}, ()
 
     @property

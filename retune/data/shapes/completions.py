@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.data.blocks import Finding
-from retune.data.quoting import shown
+from retune.data.quoting import shown_part
 from retune.data.shapes.cells import UnusableCellError, cell_text, messages_in
 from retune.data.shapes.endings import Endings
 from retune.data.shapes.rows import RowShape
@@ -36,6 +36,7 @@ class CompletionsShape(RowShape):
 
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """A conversation; a row without the separator or the stop sequence keeps its text as it is."""
+        self.check_keys(values, (self.prompt, self.completion))
         prompt = messages_in(values.get(self.prompt), "user", self.prompt)
         completion = messages_in(values.get(self.completion), "assistant", self.completion)
         findings = [
@@ -76,7 +77,9 @@ def _strip_end(messages: list[Any], end: str, complaint: str) -> list[Finding]:
     if not end or not isinstance(content, str):
         return []
     if not content.endswith(end):
-        message = f"{complaint} {end!r}, as most do; it ends with {shown(content[-len(end) :])}."
+        message = (
+            f"{complaint} {end!r}, as most do; it ends with {shown_part(content, max(0, len(content) - len(end)))}."
+        )
         return [Finding("separator_missing", message)]
     messages[-1] = {**last, "content": content.removesuffix(end)}
     return []

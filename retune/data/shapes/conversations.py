@@ -7,7 +7,7 @@ from typing import Any
 from retune.data.blocks import Finding
 from retune.data.checks.structure import EXAMPLE_KEYS
 from retune.data.shapes.cells import UnusableCellError, json_value, parsed_cell
-from retune.data.shapes.column_names import MESSAGES, listed
+from retune.data.shapes.column_names import MESSAGES, listed, near_key
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.sharegpt import from_sharegpt
 from retune.data.shapes.templates import SystemPrompt
@@ -60,7 +60,9 @@ def read_conversation(values: Mapping[str, Any], column: str, *, is_sharegpt: bo
         UnusableCellError: The cell is missing or isn't JSON.
     """
     if values.get(column) is None:
-        message = f"expected a list of messages in {column}, found none; there is: {_filled(values)}."
+        near = near_key(column, values) if column not in values else None
+        advice = f' Is "{near}" meant to be "{column}"?' if near else ""
+        message = f"expected a list of messages in {column}, found none; there is: {_filled(values)}.{advice}"
         raise UnusableCellError(Finding("missing_messages", message))
     expected = "a JSON list of messages"
     found = parsed_cell(values[column], column, kind="cell_not_messages", expected=expected)

@@ -1,6 +1,7 @@
 """Choosing what the rows of a source hold."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from retune.config import DataConfig, ExampleShape, SplitConfig
@@ -12,6 +13,8 @@ from retune.data.shapes.rows import RowShape
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.split_columns import SplitColumns
 from retune.errors import SourceError
+
+_UNKNOWN = "unknown: none of the first lines can be read"
 
 
 def choose_shape(source: Source, data: DataConfig, split: SplitConfig, method: Method | None) -> Shape:
@@ -29,14 +32,25 @@ def choose_shape(source: Source, data: DataConfig, split: SplitConfig, method: M
     rows = [row.values for row in source.sample() if not row.findings]
     builder = ShapeBuilder(source, data, SplitColumns.of(split), rows)
     shape = _named(builder, method) or _detected(builder, method)
-    check_columns(source, (*shape.columns, *shape.split.names))
+    check_columns(source, (*shape.columns, *shape.split.names), builder.flags)
     if method is not None and shape.method != method:
-        raise SourceError(
-            f"{source.name} holds {shape.title}: that can train the method {shape.method}, not {method}. "
-            f"The method {method} needs {NEEDS[method]}. Its columns are: {listed(source.columns)}.",
-            hint=f"Choose --method {shape.method}, or add what is missing.",
-        )
+        raise _other_method(builder, method)
     return shape
+
+
+def _other_method(builder: ShapeBuilder, wanted: Method) -> SourceError:
+    """The error for a method that nothing in the source fits, with the methods that something does."""
+    shape = _named(builder, None) or _detected(builder, None)
+    methods = [shape.method]
+    if shape.method == "supervised" and builder.data.shape is ExampleShape.AUTO:
+        # Whatever has a question can be an item for a grader.
+        methods.append("reinforcement")
+    return SourceError(
+        f"{builder.source.name} holds {shape.title}: that can train the method {' or '.join(methods)}, not {wanted}. "
+        f"The method {wanted} needs {NEEDS[wanted]}. Its columns are: {listed(builder.source.columns)}.",
+        hint=f"`retune check --method {methods[0]}` checks it for that. If it is meant otherwise, name the columns or "
+        "--shape, or add what is missing.",
+    )
 
 
 def _named(builder: ShapeBuilder, method: Method | None) -> RowShape | None:
@@ -74,7 +88,8 @@ def _detected(builder: ShapeBuilder, method: Method | None) -> RowShape:
     """The shape that most of the first rows fit."""
     if not builder.source.columns:
         # Not one of the first lines can be read; the checks say so of each.
-        return builder.conversations()
+        shape = builder.conversations()
+        return replace(shape, title=_UNKNOWN, method=method or shape.method)
     if method == "reinforcement":
         return builder.reinforcement()
     candidates = list(_candidates(builder, method))

@@ -53,7 +53,10 @@ class ReinforcementShape(RowShape):
         if self.prompt is None:
             beside, messages = read_conversation(values, self.messages, is_sharegpt=self.is_sharegpt)
         else:
-            messages = [{"role": "user", "content": self.prompt.text(values)}]
+            said = self.prompt.text(values)
+            if said is None:
+                self.check_keys(values, self.prompt.columns)
+            messages = [{"role": "user", "content": said}]
         if isinstance(messages, list):
             messages = self.system.put_before(messages, values)
         fields = {key: json_value(values[key], key) for key in self.field_names(values)}

@@ -8,6 +8,7 @@ from typing import Any
 from retune.data.blocks import Block, Finding, Row
 from retune.data.examples import Example, Method
 from retune.data.shapes.cells import UnusableCellError
+from retune.data.shapes.column_names import listed, near_key
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.split_columns import SplitColumns
 
@@ -42,6 +43,21 @@ class RowShape(Shape):
     def examples(self, block: Block) -> Iterator[Example]:
         """One example for each row of the block, in order."""
         return map(self._example, block.rows())
+
+    def check_keys(self, values: Mapping[str, Any], wanted: tuple[str, ...]) -> None:
+        """Do nothing if an object has all these keys; null counts, as a table's rows have it where they hold nothing.
+
+        Raises:
+            UnusableCellError: One is missing.
+        """
+        missing = [name for name in wanted if name not in values]
+        if not missing:
+            return
+        others = [key for key in values if key not in self.columns]
+        near = [(name, key) for name in missing if (key := near_key(name, others)) is not None]
+        advice = "".join(f' Is "{key}" meant to be "{name}"?' for name, key in near)
+        message = f"expected {listed(self.columns)}, as the others have; found {listed(list(values))}.{advice}"
+        raise UnusableCellError(Finding("other_shape", message))
 
     def _example(self, row: Row) -> Example:
         if row.findings:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from retune.data.examples import INSTRUCTION_ROLES
 from retune.data.shapes.cells import cell_text
 from retune.data.shapes.column_names import listed
 from retune.errors import SourceError
@@ -195,7 +196,7 @@ class SystemPrompt:
         A prompt that is nothing but columns is left out where they are empty.
         """
         first = messages[0] if messages else None
-        if isinstance(first, dict) and first.get("role") in ("system", "developer"):
+        if isinstance(first, dict) and first.get("role") in INSTRUCTION_ROLES:
             return messages
         if self.template is None:
             return messages if self.fixed is None else [{"role": "system", "content": self.fixed}, *messages]

@@ -14,6 +14,9 @@ from retune.data.sources.csv_rows import CsvRows
 from retune.data.sources.locations import Location
 from retune.data.sources.reader import FileReader, TextNotes, unique_columns
 
+# Arrow's own handler loses a Ctrl-C that comes as it ends reading a block.
+pa.enable_signal_handlers(False)
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WINDOW = 1 << 17
 _QUOTE, _LF, _CR = b'"\n\r'
@@ -54,12 +57,14 @@ class CsvReader(FileReader):
             self.notes = TextNotes(stream.has_byte_order_mark)
             if self._read_header(rows) != self.columns:
                 raise self.changed()
+            first = rows.number + 1
             table = _RegularRows(self.columns, rows.delimiter)
             while stream.peek(1):
                 block = self._read_regular(stream, rows, table, file) or self._read_strictly(stream, rows, file)
                 block.source_bytes = stream.stored_bytes_taken - told
                 told += block.source_bytes
                 self.notes.windows_line_ends = rows.windows_line_ends
+                self.notes.row_numbers = (first, rows.number)
                 yield block
             self.check_size(stream.taken)
 

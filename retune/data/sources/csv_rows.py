@@ -6,8 +6,10 @@ CRLF or CR.
 """
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from retune.data.blocks import Finding, Row
 from retune.data.encoding import SAVE_AS_UTF8, describe_bad_utf8
@@ -15,7 +17,10 @@ from retune.data.sources.byte_stream import ByteStream
 from retune.errors import SourceError
 
 DELIMITERS = (",", ";", "\t")
-"""In this order, the first of them that the header holds outside of quotes separates its cells."""
+"""In this order, the first of them separates cells that the header holds outside of quotes, and that gives the first
+rows as many cells as the header; where none does, the first that the header holds."""
+
+_ROWS_SNIFFED = 20
 
 MOST_ROW_BYTES = 64 << 20
 """A longer row comes of a quote that was left open; the reader would take the rest of the file for it."""
@@ -52,9 +57,18 @@ class CsvRows:
         self._cells = csv.reader(self._lines(), delimiter=self.delimiter, strict=True)
 
     def _sniff(self) -> str:
-        head = self._stream.peek(1 << 16)[: 1 << 16].decode(errors="replace").lstrip(" \r\n")
+        content, is_whole = self._stream.peek_block(1 << 16)
+        head = content.decode(errors="replace").lstrip(" \r\n")
         header = _QUOTED.sub("", head).split("\n", 1)[0].split("\r", 1)[0]
-        return next((mark for mark in DELIMITERS if mark in header), DELIMITERS[0])
+        candidates = [mark for mark in DELIMITERS if mark in header]
+        if not candidates and "|" in header and _divides_evenly(head, "|", is_whole=is_whole):
+            raise SourceError(
+                f"{self._name} separates its cells with |; expected commas, semicolons or tabs.",
+                hint="Write the table with commas, as CSV UTF-8.",
+            )
+        candidates = candidates or [DELIMITERS[0]]
+        # A header may hold several of them, as in "text (raw, long);label".
+        return next((mark for mark in candidates if _divides_evenly(head, mark, is_whole=is_whole)), candidates[0])
 
     def _lines(self) -> Iterator[str]:
         while line := self._stream.take_line(MOST_ROW_BYTES + 1):
@@ -131,3 +145,15 @@ class CsvRows:
         last_line = self._this_line
         place = f"line {last_line}" if last_line == first_line else f"lines {first_line} to {last_line}"
         return Finding("bad_quotes", f"text stands right after a closing quote ({place}).")
+
+
+def _divides_evenly(head: str, delimiter: str, *, is_whole: bool) -> bool:
+    """Whether the first rows all have the same number of cells, and more than one."""
+    try:
+        rows = list(islice(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), _ROWS_SNIFFED))
+    except csv.Error:
+        return False
+    if not is_whole and 1 < len(rows) < _ROWS_SNIFFED:
+        del rows[-1]  # It goes on beyond what was looked at.
+    widths = {len(row) for row in rows if any(cell.strip() for cell in row)}
+    return len(widths) == 1 and widths != {1}

@@ -1,7 +1,8 @@
 """What the names and the first bytes of files say about their format."""
 
 from retune.config import SourceFormat
-from retune.data.sources.locations import FORMAT_BY_SUFFIX, Location
+from retune.data.sources.locations import FORMAT_BY_SUFFIX, SQLITE, Location
+from retune.data.sources.streams import GZIP, ZSTD
 from retune.errors import SourceError
 
 _NAMED_FORMATS = "csv, tsv, jsonl, json, parquet or pickle"
@@ -9,11 +10,11 @@ _UNPACK = "Is it packed twice, or has its name lost the ending .{ending}? Rename
 
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"PAR1", "a Parquet file", "Rename it to end in .parquet, or say --format parquet."),
-    (b"\x1f\x8b", "packed with gzip", _UNPACK.format(ending="gz")),
-    (b"\x28\xb5\x2f\xfd", "packed with zstd", _UNPACK.format(ending="zst")),
+    (GZIP, "packed with gzip", _UNPACK.format(ending="gz")),
+    (ZSTD, "packed with zstd", _UNPACK.format(ending="zst")),
     (b"PK\x03\x04", "a spreadsheet or a ZIP archive", "Save the table as CSV UTF-8, or unpack the archive."),
     (b"\xd0\xcf\x11\xe0", "a spreadsheet of an old Office", "Save the table as CSV UTF-8."),
-    (b"SQLite format 3\0", "a SQLite database", "Read it by its address, sqlite:///PATH, with --query."),
+    (SQLITE, "a SQLite database", "Read it by its address, sqlite:///PATH, with --query."),
     (b"\x89PNG", "an image", "Name a file with the examples."),
     (b"\xff\xd8\xff", "an image", "Name a file with the examples."),
     (b"%PDF-", "a PDF document", "Name a file with the examples."),

@@ -9,6 +9,7 @@ from retune.config import SourceFormat
 from retune.data.blocks import Block, Finding, Row
 from retune.data.encoding import decode_utf8
 from retune.data.jsonl import STRICT_DECODER, parse_line
+from retune.data.quoting import masked
 from retune.data.sources.byte_stream import ByteStream
 from retune.data.sources.jsonl_files import MOST_LINE_BYTES, JsonLinesReader
 from retune.data.sources.locations import Location
@@ -122,7 +123,7 @@ def _skip_element(text: str, position: int, number: int, name: str, fault: Value
 def _row(number: int, value: Any) -> Row:
     if isinstance(value, dict):
         return Row(number, value)
-    found = repr(value)[:40]
+    found = masked(repr(value), 0, 40)
     return Row(number, {}, (Finding("not_json", f"expected a JSON object, found {found}."),))
 
 
@@ -138,9 +139,13 @@ def _list_inside(text: str, name: str) -> list[Any]:
         lists = [item for item in value.values() if _is_list_of_rows(item)]
         if len(lists) == 1:
             return list(lists[0])
-    found = f"an object with the keys {', '.join(map(repr, value))[:80]}" if isinstance(value, dict) else repr(value)
+    found = (
+        f"an object with the keys {masked(', '.join(map(repr, value)), 0, 80)}"
+        if isinstance(value, dict)
+        else repr(value)
+    )
     raise SourceError(
-        f"{name}: expected a JSON array of objects, found {found[:120]}.",
+        f"{name}: expected a JSON array of objects, found {masked(found, 0, 120)}.",
         hint="Write the examples as [{…}, {…}], or one object a line with --format jsonl.",
     )
 
@@ -156,7 +161,7 @@ def _skip_space(text: str, position: int) -> int:
 
 
 def _not_json(error: json.JSONDecodeError, name: str) -> SourceError:
-    found = repr(error.doc[error.pos : error.pos + 40]) if error.pos < len(error.doc) else "the end of the file"
+    found = repr(masked(error.doc, error.pos, error.pos + 40)) if error.pos < len(error.doc) else "the end of the file"
     return SourceError(
         f"{name}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}; found {found}).",
         hint="Write the examples as [{…}, {…}], or one object a line with --format jsonl.",

@@ -72,6 +72,7 @@ class JsonLinesReader(FileReader):
                 told += source_bytes
                 yield JsonLinesBlock(file, content, line, source_bytes=source_bytes)
                 line += content.count(b"\n")
+                self.notes.row_numbers = (1, line - content.endswith(b"\n"))
             self.check_size(stream.taken)
 
     def _whole_lines(self, stream: ByteStream, line: int) -> int:

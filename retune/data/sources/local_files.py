@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retune.data.sources.addresses import expand
-from retune.data.sources.stored_files import StoredFile, has_wildcard, is_hidden, names_near, split_pattern
+from retune.data.sources.stored_files import FoundFile, has_wildcard, is_hidden, names_near, split_pattern
 from retune.errors import SourceError
 
 
-def find_local_files(written: str, source: str) -> tuple[list[StoredFile], bool]:
+def find_local_files(written: str, source: str) -> tuple[list[FoundFile], bool]:
     """Find a file, the files of a folder, or those of a pattern.
 
     Args:
@@ -55,7 +55,7 @@ def _kind(place: str) -> int | None:
         return None
 
 
-def _files_below(written: str, folder: str) -> list[StoredFile]:
+def _files_below(written: str, folder: str) -> list[FoundFile]:
     relatives = sorted(relative for relative in _walk(folder) if not is_hidden(relative))
     root = written.rstrip("/") + "/"
     return [_stored(root + relative, relative, Path(folder, relative)) for relative in relatives]
@@ -71,7 +71,7 @@ def _walk(folder: str) -> Iterator[str]:
             yield Path(parent, name).relative_to(folder).as_posix()
 
 
-def _matching_files(written: str, pattern: str) -> list[StoredFile]:
+def _matching_files(written: str, pattern: str) -> list[FoundFile]:
     root, below = split_pattern(pattern)
     # The folder before the first wildcard is shown as it was written, with its ~ and its variables.
     shown, rest = split_pattern(written) if has_wildcard(written) else (root, "")
@@ -88,8 +88,8 @@ def _matching_files(written: str, pattern: str) -> list[StoredFile]:
     return [_stored(shown + path[len(root) :], path[len(root) :], Path(path)) for path in matches]
 
 
-def _stored(name: str, relative: str, path: Path) -> StoredFile:
-    return StoredFile(name, relative, path.stat().st_size, lambda: path.open("rb", buffering=0), path)
+def _stored(name: str, relative: str, path: Path) -> FoundFile:
+    return FoundFile(name, relative, path.stat().st_size, lambda: path.open("rb", buffering=0), path)
 
 
 def _nothing_at(written: str, path: Path) -> SourceError:

@@ -11,7 +11,7 @@ from urllib.request import url2pathname
 from retune.config import SourceFormat
 from retune.data.sources.addresses import Address
 from retune.data.sources.local_files import explain_os_error, find_local_files
-from retune.data.sources.stored_files import FORMAT_BY_SUFFIX, StoredFile, has_wildcard
+from retune.data.sources.stored_files import FORMAT_BY_SUFFIX, FoundFile, has_wildcard
 from retune.data.sources.streams import (
     HEAD_BYTES,
     PACKED_SUFFIXES,
@@ -23,9 +23,10 @@ from retune.data.sources.streams import (
 )
 from retune.errors import SourceError
 
-__all__ = ["FORMAT_BY_SUFFIX", "Location", "find_files"]
+__all__ = ["FORMAT_BY_SUFFIX", "SQLITE", "Location", "find_files"]
 
-_SQLITE = b"SQLite format 3\0"
+SQLITE = b"SQLite format 3\0"
+"""What such a database starts with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def find_files(source: str, source_format: SourceFormat) -> list[Location]:
     return [_located(file, head, partial(remote.explain, file.name)) for file, head in zip(chosen, heads, strict=True)]
 
 
-def _chosen(files: list[StoredFile], name: str, wanted: SourceFormat, *, is_single: bool) -> list[StoredFile]:
+def _chosen(files: list[FoundFile], name: str, wanted: SourceFormat, *, is_single: bool) -> list[FoundFile]:
     """Leave out what is no data file; make sure that something is left, and that nothing of it is empty."""
     if not is_single:
         known = [suffix for suffix, kind in FORMAT_BY_SUFFIX.items() if wanted in (SourceFormat.AUTO, kind)]
@@ -110,8 +111,8 @@ def _chosen(files: list[StoredFile], name: str, wanted: SourceFormat, *, is_sing
     return files
 
 
-def _located(file: StoredFile, head: bytes, explain: Callable[[Exception], SourceError]) -> Location:
-    if head == _SQLITE:
+def _located(file: FoundFile, head: bytes, explain: Callable[[Exception], SourceError]) -> Location:
+    if head == SQLITE:
         address = f"sqlite:///{file.name}" if file.path else "sqlite:///PATH"
         raise SourceError(
             f"{file.name} is a SQLite database by its first bytes.", hint=f"Read it by its address: {address}"
@@ -122,7 +123,7 @@ def _located(file: StoredFile, head: bytes, explain: Callable[[Exception], Sourc
     return Location(file.name, file.size, packing_of(head), file.suffix, file.path, file.open, explain)
 
 
-def _head(file: StoredFile) -> bytes:
+def _head(file: FoundFile) -> bytes:
     try:
         with file.open() as stream:
             return bytes(stream.read(HEAD_BYTES))

@@ -60,6 +60,14 @@ class FileSource(Source):
             FileNote(index, finding) for index, reader in enumerate(self._readers) for finding in _text_findings(reader)
         ]
 
+    def row_numbers(self) -> dict[int, tuple[int, int]]:
+        """See `Source.row_numbers`."""
+        return {
+            index: reader.notes.row_numbers
+            for index, reader in enumerate(self._readers)
+            if reader.notes.row_numbers is not None
+        }
+
 
 def open_source(data: DataConfig) -> Source:
     """Find what the user points at and look at its first rows. It is only ever read.

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from retune.data.blocks import Finding, Row
 from retune.data.sources.locations import Location
+from retune.data.sources.reader import SAMPLE_ROWS
 from retune.errors import SourceError
 
 _ALLOWED: dict[str, tuple[str, ...]] = {
@@ -71,7 +72,6 @@ _NUMPY_1 = "numpy.core."  # called numpy._core since NumPy 2
 _USE_PARQUET = "Save the table as Parquet where the file was made: df.to_parquet(…)."
 _TRUST = "If you made this file yourself, say --trust-pickle; else save the table as Parquet: df.to_parquet(…)."
 _ROWS_AT_ONCE = 10_000
-_ROWS_LOOKED_AT = 100
 
 
 def read_pickled_rows(location: Location, *, trust: bool) -> tuple[list[str], Iterator[Row]]:
@@ -97,7 +97,7 @@ def read_pickled_rows(location: Location, *, trust: bool) -> tuple[list[str], It
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to lead to
         raise _explain(error, location.name) from error
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        first = (item for item in value[:_ROWS_LOOKED_AT] if isinstance(item, dict))
+        first = (item for item in value[:SAMPLE_ROWS] if isinstance(item, dict))
         return list(dict.fromkeys(str(key) for item in first for key in item)), _object_rows(value)
     raise SourceError(
         f"{location.name} holds {type(value).__name__}; expected a pandas DataFrame or a list of dicts.",

@@ -25,10 +25,12 @@ class TextNotes:
     Attributes:
         has_byte_order_mark: It starts with one.
         windows_line_ends: How many of its lines end in CRLF.
+        row_numbers: First and last number of its rows, those with nothing in them too; None where none is left out.
     """
 
     has_byte_order_mark: bool = False
     windows_line_ends: int = 0
+    row_numbers: tuple[int, int] | None = None
 
 
 class FileReader(ABC):

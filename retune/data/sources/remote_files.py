@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from retune.data.sources.addresses import Address, without_secrets
-from retune.data.sources.stored_files import StoredFile, has_wildcard, is_hidden, names_near, split_pattern
+from retune.data.sources.stored_files import FoundFile, has_wildcard, is_hidden, names_near, split_pattern
 from retune.data.sources.streams import HEAD_BYTES
 from retune.errors import SourceError
 
@@ -57,7 +57,7 @@ class RemoteFiles:
             # This process may have looked there before, and fsspec remembers what it saw.
             self._files.invalidate_cache()
 
-    def find(self) -> tuple[list[StoredFile], bool]:
+    def find(self) -> tuple[list[FoundFile], bool]:
         """Find a file, the files of a folder, or those of a pattern.
 
         Returns:
@@ -78,7 +78,7 @@ class RemoteFiles:
             relative = self._path_of(self._path).rstrip("/").rsplit("/", 1)[-1]
             return [self._stored(info, self._address.name, relative)], True
 
-    def heads(self, files: Sequence[StoredFile]) -> list[bytes]:
+    def heads(self, files: Sequence[FoundFile]) -> list[bytes]:
         """Read the first bytes of each file.
 
         Raises:
@@ -140,12 +140,12 @@ class RemoteFiles:
             return None
         return names_near(wanted, names)
 
-    def _below(self) -> list[StoredFile]:
+    def _below(self) -> list[FoundFile]:
         root = self._path_of(self._path).rstrip("/") + "/"
         shown = self._address.name.partition("::")[0].rstrip("/") + "/"
         return self._listed(self._files.find(self._path, detail=True), root, shown)
 
-    def _matching(self) -> list[StoredFile]:
+    def _matching(self) -> list[FoundFile]:
         root, below = split_pattern(self._path)
         head = self._address.written.partition("::")[0]
         # Where a variable holds the wildcard, there is no telling the two apart.
@@ -158,7 +158,7 @@ class RemoteFiles:
 
     def _listed(
         self, found: dict[str, dict[str, Any]], root: str, shown: str, *, with_hidden: bool = False
-    ) -> list[StoredFile]:
+    ) -> list[FoundFile]:
         _, chained, archive = self._address.name.partition("::")
         files = []
         for path in sorted(found):
@@ -167,16 +167,16 @@ class RemoteFiles:
                 files.append(self._stored(found[path], f"{shown}{relative}{chained}{archive}", relative))
         return files
 
-    def _stored(self, info: dict[str, Any], name: str, relative: str) -> StoredFile:
+    def _stored(self, info: dict[str, Any], name: str, relative: str) -> FoundFile:
         key = info["name"]
-        return StoredFile(name, relative, info["size"], partial(self._open, key), key=key)
+        return FoundFile(name, relative, info["size"], partial(self._open, key), key=key)
 
     def _open(self, path: str) -> BinaryIO:
         # From the web as one answer: some servers send no parts, and don't say so beforehand.
         stream: BinaryIO = self._files.open(path, "rb", block_size=0 if self._is_web else _BLOCK_BYTES)
         return stream
 
-    def _head(self, file: StoredFile) -> bytes:
+    def _head(self, file: FoundFile) -> bytes:
         with self._explaining(file.name), self._open(file.key) as stream:
             return bytes(stream.read(HEAD_BYTES))
 

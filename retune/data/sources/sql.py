@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import chain
 from typing import Any
+from weakref import finalize
 
 from sqlalchemy import Connection, CursorResult, Engine, Select, inspect, literal_column, select, table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -16,11 +17,11 @@ from retune.config import DataConfig, SourceFormat
 from retune.data.blocks import BLOCK_BYTES, Block, Row, RowsBlock, Source, SourceFile
 from retune.data.sources.addresses import Address
 from retune.data.sources.database_urls import is_database, open_engine
+from retune.data.sources.reader import SAMPLE_ROWS
 from retune.errors import SourceError
 
 __all__ = ["is_database", "open_query"]
 
-_SAMPLE_ROWS = 100
 _FIRST_FETCH = 100
 _MOST_ROWS_PER_FETCH = 10_000
 _FETCH_BYTES = 1 << 20
@@ -66,15 +67,14 @@ class QuerySource(Source):
 
     def __init__(self, address: Address, engine: Engine, query: str) -> None:
         self.name = address.name
-        # What runs must not know of this object: a cycle would leave the connection open until it is found.
-        self._run = partial(_run, address, engine, query)
+        self._run = partial(_Running, address, engine, query)
         running = self._run()
         first = next(running, None)
         if first is None:
             raise SourceError(f"The query of {self.name} gives no rows.")
         columns = tuple(first.values[0].values)
         self.files = [SourceFile(self.name, "row", SourceFormat.SQL, None, columns)]
-        self._sample = first.values[:_SAMPLE_ROWS]
+        self._sample = first.values[:SAMPLE_ROWS]
         # Kept until `blocks` goes on with it, so that an expensive query runs once.
         self._opened: Iterator[Block] | None = chain([first], running)
 
@@ -85,14 +85,31 @@ class QuerySource(Source):
             SourceError: The database refuses to go on.
         """
         opened, self._opened = self._opened, None
-        return opened or iter(self._run())
+        return opened or self._run()
 
     def sample(self) -> list[Row]:
         """The first rows, at most 100; reading them takes nothing away from `blocks`."""
         return list(self._sample)
 
 
-def _run(address: Address, engine: Engine, query: str) -> Iterator[RowsBlock]:
+class _Running(Iterator[RowsBlock]):
+    """A query that runs, and that ends when this object goes, however it goes.
+
+    Python's garbage collector may take a generator and its connection apart in any order, where they are in a cycle,
+    and what the driver says to that is raised nowhere. `finalize` keeps the generator out of that: it is closed while
+    all that it holds is still whole.
+    """
+
+    def __init__(self, address: Address, engine: Engine, query: str) -> None:
+        blocks = _run(address, engine, query)
+        self._blocks = blocks
+        finalize(self, blocks.close)
+
+    def __next__(self) -> RowsBlock:
+        return next(self._blocks)
+
+
+def _run(address: Address, engine: Engine, query: str) -> Generator[RowsBlock, None, None]:
     with _explaining(address), engine.connect() as connection:
         reading = _reading_only(connection)
         # Not through text(): it takes ":word" for a parameter, even inside quotes.

@@ -26,7 +26,7 @@ _MOST_NAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class StoredFile:
+class FoundFile:
     """One file.
 
     Attributes:
@@ -74,7 +74,7 @@ def names_near(wanted: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(wanted, there, n=3, cutoff=0.6)
     if near:
         return f"Did you mean {' or '.join(near)}?"
-    data = [name for name in there if StoredFile("", name, None, bytes).suffix in FORMAT_BY_SUFFIX]
+    data = [name for name in there if FoundFile("", name, None, bytes).suffix in FORMAT_BY_SUFFIX]
     more = f" and {len(data) - _MOST_NAMES} more" if len(data) > _MOST_NAMES else ""
     return f"Data files there: {', '.join(data[:_MOST_NAMES])}{more}." if data else "No data file is there."
 

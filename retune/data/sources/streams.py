@@ -14,22 +14,22 @@ HEAD_BYTES = 16
 PACKED_SUFFIXES: dict[str, Packing] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 
 _BUFFER_BYTES = 1 << 20
-_GZIP = b"\x1f\x8b\x08"  # RFC 1952, 2.3.1: deflate is the one method there is
-_ZSTD = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
+GZIP = b"\x1f\x8b\x08"  # RFC 1952, 2.3.1: deflate is the one method there is
+ZSTD = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # RFC 8878, 3.1.2: after a byte 0x50 to 0x5f; parallel packers start with it
 
 
 def packing_of(head: bytes) -> Packing | None:
     """Tell by its first bytes how a file is packed."""
-    if head.startswith(_GZIP):
+    if head.startswith(GZIP):
         return "gzip"
     is_skippable = head[1:4] == _ZSTD_SKIPPABLE and head[0] & 0xF0 == 0x50
-    return "zstd" if head.startswith(_ZSTD) or is_skippable else None
+    return "zstd" if head.startswith(ZSTD) or is_skippable else None
 
 
 def is_cut_in_its_mark(head: bytes, named: Packing) -> bool:
     """Whether a file that is named as packed ends before the bytes that would tell."""
-    mark = _GZIP if named == "gzip" else _ZSTD
+    mark = GZIP if named == "gzip" else ZSTD
     return len(head) < len(mark) and mark.startswith(head)
 
 

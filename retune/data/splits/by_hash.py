@@ -29,7 +29,7 @@ def deal_stable(keys: Keys, config: SplitConfig) -> Sides:
     fractions, not exactly on them. A number of examples instead of a fraction takes the questions with the smallest
     numbers until there are so many (with the largest, for validation): then more data may move an example from test
     or validation to another side. So may it where a fraction left a split empty that was asked for: the question
-    nearest to it is put there.
+    nearest to it is put there, as if a number of 1 had been asked for.
 
     Whatever is added to the data, an example that was dealt to train stays in train.
     """
@@ -45,17 +45,23 @@ def deal_groups(keys: Keys, config: SplitConfig) -> Sides:
     for itself, else they are trained on; so data that joins groups may move examples to train. A row without a group
     goes by its question.
 
-    Whatever is added to the data, an example that was dealt to train stays in train; but where a split would be
-    empty that was asked for, the joined groups nearest to it are put there.
+    Whatever is added to the data, an example that was dealt to train stays in train. For that a split stays empty that
+    was asked for, where the group nearest to it is joined to one that is not near.
     """
     assert keys.groups is not None  # noqa: S101 - the method asks for it
-    has_group = (keys.groups != 0) & (keys.groups != _EMPTY_GROUP)
+    has_group = find_grouped(keys.groups)
     numbers = hash_fractions(np.where(has_group, _key_hashes(keys.groups, config.seed), keys.prompts))
     joined = join_groups(keys.prompts, keys.groups, has_group)
     lowest, highest = np.ones(len(keys)), np.zeros(len(keys))
     np.minimum.at(lowest, joined, numbers)
     np.maximum.at(highest, joined, numbers)
     return _deal(numbers, lowest[joined], highest[joined], config)
+
+
+def find_grouped(groups: Hashes) -> npt.NDArray[np.bool_]:
+    """For each row, given the hash of its group, whether it has one."""
+    has_group: npt.NDArray[np.bool_] = (groups != 0) & (groups != _EMPTY_GROUP)
+    return has_group
 
 
 def join_groups(prompts: Hashes, groups: Hashes, has_group: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
@@ -105,15 +111,10 @@ def _deal(numbers: _Numbers, lowest: _Numbers, highest: _Numbers, config: SplitC
         numbers: The number of each row.
         lowest: Of each row the lowest number of all that it must stay with.
         highest: The highest.
-        config: How much to hold out.
+        config: How much to hold out. A fraction that reaches no number at all is taken for a number of 1.
     """
     is_test = _is_below(numbers, highest, config.test)
     is_validation = _is_above(numbers, lowest, config.validation) & ~is_test
-    if config.test > 0 and not is_test.any() and len(numbers):
-        is_test = highest == highest.min()
-        is_validation &= ~is_test
-    if config.validation > 0 and not is_validation.any() and not is_test.all():
-        is_validation = (lowest == lowest[~is_test].max()) & ~is_test
     sides = np.full(len(numbers), TRAIN, np.uint8)
     sides[is_validation] = VALIDATION
     sides[is_test] = TEST
@@ -121,18 +122,20 @@ def _deal(numbers: _Numbers, lowest: _Numbers, highest: _Numbers, config: SplitC
 
 
 def _is_below(numbers: _Numbers, highest: _Numbers, share: float) -> npt.NDArray[np.bool_]:
-    if share < 1 or not len(numbers):
-        is_below: npt.NDArray[np.bool_] = highest < share
+    is_below: npt.NDArray[np.bool_]
+    if (share < 1 and (share == 0 or (numbers < share).any())) or not len(numbers):
+        is_below = highest < share
     else:
-        place = min(int(share), len(numbers)) - 1
+        place = min(max(int(share), 1), len(numbers)) - 1
         is_below = highest <= np.partition(numbers, place)[place]
     return is_below
 
 
 def _is_above(numbers: _Numbers, lowest: _Numbers, share: float) -> npt.NDArray[np.bool_]:
-    if share < 1 or not len(numbers):
-        is_above: npt.NDArray[np.bool_] = lowest >= 1 - share
+    is_above: npt.NDArray[np.bool_]
+    if (share < 1 and (share == 0 or (numbers >= 1 - share).any())) or not len(numbers):
+        is_above = lowest >= 1 - share
     else:
-        place = max(len(numbers) - int(share), 0)
+        place = max(len(numbers) - max(int(share), 1), 0)
         is_above = lowest >= np.partition(numbers, place)[place]
     return is_above

@@ -48,9 +48,10 @@ def deal_randomly(keys: Keys, config: SplitConfig, on_note: Callable[[str], None
     up. Where some do, they stay together, and sizes come out near what was asked for: a fraction is one of questions,
     and so is a number of examples taken to be. More data, or another order of it, deals everything anew.
 
-    Stratified, a question counts with the label of the first example that asks it. Labels that are too rare to be on
-    both sides of a cut stay in train: those of a single question, and the rarest ones where a side is to have fewer
-    questions than there are labels.
+    Stratified, a question counts with the label of the first example that asks it. Scikit-learn goes by the order of
+    the labels, which here is that of their hashes, so its rows are others for the texts. Labels that are too rare to
+    be on both sides of a cut stay in train: those of a single question, and the rarest ones where a side is to have
+    fewer questions than there are labels.
 
     Args:
         keys: The examples.

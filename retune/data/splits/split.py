@@ -1,6 +1,6 @@
 """Dealing examples to train, validation and test so that nothing judged was ever trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -8,14 +8,15 @@ import numpy.typing as npt
 from retune.config import SplitConfig, SplitMethod
 from retune.data.examples import MINIMUM_EXAMPLES
 from retune.data.splits.by_column import deal_as_said, find_contradictions
-from retune.data.splits.by_hash import deal_groups, deal_stable
-from retune.data.splits.keys import TRAIN, Keys, Sides, read_keys
+from retune.data.splits.by_hash import deal_groups, deal_stable, find_grouped
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides, read_keys
 from retune.data.splits.shuffled import deal_randomly, find_questions
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.errors import DataError
 
 _PLACES_SHOWN = 3
+_HELD_OUT = ("validation", "test")
 
 
 def deal_examples(
@@ -33,7 +34,7 @@ def deal_examples(
         store: The examples.
         config: How to deal them; its seed is that which they were read with.
         on_note: Called with a sentence for people where something could not be done as asked, and the split is still
-            good: labels that are too rare to stratify by.
+            good: labels that are too rare to stratify by, or groups that leave a split empty.
 
     Returns:
         `uint8[n]`: for each example the place of its split in `retune.data.store.columns.SIDES` (1 train,
@@ -50,6 +51,8 @@ def deal_examples(
         _refuse_contradictions(store, np.flatnonzero(is_sound), keys, sides)
     if (sides == TRAIN).sum() < MINIMUM_EXAMPLES:
         raise _too_few(keys, sides, config, n_unsound=len(store) - len(keys))
+    if config.method is SplitMethod.GROUP:
+        _check_groups(keys, sides, config, on_note)
     if len(sides) == len(store):
         return sides
     dealt = np.full(len(store), TRAIN, np.uint8)
@@ -72,6 +75,19 @@ def deal(keys: Keys, config: SplitConfig, *, on_note: Callable[[str], None] = la
             return deal_randomly(keys, config, on_note)
         case SplitMethod.COLUMN:
             return deal_as_said(keys)
+
+
+def _check_groups(keys: Keys, sides: Sides, config: SplitConfig, on_note: Callable[[str], None]) -> None:
+    assert keys.groups is not None  # noqa: S101 - the method asks for it
+    wanted = ((VALIDATION, config.validation), (TEST, config.test))
+    empty = [SIDES[side] for side, share in wanted if share > 0 and not (sides == side).any()]
+    if len(keys) and not find_grouped(keys.groups).any():
+        on_note(f"the column {config.column} is empty in every row; examples were dealt one by one.")
+    elif empty:
+        on_note(
+            f"nothing is held out for {' and '.join(empty)}: the groups that would fall there ask the same questions "
+            "as other groups, and stay with them."
+        )
 
 
 def _refuse_contradictions(store: ExampleStore, indices: npt.NDArray[np.int64], keys: Keys, sides: Sides) -> None:
@@ -103,9 +119,12 @@ def _too_few(keys: Keys, sides: Sides, config: SplitConfig, *, n_unsound: int) -
     train, validation, test = np.bincount(sides, minlength=len(SIDES))[1:].tolist()
     usable = "usable " if n_unsound else ""
     same = "" if n_questions == total else f" ({_counted(n_questions, 'different conversation')})"
+    is_by_hash = config.method in (SplitMethod.STABLE, SplitMethod.GROUP) and (config.validation % 1 or config.test % 1)
+    by_chance = " Examples go by their hashes: in small data their shares come out by chance."
     return DataError(
         f"{_counted(total, f'{usable}example')}{same} {'leaves' if total == 1 else 'leave'} {train:,} for training, "
-        f"{validation:,} for validation and {test:,} for testing; training needs at least {MINIMUM_EXAMPLES}.",
+        f"{validation:,} for validation and {test:,} for testing; training needs at least {MINIMUM_EXAMPLES}."
+        f"{by_chance if is_by_hash and total >= MINIMUM_EXAMPLES else ''}",
         hint=_way_out(keys, config),
     )
 
@@ -119,9 +138,19 @@ def _way_out(keys: Keys, config: SplitConfig) -> str:
         return "Add examples."
     if config.method is SplitMethod.COLUMN:
         return "Name train in more rows of the split's column, or add examples."
-    flags = {"--validation 0": {"validation": 0.0}, "--test 0": {"test": 0.0}}
-    for flag, change in flags.items():
-        smaller = config.model_copy(update=change)
-        if smaller != config and (deal(keys, smaller) == TRAIN).sum() >= MINIMUM_EXAMPLES:
-            return f"Use {flag}, or add examples."
-    return f"Use {' '.join(flags)}, or add examples."
+    for smaller in _smaller(config):
+        if (deal(keys, smaller) == TRAIN).sum() >= MINIMUM_EXAMPLES:
+            changed = [name for name in _HELD_OUT if getattr(smaller, name) != getattr(config, name)]
+            flags = " ".join(f"--{name} {getattr(smaller, name):.0f}" for name in changed)
+            return f"Use {flags}, or add examples."
+    return "Add examples."
+
+
+def _smaller(config: SplitConfig) -> Iterator[SplitConfig]:
+    """The same split with less held out: one example of each, else nothing of one, else of neither."""
+    for validation, test in ((1.0, 1.0), (0.0, None), (None, 0.0), (0.0, 1.0), (1.0, 0.0), (0.0, 0.0)):
+        wanted = {"validation": validation, "test": test}
+        less = {name: value for name, value in wanted.items() if value is not None and getattr(config, name) > 0}
+        smaller = config.model_copy(update=less)
+        if smaller != config:
+            yield smaller

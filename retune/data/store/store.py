@@ -10,20 +10,23 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from retune.config import SourceFormat
+from retune.config import ProviderKind, SourceFormat
 from retune.data.blocks import SourceFile, describe_location
 from retune.data.examples import Method
 from retune.data.jsonl import FileFacts
 from retune.data.problems import ProblemGroup
-from retune.data.provider_kinds import ProviderKind
 from retune.data.store.columns import COLUMNS, SIDES, Column
 
 _BANDS_DTYPE = np.dtype(np.uint64)
+
+STORE_VERSION: Final = 2
+"""Is raised with the columns, the hashes, the rule of tokens, or whatever else is kept: an older store is not read."""
 
 SPLIT_COLUMNS = ("group", "stratum", "side")
 """Columns that a split may go by, and that are no part of the examples."""
@@ -33,7 +36,11 @@ PLACE_COLUMNS = ("file", "number")
 
 
 class StoredFile(BaseModel):
-    """A file of the source, as `retune.data.blocks.SourceFile`."""
+    """A file of the source, as `retune.data.blocks.SourceFile`.
+
+    Attributes:
+        row_numbers: First and last number of its rows, those with nothing in them too; None where none was left out.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,12 +49,14 @@ class StoredFile(BaseModel):
     format: SourceFormat
     bytes: int | None
     columns: list[str]
+    row_numbers: tuple[int, int] | None = None
 
 
 class StoreFacts(BaseModel):
     """What the examples are.
 
     Attributes:
+        version: Of the store's format.
         source: What people call the source.
         shape: What people call the shape of its rows.
         method: What the examples can train.
@@ -55,13 +64,14 @@ class StoreFacts(BaseModel):
         n_examples: How many there are.
         parts: The files with their lines, by their names in `SIDES`.
         sha256: Hex SHA-256 of what the examples are and of their order, however the source was packed or formatted:
-            of the columns prompt, answer and rest, an example after the other.
+            of the columns in `CONTENT_COLUMNS`, an example after the other.
         labels: How often each answer was given; None where they are too many or too long to be labels.
         problem_groups: What is wrong with single examples, by kind.
     """
 
     model_config = ConfigDict(frozen=True)
 
+    version: Literal[2]
     source: str
     files: list[StoredFile]
     shape: str

@@ -16,7 +16,7 @@ from retune.data.jsonl import FileFacts
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.errors import RunDirectoryError
-from retune.files import atomic_write
+from retune.files import atomic_write, sha256_of_file
 
 _FOR_THE_PROVIDER = ("train", "validation")
 
@@ -49,7 +49,7 @@ def write_splits(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if not with_bom and np.array_equal(sides, store.column("part")):
-            facts = {name: _take_over(store.facts.parts[name], path) for name, path in wanted.items()}
+            facts = _take_over({name: store.facts.parts[name] for name in wanted}, wanted)
         else:
             facts = _write(store, sides, wanted, with_bom=with_bom)
         for name in paths.keys() - wanted.keys():
@@ -59,6 +59,21 @@ def write_splits(
             f"Can't write to {directory}: {error.strerror}.", hint="Make room or choose another output directory."
         ) from error
     return facts
+
+
+def require_unchanged(file: FileFacts) -> None:
+    """Make sure that a file is what was written: it leaves the building in the next moment, and people can edit it.
+
+    Raises:
+        RunDirectoryError: It is gone, can't be read, or holds something else.
+    """
+    hint = "Delete the run's directory and run again."
+    try:
+        is_same = file.path.stat().st_size == file.bytes and sha256_of_file(file.path) == file.sha256
+    except OSError as error:
+        raise RunDirectoryError(f"Can't read {file.path}: {error.strerror}.", hint=hint) from error
+    if not is_same:
+        raise RunDirectoryError(f"{file.path} was changed since it was written, and was not uploaded.", hint=hint)
 
 
 def _write(
@@ -79,21 +94,27 @@ def _write(
     return {name: outputs[SIDES.index(name)].facts(path) for name, path in paths.items()}
 
 
-def _take_over(part: FileFacts, path: Path) -> FileFacts:
-    """Let a part of the store, which is never written again, be the file; or a copy, where files can't be linked."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        os.link(part.path, temporary)
-    except OSError:
-        with atomic_write(path) as output, part.path.open("rb") as lines:
-            shutil.copyfileobj(lines, output)
-    else:
-        try:
-            temporary.replace(path)
-        finally:
+def _take_over(parts: dict[str, FileFacts], paths: dict[str, Path]) -> dict[str, FileFacts]:
+    """Let parts of the store, which are never written again, be the files."""
+    with ExitStack() as stack:
+        temporaries = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp") for path in paths.values()}
+        for name, path in paths.items():
             # Renaming a name of a file over another of its names does nothing.
-            temporary.unlink(missing_ok=True)
-    return part.model_copy(update={"path": path})
+            stack.callback(temporaries[path].unlink, missing_ok=True)
+            _link_or_copy(parts[name].path, temporaries[path])
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
+    return {name: parts[name].model_copy(update={"path": path}) for name, path in paths.items()}
+
+
+def _link_or_copy(path: Path, to: Path) -> None:
+    try:
+        os.link(path, to)
+    except OSError:
+        with path.open("rb") as lines, to.open("xb") as output:
+            shutil.copyfileobj(lines, output)
+            output.flush()
+            os.fsync(output.fileno())
 
 
 class _Output:

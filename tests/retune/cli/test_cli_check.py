@@ -1,16 +1,23 @@
 import json
 import os
-import signal
+import pickle
 import subprocess
 import sys
-import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from check_command import Check, good_rows, write_table
 from typer.main import get_command
 
 from retune.cli import app
+from retune.config import DataConfig, ProviderConfig, SplitConfig
+from retune.data.comparison.check import check_store
+from retune.data.cost import format_usd, refuse_if_too_expensive
+from retune.data.describing.load import LoadOptions, load_examples
+from retune.errors import ConfigError
+from retune.provider.endpoint import require_endpoint
 
 KEYS = {
     "exit_status",
@@ -85,7 +92,7 @@ def test_warnings_are_no_reason_to_stop(check: Check) -> None:
     assert answer.status == 0, answer
     assert "duplicate_example  warning" in answer.out
     assert "No errors. " in answer.out
-    assert "retune check tickets.csv --fix tickets.fixed.jsonl" in answer.out
+    assert "Drop 1 duplicate, in a new file: retune check tickets.csv --fix tickets.fixed.jsonl" in answer.out
 
 
 def test_one_json_document_and_nothing_else(check: Check) -> None:
@@ -96,9 +103,10 @@ def test_one_json_document_and_nothing_else(check: Check) -> None:
     assert set(answer.document) == KEYS
     assert answer.err == ""
     assert answer.document["exit_status"] == answer.status == 0
-    assert answer.document["n_warnings"] >= 1
+    # The duplicate, and how few are held out.
+    assert answer.document["n_warnings"] == 2
     assert answer.document["n_examples"] == 41
-    assert answer.document["cost"]["usd"] > 0
+    assert answer.document["cost"]["usd"] == pytest.approx(answer.document["cost"]["training_tokens"] * 3 * 5e-6)
     assert answer.document["fix"] is None
     assert "duplicate_example" in answer.kinds
 
@@ -151,14 +159,143 @@ def test_what_cannot_be_read_exits_with_2(check: Check, arguments: tuple[str, ..
 def test_too_expensive(check: Check) -> None:
     write_table("tickets.csv", good_rows())
 
-    cheap = check("tickets.csv", "--model", "gpt-4.1-2025-04-14", "--max-cost-usd", "0.001", "--json")
+    model = ("--model", "gpt-4.1-nano-2025-04-14")
+    cheap = check("tickets.csv", *model, "--max-cost-usd", "0.001", "--json")
 
     assert cheap.status == 1
     assert cheap.document["is_too_expensive"] is True
-    assert check("tickets.csv", "--model", "gpt-4.1-2025-04-14", "--max-cost-usd", "100").status == 0
-    assert "max_cost_usd allows $0.001" in check(
-        "tickets.csv", "--model", "gpt-4.1-2025-04-14", "--max-cost-usd", "0.001"
-    ).out.replace("$0.0010", "$0.001")
+    assert check("tickets.csv", *model, "--max-cost-usd", "100").status == 0
+    shown = check("tickets.csv", *model, "--max-cost-usd", "0.001").out
+    amount = format_usd(cheap.document["cost"]["usd"])
+    assert amount.startswith("$0.00")
+    assert amount != "$0.00"
+    assert f"about {amount}: " in shown
+    assert f"would cost about {amount}, but max_cost_usd allows {format_usd(0.001)}. A run would stop here" in shown
+
+
+@pytest.mark.parametrize(
+    ("model", "address"),
+    [
+        ("gpt-4.1-mini-2025-04-14", "http://127.0.0.1:9/v1"),
+        ("gpt-4.1-mini-2025-04-14", "https://api.openai.com/v1"),
+        ("baseline-text", "http://127.0.0.1:9/v1"),
+        ("baseline-text", None),
+    ],
+)
+def test_check_and_run_agree_on_what_is_too_expensive(
+    check: Check, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, address: str | None
+) -> None:
+    is_refused = model != "baseline-text"
+    write_table("tickets.csv", good_rows())
+    if address is not None:
+        monkeypatch.setenv("OPENAI_BASE_URL", address)
+    # What `retune run` does once it has started its own server.
+    provider = ProviderConfig() if address else ProviderConfig(base_url="http://127.0.0.1:9/v1", is_embedded=True)
+    options = LoadOptions(model, provider=require_endpoint(provider).kind)
+    store = load_examples(DataConfig(source="tickets.csv"), SplitConfig(), options, tmp_path / "store")
+    report = check_store(store, SplitConfig(), model=model, n_epochs="auto", path=tmp_path / "report.json")
+
+    answer = check("tickets.csv", "--model", model, "--max-cost-usd", "0.001", "--json")
+
+    assert answer.document["is_too_expensive"] is is_refused
+    assert report.cost is not None
+    with pytest.raises(ConfigError) if is_refused else nullcontext():
+        refuse_if_too_expensive(report.cost, 0.001)
+
+
+def test_what_a_run_does_not_train_is_promised_to_nobody(check: Check) -> None:
+    pairs = [
+        {
+            "input": {"messages": [{"role": "user", "content": f"Where is number {number}?"}]},
+            "preferred_output": [{"role": "assistant", "content": f"There: {number}. "}],
+            "non_preferred_output": [{"role": "assistant", "content": f"No idea {number}."}],
+        }
+        for number in range(20)
+    ]
+    Path("pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+
+    lines = check("pairs.jsonl").out.splitlines()
+
+    verdict, *advice = lines[next(index for index, line in enumerate(lines) if line.startswith("No errors.")) :]
+    assert verdict.endswith(" warnings.")
+    assert advice[:2] == [
+        "→ Trim 20 texts, in a new file: retune check pairs.jsonl --fix pairs.fixed.jsonl",
+        "→ These examples are for the method dpo; `retune run` trains supervised ones.",
+    ]
+    assert not any("retune run --data" in line for line in lines)
+
+
+def test_a_file_from_windows_needs_nothing_done(check: Check) -> None:
+    rows = "".join(f"{question},{answer}\r\n" for question, answer in good_rows(400))
+    Path("tickets.csv").write_bytes(b"\xef\xbb\xbf" + f"question,answer\r\n{rows}".encode())
+
+    answer = check("tickets.csv")
+
+    assert "windows_line_ends  note" in answer.out
+    assert "byte_order_mark  note" in answer.out
+    assert "Nothing is wrong." in answer.out
+    assert "--fix tickets" not in answer.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "expected"),
+    [
+        ((), None, "retune"),
+        (("--model", "gpt-4.1-mini-2025-04-14"), None, "openai"),
+        ((), "https://name.openai.azure.com/openai/v1", "azure"),
+        (("--provider", "openai"), "https://name.openai.azure.com/openai/v1", "openai"),
+        (("--provider", "other"), None, "other"),
+    ],
+)
+def test_whose_limits_they_must_keep(
+    check: Check, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], environment: str | None, expected: str
+) -> None:
+    write_table("tickets.csv", good_rows())
+    if environment is not None:
+        monkeypatch.setenv("OPENAI_BASE_URL", environment)
+
+    assert check("tickets.csv", *flags, "--json").document["provider"] == expected
+
+
+class MakesADirectory:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("made",)
+
+
+def test_a_pickle_runs_its_code_only_where_it_is_trusted(check: Check) -> None:
+    Path("tickets.pkl").write_bytes(pickle.dumps(MakesADirectory()))
+
+    refused = check("tickets.pkl")
+    assert refused.status == 2
+    assert "mkdir" in refused.err
+    assert not Path("made").exists()
+
+    check("tickets.pkl", "--trust-pickle")
+    assert Path("made").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status", "expected"),
+    [
+        ("array.jsonl", '[{"question": "a", "answer": "b"}]', 2, "JSON array"),
+        ("nine.csv", "question,answer\n" + "".join(f"q{n},a{n}\n" for n in range(9)), 1, "too_few_examples"),
+        ("numbers.csv", "question,answer\n" + "".join(f"q{n},{n}\n" for n in range(20)), 0, "text_is_number"),
+        (
+            "mixed.jsonl",
+            '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n' * 12
+            + '{"prompt": "q", "completion": "a"}\n',
+            1,
+            "line 13",
+        ),
+    ],
+)
+def test_files_that_are_not_what_they_seem(check: Check, name: str, content: str, status: int, expected: str) -> None:
+    Path(name).write_text(content)
+
+    answer = check(name)
+
+    assert answer.status == status, answer
+    assert expected in answer.out + answer.err
 
 
 def test_settings_of_a_file(check: Check) -> None:
@@ -208,35 +345,3 @@ def test_it_imports_neither_prefect_nor_the_sdk(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
 
     assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped_half_way_it_leaves_nothing_behind(tmp_path: Path, sent: signal.Signals, status: int) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    with (tmp_path / "long.csv").open("w") as stream:
-        stream.write("question,answer\n")
-        stream.writelines(
-            f"How is number {number} {'word ' * 30}?,Answer {number} {'term ' * 20}\n" for number in range(150_000)
-        )
-    command = [sys.executable, "-m", "retune.cli.app", "check", "long.csv", "--fix", "fixed.jsonl"]
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env={**os.environ, "TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    until = time.monotonic() + 60
-    while not list(temporary.glob("retune-check-*/*")) and time.monotonic() < until:
-        time.sleep(0.05)
-    # As a terminal does: to all processes of the group.
-    os.killpg(process.pid, sent)
-    out, err = process.communicate(timeout=60)
-
-    assert process.returncode == status, out + err
-    assert "Traceback" not in err
-    assert list(temporary.glob("retune-check-*")) == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.csv", "temporary"]

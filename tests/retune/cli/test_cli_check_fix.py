@@ -1,10 +1,12 @@
 """`retune check --fix`: a new file with the safe repairs made, and the source as it was."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from check_command import Check, good_rows, write_table
+from check_command import Check, files, good_rows, write_table
 
 
 def test_fix_writes_a_new_file_and_checks_that(check: Check) -> None:
@@ -43,9 +45,8 @@ def test_fix_of_a_file_from_windows(check: Check) -> None:
     assert b"\\r" not in content
     assert not content.startswith(b"\xef\xbb\xbf")
     counts = answer.document["fix"]["counts"]
-    assert counts["byte_order_mark_removed"] == 1
-    assert counts["empty_dropped"] >= 1
-    assert counts["line_ends_replaced"] >= 1
+    # Rows 42 and 43 are empty; line ends are replaced in the file as a whole, and in the content of row 44.
+    assert counts == {"byte_order_mark_removed": 1, "empty_dropped": 2, "line_ends_replaced": 2}
 
 
 def test_fix_goes_on_to_report_what_it_does_not_mend(check: Check) -> None:
@@ -79,13 +80,90 @@ def test_fix_refuses_bad_targets(check: Check, target: str) -> None:
     for name in ("there.jsonl", "listed.jsonl.changes.jsonl"):
         Path(name).write_text("precious")
     source = "data" if target.startswith("data") else "tickets.jsonl"
-    before = {path: path.read_bytes() for path in Path().rglob("*.*")}
+    before = files()
+    assert len(before) == 4
 
     answer = check(source, "--fix", target)
 
     assert answer.status == 2
     assert answer.err.startswith("Error: ")
-    assert {path: path.read_bytes() for path in Path().rglob("*.*")} == before
+    assert files() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--fix", "x.jsonl", "--report", "x.jsonl.changes.jsonl"), "would replace what --fix writes"),
+        (("--fix", "x.jsonl", "--report", "./x.jsonl"), "would replace what --fix writes"),
+        (("--fix", "x.jsonl", "--report", "tickets.csv"), "the source itself"),
+        (("--report", "linked.csv"), "the source itself"),
+        (("--fix", "linked.jsonl"), "the source itself"),
+        (("--fix", "nodir/x.jsonl"), "no directory nodir"),
+        (("--report", "nodir/x.json"), "no directory nodir"),
+        (("--report", "directory"), "is a directory"),
+        (("--fix", "directory.jsonl"), "is a directory"),
+    ],
+)
+def test_nothing_is_written_over_what_was_read_or_just_written(
+    check: Check, arguments: tuple[str, ...], expected: str
+) -> None:
+    write_table("tickets.csv", [*good_rows(), good_rows()[0]])
+    Path("linked.csv").hardlink_to("tickets.csv")
+    Path("linked.jsonl").hardlink_to("tickets.csv")
+    Path("directory").mkdir()
+    Path("directory.jsonl").mkdir()
+    before = files()
+
+    answer = check("tickets.csv", *arguments, "--force")
+
+    assert answer.status == 2
+    assert expected in answer.err
+    assert "Make room" not in answer.err
+    assert files() == before
+    assert not Path("nodir").exists()
+
+
+def test_a_database_is_a_source_too(check: Check) -> None:
+    with closing(sqlite3.connect("tickets.db")) as database, database:
+        database.execute("CREATE TABLE t (question, answer)")
+        database.executemany("INSERT INTO t VALUES (?, ?)", good_rows())
+    before = files()
+
+    answer = check("sqlite:///tickets.db", "--query", "SELECT * FROM t", "--report", "tickets.db")
+
+    assert answer.status == 2
+    assert files() == before
+
+
+def test_every_row_that_is_dropped_is_listed(check: Check) -> None:
+    rows = "".join(f"{question},{answer}\n" for question, answer in good_rows(20))
+    Path("data").mkdir()
+    Path("data/a.csv").write_text(f"question,answer\n,\n\n{rows},\n{rows.replace('customer', 'client')},\n,\n")
+    Path("data/b.csv").write_text("\nquestion,answer\n,\n,\n")
+    Path("data/c.csv").write_text(f"question,answer\n\n{rows.replace('customer', 'guest')}")
+
+    answer = check("data", "--fix", "fixed.jsonl", "--json")
+
+    changes = [json.loads(line) for line in Path("fixed.jsonl.changes.jsonl").read_text().splitlines()]
+    assert [(change["file"][-5:], change["row"], change["done"]) for change in changes] == [
+        (file, row, "empty_dropped")
+        for file, row in [
+            *(("a.csv", row) for row in (2, 3, 24, 45, 46)),
+            *(("b.csv", row) for row in (3, 4)),
+            ("c.csv", 2),
+        ]
+    ]
+    assert answer.document["fix"]["counts"] == {"empty_dropped": 8}
+
+
+def test_blank_lines_of_jsonl_are_listed(check: Check) -> None:
+    line = '{"messages": [{"role": "user", "content": "a%d"}, {"role": "assistant", "content": "b"}]}\n'
+    Path("a.jsonl").write_text("\n" + "".join(line % number for number in range(20)) + "\n\n")
+
+    check("a.jsonl", "--fix", "fixed.jsonl")
+
+    changes = [json.loads(line) for line in Path("fixed.jsonl.changes.jsonl").read_text().splitlines()]
+    assert [change["line"] for change in changes] == [1, 22, 23]
 
 
 def test_force_overwrites_a_file_and_never_the_source(check: Check) -> None:

@@ -129,13 +129,16 @@ def wait_until_gone(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
-def test_interrupted_it_says_how_to_go_on(retune: Any, table: Path, tmp_path: Path, prefect_api_url: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_says_how_to_go_on(
+    retune: Any, table: Path, tmp_path: Path, prefect_api_url: str, number: signal.Signals
+) -> None:
     slow = ("--n-epochs", "30", "--batch-size", "1")
     with running(table, tmp_path, *slow, PREFECT_API_URL=prefect_api_url) as process:
         wait_for(lambda: steps_seen(tmp_path), process)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     assert server_is_gone(tmp_path / "retune-home")

@@ -1,4 +1,4 @@
-"""docs/data.md says what is so: its table of checks, its examples, its commands, its keys."""
+"""docs/data.md and docs/checks.md say what is so: the table of checks, the examples, its commands, its keys."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from retune.data.rules import RULES
 
 REPOSITORY = Path(__file__).parents[3]
 PAGE = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8")
+CHECKS = (REPOSITORY / "docs" / "checks.md").read_text(encoding="utf-8")
 
 EXAMPLES = re.findall(r"`(\w+\.\w+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [
@@ -45,11 +46,17 @@ def check(directory: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_the_table_of_checks_is_that_of_the_rules() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (error|warning) \| (.+?) \| (.+?) \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (error|warning|note) \| (.+?) \| (.+?) \|$", CHECKS, re.MULTILINE)
 
     documented = {kind: (level, hint.replace("\\|", "|")) for kind, level, _, hint in rows}
 
     assert documented == {kind: (rule.level, rule.hint) for kind, rule in RULES.items()}
+
+
+def test_a_hint_names_fix_where_that_mends_it_and_nowhere_else() -> None:
+    assert {kind for kind, rule in RULES.items() if "--fix" in rule.hint} == {
+        kind for kind, rule in RULES.items() if rule.mended_by
+    }
 
 
 @pytest.mark.parametrize(("name", "content"), EXAMPLES)

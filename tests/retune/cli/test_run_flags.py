@@ -7,7 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from retune.cli import run as command
-from retune.config import RetrainConfig, parse_config
+from retune.config import RetrainConfig
+from retune.config_file import parse_config
 
 
 @pytest.mark.parametrize("place", command._PLACES.values())

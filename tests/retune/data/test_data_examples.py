@@ -1,6 +1,6 @@
 import pytest
 
-from retune.data.example_texts import example_texts, has_images
+from retune.data.example_texts import example_texts
 from retune.data.examples import canonical_json, expected_answer, prompt_messages
 from retune.errors import DataError
 
@@ -77,10 +77,3 @@ def test_both_answers_of_a_pair_are_read():
     texts = example_texts(PAIR, "dpo")
     assert texts.roles == ["system", "user", "assistant", "assistant"]
     assert (texts.prompt, texts.answer) == (["Hello?"], ["Hi.", "What?"])
-
-
-def test_images_are_noticed():
-    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
-    assert has_images({"messages": [{**USER, "content": [image]}, ASSISTANT]})
-    assert not has_images({"messages": [USER, ASSISTANT]})
-    assert not has_images(PAIR)

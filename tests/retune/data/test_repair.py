@@ -172,13 +172,14 @@ def test_a_file_that_needs_nothing_keeps_its_bytes(tmp_path: Path) -> None:
     assert changes == []
 
 
-def test_a_full_disk_leaves_the_old_files_whole(tmp_path: Path) -> None:
+def test_what_can_not_be_written_leaves_the_old_files_whole(tmp_path: Path) -> None:
     path = tmp_path / "there" / "fixed.jsonl"
     (tmp_path / "there").write_text("a file in the place of a directory")
 
-    with pytest.raises(RunDirectoryError, match=r"fixed\.jsonl"):
+    with pytest.raises(RunDirectoryError, match=r"fixed\.jsonl") as refused:
         repair_examples(make_store(tmp_path / "store", [chat("q", "a")]), path)
 
+    assert refused.value.hint == "Name a file that you may write."
     assert (tmp_path / "there").read_text() == "a file in the place of a directory"
 
 

@@ -7,6 +7,7 @@ from retune.data.cost import (
     auto_n_epochs,
     describe_cost,
     estimate_training_cost,
+    format_usd,
     price_of_tokens,
     refuse_if_too_expensive,
 )
@@ -96,16 +97,32 @@ def test_what_makes_a_price_uncertain_is_said(beside, usd, note):
 
 
 def test_a_run_within_its_limit_goes_on():
-    refuse_if_too_expensive(estimate(), 6.0, is_local=False)
-    refuse_if_too_expensive(estimate(), "unlimited", is_local=False)
-    refuse_if_too_expensive(estimate("o9"), "unlimited", is_local=False)
-    refuse_if_too_expensive(estimate("baseline-text"), 0, is_local=True)
-    refuse_if_too_expensive(estimate(provider="retune"), 0, is_local=False)
+    refuse_if_too_expensive(estimate(), 6.0)
+    refuse_if_too_expensive(estimate(), "unlimited")
+    refuse_if_too_expensive(estimate("o9"), "unlimited")
+    refuse_if_too_expensive(estimate("baseline-text"), 0)
+    refuse_if_too_expensive(estimate(provider="retune"), 0)
+    refuse_if_too_expensive(estimate("ft:baseline-text::abc", provider="other"), 0)
+
+
+def test_a_server_on_this_machine_may_pass_on_to_one_that_bills():
+    cost = estimate(provider="other")
+    assert (cost.usd, cost.note) == (None, "No prices of this provider are known.")
+    with pytest.raises(ConfigError, match="can't be said"):
+        refuse_if_too_expensive(cost, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [(0, "$0.00"), (0.00031, "$0.00031"), (0.0099, "$0.0099"), (0.01, "$0.01"), (1234.5, "$1,234.50")],
+)
+def test_amounts_under_a_cent_are_not_nothing(amount, said):
+    assert format_usd(amount) == said
 
 
 def test_a_run_over_its_limit_is_refused():
     with pytest.raises(ConfigError) as caught:
-        refuse_if_too_expensive(estimate(), 5.5, is_local=False)
+        refuse_if_too_expensive(estimate(), 5.5)
     assert caught.value.message == (
         "The training would cost about $6.00, but max_cost_usd allows $5.50. "
         "500,000 tokens × 4 epochs × $3.00 per million tokens (prices of 2026-10)."
@@ -113,10 +130,10 @@ def test_a_run_over_its_limit_is_refused():
     assert "--max-cost-usd" in str(caught.value.hint)
     tiny = estimate(tokens=np.full(10, 10, np.uint32), n_epochs=1)
     with pytest.raises(ConfigError, match=re.escape("about $0.0003, but max_cost_usd allows $0.00.")):
-        refuse_if_too_expensive(tiny, 0, is_local=False)
+        refuse_if_too_expensive(tiny, 0)
 
 
 @pytest.mark.parametrize("beside", [{"model": "o9"}, {"model": "o4-mini", "method": "reinforcement"}])
 def test_with_a_limit_a_price_must_be_known(beside):
     with pytest.raises(ConfigError, match=r"can't be said\. (No training price|Reinforcement training)"):
-        refuse_if_too_expensive(estimate(**beside), 1_000, is_local=False)
+        refuse_if_too_expensive(estimate(**beside), 1_000)

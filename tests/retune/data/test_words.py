@@ -60,9 +60,3 @@ def test_a_slice_of_a_column_is_cut_like_a_column_of_its_own(texts, start, lengt
     part = column.slice(min(start, len(column)), length)
     counter = token_counter("o200k_base")
     assert counter.count_texts(cut_words(part)).tolist() == [counter.count(text) for text in part.to_pylist()]
-
-
-def test_texts_with_a_wanted_word():
-    words = cut_words(arrow(["one two", "", "three", "two  two"]))
-    wanted = words.different.to_numpy(zero_copy_only=False) == " two"
-    assert words.texts_with(wanted).tolist() == [0]

@@ -1,10 +1,10 @@
 import pytest
 
-from retune.config import ProviderConfig, parse_config
-from retune.data.provider_kinds import ProviderKind
+from retune.config import ProviderConfig
+from retune.config_file import parse_config
 from retune.errors import AuthenticationFailedError, ConfigError
 from retune.provider.client import build_client
-from retune.provider.endpoint import Kind, check_model_fits, require_endpoint, resolve_endpoint
+from retune.provider.endpoint import check_model_fits, require_endpoint, resolve_endpoint
 
 
 def test_a_key_alone_never_chooses_openai(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,8 +96,28 @@ def test_the_embedded_server_is_known_as_our_own() -> None:
     assert require_endpoint(ProviderConfig(base_url="http://127.0.0.1:1/v1", is_embedded=True)).kind == "retune"
 
 
-def test_the_kinds_are_those_that_the_data_is_checked_for() -> None:
-    assert Kind == ProviderKind
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "https://API.OpenAI.com/v1/",
+        "https://api.openai.com:443/v1",
+        "HTTPS://api.openai.com./v1",
+    ],
+)
+def test_another_spelling_of_an_address_is_no_other_provider(spelling: str) -> None:
+    endpoint = require_endpoint(ProviderConfig(base_url=spelling))
+    assert (endpoint.identity, endpoint.kind) == ("api.openai.com", "openai")
+    config = parse_config({"data": {"source": "a.csv"}})
+    with pytest.raises(ConfigError, match="no base model"):
+        check_model_fits(config, endpoint)
+
+
+def test_other_ports_are_other_providers() -> None:
+    identities = [
+        require_endpoint(ProviderConfig(base_url=address)).identity
+        for address in ("http://host:443", "https://host:80", "http://HOST:80", "http://[::1]:8000/v1")
+    ]
+    assert identities == ["host:443", "host:80", "host", "[::1]:8000"]
 
 
 def test_a_paid_provider_needs_a_key() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from retune.data.checks.messages import MESSAGE_KEYS
 from retune.data.checks.structure import EXAMPLE_KEYS, check_structure
-from retune.data.example_texts import example_texts, has_images
+from retune.data.example_texts import example_texts
 from retune.data.hashes import hash_example
 from retune.data.rules import RULES
 from retune.data.tokens import token_counter, tokens_beside_all_texts
@@ -285,7 +285,6 @@ def test_what_has_no_errors_can_be_relied_on(example, provider):
         written = [*texts.machine, *texts.instructions, *texts.prompt, *texts.answer]
         assert all(isinstance(text, str) for text in written)
         assert tokens_beside_all_texts(texts, token_counter("o200k_base")) > 0
-        assert isinstance(has_images(body), bool)
         hash_example(body, method, 42)
 
 

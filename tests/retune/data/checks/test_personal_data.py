@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.data.checks.personal_data import find_personal_data
-from retune.data.checks.secret_patterns import is_card_number
+from retune.data.checks.personal_data import TITLES, find_personal_data
+from retune.data.secret_patterns import KEY_FORMS, find_secrets, is_card_number
 from retune.data.words import cut_words
 
 TICKETS = Path(__file__).parents[4] / "examples/support_tickets.csv"
@@ -108,6 +108,49 @@ def test_a_secret_is_found_in_any_text(before, secret, after, mark):
     assert (1, kind) in kinds("nothing here", f"{before}{mark}{value} {after}", "nor here")
 
 
+# Pieces of secrets, in any order, with every kind of space between them.
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "password",
+                "Passphrase",
+                "api",
+                "API_KEY",
+                "secret",
+                "token",
+                "Bearer",
+                "AUTHORIZATION",
+                "basic",
+                "paſſword",
+            ),
+            *("=", ":", "=>", ":=", '"', "'", " ", "  ", "\n", "\t", "\u00a0", "\u2003", "\x1f", "\u3000", "à"),
+            *("4111", "1111", "1111 1111", "4111111111111111", "3782 822463 10005", "a1b2c3", "Zx81kQ0vLm3pT7rW9y"),
+            *(
+                "-----BEGIN",
+                "-----BEGIN PRIVATE KEY-----",
+                "-----BEGIN PGP PRIVATE KEY BLOCK-----",
+                "-----END",
+                "--",
+                "x",
+            ),
+            *("https://", "kim:", "pa55wort", "@", "db.org", "kim.lee@mail.de", ".", "xoxb-1234567890", "ghp_"),
+        ]
+    ),
+    max_size=12,
+).map("".join)
+KEYS = st.sampled_from(KEY_FORMS).flatmap(lambda form: st.from_regex(form, fullmatch=True))
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(PIECES | KEYS | st.text(max_size=3), max_size=4))
+def test_whatever_is_a_secret_is_found(parts):
+    text = " ".join(parts).encode(errors="replace").decode()
+    assert [kind for _, kind in kinds(text)] == [
+        kind for kind in TITLES if kind in {kind for kind, _ in find_secrets(text)}
+    ]
+
+
 @settings(deadline=None)
 @given(WORDS)
 def test_nothing_is_found_where_nothing_is(text):
@@ -122,7 +165,7 @@ def test_any_text_can_be_looked_at(texts):
 
 
 @pytest.mark.parametrize("name", PREFIXED_KEYS)
-def test_keys_are_shown_masked(name):
+def test_keys_are_shown(name):
     key = PREFIXED_KEYS[name](7)
     ((index, kind, message),) = find(f"my key is {key}, does it work?")
     assert (index, kind) == (0, "api_key")

@@ -83,6 +83,8 @@ def test_former_names_of_the_outputs():
 def test_equal_answers_and_unknown_keys_are_warnings():
     [finding] = found(non_preferred_output=PREFERRED)
     assert finding == ("same_preference", 'both answers are "Between 14 and 20 degrees.".')
+    spaced = [{**PREFERRED[0], "content": f" {PREFERRED[0]['content']}\n"}]
+    assert [kind for kind, _ in found(non_preferred_output=spaced)] == ["same_preference"]
     assert RULES["same_preference"].level == "warning"
     assert [kind for kind, _ in found(id=1)] == ["unknown_example_key"]
     assert [kind for kind, _ in found(input={"messages": [USER], "id": 1})] == ["unknown_example_key"]

@@ -58,6 +58,16 @@ def test_another_system_prompt_asks_something_else(tmp_path):
     assert found(check_duplicates, store) == []
 
 
+def test_of_equal_system_prompts_and_questions_there_is_one_right_answer(tmp_path):
+    systems = ["Be brief.", "Be kind.", "Be brief.", "Be brief."]
+    answers = ["a", "a", "b", "a"]
+    bodies = [chat("q", answer, system=system) for answer, system in zip(answers, systems, strict=True)]
+    assert [problem[:2] for problem in found(check_duplicates, make_store(tmp_path, bodies))] == [
+        ("duplicate_example", "row 5"),
+        ("conflicting_answers", "row 4"),
+    ]
+
+
 def test_other_keys_make_an_example_another(tmp_path):
     tools = [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}]
     store = make_store(tmp_path, [chat("q", "a"), {**chat("q", "a"), "tools": tools}])

@@ -41,11 +41,9 @@ def test_only_examples_without_errors_count(tmp_path):
 
 def test_a_split_of_few_examples_says_little(tmp_path):
     checked = dealt(make_store(tmp_path, bodies(20)), train=16, validation=3, test=1)
-    assert found(checked) == [
-        ("few_held_out", "validation holds 3 examples; each of them is 33% of it."),
-        ("few_held_out", "test holds 1 example; each of them is 100% of it."),
-    ]
-    assert found(dealt(checked.store, train=10, validation=10)) == []
+    assert found(checked) == [("few_held_out", "validation has 3 and test has 1 of 20 examples.")]
+    assert found(dealt(checked.store, train=16, test=4)) == [("few_held_out", "test has 4 of 20 examples.")]
+    assert found(dealt(checked.store, train=10, validation=5, test=5)) == []
 
 
 def reinforcement(tmp_path, count):
@@ -106,6 +104,17 @@ def test_without_a_context_or_tokens_nothing_is_compared(tmp_path, counts_tokens
     checked = Subject.of(make_store(tmp_path, bodies(3), counts_tokens=counts_tokens), SplitConfig(), MODEL)
     assert list(check_context(checked, context)) == []
     assert checked.not_applied == {"context": reason}
+
+
+@pytest.mark.parametrize(("n_words", "is_found"), [(101_000, True), (99_000, False)])
+def test_without_a_context_what_is_far_longer_than_the_rest_is_named(tmp_path, n_words, is_found):
+    checked = Subject.of(make_store(tmp_path, [*bodies(4), chat("word " * n_words, "a")]), SplitConfig(), MODEL)
+    found = [(problem.kind, problem.number) for problem in check_context(checked, None)]
+    assert found == [("very_long_example", 6)] * is_found
+    many = Subject.of(
+        make_store(tmp_path / "2", [chat("word " * 101_000, f"{n}") for n in range(3)]), SplitConfig(), MODEL
+    )
+    assert list(check_context(many, None)) == []
 
 
 def test_a_histogram_has_readable_bounds():

@@ -134,7 +134,7 @@ def test_nearly_equal_questions_on_two_sides_are_a_warning(tmp_path):
     assert group.first[0].location == "row 43"
     assert group.first[0].message == (
         '"Hello, my parcel number 4242 was due last Tuesday and has … in test is nearly the same as row 42 in train, '
-        '"Hello, my parcel number 77 was due last Tuesday and has no… (similarity 1.00).'
+        '"Hello, my parcel number 77 was due last Tuesday and has no… (similarity 0.99).'
     )
 
 
@@ -171,6 +171,12 @@ def test_images_make_tokens_an_estimate(tmp_path):
     assert not check(tmp_path, sound(11)).tokens.is_estimate
 
 
+def test_a_method_that_openai_does_not_offer_for_the_model_is_a_warning(tmp_path):
+    for number, (model, kinds) in enumerate([("o4-mini", ["method_not_offered"]), (MODEL, []), ("unknown", [])]):
+        report = check(tmp_path / str(number), sound(20), model=model)
+        assert [group.kind for group in report.groups if group.kind == "method_not_offered"] == kinds
+
+
 def test_labels_are_in_the_report(tmp_path):
     bodies = [chat(f"question {number}", f"label {number % 3}") for number in range(30)]
     report = check(tmp_path, bodies)
@@ -183,7 +189,7 @@ def test_labels_too_rare_to_stratify_by_are_said(tmp_path):
     split = SplitConfig(method="random", stratify=True)
     report = check(tmp_path, [*bodies, chat("another question", "rare")], split=split)
     assert report.counts == {"label_seen_once": 1, "imbalanced_labels": 1}
-    assert list(report.not_applied) == ["stratified split"]
+    assert list(report.not_applied) == ["split"]
 
 
 def test_a_report_travels_as_json(tmp_path):

@@ -1,6 +1,12 @@
+import contextlib
+import os
+import resource
+import signal
 import subprocess
 import sys
-import textwrap
+import tempfile
+import time
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +20,7 @@ from retune.data.describing.plan import Plan
 from retune.data.describing.workers import describe_blocks
 from retune.data.examples import Example
 from retune.data.shapes.shape import PlainColumns, Shape
-from retune.errors import DataError, SourceError
+from retune.errors import DataError, RunDirectoryError, SourceError
 
 REPOSITORY = Path(__file__).parents[4]
 
@@ -46,11 +52,33 @@ class Deadly(Shape):
     method = "supervised"
 
     def examples(self, block):
-        import os
-
         if next(block.rows()).number == 7:
             os.kill(os.getpid(), 9)
         yield from ()
+
+
+class Slow(ReadyBodies):
+    """Says that it is at work, and then never ends."""
+
+    def __init__(self, path):
+        super().__init__("supervised")
+        self.path = path
+
+    def examples(self, block):
+        Path(self.path).touch()
+        while True:
+            time.sleep(1)
+
+
+class FullDisk(ReadyBodies):
+    """Leaves the process no room to write its answer."""
+
+    def __init__(self):
+        super().__init__("supervised")
+
+    def examples(self, block):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+        return super().examples(block)
 
 
 def plan_for(shape):
@@ -61,7 +89,7 @@ def plan_for(shape):
 def rows_blocks(count):
     for number in range(count):
         body = chat(f"What is {number}?", f"It is {number}.")
-        yield RowsBlock(0, [Row(number, {"body": body, "side": None})], source_bytes=1)
+        yield RowsBlock(0, [Row(number, {"body": body, "group": None, "side": None})], source_bytes=1)
 
 
 def text_blocks(count):
@@ -72,10 +100,10 @@ def text_blocks(count):
 
 
 @pytest.mark.parametrize("blocks", [rows_blocks, text_blocks])
-def test_several_processes_answer_as_one_does_and_in_order(blocks):
+def test_several_processes_answer_as_one_does_and_in_order(blocks, tmp_path):
     plan = plan_for(ReadyBodies("supervised") if blocks is rows_blocks else TwoColumns())
-    alone = list(describe_blocks(blocks(12), plan, processes=1))
-    together = list(describe_blocks(blocks(12), plan, processes=2))
+    alone = list(describe_blocks(blocks(12), plan, tmp_path / "blocks", processes=1))
+    together = list(describe_blocks(blocks(12), plan, tmp_path / "blocks", processes=2))
     assert len(alone) == len(together) == 12
     for one, other in zip(alone, together, strict=True):
         assert [bytes(part) for part in one.lines] == [bytes(part) for part in other.lines]
@@ -89,18 +117,18 @@ def test_several_processes_answer_as_one_does_and_in_order(blocks):
     assert (np.diff(numbers) == 1).all()
 
 
-def test_an_error_in_another_process_arrives_whole():
+def test_an_error_in_another_process_arrives_whole(tmp_path):
     with pytest.raises(SourceError) as caught:
-        list(describe_blocks(rows_blocks(12), plan_for(Unreadable()), processes=2))
+        list(describe_blocks(rows_blocks(12), plan_for(Unreadable()), tmp_path / "blocks", processes=2))
     assert (caught.value.message, caught.value.hint) == ("row 7 can't be read.", "Mend it.")
 
 
-def test_a_killed_process_is_an_error_that_says_so():
+def test_a_killed_process_is_an_error_that_says_so(tmp_path):
     with pytest.raises(DataError, match=r"ended from outside.*Free some memory"):
-        list(describe_blocks(rows_blocks(12), plan_for(Deadly()), processes=2))
+        list(describe_blocks(rows_blocks(12), plan_for(Deadly()), tmp_path / "blocks", processes=2))
 
 
-def test_blocks_are_read_no_faster_than_they_are_described():
+def test_blocks_are_read_no_faster_than_they_are_described(tmp_path):
     read = []
 
     def watched():
@@ -108,23 +136,91 @@ def test_blocks_are_read_no_faster_than_they_are_described():
             read.append(number)
             yield block
 
-    for done, _ in enumerate(describe_blocks(watched(), plan_for(ReadyBodies("supervised")), processes=2)):
+    plan = plan_for(ReadyBodies("supervised"))
+    for done, _ in enumerate(describe_blocks(watched(), plan, tmp_path / "blocks", processes=2)):
         assert read[-1] - done <= 5
 
 
-def test_a_script_without_a_main_guard_is_not_run_twice(tmp_path):
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+print("begun", flush=True)
+from example_stores import ReadyBodies
+from test_workers import Slow, plan_for, rows_blocks
+from retune.data.describing.workers import describe_blocks
+shape = {shape}
+print(len(list(describe_blocks(rows_blocks(9), plan_for(shape), Path(sys.argv[1]), processes=2))))
+"""
+
+
+def command(tmp_path, shape):
     script = tmp_path / "script.py"
-    script.write_text(
-        textwrap.dedent("""
-            import sys
-            sys.path[:0] = sys.argv[1:]
-            print("begun")
-            from example_stores import ReadyBodies
-            from test_workers import plan_for, rows_blocks
-            from retune.data.describing.workers import describe_blocks
-            print(len(list(describe_blocks(rows_blocks(9), plan_for(ReadyBodies("supervised")), processes=2))))
-        """)
-    )
+    script.write_text(SCRIPT.format(shape=shape))
     paths = [str(REPOSITORY), str(REPOSITORY / "tests/support"), str(Path(__file__).parent)]
-    done = subprocess.run([sys.executable, script, *paths], capture_output=True, text=True, timeout=120, check=False)
+    return [sys.executable, script, tmp_path / "blocks", *paths]
+
+
+def test_a_script_without_a_main_guard_is_not_run_twice(tmp_path):
+    script = command(tmp_path, 'ReadyBodies("supervised")')
+    done = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout.split(), done.returncode) == (["begun", "9"], 0), done.stderr
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_no_process_outlives_the_one_that_started_it(tmp_path, sent):
+    script = command(tmp_path, f"Slow({str(tmp_path / 'at work')!r})")
+    with subprocess.Popen(script, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            wait_until((tmp_path / "at work").exists)
+            assert len(processes_of(process.pid)) > 1
+            process.send_signal(sent)
+            # Whoever holds the pipe keeps its reader waiting.
+            output, _ = process.communicate(timeout=60)
+            assert output == b"begun\n"
+            wait_until(lambda: not processes_of(process.pid))
+        finally:
+            for number in processes_of(process.pid):
+                os.kill(number, signal.SIGKILL)
+
+
+def processes_of(session):
+    """Ids of the session's processes; a dead one that nobody has waited for is none."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, its_session = path.read_text().rpartition(")")[2].split()[:4]
+            if int(its_session) == session and state != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+def wait_until(is_so):
+    until = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_what_travels_is_gone_afterwards_and_in_no_other_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    described = describe_blocks(rows_blocks(12), plan_for(ReadyBodies("supervised")), tmp_path / "blocks", processes=2)
+    next(described)
+    assert list((tmp_path / "blocks").iterdir())
+    assert isinstance(described, Generator)
+    described.close()
+    assert not (tmp_path / "blocks").exists()
+
+
+@pytest.mark.parametrize("place", ["file/blocks", "file"])
+def test_a_place_that_can_not_be_written_is_named(tmp_path, place):
+    (tmp_path / "file").write_text("in the way")
+    plan = plan_for(ReadyBodies("supervised"))
+    with pytest.raises(RunDirectoryError, match=rf"Can't write .*{place}: "):
+        list(describe_blocks(rows_blocks(12), plan, tmp_path / place, processes=2))
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_full_disk_in_another_process_is_named(tmp_path):
+    with pytest.raises(RunDirectoryError, match=rf"Can't write {tmp_path}/blocks: File too large"):
+        list(describe_blocks(rows_blocks(12), plan_for(FullDisk()), tmp_path / "blocks", processes=2))

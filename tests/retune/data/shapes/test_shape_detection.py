@@ -114,8 +114,11 @@ def test_answered_conversations_with_an_id_are_no_items(make_source, choose):
     assert choose(make_source([{"messages": CHAT[:1]}])).method == "supervised"
 
 
-def test_lines_that_all_are_broken_are_left_to_the_checks(make_source, read):
+def test_lines_that_all_are_broken_are_left_to_the_checks(make_source, read, choose):
     broken = Finding("not_json", "no object")
+    for method in (None, "supervised", "dpo", "reinforcement"):
+        shape = choose(make_source([broken]), method=method)
+        assert (shape.title, shape.method) == ("unknown: none of the first lines can be read", method or "supervised")
     assert [example.findings for example in read(make_source([broken, broken]))] == [(broken,), (broken,)]
 
 
@@ -134,7 +137,22 @@ def test_lines_that_all_are_broken_are_left_to_the_checks(make_source, read):
         (
             {"question": "q", "answer": "a"},
             {"method": "dpo"},
-            r"holds columns question → answer .* method supervised, not dpo\. The method dpo .* chosen and rejected\. ",
+            r"holds columns question → answer .* supervised or reinforcement, not dpo\. The method dpo .* rejected\. ",
+        ),
+        (
+            ITEM,
+            {"method": "dpo"},
+            r"train the method reinforcement, not dpo\. .* `retune check --method reinforcement`",
+        ),
+        (
+            {"question": "q", "answer": "a"},
+            {"user_column": "question", "assistant_column": "question"},
+            'The column "question" is named for what the user says and for the answer. Name two columns',
+        ),
+        (
+            {"prompt": "q", "completion": "a"},
+            {"shape": "completion", "user_column": "prompt", "assistant_column": "prompt"},
+            'The column "prompt" is named for what the user says and for the answer',
         ),
         (PAIR, {"method": "supervised"}, "that can train the method dpo, not supervised"),
         (
@@ -158,3 +176,66 @@ def test_shapes_travel_between_processes(make_source, choose, row, method):
     assert copy == shape
     [block] = source.blocks()
     assert list(copy.examples(block)) == list(shape.examples(block))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [{"question": "q", "answer": "a"}] * 2 + [{"messages": CHAT}],
+            "expected question, answer, as the others have; found messages.",
+        ),
+        (
+            [{"question": "q", "answer": "a"}] * 101 + [{"question": "q", "anwser": "a"}],
+            'expected question, answer, as the others have; found question, anwser. Is "anwser" meant to be "answer"?',
+        ),
+        (
+            [{"prompt": "q", "completion": "a"}] * 2 + [{"messages": CHAT}],
+            "expected prompt, completion, as the others have; found messages.",
+        ),
+    ],
+)
+def test_a_line_without_the_others_keys_says_what_it_holds(make_source, read, rows, message):
+    *good, bad = read(make_source(rows))
+    assert [example.findings for example in good] == [()] * len(good)
+    assert bad.findings == (Finding("other_shape", message),)
+
+
+def test_a_key_that_is_misspelt_is_guessed(make_source, read):
+    *_, bad = read(make_source([{"messages": CHAT}] * 101 + [{"mesages": CHAT}]))
+    assert bad.findings == (
+        Finding(
+            "missing_messages",
+            'expected a list of messages in messages, found none; there is: mesages. Is "mesages" meant to be '
+            '"messages"?',
+        ),
+    )
+
+
+def test_nothing_in_a_column_is_no_other_shape(make_source, read):
+    [_, empty] = read(make_source([{"question": "q", "answer": "a"}, {"question": "q", "answer": None}]))
+    assert empty.findings == ()
+    assert empty.body["messages"][1]["content"] is None
+
+
+@pytest.mark.parametrize("row", [{"prompt": ["a"], "completion": "b"}, {"prompt": "a", "completion": [1]}])
+def test_a_list_is_no_text(make_source, read, row):
+    [example] = read(make_source([row]))
+    [finding] = example.findings
+    assert finding.kind == "content_not_text"
+    assert "expected text or a list of messages, found [" in finding.message
+
+
+def test_a_file_unlike_the_first_is_told_what_asks_for_the_column(make_source, choose):
+    source = make_source([{"question": "q", "answer": "a"}], [{"question": "q", "reply": "a"}])
+    with pytest.raises(SourceError) as caught:
+        choose(source)
+    assert caught.value.message == (
+        '1.jsonl has no column "answer". Its columns are: question, reply. 0.jsonl has it, and the names of the '
+        "columns there say what is read."
+    )
+    assert str(caught.value).endswith(
+        "Give all files the same columns, or leave this one out: a pattern in quotes names some files of a folder."
+    )
+    with pytest.raises(SourceError, match=r"0\.jsonl has it, and --assistant-column names it\."):
+        choose(source, user_column="question", assistant_column="answer")

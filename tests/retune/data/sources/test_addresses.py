@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retune.config import parse_config, source_label
+from retune.config_file import parse_config
 from retune.data.sources.addresses import Address, without_secrets
-from retune.errors import ConfigError
+from retune.errors import SecretInSettingsError
+from retune.source_address import source_label
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,38 @@ def test_names_hold_none(source, name, monkeypatch):
         "postgresql://host/db?user=me&password=s3cret",
         "mssql+pyodbc://host/db?PWD=s3cret",
         "https://:s3cret@host/a.csv",
+        "https://me:s3cret@host/a.csv",
+        "postgresql://me:12/s3cret@host/db",
+        "postgresql://me:s3#?@host/db",
+        "simplecache::https://me:s3cret@host/a.csv",
+        "mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BX%7D%3BUID%3Dme%3BPWD%3Ds3cret",
+        "https://host/a.csv?pass%77ord=s3cret",
     ],
 )
 def test_literal_passwords_are_refused_and_not_repeated(source):
-    with pytest.raises(ConfigError, match=r"source holds a password; write \$\{NAME\} in its place") as caught:
+    with pytest.raises(SecretInSettingsError, match=r"source holds a password; write \$\{NAME\} in its pl") as caught:
+        parse_config({"data": {"source": source}, "training": {"n_epochs": "much"}})
+    assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://s3cret@host/a.csv",
+        "https://${NAME}s3@host/a.csv",
+        "https://b.host/x.csv?X-Amz-Credential=s3&x-amz-signature=abcdef",
+        "https://host/x.csv?sv=2020&sig=s3cret%3D",
+        "https://host/x.csv?token=s3cret",
+        "https://host/x.csv?%74oken=s3cret",
+        "https://host/x.csv?access_token=s3cret",
+        "https://host/x.csv?API_KEY=s3cret",
+        "https://host/x.csv?key=s3cret",
+        "https://host/x.csv#access_token=s3cret",
+        "https://host/x.csv?token=${NAME}s3",
+    ],
+)
+def test_tokens_and_signatures_are_refused_and_not_repeated(source):
+    with pytest.raises(SecretInSettingsError, match=r"write \$\{NAME\} in its place") as caught:
         parse_config({"data": {"source": source}})
     assert "s3" not in str(caught.value)
 
@@ -54,7 +83,12 @@ def test_literal_passwords_are_refused_and_not_repeated(source):
         "https://host:8080/a@v1.csv",
         "s3://bucket/a:b@c.csv",
         "sqlite:////data/a:b@c.db",
-        "https://host/a.csv?sig=s3cret",
+        "https://host/a.csv?sig=${SIGNATURE}&sv=2020&page=2",
+        "https://${TOKEN}@host/a.csv",
+        "https://me:${PW}@host/a.csv",
+        "mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BX%7D%3BUID%3Dme%3BPWD%3D${PW}",
+        "postgresql://me:@host/db",
+        "data/what?token=a.csv",
     ],
 )
 def test_addresses_without_a_literal_password_are_taken(source):

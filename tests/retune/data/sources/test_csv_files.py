@@ -119,6 +119,28 @@ class TestCells:
     def test_the_header_tells_what_separates_cells(self, tmp_path, header, columns):
         assert open_csv(write(tmp_path, f"{header}\n")).columns == columns
 
+    @pytest.mark.parametrize(
+        ("content", "first"),
+        [
+            ("question (text, raw);answer\nQ;A\nR;B\n", {"question (text, raw)": "Q", "answer": "A"}),
+            ("question (a; b),answer\nQ,A\nR,B\n", {"question (a; b)": "Q", "answer": "A"}),
+            ('a, b\tc\n"Q\n1"\tA\nR, S, T\tB\n', {"a, b": "Q\n1", "c": "A"}),
+            # Where no mark divides all rows alike, the header has the word, and the odd row is said.
+            ("a,b;c\nd,e\nf\n", {"a": "d", "b;c": "e"}),
+        ],
+    )
+    def test_of_several_marks_in_the_header_that_one_counts_which_divides_the_rows(self, tmp_path, content, first):
+        assert read(write(tmp_path, content))[0].values == first
+
+    def test_a_row_that_goes_on_beyond_what_is_looked_at_does_not_count(self, tmp_path):
+        content = "a, b;c\n" + "q;a\n" * 3 + '"' + "x;\n" * 40_000 + '";a\n'
+        assert open_csv(write(tmp_path, content)).columns == ("a, b", "c")
+
+    def test_cells_between_bars_are_not_read(self, tmp_path):
+        with pytest.raises(SourceError, match=r"separates its cells with \|; expected commas, semicolons or tabs"):
+            open_csv(write(tmp_path, "question|answer\nq|a\n"))
+        assert open_csv(write(tmp_path, "a|b\nc\n")).columns == ("a|b",)
+
     def test_tsv_is_separated_by_tabs_whatever_the_header_holds(self, tmp_path):
         path = write(tmp_path, "a,b\tc\nd,e\tf\n", "t.tsv")
         assert [row.values for row in read(path)] == [{"a,b": "d,e", "c": "f"}]

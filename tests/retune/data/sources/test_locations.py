@@ -140,7 +140,7 @@ if os.geteuid() == 0:
 sys.path[:] = {sys.path!r}
 from retune.config import SourceFormat
 from retune.data.sources.locations import find_files
-from retune.data.sources.stored_files import StoredFile
+from retune.data.sources.stored_files import FoundFile
 import retune.data.sources.remote_files
 os.geteuid() or os.seteuid(65534)
 for source in sys.argv[1:]:

@@ -52,7 +52,7 @@ def test_every_kind_of_text_is_a_column_of_text(tmp_path, values):
     columns = block.text_columns(["text"])
     assert columns is not None
     assert columns.columns[0].to_pylist() == ["a", "b", None, ""]
-    assert columns.numbers.to_pylist() == [1, 2, 3, 4]
+    assert columns.numbers.tolist() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("text", ["", "the same long text " * 100], ids=["different", "repeated"])

@@ -1,85 +1,14 @@
-import gc
-import os
-import sqlite3
-import time
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from tempfile import TemporaryDirectory
+"""What a query gives, and what a database refuses."""
 
-import postgresql
+import os
+
 import pytest
-from postgresql import PostgreSQL
-from sqlalchemy import URL, create_engine, text
+from sql_rows import TICKETS, needs_postgresql, read, values
+from sqlalchemy import URL
 
 from retune.config import DataConfig, SourceFormat
-from retune.data.blocks import BLOCK_BYTES
-from retune.data.sources.addresses import expand
 from retune.data.sources.sql import open_query
 from retune.errors import SourceError
-
-TICKETS = [("Where is my card?", "card"), ("It's 100% gone :-( \\x", "refund"), ("カード", None)]
-
-needs_postgresql = pytest.mark.skipif(postgresql.missing() is not None, reason=str(postgresql.missing()))
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[PostgreSQL]:
-    # Not under pytest's own directory, which root's other users can't enter.
-    with TemporaryDirectory(prefix="retune-postgresql-") as directory:
-        cluster = PostgreSQL(Path(directory)).create()
-        yield cluster
-        cluster.stop()
-
-
-@pytest.fixture
-def address(cluster: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> str:
-    url = cluster.new_database()
-    assert url.password
-    monkeypatch.setenv("TICKETS_PASSWORD", url.password)
-    return f"postgresql://retune:${{TICKETS_PASSWORD}}@127.0.0.1:{url.port}/{url.database}"
-
-
-@pytest.fixture
-def execute(cluster: PostgreSQL, address: str):
-    database = address.rpartition("/")[2]
-    return lambda statement: cluster.execute(statement, database)
-
-
-@pytest.fixture
-def tickets(address: str, execute) -> str:
-    execute("CREATE TABLE tickets (id serial PRIMARY KEY, message text, label text)")
-    engine = create_engine(expand(address).replace("p@ss/word", "p%40ss%2Fword").replace(":", "+psycopg:", 1))
-    with engine.begin() as connection:
-        rows = [{"message": message, "label": label} for message, label in TICKETS]
-        connection.execute(text("INSERT INTO tickets (message, label) VALUES (:message, :label)"), rows)
-    engine.dispose()
-    return address
-
-
-@pytest.fixture
-def sqlite(tmp_path: Path) -> str:
-    path = tmp_path / "tickets 1%23#.sqlite"
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE tickets (id integer PRIMARY KEY, message text, label text)")
-        connection.executemany("INSERT INTO tickets (message, label) VALUES (?, ?)", TICKETS)
-    return f"sqlite:///{path}"
-
-
-def read(source, query=None):
-    opened = open_query(DataConfig(source=source, query=query))
-    return [row for block in opened.blocks() for row in block.rows()]
-
-
-def values(source, query=None):
-    return [tuple(row.values.values()) for row in read(source, query)]
-
-
-@pytest.fixture(params=["sqlite", pytest.param("tickets", marks=needs_postgresql)])
-def database(request: pytest.FixtureRequest) -> str:
-    source: str = request.getfixturevalue(request.param)
-    return source
 
 
 def test_a_query_gives_rows_in_its_order_with_numbers_from_1(database):
@@ -145,16 +74,6 @@ def test_a_function_that_changes_something_is_refused(tickets, execute):
     assert len(read(tickets)) == len(TICKETS)
 
 
-def test_the_first_rows_are_looked_at_without_running_the_query_again(database):
-    source = open_query(DataConfig(source=database, query="SELECT random() AS r FROM tickets"))
-    seen = [row.values for row in source.sample()]
-    assert [row.values for block in source.blocks() for row in block.rows()] == seen
-    assert [row.values for row in source.sample()] == seen
-    again = [row.values for block in source.blocks() for row in block.rows()]
-    assert len(again) == len(seen)
-    assert again != seen
-
-
 def test_two_columns_of_one_name_are_refused(database):
     with pytest.raises(SourceError, match=r'more than one column "id"\. Rename one with AS\.'):
         read(database, "SELECT a.id, b.id FROM tickets a, tickets b")
@@ -163,55 +82,6 @@ def test_two_columns_of_one_name_are_refused(database):
 def test_no_rows_are_an_error(database):
     with pytest.raises(SourceError, match="gives no rows"):
         read(database, "SELECT * FROM tickets WHERE id < 0")
-
-
-def test_rows_come_in_blocks_of_a_few_megabytes(database):
-    query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i, TEXT FROM n"
-    query = query.replace("TEXT", "printf('%.*c', 10000, 'x')" if "sqlite" in database else "repeat('x', 10000)")
-    source = open_query(DataConfig(source=database, query=query))
-    assert len(source.sample()) == 100
-    numbers = []
-    tracemalloc.start()
-    for block in source.blocks():
-        assert block.source_bytes < BLOCK_BYTES + 20_000
-        numbers += [row.number for row in block.rows()]
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert numbers == list(range(1, 3001))
-    assert peak < 5 * BLOCK_BYTES < 3000 * 10_000
-
-
-@needs_postgresql
-def test_a_source_that_is_not_read_to_its_end_leaves_no_connection_open(tickets):
-    query = "SELECT i, repeat('x', 10000) FROM generate_series(1, 3000) AS i"
-    source = open_query(DataConfig(source=tickets, query=query))
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    assert values(tickets, others) == [(1,)]
-    del source
-    deadline = time.monotonic() + 10
-    while values(tickets, others) != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-@needs_postgresql
-def test_a_source_in_a_cycle_goes_quietly(tickets):
-    query = "SELECT i, repeat('x', 10000) FROM generate_series(1, 3000) AS i"
-    cycle: list[object] = [open_query(DataConfig(source=tickets, query=query))]
-    cycle.append(cycle)
-    del cycle
-    gc.collect()  # what is raised here is a warning, and warnings are errors
-
-
-@needs_postgresql
-def test_a_result_of_one_block_leaves_the_connection_at_once(tickets):
-    source = open_query(DataConfig(source=tickets, query="SELECT * FROM tickets"))
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    deadline = time.monotonic() + 10
-    while values(tickets, others) != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert len(source.sample()) == len(TICKETS)
 
 
 @needs_postgresql
@@ -304,24 +174,3 @@ def test_a_whole_address_may_be_a_variable(tickets, cluster, monkeypatch):
 @needs_postgresql
 def test_names_hold_no_user_and_no_password(tickets):
     assert open_query(DataConfig(source=tickets)).name == tickets.replace("retune:${TICKETS_PASSWORD}@", "")
-
-
-@needs_postgresql
-def test_a_database_that_goes_away_is_an_error_and_not_the_end(tickets, execute):
-    source = open_query(
-        DataConfig(source=tickets, query="SELECT i, repeat('x', 10000) FROM generate_series(1, 3000) AS i")
-    )
-    blocks = source.blocks()
-    next(blocks)
-    execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
-    with pytest.raises(SourceError, match=r"The database .* says: "):
-        list(blocks)
-
-
-def test_the_database_is_left_as_it_was(sqlite, tmp_path):
-    [path] = tmp_path.glob("*.sqlite")
-    before = path.read_bytes()
-    read(sqlite)
-    assert path.read_bytes() == before
-    with closing(create_engine(f"sqlite:///{path}").connect()) as connection:
-        assert connection.execute(text("SELECT count(*) FROM tickets")).scalar() == len(TICKETS)

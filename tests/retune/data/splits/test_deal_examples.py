@@ -11,6 +11,7 @@ from retune.data.splits.split import deal, deal_examples
 from retune.data.store.columns import SIDES
 from retune.errors import DataError
 
+BY_CHANCE = "Examples go by their hashes: in small data their shares come out by chance."
 CONTENT_METHODS = (SplitMethod.STABLE, SplitMethod.RANDOM, SplitMethod.GROUP)
 
 
@@ -131,7 +132,7 @@ def test_nothing_held_out_means_everything_is_trained_on(tmp_path, method):
             [0] * 40,
             SplitConfig(validation=0),
             "40 examples (1 different conversation) leave 0 for training, 0 for validation and 40 for testing",
-            "Use --test 0, or add examples.",
+            f"{BY_CHANCE} Use --test 0, or add examples.",
         ),
     ],
     ids=["validation is too much", "both are too much", "nine", "none", "one question"],
@@ -206,3 +207,45 @@ def test_banking77_splits_near_the_fractions(tmp_path, banking77):
     _, train, validation, test = np.bincount(deal_examples(store, SplitConfig())).tolist()
     assert train == pytest.approx(8000, abs=150)
     assert {validation, test} <= set(range(900, 1100))
+
+
+def test_small_data_is_told_that_chance_decides_and_which_flags_help(tmp_path):
+    questions = next(
+        rows
+        for start in range(1000)
+        if (deal(make_keys(rows := [AskedRow(start + n) for n in range(12)], 42), SplitConfig()) == TRAIN).sum() == 8
+    )
+    store = store_of(tmp_path, [chat(f"question {row.question}", "a") for row in questions], SplitConfig())
+    with pytest.raises(DataError, match=f"leave 8 for training.* {BY_CHANCE}") as caught:
+        deal_examples(store, SplitConfig())
+    assert caught.value.hint == "Use --validation 1 --test 1, or add examples."
+    assert np.bincount(deal_examples(store, SplitConfig(validation=1, test=1))).tolist() == [0, 10, 1, 1]
+
+
+def test_what_is_left_out_of_the_way_out_was_not_asked_for(tmp_path):
+    config = SplitConfig(validation=0, test=3)
+    with pytest.raises(DataError) as caught:
+        deal_examples(store_of(tmp_path, numbered(11), config), config)
+    assert caught.value.hint == "Use --test 1, or add examples."
+
+
+def test_a_split_that_groups_leave_empty_is_told(tmp_path):
+    config = config_of(SplitMethod.GROUP, validation=0, test=0.001)
+    bodies = [chat(f"question {number // 2}", "ab"[number % 2]) for number in range(40)]
+    # A ring: each group asks a question of the next one.
+    groups = [str((number + 1) // 2 % 20) for number in range(40)]
+    notes: list[str] = []
+    sides = deal_examples(store_of(tmp_path, bodies, config, groups=groups), config, on_note=notes.append)
+    assert set(sides.tolist()) == {TRAIN}
+    [note] = notes
+    assert note == (
+        "nothing is held out for test: the groups that would fall there ask the same questions as other groups, and "
+        "stay with them."
+    )
+
+
+def test_a_group_column_that_is_empty_is_told(tmp_path):
+    config = config_of(SplitMethod.GROUP)
+    notes: list[str] = []
+    deal_examples(store_of(tmp_path, numbered(40), config), config, on_note=notes.append)
+    assert notes == ["the column key is empty in every row; examples were dealt one by one."]

@@ -60,7 +60,7 @@ def test_splits_are_complete_disjoint_by_content_and_repeatable(rows, config):
 
 
 @settings(deadline=None)
-@given(ROWS, configs(*CONTENT_METHODS))
+@given(ROWS, configs(SplitMethod.STABLE, SplitMethod.RANDOM))
 def test_a_split_that_was_asked_for_is_not_empty_and_another_is(rows, config):
     sides = deal(make_keys(rows, config.seed), config)
     if config.test:
@@ -81,7 +81,8 @@ def test_rows_of_a_group_are_on_one_side(rows, config):
         assert len({side for row, side in zip(rows, sides.tolist(), strict=True) if row.group == group}) == 1
 
 
-@given(ROWS, ROWS, configs(SplitMethod.STABLE), ORDERS)
+@settings(deadline=None)
+@given(ROWS, ROWS, configs(SplitMethod.STABLE, SplitMethod.GROUP), ORDERS)
 def test_what_was_trained_on_is_never_judged_on_however_the_data_grows(rows, more, config, order):
     grown = [*rows, *more]
     order.shuffle(grown)
@@ -100,18 +101,6 @@ def test_by_fractions_nothing_at_all_changes_sides_as_the_data_grows(rows, more,
     sides, later = (deal(make_keys(each, seed), config) for each in (rows, grown))
     for side in (TRAIN, VALIDATION, TEST):
         assert questions_on(rows, sides, side) <= questions_on(grown, later, side)
-
-
-@settings(deadline=None)
-@given(ROWS, ROWS, configs(SplitMethod.GROUP, shares=st.sampled_from([0.0, 0.1, 0.3, 100.0])), ORDERS)
-def test_groups_that_were_trained_on_are_never_judged_on(rows, more, config, order):
-    # Groups that are joined to nothing keep every split from being empty.
-    rows = [*rows, *(AskedRow(1000 + number, group=f"own {number}") for number in range(400))]
-    grown = [*rows, *more]
-    order.shuffle(grown)
-    before = questions_on(rows, deal(make_keys(rows, config.seed), config), TRAIN)
-    after = questions_on(grown, deal(make_keys(grown, config.seed), config), TRAIN)
-    assert before <= after
 
 
 @settings(deadline=None)

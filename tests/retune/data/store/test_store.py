@@ -1,3 +1,5 @@
+import json
+import resource
 import shutil
 
 import numpy as np
@@ -5,6 +7,8 @@ import pytest
 from example_stores import chat, make_store
 
 from retune.config import SplitConfig, SplitMethod
+from retune.data.describing.writer import ExampleWriter
+from retune.data.problems import everywhere
 from retune.data.splits.fractions import likely_sides
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
@@ -19,8 +23,6 @@ def store(tmp_path):
 
 
 def test_lines_come_in_the_order_of_the_source_though_they_are_kept_apart(store):
-    import json
-
     assert [json.loads(line) for line in store.lines()] == BODIES
     assert len({int(part) for part in store.column("part")}) == 3
 
@@ -87,3 +89,61 @@ def test_only_the_stable_split_by_fractions_is_known_beforehand():
     assert set(likely_sides(prompts, counted)) == {SIDES.index("train")}
     random = SplitConfig(method=SplitMethod.RANDOM)
     assert set(likely_sides(prompts, random)) == {SIDES.index("train")}
+
+
+@pytest.mark.parametrize("version", [None, 1])
+def test_a_store_of_another_version_is_not_read(store, version):
+    path = store.directory / "facts.json"
+    facts = json.loads(path.read_text()) | {"version": version}
+    path.write_text(json.dumps({key: value for key, value in facts.items() if value is not None}))
+    with pytest.raises(ValueError, match="version"):
+        ExampleStore(store.directory)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        chat("Question 0? ", "no"),
+        chat("Question\r\n0?", "no"),
+        chat("Question 0?", "no "),
+        chat("Question 0?", "no", system="Be brief."),
+    ],
+)
+def test_the_hash_notices_every_byte_that_is_trained_on(store, tmp_path, body):
+    assert make_store(tmp_path / "other", [body, *BODIES[1:]]).facts.sha256 != store.facts.sha256
+
+
+def test_a_full_disk_at_the_very_end_is_named(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = ExampleWriter(tmp_path / "store")
+    # What is so small stays in a buffer until the file is closed.
+    writer.add_problems([everywhere("same_answer_everywhere", "x" * 100)])
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+        with pytest.raises(RunDirectoryError, match=r"Can't write .*store: File too large"):
+            writer.__exit__(None, None, None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_the_system_prompt_and_stray_white_space_move_nothing(store, tmp_path):
+    bodies = [chat(f"\t Question {number}?\r\n", "no", system=f"v{number % 2}") for number in range(len(BODIES))]
+    other = make_store(tmp_path / "other", bodies)
+    assert other.column("prompt").tolist() == store.column("prompt").tolist()
+    assert other.column("part").tolist() == store.column("part").tolist()
+    assert len(set(other.column("instructions").tolist())) == 2
+    assert set(store.column("instructions").tolist()) == set(store.column("rest").tolist()) == {0}
+    assert 0 not in other.column("rest")
+
+
+def test_instructions_that_ask_alone_are_the_prompt(tmp_path):
+    answer = {"role": "assistant", "content": "a"}
+    bodies = [{"messages": [{"role": "system", "content": text}, answer]} for text in ("x", "y")]
+    store = make_store(tmp_path / "alone", bodies)
+    assert len(set(store.column("prompt").tolist())) == 2
+    assert store.column("instructions").tolist() == [0, 0]
+
+
+def test_an_empty_cell_is_a_missing_one_to_a_split(tmp_path):
+    store = make_store(tmp_path / "groups", BODIES[:3], groups=["", None, "x"])
+    assert [bool(value) for value in store.column("group")] == [False, False, True]

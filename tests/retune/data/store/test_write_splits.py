@@ -1,6 +1,7 @@
 import codecs
 import hashlib
 import json
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from retune.config import SplitConfig
 from retune.data.splits.split import deal_examples
 from retune.data.store.columns import SIDES
-from retune.data.store.training_files import write_splits
+from retune.data.store.training_files import require_unchanged, write_splits
 from retune.errors import RunDirectoryError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -183,3 +184,31 @@ def test_where_files_can_not_be_linked_they_are_copied(tmp_path):
         for path in directory.iterdir():
             path.unlink()
         directory.rmdir()
+
+
+def test_copies_get_their_names_once_all_are_whole(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", refuse_to_link)
+    old = write_splits(store, sides_of(*["test"] * 20, *["validation"] * 20, *["train"] * 20), tmp_path / "run")
+    contents = {name: facts.path.read_bytes() for name, facts in old.items()}
+    store.facts.parts["test"].path.unlink()
+    with pytest.raises(RunDirectoryError, match="No such file"):
+        write_splits(store, store.column("part"), tmp_path / "run")
+    assert {name: facts.path.read_bytes() for name, facts in old.items()} == contents
+    assert len(list((tmp_path / "run").iterdir())) == 3
+
+
+def refuse_to_link(*_):
+    raise PermissionError
+
+
+def test_a_file_that_was_changed_is_not_sent(store, tmp_path):
+    facts = write_splits(store, alternating(), tmp_path / "run")["train"]
+    require_unchanged(facts)
+    content = facts.path.read_bytes()
+    for changed in (content[:-1], content.replace(b"0", b"1")):
+        facts.path.write_bytes(changed)
+        with pytest.raises(RunDirectoryError, match=r"train\.jsonl was changed since it was written"):
+            require_unchanged(facts)
+    facts.path.unlink()
+    with pytest.raises(RunDirectoryError, match="No such file"):
+        require_unchanged(facts)

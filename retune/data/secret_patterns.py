@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-_KEYS = (
+KEY_FORMS = (
     r"sk-(?:proj-|svcacct-|admin-|ant-[a-z0-9]+-|or-v1-|lf-)?[A-Za-z0-9_-]{32,}",  # OpenAI, Anthropic, OpenRouter
     r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}",  # AWS
     r"gh[pousr]_[A-Za-z0-9]{36}",  # GitHub
@@ -35,20 +35,27 @@ _KEYS = (
     r"(?:gsk|xai)[_-][A-Za-z0-9]{48,}",  # Groq, xAI
     r"AccountKey=[A-Za-z0-9+/]{86}==",  # Azure Storage
 )
-_KEY = "|".join(_KEYS)
+"""Regular expressions of keys that say whose they are."""
+
+_KEY = "|".join(KEY_FORMS)
 _NAMED = r"(?:password|passwd|passphrase|pwd|secret|(?:api|access|secret)[ _-]?key|(?:access|auth|api)[ _-]?token)"
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{1,20}://"
 _EMAIL = r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"
+
+# What Python's \s is, for RE2.
+_SPACE = r"[\s\pZ\x0b\x1c-\x1f\x{85}]"
+_SPACES = f"{_SPACE}{{0,3}}"
 
 SUSPICIOUS_WORD = "|".join(
     (
         # How the keys above begin.
         r"sk-[A-Za-z0-9_-]{4}|A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA|gh[pousr]_|github_pat_|gl[a-z]{2,5}-|xox[abeoprs]-|xapp-",
-        r"AIza|ya29\.|[rs]k_[lpt]|whsec_|hf_|api_org_|npm_|pypi-|ey[A-Za-z0-9]{4}|[0-9]Q~|SG\.|do[opr]_v1_|shp[acs][ast]_",
-        r"dapi[a-f0-9]|gsk_|xai-|AccountKey=",
-        r"-----BEGIN|uthorization:",
+        r"AIza|ya29\.|[rs]k_[lpt]|whsec_|hf_|api_org_|npm_|pypi-|ey[A-Za-z0-9]{4}|[0-9]Q~|SG\.|do[opr]_v1_|shp[acps][ast]_",
+        r"dapi[a-f0-9]|(?:gsk|xai)[_-]|AccountKey=",
+        r"-----BEGIN|(?i:uthorization[\"']?:)",
         r"[0-9](?:-?[0-9]){12}",
-        r"(?i:password|passwd|passphrase|pwd|secret|key|token)[\"']?(?:[=:]|$)",
+        rf"(?i:password|passwd|passphrase|pwd|secret|key|token)[\"']?{_SPACES}(?:[=:]|$)",
+        rf"(?i:bearer){_SPACE}",
         # An e-mail address, or a password in an address.
         r"[A-Za-z0-9._%+-]@[A-Za-z0-9-]+\.|://[^ /@]*:[^ /@]+@",
     )
@@ -58,7 +65,12 @@ SUSPICIOUS_WORD = "|".join(
 NAME_BEFORE = re.compile(r"(?:password|passwd|passphrase|pwd|secret|key|token|bearer)[\"']?$", re.IGNORECASE)
 """A word that names the secret after it: "password = …", "Bearer …"."""
 
-_PRIVATE_KEY = re.compile(r"-----BEGIN (?P<name>[A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?)-----[^-]*(?:-----END)?")
+# Up to its end, or that of the text: there may be hyphens in the headers of a key.
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)", re.DOTALL
+)
+# The shortest key has so many characters.
+_LONG_RUN = re.compile(r"[A-Za-z0-9_=~.+/\\-]{15}")
 _KEY_PATTERN = re.compile(rf"(?<![A-Za-z0-9_])(?:{_KEY})(?![A-Za-z0-9])")
 _NAMED_PATTERN = re.compile(
     rf"(?<![A-Za-z0-9]){_NAMED}[\"']?\s{{0,3}}(?:=>|:=|[=:])\s{{0,3}}[\"']?(?P<value>[^\s\"'`<>(){{}}\[\],;&|$]{{6,200}})",
@@ -106,10 +118,18 @@ def find_secrets(text: str) -> Iterator[tuple[str, str]]:
     Returns:
         Pairs of a kind in `RULES` and what was found.
     """
-    for match in _PRIVATE_KEY.finditer(text):
+    for match in _PRIVATE_KEY.finditer(text) if "-----BEGIN" in text else ():
         yield "private_key", match[0]
     taken: list[tuple[int, int]] = []
-    for pattern in (_KEY_PATTERN, _ADDRESS_PATTERN, _BEARER_PATTERN, _NAMED_PATTERN):
+    has_run = _LONG_RUN.search(text) is not None
+    # What a pattern needs is found sooner than that it does not match.
+    patterns = (
+        (_KEY_PATTERN, has_run),
+        (_ADDRESS_PATTERN, "://" in text),
+        (_BEARER_PATTERN, has_run),
+        (_NAMED_PATTERN, ":" in text or "=" in text),
+    )
+    for pattern in (pattern for pattern, may_match in patterns if may_match):
         for match in pattern.finditer(text):
             group = "value" if pattern is not _KEY_PATTERN else 0
             if not _overlaps(match.span(group), taken) and _is_secret(pattern, match[group]):
@@ -120,7 +140,7 @@ def find_secrets(text: str) -> Iterator[tuple[str, str]]:
         if not _overlaps(span, taken) and is_card_number(re.sub("[ -]", "", match["number"])):
             taken.append(span)
             yield "card_number", match["number"]
-    for match in _EMAIL_PATTERN.finditer(text):
+    for match in _EMAIL_PATTERN.finditer(text) if "@" in text else ():
         if not _overlaps(match.span(), taken) and not _NO_PERSON.search(match[0]):
             yield "email_address", match[0]
 

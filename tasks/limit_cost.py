@@ -1,0 +1,38 @@
+"""Stop a run that would cost more than its owner allows, before anything is uploaded."""
+
+from prefect import get_run_logger, task
+
+from retune.config import ProviderConfig, TrainingConfig
+from retune.data.cost import refuse_if_too_expensive
+from retune.errors import ConfigError
+from retune.provider.client import build_client
+from retune.provider.files import find_file
+from retune.provider.jobs import ENDED_WITHOUT_MODEL, find_jobs
+from tasks.policies import PERSISTED, retried
+from tasks.upload_file import uploaded_name
+from tasks.values import TrainingFiles
+
+
+# Not cached: the limit may be another one, and the provider's own list says whether there is anything left to pay.
+@task(**retried(2, 10, 30, 60), **PERSISTED)
+async def limit_cost(files: TrainingFiles, training: TrainingConfig, provider: ProviderConfig) -> None:
+    """Refuse a new job that would cost more than `max_cost_usd`; one that exists already is paid for.
+
+    Raises:
+        ConfigError: The training would cost more, or what it costs can't be said.
+        ProviderError: The provider refuses to say which jobs there are.
+    """
+    try:
+        refuse_if_too_expensive(files.cost, training.max_cost_usd)
+    except ConfigError:
+        job = await _existing_job(files, provider)
+        if job is None:
+            raise
+        get_run_logger().info("max_cost_usd does not apply: %s exists already.", job)
+
+
+async def _existing_job(files: TrainingFiles, provider: ProviderConfig) -> str | None:
+    async with build_client(provider) as client:
+        file_id = await find_file(client, uploaded_name(files.run, files.train), files.train.bytes)
+        jobs = await find_jobs(client, files.run.key, file_id or "")
+    return next((job.id for job in jobs if job.status not in ENDED_WITHOUT_MODEL), None)
