@@ -49,5 +49,10 @@ def index_array(indices: npt.NDArray[np.int64]) -> pa.Int64Array:
 
 def true_places(flags: pa.BooleanArray) -> npt.NDArray[np.int64]:
     """Where a mask of Arrow's is true."""
-    places: npt.NDArray[np.int64] = pc.indices_nonzero(flags).to_numpy().astype(np.int64)
-    return places
+    places = pc.indices_nonzero(flags)
+    return np.frombuffer(places.buffers()[1] or b"", np.uint64, len(places), places.offset * 8).astype(np.int64)
+
+
+def byte_lengths(texts: pa.StringArray) -> npt.NDArray[np.int32]:
+    """How many bytes each text has."""
+    return np.diff(np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retune.data.arrow_arrays import mask_array, text_array, text_scalar, true_places
+from retune.data.arrow_arrays import byte_lengths, mask_array, text_array, text_scalar, true_places
 from retune.data.blocks import Block, Finding, TextColumns, text_offsets
 from retune.data.checks.messages import check_plain_content
 from retune.data.describing.described import Described, Lines
@@ -42,9 +42,11 @@ def describe_plain_columns(table: TextColumns, shape: PlainColumns, block: Block
     columns["sound"][:] = 1
     columns["sound"][[index for index, _ in found]] = 0
     joined = _write_lines(user, assistant, shape.system)
-    columns["length"][:] = pc.binary_length(joined).to_numpy()
-    user, assistant = (column.fill_null("") for column in (user, assistant))
-    _hash_what_is_asked(user, _without_windows_line_ends(trimmed[0].fill_null("")), columns, plan.split.seed)
+    columns["length"][:] = byte_lengths(joined)
+    user, assistant = (column.fill_null(text_scalar("")) for column in (user, assistant))
+    _hash_what_is_asked(
+        user, _without_windows_line_ends(trimmed[0].fill_null(text_scalar(""))), columns, plan.split.seed
+    )
     if shape.system is not None:
         of_all = instructions_hash([{"role": "system", "content": shape.system}], plan.split.seed)
         columns["instructions"] = np.uint64(of_all) * columns["sound"]
@@ -138,7 +140,7 @@ def _escape(texts: pa.StringArray) -> pa.StringArray:
 def _hash_what_is_asked(user: pa.StringArray, mended: pa.StringArray, columns: dict[str, Column], seed: int) -> None:
     columns["prompt"] = _hash_prompts(mended, seed) * columns["sound"]
     # Mending only ever takes away.
-    was_mended = pc.binary_length(user).to_numpy() != pc.binary_length(mended).to_numpy()
+    was_mended = byte_lengths(user) != byte_lengths(mended)
     if was_mended.any():
         columns["rest"][was_mended] = _hash_prompts(user.filter(mask_array(was_mended)), seed)
         columns["rest"] *= columns["sound"]
@@ -177,6 +179,9 @@ def _content(texts: pa.StringArray) -> tuple[memoryview, list[int]]:
 
 def _count_labels(answers: pa.StringArray, sound: Column) -> Counter[str] | None:
     answers = answers.filter(mask_array(sound.astype(np.bool_)))
+    # Most tables have no labels, which the first few rows show.
+    if len(answers.slice(0, 2 * MOST_LABELS).unique()) > MOST_LABELS:
+        return None
     counted = pc.value_counts(answers)
     labels = counted.field("values")
     longest = pc.max(pc.utf8_length(labels), min_count=1).as_py() or 0

@@ -4,18 +4,20 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.data.arrow_arrays import index_array, mask_array, text_array, text_scalar, true_places
 
 
+@settings(deadline=None)  # the first call of Arrow's own way imports pandas
 @given(texts=st.lists(st.text()))
 def test_texts_are_as_arrow_makes_them(texts):
     expected = pa.array([text.encode(errors="surrogatepass").decode(errors="replace") for text in texts], pa.string())
     assert text_array(texts).equals(expected)
 
 
+@settings(deadline=None)
 @given(flags=st.lists(st.booleans()))
 def test_masks_are_as_arrow_makes_them_and_come_back(flags):
     mask = mask_array(np.array(flags, np.bool_))
@@ -23,6 +25,7 @@ def test_masks_are_as_arrow_makes_them_and_come_back(flags):
     assert true_places(mask).tolist() == [place for place, flag in enumerate(flags) if flag]
 
 
+@settings(deadline=None)
 @given(indices=st.lists(st.integers(0, 2**40)))
 def test_indices_are_as_arrow_makes_them(indices):
     assert index_array(np.array(indices, np.int64)).equals(pa.array(indices, pa.int64()))
