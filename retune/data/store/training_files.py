@@ -67,9 +67,11 @@ def require_unchanged(file: FileFacts) -> None:
     Raises:
         RunDirectoryError: It is gone, can't be read, or holds something else.
     """
-    hint = "Delete the run's directory and run again."
+    hint = f"Delete {file.path.parent} and run again: files and job are found again at the provider."
     try:
         is_same = file.path.stat().st_size == file.bytes and sha256_of_file(file.path) == file.sha256
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{file.path} is missing, though an earlier run wrote it.", hint=hint) from None
     except OSError as error:
         raise RunDirectoryError(f"Can't read {file.path}: {error.strerror}.", hint=hint) from error
     if not is_same:

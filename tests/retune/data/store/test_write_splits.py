@@ -210,5 +210,5 @@ def test_a_file_that_was_changed_is_not_sent(store, tmp_path):
         with pytest.raises(RunDirectoryError, match=r"train\.jsonl was changed since it was written"):
             require_unchanged(facts)
     facts.path.unlink()
-    with pytest.raises(RunDirectoryError, match="No such file"):
+    with pytest.raises(RunDirectoryError, match="is missing"):
         require_unchanged(facts)
