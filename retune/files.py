@@ -1,5 +1,6 @@
 """Writing files so that a reader finds the old one or the new one, whole."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,7 +10,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from retune.errors import RunDirectoryError
+
 _CHUNK_BYTES = 1 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say of whatever can't be written while the block runs what it was for, and what to do.
+
+    Raises:
+        RunDirectoryError: `path` can't be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> RunDirectoryError:
+    """What to say where a file or directory can't be written."""
+    do_next = "Make room or choose" if error.errno in _NO_ROOM else "Choose"
+    return RunDirectoryError(f"Can't write {path}: {error.strerror}.", hint=f"{do_next} another place to write to.")
 
 
 @contextmanager

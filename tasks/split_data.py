@@ -10,8 +10,7 @@ from retune.config import SplitConfig
 from retune.data.splits.split import deal_examples
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
-from retune.errors import RunDirectoryError
-from retune.files import atomic_write
+from retune.files import atomic_write, writing
 from tasks.policies import PERSISTED, by_content
 from tasks.values import CheckedData, SplitData
 
@@ -34,12 +33,7 @@ async def split_data(data: CheckedData, split: SplitConfig) -> SplitData:
 
 def _split(data: CheckedData, split: SplitConfig, path: Path, notes: list[str]) -> dict[str, int]:
     sides = deal_examples(ExampleStore(data.examples.directory), split, on_note=notes.append)
-    try:
-        with atomic_write(path) as stream:
-            np.save(stream, sides, allow_pickle=False)
-    except OSError as error:
-        raise RunDirectoryError(
-            f"Can't write {path}: {error.strerror}.", hint="Make room or choose another output directory."
-        ) from error
+    with writing(path), atomic_write(path) as stream:
+        np.save(stream, sides, allow_pickle=False)
     counts = np.bincount(sides, minlength=len(SIDES)).tolist()
     return dict(zip(SIDES[1:], counts[1:], strict=True))

@@ -14,7 +14,7 @@ def check_document(checked: "Checked") -> dict[str, Any]:
         "exit_status": checked.exit_status,
         "n_errors": report.n_errors,
         "n_warnings": report.n_warnings,
-        "files": [file.model_dump(mode="json", exclude={"row_numbers"}) for file in facts.files],
+        "files": facts.model_dump(mode="json", include={"files"})["files"],
         "provider": facts.provider,
         **values,
         "token_histogram": [{"at_most": bound, "examples": count} for bound, count in report.token_histogram],

@@ -14,10 +14,10 @@ from retune.cli.terminal import err, out, visible
 
 if TYPE_CHECKING:
     from retune.cli.checking import Checked
+    from retune.data.blocks import SourceFile
     from retune.data.comparison.report import CheckReport, LabelFacts
     from retune.data.problems import ProblemGroup
     from retune.data.repair import Repaired
-    from retune.data.store.store import StoredFile
 
 _FIELD_WIDTH = 11
 _BAR_WIDTH = 30
@@ -154,7 +154,7 @@ def _problem_table(groups: Sequence["ProblemGroup"]) -> Table:
     return table
 
 
-def _describe_files(files: Sequence["StoredFile"]) -> str:
+def _describe_files(files: Sequence["SourceFile"]) -> str:
     first = files[0]
     size = f", {_describe_bytes(first.bytes)}" if first.bytes is not None else ""
     if len(files) == 1:

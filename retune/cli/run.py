@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +36,6 @@ Data = Annotated[
     str | None,
     typer.Option("--data", "-d", help=options.SOURCE_HELP, metavar="SOURCE", rich_help_panel=options.DATA_PANEL),
 ]
-Model = Annotated[str | None, _training("Base model to fine-tune; default baseline-text.", "--model", "-m")]
 Suffix = Annotated[str | None, _training("Put into the fine-tuned model's name.")]
 Seed = Annotated[int | None, _training("Seed of the training; default 42.")]
 BatchSize = Annotated[Any, auto_option("Examples per step.", "auto|INTEGER", _TRAINING)]
@@ -57,28 +55,9 @@ Verbose = Annotated[bool, _evaluation("Show Prefect's log too.", "--verbose", "-
 
 # Where the configuration has what a flag says.
 _PLACES = {
-    "data": "data.source",
-    "data_format": "data.format",
-    **{
-        name: f"data.{name}"
-        for name in (
-            "query",
-            "trust_pickle",
-            "shape",
-            "user_column",
-            "assistant_column",
-            "user_template",
-            "assistant_template",
-            "messages_column",
-            "system",
-        )
-    },
-    "split": "split.method",
-    "split_seed": "split.seed",
-    "split_column": "split.column",
-    **{name: f"split.{name}" for name in ("validation", "test", "stratify", "stratify_column")},
-    **{name: f"training.{name}" for name in ("model", "suffix", "seed", "max_cost_usd")},
-    **{name: f"training.hyperparameters.{name}" for name in ("n_epochs", "batch_size", "learning_rate_multiplier")},
+    **{"data" if name == "source" else name: place for name, place in options.PLACES.items()},
+    **{name: f"training.{name}" for name in ("suffix", "seed")},
+    **{name: f"training.hyperparameters.{name}" for name in ("batch_size", "learning_rate_multiplier")},
     **{name: f"evaluation.{name}" for name in ("concurrency", "max_examples")},
     "base_url": "provider.base_url",
     "output_dir": "output_dir",
@@ -107,7 +86,7 @@ def run(
     split_column: options.SplitColumn = None,
     stratify: options.Stratify = None,
     stratify_column: options.StratifyColumn = None,
-    model: Model = None,
+    model: options.Model = None,
     suffix: Suffix = None,
     seed: Seed = None,
     n_epochs: options.NEpochs = None,
@@ -127,19 +106,7 @@ def run(
     Running the same command again goes on where it stopped, and never starts a second job.
     """
     flags = dict(locals())
-    show_result(_run(load_config(config, _overrides(flags)), verbose=verbose))
-
-
-def _overrides(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Put every flag where the configuration has it."""
-    settings: dict[str, Any] = {}
-    for flag, place in _PLACES.items():
-        *sections, name = place.split(".")
-        section = settings
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[name] = flags[flag]
-    return settings
+    show_result(_run(load_config(config, options.place_overrides(flags, _PLACES)), verbose=verbose))
 
 
 def _run(config: RetrainConfig, *, verbose: bool) -> "RunManifest":

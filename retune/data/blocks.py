@@ -17,6 +17,11 @@ from retune.data.arrow_arrays import text_scalar, true_places
 BLOCK_BYTES = 4 << 20
 """About how much of a source one block holds: enough to keep a process busy, little enough to have several."""
 
+# So much may travel beside a batch's own rows; a copy of them would cost more.
+_SPARE_BYTES = 4 << 10
+
+_ArrowFacts = tuple[int, int, int, bool]
+
 
 class Finding(NamedTuple):
     """Something wrong with one row, before it is known where the row stands.
@@ -141,10 +146,12 @@ class ArrowBlock(Block):
     skips_empty: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
+        facts = self.file, self.source_bytes, self.first, self.skips_empty
+        if self.batch.get_total_buffer_size() <= self.batch.nbytes + _SPARE_BYTES:
+            return _arrow_block, (facts, self.batch)
         # A slice of a batch would otherwise travel with all that it was cut from.
         content = pickle.PickleBuffer(self.batch.serialize())
-        schema = self.batch.schema.serialize().to_pybytes()
-        return _arrow_block, ((self.file, self.source_bytes, self.first, self.skips_empty), schema, content)
+        return _unpacked_arrow_block, (facts, self.batch.schema.serialize().to_pybytes(), content)
 
     def rows(self) -> Iterator[Row]:
         """Rows with plain Python values; fields of structs that are null are left out."""
@@ -241,9 +248,13 @@ class Source(ABC):
         return self.files[0].columns
 
 
-def _arrow_block(block: tuple[int, int, int, bool], schema: bytes, content: Any) -> ArrowBlock:
-    file, source_bytes, first, skips_empty = block
+def _unpacked_arrow_block(facts: _ArrowFacts, schema: bytes, content: Any) -> ArrowBlock:
     batch = pa.ipc.read_record_batch(pa.py_buffer(content), pa.ipc.read_schema(pa.py_buffer(schema)))
+    return _arrow_block(facts, batch)
+
+
+def _arrow_block(facts: _ArrowFacts, batch: pa.RecordBatch) -> ArrowBlock:
+    file, source_bytes, first, skips_empty = facts
     return ArrowBlock(file, first, batch, skips_empty, source_bytes=source_bytes)
 
 

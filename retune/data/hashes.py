@@ -1,22 +1,22 @@
 """Hashes by which examples are compared, and by which the stable split goes."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from xxhash import xxh3_64_intdigest
+
 from retune.data.examples import INSTRUCTION_ROLES, Method, canonical_json, expected_answer, prompt_messages
 from retune.data.mending import mend_example
 
-HASH_BYTES = 8
 WINDOWS_LINE_END = r"\r+\n"
 _PLAIN_MESSAGE = {"role", "content"}
 _find_windows_line_ends = re.compile(WINDOWS_LINE_END)
 
 
 def prompt_hash(messages: Sequence[Mapping[str, Any]], seed: int) -> int:
-    """The keyed BLAKE2b hash of messages as they are, 64 bits.
+    """The keyed XXH3 hash of messages as they are, 64 bits.
 
     Messages of a role and a text alone go in as they are; any other as canonical JSON.
 
@@ -24,31 +24,29 @@ def prompt_hash(messages: Sequence[Mapping[str, Any]], seed: int) -> int:
         messages: A conversation, or a part of it.
         seed: The split's seed.
     """
-    hashed = prompt_hasher(seed)
+    so_far = seed
     for message in messages:
         content = message.get("content")
         if message.keys() == _PLAIN_MESSAGE and isinstance(content, str):
-            encoded = content.encode(errors="surrogatepass")
-            hashed.update(message_head(message["role"], len(encoded)) + encoded)
+            so_far = xxh3_64_intdigest(content.encode(errors="surrogatepass"), role_key(message["role"], so_far))
         else:
-            encoded = canonical_json(message)
-            hashed.update(message_head("json", len(encoded)) + encoded)
-    return _to_int(hashed.digest())
+            so_far = xxh3_64_intdigest(canonical_json(message), role_key("json", so_far))
+    return so_far
 
 
-def prompt_hasher(seed: int) -> "hashlib.blake2b":
-    """What conversations are hashed with: for each message its head, then its content."""
-    return hashlib.blake2b(key=seed.to_bytes(HASH_BYTES, "big"), digest_size=HASH_BYTES)
+def role_key(role: str, so_far: int) -> int:
+    """The key that a message's content is hashed with: it depends on who says it, and on all messages before.
 
-
-def message_head(role: str, content_bytes: int) -> bytes:
-    """What stands before a message's content, so that no two conversations look the same."""
-    return f"{role} {content_bytes}\n".encode()
+    Args:
+        role: Who says it.
+        so_far: Hash of the messages before; of the first message, the seed.
+    """
+    return xxh3_64_intdigest(role.encode(errors="surrogatepass"), so_far)
 
 
 def text_hash(text: str | None) -> int:
-    """BLAKE2b of a text, 64 bits; 0 for None."""
-    return 0 if text is None else _hash(text.encode(errors="surrogatepass"))
+    """XXH3 of a text, 64 bits; 0 for None."""
+    return 0 if text is None else xxh3_64_intdigest(text.encode(errors="surrogatepass"))
 
 
 def hash_example(body: Mapping[str, Any], method: Method, seed: int) -> tuple[int, int, int, int]:
@@ -78,7 +76,7 @@ def hash_example(body: Mapping[str, Any], method: Method, seed: int) -> tuple[in
         and messages == [*instructions, *asked]
     )
     trimmed_away = prompt_hash(asked, seed) if mended != asked else 0
-    rest = trimmed_away if is_plain else _hash(canonical_json(body))
+    rest = trimmed_away if is_plain else xxh3_64_intdigest(canonical_json(body))
     return prompt_hash(mended, seed), instructions_hash(instructions, seed), text_hash(answer), rest
 
 
@@ -96,11 +94,3 @@ def _mend(message: dict[str, Any]) -> dict[str, Any]:
     mended = deepcopy(message)
     mend_example({"messages": [mended]})
     return mended
-
-
-def _hash(content: bytes) -> int:
-    return _to_int(hashlib.blake2b(content, digest_size=HASH_BYTES).digest())
-
-
-def _to_int(digest: bytes) -> int:
-    return int.from_bytes(digest, "big")

@@ -13,8 +13,8 @@ from retune.data.blocks import Finding
 from retune.data.encoding import describe_bad_utf8, refuse_utf16
 from retune.data.quoting import masked
 from retune.data.rules import RULES
-from retune.errors import DataError, RunDirectoryError, SourceError
-from retune.files import atomic_write
+from retune.errors import DataError, SourceError
+from retune.files import atomic_write, writing
 
 _JSON_SPACE = b" \t\r\n"  # RFC 8259, 2
 _MOST_CHARACTERS_SHOWN = 40
@@ -50,17 +50,12 @@ def write_jsonl(path: Path, bodies: Iterable[Mapping[str, Any]]) -> FileFacts:
     """
     digest = hashlib.sha256()
     size = count = 0
-    try:
-        with atomic_write(path) as stream:
-            for body in bodies:
-                line = encode_line(body)
-                digest.update(line)
-                size += stream.write(line)
-                count += 1
-    except OSError as error:
-        raise RunDirectoryError(
-            f"Can't write {path}: {error.strerror}.", hint="Make room or choose another output directory."
-        ) from error
+    with writing(path), atomic_write(path) as stream:
+        for body in bodies:
+            line = encode_line(body)
+            digest.update(line)
+            size += stream.write(line)
+            count += 1
     return FileFacts(path=path, sha256=digest.hexdigest(), bytes=size, examples=count)
 
 

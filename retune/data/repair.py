@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,8 +24,8 @@ from retune.data.mending import CHANGES, is_empty, mend_example
 from retune.data.problems import Problem, read_problems
 from retune.data.rules import RULES, Change
 from retune.data.store.store import ExampleStore
-from retune.errors import CheckError, RunDirectoryError
-from retune.files import atomic_write
+from retune.errors import CheckError
+from retune.files import atomic_write, writing
 
 _CHANGES_OF_FILES = {kind: rule.mended_by for kind, rule in RULES.items() if rule.level == "note" and rule.mended_by}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
@@ -79,16 +80,13 @@ def repair_examples(store: ExampleStore, path: Path, *, on_progress: Progress = 
         CheckError: A row could not be made into an example at all, so the new file would silently lack it.
         RunDirectoryError: A file can't be written.
     """
-    try:
+    with writing(path):
         mended = _mend_all(store, on_progress)
         _refuse_to_lose_rows(store, mended)
         with ExitStack() as stack:
             lines, changes = (stack.enter_context(atomic_write(item)) for item in (path, changes_path_of(path)))
             writer = _Writer(store, lines, changes)
             writer.write(mended)
-    except OSError as error:
-        hint = "Make room or name another file." if error.errno in _NO_ROOM else "Name a file that you may write."
-        raise RunDirectoryError(f"Can't write {path}: {error.strerror}.", hint=hint) from error
     return Repaired(path, changes_path_of(path), len(store), writer.n_written, writer.counts)
 
 
@@ -219,11 +217,11 @@ class _Writer:
     def _rows_left_out(self) -> dict[int, list[tuple[int, range]]]:
         """Rows with nothing in them, which the reader left out: file and missing numbers, by the index after them."""
         left_out: dict[int, list[tuple[int, range]]] = {}
-        files = self._store.facts.files
-        starts = np.searchsorted(self._file, np.arange(len(files) + 1)).tolist()
-        for file, (item, start, end) in enumerate(zip(files, starts, starts[1:], strict=False)):
+        facts = self._store.facts
+        starts = np.searchsorted(self._file, np.arange(len(facts.files) + 1)).tolist()
+        for file, (start, end) in enumerate(pairwise(starts)):
             numbers = self._number[start:end].astype(np.int64)
-            first, last = item.row_numbers or ((numbers[0], numbers[-1]) if end > start else (1, 0))
+            first, last = facts.row_numbers.get(file) or ((numbers[0], numbers[-1]) if end > start else (1, 0))
             edges = np.concatenate([[first - 1], numbers, [last + 1]])
             for gap in np.flatnonzero(np.diff(edges) > 1).tolist():
                 missing = range(int(edges[gap]) + 1, int(edges[gap + 1]))

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 
 from retune.data.example_texts import ExampleTexts
 from retune.data.models import base_model
-from retune.data.words import Words
 
 TOKENS_PER_EXAMPLE = 1
 TOKENS_PER_MESSAGE = 3
@@ -23,10 +22,6 @@ _TOKENS_PER_FUNCTION = {"o200k_base": 7, "cl100k_base": 10}
 _TOKENS_OF_PARAMETERS, _TOKENS_PER_PARAMETER = 3, 3
 _TOKENS_OF_CHOICES, _TOKENS_PER_CHOICE = -3, 3
 _TOKENS_OF_TOOLS = 12
-
-# About 20 MB; longer words hardly come twice.
-_MOST_WORDS_REMEMBERED = 200_000
-_LONGEST_WORD_REMEMBERED = 64
 
 # gpt-4o, gpt-4.1 and gpt-4.5 are later models: after "gpt-4" there must be a dash or nothing.
 _CL100K_MODELS = re.compile(r"gpt-3\.5|gpt-4(-|$)|davinci-002|babbage-002")
@@ -78,7 +73,7 @@ def summarize_tokens(counts: npt.NDArray[np.uint32], encoding: str, *, is_estima
 
 
 class TokenCounter:
-    """Counts tokens exactly, and remembers words: most come again and again.
+    """Counts tokens exactly.
 
     Args:
         encoding: `o200k_base` or `cl100k_base`.
@@ -87,7 +82,7 @@ class TokenCounter:
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding
         self._tokenizer = _load_tokenizer(encoding)
-        self._known = _KnownWords(self._tokenizer)
+        self._roles: dict[str, int] = {}
 
     def count(self, text: str) -> int:
         """Tokens of one text. A lone surrogate, which UTF-8 has not, counts as a question mark."""
@@ -95,26 +90,9 @@ class TokenCounter:
 
     def count_role(self, role: str) -> int:
         """Tokens of a role's name; there are few, and they come with every message."""
-        return self._known[role]
-
-    def count_texts(self, words: Words) -> npt.NDArray[np.int64]:
-        """Tokens of each text."""
-        counts = np.fromiter(map(self._known.__getitem__, words.listed), np.int32, len(words.listed))
-        return words.sum_over_texts(counts)
-
-
-class _KnownWords(dict[str, int]):
-    """Tokens by word. A dictionary that counts what it misses: finding a word costs no call of a Python function."""
-
-    def __init__(self, tokenizer: "_Tokenizer") -> None:
-        super().__init__()
-        self._tokenizer = tokenizer
-
-    def __missing__(self, word: str) -> int:
-        count = self._tokenizer.count(word)
-        if len(word) <= _LONGEST_WORD_REMEMBERED and len(self) < _MOST_WORDS_REMEMBERED:
-            self[word] = count
-        return count
+        if role not in self._roles:
+            self._roles[role] = self.count(role)
+        return self._roles[role]
 
 
 def tokens_beside_the_texts(roles: Iterable[str], counter: TokenCounter) -> int:

@@ -6,6 +6,7 @@ are the sum of its words' tokens, and most words come again and again.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ class Words:
     codes: npt.NDArray[np.int32]
     first: npt.NDArray[np.int64]
 
-    def sum_over_texts(self, values: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    def sum_over_texts(self, values: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
         """Add up, for each text, the values of its words.
 
         Args:
@@ -44,8 +45,18 @@ class Words:
         """
         total = np.zeros(len(self.first) - 1, np.int64)
         is_filled = self.first[1:] > self.first[:-1]
-        total[is_filled] = np.add.reduceat(values[self.codes], self.first[:-1][is_filled], dtype=np.int64)
+        total[is_filled] = np.add.reduceat(values.take(self.codes), self.first[:-1][is_filled], dtype=np.int64)
         return total
+
+    def texts_with(self, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Indices of the texts that have some of the words, ascending.
+
+        Args:
+            chosen: One for each of `different`.
+        """
+        places = np.flatnonzero(chosen.take(self.codes))
+        texts: npt.NDArray[np.int64] = np.unique(np.searchsorted(self.first, places, side="right") - 1)
+        return texts
 
 
 def cut_words(texts: pa.StringArray) -> Words:

@@ -2,6 +2,7 @@
 
 import zlib
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,8 @@ _ROWS_PER_BAND = 3
 _SEED = 1
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
-# About 20 MB.
-_MOST_WORDS_REMEMBERED = 200_000
 
-
-def band_keys(words: Words, prompts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+def band_keys(words: Words, hashes: npt.NDArray[np.uint64], prompts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     """Keys for locality-sensitive hashing: texts that are nearly the same have at least one in common.
 
     MinHash over pairs of neighbouring words (characters, in scripts without spaces), without case and marks. Texts
@@ -29,6 +27,7 @@ def band_keys(words: Words, prompts: npt.NDArray[np.int64]) -> npt.NDArray[np.ui
 
     Args:
         words: Of all texts.
+        hashes: `hash_word` of each different word.
         prompts: `int64[n, 2]`: for each example, from which text to which (exclusive).
 
     Returns:
@@ -36,13 +35,12 @@ def band_keys(words: Words, prompts: npt.NDArray[np.int64]) -> npt.NDArray[np.ui
     """
     begin, end = words.first[prompts[:, 0]], words.first[prompts[:, 1]]
     offsets = np.concatenate(([0], np.cumsum(end - begin)))
-    hashes = np.fromiter(map(_KNOWN.__getitem__, words.listed), np.uint64, len(words.listed))
-    codes = words.codes[_places(begin, end, offsets)]
+    codes = _ranges(words.codes, begin, end, offsets)
     pieces = unspaced_pieces(words)
     if pieces:
         tokens, offsets = put_pieces(codes, offsets, hashes, pieces)
     else:
-        tokens = hashes[codes]
+        tokens = hashes.take(codes)
     pairs = tokens.copy()
     pairs[1:] += tokens[:-1] * _MIX
     # The first word of a text has no neighbour before it.
@@ -51,12 +49,22 @@ def band_keys(words: Words, prompts: npt.NDArray[np.int64]) -> npt.NDArray[np.ui
     return _sketch(pairs, offsets)
 
 
+def hash_word(word: str) -> int:
+    """32 bits, the same whatever its case and the marks around it."""
+    return zlib.crc32(word.strip(" \t\r\n.,;:!?\"'()").lower().encode())
+
+
+def load_minhash() -> Any:
+    """Import what only the checks need."""
+    from rensa import RMinHash  # noqa: PLC0415
+
+    return RMinHash
+
+
 def _sketch(hashes: npt.NDArray[np.uint64], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     """MinHash of the sets that stand one after the other, a few of its values put together to each key."""
-    from rensa import RMinHash  # noqa: PLC0415  (only the checks need it)
-
     n_values = BANDS * _ROWS_PER_BAND
-    matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), n_values, _SEED)
+    matrix = load_minhash().digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), n_values, _SEED)
     values = np.fromiter(chain.from_iterable(matrix.to_rows()), np.uint64, (len(offsets) - 1) * n_values)
     values = values.reshape(len(offsets) - 1, BANDS, _ROWS_PER_BAND)
     keys = np.zeros((len(values), BANDS), np.uint64)
@@ -65,21 +73,14 @@ def _sketch(hashes: npt.NDArray[np.uint64], offsets: npt.NDArray[np.int64]) -> n
     return keys
 
 
-def _places(
-    begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """All numbers of the half-open ranges, one range after the other."""
+def _ranges(
+    values: npt.NDArray[np.int32],
+    begin: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int32]:
+    """The values at all places of the half-open ranges, one range after the other."""
     if len(begin) and (begin[1:] == end[:-1]).all():
-        return np.arange(begin[0], end[-1])
-    return np.repeat(begin - offsets[:-1], end - begin) + np.arange(offsets[-1])
-
-
-class _KnownWords(dict[str, int]):
-    def __missing__(self, word: str) -> int:
-        value = zlib.crc32(word.strip(" \t\r\n.,;:!?\"'()").lower().encode())
-        if len(self) < _MOST_WORDS_REMEMBERED:
-            self[word] = value
-        return value
-
-
-_KNOWN = _KnownWords()
+        return values[begin[0] : end[-1]]
+    places = np.repeat(begin - offsets[:-1], end - begin) + np.arange(offsets[-1])
+    return values.take(places)

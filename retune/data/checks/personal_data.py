@@ -75,7 +75,7 @@ def _suspicious_texts(words: Words) -> npt.NDArray[np.int64]:
     flags = _flag(words.different)
     if not flags.any():
         return np.zeros(0, np.int64)
-    places = np.flatnonzero(flags.astype(np.bool_)[words.codes])
+    places = np.flatnonzero(flags.astype(np.bool_).take(words.codes))
     flagged = flags[words.codes[places]]
     is_hit = (flagged & _IS_SUSPICIOUS) > 0
     # A year or an amount is a group of digits, too; but groups of a card number follow each other.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from itertools import islice, pairwise
+from itertools import pairwise
 
 # Scripts that put no spaces between words: Thai and Lao, Burmese, Khmer, Japanese and Chinese, with their extensions.
 _UNSPACED_RANGES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -18,8 +18,12 @@ def words_of(texts: Iterable[str]) -> list[str]:
 
     In scripts without spaces each character counts as a word, so that their pairs are the usual pairs of characters.
     """
-    matches = (match.group() for text in texts for match in _PIECE.finditer(text.lower()))
-    return list(islice(matches, _MOST_WORDS))
+    words: list[str] = []
+    for text in texts:
+        words += _PIECE.findall(text.lower())
+        if len(words) >= _MOST_WORDS:
+            break
+    return words[:_MOST_WORDS]
 
 
 def numbers_of(words: Iterable[str]) -> list[str]:

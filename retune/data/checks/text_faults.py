@@ -1,6 +1,6 @@
 """What is wrong with texts by themselves: no value, characters that nobody typed, spaces around them.
 
-Whole columns are looked at, byte by byte, and only texts that may be wrong one by one.
+Whole columns are looked at, odd characters in each different word once, and only texts that may be wrong one by one.
 """
 
 import re
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from retune.data.arrow_arrays import index_array, text_array, true_places
 from retune.data.blocks import Finding, text_offsets
 from retune.data.quoting import shown, shown_part
+from retune.data.words import Words
 
 # How Python, pandas, JavaScript, SQL and spreadsheets write that there is nothing, or that something went wrong.
 NOT_VALUES = (
@@ -50,11 +51,12 @@ _WIDE_SPACE_ENDS = range(0x80, 0xB0)
 _SHOWN_AROUND = 12
 
 
-def find_text_faults(texts: pa.StringArray) -> Iterator[tuple[int, Finding]]:
+def find_text_faults(texts: pa.StringArray, words: Words) -> Iterator[tuple[int, Finding]]:
     """Look at many texts.
 
     Args:
         texts: Without nulls.
+        words: The same texts in words.
 
     Returns:
         Pairs of a text's index and what is wrong with it: texts that stand for no value, then odd characters, then
@@ -65,7 +67,7 @@ def find_text_faults(texts: pa.StringArray) -> Iterator[tuple[int, Finding]]:
     offsets = text_offsets(texts)
     content = np.frombuffer(texts.buffers()[2], np.uint8)[: offsets[-1]]
     yield from _not_values(texts, offsets)
-    yield from _odd_characters(texts, offsets, content)
+    yield from _odd_characters(texts, words)
     yield from _stray_whitespace(texts, offsets, content)
 
 
@@ -78,13 +80,16 @@ def _not_values(texts: pa.StringArray, offsets: npt.NDArray[np.int32]) -> Iterat
         yield int(short[place]), Finding("not_a_value", f"a text is {shown(chosen[place].as_py())} and nothing else.")
 
 
-def _odd_characters(
-    texts: pa.StringArray, offsets: npt.NDArray[np.int32], content: npt.NDArray[np.uint8]
-) -> Iterator[tuple[int, Finding]]:
-    places = _places_of_marks(content[offsets[0] :])
+def _odd_characters(texts: pa.StringArray, words: Words) -> Iterator[tuple[int, Finding]]:
+    # No mark has a space in it, so none is cut apart.
+    starts = text_offsets(words.different)
+    content = np.frombuffer(words.different.buffers()[2], np.uint8)[: starts[-1]]
+    places = _places_of_marks(content[starts[0] :])
     if not len(places):
         return
-    suspects = np.unique(np.searchsorted(offsets, places + offsets[0], side="right") - 1)
+    has_mark = np.zeros(len(words.different), np.bool_)
+    has_mark[np.searchsorted(starts, places + starts[0], side="right") - 1] = True
+    suspects = words.texts_with(has_mark)
     for index in suspects.tolist():
         text = texts[index].as_py()
         odd = _ODD.search(text)

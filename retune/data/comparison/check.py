@@ -24,7 +24,8 @@ from retune.data.splits.split import deal_examples
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.data.tokens import TokenFacts, summarize_tokens
-from retune.errors import DataError, RunDirectoryError
+from retune.errors import DataError
+from retune.files import writing
 
 Tokens = npt.NDArray[np.uint32]
 
@@ -48,7 +49,7 @@ def check_store(
     """
     subject = Subject.of(store, split, model)
     together = store.directory / "problems-together.jsonl"
-    try:
+    with writing(path):
         collector = ProblemCollector(together)
         try:
             collector.add(_problems(subject))
@@ -56,11 +57,6 @@ def check_store(
             collector.close()
         report = _report(subject, n_epochs, merge_groups(store.facts.problem_groups, collector.groups()), path)
         write_report(path, report, store.problems_path, together)
-    except OSError as error:
-        raise RunDirectoryError(
-            f"Can't write the check report {path}: {error.strerror}.",
-            hint="Make room or choose another output directory.",
-        ) from error
     return report
 
 
@@ -129,7 +125,7 @@ def _summarize(subject: Subject, tokens: Tokens | None) -> TokenFacts | None:
         subject.not_applied["tokens"] = "they were not counted"
         return None
     facts = summarize_tokens(tokens[subject.sound], subject.store.facts.encoding)
-    return facts.model_copy(update={"is_estimate": True}) if subject.has_images() else facts
+    return facts.model_copy(update={"is_estimate": True}) if subject.has_images else facts
 
 
 def _estimate(subject: Subject, tokens: Tokens | None, n_epochs: Auto | int) -> CostEstimate | None:
@@ -143,5 +139,5 @@ def _estimate(subject: Subject, tokens: Tokens | None, n_epochs: Auto | int) -> 
         n_epochs,
         method=facts.method,
         provider=facts.provider,
-        has_images=subject.has_images(),
+        has_images=subject.has_images,
     )

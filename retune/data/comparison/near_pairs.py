@@ -1,6 +1,7 @@
 """Finding what is held out and asks nearly the same as an example on another side of the split."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -30,6 +31,9 @@ MOST_COMPARED = 5_000
 # Members of another side that a held-out example meets in one bucket, and of all that it met the likeliest.
 _PARTNERS_PER_BAND = 2
 _PARTNERS_COMPARED = 5
+
+# Each takes about 30 bytes for each example, of a million at most.
+_SORTED_AT_A_TIME = 2
 
 _TRAIN = SIDES.index("train")
 _SIDE_BITS = np.uint64(2)
@@ -83,13 +87,18 @@ def find_candidates(
     """
     held_out = np.flatnonzero(wanted & (sides > _TRAIN))
     met = np.full((len(held_out), BANDS * _PARTNERS_PER_BAND), -1, np.int32)
-    for band in range(BANDS):
+
+    def meet(band: int) -> None:
         # The last bits of a key make room for the side, so that one sort puts each bucket's sides one after the other.
         keys = store.band(band) << _SIDE_BITS | sides
         for part in partition(keys, wanted):
             here, partners = _meet(part, keys)
             first = band * _PARTNERS_PER_BAND
             met[np.searchsorted(held_out, here), first : first + _PARTNERS_PER_BAND] = partners
+
+    # NumPy sorts without holding on to the interpreter.
+    with ThreadPoolExecutor(_SORTED_AT_A_TIME) as executor:
+        list(executor.map(meet, range(BANDS)))
     n_shared = (met.reshape(len(held_out), BANDS, _PARTNERS_PER_BAND)[:, :, 0] >= 0).sum(axis=1, dtype=np.int8)
     found = np.flatnonzero(n_shared)
     compared = np.sort(found[np.argsort(-n_shared[found], kind="stable")[:most]])

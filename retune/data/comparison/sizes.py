@@ -123,7 +123,7 @@ def _check_reinforcement(sizes: dict[str, int]) -> Iterator[Problem]:
 
 def _check_images(subject: Subject) -> Iterator[Problem]:
     """Count the examples with images where there are enough examples, and a sample of them has some."""
-    if len(subject.store) <= _MOST_WITH_IMAGES or not subject.has_images():
+    if len(subject.store) <= _MOST_WITH_IMAGES or not subject.has_images:
         return
     count = sum(map(holds_image, subject.store.lines()))
     if count > _MOST_WITH_IMAGES:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ _BATCH = 20_000
 _IMAGE = b'"image_url"'
 
 
-@dataclass(slots=True)
+@dataclass
 class Subject:
     """Examples that are compared with each other.
 
@@ -76,6 +77,7 @@ class Subject:
         places = np.linspace(0, max(len(indices) - 1, 0), min(SAMPLE, len(indices))).astype(np.int64)
         yield from self.store.read_lines(indices[places])
 
+    @cached_property
     def has_images(self) -> bool:
         """Whether some of a sample of the examples have images."""
         return any(map(holds_image, self.sample()))

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retune.config import DataConfig, ProviderKind, SplitConfig
+from retune.data.blocks import BLOCK_BYTES, Source
 from retune.data.describing.plan import Plan, make_problem
-from retune.data.describing.workers import describe_blocks
+from retune.data.describing.texts import examine_instructions
+from retune.data.describing.workers import BLOCKS_WITHOUT_PROCESSES, Describers
 from retune.data.describing.writer import ExampleWriter
 from retune.data.examples import Method
+from retune.data.problems import problem_at
 from retune.data.shapes.detect import choose_shape
 from retune.data.sources.open import open_source
 from retune.data.store.store import ExampleStore
@@ -65,8 +68,30 @@ def load_examples(
         RunDirectoryError: The directory can't be written.
     """
     source = open_source(data)
+    sizes = [file.bytes for file in source.files]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    done = 0
+    encoding = encoding_for(options.model)
+    describers = Describers(
+        directory / _SPOOL, encoding=encoding if options.counts_tokens else None, processes=options.processes
+    )
+    with describers, ExampleWriter(directory) as writer:
+        if total is not None and total > BLOCKS_WITHOUT_PROCESSES * BLOCK_BYTES:
+            describers.start()
+        plan = _plan_for(source, data, split, options)
+        for described in describers.describe(source.blocks(), plan):
+            writer.append(described)
+            done += described.source_bytes
+            on_progress(done, total)
+        if options.checks:
+            writer.add_problems(make_problem(plan, file, None, finding) for file, finding in source.notes())
+            writer.add_problems(problem_at("the system prompt", *finding) for finding in examine_instructions(plan))
+        return writer.finish(source.name, plan, row_numbers=source.row_numbers())
+
+
+def _plan_for(source: Source, data: DataConfig, split: SplitConfig, options: LoadOptions) -> Plan:
     shape = choose_shape(source, data, split, options.method)
-    plan = Plan(
+    return Plan(
         files=tuple(source.files),
         shape=shape,
         method=shape.method,
@@ -76,14 +101,3 @@ def load_examples(
         checks=options.checks,
         counts_tokens=options.counts_tokens,
     )
-    sizes = [file.bytes for file in source.files]
-    total = None if None in sizes else sum(size or 0 for size in sizes)
-    done = 0
-    with ExampleWriter(directory) as writer:
-        for described in describe_blocks(source.blocks(), plan, directory / _SPOOL, processes=options.processes):
-            writer.append(described)
-            done += described.source_bytes
-            on_progress(done, total)
-        if options.checks:
-            writer.add_problems(make_problem(plan, file, None, finding) for file, finding in source.notes())
-        return writer.finish(source.name, plan, row_numbers=source.row_numbers())

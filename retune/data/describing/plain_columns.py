@@ -1,23 +1,23 @@
 """The way of most tables, question and answer as two columns of text, without a Python object for each example."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import repeat
 from json.encoder import encode_basestring
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from xxhash import xxh3_64_intdigest
 
-from retune.data.arrow_arrays import byte_lengths, mask_array, text_array, text_scalar, true_places
+from retune.data.arrow_arrays import byte_lengths, mask_array, text_scalar, true_places
 from retune.data.blocks import Block, Finding, TextColumns, text_offsets
 from retune.data.checks.messages import check_plain_content
 from retune.data.describing.described import Described, Lines
 from retune.data.describing.plan import Plan, make_problem
 from retune.data.describing.texts import Texts, examine_texts
-from retune.data.hashes import HASH_BYTES, WINDOWS_LINE_END, instructions_hash, prompt_hasher
+from retune.data.hashes import WINDOWS_LINE_END, instructions_hash, role_key
 from retune.data.label_counts import LONGEST_LABEL, MOST_LABELS
 from retune.data.shapes.shape import PlainColumns
 from retune.data.splits.fractions import likely_sides
@@ -58,8 +58,6 @@ def describe_plain_columns(table: TextColumns, shape: PlainColumns, block: Block
     facts = examine_texts(texts, plan)
     if plan.counts_tokens:
         columns["tokens"] = ((facts.tokens + _tokens_of_the_frame(shape, plan)) * columns["sound"]).astype(np.uint32)
-    of_system = _find_in_system(shape.system, plan)
-    found += [(index, finding) for index in np.flatnonzero(columns["sound"]).tolist() for finding in of_system]
     found += [pair for pair in facts.findings if columns["sound"][pair[0]]]
     found.sort(key=lambda pair: pair[0])
     return Described(
@@ -81,14 +79,6 @@ def _check(
         blank = pc.or_kleene(pc.is_null(bare), pc.equal(bare, text_scalar("")))
         for index in true_places(blank).tolist():
             yield index, check_plain_content(column[index].as_py(), f"message {number} ({role})")
-
-
-def _find_in_system(system: str | None, plan: Plan) -> list[Finding]:
-    """What the system prompt holds, and with it every example."""
-    if system is None:
-        return []
-    text = Texts(text_array([system]), owner=np.zeros(1, np.int64), prompt=np.zeros((1, 2), np.int64))
-    return [finding for _, finding in examine_texts(text, plan).findings]
 
 
 def _tokens_of_the_frame(shape: PlainColumns, plan: Plan) -> int:
@@ -138,11 +128,12 @@ def _escape(texts: pa.StringArray) -> pa.StringArray:
 
 
 def _hash_what_is_asked(user: pa.StringArray, mended: pa.StringArray, columns: dict[str, Column], seed: int) -> None:
-    columns["prompt"] = _hash_prompts(mended, seed) * columns["sound"]
+    key = role_key("user", seed)
+    columns["prompt"] = _hash_texts(mended, key) * columns["sound"]
     # Mending only ever takes away.
     was_mended = byte_lengths(user) != byte_lengths(mended)
     if was_mended.any():
-        columns["rest"][was_mended] = _hash_prompts(user.filter(mask_array(was_mended)), seed)
+        columns["rest"][was_mended] = _hash_texts(user.filter(mask_array(was_mended)), key)
         columns["rest"] *= columns["sound"]
 
 
@@ -152,23 +143,9 @@ def _without_windows_line_ends(texts: pa.StringArray) -> pa.StringArray:
     return pc.replace_substring_regex(texts, WINDOWS_LINE_END, "\n")
 
 
-def _hash_prompts(user: pa.StringArray, seed: int) -> npt.NDArray[np.uint64]:
-    start = prompt_hasher(seed)
-    content, offsets = _content(user)
-    digests = []
-    for begin, end in pairwise(offsets):
-        hashed = start.copy()
-        hashed.update(b"user %d\n" % (end - begin))
-        hashed.update(content[begin:end])
-        digests.append(hashed.digest())
-    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
-
-
-def _hash_texts(texts: pa.StringArray) -> npt.NDArray[np.uint64]:
-    blake2b = hashlib.blake2b
-    content, offsets = _content(texts)
-    digests = [blake2b(content[begin:end], digest_size=HASH_BYTES).digest() for begin, end in pairwise(offsets)]
-    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+def _hash_texts(texts: pa.StringArray, key: int = 0) -> npt.NDArray[np.uint64]:
+    encoded = texts.cast(pa.binary()).to_pylist()
+    return np.fromiter(map(xxh3_64_intdigest, encoded, repeat(key)), np.uint64, len(encoded))
 
 
 def _content(texts: pa.StringArray) -> tuple[memoryview, list[int]]:

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from retune.errors import RunDirectoryError
+from retune.files import writing
 
 _SIZE = struct.Struct("<Q")
 
@@ -21,10 +21,8 @@ def make_directory(path: Path) -> None:
     Raises:
         RunDirectoryError: It can't be made.
     """
-    try:
+    with writing(path):
         path.mkdir(parents=True)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
 
 
 def dump(value: Any, path: Path) -> None:
@@ -37,12 +35,9 @@ def dump(value: Any, path: Path) -> None:
     head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     pieces = [memoryview(head), *(buffer.raw() for buffer in buffers)]
     sizes = b"".join(_SIZE.pack(len(piece)) for piece in pieces)
-    try:
-        with path.open("xb", buffering=0) as stream:
-            for piece in (memoryview(_SIZE.pack(len(pieces)) + sizes), *pieces):
-                _write_all(stream, piece)
-    except OSError as error:
-        raise _cannot_write(path.parent, error) from error
+    with writing(path.parent), path.open("xb", buffering=0) as stream:
+        for piece in (memoryview(_SIZE.pack(len(pieces)) + sizes), *pieces):
+            _write_all(stream, piece)
 
 
 def load(path: Path) -> Any:
@@ -66,9 +61,3 @@ def load(path: Path) -> Any:
 def _write_all(stream: Any, content: memoryview) -> None:
     while len(content):
         content = content[stream.write(content) :]
-
-
-def _cannot_write(directory: Path, error: OSError) -> RunDirectoryError:
-    return RunDirectoryError(
-        f"Can't write {directory}: {error.strerror}.", hint="Make room or choose another output directory."
-    )

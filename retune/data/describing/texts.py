@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retune.data.arrow_arrays import text_array
 from retune.data.blocks import Finding
 from retune.data.checks.near_duplicates import band_keys
 from retune.data.checks.personal_data import find_personal_data
 from retune.data.checks.text_faults import find_text_faults
+from retune.data.describing.known_words import known_words
 from retune.data.describing.plan import Plan
-from retune.data.tokens import token_counter
 from retune.data.words import Words, cut_words
+
+# Tools may well answer "None" or with a line end.
+_FAULTS_OF_WRITING = ("not_a_value", "stray_whitespace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +63,26 @@ def examine_texts(texts: Texts, plan: Plan) -> TextFacts:
     if not (plan.checks or plan.counts_tokens):
         return TextFacts(np.zeros(len(texts), np.int64), None, [])
     words = cut_words(texts.values)
-    tokens = np.zeros(len(texts), np.int64)
-    if plan.counts_tokens:
-        counts = token_counter(plan.encoding).count_texts(words)
-        tokens = np.bincount(texts.owner, weights=counts, minlength=len(texts)).astype(np.int64)
+    counts, hashes = known_words(plan.encoding if plan.counts_tokens else None).look_up(words)
+    tokens = np.bincount(texts.owner, weights=words.sum_over_texts(counts), minlength=len(texts)).astype(np.int64)
     if not plan.checks:
         return TextFacts(tokens, None, [])
-    return TextFacts(tokens, band_keys(words, texts.prompt), list(_find(texts, words)))
+    bands = band_keys(words, hashes, texts.prompt)
+    return TextFacts(tokens, bands, list(_find(texts, words, plan.shape.fixed_system)))
 
 
-def _find(texts: Texts, words: Words) -> Iterator[tuple[int, Finding]]:
-    for text, finding in find_personal_data(texts.values, words):
-        yield int(texts.owner[text]), finding
-    for text, finding in find_text_faults(texts.values):
-        # Tools may well answer "None" or with a line end.
-        if texts.is_written is None or texts.is_written[text] or finding.kind == "odd_characters":
+def examine_instructions(plan: Plan) -> list[Finding]:
+    """Find out what is wrong with the system prompt that all examples share: once, and not with every example."""
+    if plan.shape.fixed_system is None:
+        return []
+    values = text_array([plan.shape.fixed_system])
+    text = Texts(values, owner=np.zeros(1, np.int64), prompt=np.zeros((1, 2), np.int64))
+    return [finding for _, finding in _find(text, cut_words(values), None)]
+
+
+def _find(texts: Texts, words: Words, known: str | None) -> Iterator[tuple[int, Finding]]:
+    for text, finding in chain(find_personal_data(texts.values, words), find_text_faults(texts.values, words)):
+        if known is not None and texts.values[text].as_py() == known:
+            continue
+        if texts.is_written is None or texts.is_written[text] or finding.kind not in _FAULTS_OF_WRITING:
             yield int(texts.owner[text]), finding

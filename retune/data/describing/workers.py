@@ -1,112 +1,181 @@
 """Describing blocks in several processes, in order, with few of them in memory at a time."""
 
+import base64
 import os
+import pickle
 import shutil
 import signal
-import threading
-import time
+import subprocess
+import sys
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import IO, Self, cast
 
 from retune.data.blocks import Block
 from retune.data.describing import spool
 from retune.data.describing.describe import describe_block
 from retune.data.describing.described import Described
+from retune.data.describing.host import answer_path, block_path
 from retune.data.describing.plan import Plan
 from retune.errors import DataError
 
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
 # Starting processes takes about a second; so much is described in less.
-_BLOCKS_WITHOUT_PROCESSES = 4
+BLOCKS_WITHOUT_PROCESSES = 4
 _MOST_PROCESSES = 8
-_SECONDS_BETWEEN_LOOKS = 0.5
+
+# As files, 64 MB: enough to read on while the processes start.
+_BLOCKS_AHEAD = 16
 
 # glibc hands the memory of large arrays back and asks for it again with every block: a quarter of the time. Arrow's
-# own allocator beside it would keep what the other could use.
-_ALLOCATION = {
+# own allocator beside it would keep what the other could use. Threads of a linear algebra library would not survive
+# the fork, and nothing here needs them.
+_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
     "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
 }
 
 
-def describe_blocks(
-    blocks: Iterator[Block], plan: Plan, directory: Path, *, processes: int | None = None
-) -> Iterator[Described]:
-    """Describe every block, in order.
+class Describers:
+    """Processes that describe blocks; started when there is enough for them to do. A context manager.
 
     Args:
-        blocks: Read only as fast as they are described.
-        plan: What to find out.
         directory: Where blocks lie on their way from process to process; it is made, and removed at the end.
+        encoding: Tokenizer that will be needed; None for none.
         processes: How many to use; 1 for this one alone. By default one for each core, up to eight.
-
-    Raises:
-        DataError: A process was killed.
-        RunDirectoryError: The directory can't be written.
-        SourceError: The source can't be read on.
     """
-    count = processes or min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
-    first = list(islice(blocks, _BLOCKS_WITHOUT_PROCESSES + 1))
-    if count == 1 or len(first) <= _BLOCKS_WITHOUT_PROCESSES:
-        yield from (describe_block(block, plan) for block in chain(first, blocks))
-        return
-    # Unlike the standard library's, its processes don't import the program's main module again: a script without an
-    # `if __name__ == "__main__"` is not run twice.
-    from loky import ProcessPoolExecutor  # noqa: PLC0415  (slow to import, and small data never needs it)
 
-    executor: Executor = ProcessPoolExecutor(
-        max_workers=count, env=_ALLOCATION, initializer=_end_with_parent, initargs=(os.getpid(),)
-    )
+    def __init__(self, directory: Path, *, encoding: str | None = None, processes: int | None = None) -> None:
+        self._directory = directory
+        self._encoding = encoding
+        self._count = processes or min(_available_cores(), _MOST_PROCESSES)
+        self._host: _Host | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._host is None:
+            return
+        self._host.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start the processes, so that they are ready when blocks come.
+
+        Raises:
+            RunDirectoryError: The directory can't be written.
+        """
+        if self._host is not None or self._count == 1:
+            return
+        spool.make_directory(self._directory)
+        # Not from the current directory: people keep data there, and may have named it as a module is named.
+        command = [sys.executable, "-P", "-m", "retune.data.describing.host", str(self._directory), str(self._count)]
+        if self._encoding is not None:
+            command.append(self._encoding)
+        modules = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": modules}
+        with _without_interrupts():
+            self._host = _Host(command, environment)
+
+    def describe(self, blocks: Iterator[Block], plan: Plan) -> Iterator[Described]:
+        """Describe every block, in order.
+
+        Args:
+            blocks: Read only as fast as they are described.
+            plan: What to find out.
+
+        Raises:
+            DataError: A process was killed.
+            RunDirectoryError: The directory can't be written.
+            SourceError: The source can't be read on.
+        """
+        if self._host is None:
+            first = list(islice(blocks, BLOCKS_WITHOUT_PROCESSES + 1))
+            is_large = len(first) > BLOCKS_WITHOUT_PROCESSES
+            blocks = chain(first, blocks)
+            # What was looked at ahead is megabytes.
+            del first
+            if is_large:
+                self.start()
+        if self._host is None:
+            return (describe_block(block, plan) for block in blocks)
+        return self._describe_elsewhere(self._host, blocks, plan)
+
+    def _describe_elsewhere(self, host: "_Host", blocks: Iterator[Block], plan: Plan) -> Iterator[Described]:
+        under_way: deque[int] = deque()
+        for number, block in enumerate(blocks):
+            spool.dump((block, plan), block_path(self._directory, number))
+            del block
+            host.send(number)
+            under_way.append(number)
+            if len(under_way) >= self._count + _BLOCKS_AHEAD:
+                yield self._take_answer(host, under_way.popleft())
+        while under_way:
+            yield self._take_answer(host, under_way.popleft())
+
+    def _take_answer(self, host: "_Host", number: int) -> Described:
+        host.wait_for(number)
+        described: Described = spool.load(answer_path(self._directory, number))
+        return described
+
+
+class _Host:
+    """The process that has blocks described; see `retune.data.describing.host`."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(  # noqa: S603  (this program's own module)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
+        self._numbers = cast("IO[bytes]", self._process.stdin)
+        self._answers = cast("IO[bytes]", self._process.stdout)
+        self._described: set[int] = set()
+
+    def send(self, number: int) -> None:
+        with _explaining_lost_processes():
+            self._numbers.write(b"%d\n" % number)
+            self._numbers.flush()
+
+    def wait_for(self, number: int) -> None:
+        while number not in self._described:
+            with _explaining_lost_processes():
+                self._described.add(self._next_answer())
+        self._described.remove(number)
+
+    def _next_answer(self) -> int:
+        line = self._answers.readline()
+        if not line:
+            raise BrokenPipeError
+        number, error = line.split(b" ")
+        if error.strip():
+            raise pickle.loads(base64.b64decode(error))  # noqa: S301  (of a process of ours)
+        return int(number)
+
+    def close(self) -> None:
+        with suppress(BrokenPipeError):
+            self._numbers.close()
+        self._process.wait()
+        self._answers.close()
+
+
+@contextmanager
+def _explaining_lost_processes() -> Iterator[None]:
     try:
-        spool.make_directory(directory)
-        yield from _describe_in(executor, directory, chain(first, blocks), plan, most_under_way=count + 1)
-    except BrokenProcessPool as error:
+        yield
+    except (BrokenPipeError, BrokenProcessPool) as error:
         raise DataError(
             "A process that was reading the data was ended from outside, most likely for want of memory.",
             hint="Free some memory and run again; nothing was written.",
         ) from error
-    finally:
-        executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]  # loky's own argument
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _describe_in(
-    executor: "Executor", directory: Path, blocks: Iterator[Block], plan: Plan, *, most_under_way: int
-) -> Iterator[Described]:
-    under_way: deque[Future[Path]] = deque()
-    for number, block in enumerate(blocks):
-        path = directory / str(number)
-        spool.dump((block, plan), path)
-        del block
-        with _without_interrupts():
-            under_way.append(executor.submit(_describe_spooled, path))
-        if len(under_way) >= most_under_way:
-            yield spool.load(under_way.popleft().result())
-    while under_way:
-        yield spool.load(under_way.popleft().result())
-
-
-def _end_with_parent(parent: int) -> None:
-    """Let this process end soon after the one that started it, however that one ends.
-
-    loky's processes wait for work for good. Linux could send a signal, but does so when the starting thread ends.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
 @contextmanager
@@ -119,8 +188,6 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _describe_spooled(path: Path) -> Path:
-    block, plan = spool.load(path)
-    answer = path.with_suffix(".described")
-    spool.dump(describe_block(block, plan), answer)
-    return answer
+def _available_cores() -> int:
+    # Only Linux knows which cores a process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,10 +3,11 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, Self
 
 import numpy as np
@@ -18,9 +19,10 @@ from retune.data.jsonl import FileFacts
 from retune.data.label_counts import are_labels
 from retune.data.problems import Problem, ProblemCollector
 from retune.data.store.columns import COLUMNS, CONTENT_COLUMNS, SIDES
-from retune.data.store.store import STORE_VERSION, ExampleStore, StoredFile, StoreFacts, part_path
-from retune.errors import RunDirectoryError
-from retune.files import write_json
+from retune.data.store.store import STORE_VERSION, ExampleStore, StoreFacts, part_path
+from retune.files import write_json, writing
+
+_BYTES_BETWEEN_SAVES = 64 << 20
 
 
 class ExampleWriter:
@@ -36,9 +38,12 @@ class ExampleWriter:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._digest = hashlib.sha256()
+        self._background = ThreadPoolExecutor(1)
         self._count = 0
         self._labels: Counter[str] | None = Counter()
         self._streams: dict[str, IO[bytes]] = {}
+        self._on_disk: Future[None] | None = None
+        self._unsaved_bytes = 0
         with self._writing():
             (directory / "columns").mkdir(parents=True, exist_ok=True)
             self._problems = ProblemCollector(directory / "problems.jsonl")
@@ -46,15 +51,8 @@ class ExampleWriter:
             for name in (*COLUMNS, *(f"band-{index}" for index in range(BANDS))):
                 self._streams[name] = (directory / "columns" / name).open("wb")
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RunDirectoryError(
-                f"Can't write {self._directory}: {error.strerror}.",
-                hint="Make room or choose another output directory.",
-            ) from error
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self._directory)
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +64,19 @@ class ExampleWriter:
             stack.callback(self._problems.close)
             for stream in self._files():
                 stack.callback(stream.close)
+            stack.callback(self._background.shutdown)
+
+    def _save_in_the_background(self) -> None:
+        """Have the system write to the disk while others calculate; at the end nobody need wait for all of it."""
+        if self._unsaved_bytes < _BYTES_BETWEEN_SAVES or not (self._on_disk is None or self._on_disk.done()):
+            return
+        self._wait_until_saved()
+        self._unsaved_bytes = 0
+        self._on_disk = self._background.submit(_save, [part.stream.fileno() for part in self._parts])
+
+    def _wait_until_saved(self) -> None:
+        if self._on_disk is not None:
+            self._on_disk.result()
 
     def _files(self) -> list[IO[bytes]]:
         return [*(part.stream for part in self._parts), *self._streams.values()]
@@ -82,6 +93,8 @@ class ExampleWriter:
         with self._writing():
             for index, (part, lines) in enumerate(zip(self._parts, described.lines, strict=True), start=1):
                 part.write(lines, int((described.columns["part"] == index).sum()))
+                self._unsaved_bytes += len(lines)
+            self._save_in_the_background()
             self._problems.add(described.problems)
             for name, values in described.columns.items():
                 self._streams[name].write(values.astype(COLUMNS[name], copy=False).tobytes())
@@ -106,7 +119,7 @@ class ExampleWriter:
             self._labels = None
 
     def finish(
-        self, source: str, plan: Plan, *, row_numbers: Mapping[int, tuple[int, int]] | None = None
+        self, source: str, plan: Plan, *, row_numbers: Mapping[int, tuple[int, int]] = MappingProxyType({})
     ) -> ExampleStore:
         """Write what the examples are; with this they are complete.
 
@@ -121,17 +134,8 @@ class ExampleWriter:
         facts = StoreFacts(
             version=STORE_VERSION,
             source=source,
-            files=[
-                StoredFile(
-                    name=item.name,
-                    unit=item.unit,
-                    format=item.format,
-                    bytes=item.bytes,
-                    columns=list(item.columns),
-                    row_numbers=(row_numbers or {}).get(index),
-                )
-                for index, item in enumerate(plan.files)
-            ],
+            files=list(plan.files),
+            row_numbers=dict(row_numbers),
             shape=plan.shape.title,
             method=plan.method,
             provider=plan.provider,
@@ -148,11 +152,17 @@ class ExampleWriter:
         with self._writing():
             for stream in self._files():
                 stream.flush()
-                os.fsync(stream.fileno())
+            self._wait_until_saved()
+            _save([stream.fileno() for stream in self._files()])
         self.__exit__(None, None, None)
         with self._writing():
             write_json(self._directory / "facts.json", facts.model_dump(mode="json"))
         return ExampleStore(self._directory)
+
+
+def _save(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.fsync(descriptor)
 
 
 class _Part:

@@ -100,7 +100,7 @@ class ShapeBuilder:
             user, assistant, how = self.pair.user, self.pair.assistant, " (by their names)"
             system = system if self.data.system is not None else self.pair.system
         title = f"columns {user.title} → {assistant.title}{how}{system.title}"
-        return ColumnsShape(title, "supervised", self.split, user, assistant, system)
+        return ColumnsShape(title, "supervised", self.split, system, user, assistant)
 
     def conversations(self) -> ConversationsShape:
         """Ready conversations."""
@@ -117,7 +117,7 @@ class ShapeBuilder:
             f"conversations in {column}{' (ShareGPT)' if is_sharegpt else ''}"
             f"{f', with {listed(beside)}' if beside else ''}{system.title}"
         )
-        return ConversationsShape(title, "supervised", self.split, column, system, keeps, is_sharegpt)
+        return ConversationsShape(title, "supervised", self.split, system, column, keeps, is_sharegpt)
 
     def completions(self) -> CompletionsShape:
         """Prompt and completion."""
@@ -130,7 +130,7 @@ class ShapeBuilder:
         )
         endings, system = find_endings(self.rows, prompt, completion), self._system()
         title = f"{prompt} and {completion}{endings.title}{system.title}"
-        return CompletionsShape(title, "supervised", self.split, prompt, completion, system, endings)
+        return CompletionsShape(title, "supervised", self.split, system, prompt, completion, endings)
 
     def preferences(self) -> PreferencesShape:
         """Preference pairs, in columns of the usual names."""
@@ -138,7 +138,7 @@ class ShapeBuilder:
             raise self.lacks("dpo")
         system = self._system()
         title = f"preference pairs in {listed(self.preference.columns)}{system.title}"
-        return PreferencesShape(title, "dpo", self.split, self.preference, system)
+        return PreferencesShape(title, "dpo", self.split, system, self.preference)
 
     def reinforcement(self) -> ReinforcementShape:
         """Items for a grader: from ready conversations, or from a column with what the user says."""
@@ -152,7 +152,7 @@ class ShapeBuilder:
         is_sharegpt = prompt is None and column is not None and self._is_sharegpt(column)
         system = self._system()
         shape = ReinforcementShape(
-            "", "reinforcement", self.split, prompt, column or MESSAGES, answer, system, is_sharegpt
+            "", "reinforcement", self.split, system, prompt, column or MESSAGES, answer, is_sharegpt
         )
         fields = shape.field_names(self.source.columns)
         says = prompt.title if prompt is not None else column

@@ -7,7 +7,7 @@ from typing import Any
 from retune.data.blocks import Finding
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.shape import PlainColumns
-from retune.data.shapes.templates import ColumnText, SystemPrompt, TextSource
+from retune.data.shapes.templates import ColumnText, TextSource
 
 
 @dataclass
@@ -17,12 +17,10 @@ class ColumnsShape(RowShape):
     Attributes:
         user: What the user says.
         assistant: The answer.
-        system: Put before both.
     """
 
     user: TextSource
     assistant: TextSource
-    system: SystemPrompt
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from retune.data.shapes.cells import UnusableCellError, cell_text, messages_in
 from retune.data.shapes.endings import Endings
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.shape import PlainColumns
-from retune.data.shapes.templates import SystemPrompt
 
 
 @dataclass
@@ -20,13 +19,11 @@ class CompletionsShape(RowShape):
     Attributes:
         prompt: Column with the prompt.
         completion: Column with the completion.
-        system: Put before both.
         endings: What is stripped of them.
     """
 
     prompt: str
     completion: str
-    system: SystemPrompt
     endings: Endings
 
     @property

@@ -10,7 +10,6 @@ from retune.data.shapes.cells import UnusableCellError, json_value, parsed_cell
 from retune.data.shapes.column_names import MESSAGES, listed, near_key
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.sharegpt import from_sharegpt
-from retune.data.shapes.templates import SystemPrompt
 
 SETTINGS = tuple(key for key in EXAMPLE_KEYS if key != MESSAGES)
 
@@ -21,14 +20,12 @@ class ConversationsShape(RowShape):
 
     Attributes:
         column: Column with the messages.
-        system: Put before conversations that have none.
         keeps_neighbours: Rows are lines of chat JSONL, whose other keys belong to the example; of a table, only
             columns that bear the name of such a key do.
         is_sharegpt: Messages are written `{"from": "human", "value": "…"}`.
     """
 
     column: str
-    system: SystemPrompt
     keeps_neighbours: bool
     is_sharegpt: bool
 

@@ -11,7 +11,6 @@ from retune.data.shapes.column_names import MESSAGES
 from retune.data.shapes.conversations import settings_beside
 from retune.data.shapes.known_columns import Preference
 from retune.data.shapes.rows import RowShape
-from retune.data.shapes.templates import SystemPrompt
 
 _Messages = list[dict[str, Any]]
 
@@ -22,11 +21,9 @@ class PreferencesShape(RowShape):
 
     Attributes:
         pair: The columns that hold it.
-        system: Put before conversations that have none.
     """
 
     pair: Preference
-    system: SystemPrompt
 
     @property
     def columns(self) -> tuple[str, ...]:

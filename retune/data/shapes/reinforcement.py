@@ -9,7 +9,7 @@ from retune.data.shapes.cells import json_value
 from retune.data.shapes.column_names import MESSAGES
 from retune.data.shapes.conversations import SETTINGS, read_conversation, settings_beside
 from retune.data.shapes.rows import RowShape
-from retune.data.shapes.templates import ColumnText, SystemPrompt, TextSource
+from retune.data.shapes.templates import ColumnText, TextSource
 
 REFERENCE = "reference_answer"
 
@@ -22,14 +22,12 @@ class ReinforcementShape(RowShape):
         prompt: What the user says; None where conversations are ready.
         messages: Column with ready conversations; used where there is no `prompt`.
         answer: Put together from columns, it becomes the field `reference_answer`; a column alone keeps its name.
-        system: Put before conversations that have none.
         is_sharegpt: Messages are written `{"from": "human", "value": "…"}`.
     """
 
     prompt: TextSource | None
     messages: str
     answer: TextSource | None
-    system: SystemPrompt
     is_sharegpt: bool
 
     @property

@@ -11,6 +11,7 @@ from retune.data.shapes.cells import UnusableCellError
 from retune.data.shapes.column_names import listed, near_key
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.split_columns import SplitColumns
+from retune.data.shapes.templates import SystemPrompt
 
 
 @dataclass
@@ -21,11 +22,18 @@ class RowShape(Shape):
         title: What people call it, with the columns that it reads.
         method: What its examples can train.
         split: Columns that the split goes by.
+        system: Put before what an example says, unless the example brings its own.
     """
 
     title: str
     method: Method
     split: SplitColumns
+    system: SystemPrompt
+
+    @property
+    def fixed_system(self) -> str | None:
+        """The system prompt that is the same for all."""
+        return self.system.fixed
 
     @property
     @abstractmethod

@@ -39,6 +39,11 @@ class Shape(ABC):
         """One example for each row of the block, in order; a row that can't be one says so in its findings."""
 
     @property
+    def fixed_system(self) -> str | None:
+        """The system prompt that is put before every example without one; None where there is none or it varies."""
+        return None
+
+    @property
     def plain_columns(self) -> PlainColumns | None:
         """The columns, where the shape is that simple: then a block is described without making its examples."""
         return None

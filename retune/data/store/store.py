@@ -9,6 +9,7 @@ columns/            numbers and hashes, one plain array a file
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from retune.config import ProviderKind, SourceFormat
+from retune.config import ProviderKind
 from retune.data.blocks import SourceFile, describe_location
 from retune.data.examples import Method
 from retune.data.jsonl import FileFacts
@@ -25,7 +26,7 @@ from retune.data.store.columns import COLUMNS, SIDES, Column
 
 _BANDS_DTYPE = np.dtype(np.uint64)
 
-STORE_VERSION: Final = 2
+STORE_VERSION: Final = 3
 """Is raised with the columns, the hashes, the rule of tokens, or whatever else is kept: an older store is not read."""
 
 SPLIT_COLUMNS = ("group", "stratum", "side")
@@ -35,29 +36,14 @@ PLACE_COLUMNS = ("file", "number")
 """Columns that tell where the examples come from."""
 
 
-class StoredFile(BaseModel):
-    """A file of the source, as `retune.data.blocks.SourceFile`.
-
-    Attributes:
-        row_numbers: First and last number of its rows, those with nothing in them too; None where none was left out.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    unit: str
-    format: SourceFormat
-    bytes: int | None
-    columns: list[str]
-    row_numbers: tuple[int, int] | None = None
-
-
 class StoreFacts(BaseModel):
     """What the examples are.
 
     Attributes:
         version: Of the store's format.
         source: What people call the source.
+        row_numbers: First and last number of the rows of files, by their index, those with nothing in them too; only of
+            files that leave such rows out.
         shape: What people call the shape of its rows.
         method: What the examples can train.
         encoding: The tokenizer that counted.
@@ -71,9 +57,10 @@ class StoreFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[2]
+    version: Literal[3]
     source: str
-    files: list[StoredFile]
+    files: list[SourceFile]
+    row_numbers: dict[int, tuple[int, int]]
     shape: str
     method: Method
     provider: ProviderKind
@@ -141,10 +128,7 @@ class ExampleStore:
         Returns:
             For each index: the place as people call it, the file's name, the row or line.
         """
-        files = [
-            SourceFile(item.name, "line" if item.unit == "line" else "row", item.format, item.bytes, ())
-            for item in self.facts.files
-        ]
+        files = self.facts.files
         places = zip(self.column("file")[indices].tolist(), self.column("number")[indices].tolist(), strict=True)
         return [(describe_location(files, file, number), files[file].name, number) for file, number in places]
 
@@ -157,17 +141,24 @@ class ExampleStore:
 
     def read_lines(self, indices: npt.NDArray[np.int64]) -> Iterator[bytes]:
         """The lines of some examples, in the order asked for."""
-        parts, lengths = self.column("part"), self.column("length").astype(np.int64)
-        offsets = np.zeros(len(self), np.int64)
-        for part in range(1, len(SIDES)):
-            is_here = parts == part
-            offsets[is_here] = np.cumsum(lengths[is_here]) - lengths[is_here]
+        parts, lengths, offsets = self._places
         with ExitStack() as stack:
             streams = [stack.enter_context(path.open("rb")) for path in self._parts()]
             for index in indices.tolist():
                 stream = streams[parts[index] - 1]
                 stream.seek(offsets[index])
                 yield stream.read(lengths[index])
+
+    @cached_property
+    def _places(self) -> tuple[Column, Column, npt.NDArray[np.int64]]:
+        """Each example's file, and how long its line is and where it starts there."""
+        parts, lengths = self.column("part"), self.column("length")
+        offsets = np.zeros(len(self), np.int64)
+        for part in range(1, len(SIDES)):
+            is_here = parts == part
+            here = lengths[is_here].astype(np.int64)
+            offsets[is_here] = np.cumsum(here) - here
+        return parts, lengths, offsets
 
     def _parts(self) -> list[Path]:
         return [part_path(self.directory, side) for side in SIDES[1:]]

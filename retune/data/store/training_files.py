@@ -16,7 +16,7 @@ from retune.data.jsonl import FileFacts
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.errors import RunDirectoryError
-from retune.files import atomic_write, sha256_of_file
+from retune.files import atomic_write, sha256_of_file, writing
 
 _FOR_THE_PROVIDER = ("train", "validation")
 
@@ -46,7 +46,7 @@ def write_splits(
         raise ValueError(f"{directory} is the examples' own directory; write the splits to another")
     paths = {name: directory / f"{name}.jsonl" for name in SIDES[1:]}
     wanted = {name: path for name, path in paths.items() if (sides == SIDES.index(name)).any()}
-    try:
+    with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
         if not with_bom and np.array_equal(sides, store.column("part")):
             facts = _take_over({name: store.facts.parts[name] for name in wanted}, wanted)
@@ -54,10 +54,6 @@ def write_splits(
             facts = _write(store, sides, wanted, with_bom=with_bom)
         for name in paths.keys() - wanted.keys():
             paths[name].unlink(missing_ok=True)
-    except OSError as error:
-        raise RunDirectoryError(
-            f"Can't write to {directory}: {error.strerror}.", hint="Make room or choose another output directory."
-        ) from error
     return facts
 
 

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from retune.cli import run as command
+from retune.cli.data_options import place_overrides
 from retune.config import RetrainConfig
 from retune.config_file import parse_config
 
@@ -35,7 +36,7 @@ def test_every_setting_of_data_and_split_has_a_flag() -> None:
 
 def test_what_is_flagged_is_configured() -> None:
     flags = dict.fromkeys(command._PLACES) | {"data": "a.csv", "validation": 100.0, "max_cost_usd": 2, "n_epochs": 3}
-    overrides = command._overrides(flags)
+    overrides = place_overrides(flags, command._PLACES)
     given = {
         "data": {"source": overrides["data"]["source"]},
         "split": {"validation": overrides["split"]["validation"]},

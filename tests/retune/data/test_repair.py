@@ -179,7 +179,7 @@ def test_what_can_not_be_written_leaves_the_old_files_whole(tmp_path: Path) -> N
     with pytest.raises(RunDirectoryError, match=r"fixed\.jsonl") as refused:
         repair_examples(make_store(tmp_path / "store", [chat("q", "a")]), path)
 
-    assert refused.value.hint == "Name a file that you may write."
+    assert refused.value.hint == "Choose another place to write to."
     assert (tmp_path / "there").read_text() == "a file in the place of a directory"
 
 

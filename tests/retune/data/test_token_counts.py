@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from retune.data.describing.known_words import known_words
 from retune.data.example_texts import example_texts
 from retune.data.tokens import encoding_for, summarize_tokens, token_counter, tokens_beside_all_texts
 from retune.data.words import cut_words
@@ -20,7 +21,9 @@ def count(body, encoding="o200k_base", method="supervised"):
     texts = example_texts(body, method)
     written = [*texts.machine, *texts.instructions, *texts.prompt, *texts.answer]
     words = cut_words(pa.array([text.encode(errors="replace").decode() for text in written], pa.string()))
-    return tokens_beside_all_texts(texts, counter) + int(counter.count_texts(words).sum())
+    return tokens_beside_all_texts(texts, counter) + int(
+        words.sum_over_texts(known_words(encoding).look_up(words)[0]).sum()
+    )
 
 
 # "Hello world" is two tokens, every role and digit is one; an example costs one more, a message three more.

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from example_stores import ReadyBodies, chat
 from retune.config import SourceFormat, SplitConfig
 from retune.data.blocks import ArrowBlock, Row, RowsBlock, SourceFile
 from retune.data.describing.plan import Plan
-from retune.data.describing.workers import describe_blocks
+from retune.data.describing.workers import Describers
 from retune.data.examples import Example
 from retune.data.shapes.shape import PlainColumns, Shape
 from retune.errors import DataError, RunDirectoryError, SourceError
@@ -86,6 +85,11 @@ def plan_for(shape):
     return Plan((file,), shape, "supervised", "openai", "o200k_base", SplitConfig())
 
 
+def describe_all(blocks, plan, directory, *, processes=2):
+    with Describers(directory, processes=processes) as describers:
+        return list(describers.describe(blocks, plan))
+
+
 def rows_blocks(count):
     for number in range(count):
         body = chat(f"What is {number}?", f"It is {number}.")
@@ -102,8 +106,8 @@ def text_blocks(count):
 @pytest.mark.parametrize("blocks", [rows_blocks, text_blocks])
 def test_several_processes_answer_as_one_does_and_in_order(blocks, tmp_path):
     plan = plan_for(ReadyBodies("supervised") if blocks is rows_blocks else TwoColumns())
-    alone = list(describe_blocks(blocks(12), plan, tmp_path / "blocks", processes=1))
-    together = list(describe_blocks(blocks(12), plan, tmp_path / "blocks", processes=2))
+    alone = describe_all(blocks(12), plan, tmp_path / "blocks", processes=1)
+    together = describe_all(blocks(12), plan, tmp_path / "blocks")
     assert len(alone) == len(together) == 12
     for one, other in zip(alone, together, strict=True):
         assert [bytes(part) for part in one.lines] == [bytes(part) for part in other.lines]
@@ -119,26 +123,27 @@ def test_several_processes_answer_as_one_does_and_in_order(blocks, tmp_path):
 
 def test_an_error_in_another_process_arrives_whole(tmp_path):
     with pytest.raises(SourceError) as caught:
-        list(describe_blocks(rows_blocks(12), plan_for(Unreadable()), tmp_path / "blocks", processes=2))
+        describe_all(rows_blocks(12), plan_for(Unreadable()), tmp_path / "blocks")
     assert (caught.value.message, caught.value.hint) == ("row 7 can't be read.", "Mend it.")
 
 
 def test_a_killed_process_is_an_error_that_says_so(tmp_path):
     with pytest.raises(DataError, match=r"ended from outside.*Free some memory"):
-        list(describe_blocks(rows_blocks(12), plan_for(Deadly()), tmp_path / "blocks", processes=2))
+        describe_all(rows_blocks(12), plan_for(Deadly()), tmp_path / "blocks")
 
 
 def test_blocks_are_read_no_faster_than_they_are_described(tmp_path):
     read = []
 
     def watched():
-        for number, block in enumerate(rows_blocks(40)):
+        for number, block in enumerate(rows_blocks(60)):
             read.append(number)
             yield block
 
     plan = plan_for(ReadyBodies("supervised"))
-    for done, _ in enumerate(describe_blocks(watched(), plan, tmp_path / "blocks", processes=2)):
-        assert read[-1] - done <= 5
+    with Describers(tmp_path / "blocks", processes=2) as describers:
+        for done, _ in enumerate(describers.describe(watched(), plan)):
+            assert read[-1] - done <= 20
 
 
 SCRIPT = """
@@ -148,9 +153,10 @@ sys.path[:0] = sys.argv[2:]
 print("begun", flush=True)
 from example_stores import ReadyBodies
 from test_workers import Slow, plan_for, rows_blocks
-from retune.data.describing.workers import describe_blocks
+from retune.data.describing.workers import Describers
 shape = {shape}
-print(len(list(describe_blocks(rows_blocks(9), plan_for(shape), Path(sys.argv[1]), processes=2))))
+with Describers(Path(sys.argv[1]), processes=2) as describers:
+    print(len(list(describers.describe(rows_blocks(9), plan_for(shape)))))
 """
 
 
@@ -204,11 +210,9 @@ def wait_until(is_so):
 
 def test_what_travels_is_gone_afterwards_and_in_no_other_place(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    described = describe_blocks(rows_blocks(12), plan_for(ReadyBodies("supervised")), tmp_path / "blocks", processes=2)
-    next(described)
-    assert list((tmp_path / "blocks").iterdir())
-    assert isinstance(described, Generator)
-    described.close()
+    with Describers(tmp_path / "blocks", processes=2) as describers:
+        next(describers.describe(rows_blocks(12), plan_for(ReadyBodies("supervised"))))
+        assert list((tmp_path / "blocks").iterdir())
     assert not (tmp_path / "blocks").exists()
 
 
@@ -217,10 +221,10 @@ def test_a_place_that_can_not_be_written_is_named(tmp_path, place):
     (tmp_path / "file").write_text("in the way")
     plan = plan_for(ReadyBodies("supervised"))
     with pytest.raises(RunDirectoryError, match=rf"Can't write .*{place}: "):
-        list(describe_blocks(rows_blocks(12), plan, tmp_path / place, processes=2))
+        describe_all(rows_blocks(12), plan, tmp_path / place)
     assert (tmp_path / "file").read_text() == "in the way"
 
 
 def test_a_full_disk_in_another_process_is_named(tmp_path):
     with pytest.raises(RunDirectoryError, match=rf"Can't write {tmp_path}/blocks: File too large"):
-        list(describe_blocks(rows_blocks(12), plan_for(FullDisk()), tmp_path / "blocks", processes=2))
+        describe_all(rows_blocks(12), plan_for(FullDisk()), tmp_path / "blocks")

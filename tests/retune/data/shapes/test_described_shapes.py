@@ -95,7 +95,7 @@ def both_ways(rows: Sequence[tuple[str | None, str | None]], system: str | None,
     block = ArrowBlock(0, 1, pa.RecordBatch.from_arrays(columns, ["q", "a"]), source_bytes=1)
     file = SourceFile("t.parquet", "row", SourceFormat.PARQUET, None, ("q", "a"))
     shape = ColumnsShape(
-        "q → a", "supervised", SplitColumns(), ColumnText("q"), ColumnText("a"), SystemPrompt.parse(system, ())
+        "q → a", "supervised", SplitColumns(), SystemPrompt.parse(system, ()), ColumnText("q"), ColumnText("a")
     )
     plan = Plan((file,), shape, "supervised", "openai", "o200k_base", split)
     slow = replace(plan, shape=_OneByOne(**vars(shape)))

@@ -133,7 +133,7 @@ def test_a_disk_that_fills_leaves_the_old_files_whole(store, tmp_path):
     sides = sides_of(*["train"] * 57, "validation", "test", "test")
     with (
         largest_file(8192),
-        pytest.raises(RunDirectoryError, match=r"Can't write to .*run: File too large\. Make room"),
+        pytest.raises(RunDirectoryError, match=r"Can't write .*run: File too large\. Make room"),
     ):
         write_splits(store, sides, tmp_path / "run")
     assert {name: facts.path.read_bytes() for name, facts in old.items()} == contents
@@ -153,7 +153,7 @@ def test_no_file_gets_its_name_before_all_are_whole(store, tmp_path):
 
 def test_a_directory_that_is_a_file_is_explained(store, tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(RunDirectoryError, match="Can't write to"):
+    with pytest.raises(RunDirectoryError, match=r"Can't write .*run"):
         write_splits(store, alternating(), tmp_path / "run")
 
 
