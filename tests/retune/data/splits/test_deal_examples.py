@@ -31,12 +31,16 @@ def store_of(directory, bodies, config, **more):
 @pytest.mark.parametrize(
     ("config", "validation", "test"),
     [
-        (SplitConfig(), [1, 10, 13, 16, 19], [21, 26]),
-        (SplitConfig(seed=0), [11, 14, 23], [3, 13, 26, 28]),
-        (SplitConfig(validation=4, test=3), [1, 13, 16, 19], [21, 22, 26]),
-        (config_of(SplitMethod.GROUP, validation=0.2, test=0.2), [6, 7, 8, 18, 19, 20], [12, 13, 14]),
+        (SplitConfig(), [0, 2, 15, 26, 28], [1, 16, 17]),
+        (SplitConfig(seed=0), [2], [0, 26]),
+        (SplitConfig(validation=4, test=3), [2, 15, 26, 28], [1, 16, 17]),
+        (
+            config_of(SplitMethod.GROUP, validation=0.2, test=0.2),
+            [0, 1, 2, 3, 4, 5],
+            [9, 10, 11, 15, 16, 17, 24, 25, 26],
+        ),
         (SplitConfig(method=SplitMethod.RANDOM), [1, 5, 16], [15, 23, 27]),
-        (SplitConfig(method=SplitMethod.RANDOM, stratify=True), [2, 3, 17], [6, 9, 24]),
+        (SplitConfig(method=SplitMethod.RANDOM, stratify=True), [2, 3, 16], [7, 8, 25]),
     ],
     ids=["stable", "another seed", "counts", "group", "random", "stratified"],
 )
@@ -49,7 +53,7 @@ def test_sides_are_these_for_all_time(config, validation, test):
 
 def test_examples_of_a_store_are_dealt_as_their_keys_are(tmp_path):
     store = store_of(tmp_path, numbered(30), SplitConfig())
-    assert rows_by_side(deal_examples(store, SplitConfig()))[1:] == ([1, 10, 13, 16, 19], [21, 26])
+    assert rows_by_side(deal_examples(store, SplitConfig()))[1:] == ([0, 2, 15, 26, 28], [1, 16, 17])
     assert np.array_equal(deal_examples(store, SplitConfig()), store.column("part"))
 
 
@@ -148,7 +152,7 @@ def test_unsound_examples_count_for_nothing_and_go_to_train(tmp_path):
     broken = {"messages": [{"role": "user", "content": "no answer"}]}
     bodies = [body for good in numbered(30) for body in (good, broken)]
     sides = deal_examples(store_of(tmp_path, bodies, SplitConfig()), SplitConfig())
-    assert rows_by_side(sides[::2])[1:] == ([1, 10, 13, 16, 19], [21, 26])
+    assert rows_by_side(sides[::2])[1:] == ([0, 2, 15, 26, 28], [1, 16, 17])
     assert set(sides[1::2].tolist()) == {TRAIN}
 
 
