@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -55,9 +56,11 @@ def serve(directory: Path, processes: int, encoding: str | None) -> None:
     gc.freeze()
     answers = os.dup(sys.stdout.fileno())
     # Elsewhere than on Linux, system libraries don't survive a fork.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    forks = sys.platform == "linux"
+    context = multiprocessing.get_context("fork" if forks else "spawn")
+    inherited = [sys.stdin.fileno(), sys.stdout.fileno(), *([answers] if forks else [])]
     executor = ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_leave_the_host, initargs=(os.getpid(), answers)
+        processes, mp_context=context, initializer=_leave_the_host, initargs=(os.getpid(), inherited)
     )
     for line in sys.stdin:
         number = int(line)
@@ -94,12 +97,9 @@ def _end(status: int) -> None:
     os._exit(status)
 
 
-def _leave_the_host(host: int, answers: int) -> None:
+def _leave_the_host(host: int, inherited: Sequence[int]) -> None:
     """Let go of the host's pipes, or their readers would wait for this process; and end soon after the host."""
     nothing = os.open(os.devnull, os.O_RDWR)
-    inherited = [sys.stdin.fileno(), sys.stdout.fileno()]
-    if multiprocessing.get_start_method() == "fork":
-        inherited.append(answers)
     for descriptor in inherited:
         os.dup2(nothing, descriptor)
     threading.Thread(target=_watch, args=(host,), name="host watch", daemon=True).start()

@@ -40,6 +40,8 @@ _ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
+    # It ends without tidying up: the system does that.
+    "PYTHONWARNINGS": "ignore:resource_tracker",
 }
 
 
