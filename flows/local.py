@@ -9,11 +9,13 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.events.worker import EventsWorker
+from prefect.exceptions import Abort
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.retrain import retrain
 from retune.config import RetrainConfig
+from retune.errors import RunStoppedError
 from retune.manifest import RunManifest
 
 _FLUSH_TIMEOUT_SECONDS = 5.0
@@ -27,10 +29,18 @@ async def retrain_and_flush(config: RetrainConfig, api_url: str) -> RunManifest:
         api_url: The Prefect API to use.
 
     Raises:
+        RunStoppedError: Somebody cancelled the run in Prefect.
         Exception: Whatever the flow raised.
     """
     with temporary_settings({PREFECT_API_URL: api_url}):
-        state = await retrain(config, return_state=True)
+        try:
+            state = await retrain(config, return_state=True)
+        except Abort:
+            await _flush(None)
+            raise RunStoppedError(
+                "The run was cancelled in Prefect, and its fine-tuning job with it.",
+                hint="Running the same command again starts a new job.",
+            ) from None
         await _flush(state.state_details.flow_run_id)
         manifest: RunManifest = await state.aresult()
         return manifest

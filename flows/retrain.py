@@ -8,10 +8,14 @@ from prefect import flow
 from retune.config import RetrainConfig
 from retune.manifest import RunManifest
 from retune.run import exclusive
+from tasks.cancelling import ending_as_cancelled
 from tasks.check_data import check_data
 from tasks.create_job import create_job
 from tasks.download_results import download_results
 from tasks.evaluate_model import evaluate_model
+from tasks.flow_run import begin_flow_run, run_name
+from tasks.hooks import cancel_remote_job, tell_failure, tell_success
+from tasks.job_slot import job_slot
 from tasks.limit_cost import limit_cost
 from tasks.load_data import load_data
 from tasks.plot_results import plot_results
@@ -24,17 +28,23 @@ from tasks.wait_for_job import wait_for_job
 from tasks.write_jsonl import write_jsonl
 
 
-@flow(name="retrain", flow_run_name="{config.training.model} on {config.data.label}")
+@flow(
+    name="retrain",
+    flow_run_name=run_name,
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+    on_cancellation=[cancel_remote_job],
+)
 async def retrain(config: RetrainConfig) -> RunManifest:
     """Fine-tune a chat model on a table of examples, judge it on held-out ones, and report.
 
     Running it again on the same data and settings goes on where it stopped and never starts a second job.
     """
     provider, training = config.provider, config.training
+    await begin_flow_run(config)
     steps = Steps()
     data = await steps.take("load", load_data(config))
-    run = data.run
-    with exclusive(run):
+    with exclusive(data.run), ending_as_cancelled():
         checked = await steps.take(
             "check", check_data(data, config.split, training.model, training.hyperparameters.n_epochs)
         )
@@ -42,13 +52,7 @@ async def retrain(config: RetrainConfig) -> RunManifest:
         files = await steps.take("write", write_jsonl(split, checked.cost, provider))
         await limit_cost(files, training, provider)
 
-        train_file = await steps.take("upload", upload_file(run, files.train, provider))
-        validation_file = (
-            await steps.take("upload", upload_file(run, files.validation, provider)) if files.validation else None
-        )
-        job = await steps.take("job", create_job(run, train_file, validation_file, training, provider))
-        finished = await steps.take("train", wait_for_job(run, job.started.job_id, training, provider))
-
+        finished = await _train(steps, config, files)
         results = await steps.take("results", download_results(finished, provider))
         # Drawing and judging don't need each other, and both take seconds.
         drawing = asyncio.create_task(steps.take("plot", plot_results(results)))
@@ -68,7 +72,20 @@ async def retrain(config: RetrainConfig) -> RunManifest:
             fine_tuned=fine_tuned,
             durations_seconds=steps.durations_seconds,
         )
-        return await publish_report(config, outcome)
+        manifest = await publish_report(config, outcome)
+        tell_success(config, manifest)
+        return manifest
+
+
+async def _train(steps: Steps, config: RetrainConfig, files: TrainingFiles) -> FinishedJob:
+    run, provider, training = files.run, config.provider, config.training
+    train_file = await steps.take("upload", upload_file(run, files.train, provider))
+    validation_file = (
+        await steps.take("upload", upload_file(run, files.validation, provider)) if files.validation else None
+    )
+    async with job_slot(run, training.model, train_file, provider):
+        job = await steps.take("job", create_job(run, train_file, validation_file, training, provider))
+        return await steps.take("train", wait_for_job(run, job.started.job_id, training, provider))
 
 
 async def _evaluate_both(

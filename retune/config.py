@@ -189,6 +189,9 @@ class SplitConfig(_Section):
 _Epochs = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 50})]
 _BatchSize = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 256})]
 _Multiplier = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0})]
+_Seed = Annotated[int, Field(json_schema_extra={"minimum": 0, "maximum": 2**31 - 1})]
+_Pause = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 600})]
+_Count = Annotated[int, Field(json_schema_extra={"minimum": 1})]
 _Dollars = Annotated[float, Field(json_schema_extra={"minimum": 0})]
 
 
@@ -219,11 +222,11 @@ class TrainingConfig(_Section):
         default_factory=HyperparametersConfig, description="Numbers, or auto."
     )
     suffix: str | None = Field(None, min_length=1, max_length=64, description="Put into the fine-tuned model's name.")
-    seed: int | None = Field(42, ge=0, le=2**31 - 1, description="Seed of the training.")
+    seed: Auto | _Seed = Field(42, description="Seed of the training; auto: the provider draws one.")
     max_cost_usd: Literal["unlimited"] | _Dollars = Field(
         "unlimited", description="Refuse the run, before anything is uploaded, if it would cost more US dollars."
     )
-    poll_interval_seconds: Auto | float = Field(
+    poll_interval_seconds: Auto | _Pause = Field(
         "auto", description="First pause between two looks at the job; auto: 0.5 on this machine, 10 elsewhere."
     )
     max_poll_interval_seconds: float = Field(
@@ -231,9 +234,11 @@ class TrainingConfig(_Section):
     )
 
     @model_validator(mode="after")
-    def _pauses_are_not_zero(self) -> Self:
+    def _numbers_are_within_their_bounds(self) -> Self:
         if self.max_cost_usd != "unlimited" and self.max_cost_usd < 0:
             raise ValueError(f"max_cost_usd must be unlimited or at least 0, not {self.max_cost_usd}")
+        if self.seed != "auto" and not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed must be auto or between 0 and {2**31 - 1}, not {self.seed}")
         if self.poll_interval_seconds != "auto" and not 0 < self.poll_interval_seconds <= 600:
             raise ValueError(
                 f"poll_interval_seconds must be auto, or above 0 up to 600, not {self.poll_interval_seconds}"
@@ -247,7 +252,7 @@ class EvaluationConfig(_Section):
     concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once.")
     max_tokens: int = Field(512, ge=1, le=16_384, description="Longest answer, in tokens.")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
-    max_examples: Auto | int = Field("auto", description="Judge on at most so many test examples; auto takes all.")
+    max_examples: Auto | _Count = Field("auto", description="Judge on at most so many test examples; auto takes all.")
 
     @model_validator(mode="after")
     def _at_least_one_example(self) -> Self:
@@ -264,6 +269,13 @@ class ProviderConfig(_Section):
         description="The API's address. Empty: OPENAI_BASE_URL, else the local server that `retune run` starts.",
     )
     timeout_seconds: float = Field(120.0, gt=0, le=3600, description="Longest wait for one answer.")
+    api_key_block: str = Field(
+        "",
+        max_length=255,
+        pattern=r"^[a-z0-9-]*$",
+        description="Name of the Prefect Secret block that holds the API key; never the key itself. "
+        "Empty: OPENAI_API_KEY in the worker's environment.",
+    )
     is_embedded: bool = Field(False, description="Set by `retune run` for the server that it started.")
 
 

@@ -2,9 +2,11 @@
 
 RetuneError
 ├── ConfigError (ValueError)            a setting is missing, unknown or out of bounds
+│   └── OverBudgetError                 the training would cost more than the settings allow
 ├── SecretInSettingsError (RuntimeError) a setting holds a secret, which would be stored with the others
 ├── DataError (ValueError)              the user's data can't be used
 │   ├── SourceError                     the source can't be read at all
+│   │   └── EmptySourceError            it is there, and there is nothing in it
 │   └── CheckError                      it was read, and the checks found errors in it
 ├── ProviderError (RuntimeError)        the fine-tuning API said no
 │   ├── ProviderUnreachableError        nothing answered at its address
@@ -17,6 +19,8 @@ RetuneError
 │   └── JobCancelledError               somebody cancelled it
 ├── ResultsError (RuntimeError)         the results of a job can't be read
 ├── RunDirectoryError (RuntimeError)    the run's directory can't be used
+├── RunStoppedError (RuntimeError)      the run was cancelled, or taken up again too often
+├── AnnouncementError (RuntimeError)    Prefect took no word of new data
 ├── ServerError (RuntimeError)          the fine-tuning server can't start or go on
 └── TrainerError (RuntimeError)         a trainer can't train or answer
 
@@ -59,6 +63,10 @@ class ConfigError(RetuneError, ValueError):
     """A setting is missing, unknown or out of bounds."""
 
 
+class OverBudgetError(ConfigError):
+    """The training would cost more than the settings allow, or nobody can say what it costs."""
+
+
 class SecretInSettingsError(RetuneError, RuntimeError):
     """A setting holds a secret, which would be stored with the others."""
 
@@ -69,6 +77,10 @@ class DataError(RetuneError, ValueError):
 
 class SourceError(DataError):
     """The source can't be read at all: missing, of another format than it says, or unsafe to open."""
+
+
+class EmptySourceError(SourceError):
+    """The source is there and holds no examples."""
 
 
 class CheckError(DataError):
@@ -139,6 +151,14 @@ class ResultsError(RetuneError, RuntimeError):
 
 class RunDirectoryError(RetuneError, RuntimeError):
     """The run's directory can't be used."""
+
+
+class RunStoppedError(RetuneError, RuntimeError):
+    """The run was cancelled, or it was taken up again too often."""
+
+
+class AnnouncementError(RetuneError, RuntimeError):
+    """Prefect didn't take the event that new data is there."""
 
 
 class ServerError(RetuneError, RuntimeError):

@@ -9,10 +9,10 @@ from retune.config import ProviderConfig
 from retune.data.jsonl import read_jsonl
 from retune.errors import ProviderError
 from retune.files import write_bytes, write_json
-from retune.provider.client import build_client
 from retune.provider.results import download_result_files, list_checkpoints
 from retune.results.metrics import TrainingMetrics, collect_metrics
 from tasks.policies import PERSISTED, by_content, retried
+from tasks.provider_client import provider_client
 from tasks.values import FinishedJob, JobResults
 
 
@@ -25,7 +25,7 @@ async def download_results(job: FinishedJob, provider: ProviderConfig) -> JobRes
         ProviderError: The provider won't hand out a file.
     """
     run = job.run
-    async with build_client(provider) as client:
+    async with await provider_client(provider) as client:
         paths = await download_result_files(client, job.result_files, run.path("results"))
         checkpoints = await _checkpoints(client, job.job_id)
     checkpoints_path = run.path("checkpoints.json")

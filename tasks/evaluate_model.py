@@ -8,11 +8,11 @@ from retune.errors import ProviderError
 from retune.evaluation.answers import answer_examples
 from retune.evaluation.examples import Answer, read_examples
 from retune.evaluation.scorers import score_answers
-from retune.provider.client import build_client
 from retune.provider.models import wait_for_model
 from retune.run import Run
 from tasks.policies import PERSISTED
 from tasks.progress import ProgressReport
+from tasks.provider_client import provider_client
 from tasks.values import Evaluation, Role
 
 # Right after a job's success a provider may not know the model yet.
@@ -44,7 +44,7 @@ async def evaluate_model(
     examples = read_examples(test_file.path, limit=limit)
     key = f"evaluation-{role.replace('_', '-')}-{run.key[:12]}"
     async with (
-        build_client(provider) as client,
+        await provider_client(provider) as client,
         ProgressReport(key=key, step="evaluate", description=f"Test examples answered by {model}") as progress,
     ):
         if role == "fine_tuned":

@@ -4,11 +4,11 @@ from prefect import get_run_logger, task
 
 from retune.config import ProviderConfig, TrainingConfig
 from retune.data.cost import refuse_if_too_expensive
-from retune.errors import ConfigError
-from retune.provider.client import build_client
+from retune.errors import OverBudgetError
 from retune.provider.files import find_file
 from retune.provider.jobs import ENDED_WITHOUT_MODEL, find_jobs
 from tasks.policies import PERSISTED, retried
+from tasks.provider_client import provider_client
 from tasks.upload_file import uploaded_name
 from tasks.values import TrainingFiles
 
@@ -19,12 +19,12 @@ async def limit_cost(files: TrainingFiles, training: TrainingConfig, provider: P
     """Refuse a new job that would cost more than `max_cost_usd`; one that exists already is paid for.
 
     Raises:
-        ConfigError: The training would cost more, or what it costs can't be said.
+        OverBudgetError: The training would cost more, or what it costs can't be said.
         ProviderError: The provider refuses to say which jobs there are.
     """
     try:
         refuse_if_too_expensive(files.cost, training.max_cost_usd)
-    except ConfigError:
+    except OverBudgetError:
         job = await _existing_job(files, provider)
         if job is None:
             raise
@@ -32,7 +32,7 @@ async def limit_cost(files: TrainingFiles, training: TrainingConfig, provider: P
 
 
 async def _existing_job(files: TrainingFiles, provider: ProviderConfig) -> str | None:
-    async with build_client(provider) as client:
+    async with await provider_client(provider) as client:
         file_id = await find_file(client, uploaded_name(files.run, files.train), files.train.bytes)
         jobs = await find_jobs(client, files.run.key, file_id or "")
     return next((job.id for job in jobs if job.status not in ENDED_WITHOUT_MODEL), None)

@@ -1,4 +1,4 @@
-"""Put everything together: the report, the artifact in the Prefect UI, and the manifest, which comes last."""
+"""Put everything together: the report, the artifacts in the Prefect UI, and the manifest, which comes last."""
 
 import asyncio
 import json
@@ -11,18 +11,20 @@ import httpx
 import pandas as pd
 import plotly.graph_objects as go
 from prefect import get_run_logger, task
-from prefect.artifacts import acreate_markdown_artifact
+from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 from pydantic import BaseModel, ConfigDict
 
-from retune.config import ProviderConfig, RetrainConfig
-from retune.data.cost import price_of_tokens, trains_for_free
+from retune.config import RetrainConfig
 from retune.evaluation.examples import Answer
 from retune.files import write_json
 from retune.manifest import EvaluationFacts, RunManifest
 from retune.provider.endpoint import require_endpoint
 from retune.results.curves import best_checkpoint
 from retune.results.evaluation_figures import evaluation_figures
+from retune.results.example_table import describe_examples, example_rows
+from retune.results.links import report_url, run_links
 from retune.results.markdown import markdown_summary
 from retune.results.report import write_report
 from retune.results.report_data import (
@@ -38,6 +40,7 @@ from retune.results.report_figures import describe_best, describe_figures
 from retune.results.static_images import mermaid_line_chart
 from tasks.policies import PERSISTED
 from tasks.progress import artifact_name
+from tasks.training_cost import training_cost
 from tasks.values import CheckedData, Evaluation, Figures, FinishedJob, JobResults, LoadedData, TrainingFiles
 
 
@@ -63,9 +66,9 @@ class RunOutcome(BaseModel):
 
 
 # Not cached: the durations are those of this flow run, and the manifest says when it was completed.
-@task(**PERSISTED)
+@task(cache_policy=NO_CACHE, **PERSISTED)
 async def publish_report(config: RetrainConfig, outcome: RunOutcome) -> RunManifest:
-    """Write `report.html`, publish the summary as a markdown artifact, and at last write `manifest.json`.
+    """Write `report.html`, publish the artifacts, and at last write `manifest.json`.
 
     Raises:
         OSError: The report can't be written.
@@ -74,23 +77,33 @@ async def publish_report(config: RetrainConfig, outcome: RunOutcome) -> RunManif
     report = await asyncio.to_thread(_build_report, config, outcome)
     report_path = run.path("report.html")
     await asyncio.to_thread(write_report, report_path, report)
-    await _publish_summary(config, outcome, report)
+    await _publish_artifacts(config, outcome, report, report_path)
     manifest = _build_manifest(config, outcome, report, report_path)
     await asyncio.to_thread(write_json, run.manifest_path, manifest.model_dump(mode="json"))
     return manifest
 
 
-async def _publish_summary(config: RetrainConfig, outcome: RunOutcome, report: ReportData) -> None:
+async def _publish_artifacts(config: RetrainConfig, outcome: RunOutcome, report: ReportData, run_report: Path) -> None:
     mermaid = mermaid_line_chart(pd.read_csv(outcome.results.metrics))
+    name = _artifact_name(config)
+    links = run_links(require_endpoint(config.provider), report.job, run_report)
     try:
         await acreate_markdown_artifact(
-            key=f"retrain-{_artifact_name(config)}",
-            markdown=markdown_summary(report, _images(outcome.figures), mermaid),
+            key=f"retrain-{name}",
+            markdown=markdown_summary(report, _images(outcome.figures), mermaid, links=links),
             description=f"Fine-tuning of {config.training.model} on {config.data.label}",
         )
+        if report.evaluation and report.evaluation.examples:
+            await acreate_table_artifact(
+                key=f"examples-{name}",
+                table=example_rows(report.evaluation),
+                description=describe_examples(report.evaluation),
+            )
+        if url := report_url(run_report):
+            await acreate_link_artifact(key=f"report-{name}", link=url, link_text="The report of this run")
     except (httpx.HTTPError, PrefectException) as error:
-        # The run is done and paid for; only its summary in the UI is missing.
-        get_run_logger().warning("The summary could not be published as an artifact: %s", error)
+        # The run is done and paid for; only what the UI shows of it is missing.
+        get_run_logger().warning("The artifacts of the run could not be published: %s", error)
 
 
 def _artifact_name(config: RetrainConfig) -> str:
@@ -153,18 +166,6 @@ def _job_facts(config: RetrainConfig, outcome: RunOutcome) -> JobFacts:
         best_checkpoint=describe_best(best) if best else None,
         metrics_sources=outcome.results.sources,
     )
-
-
-def training_cost(
-    provider: ProviderConfig, model: str, *, trained_tokens: int | None, estimate_usd: float | None
-) -> tuple[float | None, bool]:
-    """What a training cost in US dollars, None where it is free or no price is known; and whether it is estimated."""
-    kind = require_endpoint(provider).kind
-    if kind == "other" or trains_for_free(kind, model):
-        return None, False
-    # The provider's count has all epochs in it.
-    cost = price_of_tokens(model, trained_tokens) if trained_tokens is not None else None
-    return (cost, False) if cost is not None else (estimate_usd, estimate_usd is not None)
 
 
 def _data_facts(outcome: RunOutcome) -> DataFacts:

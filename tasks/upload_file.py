@@ -7,11 +7,11 @@ from prefect import task
 from retune.config import ProviderConfig
 from retune.data.jsonl import FileFacts
 from retune.data.store.training_files import require_unchanged
-from retune.provider.client import build_client
 from retune.provider.files import upload_once
 from retune.run import Run
 from tasks.policies import PERSISTED, retried
 from tasks.progress import ProgressReport
+from tasks.provider_client import provider_client
 from tasks.values import Upload
 
 _NOT_TOLD_BEFORE_SECONDS = 3.0
@@ -42,7 +42,7 @@ async def upload_file(run: Run, file: FileFacts, provider: ProviderConfig) -> Up
         after_seconds=_NOT_TOLD_BEFORE_SECONDS,
     )
     await asyncio.to_thread(require_unchanged, file)
-    async with build_client(provider) as client, progress:
+    async with await provider_client(provider) as client, progress:
         uploaded = await upload_once(
             client,
             file.path,

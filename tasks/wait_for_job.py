@@ -9,14 +9,19 @@ from prefect.runtime import flow_run
 
 from retune.config import ProviderConfig, TrainingConfig
 from retune.data.jsonl import write_jsonl
-from retune.errors import JobFailedError
+from retune.errors import JobCancelledError, JobError, JobFailedError
 from retune.files import write_json
-from retune.provider.client import build_client
+from retune.provider.endpoint import require_endpoint
 from retune.provider.errors import one_line
 from retune.provider.follow import event_as_dict, follow_job, pauses_at, raise_unless_succeeded, running_seconds
 from retune.run import Run
+from tasks.cancelling import unless_cancelled
+from tasks.events import JobNews, JobNotice, emit_job_event
+from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, RUN_KEY, label_flow_run
 from tasks.policies import PERSISTED, by_content
 from tasks.progress import ProgressReport
+from tasks.provider_client import provider_client
+from tasks.training_cost import training_cost
 from tasks.values import FinishedJob
 
 _FIGURES = {"train_loss", "train_mean_token_accuracy", "valid_loss", "full_valid_loss"}
@@ -26,19 +31,39 @@ _FIGURES = {"train_loss", "train_mean_token_accuracy", "valid_loss", "full_valid
 async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider: ProviderConfig) -> FinishedJob:
     """Follow the job to its end: every event once, in order, in the log; steps as a progress artifact.
 
-    What can't be reached for a while is asked again for as long as it takes; only a final answer ends the waiting.
+    What can't be reached for a while is asked again for as long as it takes; only a final answer ends the waiting, or
+    that the flow run is cancelled: then the job is too.
 
     Raises:
+        CancelledRun: The flow run was cancelled.
         JobFailedError: The job failed; with the provider's code, message and param.
         JobCancelledError: Somebody cancelled it.
         ProviderError: The provider knows no such job, or refuses the key.
     """
+    base_url = require_endpoint(provider).base_url
+    await label_flow_run({JOB_ID: job_id, RUN_KEY: run.key, BASE_URL: base_url, API_KEY_BLOCK: provider.api_key_block})
+    job, events = await unless_cancelled(_follow(run, job_id, training, provider))
+    await asyncio.to_thread(write_jsonl, run.path("events.jsonl"), map(event_as_dict, events))
+    notice = _notice(run, job, events, provider)
+    try:
+        raise_unless_succeeded(job)
+    except JobError as error:
+        news: JobNews = "cancelled" if isinstance(error, JobCancelledError) else "failed"
+        emit_job_event(news, notice.model_copy(update={"error": one_line(error)}), run=run)
+        raise
+    emit_job_event("succeeded", notice, run=run)
+    return _finished(run, job, events)
+
+
+async def _follow(
+    run: Run, job_id: str, training: TrainingConfig, provider: ProviderConfig
+) -> tuple[FineTuningJob, list[FineTuningJobEvent]]:
     logged = _LoggedEvents(run)
     events: list[FineTuningJobEvent] = []
     last: FineTuningJob | None = None
     key = f"training-{run.key[:12]}"
     async with (
-        build_client(provider) as client,
+        await provider_client(provider) as client,
         ProgressReport(key=key, step="train", description=f"Steps of {job_id}") as progress,
     ):
         async for update in follow_job(
@@ -51,9 +76,20 @@ async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider
                 _advance(progress, event)
             await asyncio.to_thread(write_json, run.path("job.json"), last.model_dump(mode="json"))
     assert last is not None  # noqa: S101 - following ends with a look at the job
-    await asyncio.to_thread(write_jsonl, run.path("events.jsonl"), map(event_as_dict, events))
-    raise_unless_succeeded(last)
-    return _finished(run, last, events)
+    return last, events
+
+
+def _notice(run: Run, job: FineTuningJob, events: list[FineTuningJobEvent], provider: ProviderConfig) -> JobNotice:
+    return JobNotice(
+        job_id=job.id,
+        model=job.model,
+        provider_url=require_endpoint(provider).base_url,
+        run_key=run.key,
+        fine_tuned_model=job.fine_tuned_model,
+        trained_tokens=job.trained_tokens,
+        seconds=running_seconds(job, events),
+        cost_usd=training_cost(provider, job.model, trained_tokens=job.trained_tokens, estimate_usd=None)[0],
+    )
 
 
 class _LoggedEvents:

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from retune.cli import chat, check, jobs, models, run, server
+from retune.cli import chat, check, deploy, jobs, models, run, server, up
 from retune.cli.terminal import show_error
 from retune.errors import CheckError, RetuneError
 
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("check")(check.check)
 app.command("chat")(chat.chat)
+app.command("deploy")(deploy.deploy)
+app.command("up")(up.up)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(server.app, name="server")

@@ -58,7 +58,8 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
     _check_data(config, endpoint)
     if endpoint:
         check_model_fits(config, endpoint)
-        _check_provider(config.provider)
+        if not config.provider.api_key_block:
+            _check_provider(config.provider)
     view.show_header(config, endpoint)
     keep_prefect_to_itself()
     trainer: AbstractContextManager[RunningServer | None] = (
@@ -72,7 +73,9 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
         api_url, server = prefect.result(), local.result()
         if server:
             stack.enter_context(local_api_key())
-            provider = config.provider.model_copy(update={"base_url": server.base_url, "is_embedded": True})
+            provider = config.provider.model_copy(
+                update={"base_url": server.base_url, "is_embedded": True, "api_key_block": ""}
+            )
             config = config.model_copy(update={"provider": provider})
         view.show_address(api_url.removesuffix("/api"))
         yield RunServices(config=config, retrain=lambda config: retrain_and_flush(config, api_url))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from retune.config import LOCAL_MODEL, ProviderKind
 from retune.data.examples import Method
 from retune.data.models import base_model, find_model, price_source
-from retune.errors import ConfigError
+from retune.errors import OverBudgetError
 
 _TARGET_EPOCHS, _MAX_EPOCHS = 3, 25
 _MIN_TRAINED_EXAMPLES, _MAX_TRAINED_EXAMPLES = 100, 25_000
@@ -136,19 +136,19 @@ def refuse_if_too_expensive(cost: CostEstimate, max_cost_usd: float | Literal["u
         max_cost_usd: Most US dollars that it may cost.
 
     Raises:
-        ConfigError: It would cost more, or nobody can say what it costs. It says how the price was computed.
+        OverBudgetError: It would cost more, or nobody can say what it costs. It says how the price was computed.
     """
     if max_cost_usd == "unlimited":
         return
     if cost.usd is None:
-        raise ConfigError(
+        raise OverBudgetError(
             f"max_cost_usd allows {format_usd(max_cost_usd)}, but what the training will cost can't be said. "
             f"{cost.note}",
             hint="Raise --max-cost-usd to unlimited if you want to train all the same, or choose a model with a known "
             "price.",
         )
     if cost.usd > max_cost_usd:
-        raise ConfigError(
+        raise OverBudgetError(
             f"The training would cost about {format_usd(cost.usd)}, "
             f"but max_cost_usd allows {format_usd(max_cost_usd)}. {describe_cost(cost)}",
             hint="Raise --max-cost-usd, train for fewer epochs, on fewer examples, or choose a cheaper model.",

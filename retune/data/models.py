@@ -4,12 +4,18 @@ All of it is in `models.json`, with its sources and dates.
 """
 
 import json
+import re
 from functools import cache
 from importlib import resources
 
 from pydantic import BaseModel, ConfigDict
 
+from retune.config import LOCAL_MODEL
 from retune.data.examples import Method
+
+# `-2025-04-14`, and the `-0125` of older models.
+_DATE = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{4})$")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9-]")
 
 
 class BaseModelFacts(BaseModel):
@@ -64,6 +70,24 @@ def base_model(model: str) -> str:
     if model.startswith("gpt-35-"):
         model = model.replace("gpt-35-", "gpt-3.5-", 1)
     return _table().aliases.get(model, model)
+
+
+def model_family(model: str) -> str:
+    """The family that a base or fine-tuned model belongs to: `gpt-4.1-nano` of `gpt-4.1-nano-2025-04-14`.
+
+    A fine-tuned model's family is its base's. `gpt-3.5-turbo-0125` and `gpt-4-0613` lose their short dates too.
+    """
+    return _DATE.sub("", base_model(model))
+
+
+def limit_name(family: str) -> str:
+    """The global concurrency limit of a model family in Prefect: `retune-gpt-4-1-nano` of `gpt-4.1-nano`."""
+    return f"retune-{_NOT_IN_NAMES.sub('-', family)}"
+
+
+def known_families() -> list[str]:
+    """The families of all models that a price table or Retune's own server has, each once."""
+    return list(dict.fromkeys(model_family(model) for model in (LOCAL_MODEL, *_table().models)))
 
 
 def find_model(model: str) -> BaseModelFacts | None:

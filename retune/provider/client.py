@@ -12,17 +12,21 @@ from retune.provider.endpoint import require_endpoint
 _NO_KEY = "no-key-needed-on-loopback"
 
 
-def build_client(config: ProviderConfig) -> AsyncOpenAI:
+def build_client(config: ProviderConfig, api_key: str | None = None) -> AsyncOpenAI:
     """Build the client, with its own retries off: whoever calls it owns them.
 
     The SDK repeats a POST by itself, and a repeated job creation is a second paid job.
+
+    Args:
+        config: Where the provider is; its `api_key_block` is for whoever can open it.
+        api_key: The key; None takes OPENAI_API_KEY.
 
     Raises:
         ConfigError: No address is named, or it is no URL.
         AuthenticationFailedError: OPENAI_API_KEY is not set and the provider is not on this machine.
     """
     endpoint = require_endpoint(config)
-    key = os.environ.get("OPENAI_API_KEY") or (_NO_KEY if endpoint.is_local else None)
+    key = api_key or os.environ.get("OPENAI_API_KEY") or (_NO_KEY if endpoint.is_local else None)
     if key is None:
         raise AuthenticationFailedError(
             f"{endpoint.base_url} needs an API key, and OPENAI_API_KEY is not set.",

@@ -158,6 +158,6 @@ def _request(training: TrainingConfig, run_key: str, training_file: str, validat
         },
         "metadata": {RUN_KEY: run_key},
     }
-    if training.seed is not None:
+    if training.seed != "auto":
         request["seed"] = training.seed
     return request

@@ -3,33 +3,39 @@
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote
 
 from retune.data.cost import format_usd
 from retune.evaluation.comparison import format_seconds
+from retune.results.links import RunLink
 from retune.results.report_data import ExampleRow, ModelAnswer, ReportData
 
 # Prefect's list endpoints return whole artifacts, so a big one slows every page that lists it.
 MOST_BYTES = 190_000
 _MOST_EXAMPLES = 10
 _LONGEST_CELL = 160
+_SAFE_IN_URLS = ":/?#@!$&'*+,;=%~"
 # Everything that Markdown, GitHub's tables, HTML or MathJax might read as markup. An underscore inside a word is none.
 _MARKUP = re.compile(r"[&<>|`*\[\]~\\$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
-def markdown_summary(report: ReportData, svg_images: Mapping[str, bytes], mermaid: str = "") -> str:
-    """Write the report in short: result, figures, facts, warnings and a few test examples.
+def markdown_summary(
+    report: ReportData, svg_images: Mapping[str, bytes], mermaid: str = "", *, links: Sequence[RunLink] = ()
+) -> str:
+    """Write the report in short: result, figures, facts, warnings, a few test examples, and where the rest is.
 
     Args:
         report: The report.
         svg_images: Figures as `figures_svg` draws them; may be empty.
         mermaid: Charts of `mermaid_line_chart`, for where there is no image of the loss.
+        links: Where job, model and report are.
 
     Returns:
         Markdown of at most `MOST_BYTES` bytes in UTF-8. The largest images are left out first, then examples.
     """
     images = dict(svg_images)
     n_examples = _MOST_EXAMPLES
-    while len((text := _summary(report, images, mermaid, n_examples)).encode("utf-8", "replace")) > MOST_BYTES:
+    while len((text := _summary(report, images, mermaid, n_examples, links)).encode("utf-8", "replace")) > MOST_BYTES:
         if images:
             del images[max(images, key=lambda name: len(images[name]))]
         elif mermaid:
@@ -48,9 +54,12 @@ def escape(text: str, longest: int = _LONGEST_CELL) -> str:
     return _MARKUP.sub(lambda match: f"&#{ord(match.group())};", short)
 
 
-def _summary(report: ReportData, images: Mapping[str, bytes], mermaid: str, n_examples: int) -> str:
+def _summary(
+    report: ReportData, images: Mapping[str, bytes], mermaid: str, n_examples: int, links: Sequence[RunLink]
+) -> str:
     parts = [
         *_result(report),
+        *_links(links),
         *_figures(report, images, mermaid),
         *_run(report),
         *_examples(report, n_examples),
@@ -79,6 +88,17 @@ def _result(report: ReportData) -> Iterator[str]:
         (escape(row.title), row.base_text, row.fine_tuned_text, row.difference_text) for row in evaluation.comparison
     ]
     yield _table(("Score", "Base", "Fine-tuned", "Difference"), rows, align="lrrr")
+
+
+def _links(links: Sequence[RunLink]) -> Iterator[str]:
+    if links:
+        yield "\n".join(f"- {escape(link.title)}: {_link(link)}" for link in links)
+
+
+def _link(link: RunLink) -> str:
+    text = escape(link.text, 300)
+    # A closing bracket, an angle or a space would end the address.
+    return f"[{text}]({quote(link.url, safe=_SAFE_IN_URLS)})" if link.url else text
 
 
 def _figures(report: ReportData, images: Mapping[str, bytes], mermaid: str) -> Iterator[str]:

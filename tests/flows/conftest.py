@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 
 import pytest
+from prefect.settings import PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 
 @pytest.fixture(scope="session", autouse=True)
 def prefect_api() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=180):
+    # Otherwise whoever waits for an event to be recorded waits five seconds.
+    with (
+        temporary_settings({PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.2}),
+        prefect_test_harness(server_startup_timeout=180),
+    ):
         yield
 
 

@@ -1,12 +1,10 @@
 """The whole flow against the real server, a real Prefect API, and a network that fails on purpose."""
 
 import asyncio
-import csv
 import json
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from faulty_proxy import Fault, FaultyProxy, faulty_proxy
@@ -14,48 +12,21 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import LogSort
 from prefect.logging.handlers import APILogWorker
+from retrain_runs import configuration, write_tickets
 
 from flows.retrain import retrain
-from retune.config import ProviderConfig, RetrainConfig
-from retune.config_file import parse_config
+from retune.config import ProviderConfig
 from retune.errors import AuthenticationFailedError, CheckError, JobFailedError, ProviderError, RunDirectoryError
 from retune.manifest import RunManifest
-from tasks.publish_report import training_cost
+from tasks.training_cost import training_cost
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-ANSWERS = {"refund": "I want my money back", "delivery": "Where is my parcel", "login": "I can not sign in"}
-
 
 @pytest.fixture
 def tickets(tmp_path: Path) -> Path:
-    path = tmp_path / "tickets.csv"
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["message", "label"])
-        for number in range(60):
-            label = list(ANSWERS)[number % 3]
-            # Each test's data is its own, so that it does not find the job of another test.
-            rows.writerow([f"{ANSWERS[label]}, order {number}, 注文 {number}, {tmp_path.name}", label])
-    return path
-
-
-def configuration(base_url: str, data: Path, **settings: Any) -> RetrainConfig:
-    training = {"hyperparameters": {"n_epochs": 2, "batch_size": 8}, "poll_interval_seconds": 0.2}
-    return parse_config(
-        {
-            "data": {
-                "source": str(data),
-                "user_column": "message",
-                "assistant_column": "label",
-                "system": "Sort this.",
-            },
-            "training": {**training, **settings.pop("training", {})},
-            "provider": {"base_url": base_url},
-            **settings,
-        }
-    )
+    return write_tickets(tmp_path / "tickets.csv")
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import pytest
+from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
 from flows.retrain import retrain
@@ -45,6 +46,33 @@ def test_the_form_knows_the_bounds_of_such_numbers() -> None:
         ("HyperparametersConfig", "learning_rate_multiplier", {"exclusiveMinimum": 0}),
     ]:
         assert bounds.items() <= sections[section]["properties"][field]["anyOf"][1].items()
+
+
+def test_every_number_has_a_bound_and_none_may_be_left_empty() -> None:
+    bounds = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+    numbers = 0
+    for name, section in definitions().items():
+        for field, schema in section.get("properties", {}).items():
+            choices = schema.get("anyOf", [schema])
+            types = {choice.get("type") for choice in choices}
+            for choice in choices:
+                if choice.get("type") in {"integer", "number"}:
+                    numbers += 1
+                    assert bounds & choice.keys(), f"{name}.{field}"
+                    assert "null" not in types, f"{name}.{field}"
+    assert numbers > 10
+
+
+def test_a_seed_may_be_left_to_the_provider() -> None:
+    schema = definitions()["TrainingConfig"]["properties"]["seed"]
+    assert (schema["default"], schema["anyOf"][0]["const"]) == (42, "auto")
+
+
+def test_the_form_asks_for_the_name_of_a_key_and_not_for_a_key() -> None:
+    schema = definitions()["ProviderConfig"]["properties"]["api_key_block"]
+    assert "never the key itself" in schema["description"]
+    with pytest.raises(ParameterTypeError):
+        retrain.validate_parameters({"config": {"data": {"source": "a.csv"}, "provider": {"api_key_block": "sk-A_1"}}})
 
 
 def test_choices_are_drop_downs() -> None:

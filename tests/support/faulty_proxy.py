@@ -81,7 +81,7 @@ def _handler_for(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
             assert answer is not None
             self._reply(*answer)
 
-        do_GET = do_POST = do_DELETE = forward  # noqa: N815 - the names that http.server calls
+        do_GET = do_POST = do_PATCH = do_DELETE = forward  # noqa: N815 - the names that http.server calls
 
         def _ask(self, body: bytes) -> tuple[int, bytes, dict[str, str]]:
             connection = http.client.HTTPConnection(host.hostname or "", host.port, timeout=60)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from retune.data.sources.addresses import expand
 from retune.data.sources.stored_files import FoundFile, has_wildcard, is_hidden, names_near, split_pattern
-from retune.errors import SourceError
+from retune.errors import EmptySourceError, SourceError
 
 
 def find_local_files(written: str, source: str) -> tuple[list[FoundFile], bool]:
@@ -84,12 +84,16 @@ def _matching_files(written: str, pattern: str) -> list[FoundFile]:
         folder = Path(root)
         there = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         no_folder = f"There is no folder {shown}." if root and not folder.is_dir() else None
-        raise SourceError(f"No file matches {written}.", hint=no_folder or names_near(rest, there))
+        kind = SourceError if no_folder else EmptySourceError
+        raise kind(f"No file matches {written}.", hint=no_folder or names_near(rest, there))
     return [_stored(shown + path[len(root) :], path[len(root) :], Path(path)) for path in matches]
 
 
 def _stored(name: str, relative: str, path: Path) -> FoundFile:
-    return FoundFile(name, relative, path.stat().st_size, lambda: path.open("rb", buffering=0), path)
+    status = path.stat()
+    # A copy may keep the time of its content; no program sets the other one.
+    version = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    return FoundFile(name, relative, status.st_size, lambda: path.open("rb", buffering=0), path, version=version)
 
 
 def _nothing_at(written: str, path: Path) -> SourceError:

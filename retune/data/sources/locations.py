@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -21,9 +21,12 @@ from retune.data.sources.streams import (
     open_stream,
     packing_of,
 )
-from retune.errors import SourceError
+from retune.errors import EmptySourceError, SourceError
 
-__all__ = ["FORMAT_BY_SUFFIX", "SQLITE", "Location", "find_files"]
+if TYPE_CHECKING:
+    from retune.data.sources.remote_files import RemoteFiles
+
+__all__ = ["FORMAT_BY_SUFFIX", "SQLITE", "Location", "find_files", "list_files"]
 
 SQLITE = b"SQLite format 3\0"
 """What such a database starts with."""
@@ -83,18 +86,29 @@ def find_files(source: str, source_format: SourceFormat) -> list[Location]:
         SourceError: There is none, one is empty or can't be read, or the package for such addresses is missing.
     """
     address = Address.of(source)
+    files, remote = _list(address, source_format)
+    if remote is None:
+        return [_located(file, _head(file), partial(explain_os_error, file.name)) for file in files]
+    heads = remote.heads(files)
+    return [_located(file, head, partial(remote.explain, file.name)) for file, head in zip(files, heads, strict=True)]
+
+
+def list_files(source: str, source_format: SourceFormat) -> list[FoundFile]:
+    """List the files that a source consists of, and open none of them; otherwise as `find_files`."""
+    return _list(Address.of(source), source_format)[0]
+
+
+def _list(address: Address, wanted: SourceFormat) -> "tuple[list[FoundFile], RemoteFiles | None]":
+    """The files, and what reads them where they are not of this machine."""
     if address.scheme in ("", "file", "local"):
         path = _local_path(address) if address.scheme else address.expanded
-        stored, is_single = find_local_files(source, path)
-        chosen = _chosen(stored, source, source_format, is_single=is_single)
-        return [_located(file, _head(file), partial(explain_os_error, file.name)) for file in chosen]
+        found, is_single = find_local_files(address.written, path)
+        return _chosen(found, address.written, wanted, is_single=is_single), None
     from retune.data.sources.remote_files import RemoteFiles  # noqa: PLC0415  (fsspec is slow to import)
 
     remote = RemoteFiles(address)
-    stored, is_single = remote.find()
-    chosen = _chosen(stored, address.name, source_format, is_single=is_single)
-    heads = remote.heads(chosen)
-    return [_located(file, head, partial(remote.explain, file.name)) for file, head in zip(chosen, heads, strict=True)]
+    found, is_single = remote.find()
+    return _chosen(found, address.name, wanted, is_single=is_single), remote
 
 
 def _chosen(files: list[FoundFile], name: str, wanted: SourceFormat, *, is_single: bool) -> list[FoundFile]:
@@ -104,10 +118,11 @@ def _chosen(files: list[FoundFile], name: str, wanted: SourceFormat, *, is_singl
         is_folder = not has_wildcard(name)
         files = [file for file in files if file.suffix in known] or ([] if is_folder else files)
         if not files:
-            raise SourceError(f"There is no data file in {name}; known endings are {', '.join(known)}.")
+            raise EmptySourceError(f"There is no data file in {name}; known endings are {', '.join(known)}.")
     for file in files:
         if file.size == 0:
-            raise SourceError(f"{file.name} is empty.", hint=None if is_single else "Fill it, or move it elsewhere.")
+            kind, hint = (EmptySourceError, None) if is_single else (SourceError, "Fill it, or move it elsewhere.")
+            raise kind(f"{file.name} is empty.", hint=hint)
     return files
 
 

@@ -13,7 +13,7 @@ from retune.data.sources.jsonl_files import JsonLinesReader
 from retune.data.sources.locations import Location, find_files
 from retune.data.sources.parquet_files import ParquetReader
 from retune.data.sources.reader import SAMPLE_ROWS, FileReader
-from retune.errors import SourceError
+from retune.errors import EmptySourceError, SourceError
 
 MOST_FILES = 1 << 16
 """Examples keep the index of their file in 16 bits."""
@@ -39,7 +39,7 @@ class FileSource(Source):
         self._sample = _first_rows(readers)
         if not self._sample:
             has = "a header" if self.files[0].format in {SourceFormat.CSV, SourceFormat.TSV} else "columns"
-            raise SourceError(f"{name} has {has} and no rows.", hint="Was the export cut off? Give it examples.")
+            raise EmptySourceError(f"{name} has {has} and no rows.", hint="Was the export cut off? Give it examples.")
 
     def blocks(self) -> Iterator[Block]:
         """Read everything, once, in order.

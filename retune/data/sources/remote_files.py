@@ -12,7 +12,7 @@ import fsspec
 from retune.data.sources.addresses import Address, without_secrets
 from retune.data.sources.stored_files import FoundFile, has_wildcard, is_hidden, names_near, split_pattern
 from retune.data.sources.streams import HEAD_BYTES
-from retune.errors import SourceError
+from retune.errors import EmptySourceError, SourceError
 
 TIMEOUT_SECONDS = 60.0
 """How long a web server may be silent."""
@@ -30,6 +30,12 @@ _PACKAGES = {
     "https": ("aiohttp", "http"),
 }
 """By what an address starts with: the package that reads it, and Retune's extra that installs that."""
+
+_VERSION_FIELDS = (
+    *("ETag", "etag", "md5Hash", "Content-MD5", "Digest", "checksum", "sha", "CRC", "generation", "VersionId"),
+    *("LastModified", "Last-Modified", "last_modified", "updated", "mtime", "modify", "created", "date_time"),
+)
+"""What the file systems call that of a file which changes when it is written again: of S3 ETag and LastModified."""
 
 _SIGN_IN = {
     "s3fs": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket FSSPEC_S3_ANON=true.",
@@ -153,7 +159,7 @@ class RemoteFiles:
         found = self._files.glob(self._path, detail=True)
         files = self._listed(found, root, without_secrets(shown), with_hidden=is_hidden(below))
         if not files:
-            raise SourceError(f"No file matches {self._address.name}.")
+            raise EmptySourceError(f"No file matches {self._address.name}.")
         return files
 
     def _listed(
@@ -169,7 +175,7 @@ class RemoteFiles:
 
     def _stored(self, info: dict[str, Any], name: str, relative: str) -> FoundFile:
         key = info["name"]
-        return FoundFile(name, relative, info["size"], partial(self._open, key), key=key)
+        return FoundFile(name, relative, info["size"], partial(self._open, key), key=key, version=_version(info))
 
     def _open(self, path: str) -> BinaryIO:
         # From the web as one answer: some servers send no parts, and don't say so beforehand.
@@ -219,6 +225,10 @@ def _missing_package(scheme: str, reason: str) -> SourceError:
         f"The package {package} is missing, which reads addresses that start with {scheme}://.",
         hint=f'Install it: pip install "retune[{extra}]".',
     )
+
+
+def _version(info: dict[str, Any]) -> str:
+    return " ".join(f"{name}={info[name]}" for name in _VERSION_FIELDS if info.get(name) is not None)
 
 
 def _first_cause(error: BaseException) -> BaseException:

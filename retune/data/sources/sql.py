@@ -18,7 +18,7 @@ from retune.data.blocks import BLOCK_BYTES, Block, Row, RowsBlock, Source, Sourc
 from retune.data.sources.addresses import Address
 from retune.data.sources.database_urls import is_database, open_engine
 from retune.data.sources.reader import SAMPLE_ROWS
-from retune.errors import SourceError
+from retune.errors import EmptySourceError, SourceError
 
 __all__ = ["is_database", "open_query"]
 
@@ -71,7 +71,7 @@ class QuerySource(Source):
         running = self._run()
         first = next(running, None)
         if first is None:
-            raise SourceError(f"The query of {self.name} gives no rows.")
+            raise EmptySourceError(f"The query of {self.name} gives no rows.")
         columns = tuple(first.values[0].values)
         self.files = [SourceFile(self.name, "row", SourceFormat.SQL, None, columns)]
         self._sample = first.values[:SAMPLE_ROWS]

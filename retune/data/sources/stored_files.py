@@ -36,6 +36,7 @@ class FoundFile:
         open: Opens it for reading bytes as they are stored.
         path: Where it is on this machine; None elsewhere.
         key: What its file system calls it, elsewhere.
+        version: What is another text once the file was written again; empty where its file system knows no such thing.
     """
 
     name: str
@@ -44,6 +45,7 @@ class FoundFile:
     open: Callable[[], Any]
     path: Path | None = None
     key: str = ""
+    version: str = ""
 
     @property
     def packed_suffix(self) -> str:

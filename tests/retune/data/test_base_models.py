@@ -3,7 +3,15 @@ from importlib import resources
 
 import pytest
 
-from retune.data.models import base_model, find_model, price_source, training_context
+from retune.data.models import (
+    base_model,
+    find_model,
+    known_families,
+    limit_name,
+    model_family,
+    price_source,
+    training_context,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +61,27 @@ def test_the_table_says_where_everything_is_from():
     assert price_source().source.startswith("https://developers.openai.com/")
     assert table["contexts"]["source"]
     assert set(table["aliases"].values()) <= table["models"].keys()
+
+
+@pytest.mark.parametrize(
+    ("model", "family", "limit"),
+    [
+        ("gpt-4.1-nano-2025-04-14", "gpt-4.1-nano", "retune-gpt-4-1-nano"),
+        ("gpt-4.1-nano", "gpt-4.1-nano", "retune-gpt-4-1-nano"),
+        ("ft:gpt-4o-mini-2024-07-18:acme::abc123", "gpt-4o-mini", "retune-gpt-4o-mini"),
+        ("gpt-35-turbo-0125.ft-abc-tickets", "gpt-3.5-turbo", "retune-gpt-3-5-turbo"),
+        ("davinci-002", "davinci-002", "retune-davinci-002"),
+        ("ft:baseline-text:me::abc", "baseline-text", "retune-baseline-text"),
+        ("org/Model 7B", "org/Model 7B", "retune-org-Model-7B"),
+    ],
+)
+def test_models_have_a_family_and_it_a_limit(model, family, limit):
+    assert model_family(model) == family
+    assert limit_name(family) == limit
+
+
+def test_every_known_model_is_of_a_known_family():
+    families = known_families()
+    assert len(set(families)) == len(families)
+    assert {"baseline-text", "gpt-4.1", "gpt-3.5-turbo"} <= set(families)
+    assert len({limit_name(family) for family in families}) == len(families)

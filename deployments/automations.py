@@ -1,0 +1,108 @@
+"""Automations that take up what was interrupted; why each is as it is was measured on Prefect 3.8.8."""
+
+from datetime import timedelta
+from typing import Any
+
+from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import StateType
+
+# The worker tells of a crash twice, seconds apart; whoever reacts to the first has two processes at work.
+_QUIET_AFTER_CRASH = timedelta(seconds=15)
+# Six heartbeats of 30 s: longer than a server takes to restart, or healthy runs would count as dead.
+_WITHOUT_HEARTBEAT = timedelta(seconds=180)
+_TO_START = timedelta(minutes=5)
+
+_ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+_PAUSES = ("Paused", "Suspended")
+_BEGINNINGS = ("Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot", "Pending", "Running", "Retrying")
+
+
+def _events(*states: str) -> set[str]:
+    return {f"prefect.flow-run.{state}" for state in states}
+
+
+def automations() -> list[AutomationCore]:
+    """The automations of Retune, by name."""
+    again = ChangeFlowRunState(
+        state=StateType.SCHEDULED, name="AwaitingRetry", message="Taken up again after its process was lost."
+    )
+    lost = ChangeFlowRunState(state=StateType.CRASHED, message="No heartbeat: its process is gone.")
+    return [
+        _automation(
+            "retune - take up crashed runs",
+            "Starts a retrain run again whose process was lost: it goes on where it stopped, with the same job.",
+            after=_events("Crashed"),
+            expect=_events("Crashed", *_BEGINNINGS, *_ENDS, *_PAUSES, "Cancelling"),
+            within=_QUIET_AFTER_CRASH,
+            action=again,
+        ),
+        _automation(
+            "retune - notice lost processes",
+            "Marks a retrain run as crashed from which nothing was heard for three minutes.",
+            after={"prefect.flow-run.heartbeat"},
+            expect={
+                "prefect.flow-run.heartbeat",
+                *_events("Scheduled", "AwaitingRetry", *_ENDS, *_PAUSES, "Cancelling"),
+            },
+            within=_WITHOUT_HEARTBEAT,
+            action=lost,
+        ),
+        _automation(
+            "retune - start what got stuck",
+            "Starts a retrain run again that was about to start for five minutes.",
+            after=_events("Pending", "Submitting", "InfrastructurePending"),
+            expect={"prefect.flow-run.heartbeat", *_events(*_BEGINNINGS, *_ENDS, *_PAUSES, "Cancelling")}
+            - _events("Pending"),
+            within=_TO_START,
+            action=again,
+        ),
+    ]
+
+
+def _automation(
+    name: str,
+    description: str,
+    *,
+    after: set[str],
+    expect: set[str],
+    within: timedelta,
+    action: ChangeFlowRunState,
+) -> AutomationCore:
+    return AutomationCore(
+        name=name,
+        description=description,
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            after=after,
+            expect=expect,
+            for_each={"prefect.resource.id"},
+            match=_resources({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=_resources({"prefect.resource.role": "flow", "prefect.resource.name": "retrain"}),
+            threshold=1,
+            within=within,
+        ),
+        actions=[action],
+    )
+
+
+def _resources(labels: dict[str, str]) -> Any:
+    return labels
+
+
+async def register_automations(client: PrefectClient) -> list[str]:
+    """Make the automations, or bring those of the same names up to date.
+
+    Returns:
+        A line for each.
+    """
+    lines = []
+    for automation in automations():
+        known = await client.read_automations_by_name(automation.name)
+        if known:
+            # Whether it is enabled is for people to say.
+            await client.update_automation(known[0].id, automation.model_copy(update={"enabled": known[0].enabled}))
+        else:
+            await client.create_automation(automation)
+        lines.append(f"automation   {automation.name}")
+    return lines

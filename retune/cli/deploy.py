@@ -1,0 +1,31 @@
+"""`retune deploy`: tell a Prefect server everything that Retune needs."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def deploy(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="YAML file, as for `retune run --config`: what is retrained; default: RETUNE_RETRAIN_CONFIG, else "
+            "examples/support_tickets.yaml.",
+        ),
+    ] = None,
+) -> None:
+    """Make work pool, deployments, automations, limits and notifications, or bring them up to date.
+
+    Prefect's server is the one that PREFECT_API_URL or the active Prefect profile names.
+    """
+    from deployments.register import Registration, register  # noqa: PLC0415 - Prefect takes seconds to import
+
+    if config is not None:
+        os.environ["RETUNE_RETRAIN_CONFIG"] = str(config)
+    asyncio.run(register(Registration.from_environment(), typer.echo))

@@ -1,0 +1,202 @@
+"""`retune up`: the whole system on one machine, without Docker, for as long as the command runs."""
+
+import fcntl
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Self
+
+import typer
+
+from retune.cli.terminal import err, print_line, print_quietly
+from retune.cli.up_children import Child, Keeper, Program
+from retune.cli.up_programs import Addresses, Wishes, programs, register_program
+from retune.errors import ConfigError, ServerError
+from retune.run import home_directory
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+Host = Annotated[str, typer.Option(help="Address to listen on. Any but loopback needs keys; see docs/deploying.md.")]
+Port = Annotated[int, typer.Option(help="Port of Prefect's UI and API.")]
+ServerPort = Annotated[int, typer.Option(help="Port of the fine-tuning server.")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="PostgreSQL database for Prefect, postgresql+asyncpg://…; default: a SQLite file. Prefer the variable "
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL: others on this machine can see a flag, password and all.",
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Train there, with OPENAI_API_KEY, and start no server; default: OPENAI_BASE_URL, else the server here.",
+    ),
+]
+Limit = Annotated[int, typer.Option(min=1, help="Flow runs at once.")]
+HasWorker = Annotated[bool, typer.Option("--worker/--no-worker", help="Run the flows here.")]
+
+
+def up(
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 4200,
+    server_port: ServerPort = 8123,
+    database_url: DatabaseUrl = None,
+    base_url: BaseUrl = None,
+    limit: Limit = 2,
+    worker: HasWorker = True,
+) -> None:
+    """Start Prefect, a fine-tuning server, the deployments and a worker; Ctrl-C stops all of it.
+
+    Relative paths of data mean the current directory. Everything is kept under .retune, and found again next time.
+    """
+    wishes = Wishes(
+        host=host,
+        port=port,
+        server_port=server_port,
+        database_url=database_url or os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL"),
+        base_url=base_url or os.environ.get("OPENAI_BASE_URL") or None,
+        limit=limit,
+        has_worker=worker,
+    )
+    _check(wishes)
+    home = home_directory().absolute()
+    (home / "logs").mkdir(parents=True, exist_ok=True)
+    addresses = Addresses.of(wishes)
+    with _alone(home, addresses.ui), _Stopping() as stopping, Keeper() as keeper:
+        _System(wishes, addresses, home, keeper, stopping).run()
+    print_quietly("Stopped. Everything is kept; `retune up` goes on with it.")
+
+
+def _check(wishes: Wishes) -> None:
+    if wishes.host not in _LOOPBACK:
+        needed = ["PREFECT_SERVER_API_AUTH_STRING", *(["RETUNE_SERVER_API_KEY"] if wishes.has_server else [])]
+        if missing := [name for name in needed if not os.environ.get(name)]:
+            raise ConfigError(
+                f"Others can reach {wishes.host}, and {' and '.join(missing)} is not set.",
+                hint="Set it (PREFECT_SERVER_API_AUTH_STRING has the form name:password), or leave --host out.",
+            )
+    ports = {"--port": wishes.port, **({"--server-port": wishes.server_port} if wishes.has_server else {})}
+    for flag, number in ports.items():
+        family = socket.AF_INET6 if ":" in wishes.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((wishes.host, number))
+            except OSError as error:
+                raise ServerError(
+                    f"Can't listen on {wishes.host}, port {number}: {error.strerror}.",
+                    hint=f"Name another port with {flag}.",
+                ) from None
+
+
+@contextmanager
+def _alone(home: Path, ui: str) -> Iterator[None]:
+    with (home / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ServerError(
+                f"Retune is up already for {home}: {lock.read().strip()}.",
+                hint="Use that one, stop it with Ctrl-C, or set RETUNE_HOME to another directory.",
+            ) from None
+        lock.truncate(0)
+        lock.write(ui)
+        lock.flush()
+        yield
+
+
+class _Stopping:
+    """Whether somebody asked to stop: Ctrl-C, SIGTERM, SIGHUP; a second time means at once."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._count)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
+    def _count(self, _number: int, _frame: FrameType | None) -> None:
+        self.times += 1
+
+
+class _StoppedError(Exception):
+    """Somebody asked to stop before all was there."""
+
+
+@dataclass
+class _System:
+    wishes: Wishes
+    addresses: Addresses
+    home: Path
+    keeper: Keeper
+    stopping: _Stopping
+
+    def run(self) -> None:
+        """Start everything, look after it until somebody asks to stop, and stop it: the worker first."""
+        plan = programs(self.wishes, self.addresses, self.home)
+        with ExitStack() as stack:
+            try:
+                children = [self._start(program, stack) for program in plan.servers]
+                for child in children:
+                    self._wait(child)
+                self._register()
+                if plan.worker is not None:
+                    worker = self._start(plan.worker, stack)
+                    self._wait(worker)
+                    children.append(worker)
+                self._tell()
+                while not self.stopping.times:
+                    for child in children:
+                        child.look_after(print_quietly)
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+            except _StoppedError:
+                pass
+            print_quietly("Stopping; Ctrl-C again stops at once.")
+
+    def _start(self, program: Program, stack: ExitStack) -> Child:
+        child = Child(program, self.home / "logs", self.keeper)
+        # Left in reverse order: the servers end after the worker that needs them.
+        stack.callback(lambda: child.stop(0 if self.stopping.times > 1 else None))
+        child.start()
+        return child
+
+    def _wait(self, child: Child) -> None:
+        with err.status(f"waiting for {child.program.name}"):
+            child.wait_until_ready(self._stop_if_asked)
+        print_line(f"✓ {child.program.name:<20} {child.program.where}")
+
+    def _stop_if_asked(self) -> None:
+        if self.stopping.times:
+            raise _StoppedError
+
+    def _register(self) -> None:
+        child = Child(register_program(self.wishes, self.addresses, self.home), self.home / "logs", self.keeper)
+        with err.status("telling Prefect of the deployments"):
+            lines = child.run_to_end(self._stop_if_asked)
+        for line in lines:
+            kind, _, text = line.partition(" ")
+            print_line(f"✓ {kind:<20} {text.strip()}")
+
+    def _tell(self) -> None:
+        print_line("")
+        print_line(f"watch        {self.addresses.ui}")
+        if self.addresses.server:
+            print_line(f"models       {self.addresses.server}   (OPENAI_BASE_URL for any OpenAI client)")
+        print_line(f"start a run  PREFECT_API_URL={self.addresses.api} prefect deployment run retrain/manual")
+        print_line("stop         Ctrl-C")

@@ -1,0 +1,213 @@
+"""Processes that `retune up` keeps running: their logs, their ends, and that none outlives it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, cast
+
+from retune.errors import ServerError
+
+_LARGEST_LOG = 10 << 20
+_SECONDS_BETWEEN_LOOKS = 0.2
+_PAUSES_SECONDS = (1.0, 2.0, 5.0, 15.0)
+# What ran for so long and then ended is no process that can't start.
+_STEADY_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is to run.
+
+    Attributes:
+        name: What people call it.
+        where: Where it answers, or what it does, for people.
+        command: Its command line.
+        environment: All of its variables.
+        is_ready: Whether it does its work by now.
+        patience_seconds: How long it may take to be ready.
+        stop_seconds: How long it may take to end.
+    """
+
+    name: str
+    where: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    is_ready: Callable[[], bool] = lambda: True
+    patience_seconds: float = 180.0
+    stop_seconds: float = 15.0
+
+
+class Child:
+    """A program that runs, and is started again where it ends by itself.
+
+    Args:
+        program: What runs.
+        directory: Its log is kept here.
+        keeper: Ends it when this process is gone.
+    """
+
+    def __init__(self, program: Program, directory: Path, keeper: "Keeper") -> None:
+        self.program = program
+        self.log = directory / f"{program.name.replace(' ', '-')}.log"
+        self._keeper = keeper
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._ends = 0
+
+    def start(self) -> None:
+        """Start it; it need not be ready when this returns."""
+        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  (our own command line)
+                [*self.program.command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.program.environment,
+                # The terminal's Ctrl-C must reach it only through us, or there would be no order in stopping.
+                start_new_session=True,
+            )
+        self._started = time.monotonic()
+        self._keeper.watch(self._process.pid)
+
+    def wait_until_ready(self, at_each_look: Callable[[], None]) -> None:
+        """Wait until it does its work.
+
+        Args:
+            at_each_look: Called all the while; may raise to stop the waiting.
+
+        Raises:
+            ServerError: It ended, or took too long.
+        """
+        deadline = time.monotonic() + self.program.patience_seconds
+        while not self.program.is_ready():
+            if self._has_ended():
+                raise self.failure(f"{self.program.name} did not start")
+            at_each_look()
+            if time.monotonic() > deadline:
+                raise self.failure(f"{self.program.name} was not ready within {self.program.patience_seconds:.0f} s")
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    def run_to_end(self, at_each_look: Callable[[], None]) -> list[str]:
+        """Run a program that ends by itself.
+
+        Returns:
+            The lines that it printed.
+
+        Raises:
+            ServerError: It failed.
+        """
+        before = self.log.stat().st_size if self.log.exists() else 0
+        self.start()
+        try:
+            while not self._has_ended():
+                at_each_look()
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        finally:
+            self.stop()
+        if self._process is not None and self._process.returncode:
+            raise self.failure(f"{self.program.name} failed")
+        return self.log.read_bytes()[before:].decode("utf-8", "replace").splitlines()
+
+    def look_after(self, say: Callable[[str], None]) -> None:
+        """Start it again if it has ended, and keep its log from growing for ever.
+
+        Raises:
+            ServerError: It ended again and again.
+        """
+        self._bound_log()
+        if not self._has_ended():
+            return
+        self._ends = 1 if time.monotonic() - self._started > _STEADY_SECONDS else self._ends + 1
+        if self._ends > len(_PAUSES_SECONDS):
+            raise self.failure(f"{self.program.name} ended {self._ends} times")
+        pause = _PAUSES_SECONDS[self._ends - 1]
+        say(f"{self.program.name} has ended ({self._last_line()}); starting it again in {pause:.0f} s")
+        time.sleep(pause)
+        self.start()
+
+    def stop(self, seconds: float | None = None) -> None:
+        """End it and all that it started: politely, and after a while not."""
+        if self._process is None:
+            return
+        _signal_group(self._process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(self.program.stop_seconds if seconds is None else seconds)
+        _signal_group(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def failure(self, what: str) -> ServerError:
+        """An error with what the program said last."""
+        return ServerError(f"{what}: {self._last_line()}", hint=f"All that it printed is in {self.log}.")
+
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def _last_line(self) -> str:
+        try:
+            lines = self.log.read_text(encoding="utf-8", errors="replace")[-20_000:].splitlines()
+        except OSError:
+            lines = []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+
+    def _bound_log(self) -> None:
+        with suppress(OSError):
+            if self.log.stat().st_size > _LARGEST_LOG:
+                # It is open for appending over there, so it goes on from the new end.
+                shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+                os.truncate(self.log, 0)
+
+
+class Keeper:
+    """A process that ends the others when this one is gone, however that came. A context manager."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "retune.cli.up_children"], stdin=subprocess.PIPE, start_new_session=True
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(BrokenPipeError):
+            self._stdin().write(b"done\n")
+            self._stdin().close()
+        self._process.wait()
+
+    def watch(self, group: int) -> None:
+        """Have a process group ended with this process."""
+        with suppress(BrokenPipeError):
+            self._stdin().write(b"%d\n" % group)
+            self._stdin().flush()
+
+    def _stdin(self) -> IO[bytes]:
+        return cast("IO[bytes]", self._process.stdin)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _keep(lines: Iterable[str]) -> None:
+    groups = []
+    for line in lines:
+        if line.strip() == "done":
+            return
+        groups.append(int(line))
+    for number, pause in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 0.0)):
+        for group in reversed(groups):
+            _signal_group(group, number)
+        time.sleep(pause)
+
+
+if __name__ == "__main__":
+    _keep(sys.stdin)

@@ -1,0 +1,176 @@
+"""What `retune up` runs: command lines and environments."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from retune.cli.up_children import Program
+from retune.shared_process import answers
+
+_WORK_POOL = "retune"
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared, not bound)
+_QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+}
+_HEARTBEAT_SECONDS = "30"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asks for.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port of Prefect's UI and API.
+        server_port: Port of the fine-tuning server.
+        database_url: Prefect's database; None for a SQLite file.
+        base_url: The provider; None for the fine-tuning server of this system.
+        limit: Flow runs at once.
+        has_worker: Whether flows run here.
+    """
+
+    host: str
+    port: int
+    server_port: int
+    database_url: str | None
+    base_url: str | None
+    limit: int
+    has_worker: bool
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a fine-tuning server is part of the system."""
+        return self.base_url is None
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where things answer, as seen from this machine.
+
+    Attributes:
+        ui: Prefect's UI.
+        api: Prefect's API.
+        server: The fine-tuning server's API; None where there is none.
+    """
+
+    ui: str
+    api: str
+    server: str | None
+
+    @classmethod
+    def of(cls, wishes: Wishes) -> Self:
+        """The addresses that what is asked for will have."""
+        host = _ANY_ADDRESS.get(wishes.host, wishes.host)
+        host = f"[{host}]" if ":" in host else host
+        ui = f"http://{host}:{wishes.port}"
+        return cls(ui, f"{ui}/api", f"http://{host}:{wishes.server_port}/v1" if wishes.has_server else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to run.
+
+    Attributes:
+        servers: Started side by side.
+        worker: Started when they are there and the deployments are made; None for none.
+    """
+
+    servers: list[Program]
+    worker: Program | None
+
+
+def programs(wishes: Wishes, addresses: Addresses, home: Path) -> Plan:
+    """Everything that goes on for as long as the command does."""
+    servers = [_prefect_server(wishes, addresses, home)]
+    if addresses.server is not None:
+        servers.append(_fine_tuning_server(wishes, addresses.server, home))
+    return Plan(servers, _worker(wishes, addresses, home) if wishes.has_worker else None)
+
+
+def _prefect_server(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
+    variables = {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_SERVER_API_PORT": str(wishes.port),
+        # The UI asks the API at the address it came from; without this it would ask port 4200.
+        "PREFECT_SERVER_UI_API_URL": "/api",
+        # In memory, as is the default, places in concurrency limits would be lost for good when the server ends.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    }
+    if wishes.database_url:
+        variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = wishes.database_url
+    return Program(
+        name="prefect server",
+        where=addresses.ui,
+        command=_module("prefect", "server", "start", "--host", wishes.host, "--port", str(wishes.port)),
+        # Whoever starts a server means this one, and not the one of their profile.
+        environment=_environment(variables, without=("PREFECT_API_URL", "OPENAI_API_KEY")),
+        is_ready=lambda: answers(f"{addresses.api}/health"),
+    )
+
+
+def _fine_tuning_server(wishes: Wishes, address: str, home: Path) -> Program:
+    options = ("--host", wishes.host, "--port", str(wishes.server_port), "--data-dir", str(home / "server"))
+    return Program(
+        name="fine-tuning server",
+        where=address,
+        command=_module("retune.server", *options),
+        environment=_environment({}, without=("OPENAI_API_KEY",)),
+        is_ready=lambda: answers(f"{address.removesuffix('/v1')}/health"),
+    )
+
+
+def _worker(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
+    options = ("--pool", _WORK_POOL, "--type", "process", "--limit", str(wishes.limit))
+    return Program(
+        name="worker",
+        where=f"work pool {_WORK_POOL}, {wishes.limit} flow runs at once",
+        command=_module("prefect", "worker", "start", *options),
+        environment=_client_environment(wishes, addresses, home),
+        stop_seconds=30.0,
+    )
+
+
+def register_program(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
+    """What makes the deployments, and ends."""
+    return Program(
+        name="deployments",
+        where="",
+        command=_module("deployments.register"),
+        environment=_client_environment(wishes, addresses, home),
+    )
+
+
+def _client_environment(wishes: Wishes, addresses: Addresses, home: Path) -> dict[str, str]:
+    variables = {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_API_URL": addresses.api,
+        "PREFECT_UI_URL": addresses.ui,
+        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home / "results"),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": _HEARTBEAT_SECONDS,
+        "RETUNE_HOME": str(home),
+        "OPENAI_BASE_URL": wishes.base_url or addresses.server or "",
+    }
+    if password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        variables["PREFECT_API_AUTH_STRING"] = password
+    if wishes.base_url is not None:
+        return _environment(variables)
+    # A key for a paid provider is not for the server here, which has one of its own or none.
+    if key := os.environ.get("RETUNE_SERVER_API_KEY"):
+        variables["OPENAI_API_KEY"] = key
+        return _environment(variables)
+    return _environment(variables, without=("OPENAI_API_KEY",))
+
+
+def _environment(variables: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in without}
+    return {**kept, **_QUIET, "PYTHONUNBUFFERED": "1", **variables}
+
+
+def _module(name: str, *arguments: str) -> list[str]:
+    # Not from the current directory: people keep data there, and may have named it as a module is named.
+    return [sys.executable, "-P", "-m", name, *arguments]

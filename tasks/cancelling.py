@@ -1,0 +1,207 @@
+"""When a flow run is cancelled, so is the job that it pays for, unless another run waits for the same job."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+import openai
+from openai import AsyncOpenAI
+from openai.types.fine_tuning import FineTuningJob
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterId, FlowRunFilter, FlowRunFilterState
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import Abort, CancelledRun, PrefectException
+from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import flow_run as this_flow_run
+from prefect.states import Cancelled
+
+from retune.config import ProviderConfig
+from retune.errors import ProviderError
+from retune.provider.errors import is_transient, one_line
+from retune.provider.jobs import ENDED, cancel_job, find_jobs, retrieve_job
+from tasks.events import JobNotice, emit_job_event
+from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, RUN_KEY, TRAINING_FILE
+from tasks.provider_client import provider_client
+
+Result = TypeVar("Result")
+
+# Cheap for Prefect's server with hundreds of runs; a job that goes on so much longer costs little.
+_SECONDS_BETWEEN_LOOKS = 10.0
+_PAUSES_SECONDS = (1.0, 3.0, 10.0)
+_RUNS_PER_PAGE = 200
+_CANCELLED = {StateType.CANCELLING, StateType.CANCELLED}
+_LIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
+
+
+async def cancel_job_of(flow_run_id: UUID) -> None:
+    """Cancel the job of a flow run that is over, and say in that run's log what was done. Doing it again is harmless.
+
+    The job is found by the flow run's labels. It is left alone where it has ended, where the flow run was taken up
+    again, and where another flow run with the same run key waits for it.
+
+    Raises:
+        ProviderError: The provider refuses.
+        openai.OpenAIError: It can't be reached.
+        httpx.HTTPError: Prefect can't be reached.
+        ObjectNotFound: There is no such flow run.
+    """
+    async with get_client() as prefect:
+        run = await prefect.read_flow_run(flow_run_id)
+        reason = await _reason_to_leave_alone(prefect, run)
+    if reason:
+        flow_run_logger(run).info("No job is cancelled: %s.", reason)
+        return
+    for pause in (*_PAUSES_SECONDS, None):
+        try:
+            await _cancel_jobs(run)
+        except openai.OpenAIError as error:
+            if pause is None or not is_transient(error):
+                raise
+            await asyncio.sleep(pause)
+        else:
+            return
+
+
+async def _reason_to_leave_alone(prefect: PrefectClient, run: FlowRun) -> str | None:
+    if not run.labels.get(RUN_KEY):
+        return "the run had not come to creating one"
+    if run.state and run.state.type in _LIVE:
+        return f"the run is {run.state.name}"
+    async for other in _live_runs(prefect, run.flow_id):
+        if other.id != run.id and other.labels.get(RUN_KEY) == run.labels[RUN_KEY]:
+            return f"the flow run {other.name!r} ({other.id}) waits for the same one"
+    return None
+
+
+async def _live_runs(prefect: PrefectClient, flow_id: UUID) -> AsyncIterator[FlowRun]:
+    offset = 0
+    while True:
+        page = await prefect.read_flow_runs(
+            flow_filter=FlowFilter(id=FlowFilterId(any_=[flow_id])),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState.model_validate({"type": {"any_": _LIVE}})),
+            limit=_RUNS_PER_PAGE,
+            offset=offset,
+        )
+        for run in page:
+            yield run
+        if len(page) < _RUNS_PER_PAGE:
+            return
+        offset += len(page)
+
+
+async def _cancel_jobs(run: FlowRun) -> None:
+    labels = {name: str(value) for name, value in run.labels.items()}
+    provider = ProviderConfig(base_url=labels[BASE_URL], api_key_block=labels.get(API_KEY_BLOCK, ""))
+    async with await provider_client(provider) as client:
+        for job in await _jobs(client, labels):
+            await _cancel_one(client, run, job, labels)
+
+
+async def _jobs(client: AsyncOpenAI, labels: dict[str, str]) -> list[FineTuningJob]:
+    if job_id := labels.get(JOB_ID):
+        return [await retrieve_job(client, job_id)]
+    # The process ended between asking for a job and hearing its name.
+    return await find_jobs(client, labels[RUN_KEY], labels.get(TRAINING_FILE, ""))
+
+
+async def _cancel_one(client: AsyncOpenAI, run: FlowRun, job: FineTuningJob, labels: dict[str, str]) -> None:
+    logger = flow_run_logger(run)
+    if job.status not in ENDED:
+        try:
+            job = await cancel_job(client, job.id)
+        except ProviderError:
+            job = await retrieve_job(client, job.id)
+            if job.status not in ENDED:
+                raise
+        else:
+            logger.info("Cancelled the fine-tuning job %s, because its flow run was cancelled.", job.id)
+            notice = JobNotice(
+                job_id=job.id,
+                model=job.model,
+                provider_url=labels[BASE_URL],
+                run_key=labels[RUN_KEY],
+                error="Its flow run was cancelled.",
+            )
+            emit_job_event("cancelled", notice)
+            return
+    logger.info("The fine-tuning job %s is left alone: it has ended (%s).", job.id, job.status)
+
+
+async def unless_cancelled(work: Coroutine[Any, Any, Result]) -> Result:
+    """Do the work, unless this flow run is cancelled meanwhile: then its job is cancelled too.
+
+    A worker ends the process by itself; this is for where none does, as after a state was set by hand.
+
+    Raises:
+        CancelledRun: The flow run was cancelled.
+    """
+    flow_run_id = this_flow_run.get_id()
+    if flow_run_id is None:
+        return await work
+    working = asyncio.create_task(work)
+    watching = asyncio.create_task(_wait_until_cancelled(UUID(flow_run_id)))
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+    raise await end_cancelled_run(UUID(flow_run_id))
+
+
+async def _wait_until_cancelled(flow_run_id: UUID) -> None:
+    while True:
+        await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        if await is_cancelled(flow_run_id):
+            return
+
+
+async def is_cancelled(flow_run_id: UUID) -> bool:
+    """Whether Prefect says so; while it can't be asked, it doesn't."""
+    try:
+        async with get_client() as prefect:
+            run = await prefect.read_flow_run(flow_run_id)
+    except (httpx.HTTPError, PrefectException):
+        return False
+    return run.state is not None and run.state.type in _CANCELLED
+
+
+async def end_cancelled_run(flow_run_id: UUID) -> CancelledRun:
+    """Cancel the job of this flow run, and end the run itself where nobody else does.
+
+    Returns:
+        What is to be raised then.
+    """
+    try:
+        await cancel_job_of(flow_run_id)
+    except (ProviderError, openai.OpenAIError, httpx.HTTPError, PrefectException) as error:
+        say_not_cancelled(error, flow_run_id)
+    async with get_client() as prefect:
+        state = (await prefect.read_flow_run(flow_run_id)).state
+        if state and state.type is StateType.CANCELLING:
+            # A run that nobody else ends would stay so.
+            await prefect.set_flow_run_state(flow_run_id, Cancelled(), force=True)
+    return CancelledRun("The flow run was cancelled.")
+
+
+def say_not_cancelled(error: Exception, flow_run_id: UUID) -> None:
+    """Log that the job of a cancelled flow run may go on."""
+    flow_run_logger(flow_run_id=flow_run_id).error(
+        "The job of this run could not be cancelled, and may go on: %s Look with `retune jobs list`, and cancel it "
+        "with `retune jobs cancel`.",
+        one_line(error),
+    )
+
+
+@contextmanager
+def ending_as_cancelled() -> Iterator[None]:
+    """End a flow whose run was cancelled without another state: Prefect would show it as failed."""
+    try:
+        yield
+    except CancelledRun as cancelled:
+        raise Abort(str(cancelled)) from None

@@ -1,0 +1,184 @@
+"""What Prefect knows after the registration, and that it works there."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import yaml
+from prefect_process import PrefectServer, eventually
+
+from deployments.register import Registration
+from retune.config import RetrainConfig
+from retune.config_file import load_config
+from retune.data.models import known_families, limit_name
+from retune.errors import ConfigError
+
+CHECKOUT = Path(__file__).parents[2]
+LIMIT = limit_name("gpt-4.1-nano")
+DEPLOYMENTS = {
+    "nightly": "flows.retrain.retrain",
+    "on-new-data": "flows.retrain.retrain",
+    "manual": "flows.retrain.retrain",
+    "every-10-minutes": "flows.watch_data.watch_data",
+    "hourly": "flows.overview.overview",
+    "reaper": "flows.cancel_job.cancel_job",
+}
+CONFIG = {
+    "data": {"source": "tickets.csv", "user_column": "message", "assistant_column": "answer"},
+    "training": {"suffix": "from-a-file"},
+}
+
+
+def run_register(server: PrefectServer, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "deployments.register"],
+        env=server.processes.variables(**variables),
+        cwd=server.processes.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def everything(server: PrefectServer) -> dict[str, Any]:
+    """Names and ids of all that a registration makes; triggers are made anew with their deployment."""
+    automations = server.find("automations")
+    return {
+        "pools": [(pool["name"], pool["id"]) for pool in server.find("work_pools")],
+        "deployments": sorted((item["name"], item["id"]) for item in server.find("deployments")),
+        "schedules": sorted(
+            (item["name"], len(item["schedules"])) for item in server.find("deployments") if item["schedules"]
+        ),
+        "automations": sorted(item["name"] for item in automations),
+        "limits": sorted((item["name"], item["id"]) for item in server.find("v2/concurrency_limits")),
+    }
+
+
+@pytest.fixture(scope="module")
+def registered(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
+    settings = tmp_path_factory.mktemp("settings") / "retrain.yaml"
+    settings.write_text(yaml.safe_dump(CONFIG))
+    variables = {
+        "RETUNE_RETRAIN_CONFIG": str(settings),
+        "RETUNE_SCHEDULE_CRON": "30 4 * * *",
+        "RETUNE_TIMEZONE": "Europe/Berlin",
+        "RETUNE_WORKING_DIR": "/srv/tickets",
+    }
+    first = run_register(prefect_server, **variables)
+    assert first.returncode == 0, first.stderr
+    before = everything(prefect_server)
+    automations = {item["name"]: item for item in prefect_server.find("automations")}
+    taken_up = automations["retune - take up crashed runs"]
+    prefect_server.request("PATCH", f"/automations/{taken_up['id']}", {"enabled": False})
+    prefect_server.request("PATCH", f"/v2/concurrency_limits/{LIMIT}", {"limit": 7})
+    theirs = {key: taken_up[key] for key in ("description", "trigger", "actions")}
+    made = prefect_server.request("POST", "/automations/", {**theirs, "name": "of a person", "enabled": True})
+
+    second = run_register(prefect_server, **variables)
+
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == first.stdout
+    assert prefect_server.request("GET", f"/automations/{made['id']}")["name"] == "of a person"
+    prefect_server.request("DELETE", f"/automations/{made['id']}")
+    assert everything(prefect_server) == before
+    return prefect_server
+
+
+def test_twice_is_once_and_what_people_changed_stays(registered: PrefectServer) -> None:
+    automations = {item["name"]: item for item in registered.find("automations")}
+    assert automations["retune - take up crashed runs"]["enabled"] is False
+    assert automations["retune - notice lost processes"]["enabled"] is True
+    limits = {item["name"]: item["limit"] for item in registered.find("v2/concurrency_limits")}
+    expected = {limit_name(family): 2 for family in known_families()}
+    expected |= {limit_name("baseline-text"): 1, LIMIT: 7}
+    assert expected.items() <= limits.items()
+
+
+def test_every_deployment_says_what_it_is_for_and_what_it_does(registered: PrefectServer) -> None:
+    deployments = {item["name"]: item for item in registered.find("deployments")}
+    assert {name: item["entrypoint"] for name, item in deployments.items()} == DEPLOYMENTS
+    for item in deployments.values():
+        assert item["description"]
+        assert "retune" in item["tags"]
+        assert item["work_pool_name"] == "retune"
+        assert item["job_variables"] == {"working_dir": "/srv/tickets"}
+    for name in ("nightly", "on-new-data", "manual", "every-10-minutes"):
+        assert deployments[name]["parameters"] == {"config": CONFIG}
+    for name in ("nightly", "on-new-data"):
+        assert deployments[name]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+    [schedule] = deployments["nightly"]["schedules"]
+    assert schedule["schedule"]["cron"] == "30 4 * * *"
+    assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+
+
+def test_cron_deployments_get_scheduled_runs(registered: PrefectServer) -> None:
+    nightly = {"deployments": {"id": {"any_": [registered.deployment("retrain/nightly")["id"]]}}}
+    runs = eventually(lambda: registered.find("flow_runs", **nightly), "runs of the schedule")
+    assert all(run["auto_scheduled"] for run in runs)
+    assert {run["state"]["type"] for run in runs} == {"SCHEDULED"}
+    assert {run["parameters"]["config"]["training"]["suffix"] for run in runs} == {"from-a-file"}
+
+
+def test_new_data_starts_a_run_with_the_settings_of_the_event(registered: PrefectServer) -> None:
+    config = RetrainConfig.model_validate(
+        {
+            # Nothing in a name or an instruction is to be taken for a template or for the end of a string.
+            "data": {
+                "source": "tickets.csv",
+                "user_column": "a \"quoted\" 'name'",
+                "assistant_column": "{{ 7 * 6 }} ü <b>",
+                "system": "two\nlines \\ of text",
+            },
+            "training": {"suffix": "from-the-event"},
+        }
+    ).model_dump(mode="json")
+    event = {
+        "id": str(uuid4()),
+        "occurred": "2030-01-01T00:00:00Z",
+        "event": "retune.data.changed",
+        "resource": {"prefect.resource.id": "retune.data.0123456789abcdef", "prefect.resource.name": "tickets"},
+        "payload": {"source": "tickets.csv", "n_new": 3, "config": config},
+    }
+    registered.request("POST", "/events", [event])
+    [run] = eventually(lambda: registered.runs_of("retrain/on-new-data"), "the run that the event starts")
+    assert run["parameters"] == {"config": config}
+
+
+def test_cancelled_retrain_run_starts_the_reaper(registered: PrefectServer) -> None:
+    manual = registered.deployment("retrain/manual")
+    run = registered.request("POST", f"/deployments/{manual['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+    registered.request(
+        "POST",
+        f"/flow_runs/{run['id']}/set_state",
+        {"state": {"type": "CANCELLED", "name": "Cancelled"}, "force": True},
+    )
+    [reaper] = eventually(lambda: registered.runs_of("cancel-job/reaper"), "the reaper")
+    assert reaper["parameters"] == {"flow_run_id": run["id"]}
+
+
+def test_wrong_password_names_the_variable(registered: PrefectServer) -> None:
+    done = run_register(registered, PREFECT_API_AUTH_STRING="admin:wrong")
+    assert done.returncode == 1
+    assert "PREFECT_API_AUTH_STRING" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_prefect_yaml_alone_retrains_the_example() -> None:
+    settings = yaml.safe_load((CHECKOUT / "deployments" / "prefect.yaml").read_text())
+    assert {item["name"]: item["entrypoint"] for item in settings["deployments"]} == DEPLOYMENTS
+    assert RetrainConfig.model_validate(settings["definitions"]["config"]) == load_config(
+        CHECKOUT / "examples" / "support_tickets.yaml", {}
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("RETUNE_SCHEDULE_CRON", "at night"), ("RETUNE_TIMEZONE", "Europe/Nowhere")]
+)
+def test_schedule_that_is_none_is_refused(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=value):
+        Registration.from_environment()

@@ -1,0 +1,168 @@
+"""Cancelling a flow run cancels the job that it waits for, and never one that another run waits for."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from openai import OpenAI
+from openai.types.fine_tuning import FineTuningJob
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import Abort
+from prefect.states import Cancelled, Cancelling, Running
+from retrain_runs import configuration, events, flow_runs_on, log_of, soon, write_tickets
+from server_process import example_lines, upload
+
+from flows.cancel_job import cancel_job
+from flows.retrain import retrain
+from retune.provider.jobs import RUN_KEY
+from tasks import cancelling
+from tasks.hooks import cancel_remote_job
+
+# Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+def tickets(tmp_path: Path) -> Path:
+    # The stem is the data's label, by which the tests find their runs.
+    return write_tickets(tmp_path / f"{tmp_path.name}.csv")
+
+
+@pytest.fixture
+def client(training_server: str) -> Iterator[OpenAI]:
+    with OpenAI(base_url=training_server, api_key="any", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def long_file(client: OpenAI) -> str:
+    return upload(client, example_lines(2_000)).id
+
+
+def long_job(client: OpenAI, file: str, run_key: str) -> FineTuningJob:
+    """A job of many minutes."""
+    return client.fine_tuning.jobs.create(
+        model="baseline-text",
+        training_file=file,
+        metadata={RUN_KEY: run_key},
+        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 50, "batch_size": 1}}},
+    )
+
+
+@pytest.fixture
+def busy_server(client: OpenAI, long_file: str) -> Iterator[None]:
+    """Whoever comes next waits in the queue."""
+    job = long_job(client, long_file, "busy")
+    yield
+    client.fine_tuning.jobs.cancel(job.id)
+
+
+async def waiting_run(data: Path) -> FlowRun | None:
+    runs = await flow_runs_on(data)
+    return runs[0] if runs and runs[0].labels.get("retune.job_id") else None
+
+
+async def set_state(run_id: UUID, state: State) -> None:
+    async with get_client() as prefect:
+        await prefect.set_flow_run_state(run_id, state, force=True)
+
+
+@pytest.mark.parametrize("state", [Cancelled(), Cancelling()], ids=["set by hand", "without a worker"])
+@pytest.mark.usefixtures("busy_server")
+async def test_a_run_whose_state_is_set_to_cancelled_ends_and_so_does_its_job(
+    training_server: str, client: OpenAI, tickets: Path, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    monkeypatch.setattr(cancelling, "_SECONDS_BETWEEN_LOOKS", 0.1)
+    running = asyncio.create_task(retrain(configuration(training_server, tickets)))
+    run = await soon(lambda: waiting_run(tickets), "the job")
+    assert run
+    await set_state(run.id, state)
+    with pytest.raises(Abort):
+        await running
+    job_id = str(run.labels["retune.job_id"])
+    assert client.fine_tuning.jobs.retrieve(job_id).status == "cancelled"
+    async with get_client() as prefect:
+        ended = await prefect.read_flow_run(run.id)
+    assert ended.state
+    assert ended.state.is_cancelled()
+    assert f"Cancelled the fine-tuning job {job_id}" in await log_of(run)
+    (told,) = await soon(lambda: events("retune.job.cancelled", job_id), "the job's cancellation")
+    assert told["run_key"] == run.labels["retune.run_key"]
+
+
+async def flow_run_of(job: FineTuningJob, base_url: str, state: State, *, run_key: str, knows_id: bool = True) -> UUID:
+    """A flow run as a process that is gone has left it."""
+    async with get_client() as prefect:
+        run = await prefect.create_flow_run(retrain, parameters={}, state=state)
+        await prefect.update_flow_run_labels(
+            run.id,
+            {
+                "retune.job_id": job.id if knows_id else "",
+                "retune.base_url": base_url,
+                "retune.run_key": run_key,
+                "retune.api_key_block": "",
+            },
+        )
+    return run.id
+
+
+def status(client: OpenAI, job: FineTuningJob) -> str:
+    return client.fine_tuning.jobs.retrieve(job.id).status
+
+
+@pytest.mark.parametrize("knows_id", [True, False], ids=["by its id", "by the run key"])
+async def test_the_reaper_cancels_what_a_dead_worker_left(
+    training_server: str, client: OpenAI, long_file: str, tmp_path: Path, knows_id: bool
+) -> None:
+    run_key = tmp_path.name
+    job = long_job(client, long_file, run_key)
+    run_id = await flow_run_of(job, training_server, Cancelled(), run_key=run_key, knows_id=knows_id)
+    await cancel_job(run_id)
+    assert status(client, job) == "cancelled"
+    # Whoever comes later finds nothing to do: the worker's own hook, and the reaper once more.
+    async with get_client() as prefect:
+        run = await prefect.read_flow_run(run_id)
+    await cancel_remote_job(retrain, run, Cancelling())
+    log = await log_of(run)
+    assert log.count("Cancelled the fine-tuning job") == 1
+    assert f"{job.id} is left alone: it has ended (cancelled)" in log
+    assert len(await soon(lambda: events("retune.job.cancelled", job.id), "the cancellation")) == 1
+
+
+async def test_a_job_that_another_run_waits_for_goes_on(
+    training_server: str, client: OpenAI, long_file: str, tmp_path: Path
+) -> None:
+    run_key = tmp_path.name
+    job = long_job(client, long_file, run_key)
+    cancelled = await flow_run_of(job, training_server, Cancelled(), run_key=run_key)
+    other = await flow_run_of(job, training_server, Running(), run_key=run_key)
+    await cancel_job(cancelled)
+    assert status(client, job) != "cancelled"
+    # Nor is one cancelled whose run was taken up again.
+    await cancel_job(other)
+    assert status(client, job) != "cancelled"
+    await set_state(other, Cancelled())
+    await cancel_job(cancelled)
+    assert status(client, job) == "cancelled"
+
+
+async def test_a_run_without_a_job_has_nothing_to_cancel() -> None:
+    async with get_client() as prefect:
+        run = await prefect.create_flow_run(retrain, parameters={}, state=Cancelled())
+    await cancel_job(run.id)
+    assert "No job is cancelled: the run had not come to creating one." in await log_of(run)
+
+
+async def test_a_provider_that_is_gone_is_said_in_the_run_s_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    monkeypatch.setattr(cancelling, "_PAUSES_SECONDS", (0.01,))
+    async with get_client() as prefect:
+        run = await prefect.create_flow_run(retrain, parameters={}, state=Cancelling())
+        labels = {"retune.base_url": f"http://127.0.0.1:{unused_tcp_port}/v1", "retune.run_key": tmp_path.name}
+        await prefect.update_flow_run_labels(run.id, {**labels, "retune.job_id": "ftjob-gone"})
+    await cancel_remote_job(retrain, run, Cancelling())
+    assert "could not be cancelled, and may go on" in await log_of(run)

@@ -1,0 +1,131 @@
+"""What Prefect tells of a run without anybody opening its log."""
+
+import html
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty_proxy import faulty_proxy
+from retrain_runs import artifacts, configuration, events, flow_runs_on, log_of, soon, write_tickets
+
+from flows.retrain import retrain
+from retune.errors import OverBudgetError, RunStoppedError, SourceError
+from tasks import flow_run as flow_run_facts
+
+# Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+def tickets(tmp_path: Path) -> Path:
+    # The stem is the data's label, by which the tests find their runs.
+    return write_tickets(tmp_path / f"{tmp_path.name}.csv")
+
+
+async def test_a_run_says_what_it_is_and_what_became_of_it(
+    training_server: str, tickets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETUNE_TIMEZONE", "Asia/Tokyo")
+    manifest = await retrain(configuration(training_server, tickets))
+    (run,) = await flow_runs_on(tickets)
+    label = tickets.stem
+    assert re.fullmatch(rf"baseline-text on {label}, \d{{4}}-\d\d-\d\d \d\d:\d\d", run.name)
+    assert run.expected_start_time
+    assert run.name.endswith(f"{(run.expected_start_time.hour + 9) % 24:02}:{run.expected_start_time.minute:02}")
+    assert {"model:baseline-text", f"data:{label}"} <= set(run.tags)
+    assert run.labels["retune.job_id"] == manifest.job.id
+    assert run.labels["retune.run_key"] == manifest.run_key
+    assert run.labels["retune.base_url"] == training_server
+    # A limit that doesn't exist is nothing to warn of.
+    assert "retune-baseline-text" not in await log_of(run)
+
+    (created,) = await soon(lambda: events("retune.job.created", manifest.job.id), "the job's creation")
+    assert (created["model"], created["run_key"]) == ("baseline-text", manifest.run_key)
+    (succeeded,) = await soon(lambda: events("retune.job.succeeded", manifest.job.id), "the job's end")
+    assert succeeded["fine_tuned_model"] == manifest.fine_tuned_model
+    assert succeeded["trained_tokens"] == manifest.job.trained_tokens
+    (told,) = await soon(lambda: events("retune.run.succeeded", str(run.id)), "the run's end")
+    assert manifest.evaluation
+    assert told["exact_match"] == manifest.evaluation.fine_tuned.exact_match
+    assert str(run.id) in told["flow_run_url"]
+    assert told["title"]
+    assert manifest.fine_tuned_model in told["message"]
+
+
+async def test_a_job_s_creation_is_told_once(training_server: str, tickets: Path) -> None:
+    config = configuration(training_server, tickets)
+    first = await retrain(config)
+    again = await retrain(config)
+    first.directory.joinpath(".told_events").unlink()
+    forgetful = await retrain(config)
+    assert first.job.id == again.job.id == forgetful.job.id
+    runs = await flow_runs_on(tickets)
+    for run in runs:
+        # What was emitted before this has been stored before it.
+        await soon(partial(events, "retune.run.succeeded", str(run.id)), "each run's end")
+    assert len(runs) == 3
+    for name in ("retune.job.created", "retune.job.succeeded"):
+        assert len(await events(name, first.job.id)) == 1
+
+
+async def test_test_examples_are_a_table_and_the_report_is_a_link(
+    training_server: str, tickets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETUNE_REPORTS_URL", "https://desk.example.com/runs/")
+    manifest = await retrain(configuration(training_server, tickets, training={"suffix": "story"}))
+    found = await artifacts("retrain-story", "examples-story", "report-story")
+    rows: list[dict[str, Any]] = json.loads(str(found["examples-story"].data))
+    assert manifest.evaluation
+    assert len(rows) == manifest.evaluation.fine_tuned.n
+    assert list(rows[0]) == ["right?", "expected", "fine-tuned", "base", "prompt"]
+    right = sum(row["right?"] in {"both", "fine-tuned only"} for row in rows)
+    assert right / len(rows) == pytest.approx(manifest.evaluation.fine_tuned.exact_match)
+    url = f"https://desk.example.com/runs/{manifest.directory.name}/report.html"
+    assert url in str(found["report-story"].data)
+    summary = str(found["retrain-story"].data)
+    assert f"]({url})" in summary
+    assert f"]({training_server}/fine_tuning/jobs/{manifest.job.id})" in summary
+    assert f"{training_server}/models/" in summary
+
+
+async def test_without_an_address_the_report_is_a_path(training_server: str, tickets: Path) -> None:
+    manifest = await retrain(configuration(training_server, tickets, training={"suffix": "pathless"}))
+    found = await artifacts("retrain-pathless", "report-pathless")
+    assert set(found) == {"retrain-pathless"}
+    assert f"- Report: {manifest.report}" in html.unescape(str(found["retrain-pathless"].data))
+
+
+async def test_a_failure_is_told_in_one_line(training_server: str, tickets: Path) -> None:
+    config = configuration(training_server, tickets)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"user_column": "nobody\nhas"})})
+    with pytest.raises(SourceError):
+        await retrain(config)
+    (run,) = await flow_runs_on(tickets)
+    (told,) = await soon(lambda: events("retune.run.failed", str(run.id)), "the failure")
+    assert "has no column" in told["error"]
+    assert "\n" not in told["error"]
+    assert (told["model"], told["data"]) == ("baseline-text", tickets.stem)
+
+
+async def test_a_run_over_its_budget_is_told_as_such(training_server: str, tickets: Path) -> None:
+    with faulty_proxy(training_server) as proxy:
+        config = configuration(proxy.base_url, tickets, training={"model": "unpriced", "max_cost_usd": 5})
+        with pytest.raises(OverBudgetError):
+            await retrain(config)
+    (run,) = await flow_runs_on(tickets)
+    (told,) = await soon(lambda: events("retune.run.over-budget", str(run.id)), "the refusal")
+    assert "$5.00" in told["error"]
+    assert await events("retune.run.failed", str(run.id)) == []
+
+
+async def test_a_run_that_is_started_over_and_over_ends(
+    training_server: str, tickets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_run_facts, "MOST_STARTS", 0)
+    with faulty_proxy(training_server) as proxy:
+        with pytest.raises(RunStoppedError, match="started 1 times"):
+            await retrain(configuration(proxy.base_url, tickets))
+        assert proxy.requests == []

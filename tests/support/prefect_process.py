@@ -1,0 +1,207 @@
+"""Prefect as processes: a server on PostgreSQL with a password, a worker, and what tests ask of its API."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+DEADLINE_SECONDS = 150
+_MARK = "RETUNE_TEST_PROCESSES"
+_OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+    """Wait until `condition` gives something; the deadline only ends a test that hangs."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+@dataclass
+class Processes:
+    """Processes that all end with the last of them, and with them everything that they started.
+
+    Attributes:
+        directory: Where each writes its log.
+        environment: What every one of them is told.
+    """
+
+    directory: Path
+    environment: dict[str, str]
+    mark: str = field(default_factory=lambda: uuid4().hex)
+    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def variables(self, **more: str) -> dict[str, str]:
+        """The environment of a process: nothing of the person who runs the tests, and the mark by which it is found."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        return {**inherited, **self.environment, _MARK: self.mark, **more}
+
+    def start(self, name: str, *command: str | Path, **variables: str) -> subprocess.Popen[bytes]:
+        """Start a process that goes on; it is ended by `end_all`."""
+        with self._log(name).open("ab") as log:
+            process = subprocess.Popen(
+                command, env=self.variables(**variables), cwd=self.directory, stdout=log, stderr=log
+            )
+        self._started.append(process)
+        return process
+
+    def run(self, *command: str | Path, **variables: str) -> str:
+        """Run a command to its end; what it said."""
+        done = subprocess.run(
+            command,
+            env=self.variables(**variables),
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE_SECONDS,
+        )
+        assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def log(self, name: str) -> str:
+        """All that a process has said."""
+        return self._log(name).read_text(errors="replace")
+
+    def logs(self) -> str:
+        """All that all of them have said."""
+        return "".join(path.read_text(errors="replace") for path in sorted(self.directory.glob("*.log")))
+
+    def found(self) -> dict[int, set[str]]:
+        """All processes that run, with those that they started: ids, and with what variables they began."""
+        processes = {}
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                processes[int(path.parent.name)] = set(path.read_text(errors="replace").split("\0"))
+        return {pid: variables for pid, variables in processes.items() if f"{_MARK}={self.mark}" in variables}
+
+    def end_all(self) -> None:
+        """End everything at once: nothing of it is to be used again."""
+        while found := self.found():
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for process in self._started:
+                process.poll()
+            time.sleep(0.05)
+        for process in self._started:
+            process.wait(DEADLINE_SECONDS)
+
+    def _log(self, name: str) -> Path:
+        return self.directory / f"{name}.log"
+
+
+@dataclass
+class PrefectServer:
+    """A Prefect server on a free port of this machine.
+
+    Attributes:
+        database_url: PostgreSQL, as Prefect takes it.
+        auth_string: User and password of the API and of the UI.
+    """
+
+    processes: Processes
+    database_url: str
+    auth_string: str
+    url: str = ""
+
+    def start(self) -> "PrefectServer":
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        process = self.processes.start(
+            "prefect-server",
+            *(sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)),
+            PREFECT_SERVER_DATABASE_CONNECTION_URL=self.database_url,
+            PREFECT_SERVER_API_AUTH_STRING=self.auth_string,
+            PREFECT_SERVER_API_PORT=str(port),
+            PREFECT_SERVER_UI_API_URL="/api",
+            # A run that is due in seconds is to be put on the list at once.
+            PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS="2",
+        )
+
+        def is_up() -> bool:
+            assert process.poll() is None, self.processes.log("prefect-server")
+            try:
+                return httpx.get(f"{self.url}/api/health").is_success
+            except httpx.TransportError:
+                return False
+
+        eventually(is_up, "the Prefect server")
+        return self
+
+    @property
+    def client_variables(self) -> dict[str, str]:
+        """What a client is told."""
+        return {"PREFECT_API_URL": f"{self.url}/api", "PREFECT_API_AUTH_STRING": self.auth_string}
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """One request of the API, and its answer."""
+        user, _, password = self.auth_string.partition(":")
+        answer = httpx.request(method, f"{self.url}/api{path}", json=body, auth=(user, password), timeout=60)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def find(self, kind: str, **filters: Any) -> list[dict[str, Any]]:
+        """Objects of a kind such as `flow_runs`."""
+        found = self.request("POST", f"/{kind}/filter", filters)
+        assert isinstance(found, list)
+        return found
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """A deployment by flow/name."""
+        return dict(self.request("GET", f"/deployments/name/{name}"))
+
+    def runs_of(self, deployment: str) -> list[dict[str, Any]]:
+        """Flow runs of a deployment, newest first, without those that a schedule has in store."""
+        wanted = {"deployments": {"id": {"any_": [self.deployment(deployment)["id"]]}}}
+        runs = self.find("flow_runs", **wanted, sort="START_TIME_DESC")
+        return [run for run in runs if run["state_type"] != "SCHEDULED" or not run["auto_scheduled"]]
+
+    def start_run(self, deployment: str, parameters: dict[str, Any] | None = None) -> str:
+        """Start a run now; its id."""
+        body = {"parameters": parameters or {}, "state": {"type": "SCHEDULED", "name": "Scheduled"}}
+        return str(
+            self.request("POST", f"/deployments/{self.deployment(deployment)['id']}/create_flow_run", body)["id"]
+        )
+
+    def run(self, flow_run_id: str) -> dict[str, Any]:
+        """A flow run."""
+        return dict(self.request("GET", f"/flow_runs/{flow_run_id}"))
+
+    def wait_for_state(self, flow_run_id: str, *states: str) -> dict[str, Any]:
+        """Wait until a run is in one of these states, by name; fails at once where it ended in another."""
+
+        def look() -> dict[str, Any] | None:
+            run = self.run(flow_run_id)
+            is_over = run["state_type"] in {"COMPLETED", "FAILED", "CANCELLED"} and run["state_name"] not in states
+            assert not is_over, f"{run['name']}: {run['state']}\n{self.log_of(flow_run_id)}"
+            return run if run["state_name"] in states else None
+
+        try:
+            return dict(eventually(look, f"{states} of {flow_run_id}"))
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {self.run(flow_run_id)['state']}") from None
+
+    def log_of(self, flow_run_id: str) -> str:
+        """What a run wrote into its log."""
+        lines = self.find("logs", logs={"flow_run_id": {"any_": [flow_run_id]}}, sort="TIMESTAMP_ASC")
+        return "\n".join(line["message"] for line in lines)
+
+    def events(self, prefix: str) -> list[dict[str, Any]]:
+        """Events whose name begins so, newest first."""
+        answer = self.request("POST", "/events/filter", {"filter": {"event": {"prefix": [prefix]}}, "limit": 50})
+        return list(answer["events"])
