@@ -21,6 +21,7 @@ from retune.errors import ConfigError, ServerError
 from retune.run import home_directory
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_KIND_WIDTH = 13
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 Host = Annotated[str, typer.Option(help="Address to listen on. Any but loopback needs keys; see docs/deploying.md.")]
@@ -82,8 +83,9 @@ def _check(wishes: Wishes) -> None:
         needed = ["PREFECT_SERVER_API_AUTH_STRING", *(["RETUNE_SERVER_API_KEY"] if wishes.has_server else [])]
         if missing := [name for name in needed if not os.environ.get(name)]:
             raise ConfigError(
-                f"Others can reach {wishes.host}, and {' and '.join(missing)} is not set.",
-                hint="Set it (PREFECT_SERVER_API_AUTH_STRING has the form name:password), or leave --host out.",
+                f"Others can reach {wishes.host}, and {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
+                "not set.",
+                hint="Set them (PREFECT_SERVER_API_AUTH_STRING has the form name:password), or leave --host out.",
             )
     ports = {"--port": wishes.port, **({"--server-port": wishes.server_port} if wishes.has_server else {})}
     for flag, number in ports.items():
@@ -190,8 +192,9 @@ class _System:
         with err.status("telling Prefect of the deployments"):
             lines = child.run_to_end(self._stop_if_asked)
         for line in lines:
-            kind, _, text = line.partition(" ")
-            print_line(f"✓ {kind:<20} {text.strip()}")
+            # In two columns, as they were printed.
+            kind, text = line[:_KIND_WIDTH].strip(), line[_KIND_WIDTH:].strip()
+            print_line(f"✓ {kind:<20} {text}")
 
     def _tell(self) -> None:
         print_line("")

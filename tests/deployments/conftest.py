@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from postgresql import PostgreSQL
+from postgresql import PostgreSQL, missing
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect_process import PrefectServer, Processes
 
@@ -15,6 +15,8 @@ _CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    if why := missing():
+        pytest.skip(why)
     directory = tmp_path_factory.mktemp("prefect-server")
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_HOME": str(directory)}
     processes = Processes(directory, {**quiet, "PYTHONPATH": str(_CHECKOUT)})
