@@ -39,6 +39,7 @@ from retune.config_file import load_config
 from retune.errors import ConfigError, RetuneError, ServerError
 
 WORK_POOL = "retune"
+_PROCESS = "process"
 
 _DEFAULT_CONFIG = Path("examples/support_tickets.yaml")
 _PATIENCE_SECONDS = 180.0
@@ -103,9 +104,9 @@ async def register(registration: Registration, say: Callable[[str], None]) -> No
     async with get_client() as client:
         try:
             await _wait_for_prefect(client)
-            await _register_work_pool(client)
+            pool_type = await _register_work_pool(client)
             say(f"work pool    {WORK_POOL}, for workers started with: prefect worker start --pool {WORK_POOL}")
-            for line in await asyncio.to_thread(_deploy, registration):
+            for line in await asyncio.to_thread(_deploy, registration, pool_type):
                 say(line)
             for line in (
                 *await register_automations(client),
@@ -138,28 +139,30 @@ def _refusal(error: PrefectHTTPStatusError, address: str) -> RetuneError:
     return ServerError(f"Prefect's server at {address} refused ({status}): {error.response.text[:500]}")
 
 
-async def _register_work_pool(client: PrefectClient) -> None:
+async def _register_work_pool(client: PrefectClient) -> str:
     template = json.loads((_directory() / "work_pools" / "process.json").read_text(encoding="utf-8"))
     try:
         pool = await client.read_work_pool(WORK_POOL)
     except ObjectNotFound:
         await client.create_work_pool(
             WorkPoolCreate(
-                name=WORK_POOL, type="process", description="Retune's flows, as processes.", base_job_template=template
+                name=WORK_POOL, type=_PROCESS, description="Retune's flows, as processes.", base_job_template=template
             )
         )
-        return
+        return _PROCESS
     # Somebody may run the flows as containers: then it is their pool, with their template.
-    if pool.type == "process":
+    if pool.type == _PROCESS:
         await client.update_work_pool(WORK_POOL, WorkPoolUpdate(base_job_template=template))
+    return pool.type
 
 
 def _directory() -> Path:
     return Path(str(resources.files("deployments")))
 
 
-def _deploy(registration: Registration) -> list[str]:
-    settings = _settled(yaml.safe_load((_directory() / "prefect.yaml").read_text(encoding="utf-8")), registration)
+def _deploy(registration: Registration, pool_type: str) -> list[str]:
+    settings = yaml.safe_load((_directory() / "prefect.yaml").read_text(encoding="utf-8"))
+    settings = _settled(settings, registration, pool_type)
     with tempfile.TemporaryDirectory(prefix="retune-") as directory:
         path = Path(directory, "prefect.yaml")
         path.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
@@ -177,16 +180,15 @@ def _deploy(registration: Registration) -> list[str]:
     return [_describe(deployment, registration) for deployment in settings["deployments"]]
 
 
-def _settled(settings: dict[str, Any], registration: Registration) -> dict[str, Any]:
+def _settled(settings: dict[str, Any], registration: Registration, pool_type: str) -> dict[str, Any]:
     """The file's deployments with what the registration says in place of the defaults."""
     config = None if registration.config is None else registration.config.model_dump(mode="json", exclude_unset=True)
     deployments = []
     for deployment in settings["deployments"]:
         settled = dict(deployment)
-        settled["work_pool"] = {
-            **deployment["work_pool"],
-            "job_variables": {"working_dir": registration.working_directory},
-        }
+        # A container has a working directory of its own.
+        variables = {"working_dir": registration.working_directory} if pool_type == _PROCESS else {}
+        settled["work_pool"] = {**deployment["work_pool"], "job_variables": variables}
         if "parameters" in deployment:
             settled["parameters"] = {} if config is None else {"config": config}
         if deployment["name"] == "nightly":

@@ -1,14 +1,34 @@
-"""What people are told when a run has ended."""
+"""What people are told when a run has ended, in Slack, an e-mail or a webhook alike: plain text."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from retune.data.cost import format_usd
+from retune.evaluation.comparison import format_seconds
+
+_LONGEST_LINE = 300
+# Slack reads <…> as links and calls; elsewhere these look nearly the same.
+_NEUTRAL = str.maketrans({"<": "‹", ">": "›"})
 
 
 class RunNotice(BaseModel):
-    """How a run ended, in few words."""
+    """How a run ended, in few words.
+
+    Attributes:
+        outcome: `over-budget` is a run that was refused before its upload, as it would have cost too much.
+        model: The base model.
+        data: A short name of the data.
+        exact_match: Share of held-out examples that the fine-tuned model answered exactly, 0 to 1.
+        exact_match_base: The same of the base model.
+        n_test: Number of held-out examples.
+        seconds: How long the training ran.
+        cost_usd: None where training is free or no price is known.
+        report: Where the report is: an address, or a path.
+        flow_run_url: The run in Prefect's UI.
+        error: Why it failed, as one line.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,12 +48,40 @@ class RunNotice(BaseModel):
 
     @property
     def title(self) -> str:
-        """One line."""
-        return f"{self.model} on {self.data}: {self.outcome}"
+        """One line: what, and how it ended."""
+        what = f"{self.model} on {self.data}"
+        if self.outcome == "succeeded":
+            score = f": {self.exact_match:.1%} exact match" if self.exact_match is not None else " retrained"
+            return _line(f"{what}{score}")
+        return _line(f"{what}: {'too expensive, not started' if self.outcome == 'over-budget' else 'failed'}")
 
     @property
     def message(self) -> str:
-        """A few lines."""
-        cost = format_usd(self.cost_usd) if self.cost_usd is not None else None
-        parts = (self.title, self.fine_tuned_model, self.error, cost, self.report, self.flow_run_url)
-        return "\n".join(part for part in parts if part)
+        """A few lines: how good, how long, what it cost, and where to look."""
+        return "\n".join(_line(line) for line in self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield self.title
+        if self.error:
+            yield self.error
+        if self.exact_match is not None and self.exact_match_base is not None:
+            points = 100 * (self.exact_match - self.exact_match_base)
+            of = f" of {self.n_test:,} held-out examples" if self.n_test is not None else ""
+            yield f"Exact match: {self.exact_match:.1%}{of}, {points:+.1f} points on the base model's"
+        if self.fine_tuned_model:
+            yield f"Model: {self.fine_tuned_model}"
+        facts = [f"trained {format_seconds(self.seconds)}"] if self.seconds is not None else []
+        if self.cost_usd is not None:
+            facts.append(f"cost {format_usd(self.cost_usd)}{' (estimate)' if self.cost_is_estimated else ''}")
+        if facts:
+            text = ", ".join(facts)
+            yield text[0].upper() + text[1:]
+        if self.report:
+            yield f"Report: {self.report}"
+        if self.flow_run_url:
+            yield f"Run: {self.flow_run_url}"
+
+
+def _line(text: str) -> str:
+    line = " ".join(text.split()).translate(_NEUTRAL)
+    return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"
