@@ -1,160 +1,230 @@
-"""Notifications: who is told how runs ended, and which of them wait for an approval.
+"""Notifications by Slack, e-mail and webhook: a Prefect block for each channel, and automations that send by it.
 
-| variable | what it holds |
+| variable | channel |
 |---|---|
-| RETUNE_SLACK_WEBHOOK_URL | a Slack incoming webhook |
-| RETUNE_WEBHOOK_URL | any address that takes a POST of `{"title": …, "message": …}` |
-| RETUNE_SMTP_URL | a mail server and who gets the mail, as apprise takes it: `mailtos://user:password@host?to=…` |
+| RETUNE_SLACK_WEBHOOK_URL | Slack: an incoming webhook, https://hooks.slack.com/services/... |
+| RETUNE_SMTP_URL | e-mail, as apprise takes it: mailtos://user:password@example.com?to=team@example.com |
+| RETUNE_WEBHOOK_URL | any http(s) address: gets {"title": ..., "message": ..., "type": "info", ...} by POST |
 
-Prefect's server sends. The blocks are Prefect's own, so that it needs nothing of Retune installed.
+Prefect's server sends, so it is the server that must reach these addresses. It needs nothing but Prefect for that.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from urllib.parse import urlsplit
 
+from apprise import Apprise
 from prefect.automations import AutomationCore, EventTrigger, Posture
-from prefect.blocks.core import Block
-from prefect.blocks.notifications import AppriseNotificationBlock, CustomWebhookNotificationBlock, SlackWebhook
+from prefect.blocks.abstract import NotificationBlock
+from prefect.blocks.notifications import SlackWebhook
 from prefect.client.orchestration import PrefectClient
 from prefect.events.actions import SendNotification
-from pydantic import SecretStr, ValidationError
+from prefect.events.schemas.events import ResourceSpecification
+from pydantic import SecretStr
 
 from retune.errors import ConfigError
 
-_ENDS = {"retune.run.succeeded", "retune.run.failed", "retune.run.over-budget"}
-_WAITS = {"prefect.flow-run.Suspended"}
+# Longer than the automations take to take up a run again, with a server that is slow.
+_NOT_TAKEN_UP_WITHIN = timedelta(minutes=2)
+# A run's name has the data's in it; the texts of `retune.results.run_message` are made harmless already.
+_RUN_OF = (
+    "{% set run = (flow_run.name or 'A retrain run')|replace('<', '‹')|replace('>', '›')|replace('*', '∗')"
+    "|replace('`', '')|replace('@', '＠') %}"
+)
+# Without PREFECT_UI_URL the server may not know where people see it.
+_LINK = "{% if flow_run|ui_url %}\nRun: {{ flow_run|ui_url }}{% endif %}"
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
-    """A way to tell people.
-
-    Attributes:
-        name: What the block and the automations are called by.
-        variable: The environment variable that holds the secret address.
-        build: Makes the block from the address.
-    """
-
+class _Channel:
     name: str
     variable: str
-    build: Callable[[str], Block]
+    block_name: str
+    make_block: Callable[[str], NotificationBlock]
 
 
-def _slack(address: str) -> Block:
-    return SlackWebhook(url=SecretStr(address))
-
-
-def _webhook(address: str) -> Block:
-    # The address is a secret too, and the block's own field for it is none.
-    return CustomWebhookNotificationBlock(
-        name="retune",
-        url="{{address}}",
-        json_data={"title": "{{subject}}", "message": "{{body}}"},
-        secrets={"address": address},
-    )
-
-
-def _mail(address: str) -> Block:
-    # Apprise would send HTML, in which the message's lines run together.
-    if "format=" not in address:
-        address += ("&" if "?" in address else "?") + "format=text"
-    return AppriseNotificationBlock(url=SecretStr(address))
-
-
-CHANNELS = (
-    Channel("slack", "RETUNE_SLACK_WEBHOOK_URL", _slack),
-    Channel("webhook", "RETUNE_WEBHOOK_URL", _webhook),
-    Channel("mail", "RETUNE_SMTP_URL", _mail),
-)
+@dataclass(frozen=True, slots=True)
+class _News:
+    name: str
+    description: str
+    trigger: EventTrigger
+    subject: str
+    body: str
 
 
 async def register_notifications(client: PrefectClient) -> list[str]:
-    """Make a block and automations for each channel that has an address; take the automations of the others away.
+    """Make block and automations of each channel whose variable is set; remove the automations of the others.
+
+    A channel's block stays, since people may use it in automations of their own.
 
     Returns:
-        A line for each channel that is told, or one that says that there is none.
+        A line for each channel.
 
     Raises:
-        ConfigError: An address can't be used.
+        ConfigError: A variable does not hold an address of its channel. The message does not repeat it: it is a secret.
     """
-    lines = []
-    for channel in CHANNELS:
-        address = os.environ.get(channel.variable)
-        if address:
-            block_id = await _save(client, channel, address)
-            for automation in _automations(channel, block_id):
-                await _bring_up_to_date(client, automation)
-            lines.append(f"notification {channel.name}: runs that succeeded, failed, are over budget, want an approval")
-        else:
-            await _remove(client, channel)
-    return lines or [f"notification none; set {', '.join(channel.variable for channel in CHANNELS)}"]
+    blocks = {
+        channel.name: channel.make_block(address) if (address := _address(os.environ, channel.variable)) else None
+        for channel in _CHANNELS
+    }
+    return [await _register(client, channel, blocks[channel.name]) for channel in _CHANNELS]
 
 
-async def _save(client: PrefectClient, channel: Channel, address: str) -> Any:
-    try:
-        block = channel.build(address)
-    except (ValidationError, ValueError, KeyError):
-        # What they say may hold the address.
-        raise ConfigError(
-            f"{channel.variable} is not an address that Prefect's notification block for {channel.name} takes.",
-            hint="A mail server is mailtos://user:password@host?to=person@host; the others are https://… addresses.",
-        ) from None
-    return await block.save(f"retune-{channel.name}", overwrite=True, client=client)  # type: ignore[misc]
+async def _register(client: PrefectClient, channel: _Channel, block: NotificationBlock | None) -> str:
+    if block is None:
+        removed = [await _remove(client, _automation_name(channel, news)) for news in _NEWS]
+        gone = "; its automations were removed" if any(removed) else ""
+        return f"notification {channel.name}: off{gone} (set {channel.variable})"
+    block_id = await block.asave(channel.block_name, overwrite=True, client=client)
+    for news in _NEWS:
+        action = SendNotification(block_document_id=block_id, subject=news.subject, body=news.body)
+        automation = AutomationCore(
+            name=_automation_name(channel, news),
+            description=news.description,
+            trigger=news.trigger,
+            actions=[action],
+        )
+        await _put(client, automation)
+    return f"notification {channel.name}, by the block {block.get_block_type_slug()}/{channel.block_name}"
 
 
-def _automations(channel: Channel, block_id: Any) -> list[AutomationCore]:
-    ended = SendNotification(
-        block_document_id=block_id, subject="{{ event.payload.title }}", body="{{ event.payload.message }}"
-    )
-    waits = SendNotification(
-        block_document_id=block_id,
-        subject="Approval needed: {{ flow_run.name }}",
-        body="The run {{ flow_run.name }} waits for your approval. Resume or cancel it here:\n{{ flow_run|ui_url }}",
-    )
-    of_retrain: Any = {"prefect.resource.role": "flow", "prefect.resource.name": "retrain"}
-    return [
-        AutomationCore(
-            name=_ended_name(channel),
-            description="Tells how retrain runs ended.",
-            trigger=EventTrigger(posture=Posture.Reactive, expect=_ENDS, threshold=1, within=timedelta(0)),
-            actions=[ended],
-        ),
-        AutomationCore(
-            name=_waits_name(channel),
-            description="Tells of retrain runs that wait for an approval.",
-            trigger=EventTrigger(
-                posture=Posture.Reactive,
-                expect=_WAITS,
-                match_related=of_retrain,
-                threshold=1,
-                within=timedelta(0),
-            ),
-            actions=[waits],
-        ),
-    ]
-
-
-def _ended_name(channel: Channel) -> str:
-    return f"retune - tell how runs ended by {channel.name}"
-
-
-def _waits_name(channel: Channel) -> str:
-    return f"retune - ask for approval by {channel.name}"
-
-
-async def _bring_up_to_date(client: PrefectClient, automation: AutomationCore) -> None:
+async def _put(client: PrefectClient, automation: AutomationCore) -> None:
     known = await client.read_automations_by_name(automation.name)
-    if known:
-        # Whether it is enabled is for people to say.
-        await client.update_automation(known[0].id, automation.model_copy(update={"enabled": known[0].enabled}))
-    else:
+    if not known:
         await client.create_automation(automation)
+        return
+    # Whether it is enabled is for people to say.
+    await client.update_automation(known[0].id, automation.model_copy(update={"enabled": known[0].enabled}))
+    for double in known[1:]:
+        await client.delete_automation(double.id)
 
 
-async def _remove(client: PrefectClient, channel: Channel) -> None:
-    for name in (_ended_name(channel), _waits_name(channel)):
-        for automation in await client.read_automations_by_name(name):
-            await client.delete_automation(automation.id)
+async def _remove(client: PrefectClient, name: str) -> bool:
+    known = await client.read_automations_by_name(name)
+    for automation in known:
+        await client.delete_automation(automation.id)
+    return bool(known)
+
+
+def _automation_name(channel: _Channel, news: _News) -> str:
+    return f"retune - {channel.name}: {news.name}"
+
+
+def _address(environment: Mapping[str, str], variable: str) -> str:
+    return environment.get(variable, "").strip()
+
+
+def _slack(address: str) -> NotificationBlock:
+    host = urlsplit(address).hostname
+    if host not in {"hooks.slack.com", "hooks.slack-gov.com"} or not Apprise().add(address.replace("-gov", "")):
+        raise ConfigError(
+            "RETUNE_SLACK_WEBHOOK_URL is not the address of a Slack webhook.",
+            hint="Expected https://hooks.slack.com/services/T.../B.../...; other receivers: RETUNE_WEBHOOK_URL.",
+        )
+    return SlackWebhook(url=SecretStr(address))
+
+
+def _email(address: str) -> NotificationBlock:
+    # As HTML, apprise's default, the lines of a plain text run into one another, and text of the data is markup.
+    if "format=" not in urlsplit(address).query:
+        address += ("&" if "?" in address else "?") + "format=text"
+    if urlsplit(address).scheme not in {"mailto", "mailtos"} or not Apprise().add(address):
+        raise ConfigError(
+            "RETUNE_SMTP_URL is not an address that mail can be sent by.",
+            hint="Expected mailtos://user:password@example.com?smtp=smtp.example.com&to=team@example.com; "
+            "letters such as @ or / in the password are written as %40 or %2F.",
+        )
+    return _by_apprise(address)
+
+
+def _webhook(address: str) -> NotificationBlock:
+    parts = urlsplit(address)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(
+            "RETUNE_WEBHOOK_URL is not the address of a webhook.",
+            hint="Expected one that begins with https:// or http://.",
+        )
+    # What is the receiver's own is told from apprise's settings by a dash.
+    query = "&".join(f"-{item}" for item in parts.query.split("&") if item)
+    return _by_apprise(parts._replace(scheme=parts.scheme.replace("http", "json"), query=query, fragment="").geturl())
+
+
+def _by_apprise(address: str) -> NotificationBlock:
+    # Among Prefect's own blocks this is the one that hands any apprise address on. A block type of ours would have to
+    # be installed wherever Prefect's server runs; and the one for webhooks writes the address, with the secret that is
+    # in it, into the server's log when the receiver answers with an error.
+    return SlackWebhook(url=SecretStr(address))
+
+
+def _of_runs(*outcomes: str) -> EventTrigger:
+    return EventTrigger(
+        expect={f"retune.run.{outcome}" for outcome in outcomes},
+        match=ResourceSpecification({"prefect.resource.id": "retune.run.*"}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Reactive,
+        threshold=1,
+        within=timedelta(0),
+    )
+
+
+def _of_states(posture: Posture, within: timedelta, *, after: set[str], expect: set[str]) -> EventTrigger:
+    return EventTrigger(
+        posture=posture,
+        after=after,
+        expect=expect,
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "retrain"}),
+        for_each={"prefect.resource.id"},
+        threshold=1,
+        within=within,
+    )
+
+
+_CHANNELS = (
+    _Channel("Slack", "RETUNE_SLACK_WEBHOOK_URL", "retune-slack", _slack),
+    _Channel("e-mail", "RETUNE_SMTP_URL", "retune-email", _email),
+    _Channel("webhook", "RETUNE_WEBHOOK_URL", "retune-webhook", _webhook),
+)
+_NEWS = (
+    _News(
+        "retrained",
+        "Tells of every model that was retrained: how good it is, how long it took, what it cost.",
+        _of_runs("succeeded"),
+        "{{ event.payload.title }}",
+        "{{ event.payload.message }}",
+    ),
+    _News(
+        "failed or over budget",
+        "Tells of every retraining that failed or would have cost too much, and why.",
+        _of_runs("failed", "over-budget"),
+        "{{ event.payload.title }}",
+        "{{ event.payload.message }}",
+    ),
+    _News(
+        "lost",
+        "Tells of a retrain run whose process was lost and that nothing took up again within two minutes.",
+        # A crash that the automations mend is followed by another state before that.
+        _of_states(
+            Posture.Proactive,
+            _NOT_TAKEN_UP_WITHIN,
+            after={"prefect.flow-run.Crashed"},
+            expect={
+                f"prefect.flow-run.{state}"
+                for state in ("Scheduled", "AwaitingRetry", "Pending", "Running", "Retrying", "Completed", "Failed")
+            }
+            | {"prefect.flow-run.Cancelled", "prefect.flow-run.Cancelling"},
+        ),
+        _RUN_OF + "{{ run }}: its process was lost",
+        _RUN_OF + "The process of {{ run }} was lost, and nothing took it up again within two minutes.\n"
+        "Its job may still be training. Retry the run in Prefect: it goes on where it stopped." + _LINK,
+    ),
+    _News(
+        "approval needed",
+        "Tells of a retrain run that waits for somebody to say whether it may go on.",
+        _of_states(Posture.Reactive, timedelta(0), after=set(), expect={"prefect.flow-run.Suspended"}),
+        _RUN_OF + "{{ run }}: waits for your approval",
+        _RUN_OF + "{{ run }} waits until somebody lets it go on: choose Resume on its page." + _LINK,
+    ),
+)

@@ -32,7 +32,6 @@ from tasks.write_jsonl import write_jsonl
     name="retrain",
     flow_run_name=run_name,
     on_failure=[tell_failure],
-    on_crashed=[tell_failure],
     on_cancellation=[cancel_remote_job],
 )
 async def retrain(config: RetrainConfig) -> RunManifest:

@@ -27,9 +27,6 @@ from tasks.events import emit_run_event
 from tasks.provider_client import without_keys
 
 _KEY_VARIABLES = ("OPENAI_API_KEY", "RETUNE_SERVER_API_KEY")
-_AFTER_A_CRASH = (
-    "The run's process ended; where the automations are registered it is taken up again within a minute or two."
-)
 _TROUBLE = (RetuneError, openai.OpenAIError, httpx.HTTPError, PrefectException)
 
 
@@ -42,7 +39,7 @@ async def cancel_remote_job(flow: Flow[..., Any], flow_run: FlowRun, state: Stat
 
 
 async def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """On failure and on a crash: emit `retune.run.failed`, or `over-budget` where the cost was refused."""
+    """On failure: emit `retune.run.failed`, or `over-budget` where the cost was refused."""
     error = await _error_of(state)
     model, data = _intent(flow_run)
     notice = RunNotice(
@@ -98,7 +95,7 @@ async def _error_of(state: State[Any]) -> BaseException | None:
 
 def _reason(state: State[Any], error: BaseException | None) -> str:
     reason = one_line(error) if error else state.message or state.name or "no reason given"
-    return f"{reason} {_AFTER_A_CRASH}" if state.is_crashed() else reason
+    return reason
 
 
 def _intent(flow_run: FlowRun) -> tuple[str, str]:

@@ -1,94 +1,193 @@
-"""Who is told how a run ended: blocks and automations in a real Prefect server, a real mail server, a real receiver."""
+"""What is sent when runs end, by a real Prefect server to a mail server and a webhook of this machine."""
 
+import asyncio
 import json
-import sys
-from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiosmtpd.controller import Controller
-from prefect_process import PrefectServer, eventually
-from webhook_receiver import Receiver
-
-PAYLOAD = {"title": "gpt-4.1-nano on tickets: 92 %", "message": "line one & more\nline two"}
-SECRET = "token-that-nobody-may-see"
-_REGISTER = """
-import asyncio
+from notice_receivers import Mailbox, Webhook, mail_server, webhook_server
 from prefect.client.orchestration import get_client
+from prefect_process import PrefectServer, eventually
+
 from deployments.notifications import register_notifications
+from retune.errors import ConfigError
+from retune.results.run_message import RunNotice
 
-async def main():
-    async with get_client() as client:
-        print("\\n".join(await register_notifications(client)))
+# Of apprise, when it looks for its plugins.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
-asyncio.run(main())
-"""
-
-
-class Mailbox:
-    """Keeps what arrives."""
-
-    def __init__(self) -> None:
-        self.mails: list[str] = []
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
-        self.mails.append(envelope.content.decode())
-        return "250 OK"
+VARIABLES = ("RETUNE_SLACK_WEBHOOK_URL", "RETUNE_SMTP_URL", "RETUNE_WEBHOOK_URL")
+NEWS = ("approval needed", "failed or over budget", "lost", "retrained")
 
 
-@pytest.fixture
-def mailbox() -> Iterator[tuple[Mailbox, int]]:
-    mailbox = Mailbox()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=0)
-    controller.start()
-    assert controller.server is not None
-    yield mailbox, controller.server.sockets[0].getsockname()[1]
-    controller.stop()
+@pytest.fixture(autouse=True)
+def no_channels(prefect_client_settings: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver().listen()
-    yield receiver
-    receiver.close()
+def register() -> list[str]:
+    async def with_a_client() -> list[str]:
+        async with get_client() as client:
+            return await register_notifications(client)
+
+    return asyncio.run(with_a_client())
 
 
-def register(server: PrefectServer, **variables: str) -> str:
-    return server.processes.run(sys.executable, "-P", "-c", _REGISTER, **variables)
+def automations(server: PrefectServer) -> dict[str, dict[str, Any]]:
+    found = [item for item in server.find("automations") if item["name"].endswith(NEWS)]
+    by_name = {item["name"]: item for item in found}
+    assert len(by_name) == len(found), "no automation is there twice"
+    return by_name
 
 
-def test_a_run_that_succeeded_is_told_by_mail_and_webhook(
-    prefect_server: PrefectServer, mailbox: tuple[Mailbox, int], receiver: Receiver
-) -> None:
-    box, port = mailbox
-    addresses = {
-        "RETUNE_WEBHOOK_URL": f"{receiver.url}?token={SECRET}",
-        "RETUNE_SMTP_URL": f"mailto://127.0.0.1:{port}?from=retune@example.org&to=team@example.org&name={SECRET}",
-    }
-    said = register(prefect_server, **addresses) + register(prefect_server, **addresses)
-    automations = [item for item in prefect_server.find("automations") if " by " in item["name"]]
-    assert len(automations) == 4
-    assert SECRET not in said + json.dumps(automations)
-
-    run = f"retune.run.{uuid4()}"
+def tell(server: PrefectServer, notice: RunNotice) -> None:
     event = {
         "id": str(uuid4()),
-        "occurred": "2026-01-01T00:00:00Z",
-        "event": "retune.run.succeeded",
-        "resource": {"prefect.resource.id": run},
-        "payload": PAYLOAD,
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": f"retune.run.{notice.outcome}",
+        "resource": {"prefect.resource.id": f"retune.run.{uuid4()}", "prefect.resource.name": "a run"},
+        "payload": {**notice.model_dump(mode="json"), "title": notice.title, "message": notice.message},
     }
+    server.request("POST", "/events", [event])
 
-    def told() -> bool:
-        # The server may take a moment to know its new automations.
-        prefect_server.request("POST", "/events", [{**event, "id": str(uuid4())}])
-        return bool(box.mails) and bool(receiver.notifications)
 
-    eventually(told, "mail and webhook")
-    assert json.loads(receiver.notifications[0][1]) == PAYLOAD
-    assert f"Subject: {PAYLOAD['title']}" in box.mails[0]
-    assert "line one & more\r\nline two" in box.mails[0]
+def set_state(server: PrefectServer, flow_run_id: str, kind: str, name: str) -> None:
+    body = {"state": {"type": kind, "name": name}, "force": True}
+    server.request("POST", f"/flow_runs/{flow_run_id}/set_state", body)
 
-    assert register(prefect_server).startswith("notification none")
-    assert not [item for item in prefect_server.find("automations") if " by " in item["name"]]
+
+def start_retrain_run(server: PrefectServer, name: str) -> str:
+    flow = server.request("POST", "/flows/", {"name": "retrain"})
+    state = {"type": "RUNNING", "name": "Running"}
+    return str(server.request("POST", "/flow_runs/", {"flow_id": flow["id"], "name": name, "state": state})["id"])
+
+
+def received(webhook: Webhook, mailbox: Mailbox, title: str) -> tuple[dict[str, Any], str]:
+    def look() -> tuple[dict[str, Any], str] | None:
+        posted = [body for body in webhook.bodies if body["title"] == title]
+        mailed = [mail.get_content() for mail in mailbox.messages if mail["subject"] == title]
+        assert len(posted) < 2, "it is told once"
+        assert len(mailed) < 2, "it is told once"
+        return (posted[0], mailed[0].replace("\r\n", "\n").strip()) if posted and mailed else None
+
+    found = eventually(look, f"{title!r} by mail and webhook")
+    assert isinstance(found, tuple)
+    return found
+
+
+def test_people_are_told_and_the_addresses_are_not(
+    prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = ("a-path-nobody-knows", "a-signature")
+    with mail_server() as mailbox, webhook_server() as webhook:
+        monkeypatch.setenv("RETUNE_WEBHOOK_URL", f"{webhook.url}/{secrets[0]}?sig={secrets[1]}&format=x%2By")
+        monkeypatch.setenv("RETUNE_SMTP_URL", mailbox.url)
+        lines = register()
+        assert register() == lines
+        assert sorted(automations(prefect_server)) == sorted(
+            f"retune - {channel}: {news}" for channel in ("e-mail", "webhook") for news in NEWS
+        )
+
+        notice = RunNotice(
+            outcome="succeeded", model="baseline-text", data="<!channel> {{ 7 * 7 }}", exact_match=0.75, n_test=40
+        )
+        tell(prefect_server, notice)
+        posted, mailed = received(webhook, mailbox, notice.title)
+        assert posted["path"] == f"/{secrets[0]}?sig={secrets[1]}&format=x%2By"
+        assert posted["message"] == mailed == notice.message
+
+        refused = RunNotice(outcome="over-budget", model="gpt-4.1", data="tickets", error="It would cost $40.00.")
+        tell(prefect_server, refused)
+        assert received(webhook, mailbox, refused.title)[1] == refused.message
+
+        waiting = start_retrain_run(prefect_server, "baseline-text on <!here>")
+        set_state(prefect_server, waiting, "PAUSED", "Suspended")
+        received(webhook, mailbox, "baseline-text on ‹!here›: waits for your approval")
+
+        # A receiver that fails is where an address would come into the log.
+        webhook.status = 500
+        failed = RunNotice(outcome="failed", model="gpt-4.1", data="tickets", error="The file was refused.")
+        tell(prefect_server, failed)
+        received(webhook, mailbox, failed.title)
+        eventually(lambda: prefect_server.events("prefect.automation.action.failed"), "the failure to be recorded")
+
+    told = json.dumps(
+        [
+            prefect_server.find("automations"),
+            prefect_server.find("block_documents"),
+            prefect_server.events("prefect."),
+            prefect_server.events("retune."),
+            lines,
+        ]
+    )
+    for secret in secrets:
+        assert secret not in told
+        assert secret not in prefect_server.processes.logs()
+
+
+def test_a_crash_is_told_only_where_nothing_mends_it(
+    prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with webhook_server() as webhook:
+        monkeypatch.setenv("RETUNE_WEBHOOK_URL", webhook.url)
+        register()
+        shortest = 10  # seconds; the shortest that Prefect takes
+        lost = automations(prefect_server)["retune - webhook: lost"]
+        fields = {key: lost[key] for key in ("name", "description", "enabled", "actions")}
+        trigger = {**lost["trigger"], "within": shortest}
+        prefect_server.request("PUT", f"/automations/{lost['id']}", {**fields, "trigger": trigger})
+
+        mended, gone = (start_retrain_run(prefect_server, name) for name in ("mended", "gone"))
+        for run in (mended, gone):
+            # The worker tells of a crash twice.
+            set_state(prefect_server, run, "CRASHED", "Crashed")
+            set_state(prefect_server, run, "CRASHED", "Crashed")
+        set_state(prefect_server, mended, "SCHEDULED", "AwaitingRetry")
+        eventually(lambda: webhook.bodies, "the lost run")
+
+        assert [body["title"] for body in webhook.bodies] == ["gone: its process was lost"]
+
+
+def test_a_channel_that_is_gone_keeps_its_block_and_nothing_else(
+    prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETUNE_SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T12345678/B12345678/" + "x" * 24)
+    register()
+    made = automations(prefect_server)["retune - Slack: retrained"]
+    prefect_server.request("PATCH", f"/automations/{made['id']}", {"enabled": False})
+    register()
+    assert automations(prefect_server)["retune - Slack: retrained"]["enabled"] is False
+    assert automations(prefect_server)["retune - Slack: retrained"]["id"] == made["id"]
+
+    monkeypatch.delenv("RETUNE_SLACK_WEBHOOK_URL")
+    lines = register()
+
+    assert "notification Slack: off; its automations were removed (set RETUNE_SLACK_WEBHOOK_URL)" in lines
+    assert automations(prefect_server) == {}
+    assert "retune-slack" in {block["name"] for block in prefect_server.find("block_documents")}
+
+
+@pytest.mark.parametrize(
+    ("variable", "address"),
+    [
+        ("RETUNE_SLACK_WEBHOOK_URL", "https://example.com/services/T12345678/B12345678/a-secret"),
+        ("RETUNE_SLACK_WEBHOOK_URL", "https://hooks.slack.com/a-secret"),
+        ("RETUNE_SMTP_URL", "smtp://someone:a-secret@example.com"),
+        ("RETUNE_SMTP_URL", "mailtos://"),
+        ("RETUNE_WEBHOOK_URL", "ftp://example.com/a-secret"),
+        ("RETUNE_WEBHOOK_URL", "https://"),
+    ],
+)
+def test_what_is_no_address_is_refused_and_not_repeated(
+    variable: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, address)
+
+    with pytest.raises(ConfigError) as refused:
+        register()
+
+    assert variable in str(refused.value)
+    assert "a-secret" not in str(refused.value)

@@ -1,0 +1,160 @@
+"""All models that were retrained, as Markdown for Prefect's artifact."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import plotly.graph_objects as go
+from pydantic import ValidationError
+
+from retune.data.cost import format_usd
+from retune.manifest import RunManifest
+from retune.results.markdown import MOST_BYTES, escape
+from retune.results.theme import base_layout
+
+_MOST_MODELS = 200
+_MOST_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """What the overview tells of a run that was completed.
+
+    Attributes:
+        name: The suffix of its model, else the label of its data.
+        base_model: What it was trained from.
+        completed_at: When its manifest was written.
+        exact_match: Share of the test split, 0 to 1; None where nothing was tested.
+        cost_usd: None where it was free or no price is known.
+    """
+
+    name: str
+    base_model: str
+    completed_at: datetime
+    exact_match: float | None
+    cost_usd: float | None
+
+
+def read_past_runs(runs_directory: Path) -> tuple[list[PastRun], int]:
+    """Every complete run below a directory.
+
+    Returns:
+        The runs, oldest first; and how many manifests could not be read, such as those of another version.
+    """
+    runs, n_unreadable = [], 0
+    for path in runs_directory.glob("*/manifest.json"):
+        try:
+            runs.append(_past_run(RunManifest.model_validate_json(path.read_bytes())))
+        except (OSError, ValidationError):
+            n_unreadable += 1
+    return sorted(runs, key=lambda run: run.completed_at), n_unreadable
+
+
+def _past_run(manifest: RunManifest) -> PastRun:
+    rows = manifest.evaluation.comparison if manifest.evaluation else []
+    completed_at = datetime.fromisoformat(manifest.completed_at)
+    return PastRun(
+        name=manifest.config.training.suffix or manifest.config.data.label,
+        base_model=manifest.job.base_model,
+        completed_at=completed_at if completed_at.tzinfo else completed_at.replace(tzinfo=UTC),
+        exact_match=next((row.fine_tuned for row in rows if row.name == "exact_match"), None),
+        cost_usd=manifest.job.cost_usd,
+    )
+
+
+def group_by_model(runs: Sequence[PastRun]) -> dict[tuple[str, str], list[PastRun]]:
+    """The runs of each name and base model, the one that was trained last first."""
+    groups: dict[tuple[str, str], list[PastRun]] = {}
+    for run in reversed(runs):
+        groups.setdefault((run.name, run.base_model), []).insert(0, run)
+    return groups
+
+
+def score_figure(runs: Sequence[PastRun]) -> go.Figure | None:
+    """Exact match over time, a line for each model; None where nothing was tested."""
+    figure = go.Figure(layout=base_layout())
+    for (name, model), group in list(group_by_model(runs).items())[:_MOST_LINES]:
+        tested = [run for run in group if run.exact_match is not None][-100:]
+        if tested:
+            figure.add_scatter(
+                x=[run.completed_at for run in tested],
+                y=[run.exact_match for run in tested],
+                name=f"{escape(name, 40)} ({escape(model, 40)})",
+                mode="lines+markers",
+            )
+    figure.update_yaxes(title_text="exact match", tickformat=".0%", range=[0, 1.02])
+    return figure if figure.data else None
+
+
+def overview_markdown(
+    runs: Sequence[PastRun],
+    *,
+    now: datetime,
+    image: bytes | None,
+    failures: Sequence[str],
+    scheduled: Sequence[str],
+    n_unreadable: int = 0,
+) -> str:
+    """Write the overview.
+
+    Args:
+        runs: Oldest first.
+        now: Which month's money is counted.
+        image: `score_figure` as SVG; None where there is no browser.
+        failures: A line for each of the last runs that failed.
+        scheduled: A line for each of the next runs.
+        n_unreadable: Runs that are there and can't be shown.
+
+    Returns:
+        Markdown of at most `MOST_BYTES` bytes.
+    """
+    spent = sum(
+        run.cost_usd or 0 for run in runs if (run.completed_at.year, run.completed_at.month) == (now.year, now.month)
+    )
+    groups = list(group_by_model(runs).items())
+    counts = f"{_count(len(groups), 'model')}, {_count(len(runs), 'complete run')}"
+    rows = [_row(*key, group) for key, group in groups[:_MOST_MODELS]]
+    header = (
+        "| Model | Base model | Last retraining (UTC) | Exact match | Before | Runs |\n|---|---|---|---:|---:|---:|"
+    )
+    drawn = f"![Exact match over time](data:image/svg+xml;base64,{base64.b64encode(image).decode()})" if image else ""
+    if len(drawn) > MOST_BYTES // 2:
+        drawn = ""
+    parts = [
+        "# Overview",
+        f"{counts}; complete runs cost {format_usd(spent)} in {now:%B %Y}.",
+        "\n".join([header, *rows]) if rows else "Nothing was retrained yet.",
+        *((f"{n_unreadable:,} more have manifests that can't be read.",) if n_unreadable else ()),
+        *((f"(The last {_MOST_MODELS} models of {len(groups):,}.)",) if len(groups) > _MOST_MODELS else ()),
+        "## Score over time",
+        drawn or "*Not drawn: no score yet, or no browser on the worker to draw with. The table has the last scores.*",
+        "## Last failures",
+        "\n".join(f"- {escape(line, 300)}" for line in failures) or "None.",
+        "## Next runs",
+        "\n".join(f"- {escape(line, 300)}" for line in scheduled) or "None is scheduled.",
+    ]
+    return ("\n\n".join(parts) + "\n").encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
+
+
+def _row(name: str, base_model: str, group: Sequence[PastRun]) -> str:
+    last = group[-1]
+    before = group[-2].exact_match if len(group) > 1 else None
+    cells = (
+        escape(name, 60),
+        escape(base_model, 60),
+        f"{last.completed_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        _percent(last.exact_match),
+        _percent(before),
+        str(len(group)),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _percent(score: float | None) -> str:
+    return "–" if score is None else f"{score:.1%}"

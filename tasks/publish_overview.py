@@ -1,0 +1,61 @@
+"""The overview of all models, as an artifact in the Prefect UI."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+from retune.results.overview import overview_markdown, read_past_runs, score_figure
+from retune.results.static_images import figure_svg
+from retune.run import home_directory
+
+_FLOW = "retrain"
+_MOST_LISTED = 10
+
+
+@task(cache_policy=NO_CACHE)
+async def publish_overview() -> int:
+    """Read the manifests and ask Prefect, and publish the artifact `overview`.
+
+    Returns:
+        How many complete runs there are.
+    """
+    runs, n_unreadable = await asyncio.to_thread(read_past_runs, home_directory() / "runs")
+    figure = score_figure(runs)
+    image = await asyncio.to_thread(figure_svg, figure) if figure else None
+    failed = await _flow_runs(FlowRunSort.END_TIME_DESC, StateType.FAILED, StateType.CRASHED)
+    scheduled = await _flow_runs(FlowRunSort.EXPECTED_START_TIME_ASC, StateType.SCHEDULED)
+    markdown = overview_markdown(
+        runs, now=datetime.now(UTC), image=image, failures=failed, scheduled=scheduled, n_unreadable=n_unreadable
+    )
+    await acreate_markdown_artifact(key="overview", markdown=markdown, description="All models that were retrained")
+    return len(runs)
+
+
+async def _flow_runs(sort: FlowRunSort, *states: StateType) -> list[str]:
+    async with get_client() as client:
+        runs = await client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))),
+            sort=sort,
+            limit=_MOST_LISTED,
+        )
+    lines = []
+    for run in runs:
+        moment = run.end_time or run.expected_start_time
+        when = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else "unknown time"
+        says = f": {run.state.message}" if run.state and run.state.message else ""
+        lines.append(f"{when}, {run.name}{says}")
+    return lines
