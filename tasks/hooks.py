@@ -94,8 +94,7 @@ async def _error_of(state: State[Any]) -> BaseException | None:
 
 
 def _reason(state: State[Any], error: BaseException | None) -> str:
-    reason = one_line(error) if error else state.message or state.name or "no reason given"
-    return reason
+    return one_line(error) if error else state.message or state.name or "no reason given"
 
 
 def _intent(flow_run: FlowRun) -> tuple[str, str]:

@@ -61,6 +61,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._ends = 0
+        self._restart_at: float | None = None
 
     def start(self) -> None:
         """Start it; it need not be ready when this returns."""
@@ -74,7 +75,7 @@ class Child:
                 # The terminal's Ctrl-C must reach it only through us, or there would be no order in stopping.
                 start_new_session=True,
             )
-        self._started = time.monotonic()
+        self._started, self._restart_at = time.monotonic(), None
         self._keeper.watch(self._process.pid)
 
     def wait_until_ready(self, at_each_look: Callable[[], None]) -> None:
@@ -123,6 +124,10 @@ class Child:
             ServerError: It ended again and again.
         """
         self._bound_log()
+        if self._restart_at is not None:
+            if time.monotonic() >= self._restart_at:
+                self.start()
+            return
         if not self._has_ended():
             return
         self._ends = 1 if time.monotonic() - self._started > _STEADY_SECONDS else self._ends + 1
@@ -130,8 +135,8 @@ class Child:
             raise self.failure(f"{self.program.name} ended {self._ends} times")
         pause = _PAUSES_SECONDS[self._ends - 1]
         say(f"{self.program.name} has ended ({self._last_line()}); starting it again in {pause:.0f} s")
-        time.sleep(pause)
-        self.start()
+        # Waiting here would keep Ctrl-C waiting too.
+        self._restart_at = time.monotonic() + pause
 
     def stop(self, seconds: float | None = None) -> None:
         """End it and all that it started: politely, and after a while not."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 
+from retune.cli import up_children
+from retune.cli.up_children import Child, Keeper, Program
 from retune.cli.up_programs import Addresses, Wishes, programs
+from retune.errors import ServerError
 
 _DEADLINE_SECONDS = 240
 _PAID_KEY = "sk-for-a-paid-provider"
@@ -200,3 +203,23 @@ def test_another_provider_gets_its_key_and_no_server_starts(tmp_path, monkeypatc
     assert plan.worker is not None
     assert plan.worker.environment["OPENAI_API_KEY"] == _PAID_KEY
     assert "OPENAI_API_KEY" not in plan.servers[0].environment
+
+
+def look_after(child: Child, say: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        child.look_after(say)
+        time.sleep(0.05)
+
+
+def test_a_program_that_ends_is_started_again_and_given_up_after_a_while(tmp_path, monkeypatch):
+    monkeypatch.setattr(up_children, "_PAUSES_SECONDS", (0.0, 0.0))
+    said: list[str] = []
+    program = Program("worker", "nowhere", [sys.executable, "-c", "print('no memory')"], dict(os.environ))
+    with Keeper() as keeper:
+        child = Child(program, tmp_path, keeper)
+        child.start()
+        with pytest.raises(ServerError, match="worker ended 3 times: no memory"):
+            look_after(child, said.append)
+    assert len(said) == 2
+    assert "no memory" in said[0]
