@@ -83,8 +83,15 @@ class Registration:
                 f"RETUNE_SCHEDULE_CRON is {cron!r} and RETUNE_TIMEZONE {timezone!r}: {problem}.",
                 hint="Expected five fields, as in '0 3 * * *', and a name such as Europe/Berlin.",
             ) from None
+        config = load_config(path, {}) if named or path.exists() else None
+        if config is not None and "{{" in config.model_dump_json():
+            # Prefect would put something else in its place, and so make another job than `retune run` does.
+            raise ConfigError(
+                f'{path} has "{{{{" in a text, which Prefect reads as a placeholder when it makes deployments.',
+                hint="Write it otherwise; `retune run` and the form in Prefect's UI take it as it is.",
+            )
         return cls(
-            config=load_config(path, {}) if named or path.exists() else None,
+            config=config,
             cron=cron,
             timezone=timezone,
             working_directory=os.environ.get("RETUNE_WORKING_DIR") or str(Path.cwd()),

@@ -128,8 +128,9 @@ class Child:
             if time.monotonic() >= self._restart_at:
                 self.start()
             return
-        if not self._has_ended():
+        if self._process is None or not self._has_ended():
             return
+        self._keeper.forget(self._process.pid)
         self._ends = 1 if time.monotonic() - self._started > _STEADY_SECONDS else self._ends + 1
         if self._ends > len(_PAUSES_SECONDS):
             raise self.failure(f"{self.program.name} ended {self._ends} times")
@@ -147,6 +148,7 @@ class Child:
             self._process.wait(self.program.stop_seconds if seconds is None else seconds)
         _signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._keeper.forget(self._process.pid)
 
     def failure(self, what: str) -> ServerError:
         """An error with what the program said last."""
@@ -189,8 +191,15 @@ class Keeper:
 
     def watch(self, group: int) -> None:
         """Have a process group ended with this process."""
+        self._tell(group)
+
+    def forget(self, group: int) -> None:
+        """Leave a group alone that has ended: its number may be another's by now."""
+        self._tell(-group)
+
+    def _tell(self, number: int) -> None:
         with suppress(BrokenPipeError):
-            self._stdin().write(b"%d\n" % group)
+            self._stdin().write(b"%d\n" % number)
             self._stdin().flush()
 
     def _stdin(self) -> IO[bytes]:
@@ -203,14 +212,18 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _keep(lines: Iterable[str]) -> None:
-    groups = []
+    groups: dict[int, None] = {}
     for line in lines:
         if line.strip() == "done":
             return
-        groups.append(int(line))
-    for number, pause in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 0.0)):
-        for group in reversed(groups):
-            _signal_group(group, number)
+        number = int(line)
+        if number > 0:
+            groups[number] = None
+        else:
+            groups.pop(-number, None)
+    for sent, pause in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 0.0)):
+        for group in reversed(list(groups)):
+            _signal_group(group, sent)
         time.sleep(pause)
 
 

@@ -182,3 +182,12 @@ def test_schedule_that_is_none_is_refused(variable: str, value: str, monkeypatch
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError, match=value):
         Registration.from_environment()
+
+
+def test_a_placeholder_in_the_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect would replace it, and the deployments would train something else than `retune run`."""
+    settings = tmp_path / "retrain.yaml"
+    settings.write_text(yaml.safe_dump({**CONFIG, "data": {**CONFIG["data"], "system": "You help {{ USER }}."}}))
+    monkeypatch.setenv("RETUNE_RETRAIN_CONFIG", str(settings))
+    with pytest.raises(ConfigError, match=r'retrain\.yaml has "\{\{" in a text'):
+        Registration.from_environment()
