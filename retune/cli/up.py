@@ -69,11 +69,11 @@ def up(
         limit=limit,
         has_worker=worker,
     )
-    _check(wishes)
     home = home_directory().absolute()
     (home / "logs").mkdir(parents=True, exist_ok=True)
     addresses = Addresses.of(wishes)
     with _alone(home, addresses.ui), _Stopping() as stopping, Keeper() as keeper:
+        _check(wishes)
         _System(wishes, addresses, home, keeper, stopping).run()
     print_quietly("Stopped. Everything is kept; `retune up` goes on with it.")
 
