@@ -18,6 +18,13 @@ _QUIET = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
 _HEARTBEAT_SECONDS = "30"
+# Secrets that flows have no use for.
+_OF_SERVERS = (
+    "PREFECT_SERVER_API_AUTH_STRING",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    "RETUNE_SERVER_DATABASE_URL",
+    "RETUNE_SERVER_WEBHOOK_SECRET",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +165,12 @@ def _client_environment(wishes: Wishes, addresses: Addresses, home: Path) -> dic
     if password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
         variables["PREFECT_API_AUTH_STRING"] = password
     if wishes.base_url is not None:
-        return _environment(variables)
+        return _environment(variables, without=_OF_SERVERS)
     # A key for a paid provider is not for the server here, which has one of its own or none.
     if key := os.environ.get("RETUNE_SERVER_API_KEY"):
         variables["OPENAI_API_KEY"] = key
-        return _environment(variables)
-    return _environment(variables, without=("OPENAI_API_KEY",))
+        return _environment(variables, without=_OF_SERVERS)
+    return _environment(variables, without=(*_OF_SERVERS, "OPENAI_API_KEY"))
 
 
 def _environment(variables: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:

@@ -197,11 +197,14 @@ def test_others_need_keys(tmp_path):
 
 def test_another_provider_gets_its_key_and_no_server_starts(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", _PAID_KEY)
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "admin:word")
     wishes = Wishes("127.0.0.1", 4200, 8123, None, "https://api.openai.com/v1", 2, has_worker=True)
     plan = programs(wishes, Addresses.of(wishes), tmp_path)
     assert [program.name for program in plan.servers] == ["prefect server"]
     assert plan.worker is not None
     assert plan.worker.environment["OPENAI_API_KEY"] == _PAID_KEY
+    assert plan.worker.environment["PREFECT_API_AUTH_STRING"] == "admin:word"
+    assert "PREFECT_SERVER_API_AUTH_STRING" not in plan.worker.environment
     assert "OPENAI_API_KEY" not in plan.servers[0].environment
 
 
