@@ -20,7 +20,7 @@ from retune.shared_process import ProcessPlan, answers, shared_process, stop_whe
 
 _ADDRESS_FILE = "address"
 _PATIENCE_SECONDS = 10
-_QUIET = {
+QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -30,7 +30,7 @@ _QUIET = {
 def keep_prefect_to_itself() -> None:
     """Give Prefect a home under `.retune`, unless the user has a Prefect server. Call it before importing Prefect."""
     if not configured_api_url():
-        os.environ.update(_QUIET, PREFECT_HOME=str(_home()))
+        os.environ.update(QUIET, PREFECT_HOME=str(_home()))
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def _plan(home: Path) -> ProcessPlan:
         log=home / "output.log",
         find=find,
         command=[sys.executable, "-P", "-m", "retune.cli.prefect_server", str(home)],
-        environment={**_QUIET, "PREFECT_HOME": str(home)},
+        environment={**QUIET, "PREFECT_HOME": str(home)},
     )
 
 

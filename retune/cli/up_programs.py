@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from retune.cli.prefect_server import QUIET
 from retune.cli.up_children import Program
 from retune.shared_process import answers
 
 _WORK_POOL = "retune"
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared, not bound)
-_QUIET = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-}
 _HEARTBEAT_SECONDS = "30"
 # Secrets that flows have no use for.
 _OF_SERVERS = (
@@ -175,7 +171,7 @@ def _client_environment(wishes: Wishes, addresses: Addresses, home: Path) -> dic
 
 def _environment(variables: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in without}
-    return {**kept, **_QUIET, "PYTHONUNBUFFERED": "1", **variables}
+    return {**kept, **QUIET, "PYTHONUNBUFFERED": "1", **variables}
 
 
 def _module(name: str, *arguments: str) -> list[str]:

@@ -1,7 +1,7 @@
 """All models that were retrained, as Markdown for Prefect's artifact."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,29 +113,44 @@ def overview_markdown(
     spent = sum(
         run.cost_usd or 0 for run in runs if (run.completed_at.year, run.completed_at.month) == (now.year, now.month)
     )
-    groups = list(group_by_model(runs).items())
+    groups = group_by_model(runs)
     counts = f"{_count(len(groups), 'model')}, {_count(len(runs), 'complete run')}"
-    rows = [_row(*key, group) for key, group in groups[:_MOST_MODELS]]
-    header = (
-        "| Model | Base model | Last retraining (UTC) | Exact match | Before | Runs |\n|---|---|---|---:|---:|---:|"
-    )
-    drawn = f"![Exact match over time](data:image/svg+xml;base64,{base64.b64encode(image).decode()})" if image else ""
-    if len(drawn) > MOST_BYTES // 2:
-        drawn = ""
     parts = [
         "# Overview",
         f"{counts}; complete runs cost {format_usd(spent)} in {now:%B %Y}.",
-        "\n".join([header, *rows]) if rows else "Nothing was retrained yet.",
+        *_table(groups),
         *((f"{n_unreadable:,} more have manifests that can't be read.",) if n_unreadable else ()),
-        *((f"(The last {_MOST_MODELS} models of {len(groups):,}.)",) if len(groups) > _MOST_MODELS else ()),
         "## Score over time",
-        drawn or "*Not drawn: no score yet, or no browser on the worker to draw with. The table has the last scores.*",
+        _drawn(image),
         "## Last failures",
-        "\n".join(f"- {escape(line, 300)}" for line in failures) or "None.",
+        _list(failures) or "None.",
         "## Next runs",
-        "\n".join(f"- {escape(line, 300)}" for line in scheduled) or "None is scheduled.",
+        _list(scheduled) or "None is scheduled.",
     ]
     return ("\n\n".join(parts) + "\n").encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
+
+
+def _table(groups: Mapping[tuple[str, str], Sequence[PastRun]]) -> Iterator[str]:
+    if not groups:
+        yield "Nothing was retrained yet."
+        return
+    header = (
+        "| Model | Base model | Last retraining (UTC) | Exact match | Before | Runs |\n|---|---|---|---:|---:|---:|"
+    )
+    yield "\n".join([header, *(_row(*key, group) for key, group in list(groups.items())[:_MOST_MODELS])])
+    if len(groups) > _MOST_MODELS:
+        yield f"(The last {_MOST_MODELS} models of {len(groups):,}.)"
+
+
+def _drawn(image: bytes | None) -> str:
+    drawn = f"![Exact match over time](data:image/svg+xml;base64,{base64.b64encode(image).decode()})" if image else ""
+    if drawn and len(drawn) <= MOST_BYTES // 2:
+        return drawn
+    return "*Not drawn: no score yet, too many runs, or no browser on the worker. The table has the last scores.*"
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {escape(line, 300)}" for line in lines)
 
 
 def _row(name: str, base_model: str, group: Sequence[PastRun]) -> str:

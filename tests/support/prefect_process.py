@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+from server_process import wait_for
 
 DEADLINE_SECONDS = 150
 _MARK = "RETUNE_TEST_PROCESSES"
@@ -22,12 +23,7 @@ _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
     """Wait until `condition` gives something; the deadline only ends a test that hangs."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"waited in vain for {what}")
+    return wait_for(condition, what, seconds)
 
 
 @dataclass

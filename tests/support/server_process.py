@@ -21,9 +21,9 @@ from openai.types.fine_tuning import FineTuningJob
 _DEADLINE_SECONDS = 60
 
 
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = _DEADLINE_SECONDS) -> Any:
     """Wait until `condition` gives something; the deadline only ends a test that hangs."""
-    deadline = time.monotonic() + _DEADLINE_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
             return found

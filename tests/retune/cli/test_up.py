@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect_process import eventually
 
 from retune.cli import up_children
 from retune.cli.up_children import Child, Keeper, Program
@@ -73,15 +74,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Any, what: str) -> Any:
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"waited in vain for {what}")
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     directory = tmp_path_factory.mktemp("up")
@@ -90,7 +82,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     process = command(directory, "--port", str(port), "--server-port", str(server_port))
     up = Up(directory, port, server_port, process)
     try:
-        wait_until(lambda: "Ctrl-C" in up.output or process.poll() is not None, "the whole system")
+        eventually(lambda: "Ctrl-C" in up.output or process.poll() is not None, "the whole system")
         assert process.poll() is None, up.output
         yield up
     finally:
@@ -133,7 +125,7 @@ def test_a_run_trains_here_on_data_of_the_current_directory(running):
         state = running.ask(f"/flow_runs/{run['id']}")["state"]
         return state if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
 
-    state = wait_until(ended, "the run")
+    state = eventually(ended, "the run")
     assert state["type"] == "COMPLETED", state
     assert list((running.directory / "home" / "runs").glob("*/manifest.json"))
 
@@ -162,7 +154,7 @@ def test_a_second_one_says_where_the_first_is(running):
 def test_ctrl_c_ends_all_of_it(running):
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(60) == 0, running.output
-    wait_until(lambda: not running.processes(), "the end of all processes")
+    eventually(lambda: not running.processes(), "the end of all processes")
     assert "Everything is kept" in running.output
 
 
@@ -170,10 +162,10 @@ def test_nothing_outlives_a_killed_one(tmp_path):
     up = Up(tmp_path, free_port(), free_port(), None)  # type: ignore[arg-type]
     up.process = command(tmp_path, "--port", str(up.port), "--server-port", str(up.server_port))
     try:
-        wait_until(lambda: len(up.processes()) >= 4, "its children")
+        eventually(lambda: len(up.processes()) >= 4, "its children")
         up.process.kill()
         up.process.wait()
-        wait_until(lambda: not up.processes(), "the end of all processes")
+        eventually(lambda: not up.processes(), "the end of all processes")
     finally:
         for pid in up.processes():
             with suppress(ProcessLookupError):
