@@ -7,7 +7,6 @@ from prefect import flow
 
 from retune.config import RetrainConfig
 from retune.manifest import RunManifest
-from retune.run import exclusive
 from tasks.cancelling import ending_as_cancelled
 from tasks.check_data import check_data
 from tasks.create_job import create_job
@@ -20,6 +19,7 @@ from tasks.limit_cost import limit_cost
 from tasks.load_data import load_data
 from tasks.plot_results import plot_results
 from tasks.publish_report import RunOutcome, publish_report
+from tasks.run_lock import run_to_itself
 from tasks.split_data import split_data
 from tasks.steps import Steps
 from tasks.upload_file import upload_file
@@ -42,38 +42,39 @@ async def retrain(config: RetrainConfig) -> RunManifest:
     provider, training = config.provider, config.training
     await begin_flow_run(config)
     steps = Steps()
-    data = await steps.take("load", load_data(config))
-    with exclusive(data.run), ending_as_cancelled():
-        checked = await steps.take(
-            "check", check_data(data, config.split, training.model, training.hyperparameters.n_epochs)
-        )
-        split = await steps.take("split", split_data(checked, config.split))
-        files = await steps.take("write", write_jsonl(split, checked.cost, provider))
-        await limit_cost(files, training, provider)
+    with ending_as_cancelled():
+        data = await steps.take("load", load_data(config))
+        async with run_to_itself(data.run):
+            checked = await steps.take(
+                "check", check_data(data, config.split, training.model, training.hyperparameters.n_epochs)
+            )
+            split = await steps.take("split", split_data(checked, config.split))
+            files = await steps.take("write", write_jsonl(split, checked.cost, provider))
+            await limit_cost(files, training, provider)
 
-        finished = await _train(steps, config, files)
-        results = await steps.take("results", download_results(finished, provider))
-        # Drawing and judging don't need each other, and both take seconds.
-        drawing = asyncio.create_task(steps.take("plot", plot_results(results)))
-        try:
-            base, fine_tuned = await _evaluate_both(steps, config, files, finished)
-        finally:
-            figures = await drawing
+            finished = await _train(steps, config, files)
+            results = await steps.take("results", download_results(finished, provider))
+            # Drawing and judging don't need each other, and both take seconds.
+            drawing = asyncio.create_task(steps.take("plot", plot_results(results)))
+            try:
+                base, fine_tuned = await _evaluate_both(steps, config, files, finished)
+            finally:
+                figures = await drawing
 
-        outcome = RunOutcome(
-            data=data,
-            checked=checked,
-            files=files,
-            job=finished,
-            results=results,
-            figures=figures,
-            base=base,
-            fine_tuned=fine_tuned,
-            durations_seconds=steps.durations_seconds,
-        )
-        manifest = await publish_report(config, outcome)
-        tell_success(config, manifest)
-        return manifest
+            outcome = RunOutcome(
+                data=data,
+                checked=checked,
+                files=files,
+                job=finished,
+                results=results,
+                figures=figures,
+                base=base,
+                fine_tuned=fine_tuned,
+                durations_seconds=steps.durations_seconds,
+            )
+            manifest = await publish_report(config, outcome)
+            tell_success(config, manifest)
+            return manifest
 
 
 async def _train(steps: Steps, config: RetrainConfig, files: TrainingFiles) -> FinishedJob:

@@ -19,6 +19,7 @@ RetuneError
 │   └── JobCancelledError               somebody cancelled it
 ├── ResultsError (RuntimeError)         the results of a job can't be read
 ├── RunDirectoryError (RuntimeError)    the run's directory can't be used
+│   └── RunBusyError                    another process is working on the same run
 ├── RunStoppedError (RuntimeError)      the run was cancelled, or taken up again too often
 ├── AnnouncementError (RuntimeError)    Prefect took no word of new data
 ├── ServerError (RuntimeError)          the fine-tuning server can't start or go on
@@ -151,6 +152,10 @@ class ResultsError(RetuneError, RuntimeError):
 
 class RunDirectoryError(RetuneError, RuntimeError):
     """The run's directory can't be used."""
+
+
+class RunBusyError(RunDirectoryError):
+    """Another process is working on the same run."""
 
 
 class RunStoppedError(RetuneError, RuntimeError):

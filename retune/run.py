@@ -29,7 +29,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import RetrainConfig
-from retune.errors import RunDirectoryError
+from retune.errors import RunBusyError, RunDirectoryError
 from retune.files import write_json
 
 _NOT_PART_OF_THE_MODEL = {"poll_interval_seconds", "max_poll_interval_seconds", "max_cost_usd"}
@@ -156,13 +156,14 @@ def exclusive(run: Run) -> Iterator[None]:
     """Hold the run's directory for one process; the lock ends with the process, however it ends.
 
     Raises:
-        RunDirectoryError: Another process is working on the same run, or somebody removed files of it.
+        RunBusyError: Another process is working on the same run.
+        RunDirectoryError: Somebody removed files of it.
     """
     with run.path(".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunDirectoryError(
+            raise RunBusyError(
                 f"Another process is working on this run ({run.directory}).",
                 hint="Wait for it; running again afterwards goes on from what it did.",
             ) from None

@@ -1,8 +1,10 @@
 """When a flow run is cancelled, so is the job that it pays for, unless another run waits for the same job."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -11,7 +13,14 @@ import openai
 from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterId, FlowRunFilter, FlowRunFilterState
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterId,
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Abort, CancelledRun, PrefectException
 from prefect.logging.loggers import flow_run_logger
@@ -33,7 +42,9 @@ _SECONDS_BETWEEN_LOOKS = 10.0
 _PAUSES_SECONDS = (1.0, 3.0, 10.0)
 _RUNS_PER_PAGE = 200
 _CANCELLED = {StateType.CANCELLING, StateType.CANCELLED}
-_LIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
+_LIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
+# A crashed run is taken up again after 15 seconds, and goes on with its job (see `deployments/automations.py`).
+_TAKEN_UP_WITHIN = timedelta(minutes=2)
 
 
 async def cancel_job_of(flow_run_id: UUID) -> None:
@@ -77,19 +88,29 @@ async def _reason_to_leave_alone(prefect: PrefectClient, run: FlowRun) -> str | 
 
 
 async def _live_runs(prefect: PrefectClient, flow_id: UUID) -> AsyncIterator[FlowRun]:
-    offset = 0
-    while True:
+    just_now = FlowRunFilterEndTime(after_=datetime.now(UTC) - _TAKEN_UP_WITHIN)
+    for wanted in (
+        FlowRunFilter(state=_in_states(*_LIVE)),
+        FlowRunFilter(state=_in_states(StateType.CRASHED), end_time=just_now),
+    ):
+        async for run in _each_run(prefect, flow_id, wanted):
+            yield run
+
+
+def _in_states(*types: StateType) -> FlowRunFilterState:
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
+
+
+async def _each_run(prefect: PrefectClient, flow_id: UUID, wanted: FlowRunFilter) -> AsyncIterator[FlowRun]:
+    flow = FlowFilter(id=FlowFilterId(any_=[flow_id]))
+    for offset in itertools.count(0, _RUNS_PER_PAGE):
         page = await prefect.read_flow_runs(
-            flow_filter=FlowFilter(id=FlowFilterId(any_=[flow_id])),
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState.model_validate({"type": {"any_": _LIVE}})),
-            limit=_RUNS_PER_PAGE,
-            offset=offset,
+            flow_filter=flow, flow_run_filter=wanted, limit=_RUNS_PER_PAGE, offset=offset
         )
         for run in page:
             yield run
         if len(page) < _RUNS_PER_PAGE:
             return
-        offset += len(page)
 
 
 async def _cancel_jobs(run: FlowRun) -> None:
@@ -187,6 +208,17 @@ async def end_cancelled_run(flow_run_id: UUID) -> CancelledRun:
             # A run that nobody else ends would stay so.
             await prefect.set_flow_run_state(flow_run_id, Cancelled(), force=True)
     return CancelledRun("The flow run was cancelled.")
+
+
+async def leave_if_cancelled() -> None:
+    """Go on, unless this flow run was cancelled.
+
+    Raises:
+        CancelledRun: It was.
+    """
+    flow_run_id = this_flow_run.get_id()
+    if flow_run_id and await is_cancelled(UUID(flow_run_id)):
+        raise await end_cancelled_run(UUID(flow_run_id))
 
 
 def say_not_cancelled(error: Exception, flow_run_id: UUID) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from uuid import UUID
 
 import httpx
 from prefect import get_run_logger, task
@@ -16,13 +15,12 @@ from prefect.concurrency.asyncio import (
     concurrency,
 )
 from prefect.exceptions import ObjectNotFound, PrefectException
-from prefect.runtime import flow_run
 
 from retune.config import ProviderConfig
 from retune.data.models import limit_name, model_family
 from retune.provider.jobs import ENDED, ENDED_WITHOUT_MODEL, find_jobs
 from retune.run import Run
-from tasks.cancelling import end_cancelled_run, is_cancelled
+from tasks.cancelling import leave_if_cancelled
 from tasks.policies import retried
 from tasks.provider_client import provider_client
 from tasks.values import Upload
@@ -88,7 +86,7 @@ async def _take_place(slot: AsyncExitStack, limit: GlobalConcurrencyLimitRespons
         try:
             await slot.enter_async_context(_place(limit.name, waits=has_told))
         except AcquireConcurrencySlotTimeoutError:
-            await _leave_if_cancelled()
+            await leave_if_cancelled()
         except ConcurrencySlotAcquisitionError as error:
             if _is_full(error):
                 if not waits:
@@ -123,12 +121,6 @@ def _tell_waiting(limit: GlobalConcurrencyLimitResponse) -> None:
         limit.limit,
         extra={"for_people": True},
     )
-
-
-async def _leave_if_cancelled() -> None:
-    flow_run_id = flow_run.get_id()
-    if flow_run_id and await is_cancelled(UUID(flow_run_id)):
-        raise await end_cancelled_run(UUID(flow_run_id))
 
 
 async def _give_back(slot: AsyncExitStack) -> None:

@@ -12,10 +12,12 @@ from retune.config import RetrainConfig
 from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.store.store import PLACE_COLUMNS, SPLIT_COLUMNS, ExampleStore
 from retune.provider.endpoint import check_model_fits, require_endpoint
-from retune.run import directory_before_run, exclusive, open_run
+from retune.run import directory_before_run, open_run
 from retune.staging import replace_directory, staging_directory
+from tasks.flow_run import API_KEY_BLOCK, BASE_URL, RUN_KEY, label_flow_run
 from tasks.policies import PERSISTED
 from tasks.progress import ProgressReport, artifact_name
+from tasks.run_lock import run_to_itself
 from tasks.values import LoadedData, StoredExamples
 
 _NOT_TOLD_BEFORE_SECONDS = 3.0
@@ -33,44 +35,23 @@ async def load_data(config: RetrainConfig) -> LoadedData:
     Raises:
         SourceError: The source can't be read, or holds examples for another training method.
         ConfigError: No provider is named, or it can't have the base model.
+        RunBusyError: Another process is working on the same run; a flow run of a deployment waits for it.
         RunDirectoryError: The run's directory can't be used.
+        CancelledRun: The flow run was cancelled while it waited.
     """
-    progress = ProgressReport(
-        key=f"loading-{artifact_name(config.data.label)}",
-        step="load",
-        description=f"Megabytes read of {config.data.label}",
-        unit="MB",
-        after_seconds=_NOT_TOLD_BEFORE_SECONDS,
-    )
-    stopped = threading.Event()
-    async with progress:
-        try:
-            return await asyncio.to_thread(_load, config, progress, stopped)
-        finally:
-            # A thread can't be cancelled, and the process would wait for it.
-            stopped.set()
-
-
-class LoadingStoppedError(Exception):
-    """Nobody waits for the examples any more."""
-
-
-def _load(config: RetrainConfig, progress: ProgressReport, stopped: threading.Event) -> LoadedData:
     endpoint = require_endpoint(config.provider)
     check_model_fits(config, endpoint)
     options = LoadOptions(model=config.training.model, method=config.training.method, provider=endpoint.kind)
-
-    def tell(done: int, total: int | None) -> None:
-        if stopped.is_set():
-            raise LoadingStoppedError
-        progress.advance(done // _MEGABYTE, None if total is None else total // _MEGABYTE)
-
     with staging_directory(directory_before_run(config), mode=_AS_USUAL) as directory:
-        store = load_examples(config.data, config.split, options, directory, on_progress=tell)
+        store = await _read(config, options, directory)
         content = content_sha256(store)
         run = open_run(config, data_sha256=content, provider_identity=endpoint.identity)
-        with exclusive(run):
-            kept = _keep(store, run.path("examples"))
+        # From here on, cancelling another flow run leaves the job alone that this one means, too.
+        await label_flow_run(
+            {RUN_KEY: run.key, BASE_URL: endpoint.base_url, API_KEY_BLOCK: config.provider.api_key_block}
+        )
+        async with run_to_itself(run):
+            kept = await asyncio.to_thread(_keep, store, run.path("examples"))
     return LoadedData(
         run=run,
         examples=StoredExamples(
@@ -82,6 +63,37 @@ def _load(config: RetrainConfig, progress: ProgressReport, stopped: threading.Ev
         source=kept.facts.source,
         shape=kept.facts.shape,
     )
+
+
+class LoadingStoppedError(Exception):
+    """Nobody waits for the examples any more."""
+
+
+async def _read(config: RetrainConfig, options: LoadOptions, directory: Path) -> ExampleStore:
+    progress = ProgressReport(
+        key=f"loading-{artifact_name(config.data.label)}",
+        step="load",
+        description=f"Megabytes read of {config.data.label}",
+        unit="MB",
+        after_seconds=_NOT_TOLD_BEFORE_SECONDS,
+    )
+    stopped = threading.Event()
+
+    def tell(done: int, total: int | None) -> None:
+        if stopped.is_set():
+            raise LoadingStoppedError
+        progress.advance(done // _MEGABYTE, None if total is None else total // _MEGABYTE)
+
+    async with progress:
+        reading = asyncio.create_task(
+            asyncio.to_thread(load_examples, config.data, config.split, options, directory, on_progress=tell)
+        )
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            # A thread can't be cancelled; whoever clears up the files that it writes has to wait for its end.
+            stopped.set()
+            await asyncio.gather(reading, return_exceptions=True)
 
 
 def content_sha256(store: ExampleStore) -> str:

@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 
 import pytest
-from prefect.settings import PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL, temporary_settings
+from prefect.settings import (
+    PREFECT_SERVER_ANALYTICS_ENABLED,
+    PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL,
+    temporary_settings,
+)
 from prefect.testing.utilities import prefect_test_harness
 
 
 @pytest.fixture(scope="session", autouse=True)
 def prefect_api() -> Iterator[None]:
     # Otherwise whoever waits for an event to be recorded waits five seconds.
+    settings = {PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.2, PREFECT_SERVER_ANALYTICS_ENABLED: False}
     with (
-        temporary_settings({PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.2}),
+        temporary_settings(settings),
         prefect_test_harness(server_startup_timeout=180),
     ):
         yield

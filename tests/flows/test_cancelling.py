@@ -11,7 +11,7 @@ from openai.types.fine_tuning import FineTuningJob
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort
-from prefect.states import Cancelled, Cancelling, Running
+from prefect.states import Cancelled, Cancelling, Crashed, Running
 from retrain_runs import configuration, events, flow_runs_on, log_of, soon, write_tickets
 from server_process import example_lines, upload
 
@@ -143,6 +143,10 @@ async def test_a_job_that_another_run_waits_for_goes_on(
     assert status(client, job) != "cancelled"
     # Nor is one cancelled whose run was taken up again.
     await cancel_job(other)
+    assert status(client, job) != "cancelled"
+    # A crashed one is, in a moment.
+    await set_state(other, Crashed())
+    await cancel_job(cancelled)
     assert status(client, job) != "cancelled"
     await set_state(other, Cancelled())
     await cancel_job(cancelled)

@@ -1,9 +1,11 @@
 """From a source to training files: the steps before anything is sent anywhere."""
 
+import asyncio
 import codecs
 import csv
 import gzip
 import json
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -28,8 +30,8 @@ from retune.provider.uploads import UploadLimits
 from tasks.check_data import check_data
 from tasks.create_job import create_job
 from tasks.limit_cost import limit_cost
-from tasks.load_data import LoadingStoppedError, _load, load_data
-from tasks.progress import ProgressReport
+from tasks.load_data import load_data
+from tasks.progress import PROGRESS_LOGGER, ProgressReport
 from tasks.split_data import split_data
 from tasks.upload_file import upload_file
 from tasks.values import CheckedData, LoadedData, TrainingFiles
@@ -164,13 +166,28 @@ async def test_a_source_that_can_not_be_read_leaves_nothing(tmp_path: Path, rows
     assert list((tmp_path / "retune-home" / "runs").iterdir()) == []
 
 
-def test_loading_that_nobody_waits_for_ends(tmp_path: Path, rows: Rows) -> None:
-    stopped = threading.Event()
-    stopped.set()
+async def test_loading_that_nobody_waits_for_ends_and_leaves_nothing(tmp_path: Path, rows: Rows) -> None:
     config = configuration(write_csv(tmp_path / "data.csv", rows))
-    progress = ProgressReport(key="stopped", step="load", description="")
-    with pytest.raises(LoadingStoppedError):
-        _load(config, progress, stopped)
+    loading = asyncio.create_task(load_data.fn(config))
+    loop, read, may_go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def hold(_record: logging.LogRecord) -> bool:
+        loop.call_soon_threadsafe(read.set)
+        return may_go_on.wait(timeout=60)
+
+    progress = logging.getLogger(PROGRESS_LOGGER)
+    progress.addFilter(hold)
+    try:
+        await asyncio.wait_for(read.wait(), timeout=60)
+        loading.cancel()
+        await asyncio.sleep(0.2)
+        assert not loading.done(), "files would be cleared away from under the thread that writes them"
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+    finally:
+        may_go_on.set()
+        progress.removeFilter(hold)
     assert list((tmp_path / "retune-home" / "runs").iterdir()) == []
 
 

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 
 import pandas as pd
 import pyarrow as pa
@@ -15,6 +16,9 @@ from retune.config import DataConfig, SourceFormat
 from retune.data.blocks import Row
 from retune.data.sources.open import FileSource, open_source
 from retune.errors import SourceError
+
+# Without the time of packing: tests that run side by side must have the same names.
+_gzip = partial(gzip.compress, mtime=0)
 
 QUESTIONS = ["Where is my card?", "カードはどこですか？"]
 ANSWERS = ["card_arrival", "カード"]
@@ -176,13 +180,13 @@ class TestWhatCannotBeRead:
             ("t.csv", b"\x89PNG\r\n\x1a\n", r"t\.csv is an image by its first bytes; expected CSV"),
             ("t.csv", b"PAR1", r"t\.csv is a Parquet file by its first bytes"),
             ("t.csv.gz", b"text,category\na,b\n", None),
-            ("t.csv.gz", gzip.compress(b"text,category\na,b\n")[:-6], r"t\.csv\.gz is cut off or damaged"),
-            ("t.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99_999)[:-8], r"t\.jsonl\.gz is cut off or damaged"),
-            ("t.json.gz", gzip.compress(b"[1, 2")[:20], r"t\.json\.gz is cut off or damaged"),
-            ("t.parquet.gz", gzip.compress(b"PAR1" * 99)[:20], r"t\.parquet\.gz is cut off or damaged"),
+            ("t.csv.gz", _gzip(b"text,category\na,b\n")[:-6], r"t\.csv\.gz is cut off or damaged"),
+            ("t.jsonl.gz", _gzip(b'{"a": 1}\n' * 99_999)[:-8], r"t\.jsonl\.gz is cut off or damaged"),
+            ("t.json.gz", _gzip(b"[1, 2")[:20], r"t\.json\.gz is cut off or damaged"),
+            ("t.parquet.gz", _gzip(b"PAR1" * 99)[:20], r"t\.parquet\.gz is cut off or damaged"),
             (
                 "t.csv.gz",
-                gzip.compress(gzip.compress(b"text\na\n")),
+                _gzip(_gzip(b"text\na\n")),
                 r"t\.csv\.gz is packed with gzip by .*packed twice",
             ),
         ],
