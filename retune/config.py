@@ -295,3 +295,8 @@ class RetrainConfig(_Section):
         max_length=64,
         description="Any text; another text makes a new job for the same data and settings.",
     )
+
+    @property
+    def name(self) -> str:
+        """How people tell these models from others: their suffix, else the label of the data."""
+        return self.training.suffix or self.data.label

@@ -118,7 +118,7 @@ def _runs_directory() -> Path:
 
 
 def _directory_name(config: RetrainConfig, key: str) -> str:
-    label = re.sub(r"[^\w-]+", "-", config.training.suffix or config.data.label, flags=re.ASCII).strip("-")
+    label = re.sub(r"[^\w-]+", "-", config.name, flags=re.ASCII).strip("-")
     return f"{label[:40] or 'run'}-{key[:12]}"
 
 

@@ -12,11 +12,12 @@ from retune.config import RetrainConfig
 from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.store.store import PLACE_COLUMNS, SPLIT_COLUMNS, ExampleStore
 from retune.provider.endpoint import check_model_fits, require_endpoint
+from retune.results.links import artifact_name
 from retune.run import directory_before_run, open_run
 from retune.staging import replace_directory, staging_directory
 from tasks.flow_run import API_KEY_BLOCK, BASE_URL, RUN_KEY, label_flow_run
 from tasks.policies import PERSISTED
-from tasks.progress import ProgressReport, artifact_name
+from tasks.progress import ProgressReport
 from tasks.run_lock import run_to_itself
 from tasks.values import LoadedData, StoredExamples
 

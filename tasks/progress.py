@@ -16,11 +16,6 @@ PROGRESS_LOGGER = "retune.progress"
 _SECONDS_BETWEEN_UPDATES = 2.0
 
 
-def artifact_name(name: str) -> str:
-    """A name as keys of artifacts may have it."""
-    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
-
-
 class ProgressReport:
     """A progress artifact that follows a step while the block runs, and every advance at once for whoever listens.
 

@@ -10,8 +10,8 @@ from prefect.exceptions import PrefectException
 
 from retune.config import DataConfig
 from retune.data.watching.place import source_hash
+from retune.results.links import artifact_name
 from retune.results.markdown import escape
-from tasks.progress import artifact_name
 from tasks.watch_values import Look
 
 

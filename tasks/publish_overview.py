@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from retune.results.overview import overview_markdown, read_past_runs, score_figure
+from retune.results.overview import ListedRun, overview_markdown, read_past_runs, score_figure
 from retune.results.static_images import figure_svg
 from retune.run import home_directory
 
@@ -44,7 +44,7 @@ async def publish_overview() -> int:
     return len(runs)
 
 
-async def _flow_runs(sort: FlowRunSort, *states: StateType) -> list[str]:
+async def _flow_runs(sort: FlowRunSort, *states: StateType) -> list[ListedRun]:
     async with get_client() as client:
         runs = await client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])),
@@ -52,10 +52,12 @@ async def _flow_runs(sort: FlowRunSort, *states: StateType) -> list[str]:
             sort=sort,
             limit=_MOST_LISTED,
         )
-    lines = []
-    for run in runs:
-        moment = run.end_time or run.expected_start_time
-        when = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else "unknown time"
-        says = f": {run.state.message}" if run.state and run.state.message else ""
-        lines.append(f"{when}, {run.name}{says}")
-    return lines
+    return [
+        ListedRun(
+            id=str(run.id),
+            name=run.name,
+            moment=run.end_time or run.expected_start_time,
+            says=(run.state.message or "") if run.state else "",
+        )
+        for run in runs
+    ]

@@ -24,7 +24,7 @@ from retune.provider.endpoint import require_endpoint
 from retune.results.curves import best_checkpoint
 from retune.results.evaluation_figures import evaluation_figures
 from retune.results.example_table import describe_examples, example_rows
-from retune.results.links import report_url, run_links
+from retune.results.links import artifact_name, report_url, run_links, summary_key
 from retune.results.markdown import markdown_summary
 from retune.results.report import write_report
 from retune.results.report_data import (
@@ -39,7 +39,6 @@ from retune.results.report_data import (
 from retune.results.report_figures import describe_best, describe_figures
 from retune.results.static_images import mermaid_line_chart
 from tasks.policies import PERSISTED
-from tasks.progress import artifact_name
 from tasks.training_cost import training_cost
 from tasks.values import CheckedData, Evaluation, Figures, FinishedJob, JobResults, LoadedData, TrainingFiles
 
@@ -85,11 +84,11 @@ async def publish_report(config: RetrainConfig, outcome: RunOutcome) -> RunManif
 
 async def _publish_artifacts(config: RetrainConfig, outcome: RunOutcome, report: ReportData, run_report: Path) -> None:
     mermaid = mermaid_line_chart(pd.read_csv(outcome.results.metrics))
-    name = _artifact_name(config)
+    name = artifact_name(config.name)
     links = run_links(require_endpoint(config.provider), report.job, run_report)
     try:
         await acreate_markdown_artifact(
-            key=f"retrain-{name}",
+            key=summary_key(config.name),
             markdown=markdown_summary(report, _images(outcome.figures), mermaid, links=links),
             description=f"Fine-tuning of {config.training.model} on {config.data.label}",
         )
@@ -104,11 +103,6 @@ async def _publish_artifacts(config: RetrainConfig, outcome: RunOutcome, report:
     except (httpx.HTTPError, PrefectException) as error:
         # The run is done and paid for; only what the UI shows of it is missing.
         get_run_logger().warning("The artifacts of the run could not be published: %s", error)
-
-
-def _artifact_name(config: RetrainConfig) -> str:
-    # The same key over all runs of the same intent: the Prefect UI shows them as one history.
-    return artifact_name(config.training.suffix or config.data.label)
 
 
 def _build_report(config: RetrainConfig, outcome: RunOutcome) -> ReportData:

@@ -13,6 +13,20 @@ from retune.run import home_directory
 _OPENAI_JOBS = "https://platform.openai.com/finetune"
 
 
+def artifact_name(name: str) -> str:
+    """A name as keys of Prefect's artifacts may have it: lower case letters, digits and dashes."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
+
+
+def summary_key(name: str) -> str:
+    """Key of the artifact that tells of a run; the same key over all runs of a name is one history in the UI.
+
+    Args:
+        name: See `RetrainConfig.name`.
+    """
+    return f"retrain-{artifact_name(name)}"
+
+
 class RunLink(BaseModel):
     """Something to look at.
 

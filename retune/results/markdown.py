@@ -54,6 +54,12 @@ def escape(text: str, longest: int = _LONGEST_CELL) -> str:
     return _MARKUP.sub(lambda match: f"&#{ord(match.group())};", short)
 
 
+def link(text: str, url: str | None) -> str:
+    """A link that reads as plain text; without an address, the text alone."""
+    # A closing bracket, an angle or a space would end the address.
+    return f"[{escape(text, 300)}]({quote(url, safe=_SAFE_IN_URLS)})" if url else escape(text, 300)
+
+
 def _summary(
     report: ReportData, images: Mapping[str, bytes], mermaid: str, n_examples: int, links: Sequence[RunLink]
 ) -> str:
@@ -92,13 +98,7 @@ def _result(report: ReportData) -> Iterator[str]:
 
 def _links(links: Sequence[RunLink]) -> Iterator[str]:
     if links:
-        yield "\n".join(f"- {escape(link.title)}: {_link(link)}" for link in links)
-
-
-def _link(link: RunLink) -> str:
-    text = escape(link.text, 300)
-    # A closing bracket, an angle or a space would end the address.
-    return f"[{text}]({quote(link.url, safe=_SAFE_IN_URLS)})" if link.url else text
+        yield "\n".join(f"- {escape(one.title)}: {link(one.text, one.url)}" for one in links)
 
 
 def _figures(report: ReportData, images: Mapping[str, bytes], mermaid: str) -> Iterator[str]:

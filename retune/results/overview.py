@@ -5,17 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import plotly.graph_objects as go
 from pydantic import ValidationError
 
 from retune.data.cost import format_usd
 from retune.manifest import RunManifest
-from retune.results.markdown import MOST_BYTES, escape
+from retune.results.links import report_url, summary_key
+from retune.results.markdown import MOST_BYTES, escape, link
 from retune.results.theme import base_layout
 
 _MOST_MODELS = 200
-_MOST_LINES = 12
+# Okabe and Ito's colours, without the yellow that can't be seen on white, and one line for each.
+_LINE_COLORS = ("#0072b2", "#d55e00", "#007a5a", "#cc79a7", "#56b4e9", "#e69f00", "#5b6675")
+_MOST_POINTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class PastRun:
         completed_at: When its manifest was written.
         exact_match: Share of the test split, 0 to 1; None where nothing was tested.
         cost_usd: None where it was free or no price is known.
+        report_url: Where its report is served, if it is.
     """
 
     name: str
@@ -35,6 +40,24 @@ class PastRun:
     completed_at: datetime
     exact_match: float | None
     cost_usd: float | None
+    report_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """A flow run that failed or is to come.
+
+    Attributes:
+        id: Of the flow run.
+        name: Of the flow run.
+        moment: When it ended, or is to begin.
+        says: What Prefect says of its state; may be empty.
+    """
+
+    id: str
+    name: str
+    moment: datetime | None
+    says: str
 
 
 def read_past_runs(runs_directory: Path) -> tuple[list[PastRun], int]:
@@ -56,11 +79,12 @@ def _past_run(manifest: RunManifest) -> PastRun:
     rows = manifest.evaluation.comparison if manifest.evaluation else []
     completed_at = datetime.fromisoformat(manifest.completed_at)
     return PastRun(
-        name=manifest.config.training.suffix or manifest.config.data.label,
+        name=manifest.config.name,
         base_model=manifest.job.base_model,
         completed_at=completed_at if completed_at.tzinfo else completed_at.replace(tzinfo=UTC),
         exact_match=next((row.fine_tuned for row in rows if row.name == "exact_match"), None),
         cost_usd=manifest.job.cost_usd,
+        report_url=report_url(manifest.report),
     )
 
 
@@ -73,18 +97,20 @@ def group_by_model(runs: Sequence[PastRun]) -> dict[tuple[str, str], list[PastRu
 
 
 def score_figure(runs: Sequence[PastRun]) -> go.Figure | None:
-    """Exact match over time, a line for each model; None where nothing was tested."""
+    """Exact match over time, a line for each of the models that were trained last; None where nothing was tested."""
     figure = go.Figure(layout=base_layout())
-    for (name, model), group in list(group_by_model(runs).items())[:_MOST_LINES]:
-        tested = [run for run in group if run.exact_match is not None][-100:]
-        if tested:
+    for (name, model), group in group_by_model(runs).items():
+        tested = [run for run in group if run.exact_match is not None][-_MOST_POINTS:]
+        if tested and len(figure.data) < len(_LINE_COLORS):
             figure.add_scatter(
-                x=[run.completed_at for run in tested],
+                x=[run.completed_at.astimezone(UTC) for run in tested],
                 y=[run.exact_match for run in tested],
                 name=f"{escape(name, 40)} ({escape(model, 40)})",
                 mode="lines+markers",
+                line={"color": _LINE_COLORS[len(figure.data)]},
             )
     figure.update_yaxes(title_text="exact match", tickformat=".0%", range=[0, 1.02])
+    figure.update_xaxes(title_text="trained at (UTC)")
     return figure if figure.data else None
 
 
@@ -93,8 +119,8 @@ def overview_markdown(
     *,
     now: datetime,
     image: bytes | None,
-    failures: Sequence[str],
-    scheduled: Sequence[str],
+    failures: Sequence[ListedRun],
+    scheduled: Sequence[ListedRun],
     n_unreadable: int = 0,
 ) -> str:
     """Write the overview.
@@ -103,8 +129,8 @@ def overview_markdown(
         runs: Oldest first.
         now: Which month's money is counted.
         image: `score_figure` as SVG; None where there is no browser.
-        failures: A line for each of the last runs that failed.
-        scheduled: A line for each of the next runs.
+        failures: The last runs that failed.
+        scheduled: The next runs.
         n_unreadable: Runs that are there and can't be shown.
 
     Returns:
@@ -121,7 +147,7 @@ def overview_markdown(
         *_table(groups),
         *((f"{n_unreadable:,} more have manifests that can't be read.",) if n_unreadable else ()),
         "## Score over time",
-        _drawn(image),
+        _drawn(image, len(groups)),
         "## Last failures",
         _list(failures) or "None.",
         "## Next runs",
@@ -142,24 +168,40 @@ def _table(groups: Mapping[tuple[str, str], Sequence[PastRun]]) -> Iterator[str]
         yield f"(The last {_MOST_MODELS} models of {len(groups):,}.)"
 
 
-def _drawn(image: bytes | None) -> str:
+def _drawn(image: bytes | None, n_models: int) -> str:
     drawn = f"![Exact match over time](data:image/svg+xml;base64,{base64.b64encode(image).decode()})" if image else ""
-    if drawn and len(drawn) <= MOST_BYTES // 2:
-        return drawn
-    return "*Not drawn: no score yet, too many runs, or no browser on the worker. The table has the last scores.*"
+    if not drawn or len(drawn) > MOST_BYTES // 2:
+        return "*Not drawn: no score yet, too many runs, or no browser on the worker. The table has the last scores.*"
+    if n_models > len(_LINE_COLORS):
+        return f"{drawn}\n\n*The {len(_LINE_COLORS)} models that were trained last.*"
+    return drawn
 
 
-def _list(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {escape(line, 300)}" for line in lines)
+def _list(runs: Sequence[ListedRun]) -> str:
+    return "\n".join(f"- {_when(run.moment)}, {link(run.name, _flow_run_path(run))}{_says(run)}" for run in runs)
+
+
+def _flow_run_path(run: ListedRun) -> str:
+    # From the page that shows an artifact, in both of Prefect's user interfaces, whatever address they have.
+    return f"../../runs/flow-run/{quote(run.id, safe='')}"
+
+
+def _says(run: ListedRun) -> str:
+    return f": {escape(run.says, 300)}" if run.says else ""
+
+
+def _when(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else "unknown time"
 
 
 def _row(name: str, base_model: str, group: Sequence[PastRun]) -> str:
     last = group[-1]
     before = group[-2].exact_match if len(group) > 1 else None
+    completed_at = f"{last.completed_at.astimezone(UTC):%Y-%m-%d %H:%M}"
     cells = (
-        escape(name, 60),
+        link(name, f"../key/{summary_key(name)}"),
         escape(base_model, 60),
-        f"{last.completed_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        link(completed_at, last.report_url) if last.report_url else completed_at,
         _percent(last.exact_match),
         _percent(before),
         str(len(group)),
