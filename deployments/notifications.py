@@ -222,9 +222,9 @@ _NEWS = (
     ),
     _News(
         "approval needed",
-        "Tells of a retrain run that waits for somebody to say whether it may go on.",
-        _of_states(Posture.Reactive, timedelta(0), after=set(), expect={"prefect.flow-run.Suspended"}),
-        _RUN_OF + "{{ run }}: waits for your approval",
-        _RUN_OF + "{{ run }} waits until somebody lets it go on: choose Resume on its page." + _LINK,
+        "Tells of every retraining that waits for somebody to say whether it may go on, and what it would cost.",
+        _of_runs("approval-needed"),
+        "{{ event.payload.title }}",
+        "{{ event.payload.message }}",
     ),
 )

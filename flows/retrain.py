@@ -7,6 +7,7 @@ from prefect import flow
 
 from retune.config import RetrainConfig
 from retune.manifest import RunManifest
+from tasks.ask_approval import ask_approval
 from tasks.cancelling import ending_as_cancelled
 from tasks.check_data import check_data
 from tasks.create_job import create_job
@@ -50,7 +51,8 @@ async def retrain(config: RetrainConfig) -> RunManifest:
             )
             split = await steps.take("split", split_data(checked, config.split))
             files = await steps.take("write", write_jsonl(split, checked.cost, provider))
-            await limit_cost(files, training, provider)
+            if await limit_cost(files, training, provider):
+                await ask_approval(config, files)
 
             finished = await _train(steps, config, files)
             results = await steps.take("results", download_results(finished, provider))

@@ -226,6 +226,10 @@ class TrainingConfig(_Section):
     max_cost_usd: Literal["unlimited"] | _Dollars = Field(
         "unlimited", description="Refuse the run, before anything is uploaded, if it would cost more US dollars."
     )
+    approve_above_usd: Literal["never"] | _Dollars = Field(
+        "never",
+        description="Have somebody approve a run, before anything is uploaded, if it would cost more US dollars.",
+    )
     poll_interval_seconds: Auto | _Pause = Field(
         "auto", description="First pause between two looks at the job; auto: 0.5 on this machine, 10 elsewhere."
     )
@@ -237,6 +241,8 @@ class TrainingConfig(_Section):
     def _numbers_are_within_their_bounds(self) -> Self:
         if self.max_cost_usd != "unlimited" and self.max_cost_usd < 0:
             raise ValueError(f"max_cost_usd must be unlimited or at least 0, not {self.max_cost_usd}")
+        if self.approve_above_usd != "never" and self.approve_above_usd < 0:
+            raise ValueError(f"approve_above_usd must be never or at least 0, not {self.approve_above_usd}")
         if self.seed != "auto" and not 0 <= self.seed < 2**31:
             raise ValueError(f"seed must be auto or between 0 and {2**31 - 1}, not {self.seed}")
         if self.poll_interval_seconds != "auto" and not 0 < self.poll_interval_seconds <= 600:

@@ -3,7 +3,7 @@
 | event | resource |
 |---|---|
 | `retune.job.created`, `.succeeded`, `.failed`, `.cancelled` | `retune.job.<job id>` |
-| `retune.run.succeeded`, `.failed`, `.over-budget` | `retune.run.<flow run id>` |
+| `retune.run.succeeded`, `.failed`, `.over-budget`, `.approval-needed` | `retune.run.<flow run id>` |
 
 An event's id is made of what it tells, so that Prefect keeps it once, whoever tells it and how often.
 """
@@ -14,8 +14,8 @@ from uuid import UUID, uuid5
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
 from pydantic import BaseModel, ConfigDict
-from retune.results.run_message import RunNotice
 
+from retune.results.run_message import RunNotice
 from retune.run import Run
 
 JobNews = Literal["created", "succeeded", "failed", "cancelled"]
@@ -67,7 +67,7 @@ def emit_job_event(news: JobNews, notice: JobNotice, *, run: Run | None = None) 
 
 
 def emit_run_event(notice: RunNotice, flow_run: FlowRun) -> None:
-    """Tell how a run ended, with the message that people get. Each time that it was taken up is told of once."""
+    """Tell how a run ended, or that it waits, with the message that people get; once each time that it was taken up."""
     name = f"retune.run.{notice.outcome}"
     emit_event(
         name,

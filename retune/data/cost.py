@@ -155,6 +155,11 @@ def refuse_if_too_expensive(cost: CostEstimate, max_cost_usd: float | Literal["u
         )
 
 
+def needs_approval(cost: CostEstimate, approve_above_usd: float | Literal["never"]) -> bool:
+    """Whether somebody is to be asked first: it costs more than is let through unasked, or nobody can say what."""
+    return approve_above_usd != "never" and (cost.usd is None or cost.usd > approve_above_usd)
+
+
 def describe_cost(cost: CostEstimate) -> str:
     """How an estimate was computed, for people: one sentence or two."""
     if cost.note is not None and cost.prices_source == price_source().source_per_hour:

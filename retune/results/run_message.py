@@ -9,6 +9,11 @@ from retune.data.cost import format_usd
 from retune.evaluation.comparison import format_seconds
 
 _LONGEST_LINE = 300
+_ENDED_AS = {
+    "failed": "failed",
+    "over-budget": "too expensive, not started",
+    "approval-needed": "waits for your approval",
+}
 # Slack reads <…> as links and calls; elsewhere these look nearly the same.
 _NEUTRAL = str.maketrans({"<": "‹", ">": "›"})
 
@@ -17,7 +22,8 @@ class RunNotice(BaseModel):
     """How a run ended, in few words.
 
     Attributes:
-        outcome: `over-budget` is a run that was refused before its upload, as it would have cost too much.
+        outcome: `over-budget` is a run that was refused before its upload, as it would have cost too much;
+            `approval-needed` is one that waits for somebody's word before its upload.
         model: The base model.
         data: A short name of the data.
         exact_match: Share of held-out examples that the fine-tuned model answered exactly, 0 to 1.
@@ -27,12 +33,12 @@ class RunNotice(BaseModel):
         cost_usd: None where training is free or no price is known.
         report: Where the report is: an address, or a path.
         flow_run_url: The run in Prefect's UI.
-        error: Why it failed, as one line.
+        error: Why it failed or waits, as one line.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    outcome: Literal["succeeded", "failed", "over-budget"]
+    outcome: Literal["succeeded", "failed", "over-budget", "approval-needed"]
     model: str
     data: str
     fine_tuned_model: str | None = None
@@ -53,7 +59,7 @@ class RunNotice(BaseModel):
         if self.outcome == "succeeded":
             score = f": {self.exact_match:.1%} exact match" if self.exact_match is not None else " retrained"
             return _line(f"{what}{score}")
-        return _line(f"{what}: {'too expensive, not started' if self.outcome == 'over-budget' else 'failed'}")
+        return _line(f"{what}: {_ENDED_AS[self.outcome]}")
 
     @property
     def message(self) -> str:

@@ -103,9 +103,9 @@ def test_people_are_told_and_the_addresses_are_not(
         tell(prefect_server, refused)
         assert received(webhook, mailbox, refused.title)[1] == refused.message
 
-        waiting = start_retrain_run(prefect_server, "baseline-text on <!here>")
-        set_state(prefect_server, waiting, "PAUSED", "Suspended")
-        received(webhook, mailbox, "baseline-text on ‹!here›: waits for your approval")
+        waiting = RunNotice(outcome="approval-needed", model="gpt-4.1", data="<!here>", error="It would cost $40.00.")
+        tell(prefect_server, waiting)
+        assert received(webhook, mailbox, "gpt-4.1 on ‹!here›: waits for your approval")[1] == waiting.message
 
         # A receiver that fails is where an address would come into the log.
         webhook.status = 500

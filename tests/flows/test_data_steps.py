@@ -269,13 +269,17 @@ async def test_a_job_that_exists_is_paid_for_already(training_server: str, tmp_p
     files = await prepare(config)
     dear = files.model_copy(update={"cost": files.cost.model_copy(update={"usd": 6.0})})
     limited = config.training.model_copy(update={"max_cost_usd": 5.0})
+    asking = config.training.model_copy(update={"approve_above_usd": 5.0})
+    assert await limit_cost(dear, asking, config.provider)
+    assert not await limit_cost(files, asking, config.provider)
     with pytest.raises(ConfigError, match=r"would cost about \$6\.00"):
         await limit_cost(dear, limited, config.provider)
     uploaded = await upload_file(files.run, files.train, config.provider)
     with pytest.raises(ConfigError, match="would cost about"):
         await limit_cost(dear, limited, config.provider)
     await create_job(files.run, uploaded, None, config.training, config.provider)
-    await limit_cost(dear, limited, config.provider)
+    assert not await limit_cost(dear, limited, config.provider)
+    assert not await limit_cost(dear, asking, config.provider)
 
 
 async def test_a_file_past_the_limit_goes_up_in_parts(

@@ -28,6 +28,7 @@ def test_numbers_that_may_be_left_to_somebody_have_a_word_for_it() -> None:
     sections = definitions()
     for section, field, word in [
         ("TrainingConfig", "max_cost_usd", "unlimited"),
+        ("TrainingConfig", "approve_above_usd", "never"),
         ("TrainingConfig", "poll_interval_seconds", "auto"),
         ("HyperparametersConfig", "n_epochs", "auto"),
         ("EvaluationConfig", "max_examples", "auto"),

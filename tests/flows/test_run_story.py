@@ -129,3 +129,11 @@ async def test_a_run_that_is_started_over_and_over_ends(
         with pytest.raises(RunStoppedError, match="started 1 times"):
             await retrain(configuration(proxy.base_url, tickets))
         assert proxy.requests == []
+
+
+async def test_a_run_that_nobody_could_resume_does_not_wait_for_approval(training_server: str, tickets: Path) -> None:
+    with faulty_proxy(training_server) as proxy:
+        config = configuration(proxy.base_url, tickets, training={"model": "unpriced", "approve_above_usd": 5})
+        with pytest.raises(OverBudgetError, match="Only a run of a deployment can wait"):
+            await retrain(config)
+        assert proxy.count("POST", "/files") == 0

@@ -93,6 +93,10 @@ def test_an_unknown_key_that_is_near_to_nothing_shows_what_there_is() -> None:
         ({"data": {"source": ""}}, "data.source"),
         ({"data": {"source": "a.csv", "shape": "tables"}}, "data.shape"),
         ({"data": DATA, "training": {"max_cost_usd": -1}}, "max_cost_usd must be unlimited or at least 0, not -1"),
+        (
+            {"data": DATA, "training": {"approve_above_usd": -1}},
+            "approve_above_usd must be never or at least 0, not -1",
+        ),
         ({"data": DATA, "training": {"hyperparameters": {"n_epochs": 51}}}, "between 1 and 50, not 51"),
         ({"data": DATA, "training": {"suffix": "x" * 65}}, "training.suffix"),
         ({"data": DATA, "evaluation": {"max_examples": 0}}, "max_examples must be auto or at least 1, not 0"),

@@ -50,6 +50,7 @@ def test_data_and_provider_change_the_key() -> None:
         {"evaluation": {"concurrency": 2}},
         {"training": {"poll_interval_seconds": 5}},
         {"training": {"max_cost_usd": 5}},
+        {"training": {"approve_above_usd": 5}},
         {"provider": {"base_url": "http://127.0.0.1:4711/v1"}},
     ],
 )

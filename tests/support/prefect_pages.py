@@ -92,6 +92,16 @@ class PrefectPages:
         self.page.get_by_role("menuitem", name="Cancel").click()
         self.page.get_by_role("alertdialog").get_by_role("button", name="Cancel Flow Run").click()
 
+    def resume_run(self, flow_run_id: str, note: str) -> None:
+        """Approve a suspended run by the menu of its page."""
+        self.open_run(flow_run_id)
+        self.page.get_by_role("button", name="Open menu").click()
+        self.page.get_by_role("menuitem", name="Resume").click()
+        dialog = self.page.get_by_role("alertdialog").or_(self.page.get_by_role("dialog"))
+        dialog.get_by_role("textbox").last.fill(note)
+        self.keep("approval")
+        dialog.get_by_role("button", name="Resume").click()
+
     def keep(self, name: str, *, is_whole: bool = False) -> Path:
         """Keep a picture of what is seen."""
         path = self.screenshots / f"{name}.png"

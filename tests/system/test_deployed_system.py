@@ -121,6 +121,38 @@ def test_its_artifacts_are_seen(system, run_from_the_form, pages):
     pages.keep("runs")
 
 
+@pytest.fixture
+def dear_run(system: DeployedSystem, tmp_path: Path) -> str:
+    """Id of a run that waits for somebody's approval."""
+    # The stem is the data's label, which tells the runs apart.
+    data = write_data(tmp_path / f"{tmp_path.name}.csv", 60)
+    # Of another server's models nobody knows what training them costs.
+    config = config_of(data, model="gpt-4.1-nano-2025-04-14", suffix=tmp_path.name, approve_above_usd=5)
+    run_id = system.prefect.start_run("retrain/manual", {"config": config})
+    system.prefect.wait_for_state(run_id, "Suspended")
+    assert system.jobs_of(run_id) == []
+    return run_id
+
+
+def test_a_run_that_costs_more_than_is_let_through_goes_on_when_somebody_approves(system, pages, dear_run):
+    eventually(lambda: not system.process_of(dear_run), "the end of the run's process")
+    asked = eventually(lambda: system.prefect.events("retune.run.approval-needed"), "the question")
+    assert "What the training will cost can't be said" in asked[0]["payload"]["message"]
+
+    pages.resume_run(dear_run, "within the month's budget")
+
+    system.prefect.wait_for_state(dear_run, "Completed")
+    assert [job.status for job in system.jobs_of(dear_run)] == ["succeeded"]
+    assert "Approved: within the month's budget" in str(system.prefect.find("logs"))
+
+
+def test_cancelling_declines(system, pages, dear_run):
+    pages.cancel_run(dear_run)
+
+    assert system.prefect.wait_for_state(dear_run, "Cancelled")
+    assert system.jobs_of(dear_run) == []
+
+
 def test_cancelling_a_run_cancels_its_job(system, pages, tmp_path):
     run_id = start_long_run(system, tmp_path)
     job = system.wait_for_training(run_id)
