@@ -3,23 +3,24 @@
 from collections.abc import Iterator
 
 import pytest
-from prefect.settings import (
-    PREFECT_SERVER_ANALYTICS_ENABLED,
-    PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL,
-    temporary_settings,
-)
-from prefect.testing.utilities import prefect_test_harness
+from postgresql import missing
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect_on_sqlite import QUICK_EVENTS_SECONDS, prefect_on_sqlite
+from prefect_process import prefect_on_postgresql
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_api() -> Iterator[None]:
-    # Otherwise whoever waits for an event to be recorded waits five seconds.
-    settings = {PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.2, PREFECT_SERVER_ANALYTICS_ENABLED: False}
-    with (
-        temporary_settings(settings),
-        prefect_test_harness(server_startup_timeout=180),
-    ):
-        yield
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """On PostgreSQL where there is one: a busy SQLite stays locked for a minute now and then."""
+    if missing():
+        with prefect_on_sqlite():
+            yield
+        return
+    flush = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": str(QUICK_EVENTS_SECONDS)}
+    with prefect_on_postgresql(tmp_path_factory.mktemp("prefect"), **flush) as server:
+        settings = {PREFECT_API_URL: f"{server.url}/api", PREFECT_API_AUTH_STRING: server.auth_string}
+        with temporary_settings(settings):
+            yield
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import pytest
 from faulty_proxy import Fault, faulty_proxy
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_SERVER_DATABASE_CONNECTION_URL
+from prefect_on_sqlite import prefect_on_sqlite
 from retrain_runs import configuration, events, flow_runs_on, log_of, soon, write_tickets
 from server_process import ServerProcess
 
@@ -19,6 +20,13 @@ from retune.errors import AuthenticationFailedError
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 KEY = "sk-recognisable-0123456789abcdef"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_api() -> Iterator[None]:
+    """On SQLite: a file shows what was ever written to it."""
+    with prefect_on_sqlite():
+        yield
 
 
 @pytest.fixture

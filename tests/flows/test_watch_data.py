@@ -15,7 +15,12 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.events.schemas.events import Event
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,
+    temporary_settings,
+)
 from prefect.variables import Variable
 
 from flows.watch_data import watch_data
@@ -213,8 +218,9 @@ async def test_lost_memory_announces_again_and_loses_nothing(tickets: Path) -> N
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
     """What stands between the announcing task and Prefect."""
+    auth = PREFECT_API_AUTH_STRING.value()
     with faulty_proxy(PREFECT_API_URL.value() or "") as proxy:
-        monkeypatch.setattr("tasks.announce_data.get_client", lambda: PrefectClient(proxy.base_url))
+        monkeypatch.setattr("tasks.announce_data.get_client", lambda: PrefectClient(proxy.base_url, auth_string=auth))
         yield proxy
 
 

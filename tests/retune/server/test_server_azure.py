@@ -69,6 +69,7 @@ async def test_the_asynchronous_client(server: ServerProcess, succeeded: FineTun
         answer = await client.chat.completions.create(
             model=str(succeeded.fine_tuned_model),
             messages=QUESTION,
+            temperature=0,
         )
         assert answer.choices[0].message.content
 

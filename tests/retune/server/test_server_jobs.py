@@ -208,7 +208,9 @@ async def test_the_async_client_reads_the_same(server: ServerProcess, succeeded:
         ids = [event.id async for event in client.fine_tuning.jobs.list_events(succeeded.id, limit=30)]
         assert succeeded.fine_tuned_model
         completion = await client.chat.completions.create(
-            model=succeeded.fine_tuned_model, messages=[{"role": "user", "content": "question 3, number 3"}]
+            model=succeeded.fine_tuned_model,
+            messages=[{"role": "user", "content": "question 3, number 3"}],
+            temperature=0,
         )
     assert len(ids) == len(set(ids)) > 60
     assert completion.choices[0].message.content
