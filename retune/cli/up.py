@@ -3,9 +3,8 @@
 import fcntl
 import os
 import signal
-import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,15 @@ from typing import Annotated, Self
 import typer
 
 from retune.cli.terminal import err, print_line, print_quietly
+from retune.cli.up_checks import check_wishes
 from retune.cli.up_children import Child, Keeper, Program
-from retune.cli.up_programs import Addresses, Wishes, programs, register_program
-from retune.errors import ConfigError, ServerError
+from retune.cli.up_flow_runs import PrefectApi
+from retune.cli.up_programs import LOOPBACK, Addresses, Wishes, programs, register_program
+from retune.errors import ServerError
 from retune.run import home_directory
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _KIND_WIDTH = 13
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 Host = Annotated[str, typer.Option(help="Address to listen on. Any but loopback needs keys; see docs/deploying.md.")]
 Port = Annotated[int, typer.Option(help="Port of Prefect's UI and API.")]
@@ -44,6 +44,7 @@ BaseUrl = Annotated[
 ]
 Limit = Annotated[int, typer.Option(min=1, help="Flow runs at once.")]
 HasWorker = Annotated[bool, typer.Option("--worker/--no-worker", help="Run the flows here.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show here what the programs log, which is in .retune/logs.")]
 
 
 def up(
@@ -55,6 +56,7 @@ def up(
     base_url: BaseUrl = None,
     limit: Limit = 2,
     worker: HasWorker = True,
+    verbose: Verbose = False,
 ) -> None:
     """Start Prefect, a fine-tuning server, the deployments and a worker; Ctrl-C stops all of it.
 
@@ -65,7 +67,7 @@ def up(
         port=port,
         server_port=server_port,
         database_url=database_url or os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL"),
-        base_url=base_url or os.environ.get("OPENAI_BASE_URL") or None,
+        base_url=_provider(base_url or None, host, server_port),
         limit=limit,
         has_worker=worker,
     )
@@ -73,32 +75,18 @@ def up(
     (home / "logs").mkdir(parents=True, exist_ok=True)
     addresses = Addresses.of(wishes)
     with _alone(home, addresses.ui), _Stopping() as stopping, Keeper() as keeper:
-        _check(wishes)
-        _System(wishes, addresses, home, keeper, stopping).run()
+        check_wishes(wishes)
+        _System(wishes, addresses, home, keeper, stopping, verbose).run()
     print_quietly("Stopped. Everything is kept; `retune up` goes on with it.")
 
 
-def _check(wishes: Wishes) -> None:
-    if wishes.host not in _LOOPBACK:
-        needed = ["PREFECT_SERVER_API_AUTH_STRING", *(["RETUNE_SERVER_API_KEY"] if wishes.has_server else [])]
-        if missing := [name for name in needed if not os.environ.get(name)]:
-            raise ConfigError(
-                f"Others can reach {wishes.host}, and {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
-                "not set.",
-                hint="Set them (PREFECT_SERVER_API_AUTH_STRING has the form name:password), or leave --host out.",
-            )
-    ports = {"--port": wishes.port, **({"--server-port": wishes.server_port} if wishes.has_server else {})}
-    for flag, number in ports.items():
-        family = socket.AF_INET6 if ":" in wishes.host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((wishes.host, number))
-            except OSError as error:
-                raise ServerError(
-                    f"Can't listen on {wishes.host}, port {number}: {error.strerror}.",
-                    hint=f"Name another port with {flag}.",
-                ) from None
+def _provider(base_url: str | None, host: str, server_port: int) -> str | None:
+    """Where to train; None for the server here, also where its address is in the environment."""
+    if base_url is not None:
+        return base_url
+    named = os.environ.get("OPENAI_BASE_URL") or None
+    here = {f"http://{name}:{server_port}/v1" for name in (*LOOPBACK, f"[{host}]", host)}
+    return None if named and named.rstrip("/") in here else named
 
 
 @contextmanager
@@ -148,6 +136,7 @@ class _System:
     home: Path
     keeper: Keeper
     stopping: _Stopping
+    verbose: bool
 
     def run(self) -> None:
         """Start everything, look after it until somebody asks to stop, and stop it: the worker first."""
@@ -166,15 +155,16 @@ class _System:
                 while not self.stopping.times:
                     for child in children:
                         child.look_after(print_quietly)
+                        self._show_news(child)
                     time.sleep(_SECONDS_BETWEEN_LOOKS)
             except _StoppedError:
                 pass
             print_quietly("Stopping; Ctrl-C again stops at once.")
 
     def _start(self, program: Program, stack: ExitStack) -> Child:
-        child = Child(program, self.home / "logs", self.keeper)
+        child = Child(program, self.home / "logs", self.keeper, self._give_back)
         # Left in reverse order: the servers end after the worker that needs them.
-        stack.callback(lambda: child.stop(0 if self.stopping.times > 1 else None))
+        stack.callback(lambda: child.stop(lambda: self.stopping.times > 1))
         child.start()
         return child
 
@@ -196,10 +186,32 @@ class _System:
             kind, text = line[:_KIND_WIDTH].strip(), line[_KIND_WIDTH:].strip()
             print_line(f"✓ {kind:<20} {text}")
 
+    def _give_back(self, flow_runs: Collection[str]) -> None:
+        """Their processes have ended, and without a word Prefect would take them for running for minutes."""
+        api = PrefectApi(self.addresses.api, os.environ.get("PREFECT_SERVER_API_AUTH_STRING"))
+        try:
+            given = api.give_back(flow_runs, "Its process was ended with `retune up`; the next worker goes on with it.")
+        except OSError as error:
+            print_quietly(f"{len(flow_runs)} runs under way are taken up late: Prefect could not be told ({error}).")
+        else:
+            if given:
+                runs, them = ("run", "it") if given == 1 else ("runs", "them")
+                print_quietly(f"{given} {runs} under way: the next worker goes on with {them}.")
+
+    def _show_news(self, child: Child) -> None:
+        if self.verbose:
+            for line in child.news():
+                print_quietly(f"{child.program.name}: {line}")
+
     def _tell(self) -> None:
         print_line("")
         print_line(f"watch        {self.addresses.ui}")
         if self.addresses.server:
             print_line(f"models       {self.addresses.server}   (OPENAI_BASE_URL for any OpenAI client)")
-        print_line(f"start a run  PREFECT_API_URL={self.addresses.api} prefect deployment run retrain/manual")
+        auth = (
+            "PREFECT_API_AUTH_STRING=$PREFECT_SERVER_API_AUTH_STRING "
+            if os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
+            else ""
+        )
+        print_line(f"start a run  {auth}PREFECT_API_URL={self.addresses.api} prefect deployment run retrain/manual")
         print_line("stop         Ctrl-C")

@@ -1,21 +1,25 @@
 """Processes that `retune up` keeps running: their logs, their ends, and that none outlives it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
+from uuid import uuid4
 
+from retune.cli.up_processes import MARK, end_marked, flow_runs_of
 from retune.errors import ServerError
 
 _LARGEST_LOG = 10 << 20
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception)\b: \S")
 _SECONDS_BETWEEN_LOOKS = 0.2
 _PAUSES_SECONDS = (1.0, 2.0, 5.0, 15.0)
 # What ran for so long and then ended is no process that can't start.
@@ -52,12 +56,22 @@ class Child:
         program: What runs.
         directory: Its log is kept here.
         keeper: Ends it when this process is gone.
+        when_ended: Told the flow runs that its processes worked on, once none of them is left.
     """
 
-    def __init__(self, program: Program, directory: Path, keeper: "Keeper") -> None:
+    def __init__(
+        self,
+        program: Program,
+        directory: Path,
+        keeper: "Keeper",
+        when_ended: Callable[[Collection[str]], None] = lambda _flow_runs: None,
+    ) -> None:
         self.program = program
         self.log = directory / f"{program.name.replace(' ', '-')}.log"
         self._keeper = keeper
+        self._when_ended = when_ended
+        self.mark = uuid4().hex
+        self._shown = self.log.stat().st_size if self.log.exists() else 0
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._ends = 0
@@ -71,12 +85,12 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self.program.environment,
+                env={**self.program.environment, MARK: self.mark},
                 # The terminal's Ctrl-C must reach it only through us, or there would be no order in stopping.
                 start_new_session=True,
             )
         self._started, self._restart_at = time.monotonic(), None
-        self._keeper.watch(self._process.pid)
+        self._keeper.watch(self._process.pid, self.mark)
 
     def wait_until_ready(self, at_each_look: Callable[[], None]) -> None:
         """Wait until it does its work.
@@ -131,6 +145,7 @@ class Child:
         if self._process is None or not self._has_ended():
             return
         self._keeper.forget(self._process.pid)
+        self._end_what_it_started(flow_runs_of(self.mark))
         self._ends = 1 if time.monotonic() - self._started > _STEADY_SECONDS else self._ends + 1
         if self._ends > len(_PAUSES_SECONDS):
             raise self.failure(f"{self.program.name} ended {self._ends} times")
@@ -139,16 +154,42 @@ class Child:
         # Waiting here would keep Ctrl-C waiting too.
         self._restart_at = time.monotonic() + pause
 
-    def stop(self, seconds: float | None = None) -> None:
-        """End it and all that it started: politely, and after a while not."""
+    def stop(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """End it and all that it started: politely, and after a while not.
+
+        Args:
+            is_hurried: Whether not to wait any longer; asked all the while.
+        """
         if self._process is None:
             return
+        flow_runs = flow_runs_of(self.mark)
         _signal_group(self._process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(self.program.stop_seconds if seconds is None else seconds)
+        deadline = time.monotonic() + self.program.stop_seconds
+        while not self._has_ended() and time.monotonic() < deadline and not is_hurried():
+            time.sleep(_SECONDS_BETWEEN_LOOKS / 4)
         _signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._keeper.forget(self._process.pid)
+        self._end_what_it_started(flow_runs)
+
+    def _end_what_it_started(self, flow_runs: Collection[str]) -> None:
+        end_marked(self.mark)
+        if flow_runs:
+            self._when_ended(flow_runs)
+
+    def news(self) -> list[str]:
+        """The lines that it has logged since the last call."""
+        try:
+            size = self.log.stat().st_size
+            # It was cut meanwhile where it is shorter than before.
+            with self.log.open("rb") as log:
+                log.seek(self._shown if self._shown <= size else 0)
+                content = log.read()
+                whole = content[: content.rfind(b"\n") + 1]
+                self._shown = log.tell() - len(content) + len(whole)
+        except OSError:
+            return []
+        return whole.decode("utf-8", "replace").splitlines()
 
     def failure(self, what: str) -> ServerError:
         """An error with what the program said last."""
@@ -162,7 +203,10 @@ class Child:
             lines = self.log.read_text(encoding="utf-8", errors="replace")[-20_000:].splitlines()
         except OSError:
             lines = []
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+        said = [line.strip() for line in lines if line.strip()]
+        # Servers end with words of farewell; what went wrong is in the last error before them.
+        errors = [line for line in said if _ERROR.match(line)]
+        return next(iter([*errors[-1:], *said[-1:]]), "it printed nothing")
 
     def _bound_log(self) -> None:
         with suppress(OSError):
@@ -189,17 +233,17 @@ class Keeper:
             self._stdin().close()
         self._process.wait()
 
-    def watch(self, group: int) -> None:
-        """Have a process group ended with this process."""
-        self._tell(group)
+    def watch(self, group: int, mark: str) -> None:
+        """Have a process group ended with this process, and all that bears its mark."""
+        self._tell(f"watch {group} {mark}")
 
     def forget(self, group: int) -> None:
         """Leave a group alone that has ended: its number may be another's by now."""
-        self._tell(-group)
+        self._tell(f"forget {group} -")
 
-    def _tell(self, number: int) -> None:
+    def _tell(self, line: str) -> None:
         with suppress(BrokenPipeError):
-            self._stdin().write(b"%d\n" % number)
+            self._stdin().write(f"{line}\n".encode())
             self._stdin().flush()
 
     def _stdin(self) -> IO[bytes]:
@@ -213,18 +257,22 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 def _keep(lines: Iterable[str]) -> None:
     groups: dict[int, None] = {}
+    marks: set[str] = set()
     for line in lines:
         if line.strip() == "done":
             return
-        number = int(line)
-        if number > 0:
-            groups[number] = None
+        word, group, mark = line.split()
+        if word == "watch":
+            groups[int(group)] = None
+            marks.add(mark)
         else:
-            groups.pop(-number, None)
+            groups.pop(int(group), None)
     for sent, pause in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 0.0)):
-        for group in reversed(list(groups)):
-            _signal_group(group, sent)
+        for one in reversed(list(groups)):
+            _signal_group(one, sent)
         time.sleep(pause)
+    for mark in marks:
+        end_marked(mark)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 from retune.cli.prefect_server import QUIET
 from retune.cli.up_children import Program
+from retune.cli.up_flow_runs import PrefectApi
 from retune.shared_process import answers
 
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WORK_POOL = "retune"
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared, not bound)
 _HEARTBEAT_SECONDS = "30"
@@ -128,13 +131,18 @@ def _fine_tuning_server(wishes: Wishes, address: str, home: Path) -> Program:
 
 
 def _worker(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
-    options = ("--pool", _WORK_POOL, "--type", "process", "--limit", str(wishes.limit))
+    # A name that no earlier worker had, which Prefect may still take for alive.
+    name = f"retune up {uuid4().hex[:8]}"
+    options = ("--pool", _WORK_POOL, "--type", "process", "--limit", str(wishes.limit), "--name", name)
+    api = PrefectApi(addresses.api, os.environ.get("PREFECT_SERVER_API_AUTH_STRING"))
     return Program(
         name="worker",
         where=f"work pool {_WORK_POOL}, {wishes.limit} flow runs at once",
         command=_module("prefect", "worker", "start", *options),
         environment=_client_environment(wishes, addresses, home),
-        stop_seconds=30.0,
+        is_ready=lambda: api.has_worker(_WORK_POOL, name),
+        # It ends its flow runs at once and waits for none; they are given back to Prefect.
+        stop_seconds=3.0,
     )
 
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +19,9 @@ import pytest
 from prefect_process import eventually
 
 from retune.cli import up_children
+from retune.cli.up import _provider
 from retune.cli.up_children import Child, Keeper, Program
+from retune.cli.up_processes import marked_processes
 from retune.cli.up_programs import Addresses, Wishes, programs
 from retune.errors import ServerError
 
@@ -43,8 +46,19 @@ class Up:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+
+        def answered() -> list[Any]:
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return [json.load(answer)]
+            except urllib.error.HTTPError as error:
+                # While its SQLite file is locked.
+                if error.code != 503:
+                    raise
+                return []
+
+        [said] = eventually(answered, path)
+        return said
 
     def processes(self) -> dict[int, str]:
         """All processes that belong to it, and their command lines."""
@@ -56,8 +70,14 @@ class Up:
         return found
 
 
-def command(directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    variables = {**os.environ, "RETUNE_HOME": f"{directory}/home", "OPENAI_API_KEY": _PAID_KEY, "COLUMNS": "200"}
+def command(directory: Path, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+    variables = {
+        **os.environ,
+        "RETUNE_HOME": f"{directory}/home",
+        "OPENAI_API_KEY": _PAID_KEY,
+        "COLUMNS": "200",
+        **variables,
+    }
     with (directory / "output").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "retune.cli.app", "up", *arguments],
@@ -78,20 +98,44 @@ def free_port() -> int:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     directory = tmp_path_factory.mktemp("up")
     (directory / "tickets.csv").write_text("message,answer\n" + "".join(f"question {i},answer\n" for i in range(40)))
-    port, server_port = free_port(), free_port()
-    process = command(directory, "--port", str(port), "--server-port", str(server_port))
-    up = Up(directory, port, server_port, process)
+    up = Up(directory, free_port(), free_port(), None)  # type: ignore[arg-type]
     try:
-        eventually(lambda: "Ctrl-C" in up.output or process.poll() is not None, "the whole system")
-        assert process.poll() is None, up.output
+        start(up)
         yield up
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        if up.process.poll() is None:
+            up.process.kill()
+            up.process.wait()
         for pid in up.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def start(up: Up) -> None:
+    """Start it and wait until everything is there."""
+    (up.directory / "output").unlink(missing_ok=True)
+    up.process = command(up.directory, "--port", str(up.port), "--server-port", str(up.server_port))
+    eventually(lambda: "Ctrl-C" in up.output or up.process.poll() is not None, "the whole system")
+    assert up.process.poll() is None, up.output
+
+
+def state_of(up: Up, run_id: str) -> str:
+    return str(up.ask(f"/flow_runs/{run_id}")["state"]["name"])
+
+
+def jobs(up: Up) -> list[Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{up.server_port}/v1/fine_tuning/jobs", timeout=30) as answer:
+        return list(json.load(answer)["data"])
+
+
+def start_run(up: Up, n_epochs: int) -> str:
+    [manual] = [one for one in up.ask("/deployments/filter", {}) if one["name"] == "manual"]
+    config = {
+        "data": {"source": "tickets.csv", "user_column": "message", "assistant_column": "answer"},
+        "training": {"hyperparameters": {"n_epochs": n_epochs, "batch_size": 1}},
+    }
+    body = {"parameters": {"config": config}}
+    return str(up.ask(f"/deployments/{manual['id']}/create_flow_run", body)["id"])
 
 
 def test_everything_is_there(running):
@@ -114,19 +158,10 @@ def test_without_data_nothing_is_scheduled(running):
 
 
 def test_a_run_trains_here_on_data_of_the_current_directory(running):
-    [manual] = [one for one in running.ask("/deployments/filter", {}) if one["name"] == "manual"]
-    config = {
-        "data": {"source": "tickets.csv", "user_column": "message", "assistant_column": "answer"},
-        "training": {"hyperparameters": {"n_epochs": 1}},
-    }
-    run = running.ask(f"/deployments/{manual['id']}/create_flow_run", {"parameters": {"config": config}})
-
-    def ended() -> Any:
-        state = running.ask(f"/flow_runs/{run['id']}")["state"]
-        return state if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
-
-    state = eventually(ended, "the run")
-    assert state["type"] == "COMPLETED", state
+    run = start_run(running, n_epochs=1)
+    ended = {"Completed", "Failed", "Crashed", "Cancelled"}
+    eventually(lambda: state_of(running, run) in ended, "the run")
+    assert state_of(running, run) == "Completed"
     assert list((running.directory / "home" / "runs").glob("*/manifest.json"))
 
 
@@ -151,11 +186,40 @@ def test_a_second_one_says_where_the_first_is(running):
     assert f"up already for {running.directory}/home: http://127.0.0.1:{running.port}" in second.stderr
 
 
-def test_ctrl_c_ends_all_of_it(running):
+def working_on(up: Up, run_id: str) -> list[int]:
+    """Processes of a flow run."""
+    ids = {f"PREFECT__FLOW_RUN_ID={name}".encode() for name in (run_id, run_id.replace("-", ""))}
+    found = []
+    for pid in up.processes():
+        with suppress(OSError):
+            if ids & set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")):
+                found.append(pid)
+    return found
+
+
+def test_a_run_outlives_its_worker_and_ctrl_c_and_pays_one_job(running):
+    before = {job["id"] for job in jobs(running)}
+    run = start_run(running, n_epochs=30)
+    eventually(lambda: any(job["status"] == "running" for job in jobs(running)), "the training")
+    orphans = working_on(running, run)
+    assert orphans
+
+    [worker] = [pid for pid, name in running.processes().items() if "worker start" in name]
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: "worker has ended" in running.output, "the worker's end to be seen")
+    eventually(lambda: not set(orphans) & set(running.processes()), "the end of what the worker left")
+    eventually(lambda: working_on(running, run), "the run to be taken up")
+
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(60) == 0, running.output
     eventually(lambda: not running.processes(), "the end of all processes")
+    assert "1 run under way: the next worker goes on with it." in running.output
     assert "Everything is kept" in running.output
+
+    start(running)
+    eventually(lambda: state_of(running, run) == "Completed", "the run")
+    [job] = [job for job in jobs(running) if job["id"] not in before]
+    assert job["status"] == "succeeded"
 
 
 def test_nothing_outlives_a_killed_one(tmp_path):
@@ -179,6 +243,33 @@ def test_a_port_that_is_taken_is_named(tmp_path):
         assert process.wait(60) == 1
     assert f"port {port}: Address already in use" in (tmp_path / "output").read_text()
     assert "--port" in (tmp_path / "output").read_text()
+
+
+def test_an_address_of_a_server_that_has_ended_is_named(tmp_path):
+    address = f"http://127.0.0.1:{free_port()}/v1"
+    process = command(tmp_path, "--port", str(free_port()), OPENAI_BASE_URL=address)
+    assert process.wait(60) == 1
+    assert f"The provider is to be {address}" in (tmp_path / "output").read_text()
+    assert "Unset OPENAI_BASE_URL" in (tmp_path / "output").read_text()
+
+
+def test_a_database_that_does_not_answer_is_named(tmp_path):
+    port = free_port()
+    url = f"postgresql+asyncpg://retune:a-secret@127.0.0.1:{port}/prefect"
+    ports = ("--port", str(free_port()), "--server-port", str(free_port()))
+    process = command(tmp_path, *ports, PREFECT_SERVER_DATABASE_CONNECTION_URL=url)
+    assert process.wait(60) == 1
+    said = (tmp_path / "output").read_text()
+    assert f"postgresql+asyncpg://retune:***@127.0.0.1:{port}/prefect does not answer: Connection refused" in said
+    assert "a-secret" not in said
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8123/v1", "http://localhost:8123/v1/"])
+def test_the_address_that_it_printed_itself_means_its_own_server(monkeypatch, address):
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    assert _provider(None, "127.0.0.1", 8123) is None
+    assert _provider(None, "127.0.0.1", 8124) == address
+    assert _provider(address, "127.0.0.1", 8123) == address
 
 
 def test_others_need_keys(tmp_path):
@@ -218,3 +309,43 @@ def test_a_program_that_ends_is_started_again_and_given_up_after_a_while(tmp_pat
             look_after(child, said.append)
     assert len(said) == 2
     assert "no memory" in said[0]
+
+
+def test_what_a_program_left_in_groups_of_their_own_ends_with_it(tmp_path):
+    ended: list[str] = []
+    orphan = "import os, time; os.setsid(); print('there', flush=True); time.sleep(600)"
+    parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {orphan!r}]); time.sleep(600)"
+    variables = {**os.environ, "PREFECT__FLOW_RUN_ID": "a-run"}
+    program = Program("worker", "nowhere", [sys.executable, "-c", parent], variables)
+    with Keeper() as keeper:
+        child = Child(program, tmp_path, keeper, ended.extend)
+        child.start()
+        eventually(lambda: "there" in child.log.read_text(), "the orphan")
+        child.stop()
+        assert marked_processes(child.mark) == {}
+    assert ended == ["a-run"]
+
+
+def test_who_is_in_a_hurry_does_not_wait_for_a_program_that_does_not_end(tmp_path):
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(9e5)"
+    )
+    program = Program("worker", "", [sys.executable, "-c", stubborn], dict(os.environ), stop_seconds=900)
+    with Keeper() as keeper:
+        child = Child(program, tmp_path, keeper)
+        child.start()
+        eventually(lambda: "deaf" in child.log.read_text(), "the program")
+        child.stop(lambda: True)
+        assert marked_processes(child.mark) == {}
+
+
+def test_news_are_whole_lines_said_once(tmp_path):
+    with Keeper() as keeper:
+        child = Child(Program("worker", "", ["true"], dict(os.environ)), tmp_path, keeper)
+        child.log.write_text("one\ntwo\nthr")
+        assert child.news() == ["one", "two"]
+        with child.log.open("a") as log:
+            log.write("ee\n")
+        assert child.news() == ["three"]
+        child.log.write_text("cut\n")
+        assert child.news() == ["cut"]

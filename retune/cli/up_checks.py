@@ -1,0 +1,95 @@
+"""What `retune up` looks at before it starts anything, so that a mistake is said in words of its own."""
+
+import os
+import socket
+from urllib.parse import urlsplit
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from retune.cli.up_programs import LOOPBACK, Wishes
+from retune.errors import ConfigError, ServerError
+
+_TIMEOUT_SECONDS = 5.0
+_POSTGRESQL_PORT = 5432
+
+
+def check_wishes(wishes: Wishes) -> None:
+    """Whether all that is asked for can be had.
+
+    Raises:
+        ConfigError: A setting is missing, or leads nowhere.
+        ServerError: A port is taken, or the database does not answer.
+    """
+    _check_keys(wishes)
+    _check_ports(wishes)
+    _check_provider(wishes)
+    _check_database(wishes)
+
+
+def _check_keys(wishes: Wishes) -> None:
+    if wishes.host in LOOPBACK:
+        return
+    needed = ["PREFECT_SERVER_API_AUTH_STRING", *(["RETUNE_SERVER_API_KEY"] if wishes.has_server else [])]
+    if missing := [name for name in needed if not os.environ.get(name)]:
+        raise ConfigError(
+            f"Others can reach {wishes.host}, and {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
+            "not set.",
+            hint="Set them (PREFECT_SERVER_API_AUTH_STRING has the form name:password), or leave --host out.",
+        )
+
+
+def _check_ports(wishes: Wishes) -> None:
+    ports = {"--port": wishes.port, **({"--server-port": wishes.server_port} if wishes.has_server else {})}
+    for flag, number in ports.items():
+        family = socket.AF_INET6 if ":" in wishes.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((wishes.host, number))
+            except OSError as error:
+                raise ServerError(
+                    f"Can't listen on {wishes.host}, port {number}: {error.strerror}.",
+                    hint=f"Name another port with {flag}.",
+                ) from None
+
+
+def _check_provider(wishes: Wishes) -> None:
+    """An address that an earlier `retune up` printed, and that was exported, leads nowhere once that one has ended."""
+    address = urlsplit(wishes.base_url or "")
+    if address.hostname not in LOOPBACK:
+        return
+    try:
+        port = address.port or 80
+        socket.create_connection((address.hostname or "", port), _TIMEOUT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"The provider is to be {wishes.base_url} (--base-url, or else OPENAI_BASE_URL), and nothing answers "
+            f"there: {_reason(error)}.",
+            hint="Unset OPENAI_BASE_URL, and `retune up` starts a fine-tuning server of its own; or start that one.",
+        ) from None
+
+
+def _check_database(wishes: Wishes) -> None:
+    if not wishes.database_url:
+        return
+    try:
+        url = make_url(wishes.database_url)
+    except ArgumentError:
+        raise ConfigError(
+            "The address of Prefect's database can't be read; expected postgresql+asyncpg://user:password@host/name.",
+            hint="See --database-url; write @ and / in a password as %40 and %2F.",
+        ) from None
+    if url.get_backend_name() != "postgresql" or not url.host:
+        return
+    try:
+        socket.create_connection((url.host, url.port or _POSTGRESQL_PORT), _TIMEOUT_SECONDS).close()
+    except OSError as error:
+        raise ServerError(
+            f"Prefect's database {url.render_as_string(hide_password=True)} does not answer: {_reason(error)}.",
+            hint="Start it, or name another with PREFECT_SERVER_DATABASE_CONNECTION_URL; without, it is a SQLite file.",
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

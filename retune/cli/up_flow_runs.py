@@ -1,0 +1,77 @@
+"""What `retune up` asks Prefect of flow runs and workers."""
+
+import base64
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from typing import Any
+
+_TIMEOUT_SECONDS = 5
+_PAUSES_SECONDS = (0.5, 1.0)
+_UNAVAILABLE = 503
+_UNDER_WAY = {"PENDING", "RUNNING"}
+
+
+class PrefectApi:
+    """Prefect's API, for a few plain requests.
+
+    Args:
+        address: Such as http://127.0.0.1:4200/api.
+        auth_string: `name:password`; None where it asks for none.
+    """
+
+    def __init__(self, address: str, auth_string: str | None) -> None:
+        self._address = address
+        self._headers = {"Content-Type": "application/json"}
+        if auth_string:
+            self._headers["Authorization"] = f"Basic {base64.b64encode(auth_string.encode()).decode()}"
+
+    def has_worker(self, work_pool: str, name: str) -> bool:
+        """Whether a worker of this name has said that it is there."""
+        try:
+            workers = self._ask("POST", f"/work_pools/{work_pool}/workers/filter", {})
+        except (OSError, ValueError):
+            return False
+        return any(worker["name"] == name and worker["status"] == "ONLINE" for worker in workers)
+
+    def give_back(self, flow_runs: Iterable[str], why: str) -> int:
+        """Have flow runs whose process was ended taken up again by the next worker.
+
+        Args:
+            flow_runs: Their ids. Those that have ended meanwhile, or are being cancelled, are left alone.
+            why: What Prefect shows.
+
+        Returns:
+            How many were given back.
+
+        Raises:
+            OSError: Prefect can't be reached, or refuses.
+        """
+        given = 0
+        for flow_run in flow_runs:
+            state = self._ask("GET", f"/flow_runs/{flow_run}")["state"]
+            if state["type"] in _UNDER_WAY:
+                again = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": why}
+                self._ask("POST", f"/flow_runs/{flow_run}/set_state", {"state": again, "force": True})
+                given += 1
+        return given
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310  (our own server's address)
+            f"{self._address}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers=self._headers,
+        )
+        for pause in (*_PAUSES_SECONDS, None):
+            try:
+                with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                # Prefect's answer while its SQLite file is locked by another writer.
+                if error.code != _UNAVAILABLE or pause is None:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("the last round returns or raises")
