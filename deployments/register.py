@@ -34,6 +34,7 @@ from pydantic import ValidationError
 from deployments.automations import register_automations
 from deployments.limits import register_limits
 from deployments.notifications import register_notifications
+from deployments.schedules import keep_what_people_changed, read_deployments
 from retune.config import RetrainConfig
 from retune.config_file import load_config
 from retune.errors import ConfigError, RetuneError, ServerError
@@ -44,6 +45,7 @@ _PROCESS = "process"
 _DEFAULT_CONFIG = Path("examples/support_tickets.yaml")
 _PATIENCE_SECONDS = 180.0
 _UNAUTHORIZED = (401, 403)
+_UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
 # Without data there is nothing to retrain or to watch on a schedule.
 _NEED_DATA = {"nightly", "every-10-minutes"}
 
@@ -113,7 +115,11 @@ async def register(registration: Registration, say: Callable[[str], None]) -> No
             await _wait_for_prefect(client)
             pool_type = await _register_work_pool(client)
             say(f"work pool    {WORK_POOL}, for workers started with: prefect worker start --pool {WORK_POOL}")
-            for line in await asyncio.to_thread(_deploy, registration, pool_type):
+            settings = _settled(_prefect_yaml(), registration, pool_type)
+            known = await read_deployments(client, [_full_name(one) for one in settings["deployments"]])
+            for deployment in settings["deployments"]:
+                keep_what_people_changed(deployment, known.get(_full_name(deployment)))
+            for line in await asyncio.to_thread(_deploy, settings, registration):
                 say(line)
             for line in (
                 *await register_automations(client),
@@ -167,9 +173,15 @@ def _directory() -> Path:
     return Path(str(resources.files("deployments")))
 
 
-def _deploy(registration: Registration, pool_type: str) -> list[str]:
-    settings = yaml.safe_load((_directory() / "prefect.yaml").read_text(encoding="utf-8"))
-    settings = _settled(settings, registration, pool_type)
+def _prefect_yaml() -> dict[str, Any]:
+    return dict(yaml.safe_load((_directory() / "prefect.yaml").read_text(encoding="utf-8")))
+
+
+def _full_name(deployment: dict[str, Any]) -> str:
+    return f"{deployment['entrypoint'].rsplit('.', 1)[1].replace('_', '-')}/{deployment['name']}"
+
+
+def _deploy(settings: dict[str, Any], registration: Registration) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="retune-") as directory:
         path = Path(directory, "prefect.yaml")
         path.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
@@ -208,19 +220,23 @@ def _settled(settings: dict[str, Any], registration: Registration, pool_type: st
 
 
 def _describe(deployment: dict[str, Any], registration: Registration) -> str:
-    flow = deployment["entrypoint"].rsplit(".", 1)[1].replace("_", "-")
     when = [_describe_schedule(schedule) for schedule in deployment.get("schedules", [])]
     when += [f"on {event}" for trigger in deployment.get("triggers", []) for event in trigger["expect"]]
-    says = f"deployment   {flow}/{deployment['name']}" + (f", {', '.join(when)}" if when else ", started by hand")
+    says = f"deployment   {_full_name(deployment)}" + (f", {', '.join(when)}" if when else ", started by hand")
     if registration.config is None and deployment["name"] in _NEED_DATA:
         says += " (off: name the data in a YAML file, and the file in RETUNE_RETRAIN_CONFIG)"
     return says
 
 
 def _describe_schedule(schedule: dict[str, Any]) -> str:
+    paused = "" if schedule.get("active", True) else " (paused)"
     if "cron" in schedule:
-        return f"{schedule['cron']} {schedule.get('timezone', 'UTC')}"
-    return f"every {schedule['interval'] // 60} minutes"
+        return f"{schedule['cron']} {schedule.get('timezone', 'UTC')}{paused}"
+    if "interval" in schedule:
+        seconds = round(schedule["interval"])
+        unit, length = next(((name, size) for name, size in _UNITS if seconds % size == 0 and seconds >= size))
+        return f"every {seconds // length} {unit}{paused}"
+    return f"{schedule.get('rrule', 'a schedule')}{paused}"
 
 
 def main() -> int:

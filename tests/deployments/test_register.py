@@ -75,13 +75,26 @@ def registered(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathF
     taken_up = automations["retune - take up crashed runs"]
     prefect_server.request("PATCH", f"/automations/{taken_up['id']}", {"enabled": False})
     prefect_server.request("PATCH", f"/v2/concurrency_limits/{LIMIT}", {"limit": 7})
+    hourly = prefect_server.deployment("overview/hourly")
+    address = f"/deployments/{hourly['id']}/schedules"
+    prefect_server.request("PATCH", f"{address}/{hourly['schedules'][0]['id']}", {"active": False})
+    reaper = prefect_server.deployment("cancel-job/reaper")
+    prefect_server.request("PATCH", f"/deployments/{reaper['id']}", {"paused": True})
+    quarterly = {"schedule": {"interval": 90 * 86_400.0, "anchor_date": "2026-01-01T00:00:00Z"}, "active": False}
+    manual = prefect_server.deployment("retrain/manual")
+    prefect_server.request("POST", f"/deployments/{manual['id']}/schedules", [quarterly])
+    before = everything(prefect_server)
     theirs = {key: taken_up[key] for key in ("description", "trigger", "actions")}
     made = prefect_server.request("POST", "/automations/", {**theirs, "name": "of a person", "enabled": True})
 
     second = run_register(prefect_server, **variables)
 
     assert second.returncode == 0, second.stderr
-    assert second.stdout == first.stdout
+    assert second.stdout == first.stdout.replace("5 * * * * UTC", "5 * * * * UTC (paused)").replace(
+        "retrain/manual, started by hand", "retrain/manual, every 90 days (paused)"
+    )
+    assert prefect_server.deployment("cancel-job/reaper")["paused"]
+    prefect_server.request("PATCH", f"/deployments/{reaper['id']}", {"paused": False})
     assert prefect_server.request("GET", f"/automations/{made['id']}")["name"] == "of a person"
     prefect_server.request("DELETE", f"/automations/{made['id']}")
     assert everything(prefect_server) == before
@@ -96,6 +109,12 @@ def test_twice_is_once_and_what_people_changed_stays(registered: PrefectServer) 
     expected = {limit_name(family): 2 for family in known_families()}
     expected |= {limit_name("baseline-text"): 1, LIMIT: 7}
     assert expected.items() <= limits.items()
+    [hourly] = registered.deployment("overview/hourly")["schedules"]
+    assert not hourly["active"]
+    [quarterly] = registered.deployment("retrain/manual")["schedules"]
+    assert quarterly["schedule"]["interval"] == 90 * 86_400
+    assert quarterly["schedule"]["anchor_date"].startswith("2026-01-01T00:00:00")
+    assert not quarterly["active"]
 
 
 def test_every_deployment_says_what_it_is_for_and_what_it_does(registered: PrefectServer) -> None:
