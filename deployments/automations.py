@@ -51,8 +51,12 @@ def automations() -> list[AutomationCore]:
         _automation(
             "retune - start what got stuck",
             "Starts a retrain run again that was about to start for five minutes.",
-            after=_events("Pending", "Submitting", "InfrastructurePending"),
-            expect={"prefect.flow-run.heartbeat", *_events(*_BEGINNINGS, *_ENDS, *_PAUSES, "Cancelling")}
+            after=_events("Pending", "Submitting"),
+            # A container that is on its way may take its time: its image is pulled. `reconcile` looks after those.
+            expect={
+                "prefect.flow-run.heartbeat",
+                *_events(*_BEGINNINGS, *_ENDS, *_PAUSES, "Cancelling", "InfrastructurePending"),
+            }
             - _events("Pending"),
             within=_TO_START,
             action=again,
@@ -90,6 +94,26 @@ def _resources(labels: dict[str, str]) -> Any:
     return labels
 
 
+def _says_the_same(known: AutomationCore, wanted: AutomationCore) -> bool:
+    said = {"name", "description", "trigger", "actions"}
+    return known.model_dump(include=said) == wanted.model_dump(include=said)
+
+
+async def put_automation(client: PrefectClient, automation: AutomationCore) -> None:
+    """Make an automation, or bring the one of its name up to date; whether that is enabled is for people to say.
+
+    One that says the same is left alone: Prefect forgets what a changed one is waiting for.
+    """
+    known = await client.read_automations_by_name(automation.name)
+    if not known:
+        await client.create_automation(automation)
+        return
+    if not _says_the_same(known[0], automation):
+        await client.update_automation(known[0].id, automation.model_copy(update={"enabled": known[0].enabled}))
+    for double in known[1:]:
+        await client.delete_automation(double.id)
+
+
 async def register_automations(client: PrefectClient) -> list[str]:
     """Make the automations, or bring those of the same names up to date.
 
@@ -98,11 +122,6 @@ async def register_automations(client: PrefectClient) -> list[str]:
     """
     lines = []
     for automation in automations():
-        known = await client.read_automations_by_name(automation.name)
-        if known:
-            # Whether it is enabled is for people to say.
-            await client.update_automation(known[0].id, automation.model_copy(update={"enabled": known[0].enabled}))
-        else:
-            await client.create_automation(automation)
+        await put_automation(client, automation)
         lines.append(f"automation   {automation.name}")
     return lines

@@ -24,6 +24,7 @@ from prefect.events.actions import SendNotification
 from prefect.events.schemas.events import ResourceSpecification
 from pydantic import SecretStr
 
+from deployments.automations import put_automation
 from retune.errors import ConfigError
 
 # Longer than the automations take to take up a run again, with a server that is slow.
@@ -86,19 +87,8 @@ async def _register(client: PrefectClient, channel: _Channel, block: Notificatio
             trigger=news.trigger,
             actions=[action],
         )
-        await _put(client, automation)
+        await put_automation(client, automation)
     return f"notification {channel.name}, by the block {block.get_block_type_slug()}/{channel.block_name}"
-
-
-async def _put(client: PrefectClient, automation: AutomationCore) -> None:
-    known = await client.read_automations_by_name(automation.name)
-    if not known:
-        await client.create_automation(automation)
-        return
-    # Whether it is enabled is for people to say.
-    await client.update_automation(known[0].id, automation.model_copy(update={"enabled": known[0].enabled}))
-    for double in known[1:]:
-        await client.delete_automation(double.id)
 
 
 async def _remove(client: PrefectClient, name: str) -> bool:

@@ -23,6 +23,7 @@ DEPLOYMENTS = {
     "on-new-data": "flows.retrain.retrain",
     "manual": "flows.retrain.retrain",
     "every-10-minutes": "flows.watch_data.watch_data",
+    "every-5-minutes": "flows.reconcile.reconcile",
     "hourly": "flows.overview.overview",
     "reaper": "flows.cancel_job.cancel_job",
 }
@@ -44,6 +45,9 @@ def run_register(server: PrefectServer, **variables: str) -> subprocess.Complete
     )
 
 
+TAKING_UP = {"retune - take up crashed runs", "retune - notice lost processes", "retune - start what got stuck"}
+
+
 def everything(server: PrefectServer) -> dict[str, Any]:
     """Names and ids of all that a registration makes; triggers are made anew with their deployment."""
     automations = server.find("automations")
@@ -54,6 +58,8 @@ def everything(server: PrefectServer) -> dict[str, Any]:
             (item["name"], len(item["schedules"])) for item in server.find("deployments") if item["schedules"]
         ),
         "automations": sorted(item["name"] for item in automations),
+        # One that is changed forgets the runs that it waits for.
+        "unchanged": sorted((item["name"], item["updated"]) for item in automations if item["name"] in TAKING_UP),
         "limits": sorted((item["name"], item["id"]) for item in server.find("v2/concurrency_limits")),
     }
 

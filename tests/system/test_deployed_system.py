@@ -26,7 +26,7 @@ pytestmark = [
 _SCREENSHOTS = Path(os.environ.get("RETUNE_TEST_SCREENSHOTS", Path(__file__).parent / ".screenshots"))
 _DEPLOYMENTS = {
     *("retrain/nightly", "retrain/on-new-data", "retrain/manual"),
-    *("watch-data/every-10-minutes", "overview/hourly", "cancel-job/reaper"),
+    *("watch-data/every-10-minutes", "overview/hourly", "reconcile/every-5-minutes", "cancel-job/reaper"),
 }
 # Trains for minutes, so that there is time to end it.
 _LONG = {"hyperparameters": {"n_epochs": 50, "batch_size": 16}}

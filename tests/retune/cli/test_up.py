@@ -142,7 +142,7 @@ def test_everything_is_there(running):
     assert f"http://127.0.0.1:{running.port}" in running.output
     assert "retrain/nightly" in running.output
     names = {deployment["name"] for deployment in running.ask("/deployments/filter", {})}
-    assert names == {"nightly", "on-new-data", "manual", "every-10-minutes", "hourly", "reaper"}
+    assert names == {"nightly", "on-new-data", "manual", "every-10-minutes", "hourly", "every-5-minutes", "reaper"}
     with urllib.request.urlopen(f"http://127.0.0.1:{running.server_port}/health", timeout=30) as answer:
         assert answer.status == 200
 

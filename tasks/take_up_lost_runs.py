@@ -1,0 +1,89 @@
+"""Flow runs that Prefect takes for alive, though nothing is heard of them, are taken up again.
+
+Automations do it within minutes (`deployments/automations.py`). They forget what they wait for when they are changed,
+miss events that were lost, and never hear of a process that ended before its first heartbeat: this looks at the states
+themselves.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
+from prefect.states import AwaitingRetry
+
+_FLOW = "retrain"
+_MOST_AT_ONCE = 200
+# Each a few minutes after the automation that usually does it; pulling an image may take long.
+_SILENT = timedelta(minutes=6)
+_STARTING = timedelta(minutes=10)
+_WAITING_FOR_ITS_CONTAINER = timedelta(minutes=45)
+# After an outage of Prefect's server healthy runs look silent, until their next heartbeat.
+_SECONDS_BETWEEN_LOOKS = 75.0
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def take_up_lost_runs() -> list[str]:
+    """Look for lost runs, look again a while later, and have those that are still lost started again.
+
+    One that was taken for lost and is not keeps its run to itself (`tasks.run_lock`), and no second job is made.
+
+    Returns:
+        Their names.
+    """
+    async with get_client() as client:
+        suspected = {run.id async for run in _lost_runs(client)}
+        if not suspected:
+            return []
+        await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        lost = [run async for run in _lost_runs(client) if run.id in suspected]
+        for run in lost:
+            await client.set_flow_run_state(
+                run.id, AwaitingRetry(message="Taken up again: nothing was heard of its process."), force=True
+            )
+            get_run_logger().warning("%s is taken up again: nothing was heard of its process.", run.name)
+    return [run.name for run in lost]
+
+
+async def _lost_runs(client: PrefectClient) -> AsyncIterator[FlowRun]:
+    alive = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
+    runs = await client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=alive)),
+        limit=_MOST_AT_ONCE,
+    )
+    now = datetime.now(UTC)
+    for run in runs:
+        # What somebody runs without a deployment, no worker can start again.
+        if run.deployment_id and run.state and now - run.state.timestamp > _patience(run.state):
+            heard = await _last_heartbeat(client, run.id, since=run.state.timestamp)
+            if heard is None or now - heard > _SILENT:
+                yield run
+
+
+def _patience(state: State) -> timedelta:
+    if state.type is StateType.RUNNING:
+        return _SILENT
+    return _WAITING_FOR_ITS_CONTAINER if state.name == "InfrastructurePending" else _STARTING
+
+
+async def _last_heartbeat(client: PrefectClient, flow_run_id: UUID, *, since: datetime) -> datetime | None:
+    wanted = EventFilter(
+        event=EventNameFilter(name=["prefect.flow-run.heartbeat"]),
+        resource=EventResourceFilter(id=[f"prefect.flow-run.{flow_run_id}"]),
+        occurred=EventOccurredFilter(since=since),
+    )
+    page = await client.read_events(wanted, limit=1)
+    return page.events[0].occurred if page.events else None
