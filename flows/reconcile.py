@@ -7,7 +7,7 @@ from tasks.take_up_lost_runs import take_up_lost_runs
 
 @flow(name="reconcile")
 async def reconcile() -> list[str]:
-    """Have retrain runs started again whose process is gone, and nobody noticed.
+    """Have retrain runs started again whose process is gone, where nothing else did.
 
     Returns:
         Their names.

@@ -18,8 +18,6 @@ from prefect.client.schemas.filters import (
     FlowFilterId,
     FlowRunFilter,
     FlowRunFilterEndTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Abort, CancelledRun, PrefectException
@@ -33,6 +31,7 @@ from retune.provider.errors import is_transient, one_line
 from retune.provider.jobs import ENDED, cancel_job, find_jobs, retrieve_job
 from tasks.events import JobNotice, emit_job_event
 from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, RUN_KEY, TRAINING_FILE
+from tasks.flow_run_states import in_states
 from tasks.provider_client import provider_client
 
 Result = TypeVar("Result")
@@ -90,15 +89,11 @@ async def _reason_to_leave_alone(prefect: PrefectClient, run: FlowRun) -> str | 
 async def _live_runs(prefect: PrefectClient, flow_id: UUID) -> AsyncIterator[FlowRun]:
     just_now = FlowRunFilterEndTime(after_=datetime.now(UTC) - _TAKEN_UP_WITHIN)
     for wanted in (
-        FlowRunFilter(state=_in_states(*_LIVE)),
-        FlowRunFilter(state=_in_states(StateType.CRASHED), end_time=just_now),
+        FlowRunFilter(state=in_states(*_LIVE)),
+        FlowRunFilter(state=in_states(StateType.CRASHED), end_time=just_now),
     ):
         async for run in _each_run(prefect, flow_id, wanted):
             yield run
-
-
-def _in_states(*types: StateType) -> FlowRunFilterState:
-    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
 
 
 async def _each_run(prefect: PrefectClient, flow_id: UUID, wanted: FlowRunFilter) -> AsyncIterator[FlowRun]:

@@ -11,8 +11,6 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
@@ -20,6 +18,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from retune.results.overview import ListedRun, overview_markdown, read_past_runs, score_figure
 from retune.results.static_images import figure_svg
 from retune.run import home_directory
+from tasks.flow_run_states import in_states
 
 _FLOW = "retrain"
 _MOST_LISTED = 10
@@ -48,7 +47,7 @@ async def _flow_runs(sort: FlowRunSort, *states: StateType) -> list[ListedRun]:
     async with get_client() as client:
         runs = await client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])),
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))),
+            flow_run_filter=FlowRunFilter(state=in_states(*states)),
             sort=sort,
             limit=_MOST_LISTED,
         )

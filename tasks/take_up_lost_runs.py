@@ -1,8 +1,8 @@
-"""Flow runs that Prefect takes for alive, though nothing is heard of them, are taken up again.
+"""Flow runs whose process is lost are taken up again, whether Prefect knows that or takes them for alive.
 
 Automations do it within minutes (`deployments/automations.py`). They forget what they wait for when they are changed,
-miss events that were lost, and never hear of a process that ended before its first heartbeat: this looks at the states
-themselves.
+miss events that were lost, never hear of a process that ended before its first heartbeat, and after a restart of the
+server hear late of what follows from before it (measured: after 15 minutes). This looks at the states themselves.
 """
 
 import asyncio
@@ -17,18 +17,22 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
+    FlowRunFilterEndTime,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
 from prefect.states import AwaitingRetry
+
+from tasks.flow_run_states import in_states
 
 _FLOW = "retrain"
 _MOST_AT_ONCE = 200
 # Each a few minutes after the automation that usually does it; pulling an image may take long.
 _SILENT = timedelta(minutes=6)
 _STARTING = timedelta(minutes=10)
+_CRASHED = timedelta(minutes=3)
+# What crashed earlier and was left so, somebody left so.
+_CRASHED_WITHIN = timedelta(hours=1)
 _WAITING_FOR_ITS_CONTAINER = timedelta(minutes=45)
 # After an outage of Prefect's server healthy runs look silent, until their next heartbeat.
 _SECONDS_BETWEEN_LOOKS = 75.0
@@ -58,24 +62,28 @@ async def take_up_lost_runs() -> list[str]:
 
 
 async def _lost_runs(client: PrefectClient) -> AsyncIterator[FlowRun]:
-    alive = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
-    runs = await client.read_flow_runs(
-        flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])),
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=alive)),
-        limit=_MOST_AT_ONCE,
-    )
     now = datetime.now(UTC)
-    for run in runs:
-        # What somebody runs without a deployment, no worker can start again.
-        if run.deployment_id and run.state and now - run.state.timestamp > _patience(run.state):
-            heard = await _last_heartbeat(client, run.id, since=run.state.timestamp)
-            if heard is None or now - heard > _SILENT:
-                yield run
+    lately = FlowRunFilterEndTime(after_=now - _CRASHED_WITHIN)
+    for wanted in (
+        FlowRunFilter(state=in_states(StateType.RUNNING, StateType.PENDING)),
+        FlowRunFilter(state=in_states(StateType.CRASHED), end_time=lately),
+    ):
+        runs = await client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])), flow_run_filter=wanted, limit=_MOST_AT_ONCE
+        )
+        for run in runs:
+            # What somebody runs without a deployment, no worker can start again.
+            if run.deployment_id and run.state and now - run.state.timestamp > _patience(run.state):
+                heard = await _last_heartbeat(client, run.id, since=run.state.timestamp)
+                if heard is None or now - heard > _SILENT:
+                    yield run
 
 
 def _patience(state: State) -> timedelta:
     if state.type is StateType.RUNNING:
         return _SILENT
+    if state.type is StateType.CRASHED:
+        return _CRASHED
     return _WAITING_FOR_ITS_CONTAINER if state.name == "InfrastructurePending" else _STARTING
 
 

@@ -9,7 +9,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
-from prefect.states import Completed, Pending, Running
+from prefect.states import Completed, Crashed, Pending, Running
 from retrain_runs import events, soon
 
 from flows.reconcile import reconcile
@@ -35,7 +35,7 @@ async def deployment() -> AsyncIterator[UUID]:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(take_up_lost_runs, "_SECONDS_BETWEEN_LOOKS", 0.0)
-    for name in ("_SILENT", "_STARTING", "_WAITING_FOR_ITS_CONTAINER"):
+    for name in ("_SILENT", "_STARTING", "_WAITING_FOR_ITS_CONTAINER", "_CRASHED"):
         monkeypatch.setattr(take_up_lost_runs, name, LONG)
 
 
@@ -60,8 +60,9 @@ async def state_of(flow_run: UUID) -> str | None:
         (Running(), "_SILENT"),
         (Pending(), "_STARTING"),
         (Pending(name="InfrastructurePending"), "_WAITING_FOR_ITS_CONTAINER"),
+        (Crashed(), "_CRASHED"),
     ],
-    ids=["running", "pending", "waiting for its container"],
+    ids=["running", "pending", "waiting for its container", "crashed"],
 )
 async def test_a_run_that_nothing_is_heard_of_is_taken_up(
     deployment: UUID, monkeypatch: pytest.MonkeyPatch, state: State, limit: str
