@@ -4,9 +4,6 @@ import os
 import socket
 from urllib.parse import urlsplit
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from retune.cli.up_programs import LOOPBACK, Wishes
 from retune.errors import ConfigError, ServerError
 
@@ -73,6 +70,9 @@ def _check_provider(wishes: Wishes) -> None:
 def _check_database(wishes: Wishes) -> None:
     if not wishes.database_url:
         return
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - every command of the CLI would wait for its import
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
     try:
         url = make_url(wishes.database_url)
     except ArgumentError:

@@ -143,7 +143,8 @@ def test_a_run_that_costs_more_than_is_let_through_goes_on_when_somebody_approve
 
     system.prefect.wait_for_state(dear_run, "Completed")
     assert [job.status for job in system.jobs_of(dear_run)] == ["succeeded"]
-    assert "Approved: within the month's budget" in str(system.prefect.find("logs"))
+    said = system.prefect.find("logs", logs={"flow_run_id": {"any_": [dear_run]}}, sort="TIMESTAMP_ASC")
+    assert "Approved: within the month's budget" in [line["message"] for line in said]
 
 
 def test_cancelling_declines(system, pages, dear_run):
