@@ -34,6 +34,8 @@ _CRASHED = timedelta(minutes=3)
 # What crashed earlier and was left so, somebody left so.
 _CRASHED_WITHIN = timedelta(hours=1)
 _WAITING_FOR_ITS_CONTAINER = timedelta(minutes=45)
+# The first heartbeat comes with the state, from another clock.
+_CLOCKS_DIFFER = timedelta(minutes=1)
 # After an outage of Prefect's server healthy runs look silent, until their next heartbeat.
 _SECONDS_BETWEEN_LOOKS = 75.0
 
@@ -74,8 +76,10 @@ async def _lost_runs(client: PrefectClient) -> AsyncIterator[FlowRun]:
         for run in runs:
             # What somebody runs without a deployment, no worker can start again.
             if run.deployment_id and run.state and now - run.state.timestamp > _patience(run.state):
-                heard = await _last_heartbeat(client, run.id, since=run.state.timestamp)
-                if heard is None or now - heard > _SILENT:
+                heard = await _last_heartbeat(client, run.id, since=run.state.timestamp - _CLOCKS_DIFFER)
+                # A worker may be set up without heartbeats: then a run that goes on for days is never heard of.
+                is_silent = run.state.type is not StateType.RUNNING if heard is None else now - heard > _SILENT
+                if is_silent:
                     yield run
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Self
 import typer
 
 from retune.cli.terminal import err, print_line, print_quietly
-from retune.cli.up_checks import check_wishes
+from retune.cli.up_checks import check_wishes, is_answered
 from retune.cli.up_children import Child, Keeper, Program
 from retune.cli.up_flow_runs import PrefectApi
 from retune.cli.up_programs import LOOPBACK, Addresses, Wishes, programs, register_program
@@ -81,12 +81,14 @@ def up(
 
 
 def _provider(base_url: str | None, host: str, server_port: int) -> str | None:
-    """Where to train; None for the server here, also where its address is in the environment."""
+    """Where to train; None for the server here, also where an earlier one's address was left in the environment."""
     if base_url is not None:
         return base_url
     named = os.environ.get("OPENAI_BASE_URL") or None
     here = {f"http://{name}:{server_port}/v1" for name in (*LOOPBACK, f"[{host}]", host)}
-    return None if named and named.rstrip("/") in here else named
+    if named and named.rstrip("/") in here and not is_answered(named):
+        return None
+    return named
 
 
 @contextmanager

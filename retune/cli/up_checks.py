@@ -24,6 +24,21 @@ def check_wishes(wishes: Wishes) -> None:
     _check_database(wishes)
 
 
+def is_answered(url: str) -> bool:
+    """Whether anything listens at the host and port of an address."""
+    try:
+        _connect(url)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _connect(url: str) -> None:
+    address = urlsplit(url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    socket.create_connection((address.hostname or "", port), _TIMEOUT_SECONDS).close()
+
+
 def _check_keys(wishes: Wishes) -> None:
     if wishes.host in LOOPBACK:
         return
@@ -53,12 +68,10 @@ def _check_ports(wishes: Wishes) -> None:
 
 def _check_provider(wishes: Wishes) -> None:
     """An address that an earlier `retune up` printed, and that was exported, leads nowhere once that one has ended."""
-    address = urlsplit(wishes.base_url or "")
-    if address.hostname not in LOOPBACK:
+    if wishes.base_url is None or urlsplit(wishes.base_url).hostname not in LOOPBACK:
         return
     try:
-        port = address.port or 80
-        socket.create_connection((address.hostname or "", port), _TIMEOUT_SECONDS).close()
+        _connect(wishes.base_url)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"The provider is to be {wishes.base_url} (--base-url, or else OPENAI_BASE_URL), and nothing answers "

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Crashed, Pending, Running
@@ -29,6 +30,9 @@ async def deployment() -> AsyncIterator[UUID]:
         made = await client.create_deployment(flow_id=flow, name=f"test-{uuid4().hex}")
         yield made
         # Nobody else's look is to find its runs.
+        of_it = DeploymentFilter(id=DeploymentFilterId(any_=[made]))
+        for run in await client.read_flow_runs(deployment_filter=of_it):
+            await client.delete_flow_run(run.id)
         await client.delete_deployment(made)
 
 
@@ -69,6 +73,8 @@ async def test_a_run_that_nothing_is_heard_of_is_taken_up(
 ) -> None:
     lost, by_hand = await run_in(state, deployment), await run_in(state, None)
     ended = await run_in(Completed(), deployment)
+    if state.is_running():
+        await beat(lost)
     assert await reconcile() == []
     monkeypatch.setattr(take_up_lost_runs, limit, SHORT)
     assert len(await reconcile()) == 1
@@ -78,14 +84,27 @@ async def test_a_run_that_nothing_is_heard_of_is_taken_up(
 
 async def test_a_run_that_is_heard_of_is_left_alone(deployment: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     alive = await run_in(Running(), deployment)
-    heartbeat = {"prefect.resource.id": f"prefect.flow-run.{alive}"}
-    emit_event("prefect.flow-run.heartbeat", resource=heartbeat)
-    assert len(await soon(lambda: heartbeats(alive), "the heartbeat")) == 1
+    await beat(alive)
     # It has been running for long, so that its heartbeat alone speaks for it.
     monkeypatch.setattr(take_up_lost_runs, "_patience", lambda _state: SHORT)
     assert await reconcile() == []
     assert await state_of(alive) == "Running"
 
 
-async def heartbeats(flow_run: UUID) -> list[dict[str, Any]]:
-    return await events("prefect.flow-run.heartbeat", str(flow_run))
+async def test_a_run_of_a_worker_without_heartbeats_is_left_alone(
+    deployment: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = await run_in(Running(), deployment)
+    monkeypatch.setattr(take_up_lost_runs, "_SILENT", SHORT)
+    assert await reconcile() == []
+    assert await state_of(quiet) == "Running"
+
+
+async def beat(flow_run: UUID) -> None:
+    """One heartbeat, until Prefect has recorded it."""
+
+    async def recorded() -> list[dict[str, Any]]:
+        return await events("prefect.flow-run.heartbeat", str(flow_run))
+
+    emit_event("prefect.flow-run.heartbeat", resource={"prefect.resource.id": f"prefect.flow-run.{flow_run}"})
+    await soon(recorded, "the heartbeat")

@@ -264,12 +264,16 @@ def test_a_database_that_does_not_answer_is_named(tmp_path):
     assert "a-secret" not in said
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:8123/v1", "http://localhost:8123/v1/"])
-def test_the_address_that_it_printed_itself_means_its_own_server(monkeypatch, address):
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_the_address_that_an_earlier_one_printed_means_a_server_of_its_own(monkeypatch, host):
+    port = free_port()
+    address = f"http://{host}:{port}/v1"
     monkeypatch.setenv("OPENAI_BASE_URL", address)
-    assert _provider(None, "127.0.0.1", 8123) is None
-    assert _provider(None, "127.0.0.1", 8124) == address
-    assert _provider(address, "127.0.0.1", 8123) == address
+    assert _provider(None, "127.0.0.1", port) is None
+    assert _provider(None, "127.0.0.1", port + 1) == address
+    assert _provider(address, "127.0.0.1", port) == address
+    with socket.create_server(("127.0.0.1", port)):
+        assert _provider(None, "127.0.0.1", port) == address
 
 
 def test_others_need_keys(tmp_path):
