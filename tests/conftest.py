@@ -10,15 +10,6 @@ from retune.server.embedded import embedded_server
 
 _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
 
-# Files that wait for whole systems to start; begun last, they would keep one process busy when all others are done.
-_LONG = ("tests/system/", "tests/retune/cli/test_up.py", "tests/flows/", "tests/retune/cli/", "tests/deployments/")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long."""
-    items.sort(key=lambda item: next((rank for rank, place in enumerate(_LONG) if item.nodeid.startswith(place)), 99))
-
-
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key, address or home of the person who runs the tests is seen by them, and nothing lands in the checkout."""

@@ -137,7 +137,7 @@ def test_interrupted_it_says_how_to_go_on(
     with running(table, tmp_path, *slow, PREFECT_API_URL=prefect_api_url) as process:
         wait_for(lambda: steps_seen(tmp_path), process)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=150)
     assert process.returncode == 128 + number
     assert "run the same command again" in errors
     assert "Traceback" not in errors
