@@ -10,6 +10,7 @@ from retune.server.embedded import embedded_server
 
 _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
 
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key, address or home of the person who runs the tests is seen by them, and nothing lands in the checkout."""
