@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from retune.server import ids
 from retune.server.batches.input_file import BatchRequest
+from retune.server.batches.requests import canonical_endpoint
 from retune.server.chat.answers import answer_chat
 from retune.server.chat.completion_answers import answer_completion
 from retune.server.chat.completion_requests import CompletionRequest
@@ -32,7 +33,7 @@ def answer_request(services: Services, endpoint: str, request: BatchRequest) -> 
     """
     request_id = ids.new_request_id()
     try:
-        status, body = 200, _ENDPOINTS[endpoint](services, request.body)
+        status, body = 200, _ENDPOINTS[canonical_endpoint(endpoint)](services, request.body)
     except DatabaseUnavailableError:
         raise
     except ApiError as error:
@@ -64,8 +65,7 @@ def _read(model: type[_Request], body: Mapping[str, Any]) -> _Request:
     try:
         request = model.model_validate(body)
     except ValidationError as error:
-        # Without what was found: it may be large, and none of it is told.
-        raise from_validation(error.errors(include_url=False, include_input=False)) from None
+        raise from_validation(error.errors(include_url=False)) from None
     if body.get("stream"):
         message = "A request of a batch is answered whole: leave out 'stream', or set it to false."
         raise ApiError(400, message, param="stream", code="invalid_value")

@@ -26,7 +26,7 @@ def answer_chat(services: Services, request: ChatRequest) -> dict[str, Any]:
 
     Raises:
         ApiError: What is asked for is not offered, there is no such chat model, or its answer is not of the
-            requested format.
+            requested format. A model's refusal is an answer.
     """
     answers = draw_answers(services, request)
     return {
@@ -62,6 +62,8 @@ def _draw(model: LanguageModel, request: ChatRequest, wanted: AnswerFormat | Non
         number = index + attempt * request.n_answers
         answer = request.draw(model, conversation, number, max_tokens=limit, top_logprobs=top_logprobs, accepts=wanted)
         problem = wanted.problem_of(answer.content) if wanted else None
+        if answer.is_refusal:
+            return answer
         # An answer that the client's own limit cuts is passed on: its finish reason says what it is.
         if problem is None or (answer.finish_reason == "length" and limit is not None):
             return answer
@@ -71,6 +73,11 @@ def _draw(model: LanguageModel, request: ChatRequest, wanted: AnswerFormat | Non
 
 
 def _choice(index: int, answer: Completion) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": answer.content, "refusal": None, "annotations": []}
-    logprobs = None if answer.logprobs is None else chat_logprobs(answer.logprobs)
+    said = (
+        {"content": None, "refusal": answer.content}
+        if answer.is_refusal
+        else {"content": answer.content, "refusal": None}
+    )
+    message: dict[str, Any] = {"role": "assistant", **said, "annotations": []}
+    logprobs = None if answer.logprobs is None else chat_logprobs(answer.logprobs, of_refusal=answer.is_refusal)
     return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": answer.finish_reason}

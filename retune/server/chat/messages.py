@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from retune.server.chat.sampling import unsupported
-from retune.server.errors import ApiError
+from retune.server.errors import ApiError, invalid
+from retune.server.validation_messages import type_name, unsupported_choice
 
 _OTHER_PARTS = ("image_url", "input_audio", "file")
 _MAX_PARTS = 2048
@@ -21,21 +22,24 @@ class ChatMessage(BaseModel):
     content: Any = None
     name: str | None = None
 
-    def refuse_what_is_not_offered(self, where: str) -> None:
+    def refuse_what_is_not_offered(self, index: int) -> None:
         """Refuse a message that this server's models can't read.
 
+        Args:
+            index: Its place in the conversation.
+
         Raises:
-            ApiError: 400, naming the field as `where` and its name.
+            ApiError: 400.
         """
+        where = f"messages[{index}]"
         if self.role == "function" and self.name is None:
-            # As recorded of the service.
+            # As recorded of the service, which had another way to write places then.
             message = "Missing parameter 'name': messages with role 'function' must have a 'name'."
-            raise ApiError(400, message, param=f"{where}.name")
+            raise ApiError(400, message, param=f"messages.[{index}].name")
         if self.role in {"tool", "function"}:
             raise unsupported(f"{where}.role", f"Messages with the role '{self.role}' are")
         if self.role not in _ROLES:
-            message = f"Invalid value for '{where}.role': expected one of {', '.join(_ROLES)}, but got '{self.role}'."
-            raise ApiError(400, message, param=f"{where}.role", code="invalid_value")
+            raise invalid(unsupported_choice(f"{where}.role", self.role, _ROLES))
         for key in ("tool_calls", "function_call", "audio"):
             if (self.model_extra or {}).get(key):
                 raise unsupported(f"{where}.{key}", f"Messages with '{key}' are")
@@ -46,12 +50,18 @@ class ChatMessage(BaseModel):
             return
         parts: list[Any] = self.content if isinstance(self.content, list) else [self.content]
         if len(parts) > _MAX_PARTS:
-            message = f"Invalid value for '{where}': expected at most {_MAX_PARTS} parts, but got {len(parts)}."
-            raise ApiError(400, message, param=where, code="invalid_value")
+            message = (
+                f"Invalid '{where}': array too long. Expected an array with maximum length {_MAX_PARTS}, "
+                f"but got an array with length {len(parts)} instead."
+            )
+            raise ApiError(400, message, param=where, code="array_above_max_length")
         for part in parts:
             kind = part.get("type") if isinstance(part, dict) else None
             if kind in _OTHER_PARTS:
                 raise unsupported(where, f"Content of the type '{kind}' is")
             if kind != "text" or not isinstance(part.get("text"), str):
-                message = f"Invalid value for '{where}': expected a string or a list of text parts."
+                message = (
+                    f"Invalid type for '{where}': expected one of a string or array of text parts, "
+                    f"but got {type_name(part)} instead."
+                )
                 raise ApiError(400, message, param=where, code="invalid_type")

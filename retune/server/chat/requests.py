@@ -1,6 +1,6 @@
 """The body of POST /v1/chat/completions: what is offered, what is ignored, and what is refused."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import FailFast, Field
 
@@ -17,14 +17,9 @@ _IGNORED = {"prediction", "prompt_cache_key", "prompt_cache_options", "prompt_ca
 # Fields of the API that this server does not offer, with the values that ask for nothing.
 _NOT_OFFERED: dict[str, tuple[Any, ...]] = {
     "audio": (None,),
-    "frequency_penalty": (None, 0),
-    "logit_bias": (None, {}),
     "modalities": (None, ["text"]),
     "moderation": (None,),
     "parallel_tool_calls": (None, True, False),
-    "presence_penalty": (None, 0),
-    "reasoning_effort": (None, "none"),
-    "verbosity": (None, "medium"),
     "web_search_options": (None,),
 }
 
@@ -39,6 +34,8 @@ class ChatRequest(SamplingRequest):
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
     response_format: Annotated[ResponseFormat | None, FEW_FIELDS] = None
     store: bool | None = None
     tools: _Tools = None
@@ -55,9 +52,13 @@ class ChatRequest(SamplingRequest):
             ApiError: 400.
         """
         for index, message in enumerate(self.messages):
-            message.refuse_what_is_not_offered(f"messages.[{index}]")
+            message.refuse_what_is_not_offered(index)
         refuse_fields(self.model_extra or {}, not_offered=_NOT_OFFERED, ignored=_IGNORED)
-        self.refuse_stream_options_without_stream()
+        self.refuse_sampling_that_is_not_offered()
+        if self.reasoning_effort not in (None, "none"):
+            raise unsupported("reasoning_effort", "'reasoning_effort' is")
+        if self.verbosity not in (None, "medium"):
+            raise unsupported("verbosity", "'verbosity' is")
         self._refuse_tools()
         if self.store:
             hint = " It keeps no answers that could be asked for later: leave 'store' out."

@@ -44,9 +44,10 @@ def _chunks(head: dict[str, Any], answers: Sequence[Completion], *, with_usage: 
 
 
 def _parts(answer: Completion) -> Iterator[dict[str, Any]]:
-    beginning = {"role": "assistant", "content": "", "refusal": None}
+    said = "refusal" if answer.is_refusal else "content"
+    beginning = {"role": "assistant", "content": None, "refusal": None, said: ""}
     yield {"delta": beginning, "logprobs": None, "finish_reason": None}
     for text, tokens in pieces_of(answer):
-        logprobs = None if answer.logprobs is None else chat_logprobs(tokens)
-        yield {"delta": {"content": text}, "logprobs": logprobs, "finish_reason": None}
+        logprobs = None if answer.logprobs is None else chat_logprobs(tokens, of_refusal=answer.is_refusal)
+        yield {"delta": {said: text}, "logprobs": logprobs, "finish_reason": None}
     yield {"delta": {}, "logprobs": None, "finish_reason": answer.finish_reason}

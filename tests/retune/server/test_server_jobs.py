@@ -82,8 +82,8 @@ def test_deprecated_hyperparameters_and_a_file_from_windows_are_taken(client: Op
         ({"seed": 2**31}, "seed", "less than or equal to 2147483647"),
         ({"metadata": {str(number): "" for number in range(17)}}, "metadata", "at most 16"),
         ({"metadata": {"k": "v" * 513}}, "metadata.k", "at most 512"),
-        ({"integrations": [{"type": "wandb"}]}, "integrations.[0].wandb", "Missing required parameter"),
-        ({"extra_body": {"temperature": 1}}, "temperature", "Unrecognized request argument supplied: temperature"),
+        ({"integrations": [{"type": "wandb"}]}, "integrations[0].wandb", "Missing required parameter"),
+        ({"extra_body": {"temperature": 1}}, "temperature", "Unknown parameter: 'temperature'."),
     ],
 )
 def test_a_wrong_request_names_its_field(
