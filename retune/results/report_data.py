@@ -222,7 +222,7 @@ def _side_by_side(base: Sequence[Answer], fine_tuned: Sequence[Answer]) -> list[
 
 def _model_answer(answer: Answer, *, is_right: bool) -> ModelAnswer:
     return ModelAnswer(
-        content=None if answer.content is None else _shortened(answer.content),
+        content=None if answer.shown is None else _shortened(answer.shown),
         error=answer.error,
         is_right=is_right,
         latency_seconds=answer.latency_seconds,

@@ -42,6 +42,8 @@ def fault_of(problem: Mapping[str, Any]) -> Fault:
     kind, location = str(problem["type"]), problem["loc"]
     name = field_name(location)
     describe = _DESCRIPTIONS.get(kind)
+    if kind == "extra_forbidden":
+        return _unknown(name or "", problem)
     if name is None:
         return Fault(f"Invalid request: {_message(problem)}.", None, "invalid_value")
     if describe is None and (expected := _expected_type(kind)):
@@ -163,7 +165,6 @@ def _custom_type(name: str, problem: Mapping[str, Any]) -> Fault:
 
 _DESCRIPTIONS: Final[Mapping[str, Callable[[str, Mapping[str, Any]], Fault]]] = {
     "missing": _missing,
-    "extra_forbidden": _unknown,
     "greater_than_equal": _out_of_range("ge"),
     "greater_than": _out_of_range("gt"),
     "less_than_equal": _out_of_range("le"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from contract import JUDGE
@@ -52,15 +53,15 @@ class Examples:
     def paused_job(self) -> str:
         return self._client.fine_tuning.jobs.pause(self._job(50)).id
 
-    def batch_file(self) -> str:
+    def batch_file(self, n_lines: int = 1) -> str:
         body = {"model": "baseline-text", "messages": [{"role": "user", "content": "Hello!"}]}
         head = {"method": "POST", "url": "/v1/chat/completions", "body": body}
-        lines = "\n".join(json.dumps({"custom_id": str(number), **head}) for number in range(3000))
+        lines = "\n".join(json.dumps({"custom_id": str(number), **head}) for number in range(n_lines))
         return self._client.files.create(file=("batch.jsonl", lines.encode()), purpose="batch").id
 
-    def batch(self) -> str:
+    def batch(self, n_lines: int = 1) -> str:
         return self._client.batches.create(
-            input_file_id=self.batch_file(), endpoint="/v1/chat/completions", completion_window="24h"
+            input_file_id=self.batch_file(n_lines), endpoint="/v1/chat/completions", completion_window="24h"
         ).id
 
     def upload(self) -> str:
@@ -74,6 +75,11 @@ class Examples:
     def permission(self) -> str:
         made = self._client.fine_tuning.checkpoints.permissions.create(self.model, project_ids=["proj_1"])
         return next(iter(made)).id
+
+    def first_id(self, path: str) -> str:
+        """Of the newest object in the list at an address."""
+        listed: Any = self._client.get(path.removeprefix("/v1"), cast_to=object)
+        return str(listed["data"][0]["id"])
 
     def _job(self, n_epochs: int) -> str:
         return self._client.fine_tuning.jobs.create(
@@ -90,17 +96,21 @@ def _with_real_ids(examples: Examples, method: str, path: str, body: bytes) -> t
         path = path.replace("upload_abc123", upload_id)
     makers: list[tuple[str, Callable[[], str]]] = [
         (r"(?<=/files/)file_id", examples.file),
+        (r"(?<=/batches/)batch_id(?=/cancel)", lambda: examples.batch(3000)),
         (r"(?<=/batches/)batch_id", examples.batch),
         (r"cp_zc4Q7MP6XxulcVzj4MZdwsAB", examples.permission),
-        (r"ft-AF1WoRqd3aJAHsqc9NY7iL8F(?=/(cancel|pause))", examples.running_job),
+        (r"(?<=/checkpoints/)ft[-:][^/]+", lambda: examples.model),
+        (r"ft-AF1WoRqd3aJAHsqc9NY7iL8F(?=/cancel)", examples.running_job),
         (r"ft-AF1WoRqd3aJAHsqc9NY7iL8F(?=/resume)", examples.paused_job),
         (r"ft-AF1WoRqd3aJAHsqc9NY7iL8F", lambda: examples.succeeded),
         (r"(?<=/models/)ft:[^?]+", examples.deletable_model),
-        (r"ft:gpt-4o-mini-2024-07-18:org:weather:B7R9VjQd", lambda: examples.model),
-        (r"(?<=[?&]after=)[^&]+", lambda: examples.succeeded),
+        (r"(?<=/models/)gpt-6-astra", lambda: "baseline-text"),
+        # The real service refuses it too.
+        (r"(?<=[?&]limit=)0", lambda: "1"),
     ]
     for placeholder, make in makers:
         path = re.sub(placeholder, lambda _, make=make: make(), path)  # type: ignore[misc]  # bound at once
+    path = re.sub(r"(?<=[?&]after=)[^&]+", lambda _: examples.first_id(path.partition("?")[0]), path)
     if not body.startswith(b"{"):
         return path, body
     asked = json.loads(body)
@@ -108,6 +118,7 @@ def _with_real_ids(examples: Examples, method: str, path: str, body: bytes) -> t
         "training_file": lambda: examples.training_file,
         "validation_file": lambda: examples.training_file,
         "input_file_id": examples.batch_file,
+        "endpoint": lambda: "/v1/chat/completions",
         "model": lambda: {"gpt-6-astra": "baseline-text", "gpt-3.5-turbo-instruct": "babbage-002"}.get(
             asked["model"], asked["model"]
         ),
@@ -117,6 +128,12 @@ def _with_real_ids(examples: Examples, method: str, path: str, body: bytes) -> t
     for name in replaced.keys() & asked.keys():
         asked[name] = replaced[name]()
     return path, json.dumps(asked).encode()
+
+
+class _Server(ThreadingHTTPServer):
+    # Connections that a client keeps open would keep their threads, and the server's end, waiting.
+    daemon_threads = True
+    block_on_close = False
 
 
 @contextmanager
@@ -154,9 +171,9 @@ def answering_examples(server: ServerProcess, models_to_delete: int) -> Iterator
             self.end_headers()
             self.wfile.write(content)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{proxy.server_address[1]}"
-        proxy.shutdown()
-        thread.join()
+    with _Server(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_address[1]}"
+        finally:
+            proxy.shutdown()

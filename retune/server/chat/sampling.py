@@ -66,7 +66,7 @@ class SamplingRequest(BaseModel):
         Raises:
             ApiError: 400.
         """
-        if self.logit_bias:
+        if any((self.logit_bias or {}).values()):
             raise unsupported("logit_bias", "'logit_bias' is")
         if self.stream_options and not self.stream:
             text = "The 'stream_options' parameter is only allowed when 'stream' is enabled."

@@ -123,8 +123,8 @@ def sample(
 ) -> tuple[int, ...]:
     """An answer drawn token by token; arguments and result as of `search`.
 
-    Tokens that are less than `MIN_P` times as likely as the likeliest one are never drawn, whatever the temperature:
-    min-p sampling (Nguyen et al., 2024, https://arxiv.org/abs/2407.01082).
+    Tokens that are, at the temperature, less than `MIN_P` times as likely as the likeliest one are never drawn: min-p
+    sampling (Nguyen et al., 2024, https://arxiv.org/abs/2407.01082).
     """
     tokens: tuple[int, ...] = ()
     node = trie
@@ -158,11 +158,10 @@ def _expand(hypothesis: _Hypothesis, row: Floats) -> list[_Hypothesis]:
 def _draw(
     tokens: Ints, log_probabilities: Floats, *, temperature: float, top_p: float, rng: np.random.Generator
 ) -> int:
-    below_highest = (log_probabilities - log_probabilities.max()).astype(np.float64)
-    is_kept = below_highest >= np.log(MIN_P)
-    tokens, below_highest = tokens[is_kept], below_highest[is_kept]
     with np.errstate(over="ignore"):  # a temperature near zero leaves the likeliest token alone
-        scores = below_highest / temperature
+        scores = (log_probabilities - log_probabilities.max()).astype(np.float64) / temperature
+    is_kept = scores >= np.log(MIN_P)
+    tokens, scores = tokens[is_kept], scores[is_kept]
     order = np.argsort(-scores, kind="stable")
     cumulative = np.cumsum(np.exp(scores[order]))
     # The smallest set of tokens that holds top_p of the probability: nucleus sampling (Holtzman et al., 2020).

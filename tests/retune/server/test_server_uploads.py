@@ -216,9 +216,9 @@ def test_copies_of_one_request_make_one_upload_and_one_part(client: OpenAI):
     [
         ({"purpose": "homework"}, "purpose", "'homework' is not one of"),
         ({"filename": "train.csv"}, None, "Must be .jsonl"),
-        ({"filename": ""}, "filename", "must have a filename"),
-        ({"bytes": -1}, "bytes", "greater than or equal to 0"),
-        ({"bytes": "12"}, "bytes", "valid integer"),
+        ({"filename": ""}, "filename", "empty string"),
+        ({"bytes": -1}, "bytes", "Expected a value >= 0, but got -1 instead."),
+        ({"bytes": "12"}, "bytes", "expected an integer, but got a string instead."),
         ({"bytes": 8 * 2**30 + 1}, "bytes", "8589934592 bytes"),
         ({"expires_after": {"anchor": "created_at", "seconds": 60}}, "expires_after.seconds", "3600"),
         ({"expires_after": {"anchor": "now", "seconds": 3600}}, "expires_after.anchor", "created_at"),
