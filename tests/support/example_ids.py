@@ -1,4 +1,4 @@
-"""A proxy before the server that knows the ids of the published examples: it makes an object for each as it is asked for.
+"""A proxy before the server that knows the ids of the published examples, and makes an object for each.
 
 OpenAI's own SDK tests speak to a mock that answers anything. Here every request reaches the real server, with its
 placeholders replaced by ids of fresh objects of the kind that the request needs.
@@ -148,7 +148,11 @@ def answering_examples(server: ServerProcess, models_to_delete: int) -> Iterator
         def do_GET(self) -> None:
             self._pass_on()
 
-        do_POST = do_DELETE = do_GET
+        def do_POST(self) -> None:
+            self._pass_on()
+
+        def do_DELETE(self) -> None:
+            self._pass_on()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name in the base class
             pass
