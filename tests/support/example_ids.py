@@ -109,12 +109,12 @@ def _with_real_ids(examples: Examples, method: str, path: str, body: bytes) -> t
         (r"(?<=[?&]limit=)0", lambda: "1"),
     ]
     for placeholder, make in makers:
-        path = re.sub(placeholder, lambda _, make=make: make(), path)  # type: ignore[misc]  # bound at once
+        path = re.sub(placeholder, lambda _: make(), path)  # noqa: B023  # called at once
     path = re.sub(r"(?<=[?&]after=)[^&]+", lambda _: examples.first_id(path.partition("?")[0]), path)
     if not body.startswith(b"{"):
         return path, body
     asked = json.loads(body)
-    replaced = {
+    replaced: dict[str, Callable[[], Any]] = {
         "training_file": lambda: examples.training_file,
         "validation_file": lambda: examples.training_file,
         "input_file_id": examples.batch_file,

@@ -1,6 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,29 @@ from retune.trainers.conditional_lm.tokenizer import END_OF_TURN
 from retune.trainers.registry import default_trainer
 
 VOCABULARY = 300
-WORDS = ("printer", "parcel", "account", "refund", "card", "phone", "order", "coupon", "address", "login")
+WORDS: tuple[str, ...] = (
+    "printer",
+    "parcel",
+    "account",
+    "refund",
+    "card",
+    "phone",
+    "order",
+    "coupon",
+    "address",
+    "login",
+)
 WORDS += ("contract", "meter", "camera", "tablet", "locker", "ticket", "battery", "charger", "invoice", "router")
-STEPS = ("restart it", "check the cable", "update it", "open a ticket", "call us", "reset it", "clear it", "visit us")
+STEPS: tuple[str, ...] = (
+    "restart it",
+    "check the cable",
+    "update it",
+    "open a ticket",
+    "call us",
+    "reset it",
+    "clear it",
+    "visit us",
+)
 STEPS += ("wait two days", "send a photo")
 ANSWERS = [(5, 6, 7), (5, 6), (8,), (5, 9, 9, 9), ()]
 
@@ -65,9 +86,7 @@ def test_a_beam_finds_no_worse_than_greedy_choice(parameters: Parameters) -> Non
 
 
 @pytest.mark.parametrize("options", [{"temperature": 1e-300, "top_p": 1.0}, {"temperature": 1.0, "top_p": 0.0}])
-def test_no_temperature_and_no_top_p_draw_the_likeliest_token(
-    parameters: Parameters, options: dict[str, float]
-) -> None:
+def test_no_temperature_and_no_top_p_draw_the_likeliest_token(parameters: Parameters, options: dict[str, Any]) -> None:
     contexts = np.full((1, CONTEXT_TOKENS), parameters.no_token, np.int32)
     for seed, bag in enumerate(bags(20)):
         (token,) = sample(parameters, bag, trie=None, max_tokens=1, rng=np.random.default_rng(seed), **options)
