@@ -83,7 +83,7 @@ def add_file(
 def delete_file(session: Session, file_id: str) -> bool:
     """Mark a file deleted, and tell whether its bytes can go once this is committed.
 
-    A fine-tuning job may continue with a file that is deleted meanwhile, as at OpenAI; `are_unneeded` tells when its bytes
+    A fine-tuning job continues on a file that is deleted meanwhile, as at OpenAI; `are_unneeded` tells when its bytes
     can go.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.skipif(not UV.exists(), reason="uv, which `make` instal
 def run(command: list[str | Path], **environment: str) -> str:
     # The environments are new: without compiled bytecode each start would take seconds more.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(command, env={**kept, **environment}, capture_output=True, text=True, check=False, timeout=240)
+    environment = {**kept, **environment}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -73,7 +75,7 @@ def variables(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]
         "TRAINING_LINES": example_lines(14).decode(),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # It would ask for prices elsewhere, three times.
     }
-    server.process.kill() if server.process else None
+    assert server.end(signal.SIGTERM) == 0
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +100,7 @@ def test_litellm_fine_tuning(python: Path, variables: dict[str, str]):
     }
 
 
-@pytest.mark.parametrize("version", ["0.28.1", "1.0.0", "1.40.0", "1.109.1", "2.0.0", "2.54.0"])
+@pytest.mark.parametrize("version", ["0.28.1", "1.0.0", "1.40.0", "1.109.1", "2.0.0", "2.54.0", "3.54.0"])
 def test_older_sdk(version: str, tmp_path: Path, variables: dict[str, str]):
     # httpx 0.28 took away what openai before 1.55.3 calls it with.
     python = new_environment(tmp_path / "env", f"openai=={version}", "httpx<0.28")

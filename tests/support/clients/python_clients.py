@@ -1,4 +1,4 @@
-"""Applications and libraries that people put before an OpenAI server: `python python_clients.py NAME` prints what it saw.
+"""Applications and libraries that talk to OpenAI servers: `python python_clients.py NAME` prints what one saw.
 
 OPENAI_BASE_URL and OPENAI_API_KEY say where to ask, MODEL names a model that answers QUESTION with a small JSON object.
 Each function prints one JSON object: `whole` and `streamed` are the same answer as text, `structured` is it as values.
@@ -230,8 +230,8 @@ def llm() -> dict[str, Any]:
 CLIENTS: dict[str, Callable[[], dict[str, Any]]] = {
     function.__name__: function
     for function in (
-        litellm, litellm_fine_tuning, langchain, llama_index, instructor, pydantic_ai, openai_agents, dspy, haystack, autogen,
-        smolagents, magentic, aisuite, mirascope, llm,
+        litellm, litellm_fine_tuning, langchain, llama_index, instructor, pydantic_ai, openai_agents, dspy, haystack,
+        autogen, smolagents, magentic, aisuite, mirascope, llm,
     )
 }  # fmt: skip
 
