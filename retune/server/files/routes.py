@@ -71,10 +71,11 @@ async def retrieve_file(file_id: str, services: ServicesOf) -> JSONResponse:
 
 @router.delete("/{file_id}")
 def delete_file(file_id: str, services: ServicesOf) -> JSONResponse:
-    """Delete a file that no unfinished job or batch needs."""
+    """Delete a file; what an unfinished job still reads stays on disk, unseen, until the job ends."""
     with services.database.write() as session:
-        file_store.delete_file(session, file_id)
-    services.contents.remove(file_id)
+        is_unneeded = file_store.delete_file(session, file_id)
+    if is_unneeded:
+        services.contents.remove(file_id)
     return JSONResponse({"id": file_id, "object": "file", "deleted": True})
 
 
