@@ -39,7 +39,8 @@ class TrainingTask(BaseModel):
     """All that one training needs; travels to the training process as JSON.
 
     Attributes:
-        training_file: JSONL, already validated by the server: chat lines, or prompt and completion lines.
+        training_file: JSONL, already validated by the server: chat lines, or prompt and completion lines. Assistant
+            messages may have tool calls; tool declarations are not trained on.
         validation_file: The same, or None.
         directory: Where checkpoints go: `directory/epoch-0001/`, … each complete once it appears under its name.
         base_directory: Checkpoint directory to start from (a fine-tuned model), or None for the untrained base.
@@ -159,7 +160,14 @@ Prompt = str | Sequence[Mapping[str, Any]]
 
 
 class LanguageModel(Protocol):
-    """A loaded model. Safe to call from several threads at once."""
+    """A loaded model. Safe to call from several threads at once.
+
+    Attributes:
+        calls_tools: Whether it has learned tool calls, and so can choose by itself between them and text. It writes
+            them as `retune.trainers.tool_calls` has it.
+    """
+
+    calls_tools: bool
 
     def complete(
         self,

@@ -29,6 +29,7 @@ class TrainedModel:
         self._tokenizer = checkpoint.tokenizer
         self._feature_weights = checkpoint.feature_weights
         self._parameters = checkpoint.parameters
+        self.calls_tools = checkpoint.facts.calls_tools
         self._known_answers = checkpoint.facts.known_answers
         self._trie = None if self._known_answers is None else self._trie_of(self._known_answers)
         self._trie_of_accepted = lru_cache(maxsize=_TRIES_KEPT)(self._build_trie_of_accepted)
@@ -88,6 +89,8 @@ class TrainedModel:
 
 class UntrainedModel:
     """The base model: says that it has not been trained."""
+
+    calls_tools = False
 
     def __init__(self) -> None:
         self._tokenizer = AnswerTokenizer()

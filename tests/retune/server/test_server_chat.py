@@ -121,8 +121,8 @@ def test_text_parts_are_text(client: OpenAI, model: str):
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "not supported"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"}, "tools", "not supported"),
-        ({"tool_choice": "required"}, "tool_choice", "not supported"),
-        ({"functions": [{"name": "f"}], "function_call": {"name": "f"}}, "function_call", "not supported"),
+        ({"functions": [{"name": "f"}]}, "tools", "not supported"),
+        ({"tool_choice": "required"}, "tool_choice", "only allowed when 'tools' are specified"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "Expected a value <= 20, but got 21 instead."),
         ({"top_logprobs": 3}, "top_logprobs", "only allowed when 'logprobs' is enabled"),
         ({"logit_bias": {"1": 5}}, "logit_bias", "not supported"),
@@ -152,7 +152,7 @@ def test_text_parts_are_text(client: OpenAI, model: str):
         ({"response_format": {str(n): 1 for n in range(65)}}, "response_format", "at most 64 properties"),
         ({"messages": [{"role": "judge", "content": "x"}]}, "messages[0].role", "Supported values are: 'developer'"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "but got null instead"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages[0].role", "not supported"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages[0].role", "a preceding"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
             "messages[0].content",
