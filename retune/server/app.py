@@ -26,6 +26,7 @@ from retune.server.jobs import graders, permissions
 from retune.server.jobs import routes as jobs
 from retune.server.jobs.runner import JobRunner
 from retune.server.models import routes as models
+from retune.server.responses import routes as responses
 from retune.server.retention import Retention
 from retune.server.services import Services
 from retune.server.settings import ServerSettings
@@ -79,7 +80,7 @@ def build_app(services: Services) -> FastAPI:
     add_error_handlers(app)
     writers = CapacityLimiter(_WRITING_THREADS)
     # Whose a path is they are asked in this order: the most wanted first.
-    for module in (jobs, chat, files, models, batches, uploads, permissions, graders, completions):
+    for module in (jobs, chat, responses, files, models, batches, uploads, permissions, graders, completions):
         _add_routes(app, module.router, writers, prefix="/v1")
     for module in (health, metrics):
         _add_routes(app, module.router, writers, prefix="")

@@ -14,6 +14,8 @@ from retune.server.chat.completion_answers import answer_completion
 from retune.server.chat.completion_requests import CompletionRequest
 from retune.server.chat.requests import ChatRequest
 from retune.server.errors import ApiError, from_validation, internal_error, is_out_of_space
+from retune.server.responses.answers import answer_response
+from retune.server.responses.requests import ResponseRequest
 from retune.server.services import Services
 from retune.server.storage.database import DatabaseUnavailableError
 
@@ -61,6 +63,10 @@ def _answer_completion(services: Services, body: Mapping[str, Any]) -> dict[str,
     return answer_completion(services, _read(CompletionRequest, body))
 
 
+def _answer_response(services: Services, body: Mapping[str, Any]) -> dict[str, Any]:
+    return answer_response(services, _read(ResponseRequest, body))
+
+
 def _read(model: type[_Request], body: Mapping[str, Any]) -> _Request:
     try:
         request = model.model_validate(body)
@@ -75,4 +81,5 @@ def _read(model: type[_Request], body: Mapping[str, Any]) -> _Request:
 _ENDPOINTS: Final[Mapping[str, Callable[[Services, Mapping[str, Any]], dict[str, Any]]]] = {
     "/v1/chat/completions": _answer_chat,
     "/v1/completions": _answer_completion,
+    "/v1/responses": _answer_response,
 }

@@ -8,12 +8,18 @@ from pydantic_core import PydanticCustomError
 from retune.server.api.request_fields import ExpiresAfter, Metadata, PlainText, RequestModel, shown
 
 # Azure's clients write the endpoints without the version.
-Endpoint = Literal["/v1/chat/completions", "/v1/completions", "/chat/completions", "/completions"]
+Endpoint = Literal[
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/chat/completions",
+    "/completions",
+    "/responses",
+]
 
 _VERSION: Final = "/v1"
-_OFFERED = ("/v1/chat/completions", "/v1/completions")
+_OFFERED = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 _NOT_OFFERED = {
-    "/v1/responses",
     "/v1/embeddings",
     "/v1/moderations",
     "/v1/images/generations",

@@ -26,7 +26,12 @@ class FunctionDefinition(RequestModel):
     strict: bool | None = None
 
 
-def _functions_alone(value: Any) -> Any:
+def functions_alone(value: Any) -> Any:
+    """A tool's type, where it is the one that there is, or no type at all.
+
+    Raises:
+        PydanticCustomError: It is another of the API's.
+    """
     if isinstance(value, str) and value != "function":
         raise PydanticCustomError(
             "unsupported_value",
@@ -36,13 +41,10 @@ def _functions_alone(value: Any) -> Any:
     return value
 
 
-FunctionType: TypeAlias = Annotated[Literal["function"], BeforeValidator(_functions_alone)]
-
-
 class Tool(RequestModel):
     """A tool; of its kinds there are functions alone."""
 
-    type: FunctionType
+    type: Annotated[Literal["function"], BeforeValidator(functions_alone)]
     function: FunctionDefinition
 
 
@@ -142,14 +144,25 @@ def call_format(
         if choice.names is not None and function.name not in choice.names:
             continue
         where = place.format(index)
-        try:
-            schema_text = text_of_schema(function.parameters or {})
-            check.add(schema_text)
-        except InvalidSchemaError as error:
-            message = f"Invalid schema for function '{function.name}': {error}."
-            raise ApiError(400, message, param=where, code="invalid_function_parameters") from None
-        found.append((function.name, AnswerFormat(schema_text, param, where, budget)))
+        text = schema_text(function, where, check)
+        found.append((function.name, AnswerFormat(text, param, where, budget)))
     return CallFormat(tuple(found), choice.is_required, is_parallel, text_format, param)
+
+
+def schema_text(function: FunctionDefinition, where: str, check: SchemaCheck | None = None) -> str:
+    """The schema of a function's arguments as text.
+
+    Raises:
+        ApiError: 400, naming `where`: it is no JSON, or `check` refuses it.
+    """
+    try:
+        text = text_of_schema(function.parameters or {})
+        if check:
+            check.add(text)
+    except InvalidSchemaError as error:
+        message = f"Invalid schema for function '{function.name}': {error}."
+        raise ApiError(400, message, param=where, code="invalid_function_parameters") from None
+    return text
 
 
 def _read_mode(choice: str | None) -> ToolChoice | None:
