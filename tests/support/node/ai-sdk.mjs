@@ -21,6 +21,8 @@ const whole = await generateText(text);
 const streamed = streamText(text);
 let pieces = "";
 for await (const piece of streamed.textStream) pieces += piece;
+const streamedObject = streamObject(object);
+for await (const _ of streamedObject.partialObjectStream);
 const forced = await generateText({ ...weather, toolChoice: { type: "tool", toolName: "get_weather" } });
 const history = [
   { role: "user", content: "text 3" },
@@ -31,7 +33,7 @@ const seen = {
   whole: [whole.text, whole.finishReason, whole.usage.totalTokens],
   streamed: [pieces, await streamed.finishReason, (await streamed.usage).totalTokens],
   object: (await generateObject(object)).object,
-  streamed_object: await streamObject(object).object,
+  streamed_object: await streamedObject.object,
   chat_object: (await generateObject({ ...object, model: openai.chat(labels) })).object,
   forced: forced.toolCalls.map(({ toolName, input }) => [toolName, input]),
   loop: (await generateText({ ...weather, stopWhen: stepCountIs(3) })).text,
