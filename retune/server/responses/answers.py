@@ -64,8 +64,11 @@ def respond(services: Services, request: ResponseRequest) -> Answered:
 def output_items(answer: DrawnAnswer, status: str) -> list[dict[str, Any]]:
     """The items of a response: the message, where it says something, and its calls."""
     items: list[dict[str, Any]] = []
-    if answer.content is not None:
-        part = text_part(answer.content, answer.completion.logprobs or ())
+    if answer.text is not None:
+        if answer.refusal is not None:
+            part: dict[str, Any] = {"type": "refusal", "refusal": answer.refusal}
+        else:
+            part = text_part(answer.text, answer.completion.logprobs or ())
         head = {"id": ids.new_response_id("msg_"), "type": "message", "status": status}
         items.append({**head, "role": "assistant", "content": [part]})
     for call in answer.calls:

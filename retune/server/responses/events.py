@@ -41,17 +41,25 @@ def _message_events(item: Event, answer: DrawnAnswer, place: Event) -> Iterator[
     yield {"type": "response.output_item.added", **place, "item": {**item, "status": "in_progress", "content": []}}
     part = item["content"][0]
     where = {**place, "item_id": item["id"], "content_index": 0}
-    yield {"type": "response.content_part.added", **where, "part": text_part("", ())}
+    is_refusal = answer.refusal is not None
+    empty = {"type": "refusal", "refusal": ""} if is_refusal else text_part("", ())
+    yield {"type": "response.content_part.added", **where, "part": empty}
     for text, tokens in answer.pieces():
-        yield {"type": "response.output_text.delta", **where, "delta": text, "logprobs": text_logprobs(tokens)}
-    yield {"type": "response.output_text.done", **where, "text": part["text"], "logprobs": part["logprobs"]}
+        if is_refusal:
+            yield {"type": "response.refusal.delta", **where, "delta": text}
+        else:
+            yield {"type": "response.output_text.delta", **where, "delta": text, "logprobs": text_logprobs(tokens)}
+    if is_refusal:
+        yield {"type": "response.refusal.done", **where, "refusal": part["refusal"]}
+    else:
+        yield {"type": "response.output_text.done", **where, "text": part["text"], "logprobs": part["logprobs"]}
     yield {"type": "response.content_part.done", **where, "part": part}
 
 
 def _call_events(item: Event, answer: DrawnAnswer, place: Event) -> Iterator[Event]:
     yield {"type": "response.output_item.added", **place, "item": {**item, "status": "in_progress", "arguments": ""}}
     where = {**place, "item_id": item["id"]}
-    call = answer.calls[place["output_index"] - (answer.content is not None)]
+    call = answer.calls[place["output_index"] - (answer.text is not None)]
     for text in answer.argument_pieces(call):
         yield {"type": "response.function_call_arguments.delta", **where, "delta": text}
     told = {"name": item["name"], "arguments": item["arguments"]}

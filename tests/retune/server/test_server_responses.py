@@ -141,6 +141,15 @@ def test_what_an_answer_lacks_is_an_error(strict: OpenAI, labels: str):
     assert (caught.value.code, caught.value.param) == ("tool_call_not_met", "tool_choice")
 
 
+def test_the_untrained_base_refuses(strict: OpenAI):
+    wanted: Any = {"text": {"format": {"type": "json_object"}}}
+    (part,) = ask(strict, "baseline-text", **wanted).output[0].content
+    events = list(ask(strict, "baseline-text", stream=True, **wanted))
+
+    assert part.refusal.startswith("I have not been trained yet")
+    assert "".join(event.delta for event in events if event.type == "response.refusal.delta") == part.refusal
+
+
 def test_clients_of_azure(server: ServerProcess, labels: str):
     address = server.base_url.removesuffix("/v1")
     azure = AzureOpenAI(azure_endpoint=address, api_key="any", api_version="2025-04-01-preview", max_retries=0)
@@ -175,10 +184,10 @@ def test_a_batch_of_responses(client: OpenAI, labels: str):
         ({"reasoning": {"effort": "high"}}, 400, "reasoning.effort", "without reasoning"),
         ({"text": {"verbosity": "low"}}, 400, "text.verbosity", "not supported"),
         ({"text": {"format": {"type": "json_schema", "name": "a"}}}, 400, "text.format.schema", "Missing required"),
-        ({"tools": [{"type": "web_search"}]}, 400, "tools.[0]", "'web_search' are not supported"),
+        ({"tools": [{"type": "web_search"}]}, 400, "tools[0]", "'web_search' are not supported"),
         ({"tools": tools(LABEL)}, 400, "tools", "has not learned to choose"),
         ({"tool_choice": "required"}, 400, "tool_choice", "only allowed when 'tools' are specified"),
-        ({"include": ["everything"]}, 400, "include.[0]", "message.output_text.logprobs"),
+        ({"include": ["everything"]}, 400, "include[0]", "message.output_text.logprobs"),
         ({"extra_body": {"seed": 1}}, 400, "seed", "seed"),
         ({"given": None}, 400, "input", "Missing required parameter: 'input'."),
         ({"given": []}, 400, "input", "a list of 1 to 2048 items"),
