@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -37,7 +38,9 @@ from deployments.notifications import register_notifications
 from deployments.schedules import keep_what_people_changed, read_deployments
 from retune.config import RetrainConfig
 from retune.config_file import load_config
+from retune.data.model_dates import describe_dates, describe_move, find_dates, refuse_if_ended, utc_today
 from retune.errors import ConfigError, RetuneError, ServerError
+from retune.provider.endpoint import resolve_endpoint
 
 WORK_POOL = "retune"
 _PROCESS = "process"
@@ -108,8 +111,11 @@ async def register(registration: Registration, say: Callable[[str], None]) -> No
         say: Called with a line for each thing that is there now.
 
     Raises:
+        ModelEndedError: The provider has ended the base model that is to be retrained.
         ServerError: Prefect's server does not answer, or refuses.
     """
+    if registration.config is not None and (line := describe_end(registration.config, utc_today())):
+        say(line)
     async with get_client() as client:
         try:
             await _wait_for_prefect(client)
@@ -129,6 +135,23 @@ async def register(registration: Registration, say: Callable[[str], None]) -> No
                 say(line)
         except PrefectHTTPStatusError as error:
             raise _refusal(error, str(client.api_url)) from None
+
+
+def describe_end(config: RetrainConfig, today: date) -> str | None:
+    """When the provider ends the base model, as a line, and where to go if that is near; None where it isn't known.
+
+    A container's worker may have another OPENAI_BASE_URL than this process: then the run itself says it.
+
+    Raises:
+        ModelEndedError: It has ended.
+    """
+    endpoint = resolve_endpoint(config.provider)
+    dates = find_dates(config.training.model, endpoint.kind) if endpoint else None
+    if dates is None:
+        return None
+    refuse_if_ended(dates, today=today, ignore_dates=config.training.ignore_dates)
+    move = f" {describe_move(dates, today=today)}" if dates.is_near(today) else ""
+    return f"base model   {dates.model}: {describe_dates(dates, today)}{move}"
 
 
 async def _wait_for_prefect(client: PrefectClient) -> None:
