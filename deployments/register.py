@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -37,15 +36,14 @@ from deployments.limits import register_limits
 from deployments.notifications import register_notifications
 from deployments.schedules import keep_what_people_changed, read_deployments
 from retune.config import RetrainConfig
-from retune.config_file import load_config
-from retune.data.model_dates import describe_dates, describe_move, find_dates, refuse_if_ended, utc_today
+from retune.config_file import load_config, scheduled_config_path
+from retune.data.model_dates import describe_end, utc_today
 from retune.errors import ConfigError, RetuneError, ServerError
 from retune.provider.endpoint import resolve_endpoint
 
 WORK_POOL = "retune"
 _PROCESS = "process"
 
-_DEFAULT_CONFIG = Path("examples/support_tickets.yaml")
 _PATIENCE_SECONDS = 180.0
 _UNAUTHORIZED = (401, 403)
 _UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
@@ -76,8 +74,7 @@ class Registration:
         Raises:
             ConfigError: One of them can't be used.
         """
-        named = os.environ.get("RETUNE_RETRAIN_CONFIG")
-        path = Path(named) if named else _DEFAULT_CONFIG
+        path = scheduled_config_path()
         cron = os.environ.get("RETUNE_SCHEDULE_CRON") or "0 3 * * *"
         timezone = os.environ.get("RETUNE_TIMEZONE") or "UTC"
         try:
@@ -88,7 +85,7 @@ class Registration:
                 f"RETUNE_SCHEDULE_CRON is {cron!r} and RETUNE_TIMEZONE {timezone!r}: {problem}.",
                 hint="Expected five fields, as in '0 3 * * *', and a name such as Europe/Berlin.",
             ) from None
-        config = load_config(path, {}) if named or path.exists() else None
+        config = None if path is None else load_config(path, {})
         if config is not None and "{{" in config.model_dump_json():
             # Prefect would put something else in its place, and so make another job than `retune run` does.
             raise ConfigError(
@@ -114,8 +111,8 @@ async def register(registration: Registration, say: Callable[[str], None]) -> No
         ModelEndedError: The provider has ended the base model that is to be retrained.
         ServerError: Prefect's server does not answer, or refuses.
     """
-    if registration.config is not None and (line := describe_end(registration.config, utc_today())):
-        say(line)
+    if registration.config is not None and (end := _describe_end(registration.config)):
+        say(f"base model   {end}")
     async with get_client() as client:
         try:
             await _wait_for_prefect(client)
@@ -137,21 +134,13 @@ async def register(registration: Registration, say: Callable[[str], None]) -> No
             raise _refusal(error, str(client.api_url)) from None
 
 
-def describe_end(config: RetrainConfig, today: date) -> str | None:
-    """When the provider ends the base model, as a line, and where to go if that is near; None where it isn't known.
-
-    A container's worker may have another OPENAI_BASE_URL than this process: then the run itself says it.
-
-    Raises:
-        ModelEndedError: It has ended.
-    """
+def _describe_end(config: RetrainConfig) -> str | None:
+    # A container's worker may have another OPENAI_BASE_URL than this process: then the run itself says it.
     endpoint = resolve_endpoint(config.provider)
-    dates = find_dates(config.training.model, endpoint.kind) if endpoint else None
-    if dates is None:
+    if endpoint is None:
         return None
-    refuse_if_ended(dates, today=today, ignore_dates=config.training.ignore_dates)
-    move = f" {describe_move(dates, today=today)}" if dates.is_near(today) else ""
-    return f"base model   {dates.model}: {describe_dates(dates, today)}{move}"
+    training = config.training
+    return describe_end(training.model, endpoint.kind, today=utc_today(), ignore_dates=training.ignore_dates)
 
 
 async def _wait_for_prefect(client: PrefectClient) -> None:

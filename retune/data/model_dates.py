@@ -216,6 +216,20 @@ def _describe_life(end: date | None, today: date) -> str:
     return f"a model trained now answers until {end}, {_count_days(end, today)}"
 
 
+def describe_end(model: str, provider: ProviderKind, *, today: date, ignore_dates: bool) -> str | None:
+    """When a provider ends a model, and where to go if that is near, as sentences; None where nothing is published.
+
+    Raises:
+        ModelEndedError: It has ended.
+    """
+    dates = find_dates(model, provider)
+    if dates is None:
+        return None
+    refuse_if_ended(dates, today=today, ignore_dates=ignore_dates)
+    move = f" {describe_move(dates, today=today)}" if dates.is_near(today) else ""
+    return f"{dates.model}: {describe_dates(dates, today)}{move}"
+
+
 def days_left(dates: ModelDates, today: date) -> int | None:
     """Days until the first of the days that are still to come; None where none is known."""
     days = (dates.new_jobs_end, dates.new_jobs_end_not_before, dates.fine_tuned_shutdown, dates.base_shutdown)

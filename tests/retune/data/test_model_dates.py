@@ -15,6 +15,7 @@ from retune.data.model_dates import (
     add_shutdown_date,
     check_model_fits,
     describe_dates,
+    describe_end,
     describe_move,
     find_dates,
     refuse_if_ended,
@@ -155,6 +156,16 @@ def test_how_long_a_model_will_live_is_said() -> None:
         "No new jobs from 2027-01-06 (in 38 days); a model trained now answers until 2027-01-14, 46 days."
     )
     assert "in 1 day)" in describe_dates(dates_of(MINI), NEW_JOBS_END - DAY)
+
+
+@pytest.mark.parametrize(("days", "says_where"), [(61, False), (60, True)])
+def test_a_registration_says_where_to_go_only_when_it_is_near(days: int, says_where: bool) -> None:
+    said = str(describe_end("gpt-4.1-mini", "openai", today=NEW_JOBS_END - days * DAY, ignore_dates=False))
+    assert said.startswith(f"{MINI}: No new jobs from 2027-01-06 (in {days} days)")
+    assert ("baseline-text" in said) is says_where
+    assert describe_end("gpt-4.1-mini", "other", today=SHUTDOWN, ignore_dates=False) is None
+    with pytest.raises(ModelEndedError):
+        describe_end("gpt-4.1-mini", "openai", today=NEW_JOBS_END, ignore_dates=False)
 
 
 def test_where_to_go_names_what_lives_longer() -> None:

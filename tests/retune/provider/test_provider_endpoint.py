@@ -1,7 +1,6 @@
 import pytest
 
 from retune.config import ProviderConfig
-from retune.config_file import parse_config
 from retune.errors import AuthenticationFailedError, ConfigError
 from retune.provider.client import build_client
 from retune.provider.endpoint import require_endpoint, resolve_endpoint
