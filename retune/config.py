@@ -230,6 +230,11 @@ class TrainingConfig(_Section):
         "never",
         description="Have somebody approve a run, before anything is uploaded, if it would cost more US dollars.",
     )
+    ignore_dates: bool = Field(
+        False,
+        description="Train although, by the dates that Retune knows, the provider has ended the base model: "
+        "dates get postponed.",
+    )
     poll_interval_seconds: Auto | _Pause = Field(
         "auto", description="First pause between two looks at the job; auto: 0.5 on this machine, 10 elsewhere."
     )

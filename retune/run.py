@@ -32,7 +32,13 @@ from retune.config import RetrainConfig
 from retune.errors import RunBusyError, RunDirectoryError
 from retune.files import write_json
 
-_NOT_PART_OF_THE_MODEL = {"poll_interval_seconds", "max_poll_interval_seconds", "max_cost_usd", "approve_above_usd"}
+_NOT_PART_OF_THE_MODEL = {
+    "poll_interval_seconds",
+    "max_poll_interval_seconds",
+    "max_cost_usd",
+    "approve_above_usd",
+    "ignore_dates",
+}
 
 
 def home_directory() -> Path:

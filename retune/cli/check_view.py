@@ -94,6 +94,7 @@ def show_report(checked: "Checked") -> None:
             ("labels", "" if report.labels is None else _describe_labels(report.labels, report.n_examples)),
             ("split", _describe_splits(checked)),
             ("cost", checked.cost),
+            ("dates", checked.lifetime),
             *(("not checked", f"{name}: {why}") for name, why in _not_applied(report)),
         ]
     )

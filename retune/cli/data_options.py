@@ -104,6 +104,15 @@ MaxCostUsd = Annotated[
     auto_option("Refuse, before anything is uploaded, what would cost more US dollars.", "NUMBER", TRAINING_PANEL),
 ]
 
+IgnoreDates = Annotated[
+    bool | None,
+    typer.Option(
+        "--ignore-dates",
+        help="Train although, by the published dates, the provider has ended the base model.",
+        rich_help_panel=TRAINING_PANEL,
+    ),
+]
+
 PLACES = {
     "source": "data.source",
     "data_format": "data.format",
@@ -126,6 +135,7 @@ PLACES = {
     "model": "training.model",
     "n_epochs": "training.hyperparameters.n_epochs",
     "max_cost_usd": "training.max_cost_usd",
+    "ignore_dates": "training.ignore_dates",
 }
 """Where the configuration has what a parameter of these types says, by the parameter's name."""
 

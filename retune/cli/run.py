@@ -93,6 +93,7 @@ def run(
     batch_size: BatchSize = None,
     learning_rate_multiplier: LearningRateMultiplier = None,
     max_cost_usd: options.MaxCostUsd = None,
+    ignore_dates: options.IgnoreDates = None,
     base_url: BaseUrl = None,
     attempt: Attempt = None,
     concurrency: Concurrency = None,
