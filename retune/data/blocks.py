@@ -17,6 +17,9 @@ from retune.data.arrow_arrays import text_scalar, true_places
 BLOCK_BYTES = 4 << 20
 """About how much of a source one block holds: enough to keep a process busy, little enough to have several."""
 
+MOST_BLOCK_ROWS = 1 << 15
+"""So many rows at most, however small: what is found out about each takes a kilobyte and more."""
+
 # So much may travel beside a batch's own rows; a copy of them would cost more.
 _SPARE_BYTES = 4 << 10
 
@@ -144,6 +147,12 @@ class ArrowBlock(Block):
     first: int
     batch: pa.RecordBatch
     skips_empty: bool = False
+
+    def pieces(self) -> "Iterator[ArrowBlock]":
+        """The same rows as blocks of at most `MOST_BLOCK_ROWS`."""
+        for start in range(0, max(1, len(self.batch)), MOST_BLOCK_ROWS):
+            rows, source_bytes = self.batch.slice(start, MOST_BLOCK_ROWS), 0 if start else self.source_bytes
+            yield ArrowBlock(self.file, self.first + start, rows, self.skips_empty, source_bytes=source_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         facts = self.file, self.source_bytes, self.first, self.skips_empty
