@@ -165,9 +165,10 @@ class ArrowBlock(Block):
     def rows(self) -> Iterator[Row]:
         """Rows with plain Python values; fields of structs that are null are left out."""
         keep = self._kept()
-        for index, values in enumerate(self.batch.to_pylist()):
-            if keep is None or keep[index].as_py():
-                yield Row(self.first + index, _cells(values))
+        batch = self.batch if keep is None else self.batch.filter(keep)
+        places = range(len(batch)) if keep is None else true_places(keep).tolist()
+        for place, values in zip(places, batch.to_pylist(), strict=True):
+            yield Row(self.first + place, _cells(values))
 
     def text_columns(self, names: Sequence[str]) -> TextColumns | None:
         """The columns, if all of them are text."""

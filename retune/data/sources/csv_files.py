@@ -61,6 +61,7 @@ class CsvReader(FileReader):
                 raise self.changed()
             first = rows.number + 1
             table = _RegularRows(self.columns, rows.delimiter)
+            rows.skip_blank_lines()
             while stream.peek(1):
                 block = self._read_regular(stream, rows, table, file) or self._read_strictly(stream, rows, file)
                 block.source_bytes = stream.stored_bytes_taken - told
@@ -68,6 +69,7 @@ class CsvReader(FileReader):
                 self.notes.windows_line_ends = rows.windows_line_ends
                 self.notes.row_numbers = (first, rows.number)
                 yield from block.pieces() if isinstance(block, ArrowBlock) else (block,)
+                rows.skip_blank_lines()
             self.check_size(stream.taken)
 
     def _read_regular(self, stream: ByteStream, rows: CsvRows, table: "_RegularRows", file: int) -> Block | None:

@@ -119,7 +119,7 @@ class CsvRows:
 
     def _next(self) -> tuple[list[str], tuple[Finding, ...]] | None:
         """The cells of the next row, or why they can't be read; None at the end."""
-        self._skip_blank_lines()
+        self.skip_blank_lines()
         first_line = self.line + 1
         self._taken_before = self._stream.taken
         self._bad_byte = None
@@ -137,7 +137,8 @@ class CsvRows:
             finding = Finding("not_utf8", f"{self._bad_byte}.")
         return cells, () if finding is None else (finding,)
 
-    def _skip_blank_lines(self) -> None:
+    def skip_blank_lines(self) -> None:
+        """Pass over blank lines at once, if many follow; they count as rows."""
         n_lines, n_lf, n_crlf = self._stream.skip_blank_lines()
         self.number += n_lines
         self.line += n_lf
