@@ -13,7 +13,6 @@ import pickle
 import re
 import struct
 from collections.abc import Iterator
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,7 @@ import pyarrow as pa
 from retune.data.blocks import Finding, Row
 from retune.data.sources.bounds import check_columns
 from retune.data.sources.locations import Location
+from retune.data.sources.pickled_values import VALUE_BYTES, Room
 from retune.data.sources.reader import SAMPLE_ROWS
 from retune.errors import SourceError
 
@@ -78,7 +78,6 @@ _TRUST = "If you made this file yourself, say --trust-pickle; else save the tabl
 _CELLS_AT_ONCE = 100_000
 
 # What a pickle's own instructions take that are a byte or two long, in bytes; all others take about what they hold.
-_VALUE_BYTES = 64
 _SET_BYTES = 256
 _CALL_BYTES = 256
 
@@ -138,7 +137,7 @@ def _table_rows(table: pd.DataFrame, location: Location) -> Iterator[tuple[Row, 
         try:
             columns = [_values(part.iloc[:, place]) for place in range(len(names))]
             for number, values in enumerate(zip(*columns, strict=True), start=start + 1):
-                room = _Room(location, number)
+                room = Room(location, number)
                 row = {name: room.plain(value) for name, value in zip(names, values, strict=True)}
                 yield Row(number, row), room.taken
         except Exception as error:  # as above: what a forged table holds shows when it is read
@@ -147,7 +146,7 @@ def _table_rows(table: pd.DataFrame, location: Location) -> Iterator[tuple[Row, 
 
 def _object_rows(objects: list[Any], location: Location) -> Iterator[tuple[Row, int]]:
     for number, value in enumerate(objects, start=1):
-        room = _Room(location, number)
+        room = Room(location, number)
         if isinstance(value, dict):
             yield Row(number, room.plain(value)), room.taken
         else:
@@ -161,43 +160,6 @@ def _values(column: "pd.Series[Any]") -> list[Any]:
         categories = list(column.cat.categories)
         return [categories[code] if code >= 0 else None for code in column.cat.codes]
     return [value if there else None for value, there in zip(column, column.notna(), strict=True)]
-
-
-class _Room:
-    """Makes plain values for one row. Rows may share theirs, and a list may hold the same one over and over."""
-
-    def __init__(self, location: Location, number: int) -> None:
-        self._location = location
-        self._number = number
-        self.taken = 0
-
-    def plain(self, value: Any) -> Any:
-        if isinstance(value, np.ndarray | np.generic):
-            self._take(value.size * _VALUE_BYTES)
-            value = value.tolist()
-        if isinstance(value, str | bytes):
-            self._take(len(value))
-            return value
-        self._take(_VALUE_BYTES)
-        if isinstance(value, dict):
-            return {str(key): self.plain(item) for key, item in value.items()}
-        if isinstance(value, int | Decimal):
-            return self._number_of(value)
-        return [self.plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-    def _number_of(self, value: int | Decimal) -> Any:
-        try:
-            str(value)
-        except ValueError:
-            raise SourceError(
-                f"{self._location.name}, row {self._number}: a number has more digits than can be written."
-            ) from None
-        return value
-
-    def _take(self, n_bytes: int) -> None:
-        self.taken += n_bytes
-        if self.taken > self._location.bounds.row_bytes:
-            raise self._location.bounds.row_too_large(f"{self._location.name}, row {self._number}")
 
 
 class _TableUnpickler(pickle._Unpickler):  # noqa: SLF001  (pickle's own in Python: the one in C can't watch BUILD)
@@ -280,12 +242,12 @@ def _weight(value: Any, depth: int = 3) -> int:
     except Exception:  # noqa: BLE001  (classes have none, and half-made objects raise whatever they miss)
         return 0
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
-    return _VALUE_BYTES * size + (sum(_weight(item, depth - 1) for item in inner) if depth else 0)
+    return VALUE_BYTES * size + (sum(_weight(item, depth - 1) for item in inner) if depth else 0)
 
 
 for _opcode, _bytes in (
-    *((_opcode, _VALUE_BYTES) for _opcode in (pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.LIST, pickle.DICT)),
-    *((_opcode, _VALUE_BYTES) for _opcode in (pickle.MARK, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)),
+    *((_opcode, VALUE_BYTES) for _opcode in (pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.LIST, pickle.DICT)),
+    *((_opcode, VALUE_BYTES) for _opcode in (pickle.MARK, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)),
     *((_opcode, _SET_BYTES) for _opcode in (pickle.EMPTY_SET, pickle.FROZENSET)),
 ):
     _TableUnpickler.dispatch[_opcode[0]] = _costing(_TableUnpickler.dispatch[_opcode[0]], _bytes)
