@@ -210,19 +210,21 @@ class TestParquet:
         column = pa.DictionaryArray.from_arrays(pa.array([0] * 300, pa.int32()), pa.array(["a" * MB]))
         path = parquet(tmp_path / "t.parquet", {"question": column, "answer": ["b"] * 300})
         source = open_source(DataConfig(source=str(path), limits=LimitsConfig(max_unpacked_ratio=1e6)))
-        assert [len(list(block.rows())) for block in source.blocks()] == [4] * 75
+        sizes = [len(list(block.rows())) for block in source.blocks()]
+        assert sum(sizes) == 300
+        assert max(sizes) <= 5
 
     def test_a_page_that_unpacks_to_gigabytes(self, tmp_path: Path) -> None:
         path = parquet(
             tmp_path / "t.parquet",
-            {"question": ["a" * 1000] * 50_000, "answer": ["b"] * 50_000},
+            {"question": ["a" * 3000] * 20_000, "answer": ["b"] * 20_000},
             use_dictionary=False,
             data_page_size=1 << 30,
         )
         limits = {"max_row_mb": 4, "max_unpacked_ratio": 1e6}
         with pytest.raises(SourceError, match=r"row group 1: what can only be unpacked at once is longer than 4 MB"):
             read(path, limits=limits)
-        assert len(read(path, limits={**limits, "max_row_mb": 16})) == 50_000
+        assert len(read(path, limits={**limits, "max_row_mb": 16})) == 20_000
 
     def test_a_list_of_millions(self, tmp_path: Path) -> None:
         numbers = pa.ListArray.from_arrays(pa.array([0, 20_000_000], pa.int32()), pa.nulls(20_000_000, pa.int8()))
