@@ -2,7 +2,7 @@
 
 import asyncio
 import http
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -11,8 +11,14 @@ from uvicorn.server import ServerState
 from retune.server import ids
 from retune.server.errors import ApiError
 
-# What uvicorn's other protocol allows by default; the parser itself knows no bound.
+# The parser itself knows no bounds. 64 KiB are what uvicorn's other protocol allows by default.
 MAX_HEAD_BYTES: Final = 64 * 1024
+MAX_TARGET_BYTES: Final = 16 * 1024
+MAX_HEADERS: Final = 100
+_HEAD_TOO_LARGE: Final = (
+    f"The request's headers are too large: expected at most {MAX_HEADERS} headers, and {MAX_HEAD_BYTES} bytes of "
+    "address and headers together."
+)
 # For a refused client's first bytes to come: a socket that is closed on bytes unread takes the answer back.
 _REFUSED_SECONDS = 0.2
 
@@ -46,6 +52,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._is_in_body = False
         self._head_bytes = 0
+        self._pending_bytes = 0
+        self._refusal: ApiError | None = None
         self._deadline: float | None = None
         self._watch: asyncio.TimerHandle | None = None
 
@@ -67,13 +75,28 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count."""
         self._is_in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._pending_bytes = 0
         if self._deadline is None:
             self._deadline = self.loop.time() + self.head_seconds
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        """Bound the request's line."""
+        super().on_url(url)
+        if len(self.url) > MAX_TARGET_BYTES:
+            self._refuse_head(414, f"The request's address is longer than {MAX_TARGET_BYTES} bytes.")
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Bound the headers."""
+        self._count(len(name) + len(value))
+        if len(self.headers) >= MAX_HEADERS:
+            self._refuse_head(431, _HEAD_TOO_LARGE)
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Count no further."""
+        self._settle_host()
         self._is_in_head = False
         self._is_in_body = True
         self._deadline = self.loop.time() + self.body_pause_seconds
@@ -94,23 +117,47 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on."""
         if self._is_refused:
-            self.transport.close()
             return
+        was_in_head = self._is_in_head
         if self._is_in_body and not self.cycle.response_complete:
             self._deadline = self.loop.time() + self.body_pause_seconds
         super().data_received(data)
+        if self._is_refused:
+            return
         if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self.send_400_response(f"The request's line and headers are larger than {MAX_HEAD_BYTES} bytes.")
+            # A header is counted once it is whole, which it may never be.
+            self._pending_bytes += len(data) if was_in_head else 0
+            if self._pending_bytes > MAX_HEAD_BYTES:
+                self._refusal = _hanging_up(431, _HEAD_TOO_LARGE)
+                self.send_400_response("")
         elif self._deadline is None and (self.cycle is None or self.cycle.response_complete):
             # Line ends between requests: uvicorn gives up its own deadline for them, and they begin no request.
             self._deadline = self.loop.time() + self.head_seconds
 
     def send_400_response(self, msg: str) -> None:
         """Answer what never became a request, and hang up."""
-        self._write(ApiError(400, msg, headers={"connection": "close"}))
-        self.transport.close()
+        self._write(self._refusal or _hanging_up(400, msg))
+        # The rest of what was sent is taken for a moment: a socket that is closed on it takes the answer back.
+        self._is_refused = True
+        self.loop.call_later(_REFUSED_SECONDS, self.transport.close)
+
+    def _count(self, n_bytes: int) -> None:
+        self._head_bytes += n_bytes
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_head(431, _HEAD_TOO_LARGE)
+
+    def _refuse_head(self, status: int, message: str) -> NoReturn:
+        self._refusal = _hanging_up(status, message)
+        raise self._refusal  # The parser stops, and uvicorn calls `send_400_response`.
+
+    def _settle_host(self) -> None:
+        """Have one `Host` header at most, and that of the address where the address names one (RFC 9112, 3.2.2)."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1:
+            self._refuse_head(400, "The request has more than one Host header.")
+        if b"://" in self.url.partition(b"?")[0]:
+            authority = self.url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+            self.headers[:] = [header for header in self.headers if header[0] != b"host"] + [(b"host", authority)]
 
     def _refuse(self) -> None:
         self._is_refused = True
@@ -143,3 +190,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         soon = now + self.head_seconds / 2
         self._watch = self.loop.call_at(min(soon, self._deadline or soon), self._watch_deadline)
+
+
+def _hanging_up(status: int, message: str) -> ApiError:
+    return ApiError(status, message, headers={"connection": "close"})

@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 _request_log = logging.getLogger("retune.server.requests")
 _SLASHES = re.compile("/{2,}")
 _HEALTH = "/health"
+# Reading them takes time that grows with the square of their number.
+_MAX_QUERY_PARAMETERS = 100
 
 
 class ApiMiddleware:
@@ -70,6 +72,8 @@ class ApiMiddleware:
             ApiError: It is refused.
         """
         headers = dict(scope["headers"])
+        if scope["query_string"].count(b"&") >= _MAX_QUERY_PARAMETERS:
+            raise ApiError(400, f"The address has too many parameters: expected at most {_MAX_QUERY_PARAMETERS}.")
         path: str = scope["path"]
         if "//" in path:
             # The recorded service reads /jobs//events as /jobs/events.
