@@ -159,6 +159,20 @@ class Completion:
 Prompt = str | Sequence[Mapping[str, Any]]
 
 
+class PromptTooLongError(ValueError):
+    """A prompt does not fit into the model's context.
+
+    Args:
+        n_tokens: The prompt's tokens, or a lower bound of them.
+        context_tokens: The most that a prompt may have.
+    """
+
+    def __init__(self, n_tokens: int, context_tokens: int) -> None:
+        super().__init__(n_tokens, context_tokens)
+        self.n_tokens = n_tokens
+        self.context_tokens = context_tokens
+
+
 class LanguageModel(Protocol):
     """A loaded model. Safe to call from several threads at once.
 
@@ -198,6 +212,10 @@ class LanguageModel(Protocol):
             accepts: Which answers are wanted. A model that chooses among whole answers chooses among these, where it
                 has any; from others, and from answers cut short, the caller may still get one that is not wanted.
                 Hashable, and equal to another only if both accept the same. Whatever it raises comes through.
+
+        Raises:
+            PromptTooLongError: The prompt does not fit into the model's context; little of it was looked at.
+            InterruptedWorkError: A `retune.trainers.interruption.checkpoint` said that nobody waits for the answer.
         """
         ...
 
@@ -210,12 +228,16 @@ class Trainer(Protocol):
         base_model: The base model's own name.
         aliases: Other base model names that existing code asks for and that this trainer stands in for.
         completion_models: Those among all of its base model names that complete prompts; the others chat.
+        context_tokens: The longest prompt of its models. A longer training example is cut at its end.
+        context_characters: The most characters that such a prompt has.
     """
 
     name: str
     base_model: str
     aliases: Sequence[str]
     completion_models: Sequence[str]
+    context_tokens: int
+    context_characters: int
 
     def resolve_hyperparameters(self, requested: RequestedHyperparameters, *, n_examples: int) -> Hyperparameters:
         """Turn every `auto` into a number."""

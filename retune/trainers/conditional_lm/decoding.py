@@ -8,6 +8,7 @@ import numpy as np
 
 from retune.trainers.conditional_lm.network import CONTEXT_TOKENS, Floats, Ints, Parameters
 from retune.trainers.conditional_lm.tokenizer import END_OF_TURN
+from retune.trainers.interruption import checkpoint
 
 BEAM_SIZE = 4
 # A small network spreads some percents of probability over thousands of tokens that make no sense, and an answer has
@@ -95,6 +96,7 @@ def search(
     """
     beam = [_Hypothesis(0.0, (), trie)]
     for _ in range(max_tokens):
+        checkpoint()
         live = [hypothesis for hypothesis in beam if not hypothesis.is_finished()]
         finished = [hypothesis for hypothesis in beam if hypothesis.is_finished()]
         log_probabilities = _next_log_probabilities(parameters, bag, [hypothesis.tokens for hypothesis in live])
@@ -129,6 +131,7 @@ def sample(
     tokens: tuple[int, ...] = ()
     node = trie
     while len(tokens) < max_tokens and (not tokens or tokens[-1] != END_OF_TURN):
+        checkpoint()
         row = penalties.applied_to(_next_log_probabilities(parameters, bag, [tokens])[0], tokens)
         allowed = np.arange(len(row), dtype=np.int32) if node is None else np.array(sorted(node.children), np.int32)
         token = _draw(allowed, row[allowed], temperature=temperature, top_p=top_p, rng=rng)

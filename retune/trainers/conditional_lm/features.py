@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retune.trainers.conditional_lm.messages import Turn
+from retune.trainers.interruption import checkpoint
 
 N_BUCKETS = 1 << 16
 
@@ -21,6 +22,7 @@ Weights = NDArray[np.float32]
 _EARLIER_TURNS_SCALE = 0.5
 _CHARACTER_NGRAMS = (3, 4, 5)
 _LONGEST_CACHED_RUN = 64
+_NGRAMS_BETWEEN_CHECKPOINTS = 4096
 
 # Scripts written without spaces, from Thai to Khmer, kana and Han: each character counts as a word of its own.
 _UNSPACED = (
@@ -118,13 +120,14 @@ def _count(buckets: Iterable[int]) -> tuple[Buckets, Weights]:
 def _ngram_buckets(text: str) -> Iterator[int]:
     words: list[str] = []
     for run in _runs(text):
+        checkpoint()
         words.extend(_words_of(run))
         if not _UNSPACED_START.match(run):
             # Long runs are keys and hashes that nobody repeats: they would only fill the cache.
-            ngrams = (
-                _character_ngram_buckets if len(run) <= _LONGEST_CACHED_RUN else _character_ngram_buckets.__wrapped__
-            )
-            yield from ngrams(run)
+            if len(run) <= _LONGEST_CACHED_RUN:
+                yield from _buckets_of_short_run(run)
+            else:
+                yield from _character_ngram_buckets(run)
     yield from (_bucket(f"w {word}") for word in words)
     yield from (_bucket(f"w {first} {second}") for first, second in pairwise(words))
 
@@ -144,13 +147,17 @@ def _words_of(run: str) -> Iterable[str]:
 
 
 @lru_cache(maxsize=1 << 15)
-def _character_ngram_buckets(run: str) -> tuple[int, ...]:
+def _buckets_of_short_run(run: str) -> tuple[int, ...]:
+    return tuple(_character_ngram_buckets(run))
+
+
+def _character_ngram_buckets(run: str) -> Iterator[int]:
     padded = f"<{run}>"
-    return tuple(
-        _bucket(f"c {padded[start : start + length]}")
-        for length in _CHARACTER_NGRAMS
-        for start in range(len(padded) - length + 1)
-    )
+    for length in _CHARACTER_NGRAMS:
+        for start in range(len(padded) - length + 1):
+            if start % _NGRAMS_BETWEEN_CHECKPOINTS == 0:
+                checkpoint()
+            yield _bucket(f"c {padded[start : start + length]}")
 
 
 def _bucket(feature: str) -> int:

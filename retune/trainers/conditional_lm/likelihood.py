@@ -7,6 +7,7 @@ import numpy as np
 
 from retune.trainers.conditional_lm.decoding import Trie
 from retune.trainers.conditional_lm.network import CONTEXT_TOKENS, Floats, Parameters
+from retune.trainers.interruption import checkpoint
 
 # A position costs a few arrays of vocabulary size: 4 MB each for 256 of them.
 _POSITIONS_AT_ONCE = 256
@@ -39,6 +40,7 @@ def score_tokens(
     contexts = np.lib.stride_tricks.sliding_window_view(padded, CONTEXT_TOKENS)
     node, scored = trie, []
     for start in range(0, len(tokens), _POSITIONS_AT_ONCE):
+        checkpoint()
         part = tokens[start : start + _POSITIONS_AT_ONCE]
         bags = np.repeat(bag[np.newaxis], len(part), axis=0)
         rows = parameters.log_probabilities(bags, contexts[start : start + len(part)])

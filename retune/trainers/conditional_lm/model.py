@@ -13,12 +13,16 @@ from retune.trainers.conditional_lm.decoding import Penalties, Trie, sample, sea
 from retune.trainers.conditional_lm.features import count_features
 from retune.trainers.conditional_lm.likelihood import ScoredToken, score_tokens
 from retune.trainers.conditional_lm.messages import Turn, turns_of
-from retune.trainers.conditional_lm.tokenizer import END_OF_TURN, AnswerTokenizer, count_tokens
+from retune.trainers.conditional_lm.network import Floats
+from retune.trainers.conditional_lm.prompts import count_prompt_tokens
+from retune.trainers.conditional_lm.tokenizer import END_OF_TURN, AnswerTokenizer
+from retune.trainers.interruption import checkpoint
 
 UNTRAINED_ANSWER = "I have not been trained yet: fine-tune me on examples of the answers you want."
 
 _LONGEST_ANSWER = 4096
 _TRIES_KEPT = 8
+_PROMPTS_KEPT = 8
 _SEEDS = 1 << 64
 
 
@@ -32,6 +36,8 @@ class TrainedModel:
         self.calls_tools = checkpoint.facts.calls_tools
         self._known_answers = checkpoint.facts.known_answers
         self._trie = None if self._known_answers is None else self._trie_of(self._known_answers)
+        # The many answers to one prompt come one by one.
+        self._read_lately = lru_cache(maxsize=_PROMPTS_KEPT)(self._read)
         self._trie_of_accepted = lru_cache(maxsize=_TRIES_KEPT)(self._build_trie_of_accepted)
         # Free decoding needs an end of its own: nothing makes sure that the model ever ends its turn.
         self._longest_answer = min(2 * checkpoint.facts.longest_answer, _LONGEST_ANSWER)
@@ -55,9 +61,7 @@ class TrainedModel:
         Where decoding is held to known answers, `accepts` chooses among them, and log-probabilities are of the tokens
         that lead to them. Neither temperature, top_p nor a penalty changes a log-probability.
         """
-        turns = turns_of(prompt)
-        buckets, weights = self._feature_weights.weigh(count_features(turns))
-        bag = weights @ self._parameters.features[buckets]
+        bag, prompt_tokens = self._read_lately(turns_of(prompt), not isinstance(prompt, str))
         limit = self._longest_answer if max_tokens is None else min(max_tokens, self._longest_answer)
         trie = self._trie if self._trie is None or accepts is None else self._trie_of_accepted(accepts)
         penalties = Penalties(frequency_penalty, presence_penalty)
@@ -75,12 +79,20 @@ class TrainedModel:
                 penalties=penalties,
             )
         scored = None if top_logprobs is None else score_tokens(self._parameters, bag, tokens, trie, top_logprobs)
-        return answer_of(
-            tokens, scored, stop=stop, prompt_tokens=_count(prompt, turns, self._tokenizer), tokenizer=self._tokenizer
-        )
+        return answer_of(tokens, scored, stop=stop, prompt_tokens=prompt_tokens, tokenizer=self._tokenizer)
+
+    def _read(self, turns: tuple[Turn, ...], is_chat: bool) -> tuple[Floats, int]:  # cached by it
+        """A prompt's bag and its tokens."""
+        n_tokens = count_prompt_tokens(turns, self._tokenizer, is_chat=is_chat)
+        buckets, weights = self._feature_weights.weigh(count_features(turns))
+        return weights @ self._parameters.features[buckets], n_tokens
 
     def _build_trie_of_accepted(self, accepts: Callable[[str], bool]) -> Trie | None:
-        accepted = [answer for answer in self._known_answers or () if accepts(answer)]
+        accepted = []
+        for answer in self._known_answers or ():
+            checkpoint()
+            if accepts(answer):
+                accepted.append(answer)
         return self._trie_of(accepted) if accepted else self._trie
 
     def _trie_of(self, answers: Sequence[str]) -> Trie:
@@ -94,6 +106,7 @@ class UntrainedModel:
 
     def __init__(self) -> None:
         self._tokenizer = AnswerTokenizer()
+        self._count_lately = lru_cache(maxsize=_PROMPTS_KEPT)(self._count)
         self._tokens = (*self._tokenizer.encode(UNTRAINED_ANSWER), END_OF_TURN)
 
     def complete(
@@ -116,11 +129,9 @@ class UntrainedModel:
         scored = None
         if top_logprobs is not None:
             scored = [ScoredToken(0.0, ((token, 0.0),)[:top_logprobs]) for token in tokens]
-        prompt_tokens = _count(prompt, turns_of(prompt), self._tokenizer)
+        prompt_tokens = self._count_lately(turns_of(prompt), not isinstance(prompt, str))
         answer = answer_of(tokens, scored, stop=stop, prompt_tokens=prompt_tokens, tokenizer=self._tokenizer)
         return answer if accepts is None or accepts(answer.content) else replace(answer, is_refusal=True)
 
-
-def _count(prompt: Prompt, turns: Sequence[Turn], tokenizer: AnswerTokenizer) -> int:
-    # A prompt is text alone: there are no roles around it that would count.
-    return len(tokenizer.encode(turns[0].text)) if isinstance(prompt, str) else count_tokens(turns, tokenizer)
+    def _count(self, turns: tuple[Turn, ...], is_chat: bool) -> int:  # cached by it
+        return count_prompt_tokens(turns, self._tokenizer, is_chat=is_chat)

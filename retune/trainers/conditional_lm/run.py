@@ -19,6 +19,7 @@ from retune.trainers.conditional_lm.features import FeatureWeights
 from retune.trainers.conditional_lm.messages import Row, read_rows
 from retune.trainers.conditional_lm.network import Parameters
 from retune.trainers.conditional_lm.optimizer import Optimizer
+from retune.trainers.conditional_lm.prompts import CONTEXT_CHARACTERS, cut_row
 from retune.trainers.conditional_lm.tokenizer import AnswerTokenizer, count_tokens
 from retune.trainers.tool_calls import find_calls
 
@@ -88,7 +89,7 @@ def start(task: TrainingTask) -> Run:
 
 def _begin(task: TrainingTask) -> Run:
     base = checkpoints.load(task.base_directory) if task.base_directory else None
-    rows = read_rows(task.training_file)
+    rows = _read_rows(task.training_file)
     texts = [answer.text for row in rows for answer in row.answers]
     tokenizer = base.tokenizer if base else AnswerTokenizer.learn(texts)
     features = count_row_features(rows)
@@ -119,7 +120,7 @@ def _take_up(task: TrainingTask, newest: Path) -> Run:
             f"{newest} belongs to a training with other files, hyperparameters or seed.",
             hint="Train without resuming, or in another directory.",
         )
-    rows = read_rows(task.training_file)
+    rows = _read_rows(task.training_file)
     training_rows = encode_rows(rows, count_row_features(rows), model.feature_weights, model.tokenizer)
     run = Run(task, model, Optimizer.initial(model.parameters), training_rows, _validation_rows(task, model))
     if model.facts.step < run.total_steps:
@@ -131,8 +132,18 @@ def _take_up(task: TrainingTask, newest: Path) -> Run:
 def _validation_rows(task: TrainingTask, model: Checkpoint) -> list[EncodedRow]:
     if task.validation_file is None:
         return []
-    rows = read_rows(task.validation_file)
+    rows = _read_rows(task.validation_file)
     return encode_rows(rows, count_row_features(rows), model.feature_weights, model.tokenizer)
+
+
+def _read_rows(path: Path) -> list[Row]:
+    cut = (cut_row(row) for row in read_rows(path))
+    if rows := [row for row in cut if row.answers]:
+        return rows
+    raise TrainerError(
+        f"{path.name}: every example's answers begin behind {CONTEXT_CHARACTERS} characters, the most that is read.",
+        hint="Shorten the messages before the answers.",
+    )
 
 
 def _known_answers(texts: Sequence[str], base: Checkpoint | None) -> tuple[str, ...] | None:

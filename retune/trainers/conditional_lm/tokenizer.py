@@ -41,7 +41,7 @@ class AnswerTokenizer:
             raise ValueError(f"expected at most {_MAX_PIECES} different, non-empty pieces; found {len(pieces)}")
         self.pieces = tuple(pieces)
         self._ids = {piece: _FIRST_PIECE + index for index, piece in enumerate(pieces)}
-        self._longest = max(map(len, pieces), default=0)
+        self._longest = _longest_by_first_character(pieces)
         self._bytes = [b"", *(bytes([value]) for value in range(256)), *(piece.encode() for piece in pieces)]
         self._encode_cached = lru_cache(maxsize=1 << 14)(self._encode_word)
 
@@ -90,11 +90,24 @@ def count_tokens(turns: Iterable[Turn], tokenizer: AnswerTokenizer) -> int:
     return 1 + sum(3 + len(tokenizer.encode(turn.role)) + len(tokenizer.encode(turn.text)) for turn in turns)
 
 
-def _split_greedily(word: str, known: Mapping[str, int], longest: int) -> Iterator[str]:
-    """Longest known pieces from left to right; a character that starts none stands alone."""
+def _longest_by_first_character(pieces: Iterable[str]) -> dict[str, int]:
+    longest: dict[str, int] = {}
+    for piece in pieces:
+        longest[piece[0]] = max(longest.get(piece[0], 0), len(piece))
+    return longest
+
+
+def _split_greedily(word: str, known: Mapping[str, int], longest: Mapping[str, int]) -> Iterator[str]:
+    """Longest known pieces from left to right; a character that starts none stands alone.
+
+    Args:
+        word: What to split.
+        known: The pieces.
+        longest: Characters of the longest piece that begins with a character.
+    """
     start = 0
     while start < len(word):
-        end = min(len(word), start + longest)
+        end = min(len(word), start + longest.get(word[start], 1))
         while end > start + 1 and word[start:end] not in known:
             end -= 1
         end = max(end, start + 1)
@@ -115,7 +128,7 @@ def _learn_parts(words: Mapping[str, int], *, known: Sequence[str]) -> list[str]
             for end in range(start + 1, min(len(word), start + _MAX_PART_CHARACTERS) + 1):
                 counts[word[start:end]] += count
     pieces = dict.fromkeys([*known, *_most_saving(counts)[: 2 * _MAX_PIECES]], 0)
-    longest = max(map(len, pieces), default=0)
+    longest = _longest_by_first_character(pieces)
     # Single characters stay in any case: in scripts with thousands of them each would else cost three bytes.
     used = Counter({part: count for part, count in counts.items() if len(part) == 1})
     for word, count in sample.items():

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from retune.trainers.base import Hyperparameters, LanguageModel, RequestedHyperparameters, TrainingTask, TrainingUpdate
-from retune.trainers.conditional_lm import checkpoint, training
+from retune.trainers.conditional_lm import checkpoint, prompts, training
 from retune.trainers.conditional_lm.model import TrainedModel, UntrainedModel
 
 
@@ -38,6 +38,8 @@ class ConditionalLanguageModelTrainer:
         "davinci-002",
     )
     completion_models: Sequence[str] = ("babbage-002", "davinci-002")
+    context_tokens: int = prompts.CONTEXT_TOKENS
+    context_characters: int = prompts.CONTEXT_CHARACTERS
 
     def resolve_hyperparameters(self, requested: RequestedHyperparameters, *, n_examples: int) -> Hyperparameters:
         """Turn every `auto` into a number, by the rules that OpenAI has published or was seen to use."""
