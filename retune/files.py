@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from retune.errors import RunDirectoryError
+from retune.private_files import make_private_directory, private_opener, user_file_mode
 
 _CHUNK_BYTES = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -36,18 +37,25 @@ def cannot_write(path: Path, error: OSError) -> RunDirectoryError:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, is_private: bool = True) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` for binary writing; rename it to `path` when the block ends well.
 
     If the block raises, the temporary file is removed and whatever was at `path` stays as it was.
 
+    Args:
+        path: The file. Directories above it that are missing are made, for their owner alone.
+        is_private: It is for its owner alone. What users write to places of their own has the mode that they are
+            used to.
+
     Raises:
         OSError: The directory can't be written, or the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_directory(path.parent)
     temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as stream:
+        with open(temporary, "xb", opener=private_opener) as stream:
+            if not is_private:
+                os.fchmod(stream.fileno(), user_file_mode())
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

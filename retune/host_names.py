@@ -1,4 +1,4 @@
-"""The hosts that requests name in `Host` and `Origin`, parsed whole: a name that only begins or ends well is another."""
+"""The hosts that requests name in `Host` and `Origin`, parsed whole: a good beginning or end is not enough."""
 
 import ipaddress
 import re

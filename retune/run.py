@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict
 from retune.config import RetrainConfig
 from retune.errors import RunBusyError, RunDirectoryError
 from retune.files import write_json
+from retune.private_files import private_opener
 
 _NOT_PART_OF_THE_MODEL = {
     "poll_interval_seconds",
@@ -165,7 +166,7 @@ def exclusive(run: Run) -> Iterator[None]:
         RunBusyError: Another process is working on the same run.
         RunDirectoryError: Somebody removed files of it.
     """
-    with run.path(".lock").open("a") as lock:
+    with open(run.path(".lock"), "a", opener=private_opener) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from retune.errors import ServerError
+from retune.private_files import make_private_directory, private_opener
 
 _POLL_SECONDS = 0.05
 _STOP_TIMEOUT_SECONDS = 15.0
@@ -79,7 +80,7 @@ def shared_process(plan: ProcessPlan) -> Iterator[RunningProcess]:
         ServerError: It can't start, or did not answer in time.
     """
     try:
-        plan.directory.mkdir(parents=True, exist_ok=True)
+        make_private_directory(plan.directory)
         users = _open_privately(plan.users_lock)
     except OSError as error:
         raise ServerError(f"{plan.name} can't use the directory {plan.directory}: {error.strerror}.") from None
@@ -110,7 +111,7 @@ def answers(url: str) -> bool:
 
 def _open_privately(path: Path) -> IO[str]:
     """Open a file to append to, which others on this machine may not read."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
+    return open(path, "a", encoding="utf-8", opener=private_opener)
 
 
 def _start(plan: ProcessPlan) -> subprocess.Popen[bytes]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from retune.errors import RunDirectoryError
+from retune.private_files import make_private_directory, private_opener
 
 _PREFIX = ".unfinished-"
 _LOCK = ".lock"
@@ -32,7 +33,7 @@ def staging_directory(parent: Path, *, prefix: str = _PREFIX, mode: int = 0o700)
         RunDirectoryError: `parent` can't be written.
     """
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(parent)
         _remove_leftovers(parent, prefix)
         lock = _new_lock(parent, prefix)
     except OSError as error:
@@ -67,7 +68,7 @@ def replace_directory(target: Path, finished: Path) -> None:
 
 def _new_lock(parent: Path, prefix: str) -> IO[bytes]:
     while True:
-        lock = (parent / f"{prefix}{uuid.uuid4().hex}{_LOCK}").open("ab")
+        lock = open(parent / f"{prefix}{uuid.uuid4().hex}{_LOCK}", "ab", opener=private_opener)  # noqa: SIM115 - closed by its owner
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             # Somebody who removes leftovers may have taken it for one before it was locked.

@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
 from pydantic import BaseModel, ConfigDict
 
+from retune.private_files import private_opener
 from retune.results.run_message import RunNotice
 from retune.run import Run
 
@@ -90,6 +91,6 @@ def _was_told(run: Run, what: str) -> bool:
     told = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     if what in told:
         return True
-    with path.open("a", encoding="utf-8") as stream:
+    with open(path, "a", encoding="utf-8", opener=private_opener) as stream:
         stream.write(f"{what}\n")
     return False

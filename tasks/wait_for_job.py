@@ -11,6 +11,7 @@ from retune.config import ProviderConfig, TrainingConfig
 from retune.data.jsonl import write_jsonl
 from retune.errors import JobCancelledError, JobError, JobFailedError
 from retune.files import write_json
+from retune.private_files import make_private_directory, private_opener
 from retune.provider.endpoint import require_endpoint
 from retune.provider.errors import one_line
 from retune.provider.follow import event_as_dict, follow_job, pauses_at, raise_unless_succeeded, running_seconds
@@ -98,7 +99,7 @@ class _LoggedEvents:
     def __init__(self, run: Run) -> None:
         self._logger = get_run_logger()
         self._path = run.path(".logged_events", str(flow_run.get_id()))
-        self._path.parent.mkdir(exist_ok=True)
+        make_private_directory(self._path.parent)
         self._ids = set(self._path.read_text(encoding="utf-8").split()) if self._path.exists() else set()
 
     def log(self, event: FineTuningJobEvent) -> None:
@@ -107,7 +108,7 @@ class _LoggedEvents:
         level = {"warn": logging.WARNING, "error": logging.ERROR}.get(event.level, logging.INFO)
         self._logger.log(level, event.message)
         self._ids.add(event.id)
-        with self._path.open("a", encoding="utf-8") as stream:
+        with open(self._path, "a", encoding="utf-8", opener=private_opener) as stream:
             stream.write(f"{event.id}\n")
 
 

@@ -7,8 +7,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from retune.cli import chat, check, deploy, jobs, models, run, server, up
-from retune.cli.terminal import show_error
+from retune.cli.terminal import print_quietly, show_error
 from retune.errors import CheckError, RetuneError
+from retune.private_files import keep_files_private, what_was_closed
+from retune.run import home_directory
 
 app = typer.Typer(
     name="retune",
@@ -55,6 +57,8 @@ def main() -> None:
     # `--debug` helps wherever it stands; people add it at the end of the command that just failed.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     status = _exit_status_of_errors(arguments)
+    if n_closed := keep_files_private(home_directory()):
+        print_quietly(what_was_closed(home_directory(), n_closed))
     try:
         app(args=arguments, standalone_mode=True)
     except CheckError as error:

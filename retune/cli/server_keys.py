@@ -1,6 +1,5 @@
 """`retune server keys`: make, list and revoke the keys of a server, while it runs or not."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ import typer
 from retune.cli.connection import server_directory
 from retune.cli.terminal import as_local_time, print_json, print_line, print_quietly, print_table
 from retune.errors import ServerError
+from retune.private_files import keep_files_private
 from retune.server.command import DatabaseUrl, DataDirectory, settings_from
 from retune.server.settings import DATABASE_URL_VARIABLE
 
@@ -89,7 +89,7 @@ def _database(
     if settings.database_url is None and not directory.database.exists():
         _require_new(directory, may_be_new=may_be_new)
     url = url_of(settings.database_url, directory.database)
-    os.umask(0o077)
+    keep_files_private(directory.path)
     try:
         directory.lock()
         database = Database(url, owner=True)

@@ -19,6 +19,7 @@ from retune.cli.up_children import Child, Keeper, Program
 from retune.cli.up_flow_runs import PrefectApi
 from retune.cli.up_programs import LOOPBACK, Addresses, Wishes, programs, register_program
 from retune.errors import ServerError
+from retune.private_files import make_private_directory
 from retune.run import home_directory
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -72,7 +73,7 @@ def up(
         has_worker=worker,
     )
     home = home_directory().absolute()
-    (home / "logs").mkdir(parents=True, exist_ok=True)
+    make_private_directory(home / "logs")
     addresses = Addresses.of(wishes)
     with _alone(home, addresses.ui), _Stopping() as stopping, Keeper() as keeper:
         check_wishes(wishes)

@@ -8,6 +8,7 @@ from typing import get_args
 from pydantic import BaseModel, ConfigDict
 
 from retune.data.rules import RULES, Level
+from retune.private_files import make_private_directory, private_opener
 
 EVERYWHERE = "all examples"
 _LEVELS = get_args(Level)
@@ -79,8 +80,8 @@ class ProblemCollector:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = path.open("wb")
+        make_private_directory(path.parent)
+        self._stream = open(path, "wb", opener=private_opener)  # noqa: SIM115 - closed by its owner
         self._counts: dict[str, int] = {}
         self._first: dict[str, list[Problem]] = {}
 

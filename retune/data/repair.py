@@ -26,6 +26,7 @@ from retune.data.rules import RULES, Change
 from retune.data.store.store import ExampleStore
 from retune.errors import CheckError
 from retune.files import atomic_write, writing
+from retune.private_files import private_opener
 
 _CHANGES_OF_FILES = {kind: rule.mended_by for kind, rule in RULES.items() if rule.level == "note" and rule.mended_by}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
@@ -84,7 +85,8 @@ def repair_examples(store: ExampleStore, path: Path, *, on_progress: Progress = 
         mended = _mend_all(store, on_progress)
         _refuse_to_lose_rows(store, mended)
         with ExitStack() as stack:
-            lines, changes = (stack.enter_context(atomic_write(item)) for item in (path, changes_path_of(path)))
+            written = (path, changes_path_of(path))
+            lines, changes = (stack.enter_context(atomic_write(item, is_private=False)) for item in written)
             writer = _Writer(store, lines, changes)
             writer.write(mended)
     return Repaired(path, changes_path_of(path), len(store), writer.n_written, writer.counts)
@@ -112,7 +114,10 @@ class _Mended:
 def _mend_all(store: ExampleStore, on_progress: Progress) -> _Mended:
     lines, changes = store.directory / "mended.jsonl", store.directory / "mended_changes.jsonl"
     digests, empty, without_body = bytearray(), bytearray(), []
-    with lines.open("wb") as mended_lines, changes.open("wb") as mended_changes:
+    with (
+        open(lines, "wb", opener=private_opener) as mended_lines,
+        open(changes, "wb", opener=private_opener) as mended_changes,
+    ):
         for index, line in enumerate(store.lines()):
             body = json.loads(line)
             changed = mend_example(body)

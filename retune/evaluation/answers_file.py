@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from retune.errors import RunDirectoryError
 from retune.evaluation.examples import Answer, EvaluationExample
+from retune.private_files import make_private_directory, private_opener
 
 
 def request_key(request: Mapping[str, Any]) -> str:
@@ -73,8 +74,8 @@ def _read_records(path: Path) -> dict[str, Answer]:
 
 def _open_for_appending(path: Path) -> IO[bytes]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("ab", buffering=0)
+        make_private_directory(path.parent)
+        return open(path, "ab", buffering=0, opener=private_opener)
     except OSError as error:
         raise RunDirectoryError(f"Can't write the answers to {path}: {error.strerror}.") from None
 

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from retune.server.api import health, metrics
 from retune.server.api.cors import ListedOrigins
+from retune.server.api.json_route import JsonRoute
 from retune.server.api.middleware import ApiMiddleware
 from retune.server.background import BackgroundWork
 from retune.server.batches import routes as batches
@@ -77,6 +78,7 @@ def build_app(services: Services) -> FastAPI:
     if services.settings.allowed_origins:
         # Around all else: a preflight has no key, and pages must be able to read refusals too.
         app.add_middleware(ListedOrigins, settings=services.settings)
+    app.router.route_class = JsonRoute
     add_error_handlers(app)
     writers = CapacityLimiter(_WRITING_THREADS)
     # Whose a path is they are asked in this order: the most wanted first.

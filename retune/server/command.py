@@ -1,6 +1,6 @@
 """The options of a server on the command line: `retune server start`, and `python -m retune.server`."""
 
-import os
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -8,6 +8,7 @@ import typer
 from pydantic import ByteSize, ValidationError
 
 from retune.errors import ConfigError
+from retune.private_files import keep_files_private, what_was_closed
 from retune.run import home_directory
 from retune.server.logs import set_up_logging
 from retune.server.settings import (
@@ -19,6 +20,7 @@ from retune.server.settings import (
     ServerSettings,
 )
 
+_log = logging.getLogger(__name__)
 _FLAGS: Final = {
     "data_directory": "--data-dir",
     "allowed_hosts": "--allowed-host",
@@ -128,12 +130,14 @@ def start(
     Point any OpenAI client at it: set OPENAI_BASE_URL to the address that it prints.
     """
     chosen = locals()
-    # Files are for their owner alone, wherever the data directory lies, and those of the processes started here too.
-    os.umask(0o077)
     settings = settings_from({**chosen, "data_directory": data_directory or home_directory() / "server"})
+    # Files are for their owner alone, wherever the data directory lies, and those of the processes started here too.
+    n_closed = keep_files_private(settings.data_directory)
     from retune.server.serve import serve  # noqa: PLC0415 - the web stack is slow to import
 
     set_up_logging(settings.log_file)
+    if n_closed:
+        _log.warning("%s", what_was_closed(settings.data_directory, n_closed))
     serve(settings, on_ready=_show_address)
 
 

@@ -124,6 +124,16 @@ def too_large(what: str, max_bytes: int, *, param: str | None = None) -> ApiErro
     return ApiError(413, f"The {what} is larger than the limit of {max_bytes} bytes.", param=param)
 
 
+def context_exceeded(context_tokens: int, found: str, *, param: str | None = "messages") -> ApiError:
+    """400 for a prompt that is longer than a model's context, in the API's words; `found` is what there was of it."""
+    what = param or "prompt"
+    message = (
+        f"This model's maximum context length is {context_tokens} tokens. However, your {what} resulted in {found}. "
+        f"Please reduce the length of the {what}."
+    )
+    return ApiError(400, message, param=param, code="context_length_exceeded")
+
+
 def unknown_parameter(name: str) -> ApiError:
     """400 for a request field that the API does not have."""
     return ApiError(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")

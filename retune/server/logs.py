@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from retune.errors import ServerError
+from retune.private_files import make_private_directory, private_opener
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _MAX_BYTES = 10 * 1024 * 1024
@@ -43,8 +44,9 @@ class BoundedFileHandler(logging.StreamHandler[TextIO]):
     """
 
     def __init__(self, path: Path, *, max_bytes: int = _MAX_BYTES) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        super().__init__(path.open("a", encoding="utf-8", errors="backslashreplace"))
+        make_private_directory(path.parent)
+        stream = open(path, "a", encoding="utf-8", errors="backslashreplace", opener=private_opener)  # noqa: SIM115 - the handler's
+        super().__init__(stream)
         self._path = path
         self._max_bytes = max_bytes
 

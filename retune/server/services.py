@@ -1,5 +1,6 @@
 """Everything that the routers work with, opened together and closed together."""
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from fastapi import Depends, Request
 
 from retune.server.api.request_metrics import RequestMetrics
 from retune.server.background import BackgroundWork
+from retune.server.chat.fair_slots import FairSlots
 from retune.server.models.loaded_models import LoadedModels
 from retune.server.settings import ServerSettings
 from retune.server.storage.content_store import ContentStore
@@ -34,6 +36,7 @@ class Services:
     contents: ContentStore
     trainer: Trainer
     loaded_models: LoadedModels
+    model_slots: FairSlots
     metrics: RequestMetrics
     version: str
     instance: str
@@ -76,6 +79,9 @@ class Services:
             contents=ContentStore(directory.contents),
             trainer=trainer,
             loaded_models=LoadedModels(trainer),
+            # More at once than there are cores answer nothing sooner: they only take the interpreter's lock from
+            # each other.
+            model_slots=FairSlots(max(2, os.cpu_count() or 1)),
             metrics=RequestMetrics(directory.metrics if settings.workers > 1 else None),
             version=version("retune"),
             instance=instance,

@@ -7,8 +7,8 @@ from contextvars import ContextVar
 _check: ContextVar[Callable[[], None] | None] = ContextVar("interruption_check", default=None)
 
 
-class InterruptedWorkError(Exception):
-    """Nobody waits for the work any more."""
+class InterruptedWorkError(BaseException):
+    """Nobody waits for the work any more. Like asyncio's cancellation, it passes by those who catch all errors."""
 
 
 def checkpoint() -> None:

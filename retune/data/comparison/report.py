@@ -100,14 +100,20 @@ class CheckReport(BaseModel):
         raise CheckError("\n".join(lines))
 
 
-def write_report(path: Path, report: CheckReport, *problems: Path) -> None:
+def write_report(path: Path, report: CheckReport, *problems: Path, is_private: bool = True) -> None:
     """Write the report as JSON, and in it every single problem, streamed from collectors' files.
+
+    Args:
+        path: The file.
+        report: What was found.
+        problems: The collectors' files.
+        is_private: See `atomic_write`.
 
     Raises:
         OSError: The file can't be written.
     """
     head = json.dumps(report.model_dump(mode="json", exclude={"groups"}), ensure_ascii=False, indent=2)
-    with atomic_write(path) as stream:
+    with atomic_write(path, is_private=is_private) as stream:
         stream.write(head.removesuffix("\n}").encode() + b',\n  "problems": [')
         separator = b"\n    "
         for file in problems:

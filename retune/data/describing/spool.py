@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retune.files import writing
+from retune.private_files import make_private_directory, private_opener
 
 _SIZE = struct.Struct("<Q")
 
@@ -22,7 +23,7 @@ def make_directory(path: Path) -> None:
         RunDirectoryError: It can't be made.
     """
     with writing(path):
-        path.mkdir(parents=True)
+        make_private_directory(path)
 
 
 def dump(value: Any, path: Path) -> None:
@@ -35,7 +36,7 @@ def dump(value: Any, path: Path) -> None:
     head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     pieces = [memoryview(head), *(buffer.raw() for buffer in buffers)]
     sizes = b"".join(_SIZE.pack(len(piece)) for piece in pieces)
-    with writing(path.parent), path.open("xb", buffering=0) as stream:
+    with writing(path.parent), open(path, "xb", buffering=0, opener=private_opener) as stream:
         for piece in (memoryview(_SIZE.pack(len(pieces)) + sizes), *pieces):
             _write_all(stream, piece)
 

@@ -21,6 +21,7 @@ from retune.data.problems import Problem, ProblemCollector
 from retune.data.store.columns import COLUMNS, CONTENT_COLUMNS, SIDES
 from retune.data.store.store import STORE_VERSION, ExampleStore, StoreFacts, part_path
 from retune.files import write_json, writing
+from retune.private_files import make_private_directory, private_opener
 
 _BYTES_BETWEEN_SAVES = 64 << 20
 
@@ -45,11 +46,11 @@ class ExampleWriter:
         self._on_disk: Future[None] | None = None
         self._unsaved_bytes = 0
         with self._writing():
-            (directory / "columns").mkdir(parents=True, exist_ok=True)
+            make_private_directory(directory / "columns")
             self._problems = ProblemCollector(directory / "problems.jsonl")
             self._parts = [_Part(part_path(directory, side)) for side in SIDES[1:]]
             for name in (*COLUMNS, *(f"band-{index}" for index in range(BANDS))):
-                self._streams[name] = (directory / "columns" / name).open("wb")
+                self._streams[name] = open(directory / "columns" / name, "wb", opener=private_opener)  # noqa: SIM115 - closed by its owner
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing(self._directory)
@@ -170,7 +171,7 @@ class _Part:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.stream: IO[bytes] = path.open("wb")
+        self.stream: IO[bytes] = open(path, "wb", opener=private_opener)  # noqa: SIM115 - closed by its owner
         self._digest = hashlib.sha256()
         self._bytes = self._examples = 0
 

@@ -17,6 +17,7 @@ from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.errors import RunDirectoryError
 from retune.files import atomic_write, sha256_of_file, writing
+from retune.private_files import make_private_directory, private_opener
 
 _FOR_THE_PROVIDER = ("train", "validation")
 
@@ -47,7 +48,7 @@ def write_splits(
     paths = {name: directory / f"{name}.jsonl" for name in SIDES[1:]}
     wanted = {name: path for name, path in paths.items() if (sides == SIDES.index(name)).any()}
     with writing(directory):
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private_directory(directory)
         if not with_bom and np.array_equal(sides, store.column("part")):
             facts = _take_over({name: store.facts.parts[name] for name in wanted}, wanted)
         else:
@@ -109,7 +110,7 @@ def _link_or_copy(path: Path, to: Path) -> None:
     try:
         os.link(path, to)
     except OSError:
-        with path.open("rb") as lines, to.open("xb") as output:
+        with path.open("rb") as lines, open(to, "xb", opener=private_opener) as output:
             shutil.copyfileobj(lines, output)
             output.flush()
             os.fsync(output.fileno())

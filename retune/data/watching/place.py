@@ -10,6 +10,7 @@ from typing import IO
 from retune.config import DataConfig, RetrainConfig
 from retune.data.examples import canonical_json
 from retune.files import writing
+from retune.private_files import make_private_directory, private_opener
 from retune.run import compute_run_key, home_directory
 
 
@@ -56,8 +57,8 @@ class WatchPlace:
         """
         path: Path = self._path.with_suffix(".lock")
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.open("a")
+            make_private_directory(path.parent)
+            lock = open(path, "a", opener=private_opener)  # noqa: SIM115 - closed by its owner
         with lock:
             yield _try_to_lock(lock, path)
 

@@ -6,11 +6,8 @@
   whatever model the body names.
 """
 
-import json
 from dataclasses import dataclass
 from urllib.parse import parse_qs
-
-from starlette.types import Message, Receive
 
 from retune.server.errors import ApiError
 
@@ -56,42 +53,12 @@ def own_address(path: str, query_string: bytes) -> OwnAddress:
     return OwnAddress("/v1/" + rest)
 
 
-def naming_model(receive: Receive, model: str) -> Receive:
-    """Read a request whose body asks for `model`, whatever model it named itself."""
-    is_told = False
-
-    async def read() -> Message:
-        nonlocal is_told
-        if is_told:
-            return await receive()
-        body = bytearray()
-        more_body = True
-        while more_body:
-            message = await receive()
-            if message["type"] != "http.request":
-                return message
-            body.extend(message.get("body", b""))
-            more_body = message.get("more_body", False)
-        is_told = True
-        return {"type": "http.request", "body": _with_model(bytes(body), model), "more_body": False}
-
-    return read
-
-
 def _of_deployment(rest: str) -> OwnAddress:
     for call in _CALLS:
         model = rest.removesuffix(call)
         if model and model != rest:
             return OwnAddress("/v1" + call, model)
     raise _resource_not_found()
-
-
-def _with_model(body: bytes, model: str) -> bytes:
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError):
-        return body  # It is refused for what it is by whoever reads it.
-    return json.dumps({**request, "model": model}).encode() if isinstance(request, dict) else body
 
 
 def _resource_not_found() -> ApiError:

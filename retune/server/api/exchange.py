@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Final
 
 from starlette.types import Message, Receive, Send
 
 from retune.server import ids
-from retune.server.api.body_limits import BodyLimit
+from retune.server.api.body_limits import BodyLimit, BodyMemory
 
 _OPENAI_VERSION = b"2020-10-01"
 _DRAIN_SECONDS = 30
@@ -21,12 +23,16 @@ class Exchange:
         request_id: The client finds it in `x-request-id`, the operator in the log.
         status: The answer's status; 0 before it has begun.
         received_bytes: How much of the body was read.
+        caller: Tells callers apart, and nothing about them.
     """
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, *, caller: str, memory: BodyMemory) -> None:
         self.request_id = ids.new_request_id()
         self.status = 0
         self.received_bytes = 0
+        self.caller = caller
+        self._memory = memory
+        self._kept_bytes = 0
         self._receive = receive
         self._send = send
         self._limit: BodyLimit | None = None
@@ -57,9 +63,24 @@ class Exchange:
             ApiError: 413: more came than the limit.
         """
         message = await self._next()
-        if self._limit is not None and self.received_bytes > self._limit.max_bytes:
-            raise self._limit.error()
+        if self._limit is not None:
+            if self.received_bytes > self._limit.max_bytes:
+                raise self._limit.error()
+            if not self._limit.is_streamed:
+                n_bytes = len(message.get("body", b""))
+                self._kept_bytes += n_bytes
+                self._memory.take(n_bytes)
         return message
+
+    async def client_left(self) -> None:
+        """Wait until the client hangs up. Its whole body must be read."""
+        while (await self._next())["type"] != "http.disconnect":
+            pass
+
+    def close(self) -> None:
+        """Give back what the body took."""
+        self._memory.give_back(self._kept_bytes)
+        self._kept_bytes = 0
 
     async def send(self, message: Message) -> None:
         """Send on."""
@@ -97,3 +118,6 @@ class Exchange:
             (b"openai-version", _OPENAI_VERSION),
             (b"openai-processing-ms", b"%d" % round(self.seconds * 1000)),
         ]
+
+
+current_exchange: Final[ContextVar[Exchange]] = ContextVar("current_exchange")

@@ -10,9 +10,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from retune.server import errors
 from retune.server.api import azure
 from retune.server.api.authentication import ApiKeyCheck
-from retune.server.api.body_limits import BodyLimits
-from retune.server.api.exchange import Exchange
+from retune.server.api.body_limits import BodyLimits, BodyMemory
+from retune.server.api.exchange import Exchange, current_exchange
 from retune.server.api.hosts import HostCheck
+from retune.server.api.idempotency import hash_of
+from retune.server.api.json_route import MODEL_OF_ADDRESS
 from retune.server.api.request_metrics import UNKNOWN
 from retune.server.errors import ApiError
 from retune.server.services import Services
@@ -34,7 +36,8 @@ class ApiMiddleware:
         self._key_check = ApiKeyCheck(services.settings.api_key, services.database)
         self._host_check = HostCheck(services.settings)
         self._allowed_origins = frozenset(services.settings.allowed_origins)
-        self._body_limits = BodyLimits(services.settings)
+        self._body_limits = BodyLimits(services.settings, services.trainer)
+        self._body_memory = BodyMemory()
         self._logs_requests = services.settings.log_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,18 +45,20 @@ class ApiMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(receive, send)
+        exchange = Exchange(receive, send, caller=_caller(scope), memory=self._body_memory)
+        current_exchange.set(exchange)
         self._metrics.in_flight.inc()
         try:
             await self._run(scope, exchange)
         finally:
             self._metrics.in_flight.dec()
+            exchange.close()
             self._record(scope, exchange)
 
     async def _run(self, scope: Scope, exchange: Exchange) -> None:
         try:
-            receive = await self._admit(scope, exchange)
-            await self._app(scope, receive, exchange.send)
+            await self._admit(scope, exchange)
+            await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             _log.info("%s: the client hung up in the middle of its request", exchange.request_id)
         except Exception as error:
@@ -62,11 +67,8 @@ class ApiMiddleware:
             response = _explain(error, scope, exchange.request_id).response()
             await response(scope, exchange.receive, exchange.send)
 
-    async def _admit(self, scope: Scope, exchange: Exchange) -> Receive:
+    async def _admit(self, scope: Scope, exchange: Exchange) -> None:
         """Check a request by its headers, and find the address that it means.
-
-        Returns:
-            What its body is to be read with.
 
         Raises:
             ApiError: It is refused.
@@ -80,13 +82,11 @@ class ApiMiddleware:
             path = scope["path"] = _SLASHES.sub("/", path)
         if path != _HEALTH:
             await self._check_sender(headers)
-        model = None
         if path.startswith(azure.PREFIX):
             address = azure.own_address(path, scope["query_string"])
-            path, model = address.path, address.model
-            scope["path"] = path
+            path = scope["path"] = address.path
+            scope[MODEL_OF_ADDRESS] = address.model
         exchange.limit_body(self._body_limits.of(path), headers)
-        return exchange.receive if model is None else azure.naming_model(exchange.receive, model)
 
     async def _check_sender(self, headers: Mapping[bytes, bytes]) -> None:
         if await self._key_check.asks_for_key():
@@ -116,6 +116,13 @@ class ApiMiddleware:
 def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
     value = headers.get(name)
     return None if value is None else value.decode("latin-1")
+
+
+def _caller(scope: Scope) -> str:
+    """Who sends a request: its key, which was checked where the server has any, and its address."""
+    headers = dict(scope["headers"])
+    key = headers.get(b"authorization") or headers.get(b"api-key") or b""
+    return hash_of(key.decode("latin-1"), (scope.get("client") or ("",))[0])
 
 
 def _explain(error: Exception, scope: Scope, request_id: str) -> ApiError:

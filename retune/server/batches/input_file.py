@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from retune.server.batches.requests import canonical_endpoint
 from retune.server.files.input_lines import TOO_LONG, input_lines, is_too_long
+from retune.server.json_text import parse_json
 
 MAX_REQUESTS = 50_000
 MAX_ERRORS = 100
@@ -112,7 +113,7 @@ class _Check:
         reason = TOO_LONG
         if not is_too_long(line):
             try:
-                value = json.loads(line.decode(), parse_constant=_refuse_constant)
+                value = parse_json(line, parse_constant=_refuse_constant)
             except (ValueError, RecursionError) as error:
                 reason = str(error)
             else:

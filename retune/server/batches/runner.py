@@ -1,13 +1,14 @@
 """Works off the batches in the database: checks their input files, answers their requests, makes their result files.
 
 The queue is the database itself: whatever is not finished there when the server starts is taken up again. One request
-of one batch is answered at a time, so that batches take no more than one thread from those who wait for their answers.
+of a batch is answered at a time. Batches take turns, and let those go first who wait for their answers.
 """
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy import Select, and_, case, or_, select
 
 from retune.server.batches import store as batch_store
 from retune.server.batches.answering import answer_request, unanswered
-from retune.server.batches.input_file import InvalidInputError, check_input_file, requests_of
+from retune.server.batches.input_file import BatchRequest, InvalidInputError, check_input_file, requests_of
 from retune.server.batches.journal import Journal, result_line
 from retune.server.batches.result_files import ResultFiles
 from retune.server.batches.statuses import BatchStatus
@@ -24,9 +25,15 @@ from retune.server.files.rules import SPARE_BYTES
 from retune.server.services import Services
 from retune.server.storage.tables import BatchRow
 from retune.server.work_queue import WorkQueue, may_pass
+from retune.trainers.interruption import InterruptedWorkError, checkpoint, interruptible
 
 _log = logging.getLogger(__name__)
-_RECORD_SECONDS = 0.25
+_ANSWERING_THREADS = 2
+_TURN_SECONDS = 1.0
+# Those that wait for their next turn; of more than that, each turn reads again what was answered.
+_KEPT_OPEN = 16
+# A batch works so long, then waits so long for those who come first.
+_WORK_SECONDS, _GIVE_WAY_SECONDS = 0.05, 0.2
 _UNANSWERED = {
     BatchStatus.EXPIRED: (
         "batch_expired",
@@ -45,8 +52,16 @@ class JournalDamagedError(Exception):
     """A journal has lost answers that it had."""
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenBatch:
+    """A batch between its turns: what it has answered, and what is to be answered."""
+
+    journal: Journal
+    requests: Iterator[BatchRequest]
+
+
 class BatchRunner:
-    """One thread answers requests, another one checks input files and ends batches."""
+    """Two threads answer requests, another one checks input files and ends batches."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -55,7 +70,10 @@ class BatchRunner:
         self._webhook_urls = services.settings.webhook_urls
         self._journals = services.directory.batches
         self._queue = WorkQueue(services.database, BatchRow, "Batches", self._give_up)
-        self._queue.add_thread("batch-requests", _to_answer, self._answer)
+        self._open: dict[str, _OpenBatch] = {}
+        self._last_position = 0
+        for number in range(_ANSWERING_THREADS):
+            self._queue.add_thread(f"batch-requests-{number}", self._to_answer, self._take_turn)
         self._queue.add_thread("batch-files", _to_check_or_end, self._check_or_end)
 
     def start(self) -> None:
@@ -72,8 +90,10 @@ class BatchRunner:
         return self._queue.is_alive()
 
     def stop(self) -> None:
-        """End both threads, after the request that is being answered. Unfinished batches stay for the next server."""
+        """End all threads, in the middle of requests too. Unfinished batches stay for the next server."""
         self._queue.stop()
+        for batch_id in list(self._open):
+            self._close(batch_id)
 
     def _give_up(self, batch: BatchRow, error: Exception) -> None:
         if may_pass(error):
@@ -83,20 +103,61 @@ class BatchRunner:
         message = f"The server met an error while it ran this batch ({type(error).__name__}). Its log says more."
         self._fail(batch, [{"code": "server_error", "message": message, "param": None, "line": None}])
 
-    def _answer(self, batch: BatchRow) -> None:
+    def _take_turn(self, batch: BatchRow) -> None:
+        """Answer requests of a batch for a while; then it is another one's turn."""
+        self._last_position = batch.position
         self._contents.require_room(0, spare_bytes=SPARE_BYTES)
-        with closing(self._open_journal(batch)) as journal:
-            recorded_at = time.monotonic()
-            for request in requests_of(self._input_path(batch), skip=journal.tally.answered):
-                if self._queue.stopping.is_set() or time.time() >= batch.expires_at:
-                    break
-                self._contents.require_room(0, spare_bytes=SPARE_BYTES)
-                journal.append(answer_request(self._services, batch.endpoint, request))
-                if time.monotonic() - recorded_at >= _RECORD_SECONDS:
-                    if not self._record(batch, journal):
-                        return
-                    recorded_at = time.monotonic()
-            self._record(batch, journal)
+        try:
+            has_more = self._answer(batch, self._opened(batch))
+        except BaseException:
+            self._close(batch.id)
+            raise
+        if not has_more or len(self._open) > _KEPT_OPEN:
+            self._close(batch.id)
+
+    def _answer(self, batch: BatchRow, opened: _OpenBatch) -> bool:
+        ends_at = time.monotonic() + _TURN_SECONDS
+        try:
+            with interruptible(self._check_of(batch)):
+                while time.monotonic() < ends_at:
+                    checkpoint()
+                    request = next(opened.requests, None)
+                    if request is None:
+                        break
+                    self._contents.require_room(0, spare_bytes=SPARE_BYTES)
+                    opened.journal.append(answer_request(self._services, batch.endpoint, request))
+        except InterruptedWorkError:
+            # The request that was under way is not answered: whoever opens the batch anew begins with it.
+            self._record(batch, opened.journal)
+            return False
+        return self._record(batch, opened.journal)
+
+    def _check_of(self, batch: BatchRow) -> Callable[[], None]:
+        """What a batch's requests do at their checkpoints: end where they are of no use, and let others go first."""
+        is_called_off, since = self._queue.call_off(batch), time.monotonic()
+
+        def check() -> None:
+            nonlocal since
+            if is_called_off() or time.time() >= batch.expires_at:
+                raise InterruptedWorkError
+            if time.monotonic() - since >= _WORK_SECONDS:
+                self._services.model_slots.give_way(_GIVE_WAY_SECONDS)
+                since = time.monotonic()
+
+        return check
+
+    def _opened(self, batch: BatchRow) -> _OpenBatch:
+        opened = self._open.get(batch.id)
+        if opened is None:
+            journal = self._open_journal(batch)
+            opened = _OpenBatch(journal, requests_of(self._input_path(batch), skip=journal.tally.answered))
+            self._open[batch.id] = opened
+        return opened
+
+    def _close(self, batch_id: str) -> None:
+        opened = self._open.pop(batch_id, None)
+        if opened:
+            opened.journal.close()
 
     def _record(self, batch: BatchRow, journal: Journal) -> bool:
         """Show what is on disk by now; False if there is no more to answer."""
@@ -126,6 +187,7 @@ class BatchRunner:
                 batch_store.mark_in_progress(session, batch.id, checked)
 
     def _end(self, batch: BatchRow, status: BatchStatus) -> None:
+        self._close(batch.id)
         with ResultFiles(self._contents, batch.id) as files:
             for line in self._results(batch, status):
                 if self._queue.stopping.is_set():
@@ -171,6 +233,13 @@ class BatchRunner:
     def _input_path(self, batch: BatchRow) -> Path:
         return self._contents.path(batch.input_file_id)
 
+    def _to_answer(self) -> Select[tuple[BatchRow]]:
+        """Batches whose requests are to be answered, those behind the one that had the last turn first."""
+        in_time = BatchRow.expires_at > int(time.time())
+        had_its_turn = case((BatchRow.position > self._last_position, 0), else_=1)
+        rows = select(BatchRow).where(BatchRow.status == BatchStatus.IN_PROGRESS, in_time)
+        return rows.order_by(had_its_turn, BatchRow.position)
+
     def _clean_after_earlier_server(self) -> None:
         """Remove the journals of batches whose files are made; a failed one's is all there is of its answers."""
         made = (BatchStatus.COMPLETED, BatchStatus.EXPIRED, BatchStatus.CANCELLED)
@@ -178,12 +247,6 @@ class BatchRunner:
             for path in self._journals.iterdir():
                 if batch_store.status_of(session, path.stem) in made:
                     path.unlink()
-
-
-def _to_answer() -> Select[tuple[BatchRow]]:
-    """Batches whose requests are to be answered, oldest first."""
-    in_time = BatchRow.expires_at > int(time.time())
-    return select(BatchRow).where(BatchRow.status == BatchStatus.IN_PROGRESS, in_time).order_by(BatchRow.position)
 
 
 def _to_check_or_end() -> Select[tuple[BatchRow]]:

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from retune.server.api.request_fields import FEW_FIELDS, at_most
-from retune.server.errors import ApiError, unknown_parameter
-from retune.trainers.base import Completion, LanguageModel, Prompt
+from retune.server.errors import ApiError, context_exceeded, unknown_parameter
+from retune.trainers.base import Completion, LanguageModel, Prompt, PromptTooLongError
+from retune.trainers.interruption import checkpoint
 
 _MAX_STOPS = 4
 
@@ -82,19 +83,28 @@ class SamplingRequest(BaseModel):
         top_logprobs: int | None,
         accepts: Callable[[str], bool] | None = None,
     ) -> Completion:
-        """Draw an answer; a seed gives each number an answer of its own, and each time the same one."""
-        return model.complete(
-            prompt,
-            stop=self.stop or (),
-            seed=None if self.seed is None else self.seed + number,
-            temperature=1.0 if self.temperature is None else self.temperature,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            frequency_penalty=self.frequency_penalty or 0.0,
-            presence_penalty=self.presence_penalty or 0.0,
-            max_tokens=max_tokens,
-            top_logprobs=top_logprobs,
-            accepts=accepts,
-        )
+        """Draw an answer; a seed gives each number an answer of its own, and each time the same one.
+
+        Raises:
+            ApiError: 400: the prompt does not fit into the model's context.
+        """
+        checkpoint()
+        try:
+            return model.complete(
+                prompt,
+                stop=self.stop or (),
+                seed=None if self.seed is None else self.seed + number,
+                temperature=1.0 if self.temperature is None else self.temperature,
+                top_p=1.0 if self.top_p is None else self.top_p,
+                frequency_penalty=self.frequency_penalty or 0.0,
+                presence_penalty=self.presence_penalty or 0.0,
+                max_tokens=max_tokens,
+                top_logprobs=top_logprobs,
+                accepts=accepts,
+            )
+        except PromptTooLongError as error:
+            param = "prompt" if isinstance(prompt, str) else "messages"
+            raise context_exceeded(error.context_tokens, f"{error.n_tokens} tokens", param=param) from None
 
 
 def refuse_fields(

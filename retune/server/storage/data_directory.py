@@ -4,12 +4,14 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, ClassVar
 
 from retune.errors import ServerError
 from retune.files import write_json
+from retune.private_files import denied_rights, make_private_directory, private_opener
 
 
 class DataDirectoryInUseError(ServerError):
@@ -61,7 +63,7 @@ class DataDirectory:
             ServerError: It can't be made or written.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(self.path)
         except FileExistsError:
             raise ServerError(
                 f"The data directory {self.path} is a file.", hint="Name another with --data-dir."
@@ -103,10 +105,12 @@ class DataDirectory:
         shutil.rmtree(self.metrics, ignore_errors=True)  # What processes of an earlier server counted.
         directories = (self.contents, self.jobs, self.batches, self.metrics)
         for path in directories:
-            path.mkdir(mode=0o700, exist_ok=True)
-        for path, mode in (*((path, 0o700) for path in directories), *((path, 0o600) for path in self._databases())):
-            if path.stat().st_uid == os.geteuid():
-                path.chmod(mode)
+            make_private_directory(path)
+        denied = denied_rights(self.path)
+        for path in (*directories, *self._databases()):
+            found = path.stat()
+            if found.st_uid == os.geteuid():
+                path.chmod(stat.S_IMODE(found.st_mode) & ~denied)
 
     def _databases(self) -> list[Path]:
         return list(self.path.glob(f"{self.database.stem}*{self.database.suffix}*"))
@@ -143,7 +147,7 @@ class DataDirectory:
     def _open(self, name: str) -> IO[bytes]:
         path = self.path / name
         try:
-            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+            return open(path, "a+b", opener=private_opener)
         except OSError as error:
             raise not_writable(path, error) from error
 

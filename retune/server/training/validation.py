@@ -1,12 +1,12 @@
 """Checks of training files, made after a job was accepted: every line must be an example that the model can learn."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from retune.server.files.input_lines import TOO_LONG, input_lines, is_too_long
+from retune.server.json_text import TooManyValuesError, parse_json
 from retune.server.training.examples import name_type, problem_of_chat_example, problem_of_completion_example
 
 MIN_TRAINING_EXAMPLES = 10
@@ -86,8 +86,8 @@ class _FileCheck:
             for number, line in input_lines(self.path, should_stop):
                 if is_too_long(line):
                     raise self.invalid(f": line {number}: {TOO_LONG}.")
-                if (text := line.decode()).strip():
-                    self._check_line(text, number)
+                if line.decode().strip():
+                    self._check_line(line, number)
                     count += 1
         except UnicodeDecodeError:
             raise self.invalid(": it is not UTF-8 text.") from None
@@ -100,9 +100,11 @@ class _FileCheck:
         message = f"The job failed due to an invalid {self.kind} file. Invalid file format{reason}"
         return InvalidFileError(f"invalid_{self.kind}_file", message, f"{self.kind}_file")
 
-    def _check_line(self, line: str, number: int) -> None:
+    def _check_line(self, line: bytes, number: int) -> None:
         try:
-            example = json.loads(line)
+            example = parse_json(line)
+        except TooManyValuesError as error:
+            raise self.invalid(f": line {number}: {error}.") from None
         except (ValueError, RecursionError) as error:
             raise self.invalid(
                 f": line {number}: expected a JSON object, but this is not valid JSON ({error})."

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retune.errors import TrainerError
 from retune.files import atomic_write, write_bytes
+from retune.private_files import make_private_directory
 from retune.trainers.conditional_lm.features import N_BUCKETS, FeatureWeights
 from retune.trainers.conditional_lm.network import BAG_SIZE, Parameters
 from retune.trainers.conditional_lm.optimizer import Optimizer
@@ -104,7 +105,7 @@ def save(checkpoint: Checkpoint, optimizer: Optimizer | None, directory: Path) -
     temporary = directory.with_name(f".{directory.name}.partial")
     if temporary.exists():
         shutil.rmtree(temporary)
-    temporary.mkdir(parents=True)
+    make_private_directory(temporary)
     _write_arrays(temporary / _MODEL_NPZ, _model_arrays(checkpoint))
     if optimizer is not None:
         _write_arrays(temporary / _TRAINING_NPZ, _training_arrays(checkpoint.parameters, optimizer))

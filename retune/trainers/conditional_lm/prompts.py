@@ -7,6 +7,7 @@ from typing import Final
 from retune.trainers.base import PromptTooLongError
 from retune.trainers.conditional_lm.messages import Row, Turn
 from retune.trainers.conditional_lm.tokenizer import AnswerTokenizer, count_tokens
+from retune.trainers.interruption import checkpoint
 
 # 65,536 tokens, as many as OpenAI's models read of a training example, are about so many bytes; a byte is the smallest
 # token of this trainer.
@@ -24,6 +25,7 @@ def count_prompt_tokens(turns: Sequence[Turn], tokenizer: AnswerTokenizer, *, is
     n_characters = sum(len(turn.role) + len(turn.text) for turn in turns)
     if n_characters > CONTEXT_CHARACTERS:
         raise PromptTooLongError(-(-n_characters // 2), CONTEXT_TOKENS)
+    checkpoint()
     # A prompt is text alone: there are no roles around it that would count.
     n_tokens = count_tokens(turns, tokenizer) if is_chat else len(tokenizer.encode(turns[0].text))
     if n_tokens > CONTEXT_TOKENS:
