@@ -163,6 +163,7 @@ def check_source(request: CheckRequest, directory: Path, bar: ReadingBar) -> Che
         model=settings.training.model,
         n_epochs=settings.training.hyperparameters.n_epochs,
         path=request.report_path or directory / "report.json",
+        is_private=request.report_path is None,
     )
     limit = settings.training.max_cost_usd
     dates = find_dates(settings.training.model, store.facts.provider)

@@ -33,7 +33,7 @@ _NOT_DEALT = "the examples can't be dealt to splits"
 
 
 def check_store(
-    store: ExampleStore, split: SplitConfig, *, model: str, n_epochs: Auto | int, path: Path
+    store: ExampleStore, split: SplitConfig, *, model: str, n_epochs: Auto | int, path: Path, is_private: bool = True
 ) -> CheckReport:
     """Check stored examples against each other and put everything that is wrong into one report.
 
@@ -43,6 +43,7 @@ def check_store(
         model: The base model: its context, its price.
         n_epochs: Passes over the training file, or "auto".
         path: The JSON report, with every single problem, is written here.
+        is_private: The report is for its owner alone; see `atomic_write`.
 
     Raises:
         RunDirectoryError: The report can't be written.
@@ -56,7 +57,7 @@ def check_store(
         finally:
             collector.close()
         report = _report(subject, n_epochs, merge_groups(store.facts.problem_groups, collector.groups()), path)
-        write_report(path, report, store.problems_path, together)
+        write_report(path, report, store.problems_path, together, is_private=is_private)
     return report
 
 

@@ -46,6 +46,8 @@ def retune(tmp_path: Path) -> Retune:
             # Starting a browser for the artifact's images takes seconds, and the flow's own tests look at them.
             env={**os.environ, "COLUMNS": "200", "BROWSER_PATH": "/nowhere/chromium", **environment},
             input=stdin,
+            # The usual one; that of the tests' own process is set by the commands that it runs in itself.
+            umask=0o022,
             capture_output=True,
             text=True,
             timeout=280,

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from check_command import Check, files, good_rows, write_table
@@ -178,3 +179,14 @@ def test_force_overwrites_a_file_and_never_the_source(check: Check) -> None:
     assert answer.status == 2
     assert "the source itself" in answer.err
     assert Path("there.jsonl").read_bytes() == before
+
+
+def test_files_that_users_name_have_their_umask(retune: Any, tmp_path: Path) -> None:
+    rows = "".join(f"{question},{answer}\n" for question, answer in good_rows())
+    (tmp_path / "tickets.csv").write_text(f"question,answer\n{rows}")
+
+    done = retune("check", "tickets.csv", "--fix", "fixed.jsonl", "--report", "report.json")
+
+    assert done.returncode == 0, done.stderr
+    written = [tmp_path / name for name in ("fixed.jsonl", "fixed.jsonl.changes.jsonl", "report.json")]
+    assert [oct(path.stat().st_mode & 0o777) for path in written] == ["0o644"] * 3

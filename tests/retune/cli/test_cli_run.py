@@ -79,8 +79,21 @@ def server_is_gone(home: Path) -> bool:
     return find_running_server(home / "server") is None
 
 
+def everything_of(*directories: Path) -> list[Path]:
+    return [path for directory in directories for path in (directory, *directory.rglob("*"))]
+
+
+def is_open(path: Path) -> bool:
+    return bool(path.lstat().st_mode & 0o077) and not path.is_symlink()
+
+
 def test_a_newcomer_s_run(retune: Any, table: Path, tmp_path: Path) -> None:
     """Nothing is set up: the command starts its own Prefect and its own trainer, and leaves neither behind."""
+    left_open = tmp_path / "retune-home" / "runs" / "of-an-earlier-version.jsonl"
+    left_open.parent.mkdir(parents=True)
+    left_open.touch()
+    for path in (left_open, left_open.parent, tmp_path / "retune-home"):
+        path.chmod(0o755)
     result = retune(*arguments(table, "--n-epochs", "3"))
     assert result.returncode == 0, result.stderr
     facts = manifest(tmp_path)
@@ -99,6 +112,9 @@ def test_a_newcomer_s_run(retune: Any, table: Path, tmp_path: Path) -> None:
     assert facts["job"]["id"] in retune("jobs", "show", job["id"]).stdout
     models = [model["id"] for model in list_of(retune, "models", "list")]
     assert {"baseline-text", facts["fine_tuned_model"]} <= set(models)
+    assert "was open to other users of this machine" in result.stderr
+    assert "was open" not in answer.stderr
+    assert [path for path in everything_of(tmp_path / "retune-home", tmp_path / "out") if is_open(path)] == []
 
 
 def test_killed_in_the_middle_and_run_again(retune: Any, table: Path, tmp_path: Path, prefect_api_url: str) -> None:
