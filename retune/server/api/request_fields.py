@@ -27,6 +27,11 @@ def refuse_many(value: Any, most: int, what: str) -> Any:
     return value
 
 
+def refuse_many_fields(value: Any) -> Any:
+    """Refuse an object of more fields than any that the API has; raises as of `refuse_many`."""
+    return refuse_many(value, _MAX_FIELDS, "fields")
+
+
 def at_most(most: int, what: str) -> BeforeValidator:
     """Have a field hold at most so many items, `what` they are called."""
     return BeforeValidator(lambda value: refuse_many(value, most, what))
@@ -55,7 +60,7 @@ class RequestModel(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _has_few_fields(cls, value: Any) -> Any:
-        return refuse_many(value, _MAX_FIELDS, "fields")
+        return refuse_many_fields(value)
 
 
 class ExpiresAfter(RequestModel):

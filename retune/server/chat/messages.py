@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from retune.server.api.request_fields import refuse_many_fields
 from retune.server.chat.sampling import unsupported
 from retune.server.errors import ApiError, invalid, missing_parameter
 from retune.server.validation_messages import type_name, unsupported_choice
@@ -26,6 +27,11 @@ class ChatMessage(BaseModel):
     tool_calls: Any = None
     tool_call_id: str | None = None
     function_call: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, value: Any) -> Any:
+        return refuse_many_fields(value)
 
     def refuse_what_is_not_offered(self, index: int) -> None:
         """Refuse a message that this server's models can't read.

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from retune.server.api.request_fields import FEW_FIELDS, at_most
+from retune.server.api.request_fields import FEW_FIELDS, at_most, refuse_many_fields
 from retune.server.errors import ApiError, context_exceeded, unknown_parameter
 from retune.trainers.base import Completion, LanguageModel, Prompt, PromptTooLongError
 from retune.trainers.interruption import checkpoint
@@ -45,6 +45,11 @@ class SamplingRequest(BaseModel):
     stream: bool | None = None
     stream_options: Annotated[StreamOptions | None, FEW_FIELDS] = None
     user: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, value: Any) -> Any:
+        return refuse_many_fields(value)
 
     @property
     def n_answers(self) -> int:

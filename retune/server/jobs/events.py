@@ -38,6 +38,14 @@ def validating_message(job: JobRow) -> str:
     return f"{text} and validation file: {job.validation_file}" if job.validation_file else text
 
 
+def cut_message(n_examples: int, context_tokens: int) -> str:
+    """What a job says of examples that are longer than a model's context."""
+    return (
+        f"{n_examples} example(s) of the training file are longer than the model's context of {context_tokens} tokens; "
+        "they are cut at their end."
+    )
+
+
 def event_object(row: EventRow) -> dict[str, Any]:
     """The event object."""
     return {

@@ -16,6 +16,7 @@ from retune.server.files import store as file_store
 from retune.server.files.input_lines import ReadingStoppedError
 from retune.server.jobs import directories, transitions
 from retune.server.jobs.checkpoints import publish_models
+from retune.server.jobs.events import add_event, cut_message
 from retune.server.jobs.result_file import RESULT_FILENAME, step_metrics_lines
 from retune.server.jobs.statuses import ACTIVE, JobStatus
 from retune.server.jobs.training_record import MissingStepsError, TrainingRecord
@@ -31,6 +32,7 @@ from retune.server.training.validation import (
     LearningModel,
     check_training_file,
     check_validation_file,
+    count_long_examples,
 )
 from retune.server.work_queue import WorkQueue
 from retune.trainers.base import (
@@ -106,6 +108,8 @@ class JobRunner:
             n_examples = check_training_file(self._contents.path(training), should_stop, file_id=training, model=model)
             if validation:
                 check_validation_file(self._contents.path(validation), should_stop, file_id=validation, model=model)
+            characters = self._trainer.context_characters
+            n_long = count_long_examples(self._contents.path(training), should_stop, context_characters=characters)
         except InvalidFileError as error:
             self._fail(job, job_error(error.code, error.message, error.param), [JobStatus.VALIDATING_FILES])
             return
@@ -114,7 +118,8 @@ class JobRunner:
         requested = RequestedHyperparameters(**job.requested_hyperparameters)
         hyperparameters = self._trainer.resolve_hyperparameters(requested, n_examples=n_examples)
         with self._database.write() as session:
-            transitions.mark_queued(session, job.id, hyperparameters)
+            if transitions.mark_queued(session, job.id, hyperparameters) and n_long:
+                add_event(session, job.id, cut_message(n_long, self._trainer.context_tokens), level="warn")
 
     def _train(self, job: JobRow) -> None:
         with self._database.write() as session:

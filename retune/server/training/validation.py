@@ -72,6 +72,25 @@ def check_validation_file(path: Path, should_stop: Callable[[], bool], *, file_i
         raise check.invalid(": it holds no examples.")
 
 
+def count_long_examples(path: Path, should_stop: Callable[[], bool], *, context_characters: int) -> int:
+    """Count the examples of a checked file that have more characters than a trainer reads of one.
+
+    Raises:
+        ReadingStoppedError: `should_stop` said so.
+    """
+    long_lines = (line for _, line in input_lines(path, should_stop) if len(line) > context_characters)
+    return sum(_n_characters(parse_json(line)) > context_characters for line in long_lines)
+
+
+def _n_characters(example: Mapping[str, Any]) -> int:
+    texts = [example.get("prompt"), example.get("completion")]
+    for message in example.get("messages") or ():
+        content = message.get("content")
+        parts = content if isinstance(content, list) else [content]
+        texts += [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return sum(len(text) for text in texts if isinstance(text, str))
+
+
 @dataclass(frozen=True, slots=True)
 class _FileCheck:
     path: Path

@@ -10,7 +10,7 @@ import openai
 import pytest
 from batch_requests import a_request, end_of, jsonl, results, start_batch
 from openai import OpenAI
-from server_process import Answer, ServerProcess, wait_for
+from server_process import Answer, ServerProcess, ended, example_lines, messages_on_record, upload, wait_for
 
 from retune.server.json_text import MAX_VALUES
 from retune.trainers.conditional_lm.prompts import CONTEXT_CHARACTERS, CONTEXT_TOKENS
@@ -164,3 +164,24 @@ def test_one_callers_flood_does_not_keep_others_out(server: ServerProcess):
         assert {one.result().status for one in flood} == {200}
 
     assert ended.index("other") < len(flood) - 1
+
+
+@pytest.mark.parametrize("where", ["request", "message"])
+def test_a_request_of_many_fields_is_refused(server: ServerProcess, where: str):
+    fields = {f"field-{number}": number for number in range(50_000)}
+    body = a_chat("hello", **(fields if where == "request" else {}))
+    body["messages"][0] |= fields if where == "message" else {}
+
+    assert server.request("POST", CHAT, body).status == 400
+
+
+def test_examples_beyond_the_context_are_cut_and_said(client: OpenAI):
+    short = json.loads(example_lines(1))["messages"]
+    long = [*short, {"role": "user", "content": "é" * CONTEXT_CHARACTERS}, short[1]]
+    lines = example_lines(10) + json.dumps({"messages": long}).encode()
+    job = client.fine_tuning.jobs.create(
+        model="gpt-4o-mini", training_file=upload(client, lines).id, hyperparameters={"n_epochs": 1}
+    )
+
+    assert ended(client, job.id).status == "succeeded"
+    assert any("1 example(s) of the training file are longer" in told for told in messages_on_record(client, job.id))
