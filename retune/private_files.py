@@ -7,6 +7,7 @@ of somebody's own worker has the umask of that worker.
 A directory that its owner has given to a group, with `chmod g+ws`, is the group's, and so is what is made in it.
 """
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -98,9 +99,11 @@ def _close(home: Path, denied: int) -> int:
     n_closed = 0
     for directory, _, files in os.walk(home, topdown=False):
         for path in (*(Path(directory, name) for name in files), Path(directory)):
-            if _is_open(path, denied):
-                path.chmod(stat.S_IMODE(path.stat().st_mode) & ~denied)
-                n_closed += 1
+            # Something may be gone since it was listed; and who can't write here at all will be told so when writing.
+            with contextlib.suppress(OSError):
+                if _is_open(path, denied):
+                    path.chmod(stat.S_IMODE(path.stat().st_mode) & ~denied)
+                    n_closed += 1
     return n_closed
 
 

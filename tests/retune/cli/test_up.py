@@ -86,6 +86,7 @@ def command(directory: Path, *arguments: str, **variables: str) -> subprocess.Po
             stdout=output,
             stderr=output,
             start_new_session=True,
+            umask=0o022,
         )
 
 
@@ -163,6 +164,11 @@ def test_a_run_trains_here_on_data_of_the_current_directory(running):
     eventually(lambda: state_of(running, run) in ended, "the run")
     assert state_of(running, run) == "Completed"
     assert list((running.directory / "home" / "runs").glob("*/manifest.json"))
+
+
+def test_nothing_that_it_keeps_is_open_to_others(running):
+    home = running.directory / "home"
+    assert [path for path in (home, *home.rglob("*")) if not path.is_symlink() and path.stat().st_mode & 0o077] == []
 
 
 def test_a_key_for_a_paid_provider_reaches_nothing(running):

@@ -93,7 +93,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]) ->
         ("/v1/files", 100 << 20, "The file is larger than the limit of 1000000 bytes.", "file"),
         ("/openai/files?api-version=1", 100 << 20, "The file is larger than the limit of 1000000 bytes.", "file"),
         ("/v1/uploads/upload_1/parts", 66 << 20, "The part is larger than the limit of 67108864 bytes.", "data"),
-        ("/v1/chat/completions", 33 << 20, "The request's body is larger than the limit of 33554432 bytes.", None),
+        ("/v1/fine_tuning/jobs", 33 << 20, "The request's body is larger than the limit of 33554432 bytes.", None),
     ],
 )
 def test_what_is_too_large_is_refused_before_it_is_read(
@@ -133,7 +133,7 @@ def test_a_body_of_unknown_length_is_held_to_the_limit_too(small: ServerProcess)
     address = address_of(small)
     connection = http.client.HTTPConnection(*address, timeout=30)
     pieces = (b"x" * (1 << 20) for _ in range(40))
-    connection.request("POST", "/v1/chat/completions", pieces, encode_chunked=True)
+    connection.request("POST", "/v1/fine_tuning/jobs", pieces, encode_chunked=True)
 
     assert connection.getresponse().status == 413
     connection.close()
@@ -206,7 +206,7 @@ def test_endless_headers_are_cut_off(server: ServerProcess):
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 200_000)
         answer = connection.recv(65536)
 
-    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.startswith(b"HTTP/1.1 431 ")
     assert server.request("GET", "/health").status == 200
 
 
