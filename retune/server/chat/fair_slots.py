@@ -32,7 +32,7 @@ class Turn:
     """
 
     caller: str
-    on_granted: Callable[[], None]
+    on_granted: "Callable[[Turn], object]"
     has_begun: bool = False
     is_granted: bool = False
     number: int = 0
@@ -68,7 +68,7 @@ class FairSlots:
         self._begun: dict[str, int] = {}
         self._numbers = itertools.count()
 
-    def ask(self, caller: str, on_granted: Callable[[], None]) -> Turn:
+    def ask(self, caller: str, on_granted: Callable[[Turn], object]) -> Turn:
         """Ask for a slot.
 
         Raises:
@@ -81,15 +81,21 @@ class FairSlots:
             self._share_out()
         return turn
 
-    def give_up(self, turn: Turn) -> None:
-        """Wait no longer, or give the slot back."""
+    def leave_line(self, turn: Turn) -> None:
+        """Wait no longer for a first slot; nothing where it came already."""
         with self._changed:
-            if turn.is_granted:
-                turn.is_granted = False
-                self._free += 1
-                self._count_begun(turn.caller, -1)
-            else:
-                self._leave_line(turn)
+            queue = self._queues.get(turn.caller)
+            if queue and not turn.has_begun:
+                queue.fresh.remove(turn)
+                if not queue:
+                    del self._queues[turn.caller]
+
+    def give_back(self, turn: Turn) -> None:
+        """Give a slot back that is needed no more."""
+        with self._changed:
+            turn.is_granted = False
+            self._free += 1
+            self._count_begun(turn.caller, -1)
             self._share_out()
             self._changed.notify_all()
 
@@ -117,7 +123,7 @@ class FairSlots:
         try:
             yield check
         finally:
-            self.give_up(turn)
+            self.give_back(turn)
 
     def give_way(self, seconds: float) -> None:
         """Wait while any slot is wanted or used, and at most so long: for work that comes behind all other."""
@@ -129,7 +135,7 @@ class FairSlots:
             if not self._queues:
                 return
             again = threading.Event()
-            turn.on_granted, turn.is_granted = again.set, False
+            turn.on_granted, turn.is_granted = lambda _: again.set(), False
             self._free += 1
             self._wait_in_line(turn)
             self._share_out()
@@ -151,13 +157,6 @@ class FairSlots:
         queue = self._queues.setdefault(turn.caller, _Queue())
         (queue.begun if turn.has_begun else queue.fresh).append(turn)
 
-    def _leave_line(self, turn: Turn) -> None:
-        queue = self._queues.get(turn.caller)
-        if queue and turn in queue.fresh:
-            queue.fresh.remove(turn)
-            if not queue:
-                del self._queues[turn.caller]
-
     def _share_out(self) -> None:
         while self._free and (turn := self._next()):
             self._free -= 1
@@ -165,7 +164,7 @@ class FairSlots:
                 turn.has_begun = True
                 self._count_begun(turn.caller, 1)
             turn.is_granted = True
-            turn.on_granted()
+            turn.on_granted(turn)
 
     def _next(self) -> Turn | None:
         all_begun = sum(self._begun.values())

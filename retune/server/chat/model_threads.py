@@ -1,17 +1,17 @@
 """The threads that models compute in: few at a time, and none of those that the rest of the API answers from."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from threading import Event
 from typing import Final, TypeVar
 
 from starlette.requests import ClientDisconnect
 
 from retune.server.api.exchange import current_exchange
-from retune.server.chat.fair_slots import MOST_BEGUN, Turn
+from retune.server.chat.fair_slots import MOST_BEGUN, FairSlots, Turn
 from retune.server.services import Services
 from retune.trainers.interruption import InterruptedWorkError, interruptible
 
@@ -29,46 +29,77 @@ async def in_model_thread(work: Callable[[_Body, Services], _Result], body: _Bod
         ApiError: 429, 503: too many wait.
         ClientDisconnect: The client has left.
     """
-    exchange, loop = current_exchange.get(), asyncio.get_running_loop()
-    granted, is_unwanted = loop.create_future(), Event()
-    turn = services.model_slots.ask(exchange.caller, partial(_grant, loop, granted))
+    exchange = current_exchange.get()
+    answer: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+    is_unwanted = threading.Event()
+    context = copy_context()
+
+    def compute(turn: Turn) -> None:
+        context.run(_compute, partial(work, body, services), services.model_slots, turn, is_unwanted, answer)
+
+    turn = services.model_slots.ask(exchange.caller, lambda turn: _begin(partial(compute, turn)))
     left = asyncio.create_task(exchange.client_left())
     try:
-        try:
-            await _first_of(granted, left)
-        except BaseException:
-            services.model_slots.give_up(turn)
-            raise
-        answer = loop.run_in_executor(_threads, copy_context().run, _compute, work, body, services, turn, is_unwanted)
-        # Its exception is nobody's business once the client has left; asyncio would log it.
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await _first_of(answer, left)
+        await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ClientDisconnect
         return answer.result()
     finally:
         is_unwanted.set()
+        services.model_slots.leave_line(turn)
         left.cancel()
 
 
-async def _first_of(wanted: "asyncio.Future[_Result]", left: "asyncio.Task[None]") -> None:
-    await asyncio.wait((wanted, left), return_when=asyncio.FIRST_COMPLETED)
-    if not wanted.done():
-        raise ClientDisconnect
+class _OfThread(threading.local):
+    """What one of the threads knows: whether it has just ended its work, and what it goes on with then."""
+
+    is_free = False
+    following: Callable[[], None] | None = None
 
 
-def _grant(loop: asyncio.AbstractEventLoop, granted: "asyncio.Future[None]") -> None:
-    def grant() -> None:
-        if not granted.done():
-            granted.set_result(None)
+_of_thread: Final = _OfThread()
 
-    loop.call_soon_threadsafe(grant)
+
+def _begin(compute: Callable[[], None]) -> None:
+    """Compute with a slot that was granted here: in this thread if it gives the slot away at its end."""
+    if _of_thread.is_free:
+        _of_thread.is_free, _of_thread.following = False, compute
+    else:
+        _threads.submit(_compute_all, compute)
+
+
+def _compute_all(compute: Callable[[], None]) -> None:
+    following: Callable[[], None] | None = compute
+    while following:
+        _of_thread.following = None
+        following()
+        _of_thread.is_free, following = False, _of_thread.following
 
 
 def _compute(
-    work: Callable[[_Body, Services], _Result], body: _Body, services: Services, turn: Turn, is_unwanted: Event
-) -> _Result:
+    work: Callable[[], _Result],
+    slots: FairSlots,
+    turn: Turn,
+    is_unwanted: threading.Event,
+    answer: "asyncio.Future[_Result]",
+) -> None:
     def refuse() -> None:
         if is_unwanted.is_set():
             raise InterruptedWorkError
 
-    with services.model_slots.taking_turns(turn, refuse) as check, interruptible(check):
-        return work(body, services)
+    try:
+        with slots.taking_turns(turn, refuse) as check, interruptible(check):
+            result = work()
+            _of_thread.is_free = True
+    except InterruptedWorkError:
+        return  # Nobody waits for it.
+    except Exception as error:  # noqa: BLE001  # it is raised where the work is waited for
+        answer.get_loop().call_soon_threadsafe(_deliver, answer, partial(answer.set_exception, error))
+    else:
+        answer.get_loop().call_soon_threadsafe(_deliver, answer, partial(answer.set_result, result))
+
+
+def _deliver(answer: "asyncio.Future[_Result]", deliver: Callable[[], None]) -> None:
+    # Once its client has left, an error would be logged as one that nobody has looked at.
+    if not answer.done():
+        deliver()

@@ -20,11 +20,14 @@ class Line:
 
     def ask(self, *names: str) -> None:
         for name in names:
-            self.turns[name] = self.slots.ask(name[0], partial(self.granted.append, name))
+            self.turns[name] = self.slots.ask(name[0], partial(self._grant, name))
 
-    def give_up(self, *names: str) -> None:
+    def _grant(self, name: str, _turn: Turn) -> None:
+        self.granted.append(name)
+
+    def give_back(self, *names: str) -> None:
         for name in names:
-            self.slots.give_up(self.turns[name])
+            self.slots.give_back(self.turns[name])
 
 
 def test_callers_have_their_turns_one_by_one():
@@ -32,7 +35,7 @@ def test_callers_have_their_turns_one_by_one():
     line.ask("a1", "a2", "a3", "b1", "c1", "b2")
 
     for number in range(6):
-        line.give_up(line.granted[number])
+        line.give_back(line.granted[number])
 
     assert line.granted == ["a1", "a2", "b1", "c1", "a3", "b2"]
 
@@ -41,7 +44,8 @@ def test_who_leaves_the_line_is_passed_over():
     line = Line()
     line.ask("a1", "b1", "c1")
 
-    line.give_up("b1", "a1")
+    line.slots.leave_line(line.turns["b1"])
+    line.give_back("a1")
 
     assert line.granted == ["a1", "c1"]
 
@@ -59,10 +63,10 @@ def test_long_work_lets_others_have_its_slot(monkeypatch: pytest.MonkeyPatch):
     line = Line()
     line.ask("a1")
     # It has the slot back once the other one's work is done, which is here as soon as it has it.
-    line.turns["b1"] = line.slots.ask("b", lambda: None)
+    line.turns["b1"] = line.slots.ask("b", lambda _: None)
     with line.slots.taking_turns(line.turns["a1"], lambda: None) as checkpoint:
-        line.turns["b1"].on_granted = lambda: line.granted.append("b1")
-        threading.Timer(0.05, lambda: line.give_up("b1")).start()
+        line.turns["b1"].on_granted = lambda _: line.granted.append("b1")
+        threading.Timer(0.05, lambda: line.give_back("b1")).start()
         checkpoint()
         assert line.granted == ["a1", "b1"]
         assert line.turns["a1"].is_granted
@@ -92,5 +96,5 @@ def test_a_caller_begins_so_much_at_once_and_no_more(monkeypatch: pytest.MonkeyP
     line.ask("a1", "a2", "b1")
 
     assert line.granted == ["a1", "b1"]
-    line.give_up("a1")
+    line.give_back("a1")
     assert line.granted == ["a1", "b1", "a2"]
