@@ -11,6 +11,8 @@ from pathlib import Path
 from playwright.sync_api import Page, expect, sync_playwright
 from prefect_process import PrefectServer
 
+from retune.cli.prefect_access import new_link
+
 _FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
@@ -38,10 +40,8 @@ class PrefectPages:
     screenshots: Path
 
     def log_in(self) -> None:
-        """Give user and password, as the UI asks for before anything else."""
-        self._open("/dashboard")
-        self.page.get_by_placeholder("admin:pass").fill(self.prefect.auth_string)
-        self.page.get_by_role("button", name="Login", exact=True).click()
+        """Open a link as the terminal prints it."""
+        self.page.goto(new_link(self.prefect.url, self.prefect.auth_string))
         self.page.get_by_role("button", name="Logout").wait_for()
 
     def fill_run_form(self, deployment: str, numbers: dict[str, int]) -> None:
