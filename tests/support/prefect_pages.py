@@ -13,7 +13,7 @@ from prefect_process import PrefectServer
 
 from retune.cli.prefect_access import new_link
 
-_FLAGS = [
+FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
@@ -117,7 +117,7 @@ def prefect_pages(prefect: PrefectServer, screenshots: Path) -> Iterator[Prefect
     """A browser, logged in."""
     screenshots.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.set_default_timeout(_PATIENCE_MILLISECONDS)
         pages = PrefectPages(page, prefect, screenshots)
