@@ -10,7 +10,7 @@ import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from retune.cli.prefect_access import PASSWORD_VARIABLE, new_link, prefect_password
@@ -86,7 +86,14 @@ def running_server() -> tuple[str, str]:
 
 def running_address() -> str | None:
     """Where the server under `.retune/prefect` answers; None where none is running."""
-    return _find(own_home())
+    home = own_home()
+    if address := _find(home):
+        return address
+    # That of `retune up` may have been hidden for a while by one that a run started at the same time.
+    with suppress(OSError):
+        address = (home.parent / "up.lock").read_text(encoding="ascii").strip()
+        return address if address and answers(f"{address}/api/health") else None
+    return None
 
 
 def configured_api_url() -> str | None:

@@ -309,12 +309,22 @@ def test_links_and_sessions_end():
     assert links.use(tokens[-1])
 
 
+def guard(**settings: Any) -> PrefectGuard:
+    login = BrowserLogin("a:b", OneTimeLinks(), BrowserSessions(b""))
+    return PrefectGuard(None, GuardSettings("https://prefect.example", "a:b", **settings), login)  # type: ignore[arg-type]
+
+
+def test_names_of_its_own_and_any_ip_address_where_it_listens_on_all():
+    of_compose = guard(names=frozenset({"prefect-server", "0.0.0.0"}), answers_any_ip=True)  # noqa: S104
+    for host in ("prefect-server:4200", "prefect.example", "PREFECT.example:443", "192.168.1.5:4200", "[fe80::1]"):
+        assert of_compose._is_own_host(host), host
+    assert not of_compose._is_own_host("evil.example:4200")
+    assert not guard()._is_own_host("192.168.1.5")
+
+
 @given(st.sampled_from(["localhost", "127.0.0.1", "[::1]", "prefect.example"]), st.text(min_size=1))
 def test_nothing_but_a_port_may_follow_a_name(name, more):
-    settings = GuardSettings("https://prefect.example", "a:b")
-    login = BrowserLogin("a:b", OneTimeLinks(), BrowserSessions(b""))
-    guard = PrefectGuard(None, settings, login)  # type: ignore[arg-type]
-    assert guard._is_own_host(name)
+    assert guard()._is_own_host(name)
     is_port = more[0] == ":" and more[1:].isascii() and more[1:].isdigit() and len(more) <= 6
     is_loopback = name == "127.0.0.1" and f"{name}{more}".count(".") == 3 and more.isascii() and more.isdigit()
-    assert is_port or is_loopback or not guard._is_own_host(f"{name}{more}")
+    assert is_port or is_loopback or not guard()._is_own_host(f"{name}{more}")
