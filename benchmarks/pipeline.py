@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _compare(table: Path, home: Path, runs: int) -> None:
-    from retune.cli.prefect_server import keep_prefect_to_itself, prefect_server
+    from retune.cli.prefect_server import keep_prefect_to_itself, own_password, prefect_server
     from retune.server.embedded import embedded_server
 
     keep_prefect_to_itself()
@@ -59,7 +59,7 @@ def _compare(table: Path, home: Path, runs: int) -> None:
         scripts, flows = [], []
         for number in range(runs + 1):
             script = _run_script(table, server.base_url, home / f"script-{number}")
-            flow = _run_flow(table, server.base_url, home / f"flow-{number}", api_url)
+            flow = _run_flow(table, server.base_url, home / f"flow-{number}", api_url, own_password() or "")
             if number:  # the first of each warms caches of the disk
                 scripts.append(script)
                 flows.append(flow)
@@ -87,8 +87,9 @@ def _run_script(table: Path, base_url: str, output: Path) -> Timing:
     return Timing(wall, json.loads((output / "summary.json").read_bytes())["job_seconds"])
 
 
-def _run_flow(table: Path, base_url: str, output: Path, api_url: str) -> Timing:
-    environment = {**os.environ, "OPENAI_BASE_URL": base_url, "PREFECT_API_URL": api_url}
+def _run_flow(table: Path, base_url: str, output: Path, api_url: str, password: str) -> Timing:
+    prefect = {"PREFECT_API_URL": api_url, "PREFECT_API_AUTH_STRING": password}
+    environment = {**os.environ, **prefect, "OPENAI_BASE_URL": base_url}
     return _time_retune(table, output, environment)
 
 

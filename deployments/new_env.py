@@ -46,8 +46,9 @@ def main() -> int:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     (_ROOT / "data").mkdir(exist_ok=True)
-    print(f"Wrote {path}, for you alone. Prefect's UI asks for PREFECT_AUTH_STRING.")  # noqa: T201
-    print("Your data goes into data/. Next: docker compose up --detach --build")  # noqa: T201
+    print(f"Wrote {path}, for you alone. Your data goes into data/.")  # noqa: T201
+    print("Next: docker compose up --detach --build")  # noqa: T201
+    print("Then, for Prefect's UI: docker compose exec prefect-server retune prefect link")  # noqa: T201
     return 0
 
 

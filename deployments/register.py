@@ -159,7 +159,8 @@ def _refusal(error: PrefectHTTPStatusError, address: str) -> RetuneError:
     if status in _UNAUTHORIZED:
         return ServerError(
             f"Prefect's server at {address} wants a password, and this one is missing or wrong.",
-            hint="Set PREFECT_API_AUTH_STRING to what the server's PREFECT_SERVER_API_AUTH_STRING is.",
+            hint="Set PREFECT_API_AUTH_STRING to what the server's PREFECT_SERVER_API_AUTH_STRING is; "
+            '`eval "$(retune prefect env)"` does so for a server of Retune\'s.',
         )
     return ServerError(f"Prefect's server at {address} refused ({status}): {error.response.text[:500]}")
 

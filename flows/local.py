@@ -11,7 +11,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import Abort
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from flows.retrain import retrain
 from retune.config import RetrainConfig
@@ -21,18 +21,20 @@ from retune.manifest import RunManifest
 _FLUSH_TIMEOUT_SECONDS = 5.0
 
 
-async def retrain_and_flush(config: RetrainConfig, api_url: str) -> RunManifest:
+async def retrain_and_flush(config: RetrainConfig, api_url: str, password: str | None) -> RunManifest:
     """Run the pipeline; return when Prefect has its logs and the end of all its task runs.
 
     Args:
         config: The run's configuration.
         api_url: The Prefect API to use.
+        password: Its password, as `name:password`; None for what Prefect's own settings say.
 
     Raises:
         RunStoppedError: Somebody cancelled the run in Prefect.
         Exception: Whatever the flow raised.
     """
-    with temporary_settings({PREFECT_API_URL: api_url}):
+    # Not in the environment, where every process that this one starts would find it.
+    with temporary_settings({PREFECT_API_URL: api_url, **({PREFECT_API_AUTH_STRING: password} if password else {})}):
         try:
             state = await retrain(config, return_state=True)
         except Abort:

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from retune.cli import chat, check, deploy, jobs, models, run, server, up
+from retune.cli import chat, check, deploy, jobs, models, prefect_commands, run, server, up
 from retune.cli.terminal import print_quietly, show_error
 from retune.errors import CheckError, RetuneError
 from retune.private_files import keep_files_private, what_was_closed
@@ -27,6 +27,7 @@ app.command("up")(up.up)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(server.app, name="server")
+app.add_typer(prefect_commands.app, name="prefect")
 
 _EXIT_FAILED = 1
 _EXIT_CANNOT_CHECK = 2

@@ -1,25 +1,26 @@
-"""A Prefect server for one run, where the user has none.
+"""The Prefect server that commands use: the user's, or one of Retune's own under `.retune/prefect`.
 
-Prefect would start a temporary one by itself, but that one shows no UI while the run goes on, takes longer to come up,
-and is stopped before it has written down the last task runs.
+Prefect would start a temporary one for a run by itself, but that one shows no UI while the run goes on, takes longer to
+come up, and is stopped before it has written down the last task runs.
 """
 
 import os
-import socket
 import sys
 import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from retune.cli.prefect_access import PASSWORD_VARIABLE, new_link, prefect_password
 from retune.errors import ServerError
 from retune.run import home_directory
-from retune.shared_process import ProcessPlan, answers, shared_process, stop_when_unused
+from retune.shared_process import ProcessPlan, answers, shared_process
 
-_ADDRESS_FILE = "address"
+ADDRESS_FILE = "address"
 _PATIENCE_SECONDS = 10
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared, not bound)
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -30,7 +31,7 @@ QUIET = {
 def keep_prefect_to_itself() -> None:
     """Give Prefect a home under `.retune`, unless the user has a Prefect server. Call it before importing Prefect."""
     if not configured_api_url():
-        os.environ.update(QUIET, PREFECT_HOME=str(_home()))
+        os.environ.update(QUIET, PREFECT_HOME=str(own_home()))
 
 
 @contextmanager
@@ -47,8 +48,52 @@ def prefect_server() -> Iterator[str]:
         _require_answer(configured.rstrip("/"))
         yield configured.rstrip("/")
         return
-    with shared_process(_plan(_home())) as server:
+    with shared_process(server_plan(own_home())) as server:
         yield f"{server.address}/api"
+
+
+def own_password() -> str | None:
+    """The password of the server that `prefect_server` starts; None where the user has one."""
+    return None if configured_api_url() else prefect_password(own_home())
+
+
+def address_to_watch(api_url: str) -> str:
+    """What to open in a browser: on a server of Retune's a link that logs in, once.
+
+    Raises:
+        ServerError: The server gave none.
+    """
+    address = api_url.removesuffix("/api")
+    password = own_password()
+    return f"{address}/runs" if password is None else new_link(address, password)
+
+
+def running_server() -> tuple[str, str]:
+    """Address and password of the server under `.retune/prefect`, whoever started it.
+
+    Raises:
+        ServerError: None is running.
+    """
+    home = own_home()
+    address = running_address()
+    if address is None:
+        raise ServerError(
+            f"No Prefect server of Retune's is running for {home.parent}.",
+            hint="`retune up` and `retune prefect start` start one; or say with RETUNE_HOME where it keeps its files.",
+        )
+    return address, prefect_password(home)
+
+
+def running_address() -> str | None:
+    """Where the server under `.retune/prefect` answers; None where none is running."""
+    home = own_home()
+    if address := _find(home):
+        return address
+    # That of `retune up` may have been hidden for a while by one that a run started at the same time.
+    with suppress(OSError):
+        address = (home.parent / "up.lock").read_text(encoding="ascii").strip()
+        return address if address and answers(f"{address}/api/health") else None
+    return None
 
 
 def configured_api_url() -> str | None:
@@ -83,45 +128,38 @@ def _require_answer(api_url: str) -> None:
         ) from None
 
 
-def _home() -> Path:
+def own_home() -> Path:
+    """The home of Retune's own Prefect server."""
     return (home_directory() / "prefect").absolute()
 
 
-def _plan(home: Path) -> ProcessPlan:
-    def find() -> str | None:
-        try:
-            address = (home / _ADDRESS_FILE).read_text(encoding="ascii")
-        except OSError:
-            return None
-        return address if answers(f"{address}/api/health") else None
+def _find(home: Path) -> str | None:
+    address = read_address(home)
+    return address if address and answers(f"{address}/api/health") else None
 
+
+def server_plan(home: Path) -> ProcessPlan:
+    """How to find the server of a home, and to start one that ends with the last command that uses it."""
     return ProcessPlan(
         name="The Prefect server",
         directory=home,
         log=home / "output.log",
-        find=find,
-        command=[sys.executable, "-P", "-m", "retune.cli.prefect_server", str(home)],
-        environment={**QUIET, "PREFECT_HOME": str(home)},
+        find=lambda: _find(home),
+        command=[sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", str(home), "--until-unused"],
+        # It has a port of its own: where people open another one does not matter.
+        environment={**QUIET, PASSWORD_VARIABLE: prefect_password(home), "PREFECT_UI_URL": None},
     )
 
 
-def _serve(home: Path) -> None:
-    import uvicorn  # noqa: PLC0415 - only the server's own process needs it
+def local_address(host: str, port: int) -> str:
+    """Where a server answers, as seen from this machine."""
+    host = ANY_ADDRESS.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    stop_when_unused(_plan(home).users_lock)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # The UI asks the API at the address it came from; without this it would ask port 4200.
-    os.environ.update(PREFECT_SERVER_API_PORT=str(port), PREFECT_SERVER_UI_API_URL="/api")
-    (home / _ADDRESS_FILE).write_text(f"http://127.0.0.1:{port}", encoding="ascii")
+
+def read_address(home: Path) -> str | None:
+    """What the server of a home wrote down, which may have ended since."""
     try:
-        uvicorn.run(
-            "prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="warning"
-        )
-    finally:
-        (home / _ADDRESS_FILE).unlink(missing_ok=True)
-
-
-if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))
+        return (home / ADDRESS_FILE).read_text(encoding="ascii")
+    except OSError:
+        return None

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from retune.cli.connection import local_api_key, server_directory
-from retune.cli.prefect_server import keep_prefect_to_itself, prefect_server
+from retune.cli.prefect_server import address_to_watch, keep_prefect_to_itself, own_password, prefect_server
 from retune.cli.run_view import RunView
 from retune.config import ProviderConfig, RetrainConfig
 from retune.data.blocks import Source
@@ -78,8 +78,9 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
                 update={"base_url": server.base_url, "is_embedded": True, "api_key_block": ""}
             )
             config = config.model_copy(update={"provider": provider})
-        view.show_address(api_url.removesuffix("/api"))
-        yield RunServices(config=config, retrain=lambda config: retrain_and_flush(config, api_url))
+        view.show_address(address_to_watch(api_url))
+        password = own_password()
+        yield RunServices(config=config, retrain=lambda config: retrain_and_flush(config, api_url, password))
 
 
 def _check_data(config: RetrainConfig, endpoint: Endpoint | None) -> None:

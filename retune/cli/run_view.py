@@ -141,9 +141,9 @@ class RunView(logging.Handler):
         print_fields({"trains": who, "dates": lifetime}, to=self._bars.console)
         self.say("starting Prefect" if endpoint else "starting Prefect and the server")
 
-    def show_address(self, ui_url: str) -> None:
+    def show_address(self, url: str) -> None:
         """Show where the run can be watched."""
-        print_fields({"watch": f"{ui_url}/runs"}, to=self._bars.console, width=len("trains"))
+        print_fields({"watch": url}, to=self._bars.console, width=len("trains"))
 
 
 def show_result(manifest: RunManifest) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Self
 
 import typer
 
+from retune.cli.prefect_access import new_link, prefect_password
 from retune.cli.terminal import err, print_line, print_quietly
 from retune.cli.up_checks import check_wishes, is_answered
 from retune.cli.up_children import Child, Keeper, Program
@@ -191,7 +192,7 @@ class _System:
 
     def _give_back(self, flow_runs: Collection[str]) -> None:
         """Their processes have ended, and without a word Prefect would take them for running for minutes."""
-        api = PrefectApi(self.addresses.api, os.environ.get("PREFECT_SERVER_API_AUTH_STRING"))
+        api = PrefectApi(self.addresses.api, self._password)
         try:
             given = api.give_back(flow_runs, "Its process was ended with `retune up`; the next worker goes on with it.")
         except OSError as error:
@@ -208,13 +209,13 @@ class _System:
 
     def _tell(self) -> None:
         print_line("")
-        print_line(f"watch        {self.addresses.ui}")
+        print_line(f"watch        {new_link(self.addresses.ui, self._password)}")
+        print_line("             works once, within an hour; for another link: retune prefect link")
         if self.addresses.server:
             print_line(f"models       {self.addresses.server}   (OPENAI_BASE_URL for any OpenAI client)")
-        auth = (
-            "PREFECT_API_AUTH_STRING=$PREFECT_SERVER_API_AUTH_STRING "
-            if os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
-            else ""
-        )
-        print_line(f"start a run  {auth}PREFECT_API_URL={self.addresses.api} prefect deployment run retrain/manual")
+        print_line('start a run  eval "$(retune prefect env)" && prefect deployment run retrain/manual')
         print_line("stop         Ctrl-C")
+
+    @property
+    def _password(self) -> str:
+        return prefect_password(self.home / "prefect")

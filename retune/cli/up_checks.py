@@ -45,14 +45,11 @@ def _connect(url: str) -> None:
 
 
 def _check_keys(wishes: Wishes) -> None:
-    if wishes.host in LOOPBACK:
-        return
-    needed = ["PREFECT_SERVER_API_AUTH_STRING", *(["RETUNE_SERVER_API_KEY"] if wishes.has_server else [])]
-    if missing := [name for name in needed if not os.environ.get(name)]:
+    # Prefect always has a password.
+    if wishes.host not in LOOPBACK and wishes.has_server and not os.environ.get("RETUNE_SERVER_API_KEY"):
         raise ConfigError(
-            f"Others can reach {wishes.host}, and {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
-            "not set.",
-            hint="Set them (PREFECT_SERVER_API_AUTH_STRING has the form name:password), or leave --host out.",
+            f"Others can reach {wishes.host}, and RETUNE_SERVER_API_KEY is not set.",
+            hint="Set it to a key for the fine-tuning server, or leave --host out.",
         )
 
 

@@ -1,12 +1,14 @@
 """What `retune up` asks Prefect of flow runs and workers."""
 
-import base64
 import json
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from typing import Any
+from uuid import uuid4
+
+from retune.cli.prefect_access import as_basic
 
 _TIMEOUT_SECONDS = 5
 _PAUSES_SECONDS = (0.5, 1.0)
@@ -19,14 +21,13 @@ class PrefectApi:
 
     Args:
         address: Such as http://127.0.0.1:4200/api.
-        auth_string: `name:password`; None where it asks for none.
+        password: `name:password`.
     """
 
-    def __init__(self, address: str, auth_string: str | None) -> None:
+    def __init__(self, address: str, password: str) -> None:
         self._address = address
-        self._headers = {"Content-Type": "application/json"}
-        if auth_string:
-            self._headers["Authorization"] = f"Basic {base64.b64encode(auth_string.encode()).decode()}"
+        self._client = str(uuid4())
+        self._headers = {"Content-Type": "application/json", "Authorization": f"Basic {as_basic(password)}"}
 
     def has_worker(self, work_pool: str, name: str) -> bool:
         """Whether a worker of this name has said that it is there."""
@@ -59,11 +60,15 @@ class PrefectApi:
         return given
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        headers = dict(self._headers)
+        if method != "GET":
+            token = self._ask("GET", f"/csrf-token?client={self._client}")["token"]
+            headers |= {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": self._client}
         request = urllib.request.Request(  # noqa: S310  (our own server's address)
             f"{self._address}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers=self._headers,
+            headers=headers,
         )
         for pause in (*_PAUSES_SECONDS, None):
             try:

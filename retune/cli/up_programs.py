@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from retune.cli.prefect_server import QUIET
+from retune.cli.prefect_access import PASSWORD_VARIABLE, prefect_password
+from retune.cli.prefect_server import QUIET, local_address
 from retune.cli.up_children import Program
 from retune.cli.up_flow_runs import PrefectApi
 from retune.shared_process import answers
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WORK_POOL = "retune"
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared, not bound)
 _HEARTBEAT_SECONDS = "30"
 # Secrets that flows have no use for.
 _OF_SERVERS = (
-    "PREFECT_SERVER_API_AUTH_STRING",
+    PASSWORD_VARIABLE,
     "PREFECT_SERVER_DATABASE_CONNECTION_URL",
     "RETUNE_SERVER_DATABASE_URL",
     "RETUNE_SERVER_WEBHOOK_SECRET",
@@ -71,10 +71,9 @@ class Addresses:
     @classmethod
     def of(cls, wishes: Wishes) -> Self:
         """The addresses that what is asked for will have."""
-        host = _ANY_ADDRESS.get(wishes.host, wishes.host)
-        host = f"[{host}]" if ":" in host else host
-        ui = f"http://{host}:{wishes.port}"
-        return cls(ui, f"{ui}/api", f"http://{host}:{wishes.server_port}/v1" if wishes.has_server else None)
+        ui = local_address(wishes.host, wishes.port)
+        server = local_address(wishes.host, wishes.server_port)
+        return cls(ui, f"{ui}/api", f"{server}/v1" if wishes.has_server else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +98,9 @@ def programs(wishes: Wishes, addresses: Addresses, home: Path) -> Plan:
 
 
 def _prefect_server(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
+    directory = home / "prefect"
     variables = {
-        "PREFECT_HOME": str(home / "prefect"),
-        "PREFECT_SERVER_API_PORT": str(wishes.port),
-        # The UI asks the API at the address it came from; without this it would ask port 4200.
-        "PREFECT_SERVER_UI_API_URL": "/api",
+        PASSWORD_VARIABLE: prefect_password(directory),
         # In memory, as is the default, places in concurrency limits would be lost for good when the server ends.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
@@ -112,9 +109,12 @@ def _prefect_server(wishes: Wishes, addresses: Addresses, home: Path) -> Program
     return Program(
         name="prefect server",
         where=addresses.ui,
-        command=_module("prefect", "server", "start", "--host", wishes.host, "--port", str(wishes.port)),
+        command=_module(
+            "retune.cli.prefect_serving",
+            *("--home", str(directory), "--host", wishes.host, "--port", str(wishes.port)),
+        ),
         # Whoever starts a server means this one, and not the one of their profile.
-        environment=_environment(variables, without=("PREFECT_API_URL", "OPENAI_API_KEY")),
+        environment=_environment(variables, without=("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "OPENAI_API_KEY")),
         is_ready=lambda: answers(f"{addresses.api}/health"),
     )
 
@@ -125,7 +125,7 @@ def _fine_tuning_server(wishes: Wishes, address: str, home: Path) -> Program:
         name="fine-tuning server",
         where=address,
         command=_module("retune.server", *options),
-        environment=_environment({}, without=("OPENAI_API_KEY",)),
+        environment=_environment({}, without=("OPENAI_API_KEY", PASSWORD_VARIABLE, "PREFECT_API_AUTH_STRING")),
         is_ready=lambda: answers(f"{address.removesuffix('/v1')}/health"),
     )
 
@@ -134,7 +134,7 @@ def _worker(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
     # A name that no earlier worker had, which Prefect may still take for alive.
     name = f"retune up {uuid4().hex[:8]}"
     options = ("--pool", _WORK_POOL, "--type", "process", "--limit", str(wishes.limit), "--name", name)
-    api = PrefectApi(addresses.api, os.environ.get("PREFECT_SERVER_API_AUTH_STRING"))
+    api = PrefectApi(addresses.api, prefect_password(home / "prefect"))
     return Program(
         name="worker",
         where=f"work pool {_WORK_POOL}, {wishes.limit} flow runs at once",
@@ -160,14 +160,13 @@ def _client_environment(wishes: Wishes, addresses: Addresses, home: Path) -> dic
     variables = {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": addresses.api,
-        "PREFECT_UI_URL": addresses.ui,
+        "PREFECT_API_AUTH_STRING": prefect_password(home / "prefect"),
+        "PREFECT_UI_URL": os.environ.get("PREFECT_UI_URL") or addresses.ui,
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home / "results"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": _HEARTBEAT_SECONDS,
         "RETUNE_HOME": str(home),
         "OPENAI_BASE_URL": wishes.base_url or addresses.server or "",
     }
-    if password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
-        variables["PREFECT_API_AUTH_STRING"] = password
     if wishes.base_url is not None:
         return _environment(variables, without=_OF_SERVERS)
     # A key for a paid provider is not for the server here, which has one of its own or none.

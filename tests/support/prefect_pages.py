@@ -11,7 +11,9 @@ from pathlib import Path
 from playwright.sync_api import Page, expect, sync_playwright
 from prefect_process import PrefectServer
 
-_FLAGS = [
+from retune.cli.prefect_access import new_link
+
+FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
@@ -38,10 +40,8 @@ class PrefectPages:
     screenshots: Path
 
     def log_in(self) -> None:
-        """Give user and password, as the UI asks for before anything else."""
-        self._open("/dashboard")
-        self.page.get_by_placeholder("admin:pass").fill(self.prefect.auth_string)
-        self.page.get_by_role("button", name="Login", exact=True).click()
+        """Open a link as the terminal prints it."""
+        self.page.goto(new_link(self.prefect.url, self.prefect.auth_string))
         self.page.get_by_role("button", name="Logout").wait_for()
 
     def fill_run_form(self, deployment: str, numbers: dict[str, int]) -> None:
@@ -117,7 +117,7 @@ def prefect_pages(prefect: PrefectServer, screenshots: Path) -> Iterator[Prefect
     """A browser, logged in."""
     screenshots.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.set_default_timeout(_PATIENCE_MILLISECONDS)
         pages = PrefectPages(page, prefect, screenshots)

@@ -105,7 +105,7 @@ class Processes:
 
 @dataclass
 class PrefectServer:
-    """A Prefect server on a free port of this machine.
+    """A Prefect server behind the guard, on a free port of this machine.
 
     Attributes:
         database_url: PostgreSQL, as Prefect takes it.
@@ -123,11 +123,10 @@ class PrefectServer:
         self.url = f"http://127.0.0.1:{port}"
         process = self.processes.start(
             "prefect-server",
-            *(sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)),
+            *(sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", self.processes.directory),
+            *("--port", str(port)),
             PREFECT_SERVER_DATABASE_CONNECTION_URL=self.database_url,
             PREFECT_SERVER_API_AUTH_STRING=self.auth_string,
-            PREFECT_SERVER_API_PORT=str(port),
-            PREFECT_SERVER_UI_API_URL="/api",
             # A run that is due in seconds is to be put on the list at once.
             PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS="2",
         )
@@ -150,7 +149,12 @@ class PrefectServer:
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """One request of the API, and its answer."""
         user, _, password = self.auth_string.partition(":")
-        answer = httpx.request(method, f"{self.url}/api{path}", json=body, auth=(user, password), timeout=60)
+        with httpx.Client(base_url=f"{self.url}/api", auth=(user, password), timeout=60) as client:
+            if method != "GET":
+                name = uuid4().hex
+                token = client.get("/csrf-token", params={"client": name}).json()["token"]
+                client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": name})
+            answer = client.request(method, path, json=body)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 

@@ -12,14 +12,23 @@ from check_command import Check, run_check
 
 from retune.cli.prefect_server import prefect_server
 
+_PASSWORD = "admin:of-a-test"
 RETUNE = [sys.executable, "-m", "retune.cli.app"]
 
 
+@pytest.fixture
+def prefect_api_url(own_prefect_api_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of a real Prefect API, whose password is in the environment."""
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", _PASSWORD)
+    return own_prefect_api_url
+
+
 @pytest.fixture(scope="session")
-def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def own_prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a real Prefect API with nothing in it."""
     before = dict(os.environ)
     os.environ["RETUNE_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = _PASSWORD
     for name in ("PREFECT_API_URL", "PREFECT_HOME"):
         os.environ.pop(name, None)
     try:

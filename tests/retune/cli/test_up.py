@@ -19,6 +19,7 @@ import pytest
 from prefect_process import eventually
 
 from retune.cli import up_children
+from retune.cli.prefect_access import as_basic, prefect_password
 from retune.cli.up import _provider
 from retune.cli.up_children import Child, Keeper, Program
 from retune.cli.up_processes import marked_processes
@@ -41,10 +42,15 @@ class Up:
         return (self.directory / "output").read_text()
 
     def ask(self, path: str, body: Any = None) -> Any:
+        password = prefect_password(self.directory / "home" / "prefect")
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {as_basic(password)}"}
+        if body is not None:
+            token = self.ask("/csrf-token?client=test")["token"]
+            headers |= {"Prefect-Csrf-Client": "test", "Prefect-Csrf-Token": token}
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/api{path}",
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers=headers,
         )
 
         def answered() -> list[Any]:
@@ -297,7 +303,7 @@ def test_the_address_that_an_earlier_one_printed_means_a_server_of_its_own(monke
 def test_others_need_keys(tmp_path):
     process = command(tmp_path, "--host", "0.0.0.0")  # noqa: S104  (refused)
     assert process.wait(60) == 1
-    assert "PREFECT_SERVER_API_AUTH_STRING and RETUNE_SERVER_API_KEY are not set" in (tmp_path / "output").read_text()
+    assert "Others can reach 0.0.0.0, and RETUNE_SERVER_API_KEY is not set" in (tmp_path / "output").read_text()
 
 
 def test_another_provider_gets_its_key_and_no_server_starts(tmp_path, monkeypatch):

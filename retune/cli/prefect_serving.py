@@ -1,0 +1,118 @@
+"""Prefect's server behind the guard: what `retune run`, `retune up`, `retune prefect start` and Docker start.
+
+python -m retune.cli.prefect_serving --home DIRECTORY [--host ADDRESS] [--port PORT] [--until-unused]
+
+| variable | what it says | default |
+|---|---|---|
+| PREFECT_SERVER_API_AUTH_STRING | Prefect's password, as name:password | generated, and kept in `DIRECTORY/password` |
+| PREFECT_UI_URL | where people open Prefect; links lead there | the address that it listens on |
+| RETUNE_PREFECT_ALLOWED_HOSTS | more host names under which it answers, separated by commas | none |
+"""
+
+import argparse
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from retune.cli.prefect_access import (
+    PASSWORD_VARIABLE,
+    BrowserSessions,
+    OneTimeLinks,
+    prefect_password,
+    session_key,
+)
+from retune.cli.prefect_guard import GuardSettings, PrefectGuard
+from retune.cli.prefect_login import BrowserLogin
+from retune.cli.prefect_server import ADDRESS_FILE, ANY_ADDRESS, QUIET, local_address, read_address, server_plan
+from retune.files import write_bytes
+from retune.shared_process import stop_when_unused
+
+
+def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = lambda _link: None) -> None:
+    """Run Prefect's server in this process, until a signal ends it.
+
+    Args:
+        home: Prefect's home, where database, password and address are kept.
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one.
+        when_ready: Called with a link that logs a browser in, once.
+    """
+    port = port or _free_port(host)
+    local = local_address(host, port)
+    url = (os.environ.get("PREFECT_UI_URL") or local).rstrip("/")
+    password = prefect_password(home)
+    _configure_prefect(home, port, url, password)
+    from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings made just now
+
+    names = frozenset({host, *os.environ.get("RETUNE_PREFECT_ALLOWED_HOSTS", "").replace(",", " ").split()})
+    settings = GuardSettings(url, password, names, answers_any_ip=host in ANY_ADDRESS)
+    login = BrowserLogin(password, OneTimeLinks(), BrowserSessions(session_key(home, password)))
+    guard = PrefectGuard(create_app(final=True), settings, login)
+    server = _Server(uvicorn.Config(guard, host=host, port=port, log_level="warning"))
+    server.when_ready = lambda: when_ready(login.new_link(url))
+    server.when_stopping = lambda: _forget_address(home, local)
+    write_bytes(home / ADDRESS_FILE, local.encode())
+    server.run()
+
+
+class _Server(uvicorn.Server):
+    when_ready: Callable[[], None]
+    when_stopping: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self.when_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Not after `run`, which ends with the signal that it was sent.
+        self.when_stopping()
+        await super().shutdown(sockets=sockets)
+
+
+def _forget_address(home: Path, address: str) -> None:
+    # Another one may have taken its place meanwhile.
+    if read_address(home) == address:
+        (home / ADDRESS_FILE).unlink(missing_ok=True)
+
+
+def _configure_prefect(home: Path, port: int, url: str, password: str) -> None:
+    # Whoever starts a server means this one.
+    os.environ.pop("PREFECT_API_URL", None)
+    os.environ.update(
+        QUIET,
+        PREFECT_HOME=str(home),
+        PREFECT_SERVER_API_PORT=str(port),
+        # The UI asks the API at the address it came from; without this it would ask port 4200.
+        PREFECT_SERVER_UI_API_URL="/api",
+        PREFECT_UI_URL=url,
+        # The guard refuses other pages already; these hold should something get past it.
+        PREFECT_SERVER_CORS_ALLOWED_ORIGINS=url,
+        PREFECT_SERVER_CSRF_PROTECTION_ENABLED="true",
+        **{PASSWORD_VARIABLE: password},
+    )
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--until-unused", action="store_true", help="End with the last command that uses it.")
+    chosen = parser.parse_args()
+    if chosen.until_unused:
+        stop_when_unused(server_plan(chosen.home).users_lock)
+    serve(chosen.home, chosen.host, chosen.port)
+
+
+if __name__ == "__main__":
+    _main()
