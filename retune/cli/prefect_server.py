@@ -10,9 +10,10 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from retune.errors import ServerError
 from retune.run import home_directory
@@ -34,11 +35,14 @@ def keep_prefect_to_itself() -> None:
 
 
 @contextmanager
-def prefect_server() -> Iterator[str]:
+def prefect_server(say: Callable[[str], None] | None = None) -> Iterator[str]:
     """Yield the address of a Prefect API.
 
     The user's own server is used where PREFECT_API_URL or the active Prefect profile names one. Otherwise one is
     started, with its database under `.retune/prefect`, and ends with its last user.
+
+    Args:
+        say: See `retune.shared_process.shared_process`.
 
     Raises:
         ServerError: The user's own server does not answer, or a new one can't start.
@@ -47,7 +51,7 @@ def prefect_server() -> Iterator[str]:
         _require_answer(configured.rstrip("/"))
         yield configured.rstrip("/")
         return
-    with shared_process(_plan(_home())) as server:
+    with shared_process(_plan(_home()), say) as server:
         yield f"{server.address}/api"
 
 
@@ -95,22 +99,26 @@ def _plan(home: Path) -> ProcessPlan:
             return None
         return address if answers(f"{address}/api/health") else None
 
+    command = [sys.executable, "-P", "-m", "retune.cli.prefect_server", str(home)]
     return ProcessPlan(
         name="The Prefect server",
         directory=home,
         log=home / "output.log",
         find=find,
-        command=[sys.executable, "-P", "-m", "retune.cli.prefect_server", str(home)],
+        command=command,
+        command_again=lambda address: [*command, str(urlsplit(address).port)],
         environment={**QUIET, "PREFECT_HOME": str(home)},
     )
 
 
-def _serve(home: Path) -> None:
+def _serve(home: Path, port: int = 0) -> None:
     import uvicorn  # noqa: PLC0415 - only the server's own process needs it
 
     stop_when_unused(_plan(home).users_lock)
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        # Connections of an earlier server at the same port may linger.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     # The UI asks the API at the address it came from; without this it would ask port 4200.
     os.environ.update(PREFECT_SERVER_API_PORT=str(port), PREFECT_SERVER_UI_API_URL="/api")
@@ -124,4 +132,4 @@ def _serve(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))
+    _serve(Path(sys.argv[1]), *map(int, sys.argv[2:]))
