@@ -86,8 +86,10 @@ class OwnFlowsWorker(ProcessWorker):
             deployment = await self.client.read_deployment(flow_run.deployment_id) if flow_run.deployment_id else None
             reason = refusal(flow_run, deployment, self.work_pool)
             if reason is None and deployment is not None:
-                self._admitted[flow_run.id] = str(deployment.entrypoint)
-                return await super()._propose_pending_state(flow_run)
+                is_pending = await super()._propose_pending_state(flow_run)
+                if is_pending:
+                    self._admitted[flow_run.id] = str(deployment.entrypoint)
+                return is_pending
             message = f"Refused: {reason}. This worker runs Retune's own deployments only."
             self.get_flow_run_logger(flow_run).error(message)
             # Not crashed: what has crashed is started again.

@@ -110,7 +110,8 @@ class _Prefect:
         watching = asyncio.create_task(watch())
         try:
             yield
-        except (asyncio.CancelledError, httpx.TransportError):
+        except (asyncio.CancelledError, Exception):
+            # Whatever becomes of work that is stopped, this is why it was.
             if not is_gone.is_set():
                 raise
             while work.uncancel():

@@ -37,5 +37,5 @@ def build_client(config: ProviderConfig, api_key: str | None = None) -> AsyncOpe
         api_key=key,
         max_retries=0,
         timeout=config.timeout_seconds,
-        http_client=DefaultAsyncHttpx2Client(event_hooks={"request": [send_only_to(endpoint.base_url)]}),
+        http_client=DefaultAsyncHttpx2Client(event_hooks={"request": [send_only_to(endpoint.base_url, key)]}),
     )

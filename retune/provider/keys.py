@@ -92,16 +92,23 @@ def block_key(value: object, block: str, base_url: str) -> str:
     return key.strip()
 
 
-def send_only_to(base_url: str) -> Callable[["Request"], Awaitable[None]]:
+def send_only_to(base_url: str, api_key: str) -> Callable[["Request"], Awaitable[None]]:
     """A hook for each request of a client, also for those that follow a redirect.
+
+    The headers that the SDK takes from OPENAI_CUSTOM_HEADERS, which may hold a key, are for the address that the
+    environment names, as OPENAI_API_KEY is.
 
     To another origin than the client's goes no body and no header that may hold a secret. Some hosts answer a request
     for a file's content with a redirect to their storage, which is followed that way.
     """
     own = _origin(base_url)
+    foreign = set() if covers(environment_address(), base_url) else _environment_headers()
 
     async def check(request: "Request") -> None:
         if _origin_of(request.url) == own:
+            for name in foreign & set(request.headers):
+                del request.headers[name]
+            request.headers.setdefault("authorization", f"Bearer {api_key}")
             return
         if request.method not in {"GET", "HEAD"}:
             raise UnexpectedAnswerError(
@@ -138,6 +145,11 @@ def _wrong_address(rule: str, base_url: str) -> AuthenticationFailedError:
 def _shown_environment_address() -> str:
     address = environment_address()
     return f"{address} ({ADDRESS_VARIABLE} names it)" if os.environ.get(ADDRESS_VARIABLE) else f"{address}, by default"
+
+
+def _environment_headers() -> set[str]:
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    return {name.strip().lower() for name, colon, _ in (line.partition(":") for line in lines) if colon}
 
 
 def _parse_block(value: object) -> dict[str, Any]:

@@ -114,6 +114,20 @@ async def test_a_redirect_elsewhere_carries_neither_key_nor_data(
     assert KEY not in other.said
 
 
+async def test_headers_of_the_environment_are_for_its_address(
+    mine: KeyReceiver, other: KeyReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key of its own, from a block, for another address than the environment's."""
+    monkeypatch.setenv("OPENAI_BASE_URL", mine.base_url)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"api-key: {KEY}\nAuthorization: Bearer {KEY}")
+    for receiver in (mine, other):
+        async with build_client(ProviderConfig(base_url=receiver.base_url), "sk-of-a-block") as client:
+            await client.models.list()
+    assert KEY in mine.said
+    assert KEY not in other.said
+    assert other.keys == {"Bearer sk-of-a-block"}
+
+
 def test_a_block_says_what_its_key_is_for() -> None:
     fields = {"api_key": KEY, "base_url": HOUSE}
     assert block_key(fields, "team", HOUSE) == KEY
