@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import http.client
 import logging
 import os
+import threading
 import time
-from collections.abc import AsyncIterator
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from uuid import UUID
 
 import httpx
@@ -51,7 +55,7 @@ async def retrain_and_flush(config: RetrainConfig, api_url: str) -> RunManifest:
     with temporary_settings({PREFECT_API_URL: api_url}):
         for _ in range(_MOST_BEGINNINGS):
             try:
-                async with prefect.needed():
+                with prefect.needed():
                     return await _retrain(config)
             except httpx.TransportError:
                 # A request that Prefect's client does not repeat fell into the time that the server was away.
@@ -88,26 +92,33 @@ class _Prefect:
         self._patience_seconds = patience_seconds
         self._is_job_local = is_job_local
 
-    @contextlib.asynccontextmanager
-    async def needed(self) -> AsyncIterator[None]:
+    @contextlib.contextmanager
+    def needed(self) -> Iterator[None]:
         """Stop what is done in the block once the server has been away for too long.
 
         Raises:
             PrefectGoneError: It was.
         """
-        work = asyncio.current_task()
+        work, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert work is not None  # noqa: S101 - this is a coroutine
-        is_gone = asyncio.Event()
+        is_gone, is_over = threading.Event(), threading.Event()
 
-        async def watch() -> None:
-            await self._wait_until_silent()
-            is_gone.set()
-            while True:
-                # Prefect would tell its server of the end, for minutes; the second time ends that, too.
+        def cancel() -> None:
+            if not is_over.is_set():
                 work.cancel()
-                await asyncio.sleep(_SECONDS_TO_STOP)
 
-        watching = asyncio.create_task(watch())
+        def watch() -> None:
+            if not self._wait_until_silent(is_over):
+                return
+            is_gone.set()
+            while not is_over.is_set():
+                # Prefect would tell its server of the end, for minutes; the second time ends that, too.
+                with contextlib.suppress(RuntimeError):  # The loop may have ended just now.
+                    loop.call_soon_threadsafe(cancel)
+                is_over.wait(_SECONDS_TO_STOP)
+
+        # A thread, as SIGTERM is raised in whatever task runs at the moment, and would end that one alone.
+        threading.Thread(target=watch, name="watch Prefect", daemon=True).start()
         try:
             yield
         except (asyncio.CancelledError, Exception):
@@ -118,7 +129,7 @@ class _Prefect:
                 pass
             raise self.gone(f"has not answered for {self._patience_seconds:g} s") from None
         finally:
-            watching.cancel()
+            is_over.set()
 
     async def wait_until_back(self) -> None:
         """Return when the server answers.
@@ -127,7 +138,7 @@ class _Prefect:
             PrefectGoneError: It does not, for too long.
         """
         deadline = time.monotonic() + self._patience_seconds
-        while not await self._answers():
+        while not await asyncio.to_thread(self._answers):
             if time.monotonic() > deadline:
                 raise self.gone(f"has not answered for {self._patience_seconds:g} s")
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -145,13 +156,16 @@ class _Prefect:
             f"How long a run waits for Prefect is for {_PATIENCE} to say.",
         )
 
-    async def _wait_until_silent(self) -> None:
+    def _wait_until_silent(self, is_over: threading.Event) -> bool:
         heard, has_said = time.monotonic(), False
-        while (silence := time.monotonic() - heard) < self._patience_seconds:
-            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-            if await self._answers():
+        while not is_over.wait(_SECONDS_BETWEEN_LOOKS):
+            if self._answers():
                 heard, has_said = time.monotonic(), False
-            elif silence > _SECONDS_UNTIL_SAID and not has_said:
+                continue
+            silence = time.monotonic() - heard
+            if silence >= self._patience_seconds:
+                return True
+            if silence > _SECONDS_UNTIL_SAID and not has_said:
                 has_said = True
                 _log.warning(
                     "The Prefect server at %s does not answer. The run continues, and stops if that takes %g s.",
@@ -159,12 +173,14 @@ class _Prefect:
                     self._patience_seconds,
                     extra={"for_people": True},
                 )
+        return False
 
-    async def _answers(self) -> bool:
+    def _answers(self) -> bool:
         try:
-            async with httpx.AsyncClient(timeout=_FLUSH_TIMEOUT_SECONDS) as client:
-                await client.get(f"{self._api_url}/health")
-        except httpx.HTTPError:
+            urllib.request.urlopen(f"{self._api_url}/health", timeout=_FLUSH_TIMEOUT_SECONDS).close()  # noqa: S310 - Prefect's own setting
+        except urllib.error.HTTPError as error:
+            error.close()
+        except (OSError, ValueError, http.client.HTTPException):
             return False
         return True
 
