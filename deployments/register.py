@@ -11,7 +11,6 @@ python -m deployments.register, or `retune deploy`. Doing it again brings all of
 """
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -19,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +30,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import ValidationError
 
 from deployments.automations import register_automations
+from deployments.definitions import PROCESS, WORK_POOL, job_template, prefect_yaml
 from deployments.limits import register_limits
 from deployments.notifications import register_notifications
 from deployments.schedules import keep_what_people_changed, read_deployments
@@ -40,9 +39,6 @@ from retune.config_file import load_config, scheduled_config_path
 from retune.data.model_dates import describe_end, utc_today
 from retune.errors import ConfigError, RetuneError, ServerError
 from retune.provider.endpoint import resolve_endpoint
-
-WORK_POOL = "retune"
-_PROCESS = "process"
 
 _PATIENCE_SECONDS = 180.0
 _UNAUTHORIZED = (401, 403)
@@ -117,8 +113,8 @@ async def register(registration: Registration, say: Callable[[str], None]) -> No
         try:
             await _wait_for_prefect(client)
             pool_type = await _register_work_pool(client)
-            say(f"work pool    {WORK_POOL}, for workers started with: prefect worker start --pool {WORK_POOL}")
-            settings = _settled(_prefect_yaml(), registration, pool_type)
+            say(f"work pool    {WORK_POOL}, for workers started with: python -P -m deployments.worker")
+            settings = _settled(prefect_yaml(), registration, pool_type)
             known = await read_deployments(client, [_full_name(one) for one in settings["deployments"]])
             for deployment in settings["deployments"]:
                 keep_what_people_changed(deployment, known.get(_full_name(deployment)))
@@ -166,28 +162,20 @@ def _refusal(error: PrefectHTTPStatusError, address: str) -> RetuneError:
 
 
 async def _register_work_pool(client: PrefectClient) -> str:
-    template = json.loads((_directory() / "work_pools" / "process.json").read_text(encoding="utf-8"))
+    template = job_template()
     try:
         pool = await client.read_work_pool(WORK_POOL)
     except ObjectNotFound:
         await client.create_work_pool(
             WorkPoolCreate(
-                name=WORK_POOL, type=_PROCESS, description="Retune's flows, as processes.", base_job_template=template
+                name=WORK_POOL, type=PROCESS, description="Retune's flows, as processes.", base_job_template=template
             )
         )
-        return _PROCESS
+        return PROCESS
     # Somebody may run the flows as containers: then it is their pool, with their template.
-    if pool.type == _PROCESS:
+    if pool.type == PROCESS:
         await client.update_work_pool(WORK_POOL, WorkPoolUpdate(base_job_template=template))
     return pool.type
-
-
-def _directory() -> Path:
-    return Path(str(resources.files("deployments")))
-
-
-def _prefect_yaml() -> dict[str, Any]:
-    return dict(yaml.safe_load((_directory() / "prefect.yaml").read_text(encoding="utf-8")))
 
 
 def _full_name(deployment: dict[str, Any]) -> str:
@@ -219,7 +207,7 @@ def _settled(settings: dict[str, Any], registration: Registration, pool_type: st
     for deployment in settings["deployments"]:
         settled = dict(deployment)
         # A container has a working directory of its own.
-        variables = {"working_dir": registration.working_directory} if pool_type == _PROCESS else {}
+        variables = {"working_dir": registration.working_directory} if pool_type == PROCESS else {}
         settled["work_pool"] = {**deployment["work_pool"], "job_variables": variables}
         if "parameters" in deployment:
             settled["parameters"] = {} if config is None else {"config": config}

@@ -301,8 +301,8 @@ class ProviderConfig(_Section):
         "",
         max_length=255,
         pattern=r"^[a-z0-9-]*$",
-        description="Name of the Prefect Secret block that holds the API key; never the key itself. "
-        "Empty: OPENAI_API_KEY in the worker's environment.",
+        description="Name of the Prefect Secret block that holds the API key and the address that it is for; never the "
+        "key itself. Empty: OPENAI_API_KEY in the worker's environment, which is for OPENAI_BASE_URL there.",
     )
     is_embedded: bool = Field(False, description="Set by `retune run` for the server that it started.")
 

@@ -23,7 +23,8 @@ RetuneError
 │   └── RunBusyError                    another process is working on the same run
 ├── RunStoppedError (RuntimeError)      the run was cancelled, or taken up again too often
 ├── AnnouncementError (RuntimeError)    Prefect took no word of new data
-├── ServerError (RuntimeError)          the fine-tuning server can't start or go on
+├── ServerError (RuntimeError)          a server that Retune needs can't start or go on
+│   └── PrefectGoneError                Prefect's server stopped answering during a run
 └── TrainerError (RuntimeError)         a trainer can't train or answer
 
 A message says what was expected, what was found and where; `hint` says what to do next. The command line shows
@@ -172,7 +173,11 @@ class AnnouncementError(RetuneError, RuntimeError):
 
 
 class ServerError(RetuneError, RuntimeError):
-    """The fine-tuning server can't start or go on."""
+    """A server that Retune needs can't start or go on."""
+
+
+class PrefectGoneError(ServerError):
+    """Prefect's server stopped answering during a run."""
 
 
 class TrainerError(RetuneError, RuntimeError):

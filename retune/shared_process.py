@@ -7,6 +7,9 @@ Two locks in the process's directory carry the protocol; the kernel drops them w
   whoever started it. When that pipe closes, the process waits until it can have `users.lock` for itself, which means
   that nobody uses it any more, and stops. It keeps the lock while it stops, so that a newcomer waits for its end and
   then starts a fresh one.
+
+Who uses it for long can have it kept: if it ends meanwhile, it is started again at the same address, under
+`starting.lock`, so that of several users one does it.
 """
 
 import fcntl
@@ -19,7 +22,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -29,6 +32,9 @@ from retune.private_files import make_private_directory, private_opener
 
 _POLL_SECONDS = 0.05
 _STOP_TIMEOUT_SECONDS = 15.0
+_SECONDS_BETWEEN_LOOKS = 1.0
+_MISSES_OF_OTHERS = 5
+_MOST_RESTARTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class ProcessPlan:
         command: Its command line.
         environment: Variables that differ from this process's own; None takes one away.
         startup_timeout_seconds: How long starting may take.
+        command_again: Its command line for another start at the address that it had.
     """
 
     name: str
@@ -52,6 +59,7 @@ class ProcessPlan:
     command: Sequence[str]
     environment: Mapping[str, str | None]
     startup_timeout_seconds: float = 180.0
+    command_again: Callable[[str], Sequence[str]] | None = None
 
     @property
     def users_lock(self) -> Path:
@@ -73,8 +81,13 @@ class RunningProcess:
 
 
 @contextmanager
-def shared_process(plan: ProcessPlan) -> Iterator[RunningProcess]:
+def shared_process(plan: ProcessPlan, say: Callable[[str], None] | None = None) -> Iterator[RunningProcess]:
     """Use the process while the block runs, starting it if nobody has.
+
+    Args:
+        plan: How to find and start it.
+        say: Where this is given, the process is started again if it ends while the block runs, and `say` is told, in a
+            thread of its own.
 
     Raises:
         ServerError: It can't start, or did not answer in time.
@@ -86,17 +99,17 @@ def shared_process(plan: ProcessPlan) -> Iterator[RunningProcess]:
         raise ServerError(f"{plan.name} can't use the directory {plan.directory}: {error.strerror}.") from None
     with users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        child: subprocess.Popen[bytes] | None = None
+        children: list[subprocess.Popen[bytes]] = []
         try:
-            with _open_privately(plan.directory / "starting.lock") as starting:
-                fcntl.flock(starting, fcntl.LOCK_EX)
+            with _starting(plan):
                 address = plan.find()
                 if address is None:
-                    child = _start(plan)
-                    address = _wait_until_it_answers(plan, child)
-            yield RunningProcess(address=address, started_here=child is not None)
+                    children.append(_start(plan, plan.command))
+                    address = _wait_until_it_answers(plan, children[0])
+            with _kept(plan, address, children, say) if say else nullcontext():
+                yield RunningProcess(address=address, started_here=bool(children))
         finally:
-            if child:
+            for child in children:
                 _let_go(child, users)
 
 
@@ -114,11 +127,64 @@ def _open_privately(path: Path) -> IO[str]:
     return open(path, "a", encoding="utf-8", opener=private_opener)
 
 
-def _start(plan: ProcessPlan) -> subprocess.Popen[bytes]:
+@contextmanager
+def _starting(plan: ProcessPlan) -> Iterator[None]:
+    with _open_privately(plan.directory / "starting.lock") as starting:
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _kept(
+    plan: ProcessPlan, address: str, children: list[subprocess.Popen[bytes]], say: Callable[[str], None]
+) -> Iterator[None]:
+    """Start the process again whenever it has ended, for as long as the block runs; `children` gets each new one."""
+    stopping = threading.Event()
+
+    def keep() -> None:
+        misses = restarts = 0
+        while not stopping.wait(_SECONDS_BETWEEN_LOOKS):
+            is_ours = bool(children) and children[-1].poll() is None
+            misses = 0 if is_ours or plan.find() else misses + 1
+            # Our own process has surely ended; that of somebody else may be busy.
+            if misses == 0 or (misses < _MISSES_OF_OTHERS and not children):
+                continue
+            if restarts == _MOST_RESTARTS:
+                say(f"{plan.name} has ended {restarts + 1} times and is not started again; see {plan.log}.")
+                return
+            restarts += 1
+            say(f"{plan.name} has ended, though it is needed; starting it again.")
+            try:
+                _start_again(plan, address, children, stopping)
+            except (ServerError, OSError) as error:
+                if not stopping.is_set():
+                    say(f"{plan.name} could not be started again: {error}")
+            else:
+                say(f"{plan.name} is back.")
+
+    keeper = threading.Thread(target=keep, name=f"keep {plan.name}", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        keeper.join()
+
+
+def _start_again(
+    plan: ProcessPlan, address: str, children: list[subprocess.Popen[bytes]], stopping: threading.Event
+) -> None:
+    with _starting(plan):
+        if plan.find() is None and not stopping.is_set():
+            children.append(_start(plan, plan.command_again(address) if plan.command_again else plan.command))
+            _wait_until_it_answers(plan, children[-1], stopping)
+
+
+def _start(plan: ProcessPlan, command: Sequence[str]) -> subprocess.Popen[bytes]:
     variables = {**os.environ, **plan.environment}
     with _open_privately(plan.log) as log:
         return subprocess.Popen(  # noqa: S603 - our own command line
-            [*plan.command],
+            [*command],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -128,9 +194,11 @@ def _start(plan: ProcessPlan) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait_until_it_answers(plan: ProcessPlan, child: subprocess.Popen[bytes]) -> str:
+def _wait_until_it_answers(
+    plan: ProcessPlan, child: subprocess.Popen[bytes], stopping: threading.Event | None = None
+) -> str:
     deadline = time.monotonic() + plan.startup_timeout_seconds
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not (stopping and stopping.is_set()):
         has_ended = child.poll() is not None
         # Asked after it has ended, too: it may have found that somebody else's process serves the directory.
         if address := plan.find():

@@ -16,6 +16,7 @@ from retune.provider.endpoint import require_endpoint
 from retune.results.links import artifact_name
 from retune.run import directory_before_run, open_run
 from retune.staging import replace_directory, staging_directory
+from tasks.deployed import refuse_foreign_source
 from tasks.flow_run import API_KEY_BLOCK, BASE_URL, RUN_KEY, label_flow_run
 from tasks.policies import PERSISTED
 from tasks.progress import ProgressReport
@@ -35,12 +36,14 @@ async def load_data(config: RetrainConfig) -> LoadedData:
     What can't be read to its end leaves nothing behind.
 
     Raises:
-        SourceError: The source can't be read, or holds examples for another training method.
+        SourceError: The source can't be read, may not be read by this run, or holds examples for another training
+            method.
         ConfigError: No provider is named, or it can't have the base model.
         RunBusyError: Another process is working on the same run; a flow run of a deployment waits for it.
         RunDirectoryError: The run's directory can't be used.
         CancelledRun: The flow run was cancelled while it waited.
     """
+    refuse_foreign_source(config.data)
     endpoint = require_endpoint(config.provider)
     check_model_fits(config.training.model, endpoint.kind, today=utc_today())
     options = LoadOptions(model=config.training.model, method=config.training.method, provider=endpoint.kind)

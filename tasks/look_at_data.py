@@ -9,6 +9,7 @@ from retune.config import RetrainConfig
 from retune.data.watching.config import WatchConfig
 from retune.data.watching.memory import judge
 from retune.data.watching.sight import look
+from tasks.deployed import refuse_foreign_source
 from tasks.watch_memory import recall, remember
 from tasks.watch_values import Look
 
@@ -20,8 +21,10 @@ async def look_at_data(config: RetrainConfig, watch: WatchConfig) -> Look:
 
     Raises:
         ConfigError: The settings don't fit the source.
-        SourceError: The source isn't there, or doesn't answer; what is remembered stays as it is.
+        SourceError: The source isn't there, doesn't answer, or may not be read by this run; what is remembered stays as
+            it is.
     """
+    refuse_foreign_source(config.data)
     memory = await recall(config)
     sight = await asyncio.to_thread(look, config.data, watch)
     verdict = judge(memory, sight, watch)

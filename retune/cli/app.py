@@ -1,5 +1,6 @@
 """The command tree, and how errors reach the terminal."""
 
+import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -8,7 +9,7 @@ import typer
 
 from retune.cli import chat, check, deploy, jobs, models, prefect_commands, run, server, up
 from retune.cli.terminal import print_quietly, show_error
-from retune.errors import CheckError, RetuneError
+from retune.errors import CheckError, PrefectGoneError, RetuneError
 from retune.private_files import keep_files_private, what_was_closed
 from retune.run import home_directory
 
@@ -64,6 +65,12 @@ def main() -> None:
         app(args=arguments, standalone_mode=True)
     except CheckError as error:
         _fail(error.message, error.hint, _EXIT_FAILED, debug=debug)
+    except PrefectGoneError as error:
+        _show(error.message, error.hint, debug=debug)
+        # At exit Prefect's threads would try for minutes to deliver their logs to a server that is gone.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     except RetuneError as error:
         _fail(error.message, error.hint, status, debug=debug)
     except KeyboardInterrupt:
@@ -90,10 +97,14 @@ def _explain(error: Exception) -> RetuneError | None:
 
 
 def _fail(message: str, hint: str | None, status: int, *, debug: bool) -> NoReturn:
+    _show(message, hint, debug=debug)
+    sys.exit(status)
+
+
+def _show(message: str, hint: str | None, *, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     show_error(message, hint)
-    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -11,6 +11,7 @@ import typer
 
 from retune.config import ProviderConfig
 from retune.provider.endpoint import resolve_endpoint
+from retune.provider.keys import ADDRESS_VARIABLE, KEY_VARIABLE
 from retune.run import home_directory
 from retune.server.embedded import embedded_server
 
@@ -45,10 +46,11 @@ def provider_connection(base_url: str | None, data_directory: Path | None = None
         ServerError: The local server can't start.
     """
     config = ProviderConfig(base_url=base_url)
-    if resolve_endpoint(config) is not None:
-        yield config
+    if endpoint := resolve_endpoint(config):
+        with key_is_for(endpoint.base_url):
+            yield config
         return
-    with embedded_server(server_directory(data_directory)) as running, local_api_key():
+    with embedded_server(server_directory(data_directory)) as running, local_api_key(running.base_url):
         yield ProviderConfig(base_url=running.base_url, is_embedded=True)
 
 
@@ -71,14 +73,32 @@ def ask(
 
 
 @contextmanager
-def local_api_key() -> Iterator[None]:
+def key_is_for(base_url: str) -> Iterator[None]:
+    """Have OPENAI_API_KEY go to the address that the command line names: there it is the user's word."""
+    with _variables({ADDRESS_VARIABLE: base_url}):
+        yield
+
+
+@contextmanager
+def local_api_key(base_url: str) -> Iterator[None]:
     """Keep the user's key for a paid provider away from the local server, which has one of its own or none."""
-    before = os.environ.pop("OPENAI_API_KEY", None)
-    if key := os.environ.get("RETUNE_SERVER_API_KEY"):
-        os.environ["OPENAI_API_KEY"] = key
+    with _variables({ADDRESS_VARIABLE: base_url, KEY_VARIABLE: os.environ.get("RETUNE_SERVER_API_KEY") or None}):
+        yield
+
+
+@contextmanager
+def _variables(variables: Mapping[str, str | None]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    _set_variables(variables)
     try:
         yield
     finally:
-        os.environ.pop("OPENAI_API_KEY", None)
-        if before is not None:
-            os.environ["OPENAI_API_KEY"] = before
+        _set_variables(before)
+
+
+def _set_variables(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

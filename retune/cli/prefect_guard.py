@@ -10,7 +10,6 @@ could have it run commands as that user. The guard refuses:
 """
 
 import ipaddress
-import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -21,11 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retune.cli.prefect_access import LINKS_PATH, are_equal, as_basic
 from retune.cli.prefect_login import BrowserLogin, login_page, with_session_script
+from retune.host_names import host_of, is_loopback, normalized_hosts
 
 _OPEN = {"/api/health", "/api/ready"}
 _API = ("/api", "/docs", "/redoc", "/openapi.json")
 _READING = {"GET", "HEAD"}
-_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _OTHER_PAGE = "Web pages of other addresses may not use this Prefect server."
 _NO_PASSWORD = "This Prefect server wants its password, which `retune prefect env` prints as variables."  # noqa: S105
 _SECURITY_HEADERS = {
@@ -76,7 +75,7 @@ class PrefectGuard:
         self._basic = as_basic(settings.password)
         address = urlsplit(settings.url)
         self._ui_origin = f"{address.scheme}://{address.netloc}".lower()
-        self._names = {name.lower().strip("[]") for name in (*settings.names, address.hostname or "") if name}
+        self._names = normalized_hosts((*settings.names, address.hostname or ""))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, refuse, or pass on to Prefect."""
@@ -110,17 +109,12 @@ class PrefectGuard:
         return None
 
     def _is_own_host(self, host: str) -> bool:
-        found = _HOST.fullmatch(host)
-        if found is None:
+        name = host_of(host)
+        if name is None:
             return False
-        name = found["name"].lower().strip("[]")
-        if name == "localhost" or name in self._names:
+        if is_loopback(name) or name in self._names:
             return True
-        try:
-            address = ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return address.is_loopback or self._settings.answers_any_ip
+        return self._settings.answers_any_ip and _is_ip_address(name)
 
     async def _answer(self, request: Request) -> ASGIApp:
         """Who answers: the guard, or Prefect with a password that it takes."""
@@ -176,6 +170,14 @@ def _follows_a_link(scope: Scope, headers: Headers) -> bool:
         and headers.get("sec-fetch-dest") == "document"
         and not scope["path"].startswith(_API)
     )
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _refused(status: int, message: str) -> Response:

@@ -9,9 +9,10 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from retune.cli.prefect_access import PASSWORD_VARIABLE, new_link, prefect_password
 from retune.errors import ServerError
@@ -35,11 +36,14 @@ def keep_prefect_to_itself() -> None:
 
 
 @contextmanager
-def prefect_server() -> Iterator[str]:
+def prefect_server(say: Callable[[str], None] | None = None) -> Iterator[str]:
     """Yield the address of a Prefect API.
 
     The user's own server is used where PREFECT_API_URL or the active Prefect profile names one. Otherwise one is
     started, with its database under `.retune/prefect`, and ends with its last user.
+
+    Args:
+        say: See `retune.shared_process.shared_process`.
 
     Raises:
         ServerError: The user's own server does not answer, or a new one can't start.
@@ -48,7 +52,7 @@ def prefect_server() -> Iterator[str]:
         _require_answer(configured.rstrip("/"))
         yield configured.rstrip("/")
         return
-    with shared_process(server_plan(own_home())) as server:
+    with shared_process(server_plan(own_home()), say) as server:
         yield f"{server.address}/api"
 
 
@@ -140,12 +144,14 @@ def _find(home: Path) -> str | None:
 
 def server_plan(home: Path) -> ProcessPlan:
     """How to find the server of a home, and to start one that ends with the last command that uses it."""
+    command = [sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", str(home), "--until-unused"]
     return ProcessPlan(
         name="The Prefect server",
         directory=home,
         log=home / "output.log",
         find=lambda: _find(home),
-        command=[sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", str(home), "--until-unused"],
+        command=command,
+        command_again=lambda address: [*command, "--port", str(urlsplit(address).port)],
         # It has a port of its own: where people open another one does not matter.
         environment={**QUIET, PASSWORD_VARIABLE: prefect_password(home), "PREFECT_UI_URL": None},
     )

@@ -28,6 +28,7 @@ from retune.cli.prefect_guard import GuardSettings, PrefectGuard
 from retune.cli.prefect_login import BrowserLogin
 from retune.cli.prefect_server import ADDRESS_FILE, ANY_ADDRESS, QUIET, local_address, read_address, server_plan
 from retune.files import write_bytes
+from retune.private_files import keep_files_private
 from retune.shared_process import stop_when_unused
 
 
@@ -109,6 +110,7 @@ def _main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--until-unused", action="store_true", help="End with the last command that uses it.")
     chosen = parser.parse_args()
+    keep_files_private(chosen.home.parent)
     if chosen.until_unused:
         stop_when_unused(server_plan(chosen.home).users_lock)
     serve(chosen.home, chosen.host, chosen.port)

@@ -1,6 +1,7 @@
 """`retune run`: the whole pipeline, from a table to a judged model, with nothing set up beforehand."""
 
 import asyncio
+import logging
 import os
 import signal
 from pathlib import Path
@@ -121,6 +122,9 @@ def _run(config: RetrainConfig, *, verbose: bool) -> "RunManifest":
     if not verbose:
         # Only the terminal is spared: the run's log in the Prefect UI stays complete.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+        # Nor is it told of every line that can't be delivered while Prefect's server is away.
+        logging.raiseExceptions = False
     view = RunView()
     _stop_when_told()
     try:

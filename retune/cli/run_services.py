@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from retune.cli.connection import local_api_key, server_directory
+from retune.cli.connection import key_is_for, local_api_key, server_directory
 from retune.cli.prefect_server import address_to_watch, keep_prefect_to_itself, own_password, prefect_server
 from retune.cli.run_view import RunView
 from retune.config import ProviderConfig, RetrainConfig
@@ -60,24 +60,27 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
     if endpoint:
         check_model_fits(config.training.model, endpoint.kind, today=utc_today())
         if not config.provider.api_key_block:
-            _check_provider(config.provider)
+            with key_is_for(endpoint.base_url):
+                _check_provider(config.provider)
     view.show_header(config, endpoint)
     keep_prefect_to_itself()
     trainer: AbstractContextManager[RunningServer | None] = (
-        nullcontext() if endpoint else embedded_server(server_directory(None))
+        nullcontext() if endpoint else embedded_server(server_directory(None), say=view.warn)
     )
     with ExitStack() as stack:
         with _SideBySide(stack) as starting:
-            prefect = starting.enter(prefect_server())
+            prefect = starting.enter(prefect_server(view.warn))
             local = starting.enter(trainer)
             from flows.local import retrain_and_flush  # noqa: PLC0415 - Prefect takes seconds to import
         api_url, server = prefect.result(), local.result()
         if server:
-            stack.enter_context(local_api_key())
+            stack.enter_context(local_api_key(server.base_url))
             provider = config.provider.model_copy(
                 update={"base_url": server.base_url, "is_embedded": True, "api_key_block": ""}
             )
             config = config.model_copy(update={"provider": provider})
+        elif endpoint:
+            stack.enter_context(key_is_for(endpoint.base_url))
         view.show_address(address_to_watch(api_url))
         password = own_password()
         yield RunServices(config=config, retrain=lambda config: retrain_and_flush(config, api_url, password))

@@ -78,7 +78,11 @@ class RunView(logging.Handler):
         elif "done" in fields:
             self._show_progress(fields)
         elif record.levelno >= logging.WARNING and fields.get("for_people"):
-            self._bars.console.print(Text.assemble(("! ", "yellow"), record.getMessage()))
+            self.warn(record.getMessage())
+
+    def warn(self, text: str) -> None:
+        """Show what people should know of; also called from threads."""
+        self._bars.console.print(Text.assemble(("! ", "yellow"), text))
 
     def say(self, activity: str) -> None:
         """Show that something is going on that has no figures yet."""

@@ -133,12 +133,12 @@ def _fine_tuning_server(wishes: Wishes, address: str, home: Path) -> Program:
 def _worker(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
     # A name that no earlier worker had, which Prefect may still take for alive.
     name = f"retune up {uuid4().hex[:8]}"
-    options = ("--pool", _WORK_POOL, "--type", "process", "--limit", str(wishes.limit), "--name", name)
+    options = ("--limit", str(wishes.limit), "--name", name)
     api = PrefectApi(addresses.api, prefect_password(home / "prefect"))
     return Program(
         name="worker",
         where=f"work pool {_WORK_POOL}, {wishes.limit} flow runs at once",
-        command=_module("prefect", "worker", "start", *options),
+        command=_module("deployments.worker", *options),
         environment=_client_environment(wishes, addresses, home),
         is_ready=lambda: api.has_worker(_WORK_POOL, name),
         # It ends its flow runs at once and waits for none; they are given back to Prefect.

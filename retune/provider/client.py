@@ -1,15 +1,14 @@
 """Building the one client that everything else uses."""
 
-import os
-
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
 
 from retune.config import ProviderConfig
 from retune.errors import AuthenticationFailedError
 from retune.provider.endpoint import require_endpoint
+from retune.provider.keys import environment_key, send_only_to
 
 # The SDK refuses to be built without a key; a server on loopback may not want one.
-_NO_KEY = "no-key-needed-on-loopback"
+NO_KEY = "no-key-needed-on-loopback"
 
 
 def build_client(config: ProviderConfig, api_key: str | None = None) -> AsyncOpenAI:
@@ -19,17 +18,24 @@ def build_client(config: ProviderConfig, api_key: str | None = None) -> AsyncOpe
 
     Args:
         config: Where the provider is; its `api_key_block` is for whoever can open it.
-        api_key: The key; None takes OPENAI_API_KEY.
+        api_key: The key, which was given for this address; None takes OPENAI_API_KEY.
 
     Raises:
         ConfigError: No address is named, or it is no URL.
-        AuthenticationFailedError: OPENAI_API_KEY is not set and the provider is not on this machine.
+        AuthenticationFailedError: OPENAI_API_KEY is for another address, or it is not set and the provider is not on
+            this machine.
     """
     endpoint = require_endpoint(config)
-    key = api_key or os.environ.get("OPENAI_API_KEY") or (_NO_KEY if endpoint.is_local else None)
+    key = api_key or environment_key(endpoint.base_url) or (NO_KEY if endpoint.is_local else None)
     if key is None:
         raise AuthenticationFailedError(
             f"{endpoint.base_url} needs an API key, and OPENAI_API_KEY is not set.",
             hint="Set OPENAI_API_KEY in the environment; a key is never taken from a flag or a file.",
         )
-    return AsyncOpenAI(base_url=endpoint.base_url, api_key=key, max_retries=0, timeout=config.timeout_seconds)
+    return AsyncOpenAI(
+        base_url=endpoint.base_url,
+        api_key=key,
+        max_retries=0,
+        timeout=config.timeout_seconds,
+        http_client=DefaultAsyncHttpx2Client(event_hooks={"request": [send_only_to(endpoint.base_url, key)]}),
+    )

@@ -9,10 +9,10 @@ from retune.config import ProviderConfig, ProviderKind
 from retune.errors import ConfigError
 
 OPENAI_URL = "https://api.openai.com/v1"
-_LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
+LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 _OPENAI_DOMAIN = "openai.com"
 _AZURE_DOMAINS = ("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Endpoint(BaseModel):
@@ -58,7 +58,7 @@ def resolve_endpoint(config: ProviderConfig) -> Endpoint | None:
     address = configured or os.environ.get("OPENAI_BASE_URL") or None
     if address is None:
         return None
-    parts = _split_address(address)
+    parts = split_address(address)
     is_embedded = config.is_embedded and is_local(address)
     return Endpoint(
         base_url=address.rstrip("/"),
@@ -73,10 +73,15 @@ def _host_and_port(parts: SplitResult) -> str:
     """One spelling of an address's host and port; another one would make another run, and pay for it again."""
     host = (parts.hostname or "").rstrip(".")
     host = f"[{host}]" if ":" in host else host
-    return host if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{host}:{parts.port}"
+    return host if parts.port in (None, DEFAULT_PORTS[parts.scheme]) else f"{host}:{parts.port}"
 
 
-def _split_address(address: str) -> SplitResult:
+def split_address(address: str) -> SplitResult:
+    """Parse a provider's address.
+
+    Raises:
+        ConfigError: It is not an http(s) URL, or it holds what may be a secret.
+    """
     if "?" in address or "#" in address:
         raise ConfigError(
             "The provider's address must have no query and no fragment, nothing after ? or #: it is written into "
@@ -130,7 +135,7 @@ def _is_within(host: str, domain: str) -> bool:
 
 def is_local(address: str) -> bool:
     """Whether an address is on this machine."""
-    return urlsplit(address).hostname in _LOOPBACK_HOSTS
+    return urlsplit(address).hostname in LOOPBACK_HOSTS
 
 
 def require_endpoint(config: ProviderConfig) -> Endpoint:

@@ -38,7 +38,7 @@ def is_transient(error: BaseException) -> bool:
         if error.code == "insufficient_quota" or error.response.headers.get("x-should-retry") == "false":
             return False
         return error.status_code in _TRANSIENT_STATUSES or error.status_code >= 500
-    return isinstance(error, openai.APIConnectionError)
+    return isinstance(error, openai.APIConnectionError) and not isinstance(error.__cause__, RetuneError)
 
 
 def retry_after_seconds(error: BaseException) -> float | None:
@@ -97,6 +97,9 @@ def explain(error: openai.OpenAIError, doing: str) -> RetuneError:
     """Put an SDK error into words that say what to do next."""
     if isinstance(error, openai.APIStatusError):
         return _explain_status(error, doing)
+    if isinstance(error.__cause__, RetuneError):
+        # The SDK takes whatever a hook raises for a connection that failed.
+        return error.__cause__
     if isinstance(error, openai.APIConnectionError):
         url = error.request.url
         kind = "did not answer in time" if isinstance(error, openai.APITimeoutError) else "can't be reached"

@@ -3,7 +3,7 @@
 import http.client
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,9 @@ class RunningServer:
 
 
 @contextmanager
-def embedded_server(data_directory: Path, *, startup_timeout_seconds: float = 60) -> Iterator[RunningServer]:
+def embedded_server(
+    data_directory: Path, *, startup_timeout_seconds: float = 60, say: Callable[[str], None] | None = None
+) -> Iterator[RunningServer]:
     """Use the server of a data directory within the block, starting one if none runs.
 
     A server that was started ends with its last user: at the end of the block, or later if other processes use it by
@@ -39,27 +41,33 @@ def embedded_server(data_directory: Path, *, startup_timeout_seconds: float = 60
     Args:
         data_directory: The server's data directory; made if it is missing.
         startup_timeout_seconds: Longest wait for the server to answer.
+        say: See `retune.shared_process.shared_process`.
 
     Raises:
         ServerError: The server can't be started; the message holds what it said.
     """
     directory = DataDirectory(data_directory)
     directory.create()
+
+    def command(port: int | None) -> list[str]:
+        return [
+            *(sys.executable, "-P", "-m", "retune.server", "--port", str(port or 0), "--exit-with-parent"),
+            *("--data-dir", str(directory.path), "--log-file", str(directory.log)),
+        ]
+
     plan = ProcessPlan(
         name="The fine-tuning server",
         directory=directory.path,
         log=directory.log,
         find=lambda: find_running_server(directory.path),
-        command=[
-            *(sys.executable, "-P", "-m", "retune.server", "--port", "0", "--exit-with-parent"),
-            *("--data-dir", str(directory.path), "--log-file", str(directory.log)),
-        ],
+        command=command(None),
+        command_again=lambda address: command(urlsplit(address).port),
         # It is for this machine alone: takes any key, keeps its own database. The variables are for a server that
         # others can reach.
         environment=dict.fromkeys(SECRET_VARIABLES),
         startup_timeout_seconds=startup_timeout_seconds,
     )
-    with shared_process(plan) as running:
+    with shared_process(plan, say) as running:
         yield RunningServer(running.address, started_here=running.started_here)
 
 

@@ -1,5 +1,6 @@
 """After a whole run the API key is nowhere: not in Prefect's database, its logs and artifacts, nor in any file."""
 
+import json
 import sqlite3
 import urllib.parse
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from faulty_proxy import Fault, faulty_proxy
+from key_receivers import key_receiver
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_SERVER_DATABASE_CONNECTION_URL
 from prefect_on_sqlite import prefect_on_sqlite
@@ -46,9 +48,10 @@ def locked_server(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(params=["in the environment", "in a block"])
-def key_is(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def key_is(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, locked_server: str) -> str:
     if request.param == "in the environment":
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_BASE_URL", locked_server)
     return str(request.param)
 
 
@@ -84,7 +87,7 @@ async def test_no_key_is_kept(
 ) -> None:
     provider = {}
     if key_is == "in a block":
-        await Secret(value=KEY).save("a-fine-tuning-key", overwrite=True)
+        await key_block(KEY, locked_server).save("a-fine-tuning-key", overwrite=True)
         provider = {"api_key_block": "a-fine-tuning-key"}
     with caplog.at_level("DEBUG"):
         manifest = await retrain(configuration(locked_server, tickets, provider=provider))
@@ -101,6 +104,19 @@ async def test_no_key_is_kept(
     assert KEY not in caplog.text
 
 
+async def test_a_key_in_a_block_goes_to_its_own_address_only(locked_server: str, tickets: Path) -> None:
+    with key_receiver() as other:
+        await key_block(KEY, locked_server).save("a-key-of-its-own", overwrite=True)
+        with pytest.raises(AuthenticationFailedError, match=f"is for {locked_server}, and .* is {other.base_url}"):
+            await retrain(configuration(other.base_url, tickets, provider={"api_key_block": "a-key-of-its-own"}))
+    assert other.requests == []
+
+
+def key_block(key: str, base_url: str) -> Secret[str]:
+    """As people store it in the UI."""
+    return Secret(value=json.dumps({"api_key": key, "base_url": base_url}))
+
+
 async def test_a_block_that_is_not_there_is_named(locked_server: str, tickets: Path) -> None:
     config = configuration(locked_server, tickets, provider={"api_key_block": "nobody-made-it"})
     with pytest.raises(AuthenticationFailedError, match=r"'nobody-made-it'.*Create it"):
@@ -110,9 +126,9 @@ async def test_a_block_that_is_not_there_is_named(locked_server: str, tickets: P
 async def test_a_key_from_a_block_that_a_host_repeats_is_in_no_event(
     training_server: str, tickets: Path, tmp_path: Path
 ) -> None:
-    await Secret(value=KEY).save("repeated-key", overwrite=True)
     body = b'{"error": {"message": "bad key %s", "type": "x", "param": null, "code": "invalid_api_key"}}' % KEY.encode()
     with faulty_proxy(training_server) as proxy:
+        await key_block(KEY, proxy.base_url).save("repeated-key", overwrite=True)
         proxy.faults.append(Fault("POST", "/files", status=401, body=body))
         with pytest.raises(AuthenticationFailedError, match=r"bad key \[the API key\]"):
             await retrain(configuration(proxy.base_url, tickets, provider={"api_key_block": "repeated-key"}))

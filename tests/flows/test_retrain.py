@@ -248,6 +248,7 @@ async def test_a_key_that_the_host_repeats_reaches_no_log(
         {"error": {"message": f"bad key {secret}", "type": "x", "param": None, "code": "invalid_api_key"}}
     )
     with faulty_proxy(training_server) as proxy:
+        monkeypatch.setenv("OPENAI_BASE_URL", proxy.base_url)
         proxy.faults += [
             Fault("POST", "/files", status=500, body=body.encode()),
             Fault("POST", "/files", status=401, body=body.encode()),

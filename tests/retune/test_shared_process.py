@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from retune.errors import ServerError
 from retune.shared_process import ProcessPlan, answers, shared_process
 
 SERVER = """
-import http.server, pathlib, sys
+import http.server, os, pathlib, sys
 from retune.shared_process import stop_when_unused
 directory = pathlib.Path(sys.argv[1])
 stop_when_unused(directory / "users.lock")
@@ -23,7 +25,9 @@ class Healthy(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b"ok")
     def log_message(self, *arguments): pass
-server = http.server.HTTPServer(("127.0.0.1", 0), Healthy)
+port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+server = http.server.HTTPServer(("127.0.0.1", port), Healthy)
+(directory / "pid").write_text(str(os.getpid()))
 (directory / "address").write_text(f"http://127.0.0.1:{server.server_port}")
 server.serve_forever()
 """
@@ -51,6 +55,7 @@ def plan(directory: Path, program: str = SERVER, timeout: float = 20) -> Process
         log=directory / "output.log",
         find=find,
         command=[sys.executable, "-c", program, str(directory)],
+        command_again=lambda address: [sys.executable, "-c", program, str(directory), address.rpartition(":")[2]],
         environment={},
         startup_timeout_seconds=timeout,
     )
@@ -103,6 +108,51 @@ def test_nothing_is_left_behind_when_the_user_is_killed(tmp_path: Path) -> None:
         assert started == "True"
         os.kill(user.pid, signal.SIGKILL)
         wait_until_silent(address)
+
+
+def test_one_that_is_kept_comes_back_at_its_address(tmp_path: Path) -> None:
+    said: list[str] = []
+    with shared_process(plan(tmp_path), said.append) as running:
+        for times in (1, 2):
+            kill(tmp_path)
+            wait_until(partial(comes_back, said, times))
+            assert answers(running.address)
+    assert not answers(running.address)
+
+
+def test_one_that_another_started_is_kept_too(tmp_path: Path) -> None:
+    said: list[str] = []
+    with another_user(tmp_path) as (first, address, _), shared_process(plan(tmp_path), said.append):
+        kill(tmp_path)
+        wait_until(lambda: "The test server is back." in said)
+        assert answers(address)
+        first.communicate("")
+        assert answers(address)
+    assert not answers(address)
+
+
+def test_one_that_can_t_come_back_is_given_up(tmp_path: Path) -> None:
+    said: list[str] = []
+    fragile = replace(plan(tmp_path), command_again=lambda _: [sys.executable, "-c", "print('no memory')"])
+    with shared_process(fragile, said.append):
+        kill(tmp_path)
+        wait_until(lambda: any("is not started again" in line for line in said))
+    assert any("could not be started again" in line and "no memory" in line for line in said)
+
+
+def comes_back(said: list[str], times: int) -> bool:
+    return said.count("The test server is back.") == times
+
+
+def kill(directory: Path) -> None:
+    os.kill(int((directory / "pid").read_text()), signal.SIGKILL)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_two_starters_at_once_end_up_with_one_server(tmp_path: Path) -> None:

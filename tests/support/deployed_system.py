@@ -144,7 +144,7 @@ def _hold_schedules(prefect: PrefectServer) -> None:
 def _start_worker(processes: Processes, training: ServerProcess, api_key: str) -> None:
     processes.start(
         "worker",
-        *(sys.executable, "-m", "prefect", "worker", "start", "--pool", "retune", "--name", "system-test"),
+        *(sys.executable, "-P", "-m", "deployments.worker", "--name", "system-test"),
         OPENAI_BASE_URL=training.base_url,
         OPENAI_API_KEY=api_key,
         PREFECT_WORKER_QUERY_SECONDS="1",

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import postgresql
 import pytest
 from deployed_system import DeployedSystem, config_of, deployed_system, write_data
+from key_receivers import key_receiver
 from prefect_pages import PrefectPages, browser_path, prefect_pages
 from prefect_process import eventually
 
@@ -86,6 +88,25 @@ def test_new_data_starts_a_training_and_unchanged_data_nothing(system):
     assert announced(system, watch(system)) is None
     assert [one["id"] for one in system.prefect.runs_of("retrain/on-new-data")] == [run["id"]]
     assert system.jobs() == jobs
+
+
+def test_an_event_chooses_no_address(system):
+    """Whoever can send events can start a training, but can't have keys or data sent anywhere."""
+    known = {run["id"] for run in system.prefect.runs_of("retrain/on-new-data")}
+    with key_receiver() as other:
+        config = {**config_of(system.data), "provider": {"base_url": other.base_url}, "attempt": "event"}
+        resource = {"prefect.resource.id": "retune.data.forged"}
+        event = {"event": "retune.data.changed", "resource": resource, "payload": {"config": config}}
+        moment = {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat()}
+        system.prefect.request("POST", "/events", [{**event, **moment}])
+
+        def started() -> list[dict[str, Any]]:
+            return [run for run in system.prefect.runs_of("retrain/on-new-data") if run["id"] not in known]
+
+        [run] = eventually(started, "the run that the event starts")
+        ended = system.prefect.wait_for_state(run["id"], "Failed")
+    assert f"Runs here may use the provider at {system.training.base_url}" in ended["state"]["message"]
+    assert other.requests == []
 
 
 @pytest.fixture(scope="module")

@@ -216,7 +216,7 @@ def test_a_run_outlives_its_worker_and_ctrl_c_and_pays_one_job(running):
     orphans = working_on(running, run)
     assert orphans
 
-    [worker] = [pid for pid, name in running.processes().items() if "worker start" in name]
+    [worker] = [pid for pid, name in running.processes().items() if "deployments.worker" in name]
     os.kill(worker, signal.SIGKILL)
     eventually(lambda: "worker has ended" in running.output, "the worker's end to be seen")
     eventually(lambda: not set(orphans) & set(running.processes()), "the end of what the worker left")

@@ -129,6 +129,7 @@ async def test_a_key_that_the_host_repeats_is_not_passed_on(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-mine")
     body = error_body("Incorrect API key provided: sk-secret-of-mine.")
     with faulty_proxy(training_server) as proxy:
+        monkeypatch.setenv("OPENAI_BASE_URL", proxy.base_url)
         error = explain(await fail(proxy, Fault("GET", "/models", status=401, body=body)), "listing models")
     assert "sk-secret-of-mine" not in str(error)
     assert "Incorrect API key provided: [the API key]." in str(error)

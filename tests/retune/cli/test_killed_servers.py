@@ -1,0 +1,135 @@
+"""`retune run` when the servers that it needs are killed while it trains."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retune.shared_process import answers
+
+RETUNE = [sys.executable, "-m", "retune.cli.app"]
+_DEADLINE_SECONDS = 240
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    rows = "".join(f"question {number % 3} {number},answer {number % 3}\n" for number in range(60))
+    (tmp_path / "tickets.csv").write_text(f"message,answer\n{rows}")
+    columns = ["--user-column", "message", "--assistant-column", "answer"]
+    return ["run", "--data", "tickets.csv", *columns, "--output-dir", "out", "--n-epochs", "50", "--batch-size", "1"]
+
+
+def wait_until(condition: Callable[[], Any], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def trains(directory: Path) -> bool:
+    job = directory / "out" / "job.json"
+    return job.exists() and json.loads(job.read_bytes())["status"] == "running"
+
+
+def process_ids(home: Path, module: str) -> list[int]:
+    """The servers that answer for a home, by the module that each runs."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if words[2:4] == ["-m", module] and any(word.startswith(str(home)) for word in words):
+            found.append(int(path.name))
+    return found
+
+
+@contextmanager
+def running(command: list[str], directory: Path, **variables: str) -> Iterator["subprocess.Popen[str]"]:
+    environment = {**os.environ, "COLUMNS": "200", "BROWSER_PATH": "/nowhere/chromium", **variables}
+    process = subprocess.Popen(
+        [*RETUNE, *command], cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def jobs(retune: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(retune("jobs", "list", "--json").stdout)
+    return found
+
+
+def test_its_own_servers_are_brought_back(retune: Any, command: list[str], tmp_path: Path) -> None:
+    home = tmp_path / "retune-home"
+    with running(command, tmp_path) as process:
+        wait_until(lambda: trains(tmp_path), process)
+        for module in ("retune.cli.prefect_serving", "retune.server"):
+            [pid] = process_ids(home, module)
+            os.kill(pid, signal.SIGKILL)
+        output, errors = process.communicate(timeout=_DEADLINE_SECONDS)
+    assert process.returncode == 0, output + errors
+    assert "The Prefect server is back." in output
+    assert "The fine-tuning server is back." in output
+    assert (tmp_path / "out" / "manifest.json").exists()
+    assert errors == ""
+    assert [job["status"] for job in jobs(retune)] == ["succeeded"]
+    assert process_ids(home, "retune.cli.prefect_serving") == []
+
+
+_PASSWORD = "somebody:else"
+
+
+@contextmanager
+def somebody_s_prefect(home: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """A Prefect server that the command has not started, and does not start again."""
+    home.mkdir()
+    server = subprocess.Popen(
+        [sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", str(home)],
+        env={**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_API_AUTH_STRING": _PASSWORD},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = home / "address"
+    try:
+        wait_until(address.exists, server)  # type: ignore[arg-type]  # which it prints nothing of
+        yield f"{address.read_text()}/api", server
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_somebody_s_prefect_that_is_gone_is_named_and_the_next_run_resumes(
+    retune: Any, command: list[str], tmp_path: Path, prefect_api_url: str
+) -> None:
+    patience = {"RETUNE_PREFECT_PATIENCE_SECONDS": "5"}
+    with somebody_s_prefect(tmp_path / "prefect") as (api_url, server):
+        while not answers(f"{api_url}/health"):
+            time.sleep(0.1)
+        with running(
+            command, tmp_path, PREFECT_API_URL=api_url, PREFECT_API_AUTH_STRING=_PASSWORD, **patience
+        ) as process:
+            wait_until(lambda: trains(tmp_path), process)
+            server.kill()
+            output, errors = process.communicate(timeout=_DEADLINE_SECONDS)
+    assert process.returncode == 1, output + errors
+    assert f"The Prefect server at {api_url} has not answered for 5 s" in errors
+    assert "run the same command again" in errors
+    assert "unexpected" not in errors
+    assert "Traceback" not in errors
+
+    again = retune(*command, PREFECT_API_URL=prefect_api_url)
+    assert again.returncode == 0, again.stderr
+    assert [job["status"] for job in jobs(retune)] == ["succeeded"]
