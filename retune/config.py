@@ -190,6 +190,7 @@ _Epochs = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 50})]
 _BatchSize = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 256})]
 _Multiplier = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0})]
 _Seed = Annotated[int, Field(json_schema_extra={"minimum": 0, "maximum": 2**31 - 1})]
+_Minutes = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1440})]
 _Pause = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 600})]
 _Count = Annotated[int, Field(json_schema_extra={"minimum": 1})]
 _Dollars = Annotated[float, Field(json_schema_extra={"minimum": 0})]
@@ -237,12 +238,36 @@ class TrainingConfig(_Section):
         60.0, gt=0, le=600, description="Longest pause between two looks at the job."
     )
 
+    max_wait_hours: float = Field(
+        72.0,
+        gt=0,
+        le=8760,
+        description="Longest wait for the job's end. Then the run fails and the job continues; running again waits on.",
+    )
+    unclear_answer_wait_minutes: Auto | _Minutes = Field(
+        "auto",
+        description="Where the answer to the request for a job was lost: search for the job this long before another "
+        "one is created. auto: 10, and 0 at the server that `retune run` starts.",
+    )
+    trust_incomplete_job_list: bool = Field(
+        False, description="Create a job although the provider's list of jobs could not be read to its end."
+    )
+    job_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="A job at the provider that is this run's, for one whose creation was answered unclearly.",
+    )
+
     @model_validator(mode="after")
     def _numbers_are_within_their_bounds(self) -> Self:
         if self.max_cost_usd != "unlimited" and self.max_cost_usd < 0:
             raise ValueError(f"max_cost_usd must be unlimited or at least 0, not {self.max_cost_usd}")
         if self.approve_above_usd != "never" and self.approve_above_usd < 0:
             raise ValueError(f"approve_above_usd must be never or at least 0, not {self.approve_above_usd}")
+        minutes = self.unclear_answer_wait_minutes
+        if minutes != "auto" and not 0 <= minutes <= 1440:
+            raise ValueError(f"unclear_answer_wait_minutes must be auto or between 0 and 1440, not {minutes}")
         if self.seed != "auto" and not 0 <= self.seed < 2**31:
             raise ValueError(f"seed must be auto or between 0 and {2**31 - 1}, not {self.seed}")
         if self.poll_interval_seconds != "auto" and not 0 < self.poll_interval_seconds <= 600:

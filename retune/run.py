@@ -7,6 +7,7 @@ The directory holds everything that a run made or got:
     check_report.json   every problem that the checks found
     sides.npy           which split each example is in
     train.jsonl validation.jsonl test.jsonl
+    job_attempts.json   what was asked for at the provider, written before each request for a job
     job.json            the job, as the provider last showed it
     events.jsonl        its events, oldest first
     results/            the provider's result files, byte for byte
@@ -32,7 +33,16 @@ from retune.config import RetrainConfig
 from retune.errors import RunBusyError, RunDirectoryError
 from retune.files import write_json
 
-_NOT_PART_OF_THE_MODEL = {"poll_interval_seconds", "max_poll_interval_seconds", "max_cost_usd", "approve_above_usd"}
+_NOT_PART_OF_THE_MODEL = {
+    "poll_interval_seconds",
+    "max_poll_interval_seconds",
+    "max_cost_usd",
+    "approve_above_usd",
+    "max_wait_hours",
+    "unclear_answer_wait_minutes",
+    "trust_incomplete_job_list",
+    "job_id",
+}
 
 
 def home_directory() -> Path:

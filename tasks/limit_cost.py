@@ -6,7 +6,9 @@ from retune.config import ProviderConfig, TrainingConfig
 from retune.data.cost import needs_approval, refuse_if_too_expensive
 from retune.errors import OverBudgetError
 from retune.provider.files import find_file
-from retune.provider.jobs import ENDED_WITHOUT_MODEL, find_jobs
+from retune.provider.job_journal import JobJournal
+from retune.provider.one_job import job_request
+from retune.provider.own_jobs import existing_job
 from tasks.policies import PERSISTED, retried
 from tasks.provider_client import provider_client
 from tasks.upload_file import uploaded_name
@@ -33,7 +35,7 @@ async def limit_cost(files: TrainingFiles, training: TrainingConfig, provider: P
         refusal = error
     if not (refusal or asks):
         return False
-    if job := await _existing_job(files, provider):
+    if job := await _existing_job(files, training, provider):
         get_run_logger().info("No limit of the cost applies: %s exists already.", job)
         return False
     if refusal:
@@ -41,8 +43,10 @@ async def limit_cost(files: TrainingFiles, training: TrainingConfig, provider: P
     return True
 
 
-async def _existing_job(files: TrainingFiles, provider: ProviderConfig) -> str | None:
+async def _existing_job(files: TrainingFiles, training: TrainingConfig, provider: ProviderConfig) -> str | None:
+    run = files.run
     async with await provider_client(provider) as client:
-        file_id = await find_file(client, uploaded_name(files.run, files.train), files.train.bytes)
-        jobs = await find_jobs(client, files.run.key, file_id or "")
-    return next((job.id for job in jobs if job.status not in ENDED_WITHOUT_MODEL), None)
+        file_id = await find_file(client, uploaded_name(run, files.train), files.train.bytes)
+        request = job_request(training, run_key=run.key, training_file=file_id or "", validation_file=None)
+        job = await existing_job(client, JobJournal(run.directory, run.key), request)
+    return job.id if job else None

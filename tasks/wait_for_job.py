@@ -3,27 +3,35 @@
 import asyncio
 import logging
 
+import openai
+from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from prefect import get_run_logger, task
 from prefect.runtime import flow_run
 
 from retune.config import ProviderConfig, TrainingConfig
 from retune.data.jsonl import write_jsonl
-from retune.errors import JobCancelledError, JobError, JobFailedError
+from retune.errors import JobCancelledError, JobError, JobFailedError, ProviderError
 from retune.files import write_json
 from retune.provider.endpoint import require_endpoint
 from retune.provider.errors import one_line
 from retune.provider.follow import event_as_dict, follow_job, pauses_at, raise_unless_succeeded, running_seconds
+from retune.provider.job_journal import JOB_FILE, JobJournal
+from retune.provider.one_job import TwinWatch, unclear_wait_seconds
+from retune.provider.statuses import job_state
 from retune.run import Run
 from tasks.cancelling import unless_cancelled
+from tasks.create_job import warn_people
 from tasks.events import JobNews, JobNotice, emit_job_event
-from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, RUN_KEY, label_flow_run
+from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, JOB_IS_OURS, RUN_KEY, label_flow_run
 from tasks.policies import PERSISTED, by_content
 from tasks.progress import ProgressReport
 from tasks.provider_client import provider_client
 from tasks.training_cost import training_cost
 from tasks.values import FinishedJob
 
+# Machines that race for one run agree on the oldest job; each switch goes to an older one.
+_MOST_SWITCHES = 5
 _FIGURES = {"train_loss", "train_mean_token_accuracy", "valid_loss", "full_valid_loss"}
 
 
@@ -31,18 +39,19 @@ _FIGURES = {"train_loss", "train_mean_token_accuracy", "valid_loss", "full_valid
 async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider: ProviderConfig) -> FinishedJob:
     """Follow the job to its end: every event once, in order, in the log; steps as a progress artifact.
 
-    What can't be reached for a while is asked again for as long as it takes; only a final answer ends the waiting, or
-    that the flow run is cancelled: then the job is too.
+    A provider that can't be reached is asked again until `max_wait_hours` are over; else only a final answer ends the
+    waiting, or that the flow run is cancelled: then its job is cancelled, too. Where another job of the same run shows
+    up that was there first, the wait continues with that one.
 
     Raises:
         CancelledRun: The flow run was cancelled.
         JobFailedError: The job failed; with the provider's code, message and param.
         JobCancelledError: Somebody cancelled it.
-        ProviderError: The provider knows no such job, or refuses the key.
+        JobVanishedError: The provider does not know the job any more.
+        JobWaitTimeoutError: The job has not ended in time; it was left alone.
+        ProviderError: The provider refuses the key.
     """
-    base_url = require_endpoint(provider).base_url
-    await label_flow_run({JOB_ID: job_id, RUN_KEY: run.key, BASE_URL: base_url, API_KEY_BLOCK: provider.api_key_block})
-    job, events = await unless_cancelled(_follow(run, job_id, training, provider))
+    job, events = await unless_cancelled(_follow_to_the_end(run, job_id, training, provider))
     await asyncio.to_thread(write_jsonl, run.path("events.jsonl"), map(event_as_dict, events))
     notice = _notice(run, job, events, provider)
     try:
@@ -55,26 +64,79 @@ async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider
     return _finished(run, job, events)
 
 
-async def _follow(
+async def _follow_to_the_end(
     run: Run, job_id: str, training: TrainingConfig, provider: ProviderConfig
+) -> tuple[FineTuningJob, list[FineTuningJobEvent]]:
+    """Follow the job, or the one that turns out to be the run's instead; the job at its end, and its events."""
+    base_url = require_endpoint(provider).base_url
+    labels = {RUN_KEY: run.key, BASE_URL: base_url, API_KEY_BLOCK: provider.api_key_block}
+    journal = JobJournal(run.directory, run.key)
+    async with await provider_client(provider) as client:
+        watch = TwinWatch(client, journal, unclear_wait_seconds(training, provider), say=warn_people)
+        for _ in range(_MOST_SWITCHES):
+            is_ours = "yes" if journal.is_ours(job_id) else "no"
+            await label_flow_run({**labels, JOB_ID: job_id, JOB_IS_OURS: is_ours})
+            following = asyncio.create_task(_follow(client, run, job_id, training))
+            other = await _first_of(following, watch, job_id)
+            if other is None:
+                return following.result()
+            get_run_logger().warning("%s is the job of this run; the wait for %s ends.", other, job_id)
+            job_id = other
+        return await _follow(client, run, job_id, training)
+
+
+async def _first_of(
+    following: "asyncio.Task[tuple[FineTuningJob, list[FineTuningJobEvent]]]", watch: TwinWatch, job_id: str
+) -> str | None:
+    """Wait for the job's end, or for another job to follow instead: its id."""
+    watching = asyncio.create_task(watch.wait_for_other(job_id))
+    try:
+        await asyncio.wait({following, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not following.done() and (other := watching.result()):
+            return other
+        await asyncio.wait({following})
+        # Another machine may have cancelled this job in favour of an older one; and a twin must not be left behind.
+        if not following.exception() and (watch.may_have_twin() or job_state(following.result()[0]) == "cancelled"):
+            return await _last_look(watch, job_id)
+        return None
+    finally:
+        following.cancel()
+        watching.cancel()
+        await asyncio.gather(following, watching, return_exceptions=True)
+
+
+async def _last_look(watch: TwinWatch, job_id: str) -> str | None:
+    try:
+        return await watch.look_once(job_id)
+    except (openai.OpenAIError, ProviderError) as error:
+        get_run_logger().warning("Could not look for duplicates of %s: %s", job_id, one_line(error))
+        return None
+
+
+async def _follow(
+    client: AsyncOpenAI, run: Run, job_id: str, training: TrainingConfig
 ) -> tuple[FineTuningJob, list[FineTuningJobEvent]]:
     logged = _LoggedEvents(run)
     events: list[FineTuningJobEvent] = []
     last: FineTuningJob | None = None
+    unknown: set[str] = set()
+    pauses = pauses_at(str(client.base_url), training)
+    limit = training.max_wait_hours * 3600
     key = f"training-{run.key[:12]}"
-    async with (
-        await provider_client(provider) as client,
-        ProgressReport(key=key, step="train", description=f"Steps of {job_id}") as progress,
-    ):
-        async for update in follow_job(
-            client, job_id, pauses_at(str(client.base_url), training), on_trouble=_tell_trouble
-        ):
+    async with ProgressReport(key=key, step="train", description=f"Steps of {job_id}") as progress:
+        async for update in follow_job(client, job_id, pauses, max_wait_seconds=limit, on_trouble=_tell_trouble):
             last = update.job
             events += update.events
             for event in update.events:
                 logged.log(event)
                 _advance(progress, event)
-            await asyncio.to_thread(write_json, run.path("job.json"), last.model_dump(mode="json"))
+            if update.state == "unknown" and last.status not in unknown:
+                unknown.add(last.status)
+                warn_people(
+                    f"The provider shows the status {last.status!r} of {job_id}, which Retune does not know. "
+                    f"Waiting on, for {training.max_wait_hours:g} hours at most."
+                )
+            await asyncio.to_thread(write_json, run.path(JOB_FILE), last.model_dump(mode="json"))
     assert last is not None  # noqa: S101 - following ends with a look at the job
     return last, events
 
@@ -113,7 +175,7 @@ class _LoggedEvents:
 
 def _tell_trouble(error: Exception, pause_seconds: float) -> None:
     get_run_logger().warning(
-        "Can't see the job for the moment (%s); it goes on all the same. Looking again in %.0f s.",
+        "Can't see the job for the moment (%s); it continues all the same. Looking again in %.0f s.",
         one_line(error),
         pause_seconds,
         extra={"for_people": True},
