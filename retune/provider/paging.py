@@ -47,7 +47,7 @@ def page_of(after: str | None, limit: int | None) -> dict[str, Any]:
     return {"after": openai.omit if after is None else after, "limit": openai.omit if limit is None else limit}
 
 
-async def read_list(fetch: Fetch[Item], *, limit: int | None = 100, most: int | None = None) -> Listing[Item]:
+async def read_list(fetch: "Fetch[Item]", *, limit: int | None = 100, most: int | None = None) -> Listing[Item]:
     """Read a list to its end.
 
     Only the provider says where the end is: an empty page, or `has_more: false`, which for a long page is verified by
@@ -76,7 +76,7 @@ async def read_list(fetch: Fetch[Item], *, limit: int | None = 100, most: int | 
 
 
 async def _read_once(
-    fetch: Fetch[Item], limit: int | None, most: int | None, found: dict[str, Item]
+    fetch: "Fetch[Item]", limit: int | None, most: int | None, found: dict[str, Item]
 ) -> tuple[int, str | None]:
     """Read all pages into `found`; their number, and why the end was not reached."""
     seen: set[str] = set()
@@ -107,7 +107,7 @@ async def _read_once(
 
 
 async def _read_in_larger_pages(
-    fetch: Fetch[Item], limit: int | None, page_size: int, found: dict[str, Item]
+    fetch: "Fetch[Item]", limit: int | None, page_size: int, found: dict[str, Item]
 ) -> str | None:
     """Read on where the host gives the same page whatever is asked for; why the end was not reached."""
     size = page_size
@@ -126,7 +126,7 @@ async def _read_in_larger_pages(
     return f"the provider gives the same {size} items whatever page it is asked for"
 
 
-async def _fetch(fetch: Fetch[Item], after: str | None, limit: int | None) -> Page[Item]:
+async def _fetch(fetch: "Fetch[Item]", after: str | None, limit: int | None) -> "Page[Item]":
     page = await fetch(after, limit)
     if not hasattr(page, "data"):
         raise UnexpectedAnswerError("What answers is not the API: a list was expected.", hint="Check the address.")
