@@ -3,22 +3,19 @@
 import asyncio
 import logging
 
-import openai
-from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from prefect import get_run_logger, task
 from prefect.runtime import flow_run
 
 from retune.config import ProviderConfig, TrainingConfig
 from retune.data.jsonl import write_jsonl
-from retune.errors import JobCancelledError, JobError, JobFailedError, ProviderError
+from retune.errors import JobCancelledError, JobError, JobFailedError
 from retune.files import write_json
 from retune.provider.endpoint import require_endpoint
 from retune.provider.errors import one_line
 from retune.provider.follow import event_as_dict, follow_job, pauses_at, raise_unless_succeeded, running_seconds
 from retune.provider.job_journal import JOB_FILE, JobJournal
 from retune.provider.one_job import TwinWatch, unclear_wait_seconds
-from retune.provider.statuses import job_state
 from retune.run import Run
 from tasks.cancelling import unless_cancelled
 from tasks.create_job import warn_people
@@ -30,8 +27,6 @@ from tasks.provider_client import provider_client
 from tasks.training_cost import training_cost
 from tasks.values import FinishedJob
 
-# Machines that race for one run agree on the oldest job; each switch goes to an older one.
-_MOST_SWITCHES = 5
 _FIGURES = {"train_loss", "train_mean_token_accuracy", "valid_loss", "full_valid_loss"}
 
 
@@ -51,7 +46,7 @@ async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider
         JobWaitTimeoutError: The job has not ended in time; it was left alone.
         ProviderError: The provider refuses the key.
     """
-    job, events = await unless_cancelled(_follow_to_the_end(run, job_id, training, provider))
+    job, events = await unless_cancelled(_follow(run, job_id, training, provider))
     await asyncio.to_thread(write_jsonl, run.path("events.jsonl"), map(event_as_dict, events))
     notice = _notice(run, job, events, provider)
     try:
@@ -64,81 +59,56 @@ async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider
     return _finished(run, job, events)
 
 
-async def _follow_to_the_end(
+async def _follow(
     run: Run, job_id: str, training: TrainingConfig, provider: ProviderConfig
 ) -> tuple[FineTuningJob, list[FineTuningJobEvent]]:
     """Follow the job, or the one that turns out to be the run's instead; the job at its end, and its events."""
-    base_url = require_endpoint(provider).base_url
-    labels = {RUN_KEY: run.key, BASE_URL: base_url, API_KEY_BLOCK: provider.api_key_block}
-    journal = JobJournal(run.directory, run.key)
-    async with await provider_client(provider) as client:
-        watch = TwinWatch(client, journal, unclear_wait_seconds(training, provider), say=warn_people)
-        for _ in range(_MOST_SWITCHES):
-            is_ours = "yes" if journal.is_ours(job_id) else "no"
-            await label_flow_run({**labels, JOB_ID: job_id, JOB_IS_OURS: is_ours})
-            following = asyncio.create_task(_follow(client, run, job_id, training))
-            other = await _first_of(following, watch, job_id)
-            if other is None:
-                return following.result()
-            get_run_logger().warning("%s is the job of this run; the wait for %s ends.", other, job_id)
-            job_id = other
-        return await _follow(client, run, job_id, training)
-
-
-async def _first_of(
-    following: "asyncio.Task[tuple[FineTuningJob, list[FineTuningJobEvent]]]", watch: TwinWatch, job_id: str
-) -> str | None:
-    """Wait for the job's end, or for another job to follow instead: its id."""
-    watching = asyncio.create_task(watch.wait_for_other(job_id))
-    try:
-        await asyncio.wait({following, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not following.done() and (other := watching.result()):
-            return other
-        await asyncio.wait({following})
-        # Another machine may have cancelled this job in favour of an older one; and a twin must not be left behind.
-        if not following.exception() and (watch.may_have_twin() or job_state(following.result()[0]) == "cancelled"):
-            return await _last_look(watch, job_id)
-        return None
-    finally:
-        following.cancel()
-        watching.cancel()
-        await asyncio.gather(following, watching, return_exceptions=True)
-
-
-async def _last_look(watch: TwinWatch, job_id: str) -> str | None:
-    try:
-        return await watch.look_once(job_id)
-    except (openai.OpenAIError, ProviderError) as error:
-        get_run_logger().warning("Could not look for duplicates of %s: %s", job_id, one_line(error))
-        return None
-
-
-async def _follow(
-    client: AsyncOpenAI, run: Run, job_id: str, training: TrainingConfig
-) -> tuple[FineTuningJob, list[FineTuningJobEvent]]:
     logged = _LoggedEvents(run)
+    journal = JobJournal(run.directory, run.key)
     events: list[FineTuningJobEvent] = []
     last: FineTuningJob | None = None
-    unknown: set[str] = set()
-    pauses = pauses_at(str(client.base_url), training)
-    limit = training.max_wait_hours * 3600
     key = f"training-{run.key[:12]}"
-    async with ProgressReport(key=key, step="train", description=f"Steps of {job_id}") as progress:
-        async for update in follow_job(client, job_id, pauses, max_wait_seconds=limit, on_trouble=_tell_trouble):
+    await _label(run, job_id, journal, provider)
+    async with (
+        await provider_client(provider) as client,
+        ProgressReport(key=key, step="train", description=f"Steps of {job_id}") as progress,
+    ):
+        updates = follow_job(
+            client,
+            job_id,
+            pauses_at(str(client.base_url), training),
+            max_wait_seconds=training.max_wait_hours * 3600,
+            twins=TwinWatch(client, journal, unclear_wait_seconds(training, provider), say=warn_people),
+            on_trouble=_tell_trouble,
+        )
+        async for update in updates:
+            if update.job.id != (last.id if last else job_id):
+                get_run_logger().warning("%s is the job of this run from here on.", update.job.id)
+                await _label(run, update.job.id, journal, provider)
+                events = []
+            if update.state == "unknown" and (last is None or last.status != update.job.status):
+                _tell_unknown_status(update.job, training)
             last = update.job
             events += update.events
             for event in update.events:
                 logged.log(event)
                 _advance(progress, event)
-            if update.state == "unknown" and last.status not in unknown:
-                unknown.add(last.status)
-                warn_people(
-                    f"The provider shows the status {last.status!r} of {job_id}, which Retune does not know. "
-                    f"Waiting on, for {training.max_wait_hours:g} hours at most."
-                )
             await asyncio.to_thread(write_json, run.path(JOB_FILE), last.model_dump(mode="json"))
     assert last is not None  # noqa: S101 - following ends with a look at the job
     return last, events
+
+
+async def _label(run: Run, job_id: str, journal: JobJournal, provider: ProviderConfig) -> None:
+    base_url = require_endpoint(provider).base_url
+    labels = {RUN_KEY: run.key, BASE_URL: base_url, API_KEY_BLOCK: provider.api_key_block, JOB_ID: job_id}
+    await label_flow_run({**labels, JOB_IS_OURS: "yes" if journal.is_ours(job_id) else "no"})
+
+
+def _tell_unknown_status(job: FineTuningJob, training: TrainingConfig) -> None:
+    warn_people(
+        f"The provider shows the status {job.status!r} of {job.id}, which Retune does not know. "
+        f"Waiting on, for {training.max_wait_hours:g} hours at most."
+    )
 
 
 def _notice(run: Run, job: FineTuningJob, events: list[FineTuningJobEvent], provider: ProviderConfig) -> JobNotice:

@@ -22,6 +22,7 @@ from retune.errors import (
 from retune.provider.clock import SYSTEM_CLOCK, Clock
 from retune.provider.endpoint import is_local
 from retune.provider.errors import is_transient, may_have_been_done, provider_call, retry_after_seconds
+from retune.provider.one_job import TwinWatch
 from retune.provider.own_jobs import created_at, job_vanished, unix_seconds
 from retune.provider.paging import Page, page_of
 from retune.provider.statuses import JobState, has_ended, job_state
@@ -179,13 +180,15 @@ async def follow_job(
     pauses: PollingPauses,
     *,
     max_wait_seconds: float = math.inf,
+    twins: TwinWatch | None = None,
     on_trouble: Callable[[Exception, float], None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[JobUpdate]:
     """Look at a job until it has ended, yielding every look that brought something new, and the last one.
 
     Every event comes once, in order. Transient failures are reported to `on_trouble` (with the pause until the next
-    look, in seconds) and do not end the following: the job continues whether or not anybody can see it.
+    look, in seconds) and do not end the following: the job continues whether or not anybody can see it. Where `twins`
+    finds that another job is the run's, that one is followed from there on: the update's job says which.
 
     Raises:
         JobWaitTimeoutError: The job has not ended within `max_wait_seconds`; it was left alone.
@@ -196,6 +199,8 @@ async def follow_job(
     deadline = clock.now() + max_wait_seconds
     quiet_looks = 0
     while True:
+        if twins and (other := await twins.other_job(reader.job_id)):
+            reader = _Reader(client, other)
         update, trouble = await _try_to_look(reader)
         quiet_looks = 0 if update and update.is_news else quiet_looks + 1
         pause = pauses.after(quiet_looks)
@@ -204,6 +209,10 @@ async def follow_job(
             if on_trouble:
                 on_trouble(trouble, pause)
         if update and reader.has_heard_all(update):
+            is_last = twins is None or not (twins.may_have_twin() or update.state == "cancelled")
+            if twins and not is_last and (other := await twins.other_job(reader.job_id, has_ended=True)):
+                reader = _Reader(client, other)
+                continue
             yield update
             return
         if update and update.is_news:

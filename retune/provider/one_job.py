@@ -164,6 +164,9 @@ class JobCreator:
             # The job is there and written down. Twins are looked for while it runs, too.
             found = FoundJobs([])
         found.include(created, is_ours=True)
+        if not found.usable:
+            # It has failed already; whoever follows it says why.
+            return StartedJob(job_id=created.id, status=created.status, adopted=False)
         return await self._keep_one(found, created=created.id)
 
     async def _keep_one(self, found: FoundJobs, created: str | None) -> StartedJob:
@@ -283,24 +286,27 @@ class TwinWatch:
     wait_seconds: float
     say: Say = lambda _line: None
     clock: Clock = SYSTEM_CLOCK
+    _next_look_at: float = 0.0
+    _pause_seconds: float = _FIRST_WATCH_PAUSE_SECONDS
 
-    async def wait_for_other(self, job_id: str) -> str | None:
-        """Watch until another job is the one to follow, and give its id; None once there is nothing to expect.
+    async def other_job(self, job_id: str, *, has_ended: bool = False) -> str | None:
+        """Look for another job to follow instead of this one, if it is time to; its id, or None.
 
-        After an unclear answer that stays unclear the watch lasts as long as it is left running.
+        The pauses between the looks grow from 5 seconds to 5 minutes. A job that has ended gets a last look: another
+        machine may have cancelled it in favour of an older one, and a twin must not be left running.
         """
-        pause = _FIRST_WATCH_PAUSE_SECONDS
-        while self.may_have_twin():
-            await self.clock.sleep(pause)
-            pause = min(pause * _WATCH_GROWTH, _LONGEST_WATCH_PAUSE_SECONDS)
-            try:
-                other = await self.look_once(job_id)
-            except (openai.OpenAIError, ProviderError):
-                # The job itself is being followed; whoever follows it says what is wrong with the provider.
-                continue
-            if other:
-                return other
-        return None
+        now = self.clock.now()
+        if not has_ended and (now < self._next_look_at or not self.may_have_twin()):
+            return None
+        self._next_look_at = now + self._pause_seconds
+        self._pause_seconds = min(self._pause_seconds * _WATCH_GROWTH, _LONGEST_WATCH_PAUSE_SECONDS)
+        try:
+            return await self.look_once(job_id)
+        except (openai.OpenAIError, ProviderError) as error:
+            if has_ended:
+                self.say(f"Could not look for duplicates of {job_id}: {one_line(error)}")
+            # Otherwise whoever follows the job says what is wrong with the provider.
+            return None
 
     async def look_once(self, job_id: str) -> str | None:
         """Look for twins of a job, cancel those that have to go, and give the one to follow instead.
