@@ -30,6 +30,7 @@ class JobAttempt(BaseModel):
         outcome: `unclear` until the answer is known: the provider may have made a job. `found`: the job was seen at the
             provider afterwards, or made by another process. `refused`: the provider made none.
         is_ours: It is proven that this run created the job, so that it may be cancelled.
+        is_reported: A user was asked to look whether this unclear attempt has made a job.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +41,7 @@ class JobAttempt(BaseModel):
     outcome: Outcome = "unclear"
     job_id: str | None = None
     is_ours: bool = False
+    is_reported: bool = False
 
 
 class JobJournal:
@@ -110,6 +112,12 @@ class JobJournal:
             return
         found = JobAttempt(asked_at=now, idempotency_key="", request=request, outcome="found", job_id=job_id)
         self._write([*self.attempts, found.model_copy(update={"is_ours": is_ours})])
+
+    def report_unclear(self) -> None:
+        """Write down that a user is asked about all unclear attempts."""
+        self._write(
+            [attempt.model_copy(update={"is_reported": attempt.outcome == "unclear"}) for attempt in self.attempts]
+        )
 
     def last_seen(self, job_id: str) -> FineTuningJob | None:
         """The job as `job.json` last kept it; None where that file is of another job."""

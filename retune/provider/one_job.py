@@ -208,9 +208,13 @@ class JobCreator:
 
     def _require_certain(self, found: FoundJobs) -> FoundJobs:
         """Let nobody conclude from what was not seen that there is no job."""
-        if found.usable or found.problem is None or self.trusts_incomplete_list:
+        # What a user said of the list holds for the attempts that they were asked about, and for no later one.
+        is_trusted = self.trusts_incomplete_list and all(attempt.is_reported for attempt in self.journal.unclear)
+        if found.usable or found.problem is None or is_trusted:
             return found
         host = self.client.base_url.host
+        if self.journal.unclear:
+            self.journal.report_unclear()
         if found.has_list:
             raise UnclearJobError(
                 f"The list of jobs at {host} could not be read to its end ({found.problem}), so a job of this run may "

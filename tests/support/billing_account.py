@@ -73,6 +73,7 @@ class Account:
         job_seconds: How long a job takes.
         paid: Ids of the jobs that this customer's requests have made.
         requests: Every request: method and path.
+        refuses: Status and code of the error that every request gets from now on.
         held: While it is clear, answers to requests for a job are held back.
     """
 
@@ -85,6 +86,7 @@ class Account:
     contents: dict[str, bytes] = field(default_factory=dict)
     paid: list[str] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    refuses: tuple[int, str] | None = None
     held: threading.Event = field(default_factory=threading.Event)
     lock: threading.RLock = field(default_factory=threading.RLock)
 

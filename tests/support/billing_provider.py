@@ -65,6 +65,9 @@ class _Request:
 
     def answer(self) -> Any:
         time.sleep(self.habits.slow_seconds)
+        if self.account.refuses:
+            status, code = self.account.refuses
+            raise _error(status, "Refused.", code)
         if self.habits.limits and self.account.random.random() < 1 / 3:
             after = {"retry_after": "1"} if self.habits.limits == "retry-after" else {}
             raise _error(429, "Too many requests.", "rate_limit_exceeded", **after)
