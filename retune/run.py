@@ -33,6 +33,8 @@ from retune.config import RetrainConfig
 from retune.errors import RunBusyError, RunDirectoryError
 from retune.files import write_json
 
+JOURNAL_FILE = "job_attempts.json"
+JOB_FILE = "job.json"
 _NOT_PART_OF_THE_MODEL = {
     "poll_interval_seconds",
     "max_poll_interval_seconds",
@@ -158,7 +160,10 @@ def _directory_id(directory: Path, key: str) -> str | None:
 
 
 def _holds_files(directory: Path) -> bool:
-    return directory.is_dir() and any(not entry.name.startswith(".") for entry in directory.iterdir())
+    if not directory.is_dir():
+        return False
+    # What was paid for outlives everything else.
+    return any(entry.name not in {JOURNAL_FILE, JOB_FILE} for entry in directory.glob("[!.]*"))
 
 
 @contextmanager
@@ -184,5 +189,6 @@ def exclusive(run: Run) -> Iterator[None]:
                 raise
             raise RunDirectoryError(
                 f"{error.filename} is missing, though an earlier run wrote it.",
-                hint=f"Delete {run.directory} and run again: files and job are found again at the provider.",
+                hint=f"Delete what is in {run.directory}, except {JOURNAL_FILE} and {JOB_FILE}, and run again: they "
+                "say which job is paid for already.",
             ) from None

@@ -14,9 +14,9 @@ from retune.files import write_json
 from retune.provider.endpoint import require_endpoint
 from retune.provider.errors import one_line
 from retune.provider.follow import event_as_dict, follow_job, pauses_at, raise_unless_succeeded, running_seconds
-from retune.provider.job_journal import JOB_FILE, JobJournal
+from retune.provider.job_journal import JobJournal
 from retune.provider.one_job import TwinWatch, unclear_wait_seconds
-from retune.run import Run
+from retune.run import JOB_FILE, Run
 from tasks.cancelling import unless_cancelled
 from tasks.create_job import warn_people
 from tasks.events import JobNews, JobNotice, emit_job_event

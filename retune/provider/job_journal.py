@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from retune.errors import RunDirectoryError
 from retune.files import sync_directory, write_json, writing
+from retune.run import JOB_FILE, JOURNAL_FILE
 
-JOURNAL_FILE = "job_attempts.json"
-JOB_FILE = "job.json"
 RUN_KEY = "run_key"
 
 Outcome = Literal["unclear", "created", "found", "refused"]
