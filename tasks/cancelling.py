@@ -27,7 +27,7 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Cancelled
 
 from retune.config import ProviderConfig
-from retune.errors import ProviderError, UnclearJobError
+from retune.errors import ProviderError, RetuneError, UnclearJobError
 from retune.provider.errors import is_transient, one_line
 from retune.provider.job_journal import RUN_KEY as METADATA_KEY
 from retune.provider.job_journal import JobJournal
@@ -222,7 +222,7 @@ async def end_cancelled_run(flow_run_id: UUID) -> CancelledRun:
     """
     try:
         await cancel_job_of(flow_run_id)
-    except (ProviderError, openai.OpenAIError, httpx.HTTPError, PrefectException) as error:
+    except (RetuneError, openai.OpenAIError, httpx.HTTPError, PrefectException) as error:
         say_not_cancelled(error, flow_run_id)
     async with get_client() as prefect:
         state = (await prefect.read_flow_run(flow_run_id)).state

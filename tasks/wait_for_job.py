@@ -15,7 +15,8 @@ from retune.provider.endpoint import require_endpoint
 from retune.provider.errors import one_line
 from retune.provider.follow import event_as_dict, follow_job, pauses_at, raise_unless_succeeded, running_seconds
 from retune.provider.job_journal import JobJournal
-from retune.provider.one_job import TwinWatch, unclear_wait_seconds
+from retune.provider.one_job import unclear_wait_seconds
+from retune.provider.twins import TwinWatch
 from retune.run import JOB_FILE, Run
 from tasks.cancelling import unless_cancelled
 from tasks.create_job import warn_people

@@ -22,10 +22,10 @@ from retune.errors import (
 from retune.provider.clock import SYSTEM_CLOCK, Clock
 from retune.provider.endpoint import is_local
 from retune.provider.errors import is_transient, may_have_been_done, provider_call, retry_after_seconds
-from retune.provider.one_job import TwinWatch
 from retune.provider.own_jobs import created_at, job_vanished, unix_seconds
 from retune.provider.paging import Page, page_of
 from retune.provider.statuses import JobState, has_ended, job_state
+from retune.provider.twins import TwinWatch
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _GROWTH = 1.5

@@ -20,7 +20,7 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
 from retune.errors import JobVanishedError
 from retune.provider.errors import provider_call
-from retune.provider.job_journal import RUN_KEY, JobJournal
+from retune.provider.job_journal import RUN_KEY, JobAttempt, JobJournal
 from retune.provider.paging import Listing, page_of, read_list
 from retune.provider.statuses import job_state, may_give_model
 
@@ -85,12 +85,12 @@ async def find_own_jobs(
             raise
         return FoundJobs([], problem="the provider has no list of jobs", has_list=False)
     keyed = [job for job in listing.items if _key_of(job) == run_key]
-    recorded = {attempt.job_id for attempt in journal.attempts} if journal else set()
     # Once the run's own key is seen, the host keeps metadata, and a job without it is somebody else's.
     unkeyed = [] if keyed else [job for job in listing.items if _key_of(job) is None]
     ours = {job.id for job in keyed} | {job.id for job in unkeyed if journal and journal.is_ours(job.id)}
-    known = [job for job in unkeyed if job.id in recorded]
-    strangers = [job for job in unkeyed if job.id not in recorded]
+    attempts = {str(attempt.job_id): attempt for attempt in journal.recorded} if journal else {}
+    known = [job for job in unkeyed if job.id in attempts and not _was_taken_wrongly(job, attempts[job.id], request)]
+    strangers = [job for job in unkeyed if job.id not in attempts]
     matching, proven = await _matching(client, run_key, strangers, journal, request)
     return FoundJobs(_oldest_first([*keyed, *known, *matching]), ours | proven, listing.problem)
 
@@ -117,10 +117,7 @@ async def recorded_job(
             if last and job_state(last) == "succeeded" and last.fine_tuned_model:
                 return last
             raise job_vanished(job_id, client) from None
-        if not attempt.request and request and not attempt.is_ours and not agrees(job, request, with_files=False):
-            # An earlier version took somebody else's job for this run's.
-            continue
-        if may_give_model(job):
+        if may_give_model(job) and not _was_taken_wrongly(job, attempt, request):
             return job
     return None
 
@@ -249,6 +246,12 @@ async def _bears_key(client: AsyncOpenAI, file_id: str, run_key: str) -> bool:
             raise
         return False
     return str(file.filename or "").startswith(run_key)
+
+
+def _was_taken_wrongly(job: FineTuningJob, attempt: JobAttempt, request: dict[str, Any] | None) -> bool:
+    """Whether an earlier version, which wrote no journal, took somebody else's job for this run's."""
+    is_unchecked = not attempt.request and not attempt.is_ours
+    return is_unchecked and request is not None and not agrees(job, request, with_files=False)
 
 
 def _key_of(job: FineTuningJob) -> str | None:

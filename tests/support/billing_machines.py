@@ -20,8 +20,9 @@ from retune.errors import RetuneError, UnclearJobError
 from retune.provider.files import upload_once
 from retune.provider.follow import PollingPauses, follow_job, raise_unless_succeeded
 from retune.provider.job_journal import JobJournal
-from retune.provider.one_job import JobCreator, TwinWatch, job_request
+from retune.provider.one_job import JobCreator, job_request
 from retune.provider.own_jobs import recorded_job
+from retune.provider.twins import TwinWatch
 
 TRAINING = TrainingConfig.model_validate({"hyperparameters": {"n_epochs": 2, "batch_size": 8}})
 RUN_KEY = "1f" * 16
