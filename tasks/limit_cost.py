@@ -33,7 +33,7 @@ async def limit_cost(files: TrainingFiles, training: TrainingConfig, provider: P
         refuse_if_too_expensive(files.cost, training.max_cost_usd)
     except OverBudgetError as error:
         refusal = error
-    if not (refusal or asks):
+    if not (refusal or asks) or training.job_id:
         return False
     if job := await _existing_job(files, training, provider):
         get_run_logger().info("No limit of the cost applies: %s exists already.", job)

@@ -75,9 +75,14 @@ class JobJournal:
         return [attempt for attempt in reversed(self.attempts) if attempt.job_id]
 
     @property
+    def requests(self) -> list[dict[str, Any]]:
+        """The bodies of all requests, oldest first."""
+        return [attempt.request for attempt in self.attempts]
+
+    @property
     def request(self) -> dict[str, Any] | None:
-        """The body of the newest request; None where none was sent."""
-        return self.attempts[-1].request if self.attempts else None
+        """The body of the newest request; None where none was written down."""
+        return (self.attempts[-1].request or None) if self.attempts else None
 
     def is_ours(self, job_id: str) -> bool:
         """Whether it is proven that this run created a job."""
@@ -99,12 +104,13 @@ class JobJournal:
         self, attempt: JobAttempt, outcome: Outcome, job_id: str | None = None, *, is_ours: bool = True
     ) -> None:
         """Write down what became of an attempt."""
-        known = attempt.model_copy(update={"outcome": outcome, "job_id": job_id, "is_ours": bool(job_id) and is_ours})
-        self._write([known if each == attempt else each for each in self.attempts])
+        self._replace(attempt, outcome=outcome, job_id=job_id, is_ours=bool(job_id) and is_ours)
 
     def add_found(self, job_id: str, request: dict[str, Any], *, is_ours: bool, now: float) -> None:
         """Write down a job that was found at the provider; where an attempt was unclear, it is that one's."""
-        if any(attempt.job_id == job_id for attempt in self.attempts):
+        if known := next((attempt for attempt in self.attempts if attempt.job_id == job_id), None):
+            if not known.request:
+                self._replace(known, request=request)
             return
         if self.unclear:
             self.complete(self.unclear[0], "found", job_id, is_ours=is_ours)
@@ -159,6 +165,10 @@ class JobJournal:
         is_ours = (job.get("metadata") or {}).get(RUN_KEY) == self.run_key
         found = JobAttempt(asked_at=asked_at, idempotency_key="", request={}, outcome="found", job_id=job_id)
         return [found.model_copy(update={"is_ours": is_ours})]
+
+    def _replace(self, attempt: JobAttempt, **changes: Any) -> None:
+        changed = attempt.model_copy(update=changes)
+        self._write([changed if each == attempt else each for each in self.attempts])
 
     def _write(self, attempts: list[JobAttempt]) -> None:
         value = {RUN_KEY: self.run_key, "attempts": [attempt.model_dump(mode="json") for attempt in attempts]}

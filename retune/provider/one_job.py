@@ -14,7 +14,7 @@ from retune.provider.clock import SYSTEM_CLOCK, Clock
 from retune.provider.errors import is_transient, may_have_been_done, one_line, provider_call
 from retune.provider.job_journal import RUN_KEY, JobJournal
 from retune.provider.jobs import retrieve_job
-from retune.provider.own_jobs import FoundJobs, agrees, find_own_jobs, recorded_job
+from retune.provider.own_jobs import FoundJobs, agrees, bears_key, find_own_jobs, recorded_job
 from retune.provider.statuses import may_give_model
 from retune.provider.twins import Say, settle
 
@@ -107,7 +107,7 @@ class JobCreator:
         """
         if self.job_id:
             return await self._adopt_named(self.job_id)
-        if job := await recorded_job(self.client, self.journal, self.request):
+        if job := await recorded_job(self.client, self.journal, self.request, clock=self.clock):
             self._note(job, is_ours=self.journal.is_ours(job.id))
             return StartedJob(job_id=job.id, status=job.status, adopted=True)
         found = await self._search_after_unclear_answer() if self.journal.unclear else await self._search_once()
@@ -184,9 +184,10 @@ class JobCreator:
     async def _adopt_named(self, job_id: str) -> StartedJob:
         job = await retrieve_job(self.client, job_id)
         has_key = (job.metadata or {}).get(RUN_KEY) == self.journal.run_key
-        if not has_key and not agrees(job, self.request, with_files=False):
+        if not has_key and not (agrees(job, self.request, with_files=False) and await self._is_on_own_file(job)):
             raise ProviderError(
-                f"training.job_id names {job_id}, which trains another model than this run would: {job.model}.",
+                f"training.job_id names {job_id}, which is not what this run asks for: its model is {job.model}, its "
+                f"training file {job.training_file}; or its settings differ.",
                 hint="Name the job that was created for this run, or leave training.job_id out.",
             )
         if not may_give_model(job):
@@ -198,6 +199,10 @@ class JobCreator:
             job_id, self.request, is_ours=has_key or bool(self.journal.unclear), now=self.clock.now()
         )
         return StartedJob(job_id=job_id, status=job.status, adopted=True)
+
+    async def _is_on_own_file(self, job: FineTuningJob) -> bool:
+        own = {request.get("training_file") for request in (self.request, *self.journal.requests)}
+        return job.training_file in own or await bears_key(self.client, job.training_file, self.journal.run_key)
 
     async def _search_once(self) -> FoundJobs:
         found = await find_own_jobs(self.client, self.journal.run_key, self.journal, self.request)

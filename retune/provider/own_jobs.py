@@ -19,6 +19,7 @@ from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
 from retune.errors import JobVanishedError
+from retune.provider.clock import SYSTEM_CLOCK, Clock
 from retune.provider.errors import provider_call
 from retune.provider.job_journal import RUN_KEY, JobAttempt, JobJournal
 from retune.provider.paging import Listing, page_of, read_list
@@ -27,6 +28,7 @@ from retune.provider.statuses import job_state, may_give_model
 _NO_SUCH_ENDPOINT = (404, 405, 501)
 _NO_SUCH_FILTER = (400, 422)
 _CLOCKS_DIFFER_SECONDS = 300.0
+_KNOWN_WITHIN_SECONDS = 300.0
 _NOT_REPORTED = object()
 
 
@@ -96,7 +98,7 @@ async def find_own_jobs(
 
 
 async def recorded_job(
-    client: AsyncOpenAI, journal: JobJournal, request: dict[str, Any] | None
+    client: AsyncOpenAI, journal: JobJournal, request: dict[str, Any] | None, *, clock: Clock = SYSTEM_CLOCK
 ) -> FineTuningJob | None:
     """The job that the journal names, as it is now; None where there is none, or it ended without a model.
 
@@ -116,6 +118,9 @@ async def recorded_job(
                 continue
             if last and job_state(last) == "succeeded" and last.fine_tuned_model:
                 return last
+            if clock.now() - attempt.asked_at < _KNOWN_WITHIN_SECONDS and attempt.request:
+                # Not every part of the provider may know it yet; whoever follows it looks again.
+                return FineTuningJob.construct(**{**attempt.request, "id": job_id, "status": "created"})
             raise job_vanished(job_id, client) from None
         if may_give_model(job) and not _was_taken_wrongly(job, attempt, request):
             return job
@@ -232,12 +237,13 @@ async def _matching(
     if journal.attempts or request is None:
         return [], set()
     same = [job for job in strangers if agrees(job, request) and not journal.is_recorded_elsewhere(job.id)]
-    if not same or not await _bears_key(client, request["training_file"], run_key):
+    if not same or not await bears_key(client, request["training_file"], run_key):
         return [], set()
     return same, set()
 
 
-async def _bears_key(client: AsyncOpenAI, file_id: str, run_key: str) -> bool:
+async def bears_key(client: AsyncOpenAI, file_id: str, run_key: str) -> bool:
+    """Whether the provider has a file whose name begins with a run key."""
     try:
         async with provider_call(f"looking at {file_id}", passed_on=_NO_SUCH_ENDPOINT):
             file = await client.files.retrieve(file_id)
@@ -250,8 +256,9 @@ async def _bears_key(client: AsyncOpenAI, file_id: str, run_key: str) -> bool:
 
 def _was_taken_wrongly(job: FineTuningJob, attempt: JobAttempt, request: dict[str, Any] | None) -> bool:
     """Whether an earlier version, which wrote no journal, took somebody else's job for this run's."""
-    is_unchecked = not attempt.request and not attempt.is_ours
-    return is_unchecked and request is not None and not agrees(job, request, with_files=False)
+    if attempt.request or attempt.is_ours or not request:
+        return False
+    return not agrees(job, request, with_files=False)
 
 
 def _key_of(job: FineTuningJob) -> str | None:

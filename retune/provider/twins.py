@@ -27,7 +27,8 @@ async def settle(client: AsyncOpenAI, found: FoundJobs) -> tuple[FineTuningJob, 
     Returns:
         The job that stays, and the ids of those that were cancelled.
     """
-    kept = kept_among(found.usable)
+    # A job that may be somebody else's is never preferred to one that this run has created.
+    kept = kept_among([job for job in found.usable if job.id in found.ours] or found.usable)
     duplicates = [job.id for job in found.usable if job.id != kept.id and job.id in found.ours and not has_ended(job)]
     return kept, [job_id for job_id in duplicates if await _cancel_duplicate(client, job_id)]
 

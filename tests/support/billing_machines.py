@@ -67,7 +67,7 @@ class Machine:
         client = self.client
         journal = JobJournal(self.directory, RUN_KEY)
         name = f"{RUN_KEY}-train.jsonl"
-        recorded = await recorded_job(client, journal, None)
+        recorded = await recorded_job(client, journal, None, clock=self.clock)
         uploaded = None if recorded else await upload_once(client, self.training_file, filename=name)
         file_id = recorded.training_file if recorded else uploaded.file_id if uploaded else ""
         request = job_request(self.training, run_key=RUN_KEY, training_file=file_id, validation_file=None)
@@ -135,7 +135,7 @@ class Scene:
         self.clock = VirtualClock()
         self.base_url, self.account = provider.open_account(habits, now=self.clock.now, job_seconds=120, seed=seed)
         self.place = place
-        self.http = DefaultAsyncHttpxClient(event_hooks={"request": [], "response": []})
+        self.http = DefaultAsyncHttpxClient(verify=False)
 
     async def __aenter__(self) -> Self:
         return self

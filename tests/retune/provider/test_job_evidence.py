@@ -167,8 +167,12 @@ async def test_a_named_job_must_be_what_the_run_asks_for(scene: SetUp) -> None:
     machine = here.machine()
     await file_of(machine)
     (stranger,) = here.account.jobs
-    with pytest.raises(ProviderError, match="trains another model"):
-        await here.machine(by_hand={"job_id": stranger}).run()
+    other_data = here.account.make_job(
+        job_request(TRAINING, run_key="other", training_file="file-other", validation_file=None), made_by="others"
+    )
+    for job_id in (stranger, other_data["id"]):
+        with pytest.raises(ProviderError, match="is not what this run asks for"):
+            await here.machine(by_hand={"job_id": job_id}).run()
     assert here.account.paid == []
 
 
