@@ -78,7 +78,7 @@ class Machine:
         twins = TwinWatch(client, journal, self.wait_seconds, say=self.said.append, clock=self.clock)
         job = None
         async for update in follow_job(
-            client, started.job_id, PAUSES, twins=twins, clock=self.clock, max_wait_seconds=36_000
+            client, started.job_id, PAUSES, twins=twins, clock=self.clock, max_wait_seconds=7_200
         ):
             job = update.job
         assert job
