@@ -179,6 +179,13 @@ _CHANNELS = (
 )
 _NEWS = (
     _News(
+        "base model ends soon",
+        "Warns each time that a retraining runs on a base model that its provider ends within 60 days.",
+        _of_runs("ends-soon"),
+        "{{ event.payload.title }}",
+        "{{ event.payload.message }}",
+    ),
+    _News(
         "retrained",
         "Tells of every model that was retrained: how good it is, how long it took, what it cost.",
         _of_runs("succeeded"),

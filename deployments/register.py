@@ -36,13 +36,14 @@ from deployments.limits import register_limits
 from deployments.notifications import register_notifications
 from deployments.schedules import keep_what_people_changed, read_deployments
 from retune.config import RetrainConfig
-from retune.config_file import load_config
+from retune.config_file import load_config, scheduled_config_path
+from retune.data.model_dates import describe_end, utc_today
 from retune.errors import ConfigError, RetuneError, ServerError
+from retune.provider.endpoint import resolve_endpoint
 
 WORK_POOL = "retune"
 _PROCESS = "process"
 
-_DEFAULT_CONFIG = Path("examples/support_tickets.yaml")
 _PATIENCE_SECONDS = 180.0
 _UNAUTHORIZED = (401, 403)
 _UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
@@ -73,8 +74,7 @@ class Registration:
         Raises:
             ConfigError: One of them can't be used.
         """
-        named = os.environ.get("RETUNE_RETRAIN_CONFIG")
-        path = Path(named) if named else _DEFAULT_CONFIG
+        path = scheduled_config_path()
         cron = os.environ.get("RETUNE_SCHEDULE_CRON") or "0 3 * * *"
         timezone = os.environ.get("RETUNE_TIMEZONE") or "UTC"
         try:
@@ -85,7 +85,7 @@ class Registration:
                 f"RETUNE_SCHEDULE_CRON is {cron!r} and RETUNE_TIMEZONE {timezone!r}: {problem}.",
                 hint="Expected five fields, as in '0 3 * * *', and a name such as Europe/Berlin.",
             ) from None
-        config = load_config(path, {}) if named or path.exists() else None
+        config = None if path is None else load_config(path, {})
         if config is not None and "{{" in config.model_dump_json():
             # Prefect would put something else in its place, and so make another job than `retune run` does.
             raise ConfigError(
@@ -108,8 +108,11 @@ async def register(registration: Registration, say: Callable[[str], None]) -> No
         say: Called with a line for each thing that is there now.
 
     Raises:
+        ModelEndedError: The provider has ended the base model that is to be retrained.
         ServerError: Prefect's server does not answer, or refuses.
     """
+    if registration.config is not None and (end := _describe_end(registration.config)):
+        say(f"base model   {end}")
     async with get_client() as client:
         try:
             await _wait_for_prefect(client)
@@ -129,6 +132,15 @@ async def register(registration: Registration, say: Callable[[str], None]) -> No
                 say(line)
         except PrefectHTTPStatusError as error:
             raise _refusal(error, str(client.api_url)) from None
+
+
+def _describe_end(config: RetrainConfig) -> str | None:
+    # A container's worker may have another OPENAI_BASE_URL than this process: then the run itself says it.
+    endpoint = resolve_endpoint(config.provider)
+    if endpoint is None:
+        return None
+    training = config.training
+    return describe_end(training.model, endpoint.kind, today=utc_today(), ignore_dates=training.ignore_dates)
 
 
 async def _wait_for_prefect(client: PrefectClient) -> None:

@@ -51,8 +51,9 @@ async def retrain(config: RetrainConfig) -> RunManifest:
             )
             split = await steps.take("split", split_data(checked, config.split))
             files = await steps.take("write", write_jsonl(split, checked.cost, provider))
-            if await limit_cost(files, training, provider):
-                await ask_approval(config, files)
+            terms = await limit_cost(config, files)
+            if terms.needs_approval:
+                await ask_approval(config, files, terms.dates)
 
             finished = await _train(steps, config, files)
             results = await steps.take("results", download_results(finished, provider))
@@ -72,6 +73,7 @@ async def retrain(config: RetrainConfig) -> RunManifest:
                 figures=figures,
                 base=base,
                 fine_tuned=fine_tuned,
+                dates=terms.dates,
                 durations_seconds=steps.durations_seconds,
             )
             manifest = await publish_report(config, outcome)

@@ -62,6 +62,19 @@ class ExampleShape(StrEnum):
     REINFORCEMENT = "reinforcement"
 
 
+class LimitsConfig(_Section):
+    """How much of a source is read before it is refused. The defaults are far above what a fine-tuning takes."""
+
+    max_source_gb: float = Field(50, gt=0, le=1e6, description="Refuse a source of more gigabytes, unpacked.")
+    max_unpacked_ratio: float = Field(
+        200, ge=1, le=1e9, description="Refuse a packed file that unpacks to more than so many times its size."
+    )
+    max_row_mb: int = Field(32, ge=4, le=1024, description="Refuse a row, line or cell of more megabytes.")
+    max_pickle_mb: int = Field(
+        512, ge=1, le=1_000_000, description="Refuse a pickle that takes more megabytes of memory; it is read whole."
+    )
+
+
 class DataConfig(_Section):
     """Where the examples come from and which columns hold what."""
 
@@ -75,6 +88,10 @@ class DataConfig(_Section):
     trust_pickle: bool = Field(
         False, description="Let a pickle run whatever code it holds. Only for files that you made yourself."
     )
+    follow_links: bool = Field(
+        False, description="In a folder or pattern, read links that lead out of it; else they are refused."
+    )
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much is read before it is refused.")
     shape: ExampleShape = Field(ExampleShape.AUTO, description="What a row holds; auto goes by the columns.")
     user_column: str | None = Field(None, description="Column with what the user says.")
     assistant_column: str | None = Field(None, description="Column with the answer to learn.")
@@ -230,6 +247,11 @@ class TrainingConfig(_Section):
     approve_above_usd: Literal["never"] | _Dollars = Field(
         "never",
         description="Have somebody approve a run, before anything is uploaded, if it would cost more US dollars.",
+    )
+    ignore_dates: bool = Field(
+        False,
+        description="Train although, by the dates that Retune knows, the provider has ended the base model: "
+        "dates get postponed.",
     )
     poll_interval_seconds: Auto | _Pause = Field(
         "auto", description="First pause between two looks at the job; auto: 0.5 on this machine, 10 elsewhere."

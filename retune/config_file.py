@@ -1,6 +1,7 @@
 """Reading the configuration, and saying in plain words what is wrong with it."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from retune.config import RetrainConfig
 from retune.errors import ConfigError
+
+_EXAMPLE = Path("examples/support_tickets.yaml")
 
 
 def load_config(path: Path | None, overrides: dict[str, Any]) -> RetrainConfig:
@@ -106,3 +109,10 @@ def _section(path: list[str]) -> type[BaseModel]:
         assert issubclass(inner, BaseModel)  # noqa: S101 - as above
         section = inner
     return section
+
+
+def scheduled_config_path() -> Path | None:
+    """The file that says what is retrained on a schedule: RETUNE_RETRAIN_CONFIG, else the example's, if it is there."""
+    if named := os.environ.get("RETUNE_RETRAIN_CONFIG"):
+        return Path(named)
+    return _EXAMPLE if _EXAMPLE.exists() else None

@@ -2,7 +2,8 @@
 
 RetuneError
 ├── ConfigError (ValueError)            a setting is missing, unknown or out of bounds
-│   └── OverBudgetError                 the training would cost more than the settings allow
+│   ├── OverBudgetError                 the training would cost more than the settings allow
+│   └── ModelEndedError                 the provider takes no new jobs on the base model any more
 ├── SecretInSettingsError (RuntimeError) a setting holds a secret, which would be stored with the others
 ├── DataError (ValueError)              the user's data can't be used
 │   ├── SourceError                     the source can't be read at all
@@ -69,6 +70,10 @@ class ConfigError(RetuneError, ValueError):
 
 class OverBudgetError(ConfigError):
     """The training would cost more than the settings allow, or nobody can say what it costs."""
+
+
+class ModelEndedError(ConfigError):
+    """By its published dates the provider takes no new jobs on the base model, or what is trained would not answer."""
 
 
 class SecretInSettingsError(RetuneError, RuntimeError):

@@ -44,6 +44,7 @@ _NOT_PART_OF_THE_MODEL = {
     "unclear_answer_wait_minutes",
     "trust_incomplete_job_list",
     "job_id",
+    "ignore_dates",
 }
 
 

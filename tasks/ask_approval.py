@@ -11,6 +11,7 @@ from pydantic import Field
 
 from retune.config import RetrainConfig
 from retune.data.cost import describe_cost, format_usd
+from retune.data.model_dates import ModelDates, describe_dates, utc_today
 from retune.errors import OverBudgetError
 from retune.results.markdown import escape
 from retune.results.run_message import RunNotice
@@ -27,7 +28,7 @@ class Approval(RunInput):
     note: str = Field("", max_length=500, description="Kept in the run's log: who approves it, and why.")
 
 
-async def ask_approval(config: RetrainConfig, files: TrainingFiles) -> None:
+async def ask_approval(config: RetrainConfig, files: TrainingFiles, dates: ModelDates | None) -> None:
     """Suspend the flow run until somebody resumes it; it then begins anew, and goes on here.
 
     Nothing waits meanwhile: the process ends, and no place in a concurrency limit is held. Cancelling the run declines;
@@ -43,7 +44,7 @@ async def ask_approval(config: RetrainConfig, files: TrainingFiles) -> None:
             f"{_reason(config, files)} Only a run of a deployment can wait for somebody's approval.",
             hint="Raise training.approve_above_usd, or leave it out, to train without being asked.",
         )
-    form = Approval.with_initial_data(description=_question(config, files))
+    form = Approval.with_initial_data(description=_question(config, files, dates))
     try:
         # Not a task's business: Prefect suspends from the flow alone.
         approval = await asuspend_flow_run(
@@ -72,8 +73,9 @@ def _reason(config: RetrainConfig, files: TrainingFiles) -> str:
     return f"The training would cost about {format_usd(files.cost.usd)}, and {asked}. {describe_cost(files.cost)}"
 
 
-def _question(config: RetrainConfig, files: TrainingFiles) -> str:
+def _question(config: RetrainConfig, files: TrainingFiles, dates: ModelDates | None) -> str:
+    lifetime = f" {describe_dates(dates, utc_today())}" if dates else ""
     return (
-        f"**{escape(config.training.model)} on {escape(config.data.label)}**\n\n{escape(_reason(config, files), 1000)}"
-        "\n\nResume the run to train; cancel it to decline."
+        f"**{escape(config.training.model)} on {escape(config.data.label)}**\n\n"
+        f"{escape(_reason(config, files) + lifetime, 1000)}\n\nResume the run to train; cancel it to decline."
     )

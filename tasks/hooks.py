@@ -42,13 +42,16 @@ async def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any
     """On failure: emit `retune.run.failed`, or `over-budget` where the cost was refused."""
     error = await _error_of(state)
     model, data = _intent(flow_run)
+    reason = error.message if isinstance(error, RetuneError) else _reason(state, error)
+    advice = error.hint if isinstance(error, RetuneError) else None
     notice = RunNotice(
         outcome="over-budget" if isinstance(error, OverBudgetError) else "failed",
         model=model,
         data=data,
         cost_is_estimated=False,
         flow_run_url=flow_run_url(flow_run),
-        error=_without_secrets(_reason(state, error)),
+        error=_without_secrets(reason),
+        advice=_without_secrets(advice) if advice else None,
     )
     emit_run_event(notice, await _as_it_is_now(flow_run))
 

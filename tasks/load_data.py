@@ -10,8 +10,9 @@ from prefect import task
 
 from retune.config import RetrainConfig
 from retune.data.describing.load import LoadOptions, load_examples
+from retune.data.model_dates import check_model_fits, utc_today
 from retune.data.store.store import PLACE_COLUMNS, SPLIT_COLUMNS, ExampleStore
-from retune.provider.endpoint import check_model_fits, require_endpoint
+from retune.provider.endpoint import require_endpoint
 from retune.results.links import artifact_name
 from retune.run import directory_before_run, open_run
 from retune.staging import replace_directory, staging_directory
@@ -41,7 +42,7 @@ async def load_data(config: RetrainConfig) -> LoadedData:
         CancelledRun: The flow run was cancelled while it waited.
     """
     endpoint = require_endpoint(config.provider)
-    check_model_fits(config, endpoint)
+    check_model_fits(config.training.model, endpoint.kind, today=utc_today())
     options = LoadOptions(model=config.training.model, method=config.training.method, provider=endpoint.kind)
     with staging_directory(directory_before_run(config), mode=_AS_USUAL) as directory:
         store = await _read(config, options, directory)

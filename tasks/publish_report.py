@@ -17,6 +17,7 @@ from prefect.exceptions import PrefectException
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import RetrainConfig
+from retune.data.model_dates import ModelDates
 from retune.evaluation.examples import Answer
 from retune.files import write_json
 from retune.manifest import EvaluationFacts, RunManifest
@@ -48,6 +49,7 @@ class RunOutcome(BaseModel):
 
     Attributes:
         base: None, like `fine_tuned`, where no test examples were held out.
+        dates: When the provider ends the base model; None where nothing is published.
         durations_seconds: Wall time of each step.
     """
 
@@ -61,6 +63,7 @@ class RunOutcome(BaseModel):
     figures: Figures
     base: Evaluation | None
     fine_tuned: Evaluation | None
+    dates: ModelDates | None
     durations_seconds: dict[str, float]
 
 
@@ -159,6 +162,8 @@ def _job_facts(config: RetrainConfig, outcome: RunOutcome) -> JobFacts:
         cost_is_estimated=cost_is_estimated,
         best_checkpoint=describe_best(best) if best else None,
         metrics_sources=outcome.results.sources,
+        new_jobs_end=outcome.dates.new_jobs_end if outcome.dates else None,
+        shutdown=outcome.dates.fine_tuned_shutdown if outcome.dates else None,
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from retune.data.cost import CostEstimate, format_usd
 from retune.data.jsonl import FileFacts
+from retune.data.model_dates import ModelDates
 from retune.evaluation.scorers import Scores
 from retune.provider.files import UploadedFile
 from retune.provider.one_job import StartedJob
@@ -130,6 +131,18 @@ class TrainingFiles(_Value):
         names = ", ".join(f"{file.path.name} {file.bytes / 1000:,.0f} kB" for file in files)
         cost = f", estimated cost {format_usd(self.estimated_cost_usd)}" if self.estimated_cost_usd else ""
         return f"{names}; {self.tokens:,} training tokens an epoch{cost}"
+
+
+class JobTerms(_Value):
+    """On which terms the run may have a job.
+
+    Attributes:
+        needs_approval: Somebody is to approve the cost first.
+        dates: When the provider ends the base model; None where nothing is published.
+    """
+
+    needs_approval: bool
+    dates: ModelDates | None
 
 
 class Upload(_Value):

@@ -33,6 +33,11 @@ def check(
     data_format: options.DataFormat = None,
     query: options.Query = None,
     trust_pickle: options.TrustPickle = None,
+    follow_links: options.FollowLinks = None,
+    max_source_gb: options.MaxSourceGb = None,
+    max_unpacked_ratio: options.MaxUnpackedRatio = None,
+    max_row_mb: options.MaxRowMb = None,
+    max_pickle_mb: options.MaxPickleMb = None,
     shape: options.Shape = None,
     user_column: options.UserColumn = None,
     assistant_column: options.AssistantColumn = None,
@@ -60,6 +65,7 @@ def check(
     ] = None,
     n_epochs: options.NEpochs = None,
     max_cost_usd: options.MaxCostUsd = None,
+    ignore_dates: options.IgnoreDates = None,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -83,8 +89,9 @@ def check(
 ) -> None:
     """Say everything that is wrong with the data, and what training on it will cost. No account, no network.
 
-    Exit status 0: no errors; warnings are allowed. 1: errors that would stop a run, or it costs more than
-    --max-cost-usd. 2: the source can't be read, or the flags don't fit it. The source is never changed.
+    Exit status 0: no errors; warnings are allowed. 1: errors that would stop a run, it costs more than
+    --max-cost-usd, or the provider has ended the base model. 2: the source can't be read, or the flags don't fit it.
+    The source is never changed.
     """
     flags = dict(locals())
     if source is None and config is None:
@@ -92,8 +99,12 @@ def check(
     settings = load_config(config, options.place_overrides(flags))
     with _working_directory() as directory, ReadingBar().shown() as bar:
         from retune.cli.checking import CheckRequest, check_source  # noqa: PLC0415 - takes half a second
+        from retune.data.model_dates import utc_today  # noqa: PLC0415 - the same
 
-        request = CheckRequest(settings, method, provider, report_path=report, fix=fix, may_overwrite=force)
+        today = utc_today()
+        request = CheckRequest(
+            settings, method, provider, report_path=report, fix=fix, may_overwrite=force, today=today
+        )
         checked = check_source(request, directory, bar)
     if as_json:
         # ASCII alone: escapes stand for what a terminal would obey, and for what UTF-8 has not.

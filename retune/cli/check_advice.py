@@ -18,7 +18,7 @@ _REPAIRS: dict[Change, tuple[str, str]] = {
 """What a repair does to what the checks warn of, for one and for more."""
 
 # A repaired file holds conversations alone: no columns to name, or to split by.
-_KEPT_FOR_A_REPAIRED_FILE = {"validation", "test", "split_seed", "model", "n_epochs", "max_cost_usd"}
+_KEPT_FOR_A_REPAIRED_FILE = {"validation", "test", "split_seed", "model", "n_epochs", "max_cost_usd", "ignore_dates"}
 
 Flags = Mapping[str, list[str]]
 """Flags as they were given, by their parameters' names: {"user_column": ["--user-column", "text"]}."""
@@ -44,10 +44,12 @@ def _verdict(checked: "Checked") -> tuple[str, str]:
     if checked.refusal is not None:
         first_sentence = checked.refusal.message.partition(". ")[0].rstrip(".")
         return f"{first_sentence}. A run would stop here, before anything is uploaded.", "bold red"
+    left = checked.days_left
+    soon = "" if left is None else f" The base model ends in {_count(left, 'day')}."
     if n_warnings:
         goes_on = ", which a run goes on with" if checked.report.method == "supervised" else ""
-        return f"No errors. {_count(n_warnings, 'warning')}{goes_on}.", "bold yellow"
-    return "Nothing is wrong.", "bold green"
+        return f"No errors. {_count(n_warnings, 'warning')}{goes_on}.{soon}", "bold yellow"
+    return (f"Nothing is wrong with the data.{soon}", "bold yellow") if soon else ("Nothing is wrong.", "bold green")
 
 
 def _how_to_go_on(checked: "Checked", source: str | None, flags: Flags) -> list[str]:
@@ -61,6 +63,8 @@ def _how_to_go_on(checked: "Checked", source: str | None, flags: Flags) -> list[
         return [*advice, "Mend the errors, then check again."]
     if checked.refusal is not None:
         return [*advice, checked.refusal.hint or ""]
+    if checked.move is not None:
+        advice.append(checked.move)
     return [*advice, _how_to_train(checked, source, flags)]
 
 

@@ -19,7 +19,9 @@ def check_document(checked: "Checked") -> dict[str, Any]:
         **values,
         "token_histogram": [{"at_most": bound, "examples": count} for bound, count in report.token_histogram],
         "max_cost_usd": checked.max_cost_usd,
-        "is_too_expensive": checked.refusal is not None,
+        "is_too_expensive": checked.too_expensive is not None,
+        "dates": None if checked.dates is None else checked.dates.model_dump(mode="json"),
+        "has_ended": checked.ended is not None,
         "report": None if checked.report_path is None else str(checked.report_path),
         "fix": None
         if repaired is None

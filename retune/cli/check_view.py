@@ -1,6 +1,6 @@
 """What `retune check` shows: progress while it reads, then everything that it found."""
 
-import time
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 from rich.text import Text
 
-from retune.cli.terminal import err, out, visible
+from retune.cli.terminal import err, out, print_quietly, visible
 
 if TYPE_CHECKING:
     from retune.cli.checking import Checked
@@ -29,10 +29,14 @@ _SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "d
 _SHOWN_FILES = 3
 _LONGEST_LABEL_SHOWN = 60
 _SECONDS_BEFORE_A_BAR = 1.0
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 class ReadingBar:
-    """Progress of what may take a while, on stderr, and only where that is a terminal."""
+    """Progress of what may take a while, on stderr: a bar on a terminal, and now and then a line elsewhere.
+
+    Both come by the clock, also while nothing is heard of the work.
+    """
 
     def __init__(self) -> None:
         self._bars = Progress(
@@ -46,15 +50,28 @@ class ReadingBar:
             disable=not err.is_terminal,
         )
         self._bar = self._bars.add_task("reading", total=None, amount="")
-        self._appears_at = time.monotonic() + _SECONDS_BEFORE_A_BAR
+        self._ended = threading.Event()
+        self._clock = threading.Thread(target=self._show_by_the_clock, name="progress", daemon=True)
 
     @contextmanager
     def shown(self) -> Iterator["ReadingBar"]:
         """Take the bar off the terminal when the block ends."""
+        self._clock.start()
         try:
             yield self
         finally:
+            self._ended.set()
+            self._clock.join()
             self._bars.stop()
+
+    def _show_by_the_clock(self) -> None:
+        if err.is_terminal:
+            if not self._ended.wait(_SECONDS_BEFORE_A_BAR):
+                self._bars.start()
+            return
+        while not self._ended.wait(_SECONDS_BETWEEN_LINES):
+            task = self._bars.tasks[self._bar]
+            print_quietly(f"{task.description} {task.fields['amount']}".rstrip())
 
     def read(self, done: int, total: int | None) -> None:
         """So many bytes of the source were read, of so many."""
@@ -71,8 +88,6 @@ class ReadingBar:
         self._show(0, None, "")
 
     def _show(self, done: int, total: int | None, amount: str) -> None:
-        if time.monotonic() >= self._appears_at:
-            self._bars.start()
         self._bars.update(self._bar, completed=done, total=total, amount=amount)
 
 
@@ -94,6 +109,7 @@ def show_report(checked: "Checked") -> None:
             ("labels", "" if report.labels is None else _describe_labels(report.labels, report.n_examples)),
             ("split", _describe_splits(checked)),
             ("cost", checked.cost),
+            ("dates", checked.lifetime),
             *(("not checked", f"{name}: {why}") for name, why in _not_applied(report)),
         ]
     )

@@ -1,6 +1,7 @@
 """What `retune check` does: read, repair if asked to, check. Imported late, as the libraries under it are slow to."""
 
 from dataclasses import dataclass
+from datetime import date
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from retune.data.comparison.report import CheckReport
 from retune.data.cost import describe_cost, format_usd, refuse_if_too_expensive
 from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.examples import Method
+from retune.data.model_dates import ModelDates, days_left, describe_dates, describe_move, find_dates, refuse_if_ended
+from retune.data.models import provider_dates
 from retune.data.repair import Repaired, changes_path_of, repair_examples
 from retune.data.sources.stored_files import has_wildcard
 from retune.data.store.store import ExampleStore, StoreFacts
@@ -45,6 +48,7 @@ class CheckRequest:
         report_path: Where every single problem goes; None for nowhere.
         fix: Where the repaired examples go; None to repair nothing.
         may_overwrite: That file may be there already.
+        today: The day by which the base model's dates are judged, in UTC.
     """
 
     settings: RetrainConfig
@@ -53,6 +57,7 @@ class CheckRequest:
     report_path: Path | None
     fix: Path | None
     may_overwrite: bool
+    today: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,9 @@ class Checked:
         report_path: Where every single problem is.
         split_method: How the examples are dealt.
         max_cost_usd: The user's limit.
+        dates: When the provider ends the base model; None where nothing is published.
+        ended: Why a run would be refused for these dates; None where it would not.
+        today: The day that they were compared with.
     """
 
     report: CheckReport
@@ -73,9 +81,17 @@ class Checked:
     report_path: Path | None
     split_method: SplitMethod
     max_cost_usd: float | None
+    dates: ModelDates | None
+    ended: ConfigError | None
+    today: date
 
     @property
     def refusal(self) -> ConfigError | None:
+        """Why a run would be refused, for its dates or its cost."""
+        return self.ended or self.too_expensive
+
+    @property
+    def too_expensive(self) -> ConfigError | None:
         """Why a run would be refused for its cost."""
         if self.report.cost is None or self.max_cost_usd is None:
             return None
@@ -93,6 +109,24 @@ class Checked:
             return "nothing can be trained"
         amount = f"about {format_usd(cost.usd)}: " if cost.usd else ""
         return f"{amount}{describe_cost(cost)}"
+
+    @property
+    def lifetime(self) -> str:
+        """When the provider ends the base model, for people; empty for providers that publish no such days."""
+        if self.dates is None:
+            return "not known" if provider_dates(self.facts.provider) else ""
+        return describe_dates(self.dates, self.today)
+
+    @property
+    def days_left(self) -> int | None:
+        """Days until the base model ends, where that is soon."""
+        is_near = self.dates is not None and self.dates.is_near(self.today)
+        return days_left(self.dates, self.today) if is_near and self.dates else None
+
+    @property
+    def move(self) -> str | None:
+        """Where to train instead, where the base model ends soon."""
+        return describe_move(self.dates, today=self.today) if self.dates and self.dates.is_near(self.today) else None
 
     @property
     def exit_status(self) -> int:
@@ -131,6 +165,7 @@ def check_source(request: CheckRequest, directory: Path, bar: ReadingBar) -> Che
         path=request.report_path or directory / "report.json",
     )
     limit = settings.training.max_cost_usd
+    dates = find_dates(settings.training.model, store.facts.provider)
     return Checked(
         report,
         store.facts,
@@ -138,7 +173,18 @@ def check_source(request: CheckRequest, directory: Path, bar: ReadingBar) -> Che
         request.report_path,
         split_method=settings.split.method,
         max_cost_usd=None if limit == "unlimited" else limit,
+        dates=dates,
+        ended=_refusal_for_dates(dates, settings, request.today),
+        today=request.today,
     )
+
+
+def _refusal_for_dates(dates: ModelDates | None, settings: RetrainConfig, today: date) -> ConfigError | None:
+    try:
+        refuse_if_ended(dates, today=today, ignore_dates=settings.training.ignore_dates)
+    except ConfigError as error:
+        return error
+    return None
 
 
 def _load(

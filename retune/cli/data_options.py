@@ -53,6 +53,21 @@ TrustPickle = Annotated[
     bool | None,
     _data("Let a pickle run whatever code it holds. Only for files that you made yourself.", "--trust-pickle"),
 ]
+FollowLinks = Annotated[
+    bool | None,
+    _data("In a folder or pattern, read links that lead out of it; else they are refused.", "--follow-links"),
+]
+MaxSourceGb = Annotated[
+    float | None, _data("Refuse a source of more gigabytes, unpacked; default 50.", metavar="NUMBER")
+]
+MaxUnpackedRatio = Annotated[
+    float | None,
+    _data("Refuse a packed file that unpacks to more than so many times its size; default 200.", metavar="NUMBER"),
+]
+MaxRowMb = Annotated[int | None, _data("Refuse a row, line or cell of more megabytes; default 32.", metavar="INTEGER")]
+MaxPickleMb = Annotated[
+    int | None, _data("Refuse a pickle that takes more megabytes of memory; default 512.", metavar="INTEGER")
+]
 Shape = Annotated[ExampleShape | None, _data("What a row holds; auto goes by the columns.")]
 UserColumn = Annotated[str | None, _data("Column with what the user says.", metavar="NAME")]
 AssistantColumn = Annotated[str | None, _data("Column with the answer to learn.", metavar="NAME")]
@@ -104,11 +119,25 @@ MaxCostUsd = Annotated[
     auto_option("Refuse, before anything is uploaded, what would cost more US dollars.", "NUMBER", TRAINING_PANEL),
 ]
 
+IgnoreDates = Annotated[
+    bool | None,
+    typer.Option(
+        "--ignore-dates",
+        help="Train although, by the published dates, the provider has ended the base model.",
+        rich_help_panel=TRAINING_PANEL,
+    ),
+]
+
 PLACES = {
     "source": "data.source",
     "data_format": "data.format",
     "query": "data.query",
     "trust_pickle": "data.trust_pickle",
+    "follow_links": "data.follow_links",
+    "max_source_gb": "data.limits.max_source_gb",
+    "max_unpacked_ratio": "data.limits.max_unpacked_ratio",
+    "max_row_mb": "data.limits.max_row_mb",
+    "max_pickle_mb": "data.limits.max_pickle_mb",
     "shape": "data.shape",
     "user_column": "data.user_column",
     "assistant_column": "data.assistant_column",
@@ -126,6 +155,7 @@ PLACES = {
     "model": "training.model",
     "n_epochs": "training.hyperparameters.n_epochs",
     "max_cost_usd": "training.max_cost_usd",
+    "ignore_dates": "training.ignore_dates",
 }
 """Where the configuration has what a parameter of these types says, by the parameter's name."""
 

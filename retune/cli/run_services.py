@@ -18,11 +18,12 @@ from retune.data.blocks import Source
 from retune.data.comparison.check import check_store
 from retune.data.comparison.report import CheckReport
 from retune.data.describing.load import LoadOptions, load_examples
+from retune.data.model_dates import check_model_fits, utc_today
 from retune.data.shapes.detect import choose_shape
 from retune.data.sources.open import open_source
 from retune.data.splits.split import deal_examples
 from retune.errors import CheckError
-from retune.provider.endpoint import Endpoint, check_model_fits, resolve_endpoint
+from retune.provider.endpoint import Endpoint, resolve_endpoint
 from retune.server.embedded import RunningServer, embedded_server
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
     endpoint = resolve_endpoint(config.provider)
     _check_data(config, endpoint)
     if endpoint:
-        check_model_fits(config, endpoint)
+        check_model_fits(config.training.model, endpoint.kind, today=utc_today())
         if not config.provider.api_key_block:
             _check_provider(config.provider)
     view.show_header(config, endpoint)

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from retune.cli.terminal import out, print_fields
 from retune.config import ProviderConfig, RetrainConfig
+from retune.data.model_dates import describe_dates, find_dates, utc_today
 from retune.manifest import EvaluationFacts, RunManifest
 from retune.provider.endpoint import Endpoint
 
@@ -135,7 +136,9 @@ class RunView(logging.Handler):
             else "Retune's own server on this machine"
         )
         self._bars.console.print(Text.assemble(("Retune  ", "bold"), f"{config.data.source} → {config.training.model}"))
-        print_fields({"trains": who}, to=self._bars.console)
+        dates = find_dates(config.training.model, endpoint.kind) if endpoint else None
+        lifetime = describe_dates(dates, utc_today()) if dates else None
+        print_fields({"trains": who, "dates": lifetime}, to=self._bars.console)
         self.say("starting Prefect" if endpoint else "starting Prefect and the server")
 
     def show_address(self, ui_url: str) -> None:

@@ -5,7 +5,10 @@ import socket
 from urllib.parse import urlsplit
 
 from retune.cli.up_programs import LOOPBACK, Wishes
+from retune.config_file import load_config, scheduled_config_path
+from retune.data.model_dates import describe_end, utc_today
 from retune.errors import ConfigError, ServerError
+from retune.provider.endpoint import provider_kind
 
 _TIMEOUT_SECONDS = 5.0
 _POSTGRESQL_PORT = 5432
@@ -16,8 +19,10 @@ def check_wishes(wishes: Wishes) -> None:
 
     Raises:
         ConfigError: A setting is missing, or leads nowhere.
+        ModelEndedError: The provider has ended the base model that is to be retrained.
         ServerError: A port is taken, or the database does not answer.
     """
+    _check_dates(wishes)
     _check_keys(wishes)
     _check_ports(wishes)
     _check_provider(wishes)
@@ -49,6 +54,17 @@ def _check_keys(wishes: Wishes) -> None:
             "not set.",
             hint="Set them (PREFECT_SERVER_API_AUTH_STRING has the form name:password), or leave --host out.",
         )
+
+
+def _check_dates(wishes: Wishes) -> None:
+    """The registration says it too, when half of the system has been started."""
+    path = scheduled_config_path()
+    config = None if path is None else load_config(path, {})
+    address = wishes.base_url if config is None else config.provider.base_url or wishes.base_url
+    if config is None or address is None:
+        return
+    training = config.training
+    describe_end(training.model, provider_kind(address), today=utc_today(), ignore_dates=training.ignore_dates)
 
 
 def _check_ports(wishes: Wishes) -> None:

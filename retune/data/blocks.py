@@ -17,6 +17,9 @@ from retune.data.arrow_arrays import text_scalar, true_places
 BLOCK_BYTES = 4 << 20
 """About how much of a source one block holds: enough to keep a process busy, little enough to have several."""
 
+MOST_BLOCK_ROWS = 1 << 15
+"""So many rows at most, however small: what is found out about each takes a kilobyte and more."""
+
 # So much may travel beside a batch's own rows; a copy of them would cost more.
 _SPARE_BYTES = 4 << 10
 
@@ -145,6 +148,12 @@ class ArrowBlock(Block):
     batch: pa.RecordBatch
     skips_empty: bool = False
 
+    def pieces(self) -> "Iterator[ArrowBlock]":
+        """The same rows as blocks of at most `MOST_BLOCK_ROWS`."""
+        for start in range(0, max(1, len(self.batch)), MOST_BLOCK_ROWS):
+            rows, source_bytes = self.batch.slice(start, MOST_BLOCK_ROWS), 0 if start else self.source_bytes
+            yield ArrowBlock(self.file, self.first + start, rows, self.skips_empty, source_bytes=source_bytes)
+
     def __reduce__(self) -> tuple[Any, ...]:
         facts = self.file, self.source_bytes, self.first, self.skips_empty
         if self.batch.get_total_buffer_size() <= self.batch.nbytes + _SPARE_BYTES:
@@ -156,9 +165,10 @@ class ArrowBlock(Block):
     def rows(self) -> Iterator[Row]:
         """Rows with plain Python values; fields of structs that are null are left out."""
         keep = self._kept()
-        for index, values in enumerate(self.batch.to_pylist()):
-            if keep is None or keep[index].as_py():
-                yield Row(self.first + index, _cells(values))
+        batch = self.batch if keep is None else self.batch.filter(keep)
+        places = range(len(batch)) if keep is None else true_places(keep).tolist()
+        for place, values in zip(places, batch.to_pylist(), strict=True):
+            yield Row(self.first + place, _cells(values))
 
     def text_columns(self, names: Sequence[str]) -> TextColumns | None:
         """The columns, if all of them are text."""

@@ -19,6 +19,13 @@ from retune.files import atomic_write, writing
 _JSON_SPACE = b" \t\r\n"  # RFC 8259, 2
 _MOST_CHARACTERS_SHOWN = 40
 
+MOST_JSON_VALUES = 1_000_000
+"""Of one row; an example has a few hundred."""
+
+
+class TooManyValuesError(ValueError):
+    """JSON has so many values that they are not made."""
+
 
 class FileFacts(BaseModel):
     """A file that was written.
@@ -87,6 +94,8 @@ def parse_line(line: bytes) -> dict[str, Any] | Finding:
         return Finding("not_utf8", f"{describe_bad_utf8(error)} (column {_column(error)}).")
     except json.JSONDecodeError as error:
         return Finding("not_json", f"not valid JSON at column {error.colno} ({error.msg}; found {_found_at(error)}).")
+    except TooManyValuesError as error:
+        return Finding("not_json", f"{error}.")
     except ValueError as error:
         return Finding("not_json", f"not valid JSON ({error}).")
     if isinstance(value, dict):
@@ -99,12 +108,27 @@ def parse_json(text: str) -> Any:
     """Parse strict JSON: `NaN` and `Infinity`, which Python would take, are errors.
 
     Raises:
-        ValueError: Not JSON; a `json.JSONDecodeError` where the place is known.
+        ValueError: Not JSON, or far more values than an example has; a `json.JSONDecodeError` where the place is known.
     """
+    refuse_too_many_values(text)
     try:
         return STRICT_DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def refuse_too_many_values(text: str, begin: int = 0) -> None:
+    """Look at JSON before it is parsed: two letters may be a list, which takes 64 bytes.
+
+    Args:
+        text: It goes to the end of this.
+        begin: Where it begins.
+
+    Raises:
+        TooManyValuesError: There are so many commas that its values would take a hundred megabytes and more.
+    """
+    if len(text) - begin > MOST_JSON_VALUES and text.count(",", begin) > MOST_JSON_VALUES:
+        raise TooManyValuesError(f"it has more than {MOST_JSON_VALUES:,} values, and no example has")
 
 
 def encode_line(body: Mapping[str, Any]) -> bytes:

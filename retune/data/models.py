@@ -1,16 +1,18 @@
 """What is known of base models: what training them costs, how much of an example they take, by which methods.
 
-All of it is in `models.json`, with its sources and dates.
+All of it is in `models.json`, with its sources and dates; `retune.data.model_dates` says when a provider ends them.
 """
 
 import json
 import re
+from collections.abc import Mapping
+from datetime import date
 from functools import cache
 from importlib import resources
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.config import LOCAL_MODEL
+from retune.config import LOCAL_MODEL, ProviderKind
 from retune.data.examples import Method
 
 # `-2025-04-14`, and the `-0125` of older models.
@@ -52,8 +54,51 @@ class PriceSource(BaseModel):
     source_per_hour: str
 
 
+class PublishedDates(BaseModel):
+    """When a provider ends a base model; each is the first day without, as providers publish it. None: not known.
+
+    Attributes:
+        new_jobs_end: From this day on no new job is taken.
+        new_jobs_end_not_before: The provider promises to take jobs until then, and names no day on which it stops.
+        base_shutdown: From this day on the base model does not answer.
+        fine_tuned_shutdown: The same of the models that were fine-tuned from it.
+        source: Where it stands; None for the provider's own page.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    new_jobs_end: date | None
+    new_jobs_end_not_before: date | None = None
+    base_shutdown: date | None
+    fine_tuned_shutdown: date | None
+    source: str | None = None
+
+
+class ProviderDates(BaseModel):
+    """When a provider ends its base models.
+
+    Attributes:
+        source: Where it stands.
+        as_of: Day of the text that was read.
+        checked: Day on which the table was compared with it.
+        note: For whom it holds.
+        new_jobs_end: From this day on the provider takes no new job on any model; None where it plans no such day.
+        models: By the base model's full name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    as_of: date
+    checked: date
+    note: str
+    new_jobs_end: date | None
+    models: Mapping[str, PublishedDates]
+
+
 class _Table(BaseModel):
     prices: PriceSource
+    dates: dict[ProviderKind, ProviderDates]
     models: dict[str, BaseModelFacts]
     aliases: dict[str, str]
 
@@ -104,6 +149,16 @@ def training_context(model: str) -> int | None:
 def price_source() -> PriceSource:
     """Where the prices are from."""
     return _table().prices
+
+
+def provider_dates(provider: ProviderKind) -> ProviderDates | None:
+    """When a provider ends its base models; None for one that publishes no days, such as Retune's own server."""
+    return _table().dates.get(provider)
+
+
+def known_models() -> list[str]:
+    """Full names of the base models in the table."""
+    return list(_table().models)
 
 
 @cache

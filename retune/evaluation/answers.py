@@ -223,22 +223,20 @@ def _unanswered(example: EvaluationExample, error: str, *, asked: bool = True) -
 
 def _answer_from(completion: ChatCompletion, example: EvaluationExample, latency_seconds: float) -> Answer:
     choice = completion.choices[0]
-    content = choice.message.content if choice.message else None
+    message = choice.message
+    # Some hosts leave an empty text beside a refusal.
+    refusal = message.refusal if message and not message.content else None
+    content = refusal or (message.content if message else None)
     usage = completion.usage
     return Answer(
         index=example.index,
         prompt=example.prompt,
         expected=example.expected,
         content=content,
-        error=None if content is not None else _why_no_text(choice),
+        refused=bool(refusal),
+        error=None if content is not None else f"The answer holds no text (finish_reason: {choice.finish_reason}).",
         latency_seconds=latency_seconds,
         prompt_tokens=usage.prompt_tokens if usage else None,
         completion_tokens=usage.completion_tokens if usage else None,
         finish_reason=choice.finish_reason,
     )
-
-
-def _why_no_text(choice: Any) -> str:
-    if choice.message and choice.message.refusal:
-        return f"The model refused: {' '.join(choice.message.refusal.split())[:300]}"
-    return f"The answer holds no text (finish_reason: {choice.finish_reason})."

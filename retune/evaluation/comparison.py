@@ -65,12 +65,19 @@ def compare(base: Scores, fine_tuned: Scores) -> list[ComparisonRow]:
 
 
 def comparison_notes(base: Scores, fine_tuned: Scores) -> list[str]:
-    """What must be known beside the figures: which model left how many examples unanswered, and why."""
-    return [
+    """What must be known beside the figures: examples that a model left unanswered, and why, or refused."""
+    models = (("base model", base), ("fine-tuned model", fine_tuned))
+    unanswered = [
         f"The {title} answered {_how_many(scores)} of the {scores.n:,} examples: {scores.commonest_error}"
-        for title, scores in (("base model", base), ("fine-tuned model", fine_tuned))
+        for title, scores in models
         if scores.n_errors
     ]
+    refused = [
+        f"The {title} refused {scores.n_refused:,} of the {scores.n:,} examples; refusals count as wrong answers."
+        for title, scores in models
+        if scores.n_refused
+    ]
+    return unanswered + refused
 
 
 def _how_many(scores: Scores) -> str:

@@ -36,7 +36,8 @@ class Answer(BaseModel):
         index: The example's place in the test split.
         prompt: The conversation it was asked.
         expected: The answer that the data holds.
-        content: What the model said; None where it gave no text.
+        content: What the model said, be it a refusal; None where it gave no text.
+        refused: The model refused to answer as asked, and `content` says so.
         error: Why there is no text, in one line; None where there is.
         asked: False where the model was given up before its turn came.
         latency_seconds: Wall time of the request that was answered, without earlier attempts and pauses.
@@ -51,12 +52,18 @@ class Answer(BaseModel):
     prompt: list[dict[str, Any]]
     expected: str
     content: str | None = None
+    refused: bool = False
     error: str | None = None
     asked: bool = True
     latency_seconds: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     finish_reason: str | None = None
+
+    @property
+    def shown(self) -> str | None:
+        """What the model said, as people read it; None where it gave no text."""
+        return f"(refused) {self.content}" if self.refused else self.content
 
 
 def read_examples(path: Path, *, limit: int | None = None) -> list[EvaluationExample]:

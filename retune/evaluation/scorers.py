@@ -24,6 +24,7 @@ class Scores(BaseModel):
         n: Examples.
         n_answered: Examples with a text for an answer.
         n_errors: The others.
+        n_refused: Examples that the model refused; they are among the answered ones, and hardly ever right.
         commonest_error: The error that most of them carry.
         exact_match: Fraction equal to the expected answer: JSON objects by value, texts without the space around them.
         accuracy: `label`: the same as exact match. `json`: right fields / fields of all expected answers.
@@ -43,6 +44,7 @@ class Scores(BaseModel):
     n: int
     n_answered: int
     n_errors: int
+    n_refused: int = 0
     commonest_error: str | None = None
     exact_match: float | None = None
     accuracy: float | None = None
@@ -89,6 +91,7 @@ def score_answers(answers: Sequence[Answer]) -> Scores:
         n=len(answers),
         n_answered=len(answered),
         n_errors=errors.total(),
+        n_refused=sum(answer.refused for answer in answered),
         commonest_error=errors.most_common(1)[0][0] if errors else None,
         exact_match=_mean(right_answers(answers)),
         latency_p50_seconds=_percentile(latencies, 50),

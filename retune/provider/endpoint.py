@@ -5,7 +5,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.config import LOCAL_MODEL, ProviderConfig, ProviderKind, RetrainConfig
+from retune.config import ProviderConfig, ProviderKind
 from retune.errors import ConfigError
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -146,16 +146,3 @@ def require_endpoint(config: ProviderConfig) -> Endpoint:
             hint=f"Start one with `retune server start` and set OPENAI_BASE_URL to its address, or name {OPENAI_URL}.",
         )
     return endpoint
-
-
-def check_model_fits(config: RetrainConfig, endpoint: Endpoint) -> None:
-    """Refuse early to ask OpenAI for a base model that only Retune's server has.
-
-    Raises:
-        ConfigError: The configured model can't exist at this provider.
-    """
-    if config.training.model == LOCAL_MODEL and endpoint.kind == "openai":
-        raise ConfigError(
-            f"OpenAI has no base model {LOCAL_MODEL!r}; that one is Retune's own.",
-            hint="Name one of OpenAI's with --model, such as gpt-4.1-nano-2025-04-14.",
-        )

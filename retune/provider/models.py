@@ -3,13 +3,14 @@
 import asyncio
 import itertools
 import time
+from datetime import date
 
 import openai
 from openai import AsyncOpenAI
 from openai.types import Model
 
 from retune.config import ProviderConfig
-from retune.errors import AuthenticationFailedError, ProviderError, ProviderUnreachableError
+from retune.errors import AuthenticationFailedError, ProviderError, ProviderUnreachableError, UnexpectedAnswerError
 from retune.provider.client import build_client
 from retune.provider.errors import explain, is_transient, provider_call
 from retune.provider.follow import PollingPauses
@@ -46,6 +47,25 @@ async def check_provider(config: ProviderConfig) -> None:
             raise explain(error, "looking whether it answers") from error
         except (ProviderError, openai.OpenAIError):
             return
+
+
+async def read_shutdown_date(client: AsyncOpenAI, model: str) -> date | None:
+    """The day from which a model will not answer, by `shutdown_date` of its model object; None where there is none.
+
+    Raises:
+        ProviderError: The host has no such model, no model objects, or another value there than a date.
+        openai.OpenAIError: A transient failure.
+    """
+    async with provider_call(f"reading when {model} ends"):
+        found = await client.with_options(timeout=_PATIENCE_SECONDS).models.retrieve(model)
+    # The SDK does not validate answers.
+    day: object = getattr(found, "shutdown_date", None)
+    if day is None:
+        return None
+    try:
+        return date.fromisoformat(str(day))
+    except ValueError:
+        raise UnexpectedAnswerError(f"shutdown_date of {model} must be a date like 2027-01-14, not {day!r}.") from None
 
 
 async def wait_for_model(client: AsyncOpenAI, model: str, *, patience_seconds: float) -> None:

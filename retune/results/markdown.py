@@ -129,6 +129,8 @@ def _run(report: ReportData) -> Iterator[str]:
         "Cost (estimate)" if job.cost_is_estimated else "Cost": format_usd(job.cost_usd)
         if job.cost_usd is not None
         else None,
+        "New jobs end": str(job.new_jobs_end) if job.new_jobs_end is not None else None,
+        "Model answers until": str(job.shutdown) if job.shutdown is not None else None,
         "Best checkpoint": job.best_checkpoint,
         **{f"Time: {step.name}": format_seconds(step.seconds) for step in report.durations},
     }

@@ -1,7 +1,7 @@
 """All that a report says, as serialisable values: the report and the artifact are only drawn from it."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field
@@ -77,6 +77,8 @@ class JobFacts(_Part):
             file and the epochs that were asked for.
         best_checkpoint: Which checkpoint is the best and by what, as a sentence.
         metrics_sources: Where the metrics came from: `result file`, `events`, `checkpoints`.
+        new_jobs_end: From this day on the provider takes no new job on the base model; None where it is not known.
+        shutdown: From this day on the fine-tuned model does not answer; None where it is not known.
     """
 
     id: str
@@ -94,6 +96,8 @@ class JobFacts(_Part):
     cost_is_estimated: bool = False
     best_checkpoint: str | None = None
     metrics_sources: list[str] = []
+    new_jobs_end: date | None = None
+    shutdown: date | None = None
 
 
 class ModelAnswer(_Part):
@@ -222,7 +226,7 @@ def _side_by_side(base: Sequence[Answer], fine_tuned: Sequence[Answer]) -> list[
 
 def _model_answer(answer: Answer, *, is_right: bool) -> ModelAnswer:
     return ModelAnswer(
-        content=None if answer.content is None else _shortened(answer.content),
+        content=None if answer.shown is None else _shortened(answer.shown),
         error=answer.error,
         is_right=is_right,
         latency_seconds=answer.latency_seconds,

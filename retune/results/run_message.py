@@ -13,6 +13,7 @@ _ENDED_AS = {
     "failed": "failed",
     "over-budget": "too expensive, not started",
     "approval-needed": "waits for your approval",
+    "ends-soon": "the base model ends soon",
 }
 # Slack reads <…> as links and calls; elsewhere these look nearly the same.
 _NEUTRAL = str.maketrans({"<": "‹", ">": "›"})
@@ -23,7 +24,8 @@ class RunNotice(BaseModel):
 
     Attributes:
         outcome: `over-budget` is a run that was refused before its upload, as it would have cost too much;
-            `approval-needed` is one that waits for somebody's word before its upload.
+            `approval-needed` is one that waits for somebody's word before its upload; `ends-soon` is one whose base
+            model or provider ends within 60 days: it runs all the same.
         model: The base model.
         data: A short name of the data.
         exact_match: Share of held-out examples that the fine-tuned model answered exactly, 0 to 1.
@@ -33,12 +35,14 @@ class RunNotice(BaseModel):
         cost_usd: None where training is free or no price is known.
         report: Where the report is: an address, or a path.
         flow_run_url: The run in Prefect's UI.
-        error: Why it failed or waits, as one line.
+        error: Why it failed or waits, or what ends, as one line.
+        advice: What to do about it, as one line.
+        days_left: Days until the first end, of `ends-soon`.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    outcome: Literal["succeeded", "failed", "over-budget", "approval-needed"]
+    outcome: Literal["succeeded", "failed", "over-budget", "approval-needed", "ends-soon"]
     model: str
     data: str
     fine_tuned_model: str | None = None
@@ -51,6 +55,8 @@ class RunNotice(BaseModel):
     report: str | None = None
     flow_run_url: str | None = None
     error: str | None = None
+    advice: str | None = None
+    days_left: int | None = None
 
     @property
     def title(self) -> str:
@@ -59,6 +65,8 @@ class RunNotice(BaseModel):
         if self.outcome == "succeeded":
             score = f": {self.exact_match:.1%} exact match" if self.exact_match is not None else " retrained"
             return _line(f"{what}{score}")
+        if self.outcome == "ends-soon" and self.days_left is not None:
+            return _line(f"{what}: the base model ends in {self.days_left} day{'' if self.days_left == 1 else 's'}")
         return _line(f"{what}: {_ENDED_AS[self.outcome]}")
 
     @property
@@ -70,6 +78,8 @@ class RunNotice(BaseModel):
         yield self.title
         if self.error:
             yield self.error
+        if self.advice:
+            yield self.advice
         if self.exact_match is not None and self.exact_match_base is not None:
             points = 100 * (self.exact_match - self.exact_match_base)
             of = f" of {self.n_test:,} held-out examples" if self.n_test is not None else ""

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from retune.server.api import health, metrics
+from retune.server.api.cors import ListedOrigins
 from retune.server.api.middleware import ApiMiddleware
 from retune.server.background import BackgroundWork
 from retune.server.batches import routes as batches
@@ -25,6 +26,7 @@ from retune.server.jobs import graders, permissions
 from retune.server.jobs import routes as jobs
 from retune.server.jobs.runner import JobRunner
 from retune.server.models import routes as models
+from retune.server.responses import routes as responses
 from retune.server.retention import Retention
 from retune.server.services import Services
 from retune.server.settings import ServerSettings
@@ -72,10 +74,13 @@ def build_app(services: Services) -> FastAPI:
     app = FastAPI(lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
     app.add_middleware(ApiMiddleware, services=services)
+    if services.settings.allowed_origins:
+        # Around all else: a preflight has no key, and pages must be able to read refusals too.
+        app.add_middleware(ListedOrigins, settings=services.settings)
     add_error_handlers(app)
     writers = CapacityLimiter(_WRITING_THREADS)
     # Whose a path is they are asked in this order: the most wanted first.
-    for module in (jobs, chat, files, models, batches, uploads, permissions, graders, completions):
+    for module in (jobs, chat, responses, files, models, batches, uploads, permissions, graders, completions):
         _add_routes(app, module.router, writers, prefix="/v1")
     for module in (health, metrics):
         _add_routes(app, module.router, writers, prefix="")

@@ -11,6 +11,7 @@ from retune.errors import ConfigError
 from retune.run import home_directory
 from retune.server.logs import set_up_logging
 from retune.server.settings import (
+    ALLOWED_ORIGINS_VARIABLE,
     API_KEY_VARIABLE,
     DATABASE_URL_VARIABLE,
     WEBHOOK_SECRET_VARIABLE,
@@ -18,7 +19,12 @@ from retune.server.settings import (
     ServerSettings,
 )
 
-_FLAGS: Final = {"data_directory": "--data-dir", "allowed_hosts": "--allowed-host", "webhook_urls": "--webhook-url"}
+_FLAGS: Final = {
+    "data_directory": "--data-dir",
+    "allowed_hosts": "--allowed-host",
+    "allowed_origins": "--allow-origin",
+    "webhook_urls": "--webhook-url",
+}
 
 
 def _default(setting: str) -> str:
@@ -61,6 +67,15 @@ AllowedHosts = Annotated[
         "--allowed-host", metavar="NAME", help="Further name to answer to while there is no API key. Repeatable."
     ),
 ]
+AllowedOrigins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-origin",
+        metavar="ORIGIN",
+        help="Origin of web pages elsewhere that may use the server, such as https://app.example.com (CORS). "
+        f"Repeatable; or the variable {ALLOWED_ORIGINS_VARIABLE}. Default: none.",
+    ),
+]
 ConcurrentJobs = Annotated[int | None, typer.Option(help=f"Trainings at once; {_default('max_concurrent_jobs')}.")]
 QueuedJobs = Annotated[
     int | None,
@@ -96,6 +111,7 @@ def start(
     database_url: DatabaseUrl = None,
     workers: Workers = None,
     allowed_hosts: AllowedHosts = None,
+    allowed_origins: AllowedOrigins = None,
     max_concurrent_jobs: ConcurrentJobs = None,
     max_queued_jobs: QueuedJobs = None,
     max_file_bytes: FileBytes = None,

@@ -1,16 +1,21 @@
 """Errors as the API tells them: `{"error": {"message", "type", "param", "code"}}`, whatever went wrong."""
 
 import errno
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
+from retune.server.validation_messages import Fault, fault_of
+
+_REDIRECTED = "/v1/fine_tuning/"
+_SLASHES = re.compile("/+")
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
 # What pydantic finds where a request has no body, or one that is no JSON object.
 _NO_OBJECT = {"missing", "model_type", "model_attributes_type", "dict_type"}
@@ -93,21 +98,20 @@ def is_out_of_space(error: BaseException) -> bool:
 
 
 def from_validation(problems: Sequence[Mapping[str, Any]]) -> ApiError:
-    """400 for what pydantic found in a request; the first problem is told."""
+    """400 for the first of the errors that pydantic found in a request; they must hold their `input`."""
     problem = problems[0]
     kind = str(problem["type"])
-    param = _param(problem["loc"])
     if kind == "json_invalid":
         return invalid_json()
-    if kind == "extra_forbidden":
-        return unrecognized_argument(param or "")
-    if param is None and kind in _NO_OBJECT:
+    fault = fault_of(problem)
+    if fault.param is None and kind in _NO_OBJECT:
         return ApiError(400, "The request's body must be a JSON object, with Content-Type: application/json.")
-    if param is not None and kind == "missing":
-        return missing_parameter(param)
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    what = "Invalid request" if param is None else f"Invalid value for '{param}'"
-    return ApiError(400, f"{what}: {message}.", param=param, code=_code(kind))
+    return invalid(fault)
+
+
+def invalid(fault: Fault) -> ApiError:
+    """400 for a field that is not what it must be."""
+    return ApiError(400, fault.message, param=fault.param, code=fault.code)
 
 
 def missing_parameter(name: str) -> ApiError:
@@ -120,9 +124,9 @@ def too_large(what: str, max_bytes: int, *, param: str | None = None) -> ApiErro
     return ApiError(413, f"The {what} is larger than the limit of {max_bytes} bytes.", param=param)
 
 
-def unrecognized_argument(name: str) -> ApiError:
+def unknown_parameter(name: str) -> ApiError:
     """400 for a request field that the API does not have."""
-    return ApiError(400, f"Unrecognized request argument supplied: {name}", param=name)
+    return ApiError(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -136,18 +140,6 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _param(location: Sequence[str | int]) -> str | None:
-    parts = [part for part in location if part not in {"body", "query", "path"}]
-    text = "".join(f".[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return text.removeprefix(".") or None
-
-
-def _code(kind: str) -> str:
-    if kind == "unsupported_value":
-        return kind
-    return "invalid_type" if kind.endswith(("_type", "_parsing")) else "invalid_value"
-
-
 async def _on_api_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)  # noqa: S101  # registered for this type alone
     return error.response()
@@ -158,11 +150,11 @@ async def _on_validation_error(_: Request, error: Exception) -> JSONResponse:
     return from_validation(error.errors()).response()
 
 
-async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for this type alone
     method, path = request.method, request.url.path
     if error.status_code == 404:
-        return invalid_url(method, path).response()
+        return _without_slash(request) or invalid_url(method, path).response()
     if error.status_code == 400:
         # FastAPI's own 400, for whatever it met while it read the body: our limit, or bytes that are no JSON text.
         reason = error.__cause__
@@ -172,6 +164,21 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         message = f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)"
         return ApiError(405, message, headers={"Allow": allow}).response()
     return ApiError(error.status_code, str(error.detail), headers=error.headers).response()
+
+
+def _without_slash(request: Request) -> Response | None:
+    """Redirect an address of fine-tuning with a slash at its end, as recorded; those of other resources are unknown."""
+    path: str = request.scope["path"]
+    if not path.startswith(_REDIRECTED) or not path.endswith("/"):
+        return None
+    scope = {**request.scope, "path": path.rstrip("/")}
+    if not any(route.matches(scope)[0] is not Match.NONE for route in request.app.routes):
+        return None
+    # The address that was asked for, which may be one of Azure's, and never a host that a client named. Runs of
+    # slashes are one: two at the beginning would be a host again.
+    address = _SLASHES.sub("/", request.scope["raw_path"].decode("ascii", "replace")).rstrip("/")
+    query = request.url.query
+    return RedirectResponse(f"{address}?{query}" if query else address)
 
 
 def _allowed_methods(request: Request, told: str) -> str:

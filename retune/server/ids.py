@@ -50,6 +50,16 @@ def new_part_id() -> str:
     return f"part_{secrets.token_hex(16)}"
 
 
+def new_call_id() -> str:
+    """`call_` and 24 base62 characters."""
+    return f"call_{_base62(24)}"
+
+
+def new_response_id(prefix: str) -> str:
+    """A prefix, such as `resp_`, `msg_` or `fc_`, and 48 hex digits."""
+    return f"{prefix}{secrets.token_hex(24)}"
+
+
 def new_batch_id() -> str:
     """`batch_` and 32 hex digits."""
     return f"batch_{secrets.token_hex(16)}"

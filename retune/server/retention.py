@@ -67,6 +67,7 @@ class Retention:
 
     def _look(self) -> None:
         self._drop_abandoned()
+        self._drop_deleted()
         with self._database.read() as session:
             has_expired = file_store.has_expired(session) or upload_store.has_expired(session)
             has_outdated = _has_outdated_rows(session)
@@ -96,14 +97,12 @@ class Retention:
             )
 
     def _drop_deleted(self) -> None:
-        # A server that was killed between a deletion's commit and its end left the bytes.
+        # Bytes outlive a deletion where a job still reads them, or where a server was killed just after the commit.
         content_ids = self._contents.content_ids()
-        is_deleted = FileRow.deleted_at.is_not(None)
         for start in range(0, len(content_ids), _IDS_AT_ONCE):
-            among = FileRow.id.in_(content_ids[start : start + _IDS_AT_ONCE])
             with self._database.read() as session:
-                deleted = session.scalars(select(FileRow.id).where(among, is_deleted)).all()
-            for file_id in deleted:
+                unneeded = file_store.are_unneeded(session, content_ids[start : start + _IDS_AT_ONCE])
+            for file_id in unneeded:
                 self._contents.remove(file_id)
 
 

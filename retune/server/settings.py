@@ -2,11 +2,13 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr
 
 _MIB = 1024 * 1024
 
@@ -14,6 +16,7 @@ API_KEY_VARIABLE = "RETUNE_SERVER_API_KEY"
 DATABASE_URL_VARIABLE = "RETUNE_SERVER_DATABASE_URL"
 WEBHOOK_SECRET_VARIABLE = "RETUNE_SERVER_WEBHOOK_SECRET"  # noqa: S105  # the variable's name
 WEBHOOK_URLS_VARIABLE = "RETUNE_SERVER_WEBHOOK_URLS"
+ALLOWED_ORIGINS_VARIABLE = "RETUNE_SERVER_ALLOWED_ORIGINS"
 SECRET_VARIABLES = (API_KEY_VARIABLE, DATABASE_URL_VARIABLE, WEBHOOK_SECRET_VARIABLE, WEBHOOK_URLS_VARIABLE)
 
 
@@ -25,8 +28,22 @@ def _from_environment(variable: str) -> Callable[[], SecretStr | None]:
     return read
 
 
-def _webhook_urls_from_environment() -> tuple[str, ...]:
-    return tuple(os.environ.get(WEBHOOK_URLS_VARIABLE, "").split())
+def _listed_in(variable: str) -> Callable[[], tuple[str, ...]]:
+    return lambda: tuple(os.environ.get(variable, "").split())
+
+
+_HOST_AND_PORT = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z.-]+)(:[0-9]+)?")
+
+
+def _check_origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(
+            "expected an origin as browsers write it, such as https://app.example.com, without a path or *"
+        )
+    if "@" in parts.netloc or "*" in parts.netloc or text != text.lower():
+        raise ValueError("expected an origin as browsers write it, in lower case, without a user or *")
+    return text
 
 
 class ServerSettings(BaseModel):
@@ -41,6 +58,8 @@ class ServerSettings(BaseModel):
             without that, a SQLite file in the data directory. It may hold a password.
         workers: Processes that answer requests.
         allowed_hosts: Further names that clients may call the server by; its own address is always one.
+        allowed_origins: Origins of web pages elsewhere that may use the server (CORS); compared whole. Unset:
+            RETUNE_SERVER_ALLOWED_ORIGINS, with spaces between them; without that, none.
         max_concurrent_jobs: Trainings at once, each in a process of its own.
         max_queued_jobs: Jobs that may wait; the next one is refused with 429.
         max_file_bytes: Largest file sent in one request.
@@ -64,13 +83,16 @@ class ServerSettings(BaseModel):
     database_url: SecretStr | None = Field(default_factory=_from_environment(DATABASE_URL_VARIABLE))
     workers: int = Field(1, ge=1, le=64)
     allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[Annotated[str, AfterValidator(_check_origin)], ...] = Field(
+        default_factory=_listed_in(ALLOWED_ORIGINS_VARIABLE), validate_default=True
+    )
     max_concurrent_jobs: int = Field(1, ge=1, le=64)
     max_queued_jobs: int = Field(100, ge=0)
     max_file_bytes: ByteSize = Field(ByteSize(512 * _MIB), ge=1)
     max_upload_bytes: ByteSize = Field(ByteSize(8 * 1024 * _MIB), ge=1)
     max_part_bytes: ByteSize = Field(ByteSize(64 * _MIB), ge=1)
     max_total_bytes: ByteSize | None = Field(None, ge=1)
-    webhook_urls: tuple[str, ...] = Field(default_factory=_webhook_urls_from_environment)
+    webhook_urls: tuple[str, ...] = Field(default_factory=_listed_in(WEBHOOK_URLS_VARIABLE))
     webhook_secret: SecretStr | None = Field(default_factory=_from_environment(WEBHOOK_SECRET_VARIABLE))
     log_file: Path | None = None
     log_requests: bool = False

@@ -39,7 +39,8 @@ class TrainingTask(BaseModel):
     """All that one training needs; travels to the training process as JSON.
 
     Attributes:
-        training_file: JSONL, already validated by the server: chat lines, or prompt and completion lines.
+        training_file: JSONL, already validated by the server: chat lines, or prompt and completion lines. Assistant
+            messages may have tool calls; tool declarations are not trained on.
         validation_file: The same, or None.
         directory: Where checkpoints go: `directory/epoch-0001/`, … each complete once it appears under its name.
         base_directory: Checkpoint directory to start from (a fine-tuned model), or None for the untrained base.
@@ -142,6 +143,7 @@ class Completion:
         completion_tokens: Tokens of the answer, its end-of-turn included when the model said it.
         tokens: The content token by token, as bytes: joined, they are its UTF-8.
         logprobs: The same tokens with their probabilities, where they were asked for.
+        is_refusal: The model says why it gives no answer that the caller accepts.
     """
 
     content: str
@@ -150,6 +152,7 @@ class Completion:
     completion_tokens: int
     tokens: tuple[bytes, ...]
     logprobs: tuple[TokenLogprob, ...] | None = None
+    is_refusal: bool = False
 
 
 # The messages of a conversation; or, for a completion model, the text that it goes on from.
@@ -157,7 +160,14 @@ Prompt = str | Sequence[Mapping[str, Any]]
 
 
 class LanguageModel(Protocol):
-    """A loaded model. Safe to call from several threads at once."""
+    """A loaded model. Safe to call from several threads at once.
+
+    Attributes:
+        calls_tools: Whether it has learned tool calls, and so can choose by itself between them and text. It writes
+            them as `retune.trainers.tool_calls` has it.
+    """
+
+    calls_tools: bool
 
     def complete(
         self,
@@ -168,6 +178,8 @@ class LanguageModel(Protocol):
         seed: int | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
         top_logprobs: int | None = None,
         accepts: Callable[[str], bool] | None = None,
     ) -> Completion:
@@ -180,6 +192,8 @@ class LanguageModel(Protocol):
             seed: The same seed draws the same answer again; None for chance.
             temperature: 0 for the likeliest answer.
             top_p: Draw from the likeliest tokens alone that hold this much of the probability.
+            frequency_penalty: Taken off the logit of a token for each time that the answer has it already.
+            presence_penalty: Taken off once where the answer has the token already.
             top_logprobs: Tell each token's log-probability, with so many alternatives; None for neither.
             accepts: Which answers are wanted. A model that chooses among whole answers chooses among these, where it
                 has any; from others, and from answers cut short, the caller may still get one that is not wanted.

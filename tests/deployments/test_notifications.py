@@ -19,7 +19,7 @@ from retune.results.run_message import RunNotice
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 VARIABLES = ("RETUNE_SLACK_WEBHOOK_URL", "RETUNE_SMTP_URL", "RETUNE_WEBHOOK_URL")
-NEWS = ("approval needed", "failed or over budget", "lost", "retrained")
+NEWS = ("approval needed", "base model ends soon", "failed or over budget", "lost", "retrained")
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +106,19 @@ def test_people_are_told_and_the_addresses_are_not(
         waiting = RunNotice(outcome="approval-needed", model="gpt-4.1", data="<!here>", error="It would cost $40.00.")
         tell(prefect_server, waiting)
         assert received(webhook, mailbox, "gpt-4.1 on ‹!here›: waits for your approval")[1] == waiting.message
+
+        ending = RunNotice(
+            outcome="ends-soon",
+            model="gpt-4.1",
+            data="tickets",
+            days_left=38,
+            error="gpt-4.1: no new jobs from 2027-01-06 (in 38 days).",
+            advice="Train on Retune's own server.",
+        )
+        tell(prefect_server, ending)
+        text = received(webhook, mailbox, "gpt-4.1 on tickets: the base model ends in 38 days")[1]
+        assert text == ending.message
+        assert "Train on Retune's own server." in text
 
         # A receiver that fails is where an address would come into the log.
         webhook.status = 500

@@ -1,5 +1,6 @@
 """What Prefect knows after the registration, and that it works there."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -216,3 +217,26 @@ def test_a_placeholder_in_the_settings_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("RETUNE_RETRAIN_CONFIG", str(settings))
     with pytest.raises(ConfigError, match=r'retrain\.yaml has "\{\{" in a text'):
         Registration.from_environment()
+
+
+def test_it_refuses_to_schedule_what_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "ended.yaml"
+    path.write_text(yaml.safe_dump({**CONFIG, "training": {"model": "gpt-4.1-nano"}}))
+    variables = {
+        "PREFECT_API_URL": "http://127.0.0.1:9/api",
+        "RETUNE_RETRAIN_CONFIG": str(path),
+        "OPENAI_BASE_URL": "https://api.openai.com/v1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "deployments.register"],
+        env={**os.environ, **variables, "PYTHONPATH": str(CHECKOUT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: OpenAI has ended gpt-4.1-nano-2025-04-14")
+    assert "training.ignore_dates: true" in done.stderr
+    assert "Traceback" not in done.stderr

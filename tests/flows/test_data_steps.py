@@ -8,12 +8,13 @@ import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_proxy import faulty_proxy
+from faulty_proxy import Fault, faulty_proxy
 from prefect import task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -24,7 +25,7 @@ from retune.config_file import parse_config
 from retune.data.cost import format_usd
 from retune.data.jsonl import read_jsonl
 from retune.data.tokens import token_counter
-from retune.errors import CheckError, ConfigError, SourceError
+from retune.errors import CheckError, ConfigError, ModelEndedError, SourceError
 from retune.provider.files import upload_once
 from retune.provider.uploads import UploadLimits
 from tasks.check_data import check_data
@@ -71,15 +72,23 @@ def configuration(source: str, base_url: str = NOBODY, **settings: Any) -> Retra
     return parse_config({"data": data, "provider": {"base_url": base_url}, **settings})
 
 
+def with_training(config: RetrainConfig, **settings: Any) -> RetrainConfig:
+    return config.model_copy(update={"training": config.training.model_copy(update=settings)})
+
+
 async def check(config: RetrainConfig, data: LoadedData) -> CheckedData:
     training = config.training
     return await check_data(data, config.split, training.model, training.hyperparameters.n_epochs)
 
 
-async def prepare(config: RetrainConfig) -> TrainingFiles:
+async def write(config: RetrainConfig) -> TrainingFiles:
     checked = await check(config, await load_data(config))
-    files = await write_jsonl(await split_data(checked, config.split), checked.cost, config.provider)
-    await limit_cost(files, config.training, config.provider)
+    return await write_jsonl(await split_data(checked, config.split), checked.cost, config.provider)
+
+
+async def prepare(config: RetrainConfig) -> TrainingFiles:
+    files = await write(config)
+    await limit_cost(config, files)
     return files
 
 
@@ -246,7 +255,9 @@ async def test_a_cost_is_said_where_somebody_bills(tmp_path: Path, rows: Rows) -
     assert free.estimated_cost_usd is None
     priced = await prepare(
         configuration(
-            source, "https://api.openai.com/v1", training={"model": "gpt-4o-mini-2024-07-18", "max_cost_usd": 100}
+            source,
+            "https://api.openai.com/v1",
+            training={"model": "gpt-4o-mini-2024-07-18", "max_cost_usd": 100, "ignore_dates": True},
         )
     )
     assert priced.estimated_cost_usd is not None
@@ -268,18 +279,18 @@ async def test_a_job_that_exists_is_paid_for_already(training_server: str, tmp_p
     config = configuration(write_csv(tmp_path / "data.csv", rows), training_server)
     files = await prepare(config)
     dear = files.model_copy(update={"cost": files.cost.model_copy(update={"usd": 6.0})})
-    limited = config.training.model_copy(update={"max_cost_usd": 5.0})
-    asking = config.training.model_copy(update={"approve_above_usd": 5.0})
-    assert await limit_cost(dear, asking, config.provider)
-    assert not await limit_cost(files, asking, config.provider)
+    limited = with_training(config, max_cost_usd=5.0)
+    asking = with_training(config, approve_above_usd=5.0)
+    assert (await limit_cost(asking, dear)).needs_approval
+    assert not (await limit_cost(asking, files)).needs_approval
     with pytest.raises(ConfigError, match=r"would cost about \$6\.00"):
-        await limit_cost(dear, limited, config.provider)
+        await limit_cost(limited, dear)
     uploaded = await upload_file(files.run, files.train, config.provider)
     with pytest.raises(ConfigError, match="would cost about"):
-        await limit_cost(dear, limited, config.provider)
+        await limit_cost(limited, dear)
     await create_job(files.run, uploaded, None, config.training, config.provider)
-    assert not await limit_cost(dear, limited, config.provider)
-    assert not await limit_cost(dear, asking, config.provider)
+    assert not (await limit_cost(limited, dear)).needs_approval
+    assert not (await limit_cost(asking, dear)).needs_approval
 
 
 async def test_a_file_past_the_limit_goes_up_in_parts(
@@ -325,3 +336,56 @@ async def test_what_is_soon_over_leaves_no_progress_behind() -> None:
         wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-short", "progress-long"]))
         found = await client.read_artifacts(artifact_filter=wanted)
     assert [(artifact.key, float(str(artifact.data))) for artifact in found] == [("progress-long", 75.0)]
+
+
+async def test_a_base_that_has_ended_is_refused_before_an_upload(
+    training_server: str, tmp_path: Path, rows: Rows
+) -> None:
+    last_day, the_day = date(2027, 1, 5), date(2027, 1, 6)
+    with faulty_proxy(training_server) as proxy:
+        proxy.name_shutdown_date("baseline-text", "2027-01-06")
+        config = configuration(write_csv(tmp_path / "data.csv", rows), proxy.base_url)
+        files = await write(config)
+        terms = await limit_cost(config, files, last_day)
+        assert terms.dates is not None
+        assert terms.dates.new_jobs_end == the_day
+        with pytest.raises(ModelEndedError, match="no new jobs since 2027-01-06"):
+            await limit_cost(config, files, the_day)
+        assert await limit_cost(with_training(config, ignore_dates=True), files, the_day)
+        assert proxy.count("POST", "/files") == 0
+
+        # A job that exists is finished, whatever the day.
+        uploaded = await upload_file(files.run, files.train, config.provider)
+        await create_job(files.run, uploaded, None, config.training, config.provider)
+        assert await limit_cost(config, files, the_day)
+
+
+@pytest.mark.parametrize("answer", ["not a date", None, 404, 500])
+async def test_a_provider_that_names_no_day_refuses_nothing(
+    training_server: str, tmp_path: Path, rows: Rows, answer: str | int | None
+) -> None:
+    with faulty_proxy(training_server) as proxy:
+        if isinstance(answer, int):
+            proxy.faults = [Fault("GET", "/models/baseline-text", times=1000, status=answer)]
+        else:
+            proxy.name_shutdown_date("baseline-text", answer)
+        config = configuration(write_csv(tmp_path / "data.csv", rows), proxy.base_url)
+        assert (await limit_cost(config, await write(config), date(2100, 1, 1))).dates is None
+
+
+async def test_openais_days_hold_at_openai_alone(tmp_path: Path, rows: Rows) -> None:
+    training = {"model": "gpt-4.1-mini"}
+    source, last_day = write_csv(tmp_path / "data.csv", rows), date(2027, 1, 5)
+    openai = configuration(source, "https://api.openai.com/v1", training=training)
+    azure = configuration(source, "https://name.openai.azure.com/openai/v1", training=training)
+    files = await write(openai)
+    # Neither is asked: there is no key.
+    ends = [(await limit_cost(config, files, last_day)).dates for config in (openai, azure)]
+    assert [dates and dates.new_jobs_end for dates in ends] == [date(2027, 1, 6), None]
+    assert [dates and dates.fine_tuned_shutdown for dates in ends] == [date(2027, 1, 14), date(2027, 10, 14)]
+    assert (await limit_cost(azure, files, date(2027, 1, 6))).dates == ends[1]
+
+
+async def test_ignored_dates_make_no_other_run(tmp_path: Path, rows: Rows) -> None:
+    config = configuration(write_csv(tmp_path / "data.csv", rows))
+    assert await run_key(config) == await run_key(with_training(config, ignore_dates=True))

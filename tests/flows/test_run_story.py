@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from faulty_proxy import faulty_proxy
 from retrain_runs import artifacts, configuration, events, flow_runs_on, log_of, soon, write_tickets
 
 from flows.retrain import retrain
-from retune.errors import OverBudgetError, RunStoppedError, SourceError
+from retune.data.model_dates import utc_today
+from retune.errors import ModelEndedError, OverBudgetError, RunStoppedError, SourceError
 from tasks import flow_run as flow_run_facts
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
@@ -119,6 +121,41 @@ async def test_a_run_over_its_budget_is_told_as_such(training_server: str, ticke
     (told,) = await soon(lambda: events("retune.run.over-budget", str(run.id)), "the refusal")
     assert "$5.00" in told["error"]
     assert await events("retune.run.failed", str(run.id)) == []
+
+
+async def test_a_base_that_ends_soon_is_warned_of_each_time(training_server: str, tickets: Path) -> None:
+    day = (utc_today() + timedelta(days=30)).isoformat()
+    with faulty_proxy(training_server) as proxy:
+        proxy.name_shutdown_date("baseline-text", day)
+        config = configuration(proxy.base_url, tickets, training={"suffix": "ending"})
+        manifest = await retrain(config)
+        await retrain(config)
+    runs = await flow_runs_on(tickets)
+    assert len(runs) == 2
+    for run in runs:
+        (told,) = await soon(partial(events, "retune.run.ends-soon", str(run.id)), "the warning")
+        assert told["days_left"] in {29, 30}
+        assert f"no new jobs from {day}".lower() in told["message"].lower()
+        assert "training.model (--model) to baseline-text" in told["message"]
+        assert str(run.id) in told["flow_run_url"]
+        assert f"No new jobs from {day}" in await log_of(run)
+    assert manifest.job.new_jobs_end is not None
+    assert manifest.job.new_jobs_end.isoformat() == day
+    assert f"New jobs end</dt><dd>{day}" in re.sub(r"\s*\n\s*", "", manifest.report.read_text(encoding="utf-8"))
+    assert f"New jobs end | {day}" in str((await artifacts("retrain-ending"))["retrain-ending"].data)
+
+
+async def test_a_run_on_a_base_that_has_ended_fails_and_says_where_to_go(training_server: str, tickets: Path) -> None:
+    with faulty_proxy(training_server) as proxy:
+        proxy.name_shutdown_date("baseline-text", "2026-10-23")
+        with pytest.raises(ModelEndedError):
+            await retrain(configuration(proxy.base_url, tickets))
+        assert proxy.count("POST", "/files") == 0
+    (run,) = await flow_runs_on(tickets)
+    (told,) = await soon(lambda: events("retune.run.failed", str(run.id)), "the refusal")
+    assert "no new jobs since 2026-10-23" in told["error"]
+    assert "training.ignore_dates: true" in told["advice"]
+    assert await events("retune.run.ends-soon", str(run.id)) == []
 
 
 async def test_a_run_that_is_started_over_and_over_ends(

@@ -1,6 +1,7 @@
 """A network that fails on purpose, in front of a server that does not."""
 
 import http.client
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -52,6 +53,11 @@ class FaultyProxy:
 
     def count(self, method: str, path: str) -> int:
         return sum(1 for sent, where in self.requests if sent == method and urlsplit(where).path.endswith(path))
+
+    def name_shutdown_date(self, model: str, day: object) -> None:
+        """Answer for a model with an object that names its end, as OpenAI's do."""
+        said = {"id": model, "object": "model", "created": 1, "owned_by": "retune", "shutdown_date": day}
+        self.faults.append(Fault("GET", f"/models/{model}", times=1000, status=200, body=json.dumps(said).encode()))
 
     def take_fault(self, method: str, path: str) -> Fault | None:
         fault = next((fault for fault in self.faults if fault.matches(method, path)), None)

@@ -20,7 +20,7 @@ import openai
 from openai.types.fine_tuning import FineTuningJob
 from server_process import example_lines
 
-RESOURCES = ("files", "uploads", "fine_tuning", "models", "chat", "completions", "batches", "webhooks")
+RESOURCES = ("files", "uploads", "fine_tuning", "models", "chat", "completions", "responses", "batches", "webhooks")
 MODEL = "gpt-4o-mini-2024-07-18"
 TRAINING = example_lines(12)
 PROMPTS = b"".join(b'{"prompt": "question %d ->", "completion": " answer %d"}\n' % (n % 3, n % 3) for n in range(12))
@@ -98,6 +98,7 @@ class Walk:
         await self.permissions()
         await self.models_and_completions()
         await self.chat()
+        await self.responses()
         await self.batches()
         await self.webhooks()
         await self.what_is_not_offered()
@@ -199,6 +200,24 @@ class Walk:
             assert await collected(stream)
             final = await settled(stream.get_final_completion())
         assert final.choices[1].message.content == text
+
+    async def responses(self) -> None:
+        responses = self.client.responses
+        request: Any = {"model": self.succeeded.fine_tuned_model, "input": "question 1", "temperature": 0}
+        whole = await settled(responses.create(**request))
+        events = await collected(await settled(responses.create(**request, stream=True)))
+        assert events[-1].response.output_text == whole.output_text != ""
+        assert (await settled(responses.parse(**request))).output_text == whole.output_text
+        async with entered(responses.stream(**request)) as stream:
+            assert (await settled(stream.get_final_response())).output_text == whole.output_text
+        await refused(lambda: responses.retrieve(whole.id))
+        await refused(lambda: responses.delete(whole.id))
+        await refused(lambda: responses.cancel(whole.id))
+        await refused(lambda: responses.input_items.list(whole.id))
+        await refused(lambda: responses.input_tokens.count(model=request["model"], input="a"))
+        await refused(lambda: responses.compact(model=request["model"], input="a"))
+        # Answers over a WebSocket are not offered: entering it would fail.
+        responses.connect()
 
     async def batches(self) -> None:
         batches = self.client.batches

@@ -7,11 +7,9 @@ from retune.data.blocks import Finding
 from retune.data.checks.messages import MESSAGE_KEYS as OTHERS_MESSAGE_KEYS
 from retune.data.quoting import listed, masked
 
-EXAMPLE_KEYS = ("messages", "parallel_tool_calls")
-MESSAGE_KEYS = ("role", "content", "name", "weight")
+EXAMPLE_KEYS = ("messages", "tools", "parallel_tool_calls", "functions")
+MESSAGE_KEYS = ("role", "content", "name", "weight", "tool_calls", "tool_call_id", "function_call")
 
-_TOOL_KEYS = ("tools", "functions", "tool_calls", "function_call", "tool_call_id")
-_TOOL_ROLES = ("tool", "function")
 _OTHER_PARTS = ("image_url", "refusal")
 
 
@@ -27,8 +25,6 @@ def check_server_limits(body: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _check_message(message: Mapping[str, Any], where: str) -> Iterator[Finding]:
     yield from _check_keys(message, MESSAGE_KEYS, f"{where}: ")
-    if message.get("role") in _TOOL_ROLES:
-        yield Finding("unsupported_by_server", f"{where}: the server has no tools.")
     content = message.get("content")
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     others = [kind for kind in _OTHER_PARTS if any(part.get("type") == kind for part in parts)]
@@ -40,7 +36,6 @@ def _check_message(message: Mapping[str, Any], where: str) -> Iterator[Finding]:
 
 def _check_keys(value: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> Iterator[Finding]:
     for key in value:
-        # Of tools, it minds only what is there.
-        if key not in allowed and (key not in _TOOL_KEYS or value[key]):
+        if key not in allowed:
             text = f"{where}the server has no {masked(key)}; it takes {listed(allowed)}."
             yield Finding("unsupported_by_server", text)

@@ -67,10 +67,12 @@ def load_examples(
         SourceError: The source can't be read.
         RunDirectoryError: The directory can't be written.
     """
-    source = open_source(data)
+    total: int | None = None
+    done = 0
+    # Until there are rows, what was read is all that there is to tell.
+    source = open_source(data, lambda read: on_progress(done or (read if total is None else min(read, total)), total))
     sizes = [file.bytes for file in source.files]
     total = None if None in sizes else sum(size or 0 for size in sizes)
-    done = 0
     encoding = encoding_for(options.model)
     describers = Describers(
         directory / _SPOOL, encoding=encoding if options.counts_tokens else None, processes=options.processes

@@ -5,6 +5,8 @@ import re
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from retune.data.encoding import refuse_utf16
 from retune.data.sources.formats import refuse_other_formats
 from retune.data.sources.locations import Location
@@ -13,7 +15,17 @@ from retune.errors import SourceError
 _HEAD_BYTES = 512
 _READ_BYTES = 1 << 20
 _MOST_READ_BYTES = 16 << 20  # room for all is made before any is read
+_LOOKED_AT, _MANY_EVERY = 1 << 12, 16
+_LINE_ENDS = re.compile(rb"[\r\n]+")
+_MANY_BLANK_LINES = (b"\n" * 16, b"\r\n" * 8)
 _LINE_END = re.compile(rb"[\r\n]")
+
+
+def count_line_feeds(content: bytes) -> int:
+    """How many LF there are; fast, too, where there are many of them."""
+    if content.count(b"\n", 0, _LOOKED_AT) * _MANY_EVERY < _LOOKED_AT:
+        return content.count(b"\n")
+    return int(np.count_nonzero(np.frombuffer(content, np.uint8) == ord("\n")))
 
 
 class ByteStream:
@@ -118,6 +130,41 @@ class ByteStream:
         """Pass over so many of the bytes that were peeked at."""
         self._start += size
         self.taken += size
+
+    def has_text(self) -> bool:
+        """Whether anything but white space follows; what white space there is, is passed over.
+
+        Raises:
+            SourceError: The file can't be read on.
+        """
+        while content := self.peek(_READ_BYTES):
+            if content.strip():
+                return True
+            self.skip(len(content))
+        return False
+
+    def skip_blank_lines(self) -> tuple[int, int, int]:
+        """Pass over blank lines at once, if many follow.
+
+        Returns:
+            How many there were, how many of them end in LF or CRLF, and how many in CRLF.
+
+        Raises:
+            SourceError: The file can't be read on.
+        """
+        n_lines = n_lf = n_crlf = 0
+        while self._rest.startswith(_MANY_BLANK_LINES, self._start):
+            blank = _LINE_ENDS.match(self._rest, self._start)
+            content = blank.group() if blank else b""
+            # What ends here may have its LF in the next piece.
+            content = content.removesuffix(b"\r")
+            lf = count_line_feeds(content)
+            crlf = content.count(b"\r\n") if lf < len(content) else 0
+            n_lines += len(content) - crlf
+            n_lf, n_crlf = n_lf + lf, n_crlf + crlf
+            self.skip(len(content))
+            self.peek(_READ_BYTES)
+        return n_lines, n_lf, n_crlf
 
     def take_line(self, most: int) -> bytes:
         """Take a line with its end, which is LF, CRLF or CR; empty at the end of the file.

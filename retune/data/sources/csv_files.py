@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from retune.config import SourceFormat
-from retune.data.blocks import BLOCK_BYTES, ArrowBlock, Block, RowsBlock
+from retune.data.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, ArrowBlock, Block, RowsBlock
 from retune.data.sources.byte_stream import ByteStream
 from retune.data.sources.csv_rows import CsvRows
 from retune.data.sources.locations import Location
@@ -44,7 +44,9 @@ class CsvReader(FileReader):
             self.columns = self._read_header(self._rows_of(stream))
 
     def _rows_of(self, stream: ByteStream) -> CsvRows:
-        return CsvRows(stream, self.location.name, "\t" if self.format is SourceFormat.TSV else None)
+        return CsvRows(
+            stream, self.location.name, self.location.bounds, "\t" if self.format is SourceFormat.TSV else None
+        )
 
     def _read_header(self, rows: CsvRows) -> tuple[str, ...]:
         return unique_columns(rows.read_header(), self.location.name)
@@ -59,13 +61,15 @@ class CsvReader(FileReader):
                 raise self.changed()
             first = rows.number + 1
             table = _RegularRows(self.columns, rows.delimiter)
+            rows.skip_blank_lines()
             while stream.peek(1):
                 block = self._read_regular(stream, rows, table, file) or self._read_strictly(stream, rows, file)
                 block.source_bytes = stream.stored_bytes_taken - told
                 told += block.source_bytes
                 self.notes.windows_line_ends = rows.windows_line_ends
                 self.notes.row_numbers = (first, rows.number)
-                yield block
+                yield from block.pieces() if isinstance(block, ArrowBlock) else (block,)
+                rows.skip_blank_lines()
             self.check_size(stream.taken)
 
     def _read_regular(self, stream: ByteStream, rows: CsvRows, table: "_RegularRows", file: int) -> Block | None:
@@ -86,7 +90,7 @@ class CsvReader(FileReader):
         block = RowsBlock(file, [], source_bytes=0)
         for row in rows.read(self.columns):
             block.values.append(row)
-            if stream.taken - start >= self._block_bytes:
+            if stream.taken - start >= self._block_bytes or len(block.values) == MOST_BLOCK_ROWS:
                 break
         return block
 

@@ -13,6 +13,7 @@ from itertools import islice
 
 from retune.data.blocks import Finding, Row
 from retune.data.encoding import SAVE_AS_UTF8, describe_bad_utf8
+from retune.data.sources.bounds import Bounds
 from retune.data.sources.byte_stream import ByteStream
 from retune.errors import SourceError
 
@@ -21,9 +22,6 @@ DELIMITERS = (",", ";", "\t")
 rows as many cells as the header; where none does, the first that the header holds."""
 
 _ROWS_SNIFFED = 20
-
-MOST_ROW_BYTES = 64 << 20
-"""A longer row comes of a quote that was left open; the reader would take the rest of the file for it."""
 
 _QUOTED = re.compile(r'"[^"]*"')
 _HOW_TO_QUOTE = 'A cell that starts with a quote must end with one; a quote inside it is written twice: "".'
@@ -35,6 +33,8 @@ class CsvRows:
     Args:
         stream: The file; nothing is taken from it beyond the rows that were asked for.
         name: The file, for errors.
+        bounds: How long a row may be. A longer one mostly comes of a quote that was left open; the reader would take
+            the rest of the file for it.
         delimiter: What separates cells; None to go by the header.
 
     Attributes:
@@ -43,9 +43,10 @@ class CsvRows:
         windows_line_ends: How many of the lines that ended a row ended in CRLF.
     """
 
-    def __init__(self, stream: ByteStream, name: str, delimiter: str | None) -> None:
+    def __init__(self, stream: ByteStream, name: str, bounds: Bounds, delimiter: str | None) -> None:
         self._stream = stream
         self._name = name
+        self._bounds = bounds
         self.number = self.line = self.windows_line_ends = 0
         self.delimiter = delimiter or self._sniff()
         self._taken_before = 0
@@ -53,7 +54,7 @@ class CsvRows:
         self._bad_byte: str | None = None
         self._ends_in_crlf = False
         # The limit of the standard library, for all its readers, is 128 KiB; an example may well be longer.
-        csv.field_size_limit(max(csv.field_size_limit(), MOST_ROW_BYTES))
+        csv.field_size_limit(max(csv.field_size_limit(), bounds.row_bytes))
         self._cells = csv.reader(self._lines(), delimiter=self.delimiter, strict=True)
 
     def _sniff(self) -> str:
@@ -71,12 +72,11 @@ class CsvRows:
         return next((mark for mark in candidates if _divides_evenly(head, mark, is_whole=is_whole)), candidates[0])
 
     def _lines(self) -> Iterator[str]:
-        while line := self._stream.take_line(MOST_ROW_BYTES + 1):
-            if self._stream.taken - self._taken_before > MOST_ROW_BYTES:
-                raise SourceError(
-                    f"{self._name}, row {self.number + 1} is longer than {MOST_ROW_BYTES >> 20} MB.",
-                    hint="A quote may have been left open at its start.",
-                )
+        most = self._bounds.row_bytes
+        while line := self._stream.take_line(most + 1):
+            if self._stream.taken - self._taken_before > most:
+                error = self._bounds.row_too_large(f"{self._name}, row {self.number + 1}")
+                raise SourceError(error.message, hint=f"A quote may have been left open at its start. {error.hint}")
             self._this_line = self.line + 1
             self.line += line.endswith(b"\n")
             self._ends_in_crlf = line.endswith(b"\r\n")
@@ -119,6 +119,7 @@ class CsvRows:
 
     def _next(self) -> tuple[list[str], tuple[Finding, ...]] | None:
         """The cells of the next row, or why they can't be read; None at the end."""
+        self.skip_blank_lines()
         first_line = self.line + 1
         self._taken_before = self._stream.taken
         self._bad_byte = None
@@ -135,6 +136,13 @@ class CsvRows:
         if self._bad_byte:
             finding = Finding("not_utf8", f"{self._bad_byte}.")
         return cells, () if finding is None else (finding,)
+
+    def skip_blank_lines(self) -> None:
+        """Pass over blank lines at once, if many follow; they count as rows."""
+        n_lines, n_lf, n_crlf = self._stream.skip_blank_lines()
+        self.number += n_lines
+        self.line += n_lf
+        self.windows_line_ends += n_crlf
 
     def _explain(self, error: csv.Error, first_line: int) -> Finding:
         if "end of data" in str(error):

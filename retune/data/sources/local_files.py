@@ -11,12 +11,15 @@ from retune.data.sources.stored_files import FoundFile, has_wildcard, is_hidden,
 from retune.errors import EmptySourceError, SourceError
 
 
-def find_local_files(written: str, source: str) -> tuple[list[FoundFile], bool]:
+def find_local_files(written: str, source: str, *, follow_links: bool = False) -> tuple[list[FoundFile], bool]:
     """Find a file, the files of a folder, or those of a pattern.
+
+    Links to folders are not walked through, as they may lead in circles.
 
     Args:
         written: The path as the user wrote it.
         source: The path with the values of its variables.
+        follow_links: Links to files that are not below the folder, or the pattern's, are no fault.
 
     Returns:
         The files in order of their paths, and whether it is just the one that the user named.
@@ -28,13 +31,11 @@ def find_local_files(written: str, source: str) -> tuple[list[FoundFile], bool]:
     try:
         kind = _kind(place)
         if kind is None and has_wildcard(place):
-            return _matching_files(written, place), False
+            return _matching_files(written, place, follow_links=follow_links), False
         if kind is None:
             raise _nothing_at(written, Path(place))
         if stat.S_ISDIR(kind):
-            return _files_below(written, place), False
-        if not stat.S_ISREG(kind):
-            raise SourceError(f"{written} is not a regular file.", hint="Write what it gives to a file, and name that.")
+            return _files_below(written, place, follow_links=follow_links), False
         return [_stored(written, Path(place).name, Path(place))], True
     except (OSError, ValueError) as error:
         raise explain_os_error(written, error) from None
@@ -55,10 +56,11 @@ def _kind(place: str) -> int | None:
         return None
 
 
-def _files_below(written: str, folder: str) -> list[FoundFile]:
+def _files_below(written: str, folder: str, *, follow_links: bool) -> list[FoundFile]:
     relatives = sorted(relative for relative in _walk(folder) if not is_hidden(relative))
     root = written.rstrip("/") + "/"
-    return [_stored(root + relative, relative, Path(folder, relative)) for relative in relatives]
+    bound = None if follow_links else Path(folder)
+    return [_stored(root + relative, relative, Path(folder, relative), bound) for relative in relatives]
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -71,13 +73,13 @@ def _walk(folder: str) -> Iterator[str]:
             yield Path(parent, name).relative_to(folder).as_posix()
 
 
-def _matching_files(written: str, pattern: str) -> list[FoundFile]:
+def _matching_files(written: str, pattern: str, *, follow_links: bool) -> list[FoundFile]:
     root, below = split_pattern(pattern)
     # The folder before the first wildcard is shown as it was written, with its ~ and its variables.
     shown, rest = split_pattern(written) if has_wildcard(written) else (root, "")
     if os.path.expanduser(expand(shown)) != root:  # noqa: PTH111  (as above)
         shown = root
-    matches = sorted(match for match in glob.glob(pattern, recursive=True) if Path(match).is_file())  # noqa: PTH207
+    matches = sorted(match for match in _matches(pattern) if not Path(match).is_dir())
     if not is_hidden(below):
         matches = [match for match in matches if not is_hidden(match[len(root) :])]
     if not matches:
@@ -86,14 +88,44 @@ def _matching_files(written: str, pattern: str) -> list[FoundFile]:
         no_folder = f"There is no folder {shown}." if root and not folder.is_dir() else None
         kind = SourceError if no_folder else EmptySourceError
         raise kind(f"No file matches {written}.", hint=no_folder or names_near(rest, there))
-    return [_stored(shown + path[len(root) :], path[len(root) :], Path(path)) for path in matches]
+    bound = None if follow_links else Path(root)
+    return [_stored(shown + path[len(root) :], path[len(root) :], Path(path), bound) for path in matches]
 
 
-def _stored(name: str, relative: str, path: Path) -> FoundFile:
+def _matches(pattern: str) -> set[str]:
+    """What a pattern matches; `**` doesn't follow links, as it does in the standard library's."""
+    parts = pattern.split("/")
+    if "**" not in parts:
+        return set(glob.iglob(pattern))  # noqa: PTH207  (a Path would drop what stands before a slash)
+    place = parts.index("**")
+    below = "/".join(parts[place + 1 :]) or "*"
+    roots = glob.iglob("/".join(parts[:place]) + "/") if place else [""]  # noqa: PTH207  (as above)
+    return {match for root in roots for folder in _folders(root) for match in _matches(glob.escape(folder) + below)}
+
+
+def _folders(root: str) -> Iterator[str]:
+    """A folder that ends in a slash, and those in it and below."""
+    for parent, folders, _ in os.walk(root or "."):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        relative = os.path.relpath(parent, root or ".")
+        yield root if relative == "." else f"{root}{relative}/"
+
+
+def _stored(name: str, relative: str, path: Path, bound: Path | None = None) -> FoundFile:
     status = path.stat()
+    fault = None
+    if not stat.S_ISREG(status.st_mode):
+        fault = SourceError(f"{name} is not a regular file.", hint="Write what it gives to a file, and name that.")
+    elif bound is not None and not path.resolve().is_relative_to(bound.resolve()):
+        fault = SourceError(
+            f"{name} is a link to {path.resolve()}, which is outside of the folder.",
+            hint="Name that file itself; or let links lead out of the folder: data.follow_links (--follow-links).",
+        )
     # A copy may keep the time of its content; no program sets the other one.
     version = f"{status.st_mtime_ns} {status.st_ctime_ns}"
-    return FoundFile(name, relative, status.st_size, lambda: path.open("rb", buffering=0), path, version=version)
+    return FoundFile(
+        name, relative, status.st_size, lambda: path.open("rb", buffering=0), path, version=version, fault=fault
+    )
 
 
 def _nothing_at(written: str, path: Path) -> SourceError:

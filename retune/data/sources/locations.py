@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from retune.config import SourceFormat
+from retune.config import LimitsConfig, SourceFormat
 from retune.data.sources.addresses import Address
+from retune.data.sources.bounds import Bounds, FileCount
 from retune.data.sources.local_files import explain_os_error, find_local_files
 from retune.data.sources.stored_files import FORMAT_BY_SUFFIX, FoundFile, has_wildcard
 from retune.data.sources.streams import (
@@ -42,6 +43,8 @@ class Location:
         packing: How it is packed, by its first bytes.
         suffix: The ending that says its format, in lower case: ".csv" of "tickets.csv.gz".
         path: Where it is on this machine; None elsewhere.
+        bounds: How much may be read of it and its source.
+        archived_bytes: What it takes in the archive that it is in; None where it is in none.
     """
 
     name: str
@@ -51,6 +54,8 @@ class Location:
     path: Path | None
     _open_stored: Callable[[], BinaryIO] = field(repr=False, compare=False)
     _explain: Callable[[Exception], SourceError] = field(repr=False, compare=False)
+    bounds: Bounds = field(repr=False, compare=False)
+    archived_bytes: int | None = None
 
     def open(self, on_read: Callable[[int], None] | None = None) -> BinaryIO:
         """Open it from its start, unpacked and buffered.
@@ -61,13 +66,31 @@ class Location:
             on_read: Called with the number of bytes whenever some of the file, as it is stored, were read.
 
         Raises:
-            SourceError: It can't be opened. Reading it raises one too, where it can't be read on, or where a packed
-                file is cut off or damaged.
+            SourceError: It can't be opened. Reading it raises one too, where it can't be read on, where a packed
+                file is cut off or damaged, or where it is more than the bounds allow.
         """
-        return open_stream(self._open_stored, self._explain, self.name, self.packing, on_read)
+        is_packed = self.packing is not None or self.archived_bytes is not None
+        stored = self.size if self.archived_bytes is None else self.archived_bytes
+        count = FileCount(self.bounds, self.name, stored, is_packed=is_packed)
+
+        def tell(n_bytes: int) -> None:
+            count.add_stored(n_bytes)
+            if on_read is not None:
+                on_read(n_bytes)
+
+        return open_stream(
+            self._open_stored, self._explain, self.name, self.packing, on_read=tell, on_unpacked=count.add_unpacked
+        )
 
 
-def find_files(source: str, source_format: SourceFormat) -> list[Location]:
+def find_files(
+    source: str,
+    source_format: SourceFormat,
+    limits: LimitsConfig | None = None,
+    *,
+    follow_links: bool = False,
+    on_read: Callable[[int], None] = lambda _n: None,
+) -> list[Location]:
     """Find the files that a source consists of.
 
     A folder stands for all data files in it and below, and a pattern for those that match it. Of them only those
@@ -78,6 +101,9 @@ def find_files(source: str, source_format: SourceFormat) -> list[Location]:
         source: Path of a file or folder, a pattern (`data/*.csv`, with `**` for any depth), or an address of one
             (`s3://…`, `https://…`). `~` stands for the home directory, `${NAME}` for an environment variable.
         source_format: The format that the user named, or auto.
+        limits: How much may be read, of all the files together.
+        follow_links: Read what is outside of the folder that a link in it leads to.
+        on_read: Called with the bytes read so far whenever some of a file was read; it may raise, to stop the reading.
 
     Returns:
         At least one file, in order of their paths.
@@ -86,23 +112,29 @@ def find_files(source: str, source_format: SourceFormat) -> list[Location]:
         SourceError: There is none, one is empty or can't be read, or the package for such addresses is missing.
     """
     address = Address.of(source)
-    files, remote = _list(address, source_format)
+    files, remote = _list(address, source_format, follow_links=follow_links)
+    bounds = Bounds(limits, on_read)
     if remote is None:
-        return [_located(file, _head(file), partial(explain_os_error, file.name)) for file in files]
+        return [_located(file, _head(file), partial(explain_os_error, file.name), bounds) for file in files]
     heads = remote.heads(files)
-    return [_located(file, head, partial(remote.explain, file.name)) for file, head in zip(files, heads, strict=True)]
+    return [
+        _located(file, head, partial(remote.explain, file.name), bounds)
+        for file, head in zip(files, heads, strict=True)
+    ]
 
 
-def list_files(source: str, source_format: SourceFormat) -> list[FoundFile]:
+def list_files(source: str, source_format: SourceFormat, *, follow_links: bool = False) -> list[FoundFile]:
     """List the files that a source consists of, and open none of them; otherwise as `find_files`."""
-    return _list(Address.of(source), source_format)[0]
+    return _list(Address.of(source), source_format, follow_links=follow_links)[0]
 
 
-def _list(address: Address, wanted: SourceFormat) -> "tuple[list[FoundFile], RemoteFiles | None]":
+def _list(
+    address: Address, wanted: SourceFormat, *, follow_links: bool
+) -> "tuple[list[FoundFile], RemoteFiles | None]":
     """The files, and what reads them where they are not of this machine."""
     if address.scheme in ("", "file", "local"):
         path = _local_path(address) if address.scheme else address.expanded
-        found, is_single = find_local_files(address.written, path)
+        found, is_single = find_local_files(address.written, path, follow_links=follow_links)
         return _chosen(found, address.written, wanted, is_single=is_single), None
     from retune.data.sources.remote_files import RemoteFiles  # noqa: PLC0415  (fsspec is slow to import)
 
@@ -120,13 +152,15 @@ def _chosen(files: list[FoundFile], name: str, wanted: SourceFormat, *, is_singl
         if not files:
             raise EmptySourceError(f"There is no data file in {name}; known endings are {', '.join(known)}.")
     for file in files:
+        if file.fault is not None:
+            raise file.fault
         if file.size == 0:
             kind, hint = (EmptySourceError, None) if is_single else (SourceError, "Fill it, or move it elsewhere.")
             raise kind(f"{file.name} is empty.", hint=hint)
     return files
 
 
-def _located(file: FoundFile, head: bytes, explain: Callable[[Exception], SourceError]) -> Location:
+def _located(file: FoundFile, head: bytes, explain: Callable[[Exception], SourceError], bounds: Bounds) -> Location:
     if head == SQLITE:
         address = f"sqlite:///{file.name}" if file.path else "sqlite:///PATH"
         raise SourceError(
@@ -135,7 +169,8 @@ def _located(file: FoundFile, head: bytes, explain: Callable[[Exception], Source
     named = PACKED_SUFFIXES.get(file.packed_suffix)
     if named and is_cut_in_its_mark(head, named):
         raise damaged(file.name, named, f"it has {len(head)} bytes")
-    return Location(file.name, file.size, packing_of(head), file.suffix, file.path, file.open, explain)
+    packing, archived = packing_of(head), file.archived_bytes
+    return Location(file.name, file.size, packing, file.suffix, file.path, file.open, explain, bounds, archived)
 
 
 def _head(file: FoundFile) -> bytes:

@@ -69,23 +69,28 @@ class FileSource(Source):
         }
 
 
-def open_source(data: DataConfig) -> Source:
+def open_source(data: DataConfig, on_read: Callable[[int], None] = lambda _n: None) -> Source:
     """Find what the user points at and look at its first rows. It is only ever read.
 
+    Args:
+        data: What the user points at.
+        on_read: Called with the bytes read so far, of files as they are stored, now and later; it may raise, to stop
+            the reading.
+
     Raises:
-        SourceError: It is missing, empty or of another format than its name says.
+        SourceError: It is missing, empty, of another format than its name says, or more than the limits allow.
     """
     if data.query is not None or "://" in data.source:
         from retune.data.sources.sql import is_database, open_query  # noqa: PLC0415  (imports SQLAlchemy)
 
         if data.query is not None or is_database(data.source):
-            return open_query(data)
+            return open_query(data, on_read)
     if data.source in ("-", "/dev/stdin"):
         raise SourceError(
             "Can't read from standard input: the first rows are looked at before all are read.",
             hint="Write it to a file first, and name that.",
         )
-    locations = find_files(data.source, data.format)
+    locations = find_files(data.source, data.format, data.limits, follow_links=data.follow_links, on_read=on_read)
     return FileSource(without_secrets(data.source), [_open_file(location, data) for location in locations])
 
 

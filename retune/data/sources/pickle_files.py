@@ -1,7 +1,6 @@
 """Pickled pandas tables: read whole, as a pickle can't be read otherwise."""
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Iterator
 
 from retune.config import SourceFormat
 from retune.data.blocks import Block, Row
@@ -32,12 +31,12 @@ class PickleReader(FileReader):
         columns, rows = read_pickled_rows(self.location, trust=self._trust)
         if unique_columns(columns, self.location.name) != self.columns:
             raise self.changed()
-        yield from blocks_of_rows(((row, _row_size(row)) for row in rows), file, self.location.size or 0)
+        yield from blocks_of_rows(self._counted(rows), file, lambda size: min(size, self.location.size or 0))
 
-
-def _row_size(row: Row) -> int:
-    return sum(map(_value_size, row.values.values()))
-
-
-def _value_size(value: Any) -> int:
-    return len(value) if isinstance(value, str | bytes) else len(str(value))
+    def _counted(self, rows: Iterator[tuple[Row, int]]) -> Iterator[tuple[Row, int]]:
+        """Rows may share what they hold, which is written for each of them."""
+        total = 0
+        for row, size in rows:
+            total += size
+            self.location.bounds.count(self.location.name, total, self.location.size)
+            yield row, size

@@ -1,7 +1,7 @@
 """What every format's reader has in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -9,6 +9,7 @@ from typing import Literal
 
 from retune.config import SourceFormat
 from retune.data.blocks import BLOCK_BYTES, Block, Row, RowsBlock, SourceFile
+from retune.data.sources.bounds import check_columns
 from retune.data.sources.locations import Location
 from retune.errors import SourceError
 
@@ -16,6 +17,9 @@ SAMPLE_ROWS = 100
 """So many of the first rows are looked at before a source is read."""
 
 _LEAST_ROW_BYTES = 64
+
+# A block is a few megabytes or one larger row: a hundred rows of megabytes would be kept for as long as a source is.
+_MOST_SAMPLED_BLOCKS = 4
 
 
 @dataclass(slots=True)
@@ -66,18 +70,25 @@ class FileReader(ABC):
         """
 
     def sample(self, most: int = SAMPLE_ROWS) -> list[Row]:
-        """Read the first rows alone.
+        """Read the first rows alone; fewer where they are large.
 
         Raises:
             SourceError: They can't be read.
         """
-        return list(islice(self._rows(), most))
+        return list(islice(self._first_rows(), most))
 
-    def _rows(self) -> Iterator[Row]:
+    def _first_rows(self) -> Iterator[Row]:
+        n_blocks = 0
         blocks = self.blocks(0)
         with closing(blocks):
             for block in blocks:
-                yield from block.rows()
+                has_rows = False
+                for row in block.rows():
+                    has_rows = True
+                    yield row
+                n_blocks += has_rows
+                if n_blocks == _MOST_SAMPLED_BLOCKS:
+                    return
 
     @property
     def source_file(self) -> SourceFile:
@@ -110,8 +121,10 @@ def unique_columns(names: Iterable[str], name: str) -> tuple[str, ...]:
         name: The file, for the error.
 
     Raises:
-        SourceError: Two columns have the same name.
+        SourceError: Two columns have the same name, or there are far too many.
     """
+    names = list(names)
+    check_columns(len(names), name)
     columns = tuple(column if column.strip() else f"column {place}" for place, column in enumerate(names, start=1))
     seen: set[str] = set()
     for column in columns:
@@ -126,23 +139,23 @@ def object_keys(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for row in rows for key in row.values))
 
 
-def blocks_of_rows(rows: Iterable[tuple[Row, int]], file: int, source_bytes: int) -> Iterator[RowsBlock]:
+def blocks_of_rows(rows: Iterable[tuple[Row, int]], file: int, bytes_read: Callable[[int], int]) -> Iterator[RowsBlock]:
     """Put rows into blocks of a few megabytes.
 
     Args:
         rows: Each with its size, in whatever measure comes close to bytes.
         file: Index of the file in the source.
-        source_bytes: The file's size; the blocks tell of so many bytes in all.
+        bytes_read: How many bytes of the file were read when rows of so much size were.
     """
     held: list[Row] = []
-    size = told = 0
+    size = total = told = 0
     for row, row_size in rows:
         if size >= BLOCK_BYTES:
-            share = min(size, source_bytes - told)
-            told += share
-            yield RowsBlock(file, held, source_bytes=share)
+            told_before, total = told, total + size
+            told = bytes_read(total)
+            yield RowsBlock(file, held, source_bytes=told - told_before)
             held, size = [], 0
         held.append(row)
         size += max(row_size, _LEAST_ROW_BYTES)
     if held:
-        yield RowsBlock(file, held, source_bytes=source_bytes - told)
+        yield RowsBlock(file, held, source_bytes=bytes_read(total + size) - told)

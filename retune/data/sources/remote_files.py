@@ -175,7 +175,10 @@ class RemoteFiles:
 
     def _stored(self, info: dict[str, Any], name: str, relative: str) -> FoundFile:
         key = info["name"]
-        return FoundFile(name, relative, info["size"], partial(self._open, key), key=key, version=_version(info))
+        opening, archived = partial(self._open, key), info.get("compress_size")
+        return FoundFile(
+            name, relative, info["size"], opening, key=key, version=_version(info), archived_bytes=archived
+        )
 
     def _open(self, path: str) -> BinaryIO:
         # From the web as one answer: some servers send no parts, and don't say so beforehand.

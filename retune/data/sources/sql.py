@@ -1,7 +1,8 @@
 """A database's query as a source."""
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -16,20 +17,23 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from retune.config import DataConfig, SourceFormat
 from retune.data.blocks import BLOCK_BYTES, Block, Row, RowsBlock, Source, SourceFile
 from retune.data.sources.addresses import Address
+from retune.data.sources.bounds import Bounds, check_columns
 from retune.data.sources.database_urls import is_database, open_engine
 from retune.data.sources.reader import SAMPLE_ROWS
 from retune.errors import EmptySourceError, SourceError
 
 __all__ = ["is_database", "open_query"]
 
-_FIRST_FETCH = 100
-_MOST_ROWS_PER_FETCH = 10_000
+_FIRST_FETCH = 10
+_MOST_ROWS_PER_FETCH = 1_000
+# SQLite hands out row by row, so fetching few saves memory where they suddenly are large, and hardly takes time.
+_MOST_SQLITE_ROWS_PER_FETCH = 8
 _FETCH_BYTES = 1 << 20
 _CELL_BYTES = 16  # what a cell takes beside its text, roughly
 _MOST_TABLES_SHOWN = 20
 
 
-def open_query(data: DataConfig) -> Source:
+def open_query(data: DataConfig, on_read: Callable[[int], None] = lambda _n: None) -> Source:
     """Run a query and look at its first rows.
 
     It runs in a transaction that is read-only where the database knows such a thing (PostgreSQL, SQLite), and is never
@@ -40,9 +44,10 @@ def open_query(data: DataConfig) -> Source:
     Args:
         data: `source` is the database's address as SQLAlchemy takes it; `postgresql://` means the driver psycopg.
             Without a `query` the only table there is, is read.
+        on_read: Called whenever rows were read, with 0, now and later; it may raise, to stop the reading.
 
     Raises:
-        SourceError: The database can't be reached, or refuses the query.
+        SourceError: The database can't be reached, refuses the query, or gives more than the limits allow.
     """
     address = Address.of(data.source)
     if not is_database(data.source):
@@ -50,7 +55,7 @@ def open_query(data: DataConfig) -> Source:
             f"A query needs a database, but the source is {address.name}.",
             hint="Write its address, such as sqlite:///tickets.db; or leave the query out.",
         )
-    return QuerySource(address, open_engine(address), (data.query or "").strip())
+    return QuerySource(address, open_engine(address), (data.query or "").strip(), Bounds(data.limits, on_read))
 
 
 class QuerySource(Source):
@@ -60,14 +65,15 @@ class QuerySource(Source):
         address: The database.
         engine: What connects to it.
         query: One SELECT; empty for the only table.
+        bounds: How much may be read.
 
     Raises:
         SourceError: The database can't be reached, or refuses the query.
     """
 
-    def __init__(self, address: Address, engine: Engine, query: str) -> None:
+    def __init__(self, address: Address, engine: Engine, query: str, bounds: Bounds) -> None:
         self.name = address.name
-        self._run = partial(_Running, address, engine, query)
+        self._run = partial(_Running, address, engine, query, bounds)
         running = self._run()
         first = next(running, None)
         if first is None:
@@ -100,8 +106,8 @@ class _Running(Iterator[RowsBlock]):
     all that it holds is still whole.
     """
 
-    def __init__(self, address: Address, engine: Engine, query: str) -> None:
-        blocks = _run(address, engine, query)
+    def __init__(self, address: Address, engine: Engine, query: str, bounds: Bounds) -> None:
+        blocks = _run(address, engine, query, bounds)
         self._blocks = blocks
         finalize(self, blocks.close)
 
@@ -109,15 +115,15 @@ class _Running(Iterator[RowsBlock]):
         return next(self._blocks)
 
 
-def _run(address: Address, engine: Engine, query: str) -> Generator[RowsBlock, None, None]:
-    with _explaining(address), engine.connect() as connection:
-        reading = _reading_only(connection)
+def _run(address: Address, engine: Engine, query: str, bounds: Bounds) -> Generator[RowsBlock, None, None]:
+    with _explaining(address, bounds), engine.connect() as connection:
+        reading = _reading_only(connection, bounds)
         # Not through text(): it takes ":word" for a parameter, even inside quotes.
         with closing(reading.exec_driver_sql(query or _only_table(reading, address.name))) as result:
             if not result.returns_rows:
                 raise SourceError(f"The query of {address.name} gives no rows; expected a SELECT.")
             try:
-                last = yield from _blocks(result, _names(result, address.name))
+                last = yield from _blocks(result, _names(result, address.name), address.name, bounds)
             except GeneratorExit:
                 # Nobody reads on. There is nothing to roll back, and the connection itself may be gone before.
                 result.close()
@@ -144,6 +150,7 @@ def _only_table(connection: Connection, name: str) -> str:
 
 def _names(result: CursorResult[Any], source: str) -> tuple[str, ...]:
     names = tuple(result.keys())
+    check_columns(len(names), source)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise SourceError(f'The query of {source} has more than one column "{twice}".', hint="Rename one with AS.")
@@ -151,11 +158,14 @@ def _names(result: CursorResult[Any], source: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _explaining(address: Address) -> Iterator[None]:
+def _explaining(address: Address, bounds: Bounds) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
         # SQLAlchemy's own text holds the statement, and may hold the address.
+        # Its driver has no code for it in Python 3.11.
+        if "string or blob too big" in str(error.orig):
+            raise bounds.row_too_large(f"{address.name}: a cell") from None
         first_line = next(iter(str(error.orig).strip().splitlines()), type(error.orig).__name__)
         reason = address.hide(first_line).rstrip(".")
         raise SourceError(f"The database {address.name} says: {reason}.") from None
@@ -163,17 +173,21 @@ def _explaining(address: Address) -> Iterator[None]:
         raise SourceError(f"{address.name} can't be read: {address.reason(error)}.") from None
 
 
-def _reading_only(connection: Connection) -> Connection:
+def _reading_only(connection: Connection, bounds: Bounds) -> Connection:
     options: dict[str, Any] = {"stream_results": True, "no_parameters": True}
     if connection.dialect.name == "postgresql":
         options["postgresql_readonly"] = True
     elif connection.dialect.name == "sqlite":
         # Text that isn't UTF-8 would end the reading otherwise; as bytes it is one bad cell.
-        connection.connection.driver_connection.text_factory = _decoded  # type: ignore[union-attr]  # of sqlite3
+        driver: Any = connection.connection.driver_connection
+        driver.text_factory = _decoded
+        driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, bounds.row_bytes)
     return connection.execution_options(**options)
 
 
-def _blocks(result: CursorResult[Any], names: Sequence[str]) -> Generator[RowsBlock, None, list[RowsBlock]]:
+def _blocks(
+    result: CursorResult[Any], names: Sequence[str], source: str, bounds: Bounds
+) -> Generator[RowsBlock, None, list[RowsBlock]]:
     """Rows in blocks of about `BLOCK_BYTES`, fetched by size and not by number: one row may be a megabyte.
 
     Returns:
@@ -181,17 +195,22 @@ def _blocks(result: CursorResult[Any], names: Sequence[str]) -> Generator[RowsBl
     """
     held: list[Row] = []
     held_bytes = number = read_bytes = 0
-    fetch = _FIRST_FETCH
+    most = _MOST_SQLITE_ROWS_PER_FETCH if result.dialect.name == "sqlite" else _MOST_ROWS_PER_FETCH
+    fetch = min(_FIRST_FETCH, most)
     while rows := result.fetchmany(fetch):
         for cells in rows:
             number += 1
+            row_bytes = sum(map(_size, cells))
+            if row_bytes > bounds.row_bytes:
+                raise bounds.row_too_large(f"{source}, row {number}")
             held.append(Row(number, {name: _value(cell) for name, cell in zip(names, cells, strict=True)}))
-            held_bytes += sum(map(_size, cells))
+            held_bytes += row_bytes
             if held_bytes >= BLOCK_BYTES:
                 yield RowsBlock(0, held, source_bytes=held_bytes)
                 read_bytes += held_bytes
                 held, held_bytes = [], 0
-        fetch = min(_MOST_ROWS_PER_FETCH, max(1, _FETCH_BYTES * number // max(1, read_bytes + held_bytes)))
+        bounds.count(source, read_bytes + held_bytes, None)
+        fetch = min(most, max(1, _FETCH_BYTES * number // max(1, read_bytes + held_bytes)))
     return [RowsBlock(0, held, source_bytes=held_bytes)] if held else []
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from retune.config import SourceFormat
 from retune.data.sources.streams import PACKED_SUFFIXES
+from retune.errors import SourceError
 
 FORMAT_BY_SUFFIX = {
     ".csv": SourceFormat.CSV,
@@ -36,6 +37,8 @@ class FoundFile:
         open: Opens it for reading bytes as they are stored.
         path: Where it is on this machine; None elsewhere.
         key: What its file system calls it, elsewhere.
+        fault: Why it can't be a part of a source.
+        archived_bytes: What it takes in the archive that it is in; None where it is in none.
         version: What is another text once the file was written again; empty where its file system knows no such thing.
     """
 
@@ -46,6 +49,8 @@ class FoundFile:
     path: Path | None = None
     key: str = ""
     version: str = ""
+    archived_bytes: int | None = None
+    fault: SourceError | None = None
 
     @property
     def packed_suffix(self) -> str:

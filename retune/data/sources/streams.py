@@ -46,7 +46,9 @@ def open_stream(
     explain: Callable[[Exception], SourceError],
     name: str,
     packing: Packing | None,
+    *,
     on_read: Callable[[int], None] | None = None,
+    on_unpacked: Callable[[int], None] | None = None,
 ) -> BinaryIO:
     """Open a file and unpack it, with a buffer, every failure a `SourceError`.
 
@@ -59,12 +61,13 @@ def open_stream(
         name: What people call it.
         packing: How it is packed.
         on_read: Called with the number of bytes whenever some of the file, as it is stored, were read.
+        on_unpacked: Called with the number of bytes whenever some came out; it may raise, to stop the reading.
 
     Raises:
         SourceError: It can't be opened.
     """
     try:
-        raw = _ExplainedStream(open_raw(), explain, on_read)
+        raw = _ExplainedStream(open_raw(), explain, on_read, None if packing else on_unpacked)
     except Exception as error:  # noqa: BLE001  (each file system has its own kinds)
         raise explain(error) from None
     if packing is None:
@@ -75,7 +78,8 @@ def open_stream(
     # against the checksums, where there are some.
     unpacked = pa.CompressedInputStream(pa.PythonFile(raw, "r"), packing)
     return io.BufferedReader(
-        _ExplainedStream(unpacked, lambda error: damaged(name, packing, str(error).rstrip("."))), _BUFFER_BYTES
+        _ExplainedStream(unpacked, lambda error: damaged(name, packing, str(error).rstrip(".")), on_unpacked),
+        _BUFFER_BYTES,
     )
 
 
@@ -83,11 +87,11 @@ class _ExplainedStream(io.RawIOBase):
     """Reads another stream; what goes wrong there becomes a `SourceError`."""
 
     def __init__(
-        self, inner: Any, explain: Callable[[Exception], SourceError], on_read: Callable[[int], None] | None = None
+        self, inner: Any, explain: Callable[[Exception], SourceError], *on_read: Callable[[int], None] | None
     ) -> None:
         self._inner = inner
         self._explain = explain
-        self._on_read = on_read
+        self._on_read = [call for call in on_read if call is not None]
         self._is_seekable = _can_seek(inner)
 
     def readable(self) -> bool:
@@ -101,8 +105,8 @@ class _ExplainedStream(io.RawIOBase):
         except Exception as error:  # noqa: BLE001  (each file system has its own kinds)
             raise self._explain(error) from None
         buffer[: len(content)] = content
-        if self._on_read is not None:
-            self._on_read(len(content))
+        for call in self._on_read:
+            call(len(content))
         return len(content)
 
     def seekable(self) -> bool:

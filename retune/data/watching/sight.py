@@ -69,7 +69,7 @@ def look(data: DataConfig, watch: WatchConfig) -> Sight:
         )
     try:
         if not is_query:
-            return _look_at_files(name, list_files(data.source, data.format))
+            return _look_at_files(name, list_files(data.source, data.format, follow_links=data.follow_links))
         return _look_at_watermark(name, data, watch) if watch.watermark_query else _look_at_rows(name, data)
     except EmptySourceError as error:
         return Sight(source=name, fingerprint="", what=error.message)

@@ -1,7 +1,7 @@
 """The addresses that Azure's clients use, told as the API's own.
 
 * `/openai/v1/…`: the API itself.
-* `/openai/…?api-version=…`: files, fine-tuning, batches, uploads and models.
+* `/openai/…?api-version=…`: files, fine-tuning, batches, uploads, models and responses.
 * `/openai/deployments/{deployment}/chat/completions?api-version=…`, and `/completions`: the deployment is the model,
   whatever model the body names.
 """
@@ -18,7 +18,7 @@ PREFIX = "/openai/"
 _V1 = "/openai/v1/"
 _DEPLOYMENTS = "/openai/deployments/"
 _CALLS = ("/chat/completions", "/completions")
-_RESOURCES = frozenset({"files", "fine_tuning", "batches", "uploads", "models"})
+_RESOURCES = frozenset({"files", "fine_tuning", "batches", "uploads", "models", "responses"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class ApiMiddleware:
         self._metrics = services.metrics
         self._key_check = ApiKeyCheck(services.settings.api_key, services.database)
         self._host_check = HostCheck(services.settings)
+        self._allowed_origins = frozenset(services.settings.allowed_origins)
         self._body_limits = BodyLimits(services.settings)
         self._logs_requests = services.settings.log_requests
 
@@ -87,7 +88,9 @@ class ApiMiddleware:
         if await self._key_check.asks_for_key():
             refusal = await self._key_check.refuse(_text(headers, b"authorization"), _text(headers, b"api-key"))
         else:
-            refusal = self._host_check.refuse(_text(headers, b"host"), _text(headers, b"origin"))
+            origin = _text(headers, b"origin")
+            foreign_origin = None if origin in self._allowed_origins else origin
+            refusal = self._host_check.refuse(_text(headers, b"host"), foreign_origin)
         if refusal:
             raise refusal
 

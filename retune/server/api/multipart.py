@@ -10,7 +10,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from retune.server.errors import ApiError, missing_parameter, too_large, unrecognized_argument
+from retune.server.errors import ApiError, missing_parameter, too_large, unknown_parameter
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -205,7 +205,7 @@ class _Reader:
         if self._name == self._file_field:
             return
         if not self._name or self._name in self._form.fields:
-            raise unrecognized_argument(self._name)
+            raise unknown_parameter(self._name)
         self._form.fields[self._name] = self._value.decode("utf-8", "replace")
 
     def _end(self) -> None:

@@ -21,8 +21,8 @@ def refuse_many(value: Any, most: int, what: str) -> Any:
     if isinstance(value, list | dict) and len(value) > most:
         raise PydanticCustomError(
             "too_long",
-            "expected at most {most} {what}, but got {found}",
-            {"most": most, "what": what, "found": len(value)},
+            "expected at most {max_length} {what}, but got {found}",
+            {"max_length": most, "what": what, "found": len(value)},
         )
     return value
 

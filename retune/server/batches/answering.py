@@ -8,11 +8,14 @@ from pydantic import BaseModel, ValidationError
 
 from retune.server import ids
 from retune.server.batches.input_file import BatchRequest
+from retune.server.batches.requests import canonical_endpoint
 from retune.server.chat.answers import answer_chat
 from retune.server.chat.completion_answers import answer_completion
 from retune.server.chat.completion_requests import CompletionRequest
 from retune.server.chat.requests import ChatRequest
 from retune.server.errors import ApiError, from_validation, internal_error, is_out_of_space
+from retune.server.responses.answers import answer_response
+from retune.server.responses.requests import ResponseRequest
 from retune.server.services import Services
 from retune.server.storage.database import DatabaseUnavailableError
 
@@ -32,7 +35,7 @@ def answer_request(services: Services, endpoint: str, request: BatchRequest) -> 
     """
     request_id = ids.new_request_id()
     try:
-        status, body = 200, _ENDPOINTS[endpoint](services, request.body)
+        status, body = 200, _ENDPOINTS[canonical_endpoint(endpoint)](services, request.body)
     except DatabaseUnavailableError:
         raise
     except ApiError as error:
@@ -60,12 +63,15 @@ def _answer_completion(services: Services, body: Mapping[str, Any]) -> dict[str,
     return answer_completion(services, _read(CompletionRequest, body))
 
 
+def _answer_response(services: Services, body: Mapping[str, Any]) -> dict[str, Any]:
+    return answer_response(services, _read(ResponseRequest, body))
+
+
 def _read(model: type[_Request], body: Mapping[str, Any]) -> _Request:
     try:
         request = model.model_validate(body)
     except ValidationError as error:
-        # Without what was found: it may be large, and none of it is told.
-        raise from_validation(error.errors(include_url=False, include_input=False)) from None
+        raise from_validation(error.errors(include_url=False)) from None
     if body.get("stream"):
         message = "A request of a batch is answered whole: leave out 'stream', or set it to false."
         raise ApiError(400, message, param="stream", code="invalid_value")
@@ -75,4 +81,5 @@ def _read(model: type[_Request], body: Mapping[str, Any]) -> _Request:
 _ENDPOINTS: Final[Mapping[str, Callable[[Services, Mapping[str, Any]], dict[str, Any]]]] = {
     "/v1/chat/completions": _answer_chat,
     "/v1/completions": _answer_completion,
+    "/v1/responses": _answer_response,
 }

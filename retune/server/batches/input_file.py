@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from retune.server.batches.requests import canonical_endpoint
 from retune.server.files.input_lines import TOO_LONG, input_lines, is_too_long
 
 MAX_REQUESTS = 50_000
@@ -128,7 +129,7 @@ class _Check:
             self._check_custom_id(number, value["custom_id"])
         if isinstance(value.get("method"), str) and value["method"] != "POST":
             self.report("invalid_value", f"Expected 'POST', but got '{value['method'][:20]}'.", "method", number)
-        if isinstance(value.get("url"), str) and value["url"] != self.endpoint:
+        if isinstance(value.get("url"), str) and canonical_endpoint(value["url"]) != canonical_endpoint(self.endpoint):
             text = f"The URL of this request does not match the batch's endpoint: expected '{self.endpoint}'."
             self.report("url_mismatch", text, "url", number)
         if isinstance(value.get("body"), dict):

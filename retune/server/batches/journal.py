@@ -32,10 +32,13 @@ class Tally:
             return
         self.completed += 1
         usage = result["response"]["body"].get("usage") or {}
-        self.input_tokens += usage.get("prompt_tokens", 0)
-        self.output_tokens += usage.get("completion_tokens", 0)
-        self.cached_tokens += (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
-        self.reasoning_tokens += (usage.get("completion_tokens_details") or {}).get("reasoning_tokens", 0)
+        # Responses have other names for it than completions.
+        self.input_tokens += usage.get("prompt_tokens", usage.get("input_tokens", 0))
+        self.output_tokens += usage.get("completion_tokens", usage.get("output_tokens", 0))
+        told = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+        self.cached_tokens += told.get("cached_tokens", 0)
+        told = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+        self.reasoning_tokens += told.get("reasoning_tokens", 0)
 
     @property
     def answered(self) -> int:

@@ -1,17 +1,25 @@
 """The body of POST /v1/batches."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from retune.server.api.request_fields import ExpiresAfter, Metadata, PlainText, RequestModel, shown
 
-Endpoint = Literal["/v1/chat/completions", "/v1/completions"]
-
-_OFFERED = ("/v1/chat/completions", "/v1/completions")
-_NOT_OFFERED = {
+# Azure's clients write the endpoints without the version.
+Endpoint = Literal[
+    "/v1/chat/completions",
+    "/v1/completions",
     "/v1/responses",
+    "/chat/completions",
+    "/completions",
+    "/responses",
+]
+
+_VERSION: Final = "/v1"
+_OFFERED = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
+_NOT_OFFERED = {
     "/v1/embeddings",
     "/v1/moderations",
     "/v1/images/generations",
@@ -20,8 +28,13 @@ _NOT_OFFERED = {
 }
 
 
+def canonical_endpoint(endpoint: str) -> str:
+    """The endpoint of this API that a batch, or a line of its input, names; Azure's spelling has no `/v1`."""
+    return endpoint if endpoint.startswith(f"{_VERSION}/") else _VERSION + endpoint
+
+
 def _offered(value: Any) -> Any:
-    if value in _OFFERED:
+    if isinstance(value, str) and canonical_endpoint(value) in _OFFERED:
         return value
     expected = " or ".join(f"'{endpoint}'" for endpoint in _OFFERED)
     if isinstance(value, str) and value in _NOT_OFFERED:

@@ -37,7 +37,8 @@ _QUOTING = {"const", "enum", "not", "oneOf"}
 _QUOTED_IN_A_STEP, _MATCHED_IN_A_STEP, _COMPARED_IN_A_STEP = 400, 16, 50
 _INDEX = re.compile("0|[1-9][0-9]{0,5}")
 _PROBLEM_CHARACTERS = 300
-_SCHEMAS_KEPT = 64
+# A request may have as many as it has tools.
+_SCHEMAS_KEPT = 256
 # Ten megabytes is the largest that one can be.
 _PATTERNS_KEPT = 64
 
@@ -76,6 +77,33 @@ def check_schema(schema_text: str) -> None:
     _checked(schema_text)
 
 
+@dataclass(slots=True)
+class SchemaCheck:
+    """Checks the schemas of one request; the limits of one schema hold for all of them together."""
+
+    characters: int = 0
+    schemas: int = 0
+    patterns: int = 0
+
+    def add(self, schema_text: str) -> None:
+        """Check one more.
+
+        Raises:
+            InvalidSchemaError: As of `check_schema`; or there is too much with those before it.
+        """
+        checked = _checked(schema_text)
+        self.characters += checked.length
+        self.schemas += checked.n_schemas
+        self.patterns += checked.n_patterns
+        for found, most, what in (
+            (self.characters, MAX_SCHEMA_CHARACTERS, "characters"),
+            (self.schemas, MAX_SCHEMAS_WITHIN, "schemas within"),
+            (self.patterns, MAX_PATTERNS, "patterns"),
+        ):
+            if found > most:
+                raise InvalidSchemaError(f"with those before it there are {found} {what}, expected at most {most}")
+
+
 def problem_with(value: Any, schema_text: str, budget: StepBudget) -> str | None:
     """What keeps a JSON value from meeting a checked schema; None where it meets it.
 
@@ -93,11 +121,13 @@ def problem_with(value: Any, schema_text: str, budget: StepBudget) -> str | None
 
 @dataclass(frozen=True, slots=True)
 class _CheckedSchema:
-    """A schema, the schemas within it by the references that lead to them, and its length in characters."""
+    """A schema, the schemas within it by the references that lead to them, and how large it is."""
 
     validator: Any
     referenced: dict[str, Any]
     length: int
+    n_schemas: int
+    n_patterns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +200,11 @@ def _checked(schema_text: str) -> _CheckedSchema:
         raise InvalidSchemaError(_cut(f"at {error.json_path}, {error.message}")) from None
     except RecursionError:
         raise InvalidSchemaError("it is nested too deeply") from None
-    _check_patterns({schema["pattern"] for schema in schemas if "pattern" in schema})
+    patterns = {schema["pattern"] for schema in schemas if "pattern" in schema}
+    _check_patterns(patterns)
     references = {schema["$ref"] for schema in schemas if "$ref" in schema}
-    return _CheckedSchema(_BoundedValidator(root), _resolve(references, root, schemas), len(schema_text))
+    resolved = _resolve(references, root, schemas)
+    return _CheckedSchema(_BoundedValidator(root), resolved, len(schema_text), len(schemas), len(patterns))
 
 
 def _schemas_within(root: Any) -> list[dict[str, Any]]:

@@ -1,21 +1,15 @@
 """Chat completions without HTTP: the routes answer with them, and so do batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from retune.server import ids
-from retune.server.chat import response_format
 from retune.server.chat.answer_head import answer_head
+from retune.server.chat.drawing import DrawnAnswer, answers_usage, draw_answers
 from retune.server.chat.logprobs import chat_logprobs
-from retune.server.chat.models import chat_model
 from retune.server.chat.requests import ChatRequest
-from retune.server.chat.response_format import AnswerFormat
-from retune.server.chat.usage import token_usage
+from retune.server.chat.tools import Calling
 from retune.server.services import Services
-from retune.trainers.base import Completion, LanguageModel
-
-# Where chance draws the answers, another one may meet the format that the first one missed.
-_DRAWS = 4
 
 
 def answer_chat(services: Services, request: ChatRequest) -> dict[str, Any]:
@@ -25,52 +19,97 @@ def answer_chat(services: Services, request: ChatRequest) -> dict[str, Any]:
         The `chat.completion` object; whether the request asks for a stream plays no part.
 
     Raises:
-        ApiError: What is asked for is not offered, there is no such chat model, or its answer is not of the
-            requested format.
+        ApiError: What is asked for is not offered, there is no such chat model, or its answer is not what the request
+            wants. A model's refusal is an answer.
     """
-    answers = draw_answers(services, request)
+    calling, answers = _ask(services, request)
     return {
         **answer_head(services, request, ids.new_completion_id(), "chat.completion"),
-        "choices": [_choice(index, answer) for index, answer in enumerate(answers)],
+        "choices": [_choice(index, answer, calling) for index, answer in enumerate(answers)],
         "usage": answers_usage(answers),
+        "service_tier": "default",
     }
 
 
-def draw_answers(services: Services, request: ChatRequest) -> Sequence[Completion]:
-    """The model's `n` answers; raises as of `answer_chat`."""
+def stream_chat(services: Services, request: ChatRequest) -> Iterator[dict[str, Any]]:
+    """Answer a conversation, `n` times, as the chunks of a stream.
+
+    The whole answer is there before its first chunk: whatever fails, fails with a status of its own.
+
+    Raises:
+        ApiError: As of `answer_chat`.
+    """
+    calling, answers = _ask(services, request)
+    head = answer_head(services, request, ids.new_completion_id(), "chat.completion.chunk")
+    head["service_tier"] = "default"
+    return _chunks(head, answers, calling, with_usage=request.with_usage)
+
+
+def _ask(services: Services, request: ChatRequest) -> tuple[Calling | None, list[DrawnAnswer]]:
     request.refuse_what_is_not_offered()
-    wanted = request.response_format.answer_format() if request.response_format else None
-    model = chat_model(services, request.model)
-    if request.is_drawn:
-        answers = [_draw(model, request, wanted, index) for index in range(request.n_answers)]
-    else:
-        answers = [_draw(model, request, wanted, 0)] * request.n_answers
-    services.count_usage(answers_usage(answers))
-    return answers
+    calling = request.calling()
+    return calling, draw_answers(services, request.question(calling))
 
 
-def answers_usage(answers: Sequence[Completion]) -> dict[str, Any]:
-    """Usage of all answers to one conversation."""
-    return token_usage(answers[0].prompt_tokens, sum(answer.completion_tokens for answer in answers))
+def _choice(index: int, answer: DrawnAnswer, calling: Calling | None) -> dict[str, Any]:
+    said = {"content": answer.content, "refusal": answer.refusal}
+    message: dict[str, Any] = {"role": "assistant", **said, "annotations": []}
+    if calling and answer.calls:
+        functions = [{"name": call.name, "arguments": answer.arguments(call)} for call in answer.calls]
+        message |= (
+            {"function_call": functions[0]}
+            if calling.is_legacy
+            else {"tool_calls": [_tool_call(function) for function in functions]}
+        )
+    # They are of the content's tokens alone; the service gives calls none.
+    tokens = () if answer.calls else answer.completion.logprobs or ()
+    logprobs = chat_logprobs(tokens, of_refusal=answer.refusal is not None) if tokens else None
+    finish_reason = _finish_reason(answer, calling)
+    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def _draw(model: LanguageModel, request: ChatRequest, wanted: AnswerFormat | None, index: int) -> Completion:
-    conversation, limit = request.conversation(), request.token_limit
-    top_logprobs = (request.top_logprobs or 0) if request.logprobs else None
-    refusal = None
-    for attempt in range(_DRAWS if wanted and request.is_drawn else 1):
-        number = index + attempt * request.n_answers
-        answer = request.draw(model, conversation, number, max_tokens=limit, top_logprobs=top_logprobs, accepts=wanted)
-        problem = wanted.problem_of(answer.content) if wanted else None
-        # An answer that the client's own limit cuts is passed on: its finish reason says what it is.
-        if problem is None or (answer.finish_reason == "length" and limit is not None):
-            return answer
-        refusal = refusal or response_format.not_met(answer.content, problem)
-    assert refusal  # noqa: S101  # there was at least one draw, and none was passed on
-    raise refusal
+def _tool_call(function: dict[str, str]) -> dict[str, Any]:
+    return {"id": ids.new_call_id(), "type": "function", "function": function}
 
 
-def _choice(index: int, answer: Completion) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": answer.content, "refusal": None, "annotations": []}
-    logprobs = None if answer.logprobs is None else chat_logprobs(answer.logprobs)
-    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": answer.finish_reason}
+def _finish_reason(answer: DrawnAnswer, calling: Calling | None) -> str:
+    reason = answer.completion.finish_reason
+    # A call that the request names itself ends with `stop`, as recorded of the service.
+    if reason == "length" or not answer.calls or calling is None or calling.is_named:
+        return reason
+    return "function_call" if calling.is_legacy else "tool_calls"
+
+
+def _chunks(
+    head: dict[str, Any], answers: list[DrawnAnswer], calling: Calling | None, *, with_usage: bool
+) -> Iterator[dict[str, Any]]:
+    usage = {"usage": None} if with_usage else {}
+    for index, answer in enumerate(answers):
+        for delta, logprobs in _deltas(answer, calling):
+            choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}
+            yield {**head, "choices": [choice], **usage}
+        end = {"index": index, "delta": {}, "logprobs": None, "finish_reason": _finish_reason(answer, calling)}
+        yield {**head, "choices": [end], **usage}
+    if with_usage:
+        yield {**head, "choices": [], "usage": answers_usage(answers)}
+
+
+def _deltas(answer: DrawnAnswer, calling: Calling | None) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """What each chunk adds to an answer, and the log-probabilities of that."""
+    beginning: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
+    is_refusal = answer.refusal is not None
+    said = "refusal" if is_refusal else "content"
+    yield beginning if answer.text is None else {**beginning, said: ""}, None
+    has_logprobs = answer.completion.logprobs is not None and not answer.calls
+    for text, tokens in answer.pieces():
+        yield {said: text}, chat_logprobs(tokens, of_refusal=is_refusal) if has_logprobs else None
+    for index, call in enumerate(answer.calls):
+        beginning = {"name": call.name, "arguments": ""}
+        is_legacy = calling is not None and calling.is_legacy
+        yield (
+            {"function_call": beginning} if is_legacy else {"tool_calls": [{"index": index, **_tool_call(beginning)}]},
+            None,
+        )
+        for text in answer.argument_pieces(call):
+            piece = {"arguments": text}
+            yield {"function_call": piece} if is_legacy else {"tool_calls": [{"index": index, "function": piece}]}, None

@@ -13,9 +13,6 @@ _DEFAULT_MAX_TOKENS = 16
 _MAX_ANSWERS = 2048
 # Fields of the API that this server does not offer, with the values that ask for nothing.
 _NOT_OFFERED: dict[str, tuple[Any, ...]] = {
-    "frequency_penalty": (None, 0),
-    "logit_bias": (None, {}),
-    "presence_penalty": (None, 0),
     "suffix": (None, ""),
 }
 
@@ -38,7 +35,7 @@ class CompletionRequest(SamplingRequest):
     max_tokens: int | None = Field(None, ge=0)
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool | None = None
-    best_of: int | None = Field(None, ge=1, le=20)
+    best_of: int | None = Field(None, ge=0, le=20)
 
     def refuse_what_is_not_offered(self) -> None:
         """Refuse what this server can't honour, rather than drop it silently.
@@ -47,8 +44,9 @@ class CompletionRequest(SamplingRequest):
             ApiError: 400.
         """
         refuse_fields(self.model_extra or {}, not_offered=_NOT_OFFERED)
-        self.refuse_stream_options_without_stream()
-        if self.best_of not in (None, self.n_answers):
+        self.refuse_sampling_that_is_not_offered()
+        # The published schema takes 0, which asks for nothing.
+        if self.best_of not in (None, 0, self.n_answers):
             text = f"Invalid value for 'best_of': this server draws no more answers than it gives, {self.n_answers}."
             raise ApiError(400, text, param="best_of", code="unsupported_value")
         if self.echo and self.logprobs is not None:

@@ -16,6 +16,11 @@ def stream_events(chunks: Iterable[dict[str, Any]]) -> StreamingResponse:
     return StreamingResponse(_events(chunks), media_type="text/event-stream")
 
 
+def stream_typed_events(events: Iterable[dict[str, Any]]) -> StreamingResponse:
+    """Each event under the name of its `type`; nothing comes after the last one."""
+    return StreamingResponse(_typed_events(events), media_type="text/event-stream")
+
+
 def pieces_of(answer: Completion) -> Iterator[tuple[str, Sequence[TokenLogprob]]]:
     """An answer token by token: the text, and the log-probabilities of the tokens that it is made of.
 
@@ -37,3 +42,11 @@ async def _events(chunks: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
         # Nothing here waits by itself: others would, and a client that left would not be noticed.
         await asyncio.sleep(0)
     yield b"data: [DONE]\n\n"
+
+
+async def _typed_events(events: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
+    for event in events:
+        # In ASCII: responses repeat texts of their requests, which may hold halves of surrogate pairs.
+        data = json.dumps(event, separators=(",", ":"))
+        yield f"event: {event['type']}\ndata: {data}\n\n".encode()
+        await asyncio.sleep(0)

@@ -11,9 +11,10 @@ from retune.trainers.base import TokenLogprob
 _END_OF_TURN = "<|endoftext|>"
 
 
-def chat_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+def chat_logprobs(tokens: Sequence[TokenLogprob], *, of_refusal: bool = False) -> dict[str, Any]:
     """`logprobs` of a chat completion's choice, or of a chunk of one."""
-    return {"content": [_chat_token(token) for token in tokens], "refusal": None}
+    shown = [_chat_token(token) for token in tokens]
+    return {"content": None, "refusal": shown} if of_refusal else {"content": shown, "refusal": None}
 
 
 def legacy_logprobs(tokens: Sequence[TokenLogprob], *, offset: int, top: int) -> dict[str, Any]:

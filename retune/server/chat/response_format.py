@@ -56,13 +56,9 @@ class ResponseFormat(BaseModel):
             return AnswerFormat('{"type": "object"}')
         if self.json_schema is None:
             raise missing_parameter(_PARAM)
-        try:
-            schema_text = _text_of(self.json_schema.schema_ or {})
-            check_schema(schema_text)
-        except InvalidSchemaError as error:
-            message = f"Invalid schema for response_format '{self.json_schema.name}': {error}."
-            raise ApiError(400, message, param=f"{_PARAM}.schema", code="invalid_schema") from None
-        return AnswerFormat(schema_text)
+        wanted = self.json_schema
+        where = {"param": "response_format", "schema_param": f"{_PARAM}.schema"}
+        return schema_format(wanted.name, wanted.schema_ or {}, **where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +67,14 @@ class AnswerFormat:
 
     Attributes:
         schema_text: The JSON Schema, already checked.
+        param: The request's field that asks for it.
+        schema_param: Where in it the schema is.
         budget: What is left to its request.
     """
 
     schema_text: str
+    param: str = field(default="response_format", compare=False)
+    schema_param: str = field(default=f"{_PARAM}.schema", compare=False)
     budget: StepBudget = field(default_factory=StepBudget, compare=False)
 
     def __call__(self, text: str) -> bool:
@@ -98,21 +98,50 @@ class AnswerFormat:
                 f"To hold the model's answers against the schema takes more than {STEPS_OF_A_REQUEST} steps, which is "
                 "all that a request has. Use fewer references, alternatives and nested schemas."
             )
-            raise ApiError(400, message, param=f"{_PARAM}.schema", code="schema_too_complex") from None
+            raise ApiError(400, message, param=self.schema_param, code="schema_too_complex") from None
+
+    def not_met(self, said: str, problem: str) -> ApiError:
+        """400 for an answer that is not what the request wants; to ask again would bring the same."""
+        message = (
+            f"The model's answer does not meet the '{self.param}': {problem}. It said: {quoted(said)}. This server "
+            f"checks answers and can't constrain them: fine-tune the model on answers of this format, or leave "
+            f"'{self.param}' out."
+        )
+        return ApiError(400, message, param=self.param, code="response_format_not_met")
 
 
-def not_met(said: str, problem: str) -> ApiError:
-    """400 for an answer that is not what the request wants; to ask again would bring the same."""
-    words = said if len(said) <= _SAID_CHARACTERS else f"{said[:_SAID_CHARACTERS]}…"
-    message = (
-        f"The model's answer does not meet the 'response_format': {problem}. It said: {words!r}. This server "
-        "checks answers and can't constrain them: fine-tune the model on answers of this format, or leave "
-        "'response_format' out."
-    )
-    return ApiError(400, message, param="response_format", code="response_format_not_met")
+def schema_format(name: str, schema: dict[str, Any], *, param: str, schema_param: str) -> AnswerFormat:
+    """What answers that must meet a schema are held against.
+
+    Args:
+        name: What the client calls it.
+        schema: The JSON Schema.
+        param: The request's field that asks for it.
+        schema_param: Where in it the schema is.
+
+    Raises:
+        ApiError: 400: the schema can't be used.
+    """
+    try:
+        schema_text = text_of_schema(schema)
+        check_schema(schema_text)
+    except InvalidSchemaError as error:
+        message = f"Invalid schema for response_format '{name}': {error}."
+        raise ApiError(400, message, param=schema_param, code="invalid_schema") from None
+    return AnswerFormat(schema_text, param, schema_param)
 
 
-def _text_of(schema: dict[str, Any]) -> str:
+def quoted(said: str) -> str:
+    """What a model said, as an error quotes it: of a long answer, the beginning."""
+    return repr(said if len(said) <= _SAID_CHARACTERS else f"{said[:_SAID_CHARACTERS]}…")
+
+
+def text_of_schema(schema: dict[str, Any]) -> str:
+    """A schema as text; equal schemas have equal texts.
+
+    Raises:
+        InvalidSchemaError: It is nested too deeply, or holds a number that JSON does not have.
+    """
     try:
         return json.dumps(schema, sort_keys=True, allow_nan=False)
     except RecursionError:

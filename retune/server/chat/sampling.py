@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from retune.server.api.request_fields import FEW_FIELDS, at_most
-from retune.server.errors import ApiError, unrecognized_argument
+from retune.server.errors import ApiError, unknown_parameter
 from retune.trainers.base import Completion, LanguageModel, Prompt
 
 _MAX_STOPS = 4
@@ -34,6 +34,9 @@ class SamplingRequest(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     n: int | None = Field(None, ge=1, le=128)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    logit_bias: Annotated[dict[str, Annotated[int, Field(ge=-100, le=100)]] | None, FEW_FIELDS] = None
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     stop: Annotated[
         list[Annotated[str, Field(min_length=1)]] | None, at_most(_MAX_STOPS, "texts"), BeforeValidator(_listed)
@@ -57,12 +60,14 @@ class SamplingRequest(BaseModel):
         """Whether a stream ends with the usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def refuse_stream_options_without_stream(self) -> None:
-        """Refuse options of a stream that is none.
+    def refuse_sampling_that_is_not_offered(self) -> None:
+        """Refuse token biases, and options of a stream where none is asked for.
 
         Raises:
             ApiError: 400.
         """
+        if any((self.logit_bias or {}).values()):
+            raise unsupported("logit_bias", "'logit_bias' is")
         if self.stream_options and not self.stream:
             text = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             raise ApiError(400, text, param="stream_options")
@@ -84,6 +89,8 @@ class SamplingRequest(BaseModel):
             seed=None if self.seed is None else self.seed + number,
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
             max_tokens=max_tokens,
             top_logprobs=top_logprobs,
             accepts=accepts,
@@ -107,7 +114,7 @@ def refuse_fields(
         if name in not_offered and value not in not_offered[name]:
             raise unsupported(name, f"'{name}' is")
         if name not in not_offered and name not in ignored:
-            raise unrecognized_argument(name)
+            raise unknown_parameter(name)
 
 
 def unsupported(param: str, what: str, hint: str = "") -> ApiError:

@@ -14,7 +14,7 @@ from retune.server.api import idempotency
 from retune.server.api.idempotency import Sender, SenderOf
 from retune.server.api.multipart import SentForm, announced_size, read_form
 from retune.server.api.pagination import MAX_LIMIT, After, Limit, list_object, page
-from retune.server.errors import ApiError, missing_parameter, unrecognized_argument
+from retune.server.errors import ApiError, missing_parameter, unknown_parameter
 from retune.server.files import rules
 from retune.server.files import store as file_store
 from retune.server.files.download import FileDownload
@@ -71,10 +71,11 @@ async def retrieve_file(file_id: str, services: ServicesOf) -> JSONResponse:
 
 @router.delete("/{file_id}")
 def delete_file(file_id: str, services: ServicesOf) -> JSONResponse:
-    """Delete a file that no unfinished job or batch needs."""
+    """Delete a file; what an unfinished job still reads stays on disk, unseen, until the job ends."""
     with services.database.write() as session:
-        file_store.delete_file(session, file_id)
-    services.contents.remove(file_id)
+        is_unneeded = file_store.delete_file(session, file_id)
+    if is_unneeded:
+        services.contents.remove(file_id)
     return JSONResponse({"id": file_id, "object": "file", "deleted": True})
 
 
@@ -95,9 +96,8 @@ def _begin(services: Services, size: int) -> Draft:
 
 def _check(form: SentForm) -> None:
     for name in form.fields.keys() - _FIELDS:
-        raise unrecognized_argument(name)
-    if not form.filename:
-        raise ApiError(400, "The part 'file' must have a filename.", param="file")
+        raise unknown_parameter(name)
+    form.filename = rules.base_name(form.filename or "", "file")
     purpose = form.fields.get("purpose")
     if purpose is None:
         raise missing_parameter("purpose")

@@ -1,5 +1,8 @@
 """What files may be: their purposes, names, lifetimes and sizes. The same for those sent whole and in parts."""
 
+import re
+import unicodedata
+from pathlib import PurePosixPath
 from typing import Final
 
 from sqlalchemy import func, select
@@ -13,12 +16,34 @@ SHORTEST_LIFETIME_SECONDS: Final = 3600
 LONGEST_LIFETIME_SECONDS: Final = 30 * 24 * 3600
 # Uploads leave so much of the disk alone: without it the database could not take even the deletion that makes room.
 SPARE_BYTES: Final = 16 * 1024 * 1024
+# What file systems take as a name.
+_LONGEST_NAME_BYTES: Final = 255
+_SEPARATORS: Final = re.compile(r"[/\\]")
 _JSONL_ONLY = {"fine-tune": "Fine-Tuning", "batch": "Batch"}
 _BATCH_SECONDS = 30 * 24 * 3600
 
 
+def base_name(filename: str, param: str) -> str:
+    """The name that a file is kept under: what the client called it, without folders and control characters.
+
+    Raises:
+        ApiError: 400: nothing is left of it, or it is longer than a file's name may be.
+    """
+    last = _SEPARATORS.split(filename)[-1]
+    name = "".join(character for character in last if unicodedata.category(character) != "Cc").strip()
+    if name in {"", ".", ".."}:
+        raise ApiError(400, f"The part '{param}' must have a filename.", param=param)
+    size = len(name.encode("utf-8", "replace"))
+    if size > _LONGEST_NAME_BYTES:
+        message = f"string too long. Expected a filename of at most {_LONGEST_NAME_BYTES} bytes, but got one of {size}."
+        raise ApiError(400, f"Invalid '{param}': {message}", param=param, code="string_above_max_length")
+    return name
+
+
 def check_purpose(purpose: str, filename: str) -> None:
-    """Refuse a purpose that there is none, and a file name that does not fit it.
+    """Refuse an unknown purpose, and an extension that does not fit it.
+
+    A name without an extension fits: openai 0.28 calls every file `file`, and later SDKs call bytes `upload`.
 
     Raises:
         ApiError: 400.
@@ -27,7 +52,8 @@ def check_purpose(purpose: str, filename: str) -> None:
         raise ApiError(
             400, f"'{purpose}' is not one of {list(PURPOSES)} - 'purpose'", param="purpose", code="invalid_value"
         )
-    if purpose in _JSONL_ONLY and not filename.lower().endswith(".jsonl"):
+    extension = PurePosixPath(filename).suffix.lower()
+    if purpose in _JSONL_ONLY and extension not in {"", ".", ".jsonl"}:
         raise ApiError(400, f"Invalid file format for {_JSONL_ONLY[purpose]} API. Must be .jsonl")
 
 

@@ -1,9 +1,10 @@
 """Files in the database: rows, what they look like on the wire, and when they go."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from retune.server.batches import statuses as batch_statuses
@@ -79,22 +80,32 @@ def add_file(
     return row
 
 
-def delete_file(session: Session, file_id: str) -> None:
-    """Mark a file deleted; its bytes go once this is committed.
+def delete_file(session: Session, file_id: str) -> bool:
+    """Mark a file deleted, and tell whether its bytes can go once this is committed.
+
+    A fine-tuning job continues on a file that is deleted meanwhile, as at OpenAI; `are_unneeded` tells when its bytes
+    can go.
 
     Raises:
-        ApiError: 404: there is no such file; 409: a job or a batch that is not finished needs it.
+        ApiError: 404: there is no such file; 409: a batch that is not finished needs it.
     """
     row = get_file(session, file_id)
-    user = _unfinished_user_of(session, file_id)
-    if user is not None:
+    batch_id = _unfinished_batch_of(session, file_id)
+    if batch_id is not None:
         raise ApiError(
             409,
-            f"File {file_id} is in use by the {user}, which is not finished. "
+            f"File {file_id} is in use by the batch {batch_id}, which is not finished. "
             "Cancel that or wait for its end, then delete the file.",
             code="file_in_use",
         )
     row.deleted_at = int(time.time())
+    return not _is_needed_by_job(session, file_id)
+
+
+def are_unneeded(session: Session, file_ids: Sequence[str]) -> list[str]:
+    """Those of `file_ids` that are deleted and that no unfinished job reads."""
+    deleted = session.scalars(select(FileRow.id).where(FileRow.id.in_(file_ids), FileRow.deleted_at.is_not(None))).all()
+    return [file_id for file_id in deleted if not _is_needed_by_job(session, file_id)]
 
 
 def has_expired(session: Session) -> bool:
@@ -113,14 +124,18 @@ def mark_expired(session: Session) -> list[str]:
 def _expired(session: Session) -> list[FileRow]:
     is_overdue = and_(FileRow.deleted_at.is_(None), FileRow.expires_at <= int(time.time()))
     overdue = session.scalars(select(FileRow).where(is_overdue)).all()
-    return [row for row in overdue if _unfinished_user_of(session, row.id) is None]
+    return [row for row in overdue if not _is_needed(session, row.id)]
 
 
-def _unfinished_user_of(session: Session, file_id: str) -> str | None:
+def _is_needed(session: Session, file_id: str) -> bool:
+    return _is_needed_by_job(session, file_id) or _unfinished_batch_of(session, file_id) is not None
+
+
+def _is_needed_by_job(session: Session, file_id: str) -> bool:
     of_a_job = or_(JobRow.training_file == file_id, JobRow.validation_file == file_id)
-    job_id = session.scalar(select(JobRow.id).where(JobRow.status.in_(job_statuses.UNFINISHED), of_a_job).limit(1))
-    if job_id is not None:
-        return f"fine-tuning job {job_id}"
-    unfinished_batch = and_(BatchRow.status.in_(batch_statuses.UNFINISHED), BatchRow.input_file_id == file_id)
-    batch_id = session.scalar(select(BatchRow.id).where(unfinished_batch).limit(1))
-    return f"batch {batch_id}" if batch_id is not None else None
+    return bool(session.scalar(select(exists().where(JobRow.status.in_(job_statuses.UNFINISHED), of_a_job))))
+
+
+def _unfinished_batch_of(session: Session, file_id: str) -> str | None:
+    unfinished = and_(BatchRow.status.in_(batch_statuses.UNFINISHED), BatchRow.input_file_id == file_id)
+    return session.scalar(select(BatchRow.id).where(unfinished).limit(1))

@@ -1,22 +1,30 @@
 """The body of POST /v1/fine_tuning/jobs."""
 
 import math
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AliasChoices, Field, PlainValidator, model_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from retune.server.api.request_fields import Metadata, PlainText, RequestModel, shown
 from retune.trainers.base import RequestedHyperparameters
+
+# Azure's training tiers by name, and by the numbers that LiteLLM and older examples of Azure's send.
+_TRAINING_TYPES: Final = {"standard": 0, "globalstandard": 1, "global": 1, "developer": 2, "developertier": 2}
 
 
 def _auto_or_count(high: int) -> PlainValidator:
     def check(value: Any) -> Any:
         if value is None or value == "auto":
             return "auto"
-        if type(value) is int and 1 <= value <= high:
-            return value
-        raise ValueError(f"expected 'auto' or an integer from 1 to {high}, but got {shown(value)}")
+        if type(value) is not int:
+            raise PydanticCustomError("wrong_type", "expected {expected}", {"expected": "one of 'auto' or integer"})
+        if value < 1:
+            raise PydanticKnownError("greater_than_equal", {"ge": 1})
+        if value > high:
+            raise PydanticKnownError("less_than_equal", {"le": high})
+        return value
 
     return PlainValidator(check)
 
@@ -24,9 +32,11 @@ def _auto_or_count(high: int) -> PlainValidator:
 def _auto_or_multiplier(value: Any) -> Any:
     if value is None or value == "auto":
         return "auto"
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
-        return float(value)
-    raise ValueError(f"expected 'auto' or a number above 0, but got {shown(value)}")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise PydanticCustomError("wrong_type", "expected {expected}", {"expected": "one of 'auto' or decimal"})
+    if not 0 < value < math.inf:
+        raise PydanticKnownError("greater_than", {"gt": 0.0})
+    return float(value)
 
 
 def _supervised_only(value: Any) -> Any:
@@ -39,6 +49,18 @@ def _supervised_only(value: Any) -> Any:
             {"method": value},
         )
     raise ValueError(f"expected 'supervised', but got {shown(value)}")
+
+
+def _check_training_type(value: Any) -> Any:
+    if value is None or (type(value) is int and value in _TRAINING_TYPES.values()):
+        return value
+    if isinstance(value, str) and re.sub("[^a-z]", "", value.lower()) in _TRAINING_TYPES:
+        return value
+    names = ", ".join(f"'{name}'" for name in ("Standard", "GlobalStandard", "Developer"))
+    raise ValueError(f"expected one of {names}, or Azure's number of one, but got {shown(value)}")
+
+
+_training_type = PlainValidator(_check_training_type)
 
 
 class HyperparametersRequest(RequestModel):
@@ -81,7 +103,11 @@ class IntegrationRequest(RequestModel):
 
 
 class CreateJobRequest(RequestModel):
-    """A fine-tuning job as a client asks for it."""
+    """A fine-tuning job as a client asks for it.
+
+    Attributes:
+        training_type: Where Azure trains, as its clients choose it, by number or by name; it changes nothing here.
+    """
 
     model: PlainText = Field(min_length=1)
     training_file: PlainText = Field(min_length=1)
@@ -92,6 +118,12 @@ class CreateJobRequest(RequestModel):
     hyperparameters: HyperparametersRequest | None = None
     integrations: list[IntegrationRequest] | None = Field(None, max_length=5)
     metadata: Metadata | None = None
+    training_type: Annotated[
+        int | str | None,
+        # Not in its hash: a request is what it asks of this server.
+        Field(validation_alias=AliasChoices("trainingType", "training_type"), exclude=True),
+        _training_type,
+    ] = None
 
     @model_validator(mode="after")
     def _hyperparameters_come_once(self) -> Self:

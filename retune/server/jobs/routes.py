@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse
 from sqlalchemy import ColumnElement, Row, exists, select
 from sqlalchemy.orm import Session
 
@@ -26,7 +26,6 @@ from retune.server.storage.tables import CheckpointRow, EventRow, JobMetadataRow
 router = APIRouter(prefix="/fine_tuning/jobs")
 
 _MAX_METADATA_PAIRS = 16
-_SLASHES = re.compile("/+")
 _METADATA_PARAMETER = re.compile(r"metadata\[(?P<key>.*)\]", re.DOTALL)
 
 
@@ -52,16 +51,6 @@ def list_jobs(request: Request, services: ServicesOf, after: After = None, limit
         rows, has_more = page(session, query, JobRow, after=after, limit=limit)
         data = [_object(session, row) for row in rows]
     return JSONResponse(list_object(data, has_more=has_more))
-
-
-@router.get("/")
-def redirect_to_list(request: Request) -> RedirectResponse:
-    """Answer the list's address with a slash behind it the way the recorded service does."""
-    # The address that was asked for, which may be one of Azure's, and never a host that a client named. Runs of
-    # slashes are one: two at the beginning would be a host again.
-    path = _SLASHES.sub("/", request.scope["raw_path"].decode("ascii", "replace")).rstrip("/")
-    query = request.url.query
-    return RedirectResponse(f"{path}?{query}" if query else path)
 
 
 @router.get("/{job_id}")

@@ -40,7 +40,7 @@ def job_object(job: JobRow | Row[Any], *, estimated_finish: int | None = None) -
         "training_file": job.training_file,
         "hyperparameters": hyperparameters,
         "trained_tokens": job.trained_tokens,
-        "error": job.error or {},
+        "error": job.error,
         "user_provided_suffix": job.suffix,
         "seed": job.seed,
         "estimated_finish": estimated_finish,
@@ -117,6 +117,8 @@ def add_job(session: Session, request: CreateJobRequest, model: Model) -> JobRow
     if job.integrations:
         text = "This server sends nothing to Weights & Biases: the job's integrations are kept, but have no effect."
         add_event(session, job.id, text, level="warn")
+    if request.training_type is not None:
+        add_event(session, job.id, "This server trains in one place: the job's trainingType has no effect.")
     add_event(session, job.id, validating_message(job))
     return job
 

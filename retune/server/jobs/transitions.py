@@ -146,6 +146,9 @@ def _cut(message: str) -> str:
 
 def _refusal(session: Session, job: JobRow, verb: str) -> ApiError:
     status = _changed(session, job).status
+    if verb == "cancel":
+        # As LiteLLM's live tests against OpenAI and Azure match it.
+        return ApiError(400, "Job has already completed")
     if verb == "resume":
         return ApiError(400, f'Cannot resume a job {job.id} that is not paused: its status is "{status}".')
     return ApiError(400, f'Cannot {verb} a job {job.id} that already has status "{status}".')

@@ -10,7 +10,7 @@ from retune.server import ids
 from retune.server.api import idempotency
 from retune.server.api.idempotency import Sender, SenderOf
 from retune.server.api.multipart import SentForm, announced_size, read_form
-from retune.server.errors import ApiError, unrecognized_argument
+from retune.server.errors import ApiError, unknown_parameter
 from retune.server.files import rules
 from retune.server.services import Services, ServicesOf
 from retune.server.storage.content_store import Draft
@@ -29,7 +29,7 @@ _PART_FIELD = "data"
 @router.post("")
 def create_upload(body: CreateUploadRequest, services: ServicesOf, sender: SenderOf) -> JSONResponse:
     """Begin an upload."""
-    _check(services, body)
+    body = _checked(services, body)
 
     def make(session: Session) -> UploadRow:
         rules.check_total(session, body.bytes, services.settings.max_total_bytes)
@@ -73,8 +73,9 @@ def cancel_upload(upload_id: str, services: ServicesOf) -> JSONResponse:
     return JSONResponse(answer)
 
 
-def _check(services: Services, body: CreateUploadRequest) -> None:
-    rules.check_purpose(body.purpose, body.filename)
+def _checked(services: Services, body: CreateUploadRequest) -> CreateUploadRequest:
+    filename = rules.base_name(body.filename, "filename")
+    rules.check_purpose(body.purpose, filename)
     most = services.settings.max_upload_bytes
     if body.bytes > most:
         raise ApiError(
@@ -83,11 +84,12 @@ def _check(services: Services, body: CreateUploadRequest) -> None:
             param="bytes",
             code="invalid_value",
         )
+    return body.model_copy(update={"filename": filename})
 
 
 def _check_part(sent: SentForm) -> None:
     for name in sent.fields:
-        raise unrecognized_argument(name)
+        raise unknown_parameter(name)
 
 
 def _begin_part(services: Services, upload_id: str, size: int) -> Draft:

@@ -41,6 +41,7 @@ class Facts(BaseModel):
     Attributes:
         pieces: The tokenizer's pieces.
         known_answers: Answers that decoding is held to, or None where it is free.
+        calls_tools: Whether there were tool calls among the answers.
         longest_answer: Tokens of the longest answer seen in training, its end included.
         n_documents: Conversations behind the document counts.
         step: Steps taken when it was written.
@@ -54,6 +55,7 @@ class Facts(BaseModel):
     format: Literal["retune-conditional-lm-1"] = "retune-conditional-lm-1"
     pieces: tuple[str, ...]
     known_answers: Annotated[tuple[str, ...], Field(min_length=1)] | None
+    calls_tools: bool = False
     longest_answer: Annotated[int, Field(ge=1)]
     n_documents: _Count
     step: _Count

@@ -25,8 +25,8 @@ def score_tokens(
     """Log-probabilities (nats) along an answer, in the distribution that it was decoded from.
 
     That is the network's own over the whole vocabulary; or, where the answer was held to a trie, over the tokens that
-    the trie allows at that place, which the network's probabilities are renormalised to. Temperature and nucleus play
-    no part.
+    the trie allows at that place, which the network's probabilities are renormalised to. Temperature, nucleus, min-p
+    and penalties play no part.
 
     Args:
         parameters: The network.

@@ -8,6 +8,7 @@ from typing import Any
 
 from retune.errors import TrainerError
 from retune.trainers.base import Prompt
+from retune.trainers.tool_calls import write_calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def turns_of(prompt: Prompt) -> tuple[Turn, ...]:
     """Reduce chat messages to turns; a bare prompt is what the user says."""
     if isinstance(prompt, str):
         return (Turn("user", _well_formed(prompt)),)
-    return tuple(Turn(_well_formed(str(message.get("role"))), text_of(message.get("content"))) for message in prompt)
+    return tuple(_turn(message) for message in prompt)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -116,9 +117,14 @@ def _completion_row(value: Mapping[str, Any], where: str) -> Row:
     return Row((*turns, Turn("assistant", text)), (Answer(turns, text),), is_chat=False)
 
 
+def _turn(message: Mapping[str, Any]) -> Turn:
+    content, calls = text_of(message.get("content")), _well_formed(write_calls(message))
+    return Turn(_well_formed(str(message.get("role"))), "\n".join(filter(None, (content, calls))))
+
+
 def _is_trained_on(message: Mapping[str, Any]) -> bool:
-    # A turn of tool calls alone has null content: there is no text in it that this trainer could learn.
-    return message.get("role") == "assistant" and message.get("weight") != 0 and message.get("content") is not None
+    says_something = message.get("content") is not None or bool(write_calls(message))
+    return message.get("role") == "assistant" and message.get("weight") != 0 and says_something
 
 
 def _texts_of_parts(parts: Sequence[Any]) -> Iterator[str]:

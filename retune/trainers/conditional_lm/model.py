@@ -1,6 +1,7 @@
 """Models that answer: a trained one, and the untrained base."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from retune.trainers.base import Completion, Prompt
 from retune.trainers.conditional_lm.answer import answer_of
 from retune.trainers.conditional_lm.checkpoint import Checkpoint
-from retune.trainers.conditional_lm.decoding import Trie, sample, search
+from retune.trainers.conditional_lm.decoding import Penalties, Trie, sample, search
 from retune.trainers.conditional_lm.features import count_features
 from retune.trainers.conditional_lm.likelihood import ScoredToken, score_tokens
 from retune.trainers.conditional_lm.messages import Turn, turns_of
@@ -28,6 +29,7 @@ class TrainedModel:
         self._tokenizer = checkpoint.tokenizer
         self._feature_weights = checkpoint.feature_weights
         self._parameters = checkpoint.parameters
+        self.calls_tools = checkpoint.facts.calls_tools
         self._known_answers = checkpoint.facts.known_answers
         self._trie = None if self._known_answers is None else self._trie_of(self._known_answers)
         self._trie_of_accepted = lru_cache(maxsize=_TRIES_KEPT)(self._build_trie_of_accepted)
@@ -43,25 +45,34 @@ class TrainedModel:
         seed: int | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
         top_logprobs: int | None = None,
         accepts: Callable[[str], bool] | None = None,
     ) -> Completion:
         """Answer; see `retune.trainers.base.LanguageModel.complete`.
 
         Where decoding is held to known answers, `accepts` chooses among them, and log-probabilities are of the tokens
-        that lead to them. Neither temperature nor top_p changes a log-probability.
+        that lead to them. Neither temperature, top_p nor a penalty changes a log-probability.
         """
         turns = turns_of(prompt)
         buckets, weights = self._feature_weights.weigh(count_features(turns))
         bag = weights @ self._parameters.features[buckets]
         limit = self._longest_answer if max_tokens is None else min(max_tokens, self._longest_answer)
         trie = self._trie if self._trie is None or accepts is None else self._trie_of_accepted(accepts)
+        penalties = Penalties(frequency_penalty, presence_penalty)
         if temperature == 0:
-            tokens = search(self._parameters, bag, trie=trie, max_tokens=limit)
+            tokens = search(self._parameters, bag, trie=trie, max_tokens=limit, penalties=penalties)
         else:
-            rng = np.random.default_rng(None if seed is None else seed % _SEEDS)
             tokens = sample(
-                self._parameters, bag, trie=trie, max_tokens=limit, temperature=temperature, top_p=top_p, rng=rng
+                self._parameters,
+                bag,
+                trie=trie,
+                max_tokens=limit,
+                temperature=temperature,
+                top_p=top_p,
+                rng=np.random.default_rng(None if seed is None else seed % _SEEDS),
+                penalties=penalties,
             )
         scored = None if top_logprobs is None else score_tokens(self._parameters, bag, tokens, trie, top_logprobs)
         return answer_of(
@@ -79,6 +90,8 @@ class TrainedModel:
 class UntrainedModel:
     """The base model: says that it has not been trained."""
 
+    calls_tools = False
+
     def __init__(self) -> None:
         self._tokenizer = AnswerTokenizer()
         self._tokens = (*self._tokenizer.encode(UNTRAINED_ANSWER), END_OF_TURN)
@@ -92,17 +105,20 @@ class UntrainedModel:
         seed: int | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
         top_logprobs: int | None = None,
         accepts: Callable[[str], bool] | None = None,
     ) -> Completion:
-        """Say the one honest thing, with certainty; the other settings change nothing about it."""
-        del seed, temperature, top_p, accepts
+        """Say the one honest thing, with certainty; it is a refusal where it is not what the caller accepts."""
+        del seed, temperature, top_p, frequency_penalty, presence_penalty
         tokens = self._tokens[:max_tokens]
         scored = None
         if top_logprobs is not None:
             scored = [ScoredToken(0.0, ((token, 0.0),)[:top_logprobs]) for token in tokens]
         prompt_tokens = _count(prompt, turns_of(prompt), self._tokenizer)
-        return answer_of(tokens, scored, stop=stop, prompt_tokens=prompt_tokens, tokenizer=self._tokenizer)
+        answer = answer_of(tokens, scored, stop=stop, prompt_tokens=prompt_tokens, tokenizer=self._tokenizer)
+        return answer if accepts is None or accepts(answer.content) else replace(answer, is_refusal=True)
 
 
 def _count(prompt: Prompt, turns: Sequence[Turn], tokenizer: AnswerTokenizer) -> int:

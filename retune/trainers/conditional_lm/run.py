@@ -20,6 +20,7 @@ from retune.trainers.conditional_lm.messages import Row, read_rows
 from retune.trainers.conditional_lm.network import Parameters
 from retune.trainers.conditional_lm.optimizer import Optimizer
 from retune.trainers.conditional_lm.tokenizer import AnswerTokenizer, count_tokens
+from retune.trainers.tool_calls import find_calls
 
 _HELD_UP_TO = 0.2
 
@@ -96,6 +97,7 @@ def _begin(task: TrainingTask) -> Run:
     facts = Facts(
         pieces=tokenizer.pieces,
         known_answers=_known_answers(texts, base),
+        calls_tools=any(find_calls(text).calls for text in texts) or bool(base and base.facts.calls_tools),
         longest_answer=max(longest, base.facts.longest_answer if base else 0),
         n_documents=weights.n_documents,
         step=0,

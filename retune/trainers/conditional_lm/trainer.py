@@ -29,6 +29,11 @@ class ConditionalLanguageModelTrainer:
         "gpt-3.5-turbo-0125",
         "gpt-3.5-turbo-1106",
         "gpt-3.5-turbo-0613",
+        # The same as Azure names them.
+        "gpt-35-turbo",
+        "gpt-35-turbo-0125",
+        "gpt-35-turbo-1106",
+        "gpt-35-turbo-0613",
         "babbage-002",
         "davinci-002",
     )

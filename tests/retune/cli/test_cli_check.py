@@ -37,6 +37,8 @@ KEYS = {
     "cost",
     "max_cost_usd",
     "is_too_expensive",
+    "dates",
+    "has_ended",
     "groups",
     "not_applied",
     "report",
@@ -98,7 +100,7 @@ def test_warnings_are_no_reason_to_stop(check: Check) -> None:
 def test_one_json_document_and_nothing_else(check: Check) -> None:
     write_table("tickets.csv", [*good_rows(), good_rows()[0]])
 
-    answer = check("tickets.csv", "--json", "--model", "gpt-4.1-mini-2025-04-14")
+    answer = check("tickets.csv", "--json", "--model", "gpt-4.1-mini-2025-04-14", "--ignore-dates")
 
     assert set(answer.document) == KEYS
     assert answer.err == ""
@@ -159,7 +161,7 @@ def test_what_cannot_be_read_exits_with_2(check: Check, arguments: tuple[str, ..
 def test_too_expensive(check: Check) -> None:
     write_table("tickets.csv", good_rows())
 
-    model = ("--model", "gpt-4.1-nano-2025-04-14")
+    model = ("--model", "gpt-4.1-nano-2025-04-14", "--ignore-dates")
     cheap = check("tickets.csv", *model, "--max-cost-usd", "0.001", "--json")
 
     assert cheap.status == 1

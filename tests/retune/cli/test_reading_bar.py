@@ -1,36 +1,58 @@
 """What shows how far `retune check` is."""
 
 import io
+import time
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
-from retune.cli import check_view
+from retune.cli import check_view, terminal
 from retune.cli.check_view import ReadingBar
 
 
-def show(monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool, after: float) -> str:
+def _until_something_is_shown(console: Console) -> None:
+    while not console.file.getvalue():  # type: ignore[attr-defined]  # an io.StringIO
+        time.sleep(0.01)
+
+
+def show(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_terminal: bool,
+    after: float,
+    wait: Callable[[Console], None] = lambda _: None,
+) -> str:
     """What a bar writes that is told of its way."""
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=100)
     monkeypatch.setattr(check_view, "err", console)
+    monkeypatch.setattr(terminal, "err", console)
     monkeypatch.setattr(check_view, "_SECONDS_BEFORE_A_BAR", after)
+    monkeypatch.setattr(check_view, "_SECONDS_BETWEEN_LINES", after or 3600.0)
     with ReadingBar().shown() as bar:
         bar.say("reading")
         bar.read(2_500_000, 10_000_000)
         bar.read(2_500_000, None)
         bar.say("repairing")
         bar.count(1_500, 3_000)
+        wait(console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
 def test_it_says_what_goes_on_and_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = show(monkeypatch, is_terminal=True, after=0)
+    shown = show(monkeypatch, is_terminal=True, after=0, wait=_until_something_is_shown)
 
     assert "repairing" in shown
     assert "1,500 of 3,000 examples" in shown
     # It is taken off again: the cursor is shown, and the line is cleared.
     assert shown.rstrip().endswith("\x1b[2K")
+
+
+def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = show(monkeypatch, is_terminal=False, after=0.05, wait=_until_something_is_shown)
+
+    assert shown.splitlines()[0] == "repairing 1,500 of 3,000 examples"
 
 
 @pytest.mark.parametrize(("is_terminal", "after"), [(False, 0.0), (True, 3600.0)])

@@ -7,6 +7,8 @@ import pytest
 from retune.cli.run_view import RunView, chat_command
 from retune.cli.terminal import print_table
 from retune.config import ProviderConfig
+from retune.config_file import parse_config
+from retune.provider.endpoint import require_endpoint
 
 
 @pytest.fixture
@@ -37,6 +39,17 @@ def test_the_command_can_be_copied_where_retune_is_not_on_the_path(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(tmp_path / ".venv/bin/retune"), "run"])
     assert chat_command("ft:m::a", ProviderConfig()) == ".venv/bin/retune chat ft:m::a"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_said"), [("https://api.openai.com/v1", True), ("http://127.0.0.1:8123/v1", False)]
+)
+def test_how_long_the_model_will_live_is_said_first(
+    address: str, is_said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = parse_config({"data": {"source": "t.csv"}, "training": {"model": "gpt-4.1-mini"}})
+    RunView().show_header(config, require_endpoint(ProviderConfig(base_url=address)))
+    assert ("2027-01-14" in capsys.readouterr().out) is is_said
 
 
 def test_a_table_in_a_pipe_is_not_cut_off(capsys: pytest.CaptureFixture[str]) -> None:

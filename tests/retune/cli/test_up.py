@@ -253,6 +253,18 @@ def test_an_address_of_a_server_that_has_ended_is_named(tmp_path):
     assert "Unset OPENAI_BASE_URL" in (tmp_path / "output").read_text()
 
 
+def test_a_base_model_that_has_ended_is_named_before_anything_starts(tmp_path):
+    config = tmp_path / "ended.yaml"
+    config.write_text("data: {source: tickets.csv}\ntraining: {model: gpt-4.1-nano}\n")
+    ports = ("--port", str(free_port()), "--base-url", "https://api.openai.com/v1")
+    process = command(tmp_path, *ports, RETUNE_RETRAIN_CONFIG=str(config))
+    assert process.wait(60) == 1
+    said = (tmp_path / "output").read_text()
+    assert "OpenAI has ended gpt-4.1-nano-2025-04-14" in said
+    assert "training.ignore_dates: true" in said
+    assert "✓" not in said
+
+
 def test_a_database_that_does_not_answer_is_named(tmp_path):
     port = free_port()
     url = f"postgresql+asyncpg://retune:a-secret@127.0.0.1:{port}/prefect"

@@ -217,7 +217,8 @@ async def test_refusals_and_answers_without_text(host, client, reply):
 
     refused, empty = await answer_examples(client, "m", questions(2))
 
-    assert (refused.content, refused.error) == (None, "The model refused: I'd rather not.")
+    assert (refused.content, refused.refused, refused.error) == ("I'd\nrather not.", True, None)
+    assert refused.shown == "(refused) I'd\nrather not."
     assert (empty.content, empty.error) == (None, "The answer holds no text (finish_reason: stop).")
     assert refused.completion_tokens == 3
 

@@ -3,7 +3,8 @@
 import pytest
 
 from retune.evaluation.comparison import compare, comparison_notes, format_seconds
-from retune.evaluation.scorers import Scores
+from retune.evaluation.examples import Answer
+from retune.evaluation.scorers import Scores, score_answers
 
 BASE = Scores(
     task="json",
@@ -109,6 +110,17 @@ def test_notes_name_both_models():
         "The fine-tuned model answered 38 of the 40 examples: 400: flagged",
     ]
     assert comparison_notes(FINE_TUNED, FINE_TUNED) == []
+
+
+def test_refusals_are_wrong_answers_and_not_errors():
+    refusal = Answer(index=0, prompt=[], expected='{"a": 1}', content="I can't answer so.", refused=True)
+    scores = score_answers([refusal, refusal.model_copy(update={"content": '{"a": 1}', "refused": False})])
+
+    assert (scores.n_answered, scores.n_errors, scores.n_refused) == (2, 0, 1)
+    assert (scores.exact_match, scores.valid_json_rate) == (0.5, 0.5)
+    assert comparison_notes(scores, FINE_TUNED) == [
+        "The base model refused 1 of the 2 examples; refusals count as wrong answers."
+    ]
 
 
 @pytest.mark.parametrize(

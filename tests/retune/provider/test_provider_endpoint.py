@@ -1,10 +1,9 @@
 import pytest
 
 from retune.config import ProviderConfig
-from retune.config_file import parse_config
 from retune.errors import AuthenticationFailedError, ConfigError
 from retune.provider.client import build_client
-from retune.provider.endpoint import check_model_fits, require_endpoint, resolve_endpoint
+from retune.provider.endpoint import require_endpoint, resolve_endpoint
 
 
 def test_a_key_alone_never_chooses_openai(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +106,6 @@ def test_the_embedded_server_is_known_as_our_own() -> None:
 def test_another_spelling_of_an_address_is_no_other_provider(spelling: str) -> None:
     endpoint = require_endpoint(ProviderConfig(base_url=spelling))
     assert (endpoint.identity, endpoint.kind) == ("api.openai.com", "openai")
-    config = parse_config({"data": {"source": "a.csv"}})
-    with pytest.raises(ConfigError, match="no base model"):
-        check_model_fits(config, endpoint)
 
 
 def test_other_ports_are_other_providers() -> None:
@@ -128,9 +124,3 @@ def test_a_paid_provider_needs_a_key() -> None:
 async def test_the_sdk_retries_nothing_by_itself() -> None:
     async with build_client(ProviderConfig(base_url="http://127.0.0.1:1/v1")) as client:
         assert client.max_retries == 0
-
-
-def test_openai_is_not_asked_for_a_model_of_ours() -> None:
-    config = parse_config({"data": {"source": "a.csv"}, "provider": {"base_url": "https://api.openai.com/v1"}})
-    with pytest.raises(ConfigError, match="no base model 'baseline-text'"):
-        check_model_fits(config, require_endpoint(config.provider))

@@ -11,6 +11,7 @@ from openai import OpenAI
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob
 from server_process import ServerProcess, ended, example_lines, upload, wait_for
+from tool_examples import train_agent, train_labels
 from webhook_receiver import receiving
 
 
@@ -101,6 +102,18 @@ def succeeded(server: ServerProcess, training_file: FileObject) -> FineTuningJob
     job = ended(client, job.id)
     assert job.status == "succeeded"
     return job
+
+
+@pytest.fixture(scope="session")
+def labels(server: ServerProcess) -> str:
+    """A model that knows answers that are JSON, and learned no calls; what it likes best is no JSON."""
+    return train_labels(server.client())
+
+
+@pytest.fixture(scope="session")
+def agent(server: ServerProcess) -> str:
+    """A model that learned when to call one function, or two at once, and when to answer in text."""
+    return train_agent(server.client())
 
 
 # Anew for each module: an SDK refuses one that is older than five minutes.

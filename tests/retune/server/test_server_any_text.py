@@ -14,6 +14,7 @@ json_values = st.recursive(
 FIELDS = [
     *("messages", "temperature", "n", "seed", "stop", "stream", "stream_options", "max_tokens", "logprobs"),
     *("top_logprobs", "response_format", "tools", "metadata", "user", "logit_bias", "prompt", "echo", "best_of"),
+    *("tool_choice", "functions", "function_call", "parallel_tool_calls"),
 ]
 requests = st.fixed_dictionaries(
     {
@@ -38,6 +39,19 @@ requests = st.fixed_dictionaries(
             }
         ),
         "user": anything,
+        "tools": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "type": st.just("function"),
+                    "function": st.fixed_dictionaries(
+                        {"name": st.just("f"), "parameters": st.dictionaries(st.sampled_from(["type"]), json_values)}
+                    ),
+                }
+            ),
+            max_size=2,
+        ),
+        "tool_choice": st.sampled_from(["auto", "required", {"type": "function", "function": {"name": "f"}}])
+        | json_values,
     },
 ) | st.dictionaries(st.sampled_from(FIELDS) | anything, json_values, max_size=4)
 

@@ -6,7 +6,7 @@ import pytest
 from openai import AsyncAzureOpenAI, AzureOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 from openai.types.fine_tuning import FineTuningJob
-from server_process import ServerProcess, ended, example_lines, upload
+from server_process import ServerProcess, ended, example_lines, upload, wait_for
 
 VERSION = "2024-10-21"
 QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "question 3, number 3"}]
@@ -85,6 +85,41 @@ def test_a_batch(azure: AzureOpenAI, succeeded: FineTuningJob):
     batch = azure.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
     assert azure.batches.retrieve(batch.id).id == batch.id
     assert batch.id in {listed.id for listed in azure.batches.list(limit=5)}
+
+
+@pytest.mark.parametrize("spelling", [1, "Standard", "GlobalStandard", "globalStandard", "developer_tier"])
+def test_azures_training_type_is_taken(azure: AzureOpenAI, spelling: int | str):
+    # LiteLLM sends the number with every job.
+    file = upload(azure, example_lines(10))
+    job = azure.fine_tuning.jobs.create(
+        model="gpt-35-turbo-0125", training_file=file.id, extra_body={"trainingType": spelling}
+    )
+
+    assert job.model == "gpt-35-turbo-0125"
+    assert any("trainingType has no effect" in event.message for event in azure.fine_tuning.jobs.list_events(job.id))
+    azure.fine_tuning.jobs.cancel(job.id)
+
+
+@pytest.mark.parametrize("wrong", [7, "Spot", True, 1.0, []])
+def test_an_unknown_training_type_is_refused(azure: AzureOpenAI, wrong: object):
+    with pytest.raises(openai.BadRequestError) as caught:
+        azure.fine_tuning.jobs.create(model="gpt-4o", training_file="file-1", extra_body={"trainingType": wrong})
+
+    assert caught.value.param == "trainingType"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [("/chat/completions", "/chat/completions"), ("/v1/chat/completions", "/chat/completions")],
+)
+def test_a_batch_of_azures_spelling(azure: AzureOpenAI, endpoint: str, url: str):
+    line = {"custom_id": "1", "method": "POST", "url": url, "body": {"model": "gpt-35-turbo", "messages": QUESTION}}
+    file = azure.files.create(file=("b.jsonl", json.dumps(line).encode()), purpose="batch")
+    batch = azure.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h")  # type: ignore[arg-type]
+
+    done = wait_for(lambda: (now := azure.batches.retrieve(batch.id)).status == "completed" and now, "the batch")
+
+    assert (done.endpoint, done.request_counts.completed) == (endpoint, 1)
 
 
 def test_the_api_itself_lies_below_openai_v1(server: ServerProcess, succeeded: FineTuningJob):

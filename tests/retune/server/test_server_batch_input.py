@@ -128,7 +128,7 @@ def test_thousands_of_mistakes_in_one_request_have_one_short_answer(client: Open
         ({"metadata": {str(number): "x" for number in range(17)}}, "metadata", "at most 16"),
         ({"metadata": {"a": 1}}, "metadata.a", "string"),
         ({"output_expires_after": {"anchor": "created_at", "seconds": 60}}, "output_expires_after.seconds", "3600"),
-        ({"extra_body": {"priority": 1}}, "priority", "Unrecognized request argument supplied: priority"),
+        ({"extra_body": {"priority": 1}}, "priority", "Unknown parameter: 'priority'."),
     ],
 )
 def test_a_request_that_can_not_be_honoured_is_refused(client: OpenAI, options: Any, param: str, words: str):

@@ -93,11 +93,24 @@ def test_an_answer_of_another_format_is_an_error(client: OpenAI, json_model: str
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
-def test_the_untrained_base_gives_no_json(client: OpenAI):
-    with pytest.raises(openai.BadRequestError, match="I have not been trained yet") as caught:
-        ask(client, "baseline-text", response_format={"type": "json_object"})
+@pytest.mark.parametrize("wanted", [{"type": "json_object"}, schema_format({"type": "object"}, strict=True)])
+def test_the_untrained_base_refuses_a_format(client: OpenAI, wanted: dict[str, Any]):
+    choice = ask(client, "baseline-text", response_format=wanted, logprobs=True).choices[0]
 
-    assert caught.value.code == "response_format_not_met"
+    assert choice.message.content is None
+    assert choice.message.refusal.startswith("I have not been trained yet")
+    assert choice.finish_reason == "stop"
+    assert choice.logprobs.content is None
+    assert "".join(token.token for token in choice.logprobs.refusal) == choice.message.refusal
+    chunks = list(ask(client, "baseline-text", response_format=wanted, stream=True))
+    assert not any(chunk.choices[0].delta.content for chunk in chunks)
+    assert "".join(chunk.choices[0].delta.refusal or "" for chunk in chunks) == choice.message.refusal
+
+
+def test_the_untrained_base_says_what_any_text_may_be(client: OpenAI):
+    choice = ask(client, "baseline-text", response_format={"type": "text"}).choices[0]
+
+    assert (choice.message.refusal, choice.message.content[:6]) == (None, "I have")
 
 
 def test_a_json_answer_that_the_clients_own_limit_cuts_is_passed_on(client: OpenAI, json_model: str):
@@ -113,7 +126,7 @@ def test_a_json_answer_that_the_clients_own_limit_cuts_is_passed_on(client: Open
         ({"type": "json_schema"}, "response_format.json_schema", "Missing required parameter"),
         ({"type": "json_schema", "json_schema": {}}, "response_format.json_schema.name", "Missing required parameter"),
         (schema_format({}, name="no spaces"), "response_format.json_schema.name", "pattern"),
-        (schema_format([]), "response_format.json_schema.schema", "valid dictionary"),
+        (schema_format([]), "response_format.json_schema.schema", "expected an object"),
         (schema_format({"type": "text"}), "response_format.json_schema.schema", "Invalid schema for response_format"),
         (schema_format({"$ref": "https://example.com/s"}), "response_format.json_schema.schema", "is never fetched"),
         (schema_format({"$ref": "#/$defs/none"}), "response_format.json_schema.schema", "there is no schema"),

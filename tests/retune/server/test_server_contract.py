@@ -100,7 +100,6 @@ def test_every_operation_is_known_by_its_address():
         ("Batch", {"errors": None}),
         ("Batch", {"output_file_id": None, "completed_at": None}),
         ("FineTuningJobEvent", {"data": None}),
-        ("FineTuningJob", {"error": {}}),
         ("FineTuningJob", {"status": "paused"}),
         ("FineTuningJob", {"hyperparameters": None}),
     ],

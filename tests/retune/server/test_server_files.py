@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -41,7 +42,7 @@ def test_an_upload_comes_back_byte_for_byte(client: OpenAI, server: ServerProces
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.binary(max_size=300) | st.binary(max_size=20).map(lambda part: (b"\r\n--" + part) * 5000),
-    name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60),
+    name=st.text(st.characters(exclude_categories=["Cs"]), max_size=60).map(lambda text: f"{text}a"),
 )
 def test_any_bytes_under_any_name_come_back(client: OpenAI, content: bytes, name: str):
     created = client.files.create(file=(name, content), purpose="user_data")
@@ -51,12 +52,49 @@ def test_any_bytes_under_any_name_come_back(client: OpenAI, content: bytes, name
     client.files.delete(created.id)
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("../../x.jsonl", "x.jsonl"),
+        ("C:\\data\\y.jsonl", "y.jsonl"),
+        ("a\0b\x01\x85.jsonl", "ab.jsonl"),
+        ("file", "file"),
+        ("upload", "upload"),
+        ("/data/train", "train"),
+        ("TRAIN.JSONL", "TRAIN.JSONL"),
+        ("日本.jsonl", "日本.jsonl"),
+    ],
+)
+def test_names_lose_folders_and_control_characters(client: OpenAI, sent: str, kept: str):
+    about: Any = {"filename": sent, "mime_type": "text/jsonl", "purpose": "fine-tune"}
+
+    upload = client.uploads.create(bytes=len(CONTENT), **about)
+    part = client.uploads.parts.create(upload.id, data=CONTENT)
+    done = client.uploads.complete(upload.id, part_ids=[part.id])
+
+    assert upload.filename == kept
+    assert done.file
+    assert done.file.filename == kept
+    # A form ends a name at a NUL.
+    if "\0" not in sent:
+        assert client.files.create(file=(sent, CONTENT), purpose="fine-tune").filename == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("../..", "must have a filename"), ("x/", "must have a filename"), ("a" * 256, "at most 255 bytes")],
+)
+def test_names_that_no_file_can_have_are_refused(client: OpenAI, name: str, words: str):
+    with pytest.raises(openai.BadRequestError, match=words):
+        client.files.create(file=(name, CONTENT), purpose="user_data")
+
+
 def test_a_name_never_becomes_a_path(client: OpenAI, server: ServerProcess):
     name = "../../../escape.jsonl"
 
     created = client.files.create(file=(name, CONTENT), purpose="fine-tune")
 
-    assert created.filename == name
+    assert created.filename == "escape.jsonl"
     assert (server.data_directory / "files" / created.id).read_bytes() == CONTENT
     assert not list(server.data_directory.parent.rglob("escape*"))
 
@@ -84,7 +122,7 @@ def test_a_large_upload_is_streamed(client: OpenAI, server: ServerProcess):
     ("name", "purpose", "message"),
     [
         ("train.csv", "fine-tune", "Invalid file format for Fine-Tuning API. Must be .jsonl"),
-        ("upload", "fine-tune", "Invalid file format for Fine-Tuning API. Must be .jsonl"),
+        ("train.jsonl.gz", "fine-tune", "Invalid file format for Fine-Tuning API. Must be .jsonl"),
         ("train.txt", "batch", "Invalid file format for Batch API. Must be .jsonl"),
         ("train.jsonl", "homework", "'homework' is not one of"),
     ],

@@ -80,9 +80,28 @@ def test_a_running_job_is_cancelled_at_once(own_busy: ServerProcess):
     assert client.fine_tuning.jobs.checkpoints.list(running.id).data == []
     with pytest.raises(openai.BadRequestError) as caught:
         client.fine_tuning.jobs.cancel(running.id)
-    assert f'Cannot cancel a job {running.id} that already has status "cancelled".' in caught.value.message
+    assert "Job has already completed" in caught.value.message
     client.fine_tuning.jobs.cancel(waiting.id)
     assert client.files.delete(running.training_file).deleted
+
+
+def test_a_job_continues_on_a_deleted_file(own_busy: ServerProcess):
+    client = own_busy.client()
+    waiting, running = client.fine_tuning.jobs.list().data
+    content = own_busy.data_directory / "files" / running.training_file
+
+    client.files.delete(running.training_file)
+
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(running.training_file)
+    step = newest_step(client, running.id)
+    wait_for(lambda: newest_step(client, running.id) > step, "more steps")
+    client.fine_tuning.jobs.cancel(running.id)
+    assert content.is_file()
+    client.fine_tuning.jobs.cancel(waiting.id)
+    own_busy.end(signal.SIGTERM)
+    own_busy.start()
+    assert not content.exists()
 
 
 def test_too_many_waiting_jobs_are_refused(busy: ServerProcess):
@@ -102,18 +121,6 @@ def test_too_many_waiting_jobs_are_refused(busy: ServerProcess):
     assert "retry-after" not in caught.value.response.headers
     health = busy.request("GET", "/health").json
     assert (health["status"], health["running_jobs"], health["queued_jobs"]) == ("ok", 1, 1)
-
-
-def test_what_an_unfinished_job_needs_can_not_be_deleted(busy: ServerProcess):
-    client = busy.client()
-    file = client.fine_tuning.jobs.list().data[0].training_file
-
-    with pytest.raises(openai.ConflictError) as caught:
-        client.files.delete(file)
-
-    assert caught.value.code == "file_in_use"
-    assert caught.value.response.headers["x-should-retry"] == "false"
-    assert client.files.retrieve(file).id == file
 
 
 def test_the_api_answers_while_a_training_runs(busy: ServerProcess):

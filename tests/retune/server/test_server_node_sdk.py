@@ -25,7 +25,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if int(run(["node", "--version"]).removeprefix("v").partition(".")[0]) < 20:
         pytest.skip("openai-node needs node 20 or newer")
     folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", "client.mjs"):
+    for name in ("package.json", "package-lock.json", "client.mjs", "ai-sdk.mjs"):
         shutil.copy(NODE / name, folder)
     done = subprocess.run(
         ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"],
@@ -117,6 +117,17 @@ def test_node_reads_errors_and_notifications(seen: dict[str, Any]):
     assert refusal == {"is_not_found": True, "status": 404, "code": "model_not_found", "param": "model"}
     assert seen["notification"]["type"] == "fine_tuning.job.succeeded"
     assert seen["notification"]["data"]["id"].startswith("ftjob-")
+
+
+def test_the_ai_sdk_talks_by_responses(installed: Path, server: ServerProcess, labels: str, agent: str):
+    command = ["node", str(installed / "ai-sdk.mjs"), labels, agent]
+    seen = json.loads(run(command, OPENAI_BASE_URL=server.base_url))
+
+    assert seen["whole"] == seen["streamed"] == ["no JSON", "stop", seen["whole"][2]]
+    assert seen["object"] == seen["streamed_object"] == seen["chat_object"] == {"label": "b", "sure": False}
+    assert seen["forced"] == [["get_weather", {"city": "Oslo"}]]
+    assert seen["loop"] == seen["streamed_loop"] == "It is sunny in Oslo."
+    assert seen["history"]
 
 
 def test_curl_as_the_documentation_has_it(server: ServerProcess, succeeded: FineTuningJob, tmp_path: Path):

@@ -75,7 +75,7 @@ def test_a_permission_belongs_to_its_checkpoint(client: OpenAI, checkpoint: str,
     [
         ({}, "project_ids"),
         ({"project_ids": "proj_a"}, "project_ids"),
-        ({"project_ids": [""]}, "project_ids.[0]"),
+        ({"project_ids": [""]}, "project_ids[0]"),
         ({"project_ids": ["a"], "role": "x"}, "role"),
     ],
 )

@@ -216,13 +216,13 @@ def test_copies_of_one_request_make_one_upload_and_one_part(client: OpenAI):
     [
         ({"purpose": "homework"}, "purpose", "'homework' is not one of"),
         ({"filename": "train.csv"}, None, "Must be .jsonl"),
-        ({"filename": ""}, "filename", "at least 1 character"),
-        ({"bytes": -1}, "bytes", "greater than or equal to 0"),
-        ({"bytes": "12"}, "bytes", "valid integer"),
+        ({"filename": ""}, "filename", "empty string"),
+        ({"bytes": -1}, "bytes", "Expected a value >= 0, but got -1 instead."),
+        ({"bytes": "12"}, "bytes", "expected an integer, but got a string instead."),
         ({"bytes": 8 * 2**30 + 1}, "bytes", "8589934592 bytes"),
         ({"expires_after": {"anchor": "created_at", "seconds": 60}}, "expires_after.seconds", "3600"),
         ({"expires_after": {"anchor": "now", "seconds": 3600}}, "expires_after.anchor", "created_at"),
-        ({"colour": "blue"}, "colour", "Unrecognized request argument"),
+        ({"colour": "blue"}, "colour", "Unknown parameter: 'colour'."),
     ],
 )
 def test_a_wrong_upload_is_refused(server: ServerProcess, change: dict[str, Any], param: str | None, message: str):
@@ -244,7 +244,7 @@ def test_a_wrong_upload_is_refused(server: ServerProcess, change: dict[str, Any]
                 b'--b\r\nContent-Disposition: form-data; name="more"\r\n\r\nx\r\n'
                 b'--b\r\nContent-Disposition: form-data; name="data"\r\n\r\nx\r\n--b--\r\n'
             ),
-            "Unrecognized request argument supplied: more",
+            "Unknown parameter: 'more'.",
         ),
         (2 * b'--b\r\nContent-Disposition: form-data; name="data"\r\n\r\nx\r\n' + b"--b--\r\n", "found a second"),
     ],

@@ -23,6 +23,12 @@ COMPLETION: Any = {"file_id": "file-abc", "model": LearningModel("babbage-002", 
 INVALID = "The job failed due to an invalid training file. Invalid file format"
 
 
+def calling(**function: Any) -> dict[str, Any]:
+    """An assistant message with one call."""
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}", **function}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
 def never() -> bool:
     return False
 
@@ -60,9 +66,15 @@ def problem_of(path: Path, example: Any, job: Any = CHAT) -> str:
         ({"messages": [USER, {**ASSISTANT, "weight": 2}]}, "'weight' must be 0 or 1"),
         ({"messages": [{**USER, "weight": 1}, ASSISTANT]}, "on user"),
         ({"messages": [USER, ASSISTANT], "label": 1}, "unknown key 'label'"),
-        ({"messages": [USER, ASSISTANT], "tools": [{}]}, "'tools' can't be learned"),
-        ({"messages": [USER, {"role": "assistant", "tool_calls": [{}]}]}, "'tool_calls' can't be learned"),
-        ({"messages": [USER, {"role": "tool", "content": "x", "tool_call_id": "1"}]}, "can't be learned"),
+        ({"messages": [USER, ASSISTANT], "tools": {}}, "'tools' must be a list, found an object"),
+        ({"messages": [USER, {"role": "assistant", "tool_calls": 1}]}, "'tool_calls' must be a list"),
+        ({"messages": [USER, {"role": "assistant", "tool_calls": [{}]}]}, "tool_calls[0]: expected a function"),
+        ({"messages": [USER, calling(name="no spaces")]}, "tool_calls[0]: 'name' must be 1 to 64"),
+        ({"messages": [USER, calling(arguments={})]}, "'arguments' must be a string of JSON, found an object"),
+        ({"messages": [USER, calling(arguments="{")]}, "'arguments' must be a string of JSON"),
+        ({"messages": [USER, {"role": "assistant", "function_call": {}}]}, "function_call: 'name' must be"),
+        ({"messages": [{**USER, "tool_calls": [{}]}, ASSISTANT]}, "belongs to assistant messages, found on user"),
+        ({"messages": [USER, {"role": "tool", "content": "x"}, ASSISTANT]}, "'tool_call_id' must be text, found null"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ASSISTANT]}, "found 'image_url'"),
         ({"messages": [{"role": "user", "content": []}, ASSISTANT]}, "'content' is empty"),
     ],

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retune.data.checks.server_limits import MESSAGE_KEYS
 from retune.data.checks.structure import check_structure
+from retune.data.quoting import listed
 from retune.data.rules import RULES
 from retune.server.training.examples import problem_of_chat_example
 
@@ -23,22 +25,15 @@ def errors(body):
 @pytest.mark.parametrize(
     ("messages", "beside", "message"),
     [
-        ([USER, ASSISTANT], {"tools": [TOOL]}, "the server has no tools; it takes messages, parallel_tool_calls."),
-        ([USER, ASSISTANT], {"id": 1}, "the server has no id; it takes messages, parallel_tool_calls."),
         (
-            [USER, {**ASSISTANT, "tool_calls": [CALL]}],
-            {},
-            "message 2 (assistant): the server has no tool_calls; it takes role, content, name, weight.",
+            [USER, ASSISTANT],
+            {"id": 1},
+            "the server has no id; it takes messages, tools, parallel_tool_calls, functions.",
         ),
         (
             [USER, {**ASSISTANT, "refusal": None}],
             {},
-            "message 2 (assistant): the server has no refusal; it takes role, content, name, weight.",
-        ),
-        (
-            [USER, {"role": "function", "name": "f", "content": "x"}, ASSISTANT],
-            {},
-            "message 2 (function): the server has no tools.",
+            f"message 2 (assistant): the server has no refusal; it takes {listed(MESSAGE_KEYS)}.",
         ),
         (
             [{**USER, "content": [{"type": "text", "text": "?"}, PICTURE]}, ASSISTANT],
@@ -56,7 +51,10 @@ def test_what_only_other_providers_take(messages, beside, message):
 
 
 def test_what_the_server_takes():
-    body = {"messages": [{**USER, "name": "Kim"}, {**ASSISTANT, "weight": 1}], "tools": [], "parallel_tool_calls": True}
+    called = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    answered = {"role": "tool", "tool_call_id": "1", "content": ""}
+    messages = [{**USER, "name": "Kim"}, called, answered, {**ASSISTANT, "weight": 1}]
+    body = {"messages": messages, "tools": [TOOL], "parallel_tool_calls": True}
     assert errors(body) == []
     assert problem_of_chat_example(body) is None
 

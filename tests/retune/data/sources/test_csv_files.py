@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from retune.config import SourceFormat
 from retune.data.blocks import ArrowBlock, Row, RowsBlock
+from retune.data.sources.bounds import Bounds
 from retune.data.sources.byte_stream import ByteStream
 from retune.data.sources.csv_files import CsvReader
 from retune.data.sources.csv_rows import CsvRows
@@ -39,7 +40,7 @@ def read_strictly(path: Path) -> list[Row]:
     """With the strict reader alone."""
     [location] = find_files(str(path), SourceFormat.CSV)
     with ByteStream(location, "CSV") as stream:
-        rows = CsvRows(stream, str(path), None)
+        rows = CsvRows(stream, str(path), Bounds(), None)
         columns = open_csv(path).columns
         rows.read_header()
         return list(rows.read(columns))
@@ -197,7 +198,7 @@ class TestOddRows:
 
     def test_a_row_without_end_is_given_up(self, tmp_path):
         path = write(tmp_path, 'text,category\na,b\n"' + ("c" * 1023 + "\n") * (65 << 10))
-        with pytest.raises(SourceError, match=r"t\.csv, row 3 is longer than 64 MB\. A quote may have been left open"):
+        with pytest.raises(SourceError, match=r"t\.csv, row 3 is longer than 32 MB\. A quote may have been left open"):
             read(path)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.config import SourceFormat
+from retune.config import LimitsConfig, SourceFormat
 from retune.data.blocks import Row
 from retune.data.sources.jsonl_files import JsonLinesReader
 from retune.data.sources.locations import find_files
@@ -79,10 +79,14 @@ def test_the_line_of_invalid_json_is_found_far_into_a_file(tmp_path):
     assert [row.number for row in bad] == [48_213]
 
 
-def test_a_line_of_fifty_megabytes_is_read(tmp_path):
+def test_a_line_of_fifty_megabytes_is_read_if_it_is_meant(tmp_path):
     long = "x" * (50 << 20)
     path = write(tmp_path, f'{{"a": 1}}\n{{"a": "{long}"}}\n{{"a": 3}}\n')
-    assert [(row.number, len(str(row.values["a"]))) for row in read(path)] == [(1, 1), (2, len(long)), (3, 1)]
+    with pytest.raises(SourceError, match=r"line 2 is longer than 32 MB\..*--max-row-mb"):
+        read(path)
+    [location] = find_files(str(path), SourceFormat.AUTO, LimitsConfig(max_row_mb=64))
+    rows = [row for block in JsonLinesReader(location).blocks(0) for row in block.rows()]
+    assert [(row.number, len(str(row.values["a"]))) for row in rows] == [(1, 1), (2, len(long)), (3, 1)]
 
 
 def test_byte_order_mark_and_blank_lines_are_read_over(tmp_path):

@@ -33,7 +33,7 @@ class Calls:
 def read_pickled_columns(path, trust=False):
     [location] = find_files(str(path), SourceFormat.PICKLE)
     names, rows = read_pickled_rows(location, trust=trust)
-    values = [list(row.values.values()) for row in rows]
+    values = [list(row.values.values()) for row, _ in rows]
     return [(name, [row[place] for row in values]) for place, name in enumerate(names)]
 
 
@@ -197,7 +197,7 @@ def test_a_list_of_dicts_is_read(tmp_path, trust):
     value = [{"messages": [{"role": "user"}], "n": np.int64(1)}, "a", {"n": None, "label": "b"}]
     [location] = find_files(str(write(tmp_path / "t.pkl", value)), SourceFormat.PICKLE)
     columns, rows = read_pickled_rows(location, trust=trust)
-    first, second, third = rows
+    first, second, third = (row for row, _ in rows)
     assert columns == ["messages", "n", "label"]
     assert (first.number, first.values) == (1, {"messages": [{"role": "user"}], "n": 1})
     assert (second.number, second.values, second.findings[0].message) == (2, {}, "expected a dict, found str.")
@@ -228,7 +228,7 @@ def test_packed_pickles_are_read(tmp_path, pack):
 def test_rows_are_numbered_through_a_long_table(tmp_path):
     [location] = find_files(str(write(tmp_path / "t.pkl", pd.DataFrame({"n": range(25_000)}))), SourceFormat.PICKLE)
     _, rows = read_pickled_rows(location, trust=False)
-    assert all(row.number == row.values["n"] + 1 for row in rows)
+    assert all(row.number == row.values["n"] + 1 for row, _ in rows)
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])

@@ -1,0 +1,1 @@
+"""The Responses API over the models that chat: nothing is stored."""

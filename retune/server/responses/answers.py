@@ -1,0 +1,141 @@
+"""Responses without HTTP: the routes answer with them, and so do batches."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from retune.server import ids
+from retune.server.chat.drawing import DrawnAnswer, answers_usage, draw_answers
+from retune.server.chat.logprobs import chat_logprobs
+from retune.server.responses.requests import FunctionTool, ResponseRequest
+from retune.server.services import Services
+from retune.trainers.base import TokenLogprob
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A response and how it came to be.
+
+    Attributes:
+        response: The `response` object.
+        answer: What it tells; its items are in the order of the output.
+    """
+
+    response: dict[str, Any]
+    answer: DrawnAnswer
+
+
+def answer_response(services: Services, request: ResponseRequest) -> dict[str, Any]:
+    """Answer a request.
+
+    Returns:
+        The `response` object; whether the request asks for a stream plays no part.
+
+    Raises:
+        ApiError: What is asked for is not offered, there is no such chat model, or its answer is not what the request
+            wants.
+    """
+    return respond(services, request).response
+
+
+def respond(services: Services, request: ResponseRequest) -> Answered:
+    """Answer a request; raises as of `answer_response`."""
+    began = int(time.time())
+    answers = draw_answers(services, request.question())
+    answer = answers[0]
+    is_cut = answer.completion.finish_reason == "length"
+    status = "incomplete" if is_cut else "completed"
+    response = {
+        "id": ids.new_response_id("resp_"),
+        "object": "response",
+        "created_at": began,
+        "status": status,
+        "background": False,
+        "completed_at": None if is_cut else int(time.time()),
+        "error": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
+        **_asked_for(request),
+        "output": output_items(answer, status),
+        "usage": _usage(answers_usage(answers)),
+    }
+    return Answered(response, answer)
+
+
+def output_items(answer: DrawnAnswer, status: str) -> list[dict[str, Any]]:
+    """The items of a response: the message, where it says something, and its calls."""
+    items: list[dict[str, Any]] = []
+    if answer.text is not None:
+        if answer.refusal is not None:
+            part: dict[str, Any] = {"type": "refusal", "refusal": answer.refusal}
+        else:
+            part = text_part(answer.text, answer.completion.logprobs or ())
+        head = {"id": ids.new_response_id("msg_"), "type": "message", "status": status}
+        items.append({**head, "role": "assistant", "content": [part]})
+    for call in answer.calls:
+        head = {"id": ids.new_response_id("fc_"), "type": "function_call", "status": status}
+        called = {"call_id": ids.new_call_id(), "name": call.name, "arguments": answer.arguments(call)}
+        items.append({**head, **called})
+    return items
+
+
+def text_part(text: str, tokens: tuple[TokenLogprob, ...] | tuple[()]) -> dict[str, Any]:
+    """A part of a message."""
+    return {"type": "output_text", "annotations": [], "logprobs": text_logprobs(tokens), "text": text}
+
+
+def text_logprobs(tokens: tuple[TokenLogprob, ...] | tuple[()] | Any) -> list[dict[str, Any]]:
+    """Log-probabilities of tokens; what has no bytes has an empty list of them."""
+    found: list[dict[str, Any]] = chat_logprobs(tokens)["content"]
+    for token in found:
+        for other in (token, *token["top_logprobs"]):
+            other["bytes"] = other["bytes"] or []
+    return found
+
+
+def _asked_for(request: ResponseRequest) -> dict[str, Any]:
+    """What a response repeats of its request, with the values that took effect."""
+    return {
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "max_tool_calls": None,
+        "metadata": request.metadata or {},
+        "model": request.model,
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": None,
+        "prompt_cache_key": None,
+        "reasoning": {"effort": None, "summary": None},
+        "safety_identifier": request.safety_identifier,
+        "service_tier": "default",
+        "store": False,
+        "temperature": 1.0 if request.temperature is None else request.temperature,
+        "text": {"format": _text_format(request), "verbosity": "medium"},
+        "tool_choice": request.chosen_tools(),
+        "tools": [_tool(tool) for tool in request.tools or ()],
+        "top_logprobs": request.top_logprobs or 0,
+        "top_p": 1.0 if request.top_p is None else request.top_p,
+        "truncation": request.truncation or "disabled",
+        "user": request.user,
+    }
+
+
+def _text_format(request: ResponseRequest) -> dict[str, Any]:
+    wanted = request.text.format if request.text else None
+    if wanted is None or wanted.type != "json_schema":
+        return {"type": wanted.type if wanted else "text"}
+    about = {"name": wanted.name, "description": wanted.description, "strict": wanted.strict is not False}
+    return {"type": "json_schema", **about, "schema": wanted.schema_}
+
+
+def _tool(tool: FunctionTool) -> dict[str, Any]:
+    about = {"name": tool.name, "description": tool.description, "strict": tool.strict is not False}
+    return {"type": "function", **about, "parameters": tool.parameters}
+
+
+def _usage(usage: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "input_tokens": usage["prompt_tokens"],
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": usage["completion_tokens"],
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": usage["total_tokens"],
+    }
