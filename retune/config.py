@@ -261,25 +261,16 @@ class TrainingConfig(_Section):
     )
 
     max_wait_hours: float = Field(
-        72.0,
-        gt=0,
-        le=8760,
-        description="Longest wait for the job's end. Then the run fails and the job continues; running again waits on.",
+        72.0, gt=0, le=8760, description="Longest wait for the job's end; running again waits on for the same job."
     )
     unclear_answer_wait_minutes: Auto | _Minutes = Field(
         "auto",
-        description="Where the answer to the request for a job was lost: search for the job this long before another "
-        "one is created. auto: 10, and 0 at the server that `retune run` starts.",
+        description="Search this long for a job whose answer was lost. auto: 10; 0 at `retune run`'s own server.",
     )
     trust_incomplete_job_list: bool = Field(
         False, description="Create a job although the provider's list of jobs could not be read to its end."
     )
-    job_id: str | None = Field(
-        None,
-        min_length=1,
-        max_length=200,
-        description="A job at the provider that is this run's, for one whose creation was answered unclearly.",
-    )
+    job_id: str | None = Field(None, min_length=1, description="This run's job, where its creation was unclear.")
 
     @model_validator(mode="after")
     def _numbers_are_within_their_bounds(self) -> Self:
