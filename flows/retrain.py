@@ -87,7 +87,7 @@ async def _train(steps: Steps, config: RetrainConfig, files: TrainingFiles) -> F
     validation_file = (
         await steps.take("upload", upload_file(run, files.validation, provider)) if files.validation else None
     )
-    async with job_slot(run, training.model, train_file, provider):
+    async with job_slot(run, training, train_file, provider):
         job = await steps.take("job", create_job(run, train_file, validation_file, training, provider))
         return await steps.take("train", wait_for_job(run, job.started.job_id, training, provider))
 

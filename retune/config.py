@@ -207,6 +207,7 @@ _Epochs = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 50})]
 _BatchSize = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 256})]
 _Multiplier = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0})]
 _Seed = Annotated[int, Field(json_schema_extra={"minimum": 0, "maximum": 2**31 - 1})]
+_Minutes = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1440})]
 _Pause = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 600})]
 _Count = Annotated[int, Field(json_schema_extra={"minimum": 1})]
 _Dollars = Annotated[float, Field(json_schema_extra={"minimum": 0})]
@@ -259,12 +260,27 @@ class TrainingConfig(_Section):
         60.0, gt=0, le=600, description="Longest pause between two looks at the job."
     )
 
+    max_wait_hours: float = Field(
+        72.0, gt=0, le=8760, description="Longest wait for the job's end; running again waits on for the same job."
+    )
+    unclear_answer_wait_minutes: Auto | _Minutes = Field(
+        "auto",
+        description="Search this long for a job whose answer was lost. auto: 10; 0 at `retune run`'s own server.",
+    )
+    trust_incomplete_job_list: bool = Field(
+        False, description="Create a job although the provider's list of jobs could not be read to its end."
+    )
+    job_id: str | None = Field(None, min_length=1, description="This run's job, where its creation was unclear.")
+
     @model_validator(mode="after")
     def _numbers_are_within_their_bounds(self) -> Self:
         if self.max_cost_usd != "unlimited" and self.max_cost_usd < 0:
             raise ValueError(f"max_cost_usd must be unlimited or at least 0, not {self.max_cost_usd}")
         if self.approve_above_usd != "never" and self.approve_above_usd < 0:
             raise ValueError(f"approve_above_usd must be never or at least 0, not {self.approve_above_usd}")
+        minutes = self.unclear_answer_wait_minutes
+        if minutes != "auto" and not 0 <= minutes <= 1440:
+            raise ValueError(f"unclear_answer_wait_minutes must be auto or between 0 and 1440, not {minutes}")
         if self.seed != "auto" and not 0 <= self.seed < 2**31:
             raise ValueError(f"seed must be auto or between 0 and {2**31 - 1}, not {self.seed}")
         if self.poll_interval_seconds != "auto" and not 0 < self.poll_interval_seconds <= 600:

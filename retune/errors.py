@@ -14,10 +14,13 @@ RetuneError
 │   ├── UnexpectedAnswerError           something else than the API answers there
 │   ├── AuthenticationFailedError       the API key is missing or refused
 │   ├── QuotaExceededError              out of credit: waiting will not help
-│   └── TrainingNotAvailableError       the provider takes no fine-tuning jobs from this account
+│   ├── TrainingNotAvailableError       the provider takes no fine-tuning jobs from this account
+│   └── UnclearJobError                 nobody can say whether the provider has created a job
 ├── JobError (RuntimeError)             a fine-tuning job did not succeed
 │   ├── JobFailedError                  the provider ended it with an error
-│   └── JobCancelledError               somebody cancelled it
+│   ├── JobCancelledError               somebody cancelled it
+│   ├── JobVanishedError                the provider does not know it any more
+│   └── JobWaitTimeoutError             it has not ended within the time that the settings allow
 ├── ResultsError (RuntimeError)         the results of a job can't be read
 ├── RunDirectoryError (RuntimeError)    the run's directory can't be used
 │   └── RunBusyError                    another process is working on the same run
@@ -118,6 +121,10 @@ class TrainingNotAvailableError(ProviderError):
     """The provider takes no fine-tuning jobs from this account."""
 
 
+class UnclearJobError(ProviderError):
+    """Nobody can say whether the provider has created a job, so no other one is asked for."""
+
+
 class JobError(RetuneError, RuntimeError):
     """A fine-tuning job did not succeed.
 
@@ -150,6 +157,14 @@ class JobFailedError(JobError):
 
 class JobCancelledError(JobError):
     """Somebody cancelled the job."""
+
+
+class JobVanishedError(JobError):
+    """The provider does not know a job that it had."""
+
+
+class JobWaitTimeoutError(JobError):
+    """The job has not ended within the time that the settings allow; it was not cancelled."""
 
 
 class ResultsError(RetuneError, RuntimeError):

@@ -65,6 +65,15 @@ def atomic_write(path: Path, *, is_private: bool = True) -> Iterator[IO[bytes]]:
         raise
 
 
+def sync_directory(path: Path) -> None:
+    """Have the names of a directory's files survive a power cut, too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file atomically."""
     with atomic_write(path) as stream:

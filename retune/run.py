@@ -7,6 +7,7 @@ The directory holds everything that a run made or got:
     check_report.json   every problem that the checks found
     sides.npy           which split each example is in
     train.jsonl validation.jsonl test.jsonl
+    job_attempts.json   what was asked for at the provider, written before each request for a job
     job.json            the job, as the provider last showed it
     events.jsonl        its events, oldest first
     results/            the provider's result files, byte for byte
@@ -33,11 +34,17 @@ from retune.errors import RunBusyError, RunDirectoryError
 from retune.files import write_json
 from retune.private_files import private_opener
 
+JOURNAL_FILE = "job_attempts.json"
+JOB_FILE = "job.json"
 _NOT_PART_OF_THE_MODEL = {
     "poll_interval_seconds",
     "max_poll_interval_seconds",
     "max_cost_usd",
     "approve_above_usd",
+    "max_wait_hours",
+    "unclear_answer_wait_minutes",
+    "trust_incomplete_job_list",
+    "job_id",
     "ignore_dates",
 }
 
@@ -155,7 +162,10 @@ def _directory_id(directory: Path, key: str) -> str | None:
 
 
 def _holds_files(directory: Path) -> bool:
-    return directory.is_dir() and any(not entry.name.startswith(".") for entry in directory.iterdir())
+    if not directory.is_dir():
+        return False
+    # What was paid for outlives everything else.
+    return any(entry.name not in {JOURNAL_FILE, JOB_FILE} for entry in directory.glob("[!.]*"))
 
 
 @contextmanager
@@ -181,5 +191,6 @@ def exclusive(run: Run) -> Iterator[None]:
                 raise
             raise RunDirectoryError(
                 f"{error.filename} is missing, though an earlier run wrote it.",
-                hint=f"Delete {run.directory} and run again: files and job are found again at the provider.",
+                hint=f"Delete what is in {run.directory}, except {JOURNAL_FILE} and {JOB_FILE}, and run again: they "
+                "say which job is paid for already.",
             ) from None

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -26,11 +27,15 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Cancelled
 
 from retune.config import ProviderConfig
-from retune.errors import ProviderError
+from retune.errors import ProviderError, RetuneError, UnclearJobError
 from retune.provider.errors import is_transient, one_line
-from retune.provider.jobs import ENDED, cancel_job, find_jobs, retrieve_job
+from retune.provider.job_journal import RUN_KEY as METADATA_KEY
+from retune.provider.job_journal import JobJournal
+from retune.provider.jobs import cancel_job, retrieve_job
+from retune.provider.own_jobs import find_own_jobs
+from retune.provider.statuses import has_ended
 from tasks.events import JobNotice, emit_job_event
-from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, RUN_KEY, TRAINING_FILE
+from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, JOB_IS_OURS, RUN_DIRECTORY, RUN_KEY
 from tasks.flow_run_states import in_states
 from tasks.provider_client import provider_client
 
@@ -49,10 +54,11 @@ _TAKEN_UP_WITHIN = timedelta(minutes=2)
 async def cancel_job_of(flow_run_id: UUID) -> None:
     """Cancel the job of a flow run that is over, and say in that run's log what was done. Doing it again is harmless.
 
-    The job is found by the flow run's labels. It is left alone where it has ended, where the flow run was taken up
-    again, and where another flow run with the same run key waits for it.
+    The job is found by the flow run's labels. It is left alone where it has ended, where the flow run was resumed,
+    where another flow run with the same run key waits for it, and where it is not proven that this run created it.
 
     Raises:
+        UnclearJobError: The provider may have made a job that it does not show yet.
         ProviderError: The provider refuses.
         openai.OpenAIError: It can't be reached.
         httpx.HTTPError: Prefect can't be reached.
@@ -112,25 +118,46 @@ async def _cancel_jobs(run: FlowRun) -> None:
     labels = {name: str(value) for name, value in run.labels.items()}
     provider = ProviderConfig(base_url=labels[BASE_URL], api_key_block=labels.get(API_KEY_BLOCK, ""))
     async with await provider_client(provider) as client:
-        for job in await _jobs(client, labels):
+        for job in await _jobs(client, run, labels):
             await _cancel_one(client, run, job, labels)
 
 
-async def _jobs(client: AsyncOpenAI, labels: dict[str, str]) -> list[FineTuningJob]:
+async def _jobs(client: AsyncOpenAI, run: FlowRun, labels: dict[str, str]) -> list[FineTuningJob]:
+    """Jobs that this flow run is proven to have created."""
+    logger = flow_run_logger(run)
     if job_id := labels.get(JOB_ID):
-        return [await retrieve_job(client, job_id)]
+        job = await retrieve_job(client, job_id)
+        has_key = (job.metadata or {}).get(METADATA_KEY) == labels[RUN_KEY]
+        if has_key or labels.get(JOB_IS_OURS, "yes") == "yes":
+            return [job]
+        logger.warning("%s is not cancelled: it can't be proven that this run created it.", job_id)
+        return []
     # The process ended between asking for a job and hearing its name.
-    return await find_jobs(client, labels[RUN_KEY], labels.get(TRAINING_FILE, ""))
+    journal = _journal(labels)
+    found = await find_own_jobs(client, labels[RUN_KEY], journal, None)
+    known = {job.id for job in found.jobs}
+    recorded = [str(attempt.job_id) for attempt in journal.recorded if attempt.is_ours] if journal else []
+    jobs = [job for job in found.jobs if job.id in found.ours]
+    jobs += [await retrieve_job(client, job_id) for job_id in recorded if job_id not in known]
+    if journal and journal.unclear and not jobs:
+        raise UnclearJobError("The provider gave no clear answer to the request for a job, and lists none yet.")
+    return jobs
+
+
+def _journal(labels: dict[str, str]) -> JobJournal | None:
+    """The journal of the run, where its directory is on this machine."""
+    directory = labels.get(RUN_DIRECTORY)
+    return JobJournal(Path(directory), labels[RUN_KEY]) if directory and Path(directory).is_dir() else None
 
 
 async def _cancel_one(client: AsyncOpenAI, run: FlowRun, job: FineTuningJob, labels: dict[str, str]) -> None:
     logger = flow_run_logger(run)
-    if job.status not in ENDED:
+    if not has_ended(job):
         try:
             job = await cancel_job(client, job.id)
         except ProviderError:
             job = await retrieve_job(client, job.id)
-            if job.status not in ENDED:
+            if not has_ended(job):
                 raise
         else:
             logger.info("Cancelled the fine-tuning job %s, because its flow run was cancelled.", job.id)
@@ -195,7 +222,7 @@ async def end_cancelled_run(flow_run_id: UUID) -> CancelledRun:
     """
     try:
         await cancel_job_of(flow_run_id)
-    except (ProviderError, openai.OpenAIError, httpx.HTTPError, PrefectException) as error:
+    except (RetuneError, openai.OpenAIError, httpx.HTTPError, PrefectException) as error:
         say_not_cancelled(error, flow_run_id)
     async with get_client() as prefect:
         state = (await prefect.read_flow_run(flow_run_id)).state

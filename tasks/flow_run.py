@@ -17,6 +17,8 @@ from retune.errors import RunStoppedError
 # By these the job of a flow run is found when its process is gone.
 JOB_ID, BASE_URL, RUN_KEY = "retune.job_id", "retune.base_url", "retune.run_key"
 TRAINING_FILE, API_KEY_BLOCK = "retune.training_file", "retune.api_key_block"
+# Where the journal of its job is; and whether it is proven that this run created the job: yes or no.
+RUN_DIRECTORY, JOB_IS_OURS = "retune.run_directory", "retune.job_is_ours"
 
 # A machine that is restarted now and then takes a run up once or twice; what ends the process every time, such as too
 # little memory, would otherwise go on for ever and hold a place that other runs need.
@@ -51,7 +53,7 @@ async def begin_flow_run(config: RetrainConfig) -> None:
         raise RunStoppedError(
             f"This run was started {count} times, and each time it ended before its work was done; "
             f"after {MOST_STARTS} it is not taken up again.",
-            hint="Look at its log, mend the cause, and start a new run: it goes on where this one stopped.",
+            hint="Look at its log, fix the cause, and start a new run: it goes on where this one stopped.",
         )
     tags = [f"model:{base_model(config.training.model)}", f"data:{config.data.label}"]
     flow_run_id = flow_run.get_id()

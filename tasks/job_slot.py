@@ -16,9 +16,12 @@ from prefect.concurrency.asyncio import (
 )
 from prefect.exceptions import ObjectNotFound, PrefectException
 
-from retune.config import ProviderConfig
+from retune.config import ProviderConfig, TrainingConfig
 from retune.data.models import limit_name, model_family
-from retune.provider.jobs import ENDED, ENDED_WITHOUT_MODEL, find_jobs
+from retune.provider.job_journal import JobJournal
+from retune.provider.one_job import job_request
+from retune.provider.own_jobs import existing_job
+from retune.provider.statuses import JobState, job_state
 from retune.run import Run
 from tasks.cancelling import leave_if_cancelled
 from tasks.policies import retried
@@ -31,7 +34,9 @@ _LOCKED = 423
 
 
 @asynccontextmanager
-async def job_slot(run: Run, model: str, training_file: Upload, provider: ProviderConfig) -> AsyncIterator[None]:
+async def job_slot(
+    run: Run, training: TrainingConfig, training_file: Upload, provider: ProviderConfig
+) -> AsyncIterator[None]:
     """Hold one place of the model family's limit while the block creates a job and waits for its end.
 
     A run whose job has ended needs no place. One whose job goes on takes a place if there is one, and waits for none:
@@ -43,10 +48,10 @@ async def job_slot(run: Run, model: str, training_file: Upload, provider: Provid
         ProviderError: The provider refuses to say which jobs there are.
     """
     slot = AsyncExitStack()
-    if limit := await _read_limit(limit_name(model_family(model))):
-        status = await find_job(run, training_file, provider)
-        if status not in ENDED:
-            await _take_place(slot, limit, waits=status is None)
+    if limit := await _read_limit(limit_name(model_family(training.model))):
+        state = await find_job(run, training, training_file, provider)
+        if state != "succeeded":
+            await _take_place(slot, limit, waits=state is None)
     try:
         yield
     finally:
@@ -55,16 +60,19 @@ async def job_slot(run: Run, model: str, training_file: Upload, provider: Provid
 
 # Not cached: a job may end at any moment, and Prefect would give a run that is taken up again what it found before.
 @task(**retried(2, 10, 30, 60), cache_policy=NO_CACHE, persist_result=False)
-async def find_job(run: Run, training_file: Upload, provider: ProviderConfig) -> str | None:
-    """Status of this run's job: an earlier attempt may have made it. None where there is none to go on with.
+async def find_job(
+    run: Run, training: TrainingConfig, training_file: Upload, provider: ProviderConfig
+) -> JobState | None:
+    """State of this run's job: an earlier attempt may have made it. None where there is none to continue with.
 
     Raises:
         ProviderError: The provider refuses to say which jobs there are.
     """
     async with await provider_client(provider) as client:
-        jobs = await find_jobs(client, run.key, training_file.file.file_id)
-    statuses = [job.status for job in jobs if job.status not in ENDED_WITHOUT_MODEL]
-    return "succeeded" if "succeeded" in statuses else next(iter(statuses), None)
+        file_id = training_file.file.file_id
+        request = job_request(training, run_key=run.key, training_file=file_id, validation_file=None)
+        job = await existing_job(client, JobJournal(run.directory, run.key), request)
+    return job_state(job) if job else None
 
 
 async def _read_limit(name: str) -> GlobalConcurrencyLimitResponse | None:

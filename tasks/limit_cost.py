@@ -6,7 +6,7 @@ import openai
 from prefect import get_run_logger, task
 from prefect.context import FlowRunContext
 
-from retune.config import ProviderConfig, RetrainConfig
+from retune.config import ProviderConfig, RetrainConfig, TrainingConfig
 from retune.data.cost import needs_approval, refuse_if_too_expensive
 from retune.data.model_dates import (
     ModelDates,
@@ -22,8 +22,10 @@ from retune.errors import ConfigError, ProviderError
 from retune.provider.endpoint import require_endpoint
 from retune.provider.errors import one_line
 from retune.provider.files import find_file
-from retune.provider.jobs import ENDED_WITHOUT_MODEL, find_jobs
+from retune.provider.job_journal import JobJournal
 from retune.provider.models import read_shutdown_date
+from retune.provider.one_job import job_request
+from retune.provider.own_jobs import existing_job
 from retune.results.run_message import RunNotice
 from tasks.events import emit_run_event
 from tasks.hooks import flow_run_url
@@ -63,9 +65,9 @@ async def limit_cost(config: RetrainConfig, files: TrainingFiles, today: date | 
         refuse_if_too_expensive(files.cost, training.max_cost_usd)
     except ConfigError as error:
         refusal = error
-    if not (refusal or asks):
+    if not (refusal or asks) or training.job_id:
         return JobTerms(needs_approval=False, dates=dates)
-    if job := await _existing_job(files, config.provider):
+    if job := await _existing_job(files, training, config.provider):
         get_run_logger().info("No limit of the cost or the dates applies: %s exists already.", job)
         return JobTerms(needs_approval=False, dates=dates)
     if refusal:
@@ -116,8 +118,10 @@ def _warn_of_end(config: RetrainConfig, dates: ModelDates | None, today: date) -
     emit_run_event(notice, context.flow_run)
 
 
-async def _existing_job(files: TrainingFiles, provider: ProviderConfig) -> str | None:
+async def _existing_job(files: TrainingFiles, training: TrainingConfig, provider: ProviderConfig) -> str | None:
+    run = files.run
     async with await provider_client(provider) as client:
-        file_id = await find_file(client, uploaded_name(files.run, files.train), files.train.bytes)
-        jobs = await find_jobs(client, files.run.key, file_id or "")
-    return next((job.id for job in jobs if job.status not in ENDED_WITHOUT_MODEL), None)
+        file_id = await find_file(client, uploaded_name(run, files.train), files.train.bytes)
+        request = job_request(training, run_key=run.key, training_file=file_id or "", validation_file=None)
+        job = await existing_job(client, JobJournal(run.directory, run.key), request)
+    return job.id if job else None

@@ -2,12 +2,15 @@
 
 import asyncio
 
+from openai import AsyncOpenAI
 from prefect import task
 
 from retune.config import ProviderConfig
 from retune.data.jsonl import FileFacts
 from retune.data.store.training_files import require_unchanged
-from retune.provider.files import upload_once
+from retune.provider.files import UploadedFile, upload_once
+from retune.provider.job_journal import JobJournal
+from retune.provider.own_jobs import recorded_job
 from retune.run import Run
 from tasks.policies import PERSISTED, retried
 from tasks.progress import ProgressReport
@@ -28,7 +31,8 @@ def uploaded_name(run: Run, file: FileFacts) -> str:
 async def upload_file(run: Run, file: FileFacts, provider: ProviderConfig) -> Upload:
     """Upload a training or validation file under a name made of the run key, unless it is there already.
 
-    A file past the provider's limit for one request goes up in parts, and tells how far it is.
+    A run whose job exists uploads nothing, whether or not the provider still has its files. A file past the provider's
+    limit for one request goes up in parts, and reports its progress.
 
     Raises:
         ProviderError: The provider refuses it, or it is larger than providers take.
@@ -43,6 +47,8 @@ async def upload_file(run: Run, file: FileFacts, provider: ProviderConfig) -> Up
     )
     await asyncio.to_thread(require_unchanged, file)
     async with await provider_client(provider) as client, progress:
+        if used := await _used_by_job(client, run, file):
+            return Upload(name=file.path.name, file=used)
         uploaded = await upload_once(
             client,
             file.path,
@@ -50,3 +56,11 @@ async def upload_file(run: Run, file: FileFacts, provider: ProviderConfig) -> Up
             on_progress=lambda sent, total: progress.advance(sent // _MEGABYTE, total // _MEGABYTE),
         )
     return Upload(name=file.path.name, file=uploaded)
+
+
+async def _used_by_job(client: AsyncOpenAI, run: Run, file: FileFacts) -> UploadedFile | None:
+    job = await recorded_job(client, JobJournal(run.directory, run.key), None)
+    file_id = job and (job.validation_file if file.path.stem == "validation" else job.training_file)
+    if not file_id:
+        return None
+    return UploadedFile(file_id=file_id, filename=uploaded_name(run, file), bytes=file.bytes, adopted=True)

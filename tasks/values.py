@@ -13,7 +13,7 @@ from retune.data.jsonl import FileFacts
 from retune.data.model_dates import ModelDates
 from retune.evaluation.scorers import Scores
 from retune.provider.files import UploadedFile
-from retune.provider.jobs import StartedJob
+from retune.provider.one_job import StartedJob
 from retune.run import Run
 
 Role = Literal["base", "fine_tuned"]

@@ -15,10 +15,14 @@ from retune.private_files import make_private_directory, private_opener
 from retune.provider.endpoint import require_endpoint
 from retune.provider.errors import one_line
 from retune.provider.follow import event_as_dict, follow_job, pauses_at, raise_unless_succeeded, running_seconds
-from retune.run import Run
+from retune.provider.job_journal import JobJournal
+from retune.provider.one_job import unclear_wait_seconds
+from retune.provider.twins import TwinWatch
+from retune.run import JOB_FILE, Run
 from tasks.cancelling import unless_cancelled
+from tasks.create_job import warn_people
 from tasks.events import JobNews, JobNotice, emit_job_event
-from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, RUN_KEY, label_flow_run
+from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, JOB_IS_OURS, RUN_KEY, label_flow_run
 from tasks.policies import PERSISTED, by_content
 from tasks.progress import ProgressReport
 from tasks.provider_client import provider_client
@@ -32,17 +36,18 @@ _FIGURES = {"train_loss", "train_mean_token_accuracy", "valid_loss", "full_valid
 async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider: ProviderConfig) -> FinishedJob:
     """Follow the job to its end: every event once, in order, in the log; steps as a progress artifact.
 
-    What can't be reached for a while is asked again for as long as it takes; only a final answer ends the waiting, or
-    that the flow run is cancelled: then the job is too.
+    A provider that can't be reached is asked again until `max_wait_hours` are over; else only a final answer ends the
+    waiting, or that the flow run is cancelled: then its job is cancelled, too. Where another job of the same run shows
+    up that was there first, the wait continues with that one.
 
     Raises:
         CancelledRun: The flow run was cancelled.
         JobFailedError: The job failed; with the provider's code, message and param.
         JobCancelledError: Somebody cancelled it.
-        ProviderError: The provider knows no such job, or refuses the key.
+        JobVanishedError: The provider does not know the job any more.
+        JobWaitTimeoutError: The job has not ended in time; it was left alone.
+        ProviderError: The provider refuses the key.
     """
-    base_url = require_endpoint(provider).base_url
-    await label_flow_run({JOB_ID: job_id, RUN_KEY: run.key, BASE_URL: base_url, API_KEY_BLOCK: provider.api_key_block})
     job, events = await unless_cancelled(_follow(run, job_id, training, provider))
     await asyncio.to_thread(write_jsonl, run.path("events.jsonl"), map(event_as_dict, events))
     notice = _notice(run, job, events, provider)
@@ -59,25 +64,53 @@ async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider
 async def _follow(
     run: Run, job_id: str, training: TrainingConfig, provider: ProviderConfig
 ) -> tuple[FineTuningJob, list[FineTuningJobEvent]]:
+    """Follow the job, or the one that turns out to be the run's instead; the job at its end, and its events."""
     logged = _LoggedEvents(run)
+    journal = JobJournal(run.directory, run.key)
     events: list[FineTuningJobEvent] = []
     last: FineTuningJob | None = None
     key = f"training-{run.key[:12]}"
+    await _label(run, job_id, journal, provider)
     async with (
         await provider_client(provider) as client,
         ProgressReport(key=key, step="train", description=f"Steps of {job_id}") as progress,
     ):
-        async for update in follow_job(
-            client, job_id, pauses_at(str(client.base_url), training), on_trouble=_tell_trouble
-        ):
+        updates = follow_job(
+            client,
+            job_id,
+            pauses_at(str(client.base_url), training),
+            max_wait_seconds=training.max_wait_hours * 3600,
+            twins=TwinWatch(client, journal, unclear_wait_seconds(training, provider), say=warn_people),
+            on_trouble=_tell_trouble,
+        )
+        async for update in updates:
+            if update.job.id != (last.id if last else job_id):
+                get_run_logger().warning("%s is the job of this run from here on.", update.job.id)
+                await _label(run, update.job.id, journal, provider)
+                events = []
+            if update.state == "unknown" and (last is None or last.status != update.job.status):
+                _tell_unknown_status(update.job, training)
             last = update.job
             events += update.events
             for event in update.events:
                 logged.log(event)
                 _advance(progress, event)
-            await asyncio.to_thread(write_json, run.path("job.json"), last.model_dump(mode="json"))
+            await asyncio.to_thread(write_json, run.path(JOB_FILE), last.model_dump(mode="json"))
     assert last is not None  # noqa: S101 - following ends with a look at the job
     return last, events
+
+
+async def _label(run: Run, job_id: str, journal: JobJournal, provider: ProviderConfig) -> None:
+    base_url = require_endpoint(provider).base_url
+    labels = {RUN_KEY: run.key, BASE_URL: base_url, API_KEY_BLOCK: provider.api_key_block, JOB_ID: job_id}
+    await label_flow_run({**labels, JOB_IS_OURS: "yes" if journal.is_ours(job_id) else "no"})
+
+
+def _tell_unknown_status(job: FineTuningJob, training: TrainingConfig) -> None:
+    warn_people(
+        f"The provider shows the status {job.status!r} of {job.id}, which Retune does not know. "
+        f"Waiting on, for {training.max_wait_hours:g} hours at most."
+    )
 
 
 def _notice(run: Run, job: FineTuningJob, events: list[FineTuningJobEvent], provider: ProviderConfig) -> JobNotice:
@@ -114,7 +147,7 @@ class _LoggedEvents:
 
 def _tell_trouble(error: Exception, pause_seconds: float) -> None:
     get_run_logger().warning(
-        "Can't see the job for the moment (%s); it goes on all the same. Looking again in %.0f s.",
+        "Can't see the job for the moment (%s); it continues all the same. Looking again in %.0f s.",
         one_line(error),
         pause_seconds,
         extra={"for_people": True},

@@ -86,6 +86,8 @@ async def _print_events(client: "AsyncOpenAI", job_id: str, *, follow: bool, as_
     async for update in following.follow_job(client, job_id, pauses, on_trouble=_print_trouble):
         for event in update.events:
             _print_event(event, as_json=as_json)
+        if update.state == "unknown":
+            print_quietly(f"The provider shows the status {update.job.status!r}, which Retune does not know.")
     following.raise_unless_succeeded(update.job)
 
 

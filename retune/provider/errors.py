@@ -4,9 +4,10 @@ import email.utils
 import json
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 
+import httpx2
 import openai
 
 from retune.errors import (
@@ -20,6 +21,10 @@ from retune.errors import (
 )
 
 _TRANSIENT_STATUSES = {408, 409, 429}
+# The server can't do it at all, and will not be able to.
+_NEVER = {501, 505}
+# The request was not even sent.
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _LONGEST_HONOURED_PAUSE_SECONDS = 600.0
 _WIND_DOWN = (
     "OpenAI closes self-serve fine-tuning: since 2026-07-02 only organizations that used a fine-tuned model in the "
@@ -31,14 +36,28 @@ _WIND_DOWN = (
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same request may well succeed a little later.
 
-    Timeouts, connection errors, 408, 409, 429 and 5xx are transient; any other 4xx is not, nor is
-    `insufficient_quota` (a 429 that only money mends), nor what the server marks `x-should-retry: false`.
+    Timeouts, connection errors, 408, 409, 429 and 5xx are transient; any other 4xx is not, nor are 501 and 505, nor
+    `insufficient_quota` (a 429 that only money fixes), nor what the server marks `x-should-retry: false`.
     """
     if isinstance(error, openai.APIStatusError):
         if error.code == "insufficient_quota" or error.response.headers.get("x-should-retry") == "false":
             return False
-        return error.status_code in _TRANSIENT_STATUSES or error.status_code >= 500
+        is_failure = error.status_code >= 500 and error.status_code not in _NEVER
+        return error.status_code in _TRANSIENT_STATUSES or is_failure
     return isinstance(error, openai.APIConnectionError) and not isinstance(error.__cause__, RetuneError)
+
+
+def may_have_been_done(error: BaseException) -> bool:
+    """Tell whether a request may have had its effect although this came back.
+
+    No answer, a 5xx, 408, 409, and an answer that is not the API's say nothing about it. Any other 4xx is a refusal,
+    and a connection that was never made, or a redirect that was not followed, did nothing.
+    """
+    if isinstance(error, openai.APIStatusError):
+        return error.status_code in {408, 409} or (error.status_code >= 500 and error.status_code not in _NEVER)
+    if isinstance(error, openai.APIConnectionError):
+        return not isinstance(error.__cause__, (*_NOT_SENT, RetuneError))
+    return True
 
 
 def retry_after_seconds(error: BaseException) -> float | None:
@@ -62,11 +81,12 @@ def _number(text: str | None, scale: float = 1.0) -> float | None:
 
 
 @asynccontextmanager
-async def provider_call(doing: str) -> AsyncIterator[None]:
+async def provider_call(doing: str, *, passed_on: Container[int] = ()) -> AsyncIterator[None]:
     """Run one call of the API: permanent failures come out in Retune's words, transient ones as they are.
 
     Args:
         doing: What is being done, for the message: `creating the job`.
+        passed_on: HTTP statuses that the caller understands, and gets as they are.
 
     Raises:
         ProviderError: The provider said no for good, or something else than the API answers at its address.
@@ -75,7 +95,8 @@ async def provider_call(doing: str) -> AsyncIterator[None]:
     try:
         yield
     except openai.OpenAIError as error:
-        if is_transient(error):
+        is_understood = isinstance(error, openai.APIStatusError) and error.status_code in passed_on
+        if is_understood or is_transient(error):
             _hide_key(error)
             raise
         # Not "from error": its text may repeat the API key, and Prefect writes whole chains into its log.
@@ -127,6 +148,8 @@ def _explain_status(error: openai.APIStatusError, doing: str) -> ProviderError:
         )
     if error.code == "insufficient_quota":
         return QuotaExceededError(said, hint="Add credit to the account; waiting alone will not help.")
+    if error.status_code == 403:
+        return ProviderError(said, hint="Check that the API key belongs to the right project, and what it may do.")
     if error.status_code == 429 or error.status_code >= 500:
         return ProviderError(said, hint="Run the same command again later; it goes on where it stopped.")
     return ProviderError(said, hint=f"The provider blames the field {error.param!r}." if error.param else None)

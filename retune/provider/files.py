@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from retune.errors import ProviderError
 from retune.provider.errors import provider_call
-from retune.provider.paging import each_once
+from retune.provider.paging import page_of, read_list
 from retune.provider.uploads import LIMITS, Progress, UploadLimits, upload_in_parts
 
 
@@ -97,10 +97,13 @@ async def find_file(client: AsyncOpenAI, filename: str, size: int) -> str | None
         openai.OpenAIError: A transient failure.
     """
     async with provider_call("listing files"):
-        same = [
-            file
-            async for file in each_once(client.files.list(purpose="fine-tune"))
-            if file.filename == filename and file.bytes == size and file.status not in {"error", "deleted"}
-        ]
-    # The list is newest first; within one second its order decides, which is the same for everybody.
-    return min(reversed(same), key=lambda file: file.created_at).id if same else None
+        listing = await read_list(
+            lambda after, limit: client.files.list(purpose="fine-tune", **page_of(after, limit)), limit=None
+        )
+    same = [
+        file
+        for file in listing.items
+        if file.filename == filename and file.bytes == size and file.status not in {"error", "deleted"}
+    ]
+    # Within one second the id decides, which is the same for everybody.
+    return min(same, key=lambda file: (file.created_at, file.id)).id if same else None

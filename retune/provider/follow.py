@@ -1,8 +1,7 @@
 """Following a job from wherever it is to its end."""
 
-import asyncio
+import math
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,18 +11,33 @@ from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
 from retune.config import TrainingConfig
-from retune.errors import JobCancelledError, JobFailedError, UnexpectedAnswerError
+from retune.errors import (
+    JobCancelledError,
+    JobFailedError,
+    JobWaitTimeoutError,
+    ProviderError,
+    RetuneError,
+    UnexpectedAnswerError,
+)
+from retune.provider.clock import SYSTEM_CLOCK, Clock
 from retune.provider.endpoint import is_local
-from retune.provider.errors import is_transient, provider_call, retry_after_seconds
-from retune.provider.jobs import ENDED
-from retune.provider.paging import each_once
+from retune.provider.errors import is_transient, may_have_been_done, provider_call, retry_after_seconds
+from retune.provider.own_jobs import created_at, job_vanished, unix_seconds
+from retune.provider.paging import Page, page_of
+from retune.provider.statuses import JobState, has_ended, job_state
+from retune.provider.twins import TwinWatch
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _GROWTH = 1.5
 _JITTER = 0.2
 _EVENTS_PER_PAGE = 100
-# Success can be visible some seconds before the last events are.
+_MOST_EVENT_PAGES = 1000
+_NO_SUCH_ENDPOINT = (404, 405, 501)
+# Success can be visible some seconds before the last events are, and before the model's name.
 _LAST_EVENTS_PATIENCE_LOOKS = 3
+_MODEL_PATIENCE_LOOKS = 10
+# A job that was just created may not be known everywhere yet.
+_MISSING_PATIENCE_LOOKS = 5
 _LAST_WORDS = ("successfully completed",)
 
 
@@ -67,9 +81,14 @@ class JobUpdate:
     is_news: bool
 
     @property
+    def state(self) -> JobState:
+        """What the provider's status word means."""
+        return job_state(self.job)
+
+    @property
     def has_ended(self) -> bool:
         """Whether the job's status is final."""
-        return self.job.status in ENDED
+        return has_ended(self.job)
 
 
 @dataclass(slots=True)
@@ -80,34 +99,68 @@ class _Reader:
     last_status: str | None = None
     heard_last_words: bool = False
     looks_after_the_end: int = 0
+    missed: int = 0
 
     async def look(self) -> JobUpdate:
-        async with provider_call(f"looking at {self.job_id}"):
-            # The job first: events written before it was read are then surely among those read after it.
-            job = await self.client.fine_tuning.jobs.retrieve(self.job_id)
-            events = await self._new_events()
+        try:
+            async with provider_call(f"looking at {self.job_id}", passed_on=(404,)):
+                # The job first: events written before it was read are then surely among those read after it.
+                job = await self.client.fine_tuning.jobs.retrieve(self.job_id)
+        except openai.NotFoundError:
+            self.missed += 1
+            raise
+        if not isinstance(job, FineTuningJob):
+            raise UnexpectedAnswerError("What answers is not the API: a job was expected.", hint="Check the address.")
+        self.missed = 0
+        events = await self._new_events()
         is_news = bool(events) or job.status != self.last_status
         self.last_status = job.status
         self.seen.update(event.id for event in events)
         self.heard_last_words |= any(words in event.message for event in events for words in _LAST_WORDS)
-        self.looks_after_the_end += job.status in ENDED
+        self.looks_after_the_end += has_ended(job)
         return JobUpdate(job=job, events=events, is_news=is_news)
 
     async def _new_events(self) -> list[FineTuningJobEvent]:
-        newest_first: deque[FineTuningJobEvent] = deque()
-        pages = self.client.fine_tuning.jobs.list_events(self.job_id, limit=_EVENTS_PER_PAGE)
-        async for event in each_once(pages):
-            if event.id in self.seen:
+        """Events that were not seen before, oldest first, whichever end of the list the host begins with."""
+        found: dict[str, FineTuningJobEvent] = {}
+        cursors: set[str] = set()
+        after: str | None = None
+        while len(cursors) < _MOST_EVENT_PAGES and after not in cursors:
+            if after:
+                cursors.add(after)
+            page = await self._events_page(after)
+            data = page.data if page else None
+            if page is None or not data:
                 break
-            newest_first.appendleft(event)
-        return list(newest_first)
+            found.update({event.id: event for event in data if event.id not in self.seen})
+            is_newest_first = created_at(data[0]) >= created_at(data[-1])
+            if page.has_more is False or (is_newest_first and any(event.id in self.seen for event in data)):
+                break
+            after = data[-1].id
+        events = list(found.values())
+        if events and created_at(events[0]) >= created_at(events[-1]):
+            events.reverse()
+        return sorted(events, key=created_at)
+
+    async def _events_page(self, after: str | None) -> Page[FineTuningJobEvent] | None:
+        try:
+            async with provider_call(f"reading the events of {self.job_id}", passed_on=_NO_SUCH_ENDPOINT):
+                events = self.client.fine_tuning.jobs
+                page: Any = await events.list_events(self.job_id, **page_of(after, _EVENTS_PER_PAGE))
+        except openai.APIStatusError as error:
+            if error.status_code not in _NO_SUCH_ENDPOINT:
+                raise
+            # A host without events still has the job's status.
+            return None
+        return page if hasattr(page, "data") else None
 
     def has_heard_all(self, update: JobUpdate) -> bool:
-        """Whether the job has ended and its last events are in."""
-        if not update.has_ended:
+        """Whether the job has ended and its last events, and its model's name, are in."""
+        if update.state != "succeeded":
+            return update.has_ended
+        if not update.job.fine_tuned_model and self.looks_after_the_end <= _MODEL_PATIENCE_LOOKS:
             return False
-        said_all = update.job.status != "succeeded" or self.heard_last_words
-        return said_all or self.looks_after_the_end > _LAST_EVENTS_PATIENCE_LOOKS
+        return self.heard_last_words or self.looks_after_the_end > _LAST_EVENTS_PATIENCE_LOOKS
 
 
 async def look_at_job(client: AsyncOpenAI, job_id: str) -> JobUpdate:
@@ -117,7 +170,8 @@ async def look_at_job(client: AsyncOpenAI, job_id: str) -> JobUpdate:
         ProviderError: The provider knows no such job, or refuses the key.
         openai.OpenAIError: A transient failure.
     """
-    return await _Reader(client, job_id).look()
+    async with provider_call(f"looking at {job_id}"):
+        return await _Reader(client, job_id).look()
 
 
 async def follow_job(
@@ -125,19 +179,28 @@ async def follow_job(
     job_id: str,
     pauses: PollingPauses,
     *,
+    max_wait_seconds: float = math.inf,
+    twins: TwinWatch | None = None,
     on_trouble: Callable[[Exception, float], None] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[JobUpdate]:
     """Look at a job until it has ended, yielding every look that brought something new, and the last one.
 
-    Every event comes once, in order. Transient failures are told to `on_trouble` (with the pause until the next look,
-    in seconds) and never end the following: the job goes on whether or not anybody can see it.
+    Every event comes once, in order. Transient failures are reported to `on_trouble` (with the pause until the next
+    look, in seconds) and do not end the following: the job continues whether or not anybody can see it. Where `twins`
+    finds that another job is the run's, that one is followed from there on: the update's job says which.
 
     Raises:
-        ProviderError: The provider says no for good: no such job, or the key is refused.
+        JobWaitTimeoutError: The job has not ended within `max_wait_seconds`; it was left alone.
+        JobVanishedError: The provider does not know the job, several times in a row.
+        ProviderError: The provider refuses for good: the key, or the account's credit.
     """
     reader = _Reader(client, job_id)
+    deadline = clock.now() + max_wait_seconds
     quiet_looks = 0
     while True:
+        if twins and (other := await twins.other_job(reader.job_id)):
+            reader = _Reader(client, other)
         update, trouble = await _try_to_look(reader)
         quiet_looks = 0 if update and update.is_news else quiet_looks + 1
         pause = pauses.after(quiet_looks)
@@ -146,11 +209,17 @@ async def follow_job(
             if on_trouble:
                 on_trouble(trouble, pause)
         if update and reader.has_heard_all(update):
+            is_last = twins is None or not (twins.may_have_twin() or update.state == "cancelled")
+            if twins and not is_last and (other := await twins.other_job(reader.job_id, has_ended=True)):
+                reader = _Reader(client, other)
+                continue
             yield update
             return
         if update and update.is_news:
             yield update
-        await asyncio.sleep(pause)
+        if clock.now() >= deadline:
+            raise _not_ended(reader, max_wait_seconds)
+        await clock.sleep(min(pause, max(deadline - clock.now(), 0.0)))
 
 
 async def _try_to_look(reader: _Reader) -> tuple[JobUpdate, None] | tuple[None, Exception]:
@@ -159,10 +228,36 @@ async def _try_to_look(reader: _Reader) -> tuple[JobUpdate, None] | tuple[None, 
     except UnexpectedAnswerError as error:
         # A login page or a proxy in between; the job does not care.
         return None, error
-    except openai.OpenAIError as error:
-        if not is_transient(error):
-            raise
+    except openai.NotFoundError as error:
+        if reader.missed > _MISSING_PATIENCE_LOOKS:
+            raise job_vanished(reader.job_id, reader.client) from None
         return None, error
+    except openai.OpenAIError as error:
+        return None, error
+    except ProviderError as error:
+        if not _passes(error.__context__):
+            raise _with_job(error, reader.job_id) from None
+        return None, error
+
+
+def _passes(error: BaseException | None) -> bool:
+    """Whether a look may succeed later although the request is not to be repeated at once."""
+    return isinstance(error, openai.APIStatusError) and (is_transient(error) or may_have_been_done(error))
+
+
+def _with_job(error: RetuneError, job_id: str) -> RetuneError:
+    hint = error.hint or "The provider does not let this key see the job."
+    error.hint = f"{hint} {job_id} was not cancelled: running again follows it on."
+    return error
+
+
+def _not_ended(reader: _Reader, seconds: float) -> JobWaitTimeoutError:
+    return JobWaitTimeoutError(
+        f"The fine-tuning job {reader.job_id} has not ended within {seconds / 3600:g} hours "
+        f"(training.max_wait_hours). Its status is {reader.last_status or 'not known'!r}.",
+        job_id=reader.job_id,
+        hint="It was not cancelled: running the same command again waits on. `retune jobs cancel` ends it.",
+    )
 
 
 def raise_unless_succeeded(job: FineTuningJob) -> None:
@@ -172,16 +267,17 @@ def raise_unless_succeeded(job: FineTuningJob) -> None:
         JobFailedError: With the provider's code, message and param.
         JobCancelledError: Somebody cancelled it.
     """
-    if job.status == "cancelled":
+    if job_state(job) == "cancelled":
         raise JobCancelledError(
-            f"The fine-tuning job {job.id} was cancelled.",
+            f"The fine-tuning job {job.id} was cancelled{_as_said(job, 'cancelled')}.",
             job_id=job.id,
             hint="Run the same command again to start a new one.",
         )
-    if job.status == "failed":
+    if job_state(job) == "failed":
         # A healthy job's error may be an empty object, which the SDK turns into a truthy one.
         error = job.error if job.error and job.error.code else None
-        message = error.message if error else "the provider gave no reason; see `retune jobs events`"
+        no_reason = f"the provider gave no reason{_as_said(job, 'failed')}; see `retune jobs events`"
+        message = error.message if error else no_reason
         code = f" [{error.code}]" if error else ""
         param = f" (param: {error.param})" if error and error.param else ""
         raise JobFailedError(
@@ -189,8 +285,12 @@ def raise_unless_succeeded(job: FineTuningJob) -> None:
             job_id=job.id,
             code=error.code if error else None,
             param=error.param if error else None,
-            hint="Mend the cause, then run the same command again; a new job will be created.",
+            hint="Fix the cause, then run the same command again; a new job will be created.",
         )
+
+
+def _as_said(job: FineTuningJob, usual: str) -> str:
+    return "" if job.status == usual else f" (its status is {job.status!r})"
 
 
 def event_as_dict(event: FineTuningJobEvent) -> dict[str, Any]:
@@ -200,6 +300,7 @@ def event_as_dict(event: FineTuningJobEvent) -> dict[str, Any]:
 
 def running_seconds(job: FineTuningJob, events: Sequence[FineTuningJobEvent]) -> float | None:
     """Whole seconds from the event that training started to the job's end; None where that can't be told."""
-    started = next((event.created_at for event in events if event.message.endswith("job started")), None)
-    ended = job.finished_at or (events[-1].created_at if events and job.status in ENDED else None)
+    started = next((created_at(event) for event in events if event.message.endswith("job started")), None)
+    last = created_at(events[-1]) if events and has_ended(job) else None
+    ended = unix_seconds(job.finished_at) if job.finished_at else last
     return float(max(ended - started, 0)) if started and ended else None

@@ -9,7 +9,7 @@ from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
 from retune.files import write_bytes
 from retune.provider.errors import provider_call
-from retune.provider.paging import each_once
+from retune.provider.paging import page_of, read_list
 
 
 async def download_result_files(client: AsyncOpenAI, file_ids: Sequence[str], directory: Path) -> list[Path]:
@@ -39,6 +39,7 @@ async def list_checkpoints(client: AsyncOpenAI, job_id: str) -> list[FineTuningJ
         openai.OpenAIError: A transient failure.
     """
     async with provider_call(f"listing checkpoints of {job_id}"):
-        pages = client.fine_tuning.jobs.checkpoints.list(job_id)
-        found = [checkpoint async for checkpoint in each_once(pages)]
-    return sorted(found, key=lambda checkpoint: checkpoint.step_number)
+        listing = await read_list(
+            lambda after, limit: client.fine_tuning.jobs.checkpoints.list(job_id, **page_of(after, limit)), limit=None
+        )
+    return sorted(listing.items, key=lambda checkpoint: checkpoint.step_number)

@@ -17,7 +17,7 @@ from server_process import example_lines, upload
 
 from flows.cancel_job import cancel_job
 from flows.retrain import retrain
-from retune.provider.jobs import RUN_KEY
+from retune.provider.job_journal import RUN_KEY
 from tasks import cancelling
 from tasks.hooks import cancel_remote_job
 

@@ -115,3 +115,12 @@ print("locked", flush=True); sys.stdin.read()
         other.communicate()
     with exclusive(run):
         pass
+
+
+def test_what_was_paid_for_outlives_the_rest_of_the_directory(tmp_path: Path) -> None:
+    config = configuration(output_dir=tmp_path / "out")
+    first = open_here(config)
+    first.path("job_attempts.json").write_text("{}")
+    first.path("run.json").unlink()
+    assert open_here(config).directory_id != first.directory_id
+    assert first.path("job_attempts.json").exists()

@@ -114,7 +114,7 @@ def somebody_s_prefect(home: Path) -> Iterator[tuple[str, "subprocess.Popen[byte
 def test_somebody_s_prefect_that_is_gone_is_named_and_the_next_run_resumes(
     retune: Any, command: list[str], tmp_path: Path, prefect_api_url: str
 ) -> None:
-    patience = {"RETUNE_PREFECT_PATIENCE_SECONDS": "5"}
+    settings = {"RETUNE_PREFECT_PATIENCE_SECONDS": "5", "PREFECT_API_AUTH_STRING": _PASSWORD}
     with somebody_s_prefect(tmp_path / "prefect") as (api_url, server):
         while not answers(f"{api_url}/health"):
             time.sleep(0.1)

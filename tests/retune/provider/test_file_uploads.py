@@ -19,7 +19,8 @@ from retune.errors import ProviderError
 from retune.provider.client import build_client
 from retune.provider.files import UploadedFile, upload_once
 from retune.provider.follow import PollingPauses, follow_job, raise_unless_succeeded
-from retune.provider.jobs import create_job_once
+from retune.provider.job_journal import JobJournal
+from retune.provider.one_job import JobCreator, job_request
 from retune.provider.uploads import UploadLimits
 
 SMALL = UploadLimits(single_bytes=100_000, part_bytes=40_000, total_bytes=4_000_000, pauses_seconds=(0.01, 0.01))
@@ -197,9 +198,9 @@ async def test_files_with_a_byte_order_mark_are_trained_on(training_server: str,
     training = TrainingConfig.model_validate({"hyperparameters": {"n_epochs": 1, "batch_size": 4}})
     async with client_of(training_server) as client:
         file = await upload_once(client, path, filename=name)
-        started = await create_job_once(
-            client, training, run_key=name[:32], training_file=file.file_id, validation_file=file.file_id
-        )
+        key, file_id = name[:32], file.file_id
+        request = job_request(training, run_key=key, training_file=file_id, validation_file=file_id)
+        started = await JobCreator(client, request, JobJournal(tmp_path, key), wait_seconds=0).create_once()
         pauses = PollingPauses(first_seconds=0.05, longest_seconds=0.2)
         updates = [update async for update in follow_job(client, started.job_id, pauses)]
     raise_unless_succeeded(updates[-1].job)
