@@ -118,9 +118,7 @@ def test_somebody_s_prefect_that_is_gone_is_named_and_the_next_run_resumes(
     with somebody_s_prefect(tmp_path / "prefect") as (api_url, server):
         while not answers(f"{api_url}/health"):
             time.sleep(0.1)
-        with running(
-            command, tmp_path, PREFECT_API_URL=api_url, PREFECT_API_AUTH_STRING=_PASSWORD, **patience
-        ) as process:
+        with running(command, tmp_path, PREFECT_API_URL=api_url, **settings) as process:
             wait_until(lambda: trains(tmp_path), process)
             server.kill()
             output, errors = process.communicate(timeout=_DEADLINE_SECONDS)

@@ -59,7 +59,7 @@ def walk() -> dict[str, Any]:
         job = client.fine_tuning.jobs.retrieve(job.id)
     chunks = client.chat.completions.create(model=MODEL, messages=MESSAGES, temperature=0, stream=True)
     whole = client.chat.completions.create(model=MODEL, messages=MESSAGES, temperature=0)
-    client.completions.create(model=MODEL, prompt=QUESTION)
+    client.completions.create(model="babbage-002", prompt=QUESTION)
     assert client.models.retrieve(MODEL).id == MODEL
     assert MODEL in [model.id for model in client.models.list()]
     assert file.id in [one.id for one in client.files.list()]
