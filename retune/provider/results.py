@@ -7,16 +7,22 @@ from pathlib import Path
 from openai import AsyncOpenAI
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
-from retune.files import write_bytes
+from retune.errors import ProviderError
+from retune.files import atomic_write
 from retune.provider.errors import provider_call
 from retune.provider.paging import page_of, read_list
 
+# A million steps; a provider that never stops sending must not fill the disk.
+_MOST_BYTES = 256 * 1024 * 1024
 
-async def download_result_files(client: AsyncOpenAI, file_ids: Sequence[str], directory: Path) -> list[Path]:
+
+async def download_result_files(
+    client: AsyncOpenAI, file_ids: Sequence[str], directory: Path, *, most_bytes: int = _MOST_BYTES
+) -> list[Path]:
     """Download result files byte for byte, each under its id; one that is there already is not fetched again.
 
     Raises:
-        ProviderError: The provider has no such file, or won't hand it out.
+        ProviderError: The provider has no such file, won't hand it out, or sends more than `most_bytes` of one.
         openai.OpenAIError: A transient failure.
     """
     paths = []
@@ -24,11 +30,26 @@ async def download_result_files(client: AsyncOpenAI, file_ids: Sequence[str], di
         # The id comes from the wire and must not lead out of the directory.
         path = directory / f"{re.sub(r'[^A-Za-z0-9_-]', '_', file_id)}.csv"
         if not path.exists():
-            async with provider_call(f"downloading {file_id}"):
-                content = await client.files.content(file_id)
-            write_bytes(path, content.content)
+            await _download(client, file_id, path, most_bytes)
         paths.append(path)
     return paths
+
+
+async def _download(client: AsyncOpenAI, file_id: str, path: Path, most_bytes: int) -> None:
+    size = 0
+    with atomic_write(path) as stream:
+        async with (
+            provider_call(f"downloading {file_id}"),
+            client.files.with_streaming_response.content(file_id) as content,
+        ):
+            async for piece in content.iter_bytes():
+                size += len(piece)
+                if size > most_bytes:
+                    raise ProviderError(
+                        f"The result file {file_id} has more than {most_bytes:,} bytes, more than a line a step.",
+                        hint="Look at it at the provider: it is probably not a table of training metrics.",
+                    )
+                stream.write(piece)
 
 
 async def list_checkpoints(client: AsyncOpenAI, job_id: str) -> list[FineTuningJobCheckpoint]:
