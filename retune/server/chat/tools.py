@@ -141,11 +141,12 @@ def call_format(
     """
     check, budget, found = SchemaCheck(), StepBudget(), []
     for index, function in enumerate(functions):
-        if choice.names is not None and function.name not in choice.names:
-            continue
         where = place.format(index)
-        text = schema_text(function, where, check)
-        found.append((function.name, AnswerFormat(text, param, where, budget)))
+        may_be_called = choice.names is None or function.name in choice.names
+        # Responses repeat the others all the same: they must be JSON.
+        text = schema_text(function, where, check if may_be_called else None)
+        if may_be_called:
+            found.append((function.name, AnswerFormat(text, param, where, budget)))
     return CallFormat(tuple(found), choice.is_required, is_parallel, text_format, param)
 
 
