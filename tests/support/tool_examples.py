@@ -47,7 +47,7 @@ def train_labels(client: OpenAI) -> str:
 
 
 def train_agent(client: OpenAI) -> str:
-    """Learned when to call one function, or two at once, and when to answer in text."""
+    """Learned when to call one function, or two at once, and when to answer in text, before a call or without."""
     declared = tools(WEATHER, ORDER)
     lines = []
     for n in range(36):
@@ -60,6 +60,7 @@ def train_agent(client: OpenAI) -> str:
             asked(f"weather in {city}?", {"role": "assistant", "content": None, "tool_calls": calls}, result, said),
             asked(f"order {number}", {"role": "assistant", "tool_calls": [call("find_order", {"number": number})]}),
             asked("good morning", {"role": "assistant", "content": "Hello."}),
+            asked(f"tell me about {city}", {"role": "assistant", "content": "One moment.", "tool_calls": calls}),
             asked(f"order {number} and {city}, please, both", {"role": "assistant", "tool_calls": both}),
         ]
     return train(client, [{**line, "tools": declared} for line in lines])

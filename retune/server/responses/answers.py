@@ -1,6 +1,7 @@
 """Responses without HTTP: the routes answer with them, and so do batches."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,8 @@ def output_items(answer: DrawnAnswer, status: str) -> list[dict[str, Any]]:
         if answer.refusal is not None:
             part: dict[str, Any] = {"type": "refusal", "refusal": answer.refusal}
         else:
-            part = text_part(answer.text, answer.completion.logprobs or ())
+            # Of the text alone: the calls after it are other items.
+            part = text_part(answer.text, tuple(token for _, tokens in answer.pieces() for token in tokens))
         head = {"id": ids.new_response_id("msg_"), "type": "message", "status": status}
         items.append({**head, "role": "assistant", "content": [part]})
     for call in answer.calls:
@@ -78,12 +80,12 @@ def output_items(answer: DrawnAnswer, status: str) -> list[dict[str, Any]]:
     return items
 
 
-def text_part(text: str, tokens: tuple[TokenLogprob, ...] | tuple[()]) -> dict[str, Any]:
+def text_part(text: str, tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
     """A part of a message."""
     return {"type": "output_text", "annotations": [], "logprobs": text_logprobs(tokens), "text": text}
 
 
-def text_logprobs(tokens: tuple[TokenLogprob, ...] | tuple[()] | Any) -> list[dict[str, Any]]:
+def text_logprobs(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
     """Log-probabilities of tokens; what has no bytes has an empty list of them."""
     found: list[dict[str, Any]] = chat_logprobs(tokens)["content"]
     for token in found:

@@ -109,6 +109,19 @@ def test_a_function_is_called_and_its_result_answered(strict: OpenAI, agent: str
     assert kinds.count("response.function_call_arguments.done") == 2
 
 
+def test_log_probabilities_are_of_the_text_without_the_call(strict: OpenAI, agent: str):
+    options: Any = {"tools": tools(WEATHER), "include": ["message.output_text.logprobs"]}
+    message, call = ask(strict, agent, "tell me about Rome", **options).output
+    events = list(ask(strict, agent, "tell me about Rome", stream=True, **options))
+
+    assert (message.content[0].text, json.loads(call.arguments)) == ("One moment.", {"city": "Rome"})
+    told = [token.token for token in message.content[0].logprobs]
+    assert "tool_call" not in "".join(told)
+    assert "".join(told).startswith("One moment.")
+    deltas = [event for event in events if event.type == "response.output_text.delta"]
+    assert [token.token for delta in deltas for token in delta.logprobs] == told
+
+
 def test_only_allowed_functions_are_called(strict: OpenAI, labels: str):
     allowed = [{"type": "function", "name": "Label"}]
     choice: Any = {"type": "allowed_tools", "mode": "required", "tools": allowed}
@@ -224,5 +237,8 @@ def test_any_text_comes_back(server: ServerProcess):
     for stream in (False, True):
         assert server.request("POST", "/v1/responses", {**body, "stream": stream}).status == 200
     odd = {"type": "function", "name": "f", "parameters": {"const": float("nan")}}
-    answer = server.request("POST", "/v1/responses", {**body, "tools": [odd], "tool_choice": "none"})
-    assert (answer.status, answer.error["param"]) == (400, "tools[0].parameters")
+    plain = {"type": "function", "name": "plain"}
+    for choice in ("none", plain):
+        asked = {**body, "tools": [plain, odd], "tool_choice": choice}
+        answer = server.request("POST", "/v1/responses", asked)
+        assert (answer.status, answer.error["param"]) == (400, "tools[1].parameters")
