@@ -14,6 +14,8 @@ from starlette.routing import Match, Route
 
 from retune.server.validation_messages import Fault, fault_of
 
+_LONGEST_MESSAGE = 4000
+_LONGEST_PARAM = 200
 _REDIRECTED = "/v1/fine_tuning/"
 _SLASHES = re.compile("/+")
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -46,11 +48,12 @@ class ApiError(Exception):
         headers: Mapping[str, str] | None = None,
         retryable: bool = False,
     ) -> None:
-        # Texts of the request may hold what no answer can.
-        message = _encodable(message)
+        # Texts of the request may hold what no answer can, and may be as long as the request.
+        message = _cut(_encodable(message), _LONGEST_MESSAGE)
+        param = param and _cut(_encodable(param), _LONGEST_PARAM)
         super().__init__(message)
         self.status = status
-        self.body = {"error": {"message": message, "type": type, "param": param and _encodable(param), "code": code}}
+        self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
         self.headers = dict(headers or {})
         if not retryable:
             self.headers["x-should-retry"] = "false"
@@ -148,6 +151,11 @@ def add_error_handlers(app: FastAPI) -> None:
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
+
+
+def _cut(text: str, longest: int) -> str:
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
 async def _on_api_error(_: Request, error: Exception) -> JSONResponse:

@@ -66,6 +66,24 @@ def test_a_body_that_is_no_request_is_a_400(server: ServerProcess, body: bytes, 
     assert words in answer.error["message"]
 
 
+def test_errors_stay_short_whatever_they_quote(server: ServerProcess):
+    long = "x" * 1_000_000
+    message = {
+        "role": "assistant",
+        "tool_calls": [{"id": long, "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    }
+    tool = {"type": "function", "function": {"name": "f"}}
+    for asked in (
+        {long: 1},
+        {"messages": [message]},
+        {"tool_choice": {"type": "function", "function": {"name": long}}},
+    ):
+        body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "tools": [tool], **asked}
+        answer = server.request("POST", "/v1/chat/completions", body)
+        assert answer.status == 400
+        assert len(answer.content) < 5000
+
+
 def test_a_body_without_end_is_not_kept_in_memory(server: ServerProcess):
     body = b'{"model": "' + b"x" * (33 << 20) + b'"}'
 
