@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr
 
@@ -32,17 +31,21 @@ def _listed_in(variable: str) -> Callable[[], tuple[str, ...]]:
     return lambda: tuple(os.environ.get(variable, "").split())
 
 
-_HOST_AND_PORT = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z.-]+)(:[0-9]+)?")
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(\[[0-9a-f:.]+\]|[0-9a-z_-]+(\.[0-9a-z_-]+)*)(:(?P<port>[1-9][0-9]{0,4}))?", re.ASCII
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_HIGHEST_PORT = 65_535
 
 
 def _check_origin(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}":
+    found = _ORIGIN.fullmatch(text)
+    port = found and found["port"]
+    if found is None or port == _DEFAULT_PORTS[found["scheme"]] or int(port or 0) > _HIGHEST_PORT:
         raise ValueError(
-            "expected an origin as browsers write it, such as https://app.example.com, without a path or *"
+            "expected an origin as browsers write it, such as https://app.example.com or http://localhost:3000: in "
+            "lower case, without a path, a user, * or the default port"
         )
-    if "@" in parts.netloc or "*" in parts.netloc or text != text.lower():
-        raise ValueError("expected an origin as browsers write it, in lower case, without a user or *")
     return text
 
 

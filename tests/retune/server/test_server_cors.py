@@ -97,7 +97,11 @@ def test_a_server_without_a_key_answers_listed_pages_too(start_server: Callable[
 
 @pytest.mark.parametrize(
     "origin",
-    ["*", "null", "app.example.com", "https://app.example.com/", "https://*.example.com", "https://a@b", "HTTPS://A.B"],
+    [
+        *("*", "null", "app.example.com", "https://app.example.com/", "https://*.example.com", "https://a@b"),
+        *("HTTPS://A.B", "https://a:443", "http://a:80", "http://a:", "http://a:99999", "http://[::1", "http://a b"),
+        *("http://a..b", "https://ä.example"),
+    ],
 )
 def test_what_is_no_single_origin_is_refused_at_the_start(origin: str, tmp_path: Path):
     with pytest.raises(ConfigError, match="--allow-origin"):
