@@ -5,10 +5,11 @@ import unicodedata
 from pathlib import PurePosixPath
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from retune.server.errors import ApiError
+from retune.server.files.store import ids_read_by_jobs
 from retune.server.storage.tables import FileRow, UploadPartRow
 
 PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
@@ -67,6 +68,8 @@ def end_of_life(created_at: int, lifetime_seconds: int | None, purpose: str) -> 
 def check_total(session: Session, more_bytes: int, max_total_bytes: int | None) -> None:
     """Refuse bytes that would bring all files and waiting parts together over the limit.
 
+    Deleted files that unfinished jobs still read are on disk, and count.
+
     Raises:
         ApiError: 413.
     """
@@ -75,7 +78,9 @@ def check_total(session: Session, more_bytes: int, max_total_bytes: int | None) 
     present = sum(
         int(session.scalar(query) or 0)
         for query in (
-            select(func.sum(FileRow.bytes)).where(FileRow.deleted_at.is_(None)),
+            select(func.sum(FileRow.bytes)).where(
+                or_(FileRow.deleted_at.is_(None), FileRow.id.in_(ids_read_by_jobs()))
+            ),
             select(func.sum(UploadPartRow.bytes)),
         )
     )
@@ -83,6 +88,6 @@ def check_total(session: Session, more_bytes: int, max_total_bytes: int | None) 
         raise ApiError(
             413,
             f"There is no room for {more_bytes} bytes more: all files together may have {max_total_bytes} bytes, and "
-            f"have {present} now. Delete files that are no longer needed.",
+            f"have {present} now. Delete files that no unfinished job needs.",
             code="storage_limit_exceeded",
         )

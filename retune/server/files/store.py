@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, CompoundSelect, and_, literal, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from retune.server.batches import statuses as batch_statuses
@@ -104,8 +104,16 @@ def delete_file(session: Session, file_id: str) -> bool:
 
 def are_unneeded(session: Session, file_ids: Sequence[str]) -> list[str]:
     """Those of `file_ids` that are deleted and that no unfinished job reads."""
-    deleted = session.scalars(select(FileRow.id).where(FileRow.id.in_(file_ids), FileRow.deleted_at.is_not(None))).all()
-    return [file_id for file_id in deleted if not _is_needed_by_job(session, file_id)]
+    is_unneeded = and_(FileRow.deleted_at.is_not(None), FileRow.id.not_in(ids_read_by_jobs()))
+    return list(session.scalars(select(FileRow.id).where(FileRow.id.in_(file_ids), is_unneeded)))
+
+
+def ids_read_by_jobs() -> CompoundSelect[tuple[str | None]]:
+    """Query of the ids of all files that unfinished jobs read; an id may come twice."""
+    files = (JobRow.training_file, JobRow.validation_file)
+    is_read = JobRow.status.in_(job_statuses.UNFINISHED)
+    # Not null: SQL can't tell whether an id is among values of which one is unknown.
+    return union_all(*(select(file).where(is_read, file.is_not(None)) for file in files))
 
 
 def has_expired(session: Session) -> bool:
@@ -132,8 +140,7 @@ def _is_needed(session: Session, file_id: str) -> bool:
 
 
 def _is_needed_by_job(session: Session, file_id: str) -> bool:
-    of_a_job = or_(JobRow.training_file == file_id, JobRow.validation_file == file_id)
-    return bool(session.scalar(select(exists().where(JobRow.status.in_(job_statuses.UNFINISHED), of_a_job))))
+    return bool(session.scalar(select(literal(file_id).in_(ids_read_by_jobs()))))
 
 
 def _unfinished_batch_of(session: Session, file_id: str) -> str | None:

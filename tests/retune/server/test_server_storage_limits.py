@@ -9,7 +9,7 @@ import openai
 import pytest
 from openai import OpenAI
 from openai.types import Upload
-from server_process import Answer, ServerProcess
+from server_process import Answer, ServerProcess, example_lines, upload
 
 
 def begin(client: OpenAI, size: int) -> Upload:
@@ -70,3 +70,17 @@ def test_all_files_together_keep_to_their_limit(start_server):
     client.files.delete(file.id)
     assert client.files.create(file=("b.bin", b"x" * 600_000), purpose="user_data").bytes == 600_000
     assert len(list((server.data_directory / "files").iterdir())) == 2
+
+
+def test_deleted_files_count_while_a_job_reads_them(start_server):
+    server: ServerProcess = start_server("--max-total-bytes", "100000")
+    client = server.client()
+    file = upload(client, example_lines(14))
+    jobs = client.fine_tuning.jobs
+    job = jobs.pause(jobs.create(model="gpt-4o", training_file=file.id).id)
+    client.files.delete(file.id)
+
+    with pytest.raises(openai.APIStatusError, match=f"have {file.bytes} now"):
+        client.files.create(file=("b.bin", b"x" * 100_000), purpose="user_data")
+    jobs.cancel(job.id)
+    assert client.files.create(file=("b.bin", b"x" * 100_000), purpose="user_data").bytes == 100_000
