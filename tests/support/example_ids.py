@@ -76,6 +76,12 @@ class Examples:
         made = self._client.fine_tuning.checkpoints.permissions.create(self.model, project_ids=["proj_1"])
         return next(iter(made)).id
 
+    def end_job(self, answer: bytes) -> None:
+        """Cancel the job that an answer shows: some fifty would train for nothing, and slow the tests down."""
+        job = json.loads(answer)
+        if job.get("object") == "fine_tuning.job" and job["status"] != "cancelled":
+            self._client.fine_tuning.jobs.cancel(job["id"])
+
     def first_id(self, path: str) -> str:
         """Of the newest object in the list at an address."""
         listed: Any = self._client.get(path.removeprefix("/v1"), cast_to=object)
@@ -174,6 +180,8 @@ def answering_examples(server: ServerProcess, models_to_delete: int) -> Iterator
             self.send_header("content-length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+            if self.command == "POST" and path.startswith("/v1/fine_tuning/jobs"):
+                examples.end_job(content)
 
     with _Server(("127.0.0.1", 0), Proxy) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
