@@ -31,9 +31,9 @@ class ApiError(Exception):
         message: What was expected, what was found.
         param: The request field to blame.
         code: Machine-readable reason.
-        type: Error type; `invalid_request_error` for everything that the client can mend.
+        type: Error type; `invalid_request_error` for everything that the client can fix.
         headers: Further response headers.
-        retryable: Whether the same request may succeed a little later. Where it can't, clients are told so: the
+        retryable: Whether the same request may succeed a little later. Where it can't, a header says so: the
             SDK repeats 409, 429 and 5xx by itself.
     """
 

@@ -48,12 +48,12 @@ class InvalidSchemaError(Exception):
 
 
 class TooManyStepsError(Exception):
-    """A request's answers take more steps to hold against its schema than a request has."""
+    """A request's answers take more steps to validate against its schema than a request has."""
 
 
 @dataclass(slots=True)
 class StepBudget:
-    """The steps that a request has left for its schema: about one for each keyword that is held against a value."""
+    """The steps that a request has left: about one for each keyword that a value is validated against."""
 
     steps: int = STEPS_OF_A_REQUEST
 
@@ -150,7 +150,7 @@ def _counted(keyword: str, check: _Check) -> _Check:
 
 
 def _steps(keyword: str, wanted: Any, value: Any, schema_length: int) -> int:
-    """What it takes to hold a keyword against a value; each step is some microseconds, as measured."""
+    """What it takes to validate a value against a keyword; each step is some microseconds, as measured."""
     steps = 1 + sum(len(part) for part in (wanted, value) if isinstance(part, dict | list))
     if keyword in _QUOTING:
         steps += schema_length // _QUOTED_IN_A_STEP
@@ -208,7 +208,7 @@ def _checked(schema_text: str) -> _CheckedSchema:
 
 
 def _schemas_within(root: Any) -> list[dict[str, Any]]:
-    """A schema and those in it that have keywords; values that are no schemas are not looked into.
+    """A schema and those in it that have keywords; values that are not schemas are not looked into.
 
     Raises:
         InvalidSchemaError: There are too many.

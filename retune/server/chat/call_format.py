@@ -34,11 +34,11 @@ class CallFormat:
     """Tells whether a text calls the functions of a request as it should; equal to another that accepts the same.
 
     Attributes:
-        functions: Names of the functions that may be called, with what their arguments are held against, in the
+        functions: Names of the functions that may be called, with what their arguments are validated against, in the
             order of the request.
         is_required: Whether there must be a call.
         is_parallel: Whether there may be several.
-        text_format: What an answer without a call is held against; None where any text will do.
+        text_format: What an answer without a call is validated against; None where any text will do.
         param: The request's field that asks for calls.
     """
 
@@ -56,7 +56,7 @@ class CallFormat:
         """What is wrong with a text; None where it meets the format.
 
         Raises:
-            ApiError: 400: to hold the request's answers against its schemas takes too many steps.
+            ApiError: 400: to validate the request's answers against its schemas takes too many steps.
         """
         calls = find_calls(text).calls
         if not calls and not self.is_required:

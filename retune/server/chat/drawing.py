@@ -26,7 +26,7 @@ class Question:
     Attributes:
         sampling: The model to ask, and how answers are drawn.
         conversation: Its messages, as a model takes them.
-        wanted: What answers are held against; None where any text will do.
+        wanted: What answers are validated against; None where any text will do.
         max_tokens: The longest answer; None for the model's own limit.
         top_logprobs: How many alternatives each token comes with; None where no log-probabilities are wanted.
     """

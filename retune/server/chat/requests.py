@@ -109,7 +109,7 @@ class ChatRequest(SamplingRequest):
         return None
 
     def answer_format(self) -> AnswerFormat | None:
-        """What answers in text are held against; None where any text will do.
+        """What answers in text are validated against; None where any text will do.
 
         Raises:
             ApiError: 400: the schema can't be used.

@@ -45,7 +45,7 @@ class ResponseFormat(BaseModel):
     json_schema: Annotated[JsonSchemaFormat | None, FEW_FIELDS] = None
 
     def answer_format(self) -> "AnswerFormat | None":
-        """What answers are held against; None where any text will do.
+        """What answers are validated against; None where any text will do.
 
         Raises:
             ApiError: 400: there is no schema where there must be one, or it can't be used.
@@ -85,7 +85,7 @@ class AnswerFormat:
         """What is wrong with a text; None where it meets the format.
 
         Raises:
-            ApiError: 400: to hold the request's answers against its schema takes too many steps.
+            ApiError: 400: to validate the request's answers against its schema takes too many steps.
         """
         try:
             value = json.loads(text, parse_constant=_refuse_constant)
@@ -95,8 +95,8 @@ class AnswerFormat:
             return problem_with(value, self.schema_text, self.budget)
         except TooManyStepsError:
             message = (
-                f"To hold the model's answers against the schema takes more than {STEPS_OF_A_REQUEST} steps, which is "
-                "all that a request has. Use fewer references, alternatives and nested schemas."
+                f"To validate the model's answers against the schema takes more than {STEPS_OF_A_REQUEST} steps, "
+                "which is all that a request has. Use fewer references, alternatives and nested schemas."
             )
             raise ApiError(400, message, param=self.schema_param, code="schema_too_complex") from None
 
@@ -111,7 +111,7 @@ class AnswerFormat:
 
 
 def schema_format(name: str, schema: dict[str, Any], *, param: str, schema_param: str) -> AnswerFormat:
-    """What answers that must meet a schema are held against.
+    """What answers that must meet a schema are validated against.
 
     Args:
         name: What the client calls it.

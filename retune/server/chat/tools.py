@@ -72,7 +72,7 @@ class Calling:
     """What a request with functions wants.
 
     Attributes:
-        format: What answers are held against.
+        format: What answers are validated against.
         is_named: Whether the request names the one function to call.
         is_legacy: Whether it asks by `functions`.
     """
@@ -126,7 +126,7 @@ def call_format(
     param: str,
     place: str,
 ) -> CallFormat:
-    """What answers of a request with functions are held against.
+    """What answers of a request with functions are validated against.
 
     Args:
         functions: All of the request's functions.

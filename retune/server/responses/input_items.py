@@ -19,7 +19,7 @@ def conversation_of(given: Any, instructions: str | None) -> list[Message]:
     """The messages that an `input` stands for, as a model takes them, after the instructions.
 
     Raises:
-        ApiError: 400: it is no input, or holds what this server's models can't read; 404: it refers to a stored item.
+        ApiError: 400: it is not an input, or holds what no model here can read; 404: it refers to a stored item.
     """
     messages: list[Message] = [] if instructions is None else [{"role": "developer", "content": instructions}]
     if isinstance(given, str):

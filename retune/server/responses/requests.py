@@ -52,7 +52,7 @@ class TextFormat(RequestModel):
     strict: bool | None = None
 
     def answer_format(self) -> AnswerFormat | None:
-        """What answers are held against; None where any text will do.
+        """What answers are validated against; None where any text will do.
 
         Raises:
             ApiError: 400: there is no schema where there must be one, or it can't be used.
