@@ -1,13 +1,15 @@
-"""Applications and libraries that talk to OpenAI servers: `python python_clients.py NAME` prints what one saw.
+"""Applications and libraries that talk to OpenAI servers: `python python_clients.py NAME…` prints what each saw.
 
 OPENAI_BASE_URL and OPENAI_API_KEY say where to ask, MODEL names a model that answers QUESTION with a small JSON object.
-Each function prints one JSON object: `whole` and `streamed` are the same answer as text, `structured` is it as values.
+The last line printed is one JSON object: by name what each function returned, or its traceback. `whole` and `streamed`
+are the same answer as text, `structured` is it as values.
 """
 
 import asyncio
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -235,5 +237,13 @@ CLIENTS: dict[str, Callable[[], dict[str, Any]]] = {
     )
 }  # fmt: skip
 
+
+def seen_by(name: str) -> dict[str, Any]:
+    try:
+        return CLIENTS[name]()
+    except Exception:  # noqa: BLE001  # one client's failure is not another's
+        return {"failure": traceback.format_exc()}
+
+
 if __name__ == "__main__":
-    print(json.dumps(CLIENTS[sys.argv[1]]()))
+    print(json.dumps({name: seen_by(name) for name in sys.argv[1:]}))
