@@ -45,7 +45,7 @@ def _verdict(checked: "Checked") -> tuple[str, str]:
         first_sentence = checked.refusal.message.partition(". ")[0].rstrip(".")
         return f"{first_sentence}. A run would stop here, before anything is uploaded.", "bold red"
     left = checked.days_left
-    soon = "" if left is None else f" The base model ends in {_count(left, 'day')}."
+    soon = "" if left is None else f" The base model's first end date is in {_count(left, 'day')}."
     if n_warnings:
         goes_on = ", which a run goes on with" if checked.report.method == "supervised" else ""
         return f"No errors. {_count(n_warnings, 'warning')}{goes_on}.{soon}", "bold yellow"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from retune.cli import data_options as options
+from retune.cli.check_view import ReadingBar
 from retune.cli.connection import BaseUrl
 from retune.cli.data_options import auto_option
 from retune.cli.run_view import RunView, show_result
@@ -117,7 +118,7 @@ def run(
 
 
 def _run(config: RetrainConfig, *, verbose: bool) -> "RunManifest":
-    from retune.cli.run_services import run_services  # noqa: PLC0415 - what it needs is slow to import
+    from retune.cli.run_services import check_data, run_services  # noqa: PLC0415 - what it needs is slow to import
 
     if not verbose:
         # Only the terminal is spared: the run's log in the Prefect UI stays complete.
@@ -128,6 +129,8 @@ def _run(config: RetrainConfig, *, verbose: bool) -> "RunManifest":
     view = RunView()
     _stop_when_told()
     try:
+        with ReadingBar().shown() as bar:
+            check_data(config, bar)
         with view.shown(), run_services(config, view) as services, view.listening(*_LOGGERS):
             from prefect.exceptions import TerminationSignal  # noqa: PLC0415 - Prefect takes seconds to import
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from retune.cli.check_view import ReadingBar
 from retune.cli.connection import key_is_for, local_api_key, server_directory
 from retune.cli.prefect_server import address_to_watch, keep_prefect_to_itself, own_password, prefect_server
 from retune.cli.run_view import RunView
@@ -49,14 +50,10 @@ class RunServices:
 def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
     """Start everything side by side, because each takes seconds; stop it again at the end.
 
-    The source is looked at first, so that what is wrong with it is said at once and nothing is left behind; a small
-    one is read to its end.
-
     Raises:
-        RetuneError: The data can't be used, or a server can't start.
+        RetuneError: The provider can't be used, or a server can't start.
     """
     endpoint = resolve_endpoint(config.provider)
-    _check_data(config, endpoint)
     if endpoint:
         check_model_fits(config.training.model, endpoint.kind, today=utc_today())
         if not config.provider.api_key_block:
@@ -86,11 +83,19 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
         yield RunServices(config=config, retrain=lambda config: retrain_and_flush(config, api_url, password))
 
 
-def _check_data(config: RetrainConfig, endpoint: Endpoint | None) -> None:
+def check_data(config: RetrainConfig, bar: ReadingBar) -> None:
+    """Look at the source before anything is started, so that an error in it leaves nothing behind.
+
+    A small one is read to its end.
+
+    Raises:
+        RetuneError: The data or the provider's address can't be used.
+    """
+    endpoint = resolve_endpoint(config.provider)
     if config.data.query is not None:
         # A query is asked once: it may take long, and its rows may be others the next time.
         return
-    source = open_source(config.data)
+    source = open_source(config.data, lambda done: bar.read(done, None))
     choose_shape(source, config.data, config.split, config.training.method)
     if _is_small(source):
         _check_to_the_end(config, endpoint)

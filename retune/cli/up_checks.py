@@ -5,10 +5,11 @@ import socket
 from urllib.parse import urlsplit
 
 from retune.cli.up_programs import LOOPBACK, Wishes
+from retune.config import ProviderConfig
 from retune.config_file import load_config, scheduled_config_path
 from retune.data.model_dates import describe_end, utc_today
 from retune.errors import ConfigError, ServerError
-from retune.provider.endpoint import provider_kind
+from retune.provider.endpoint import resolve_endpoint
 
 _TIMEOUT_SECONDS = 5.0
 _POSTGRESQL_PORT = 5432
@@ -54,14 +55,15 @@ def _check_keys(wishes: Wishes) -> None:
 
 
 def _check_dates(wishes: Wishes) -> None:
-    """The registration says it too, when half of the system has been started."""
+    """Whether the provider's address can be read, and it still trains; the registration says it late."""
     path = scheduled_config_path()
     config = None if path is None else load_config(path, {})
     address = wishes.base_url if config is None else config.provider.base_url or wishes.base_url
-    if config is None or address is None:
+    endpoint = None if address is None else resolve_endpoint(ProviderConfig(base_url=address))
+    if config is None or endpoint is None:
         return
     training = config.training
-    describe_end(training.model, provider_kind(address), today=utc_today(), ignore_dates=training.ignore_dates)
+    describe_end(training.model, endpoint.kind, today=utc_today(), ignore_dates=training.ignore_dates)
 
 
 def _check_ports(wishes: Wishes) -> None:

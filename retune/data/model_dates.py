@@ -212,8 +212,8 @@ def _describe_life(end: date | None, today: date) -> str:
     if end is None:
         return "how long its fine-tuned models answer is not known"
     if end <= today:
-        return f"its fine-tuned models do not answer since {end}"
-    return f"a model trained now answers until {end}, {_count_days(end, today)}"
+        return f"its fine-tuned models have not answered since {end}"
+    return f"a model trained now answers until {end} ({_count_days(end, today)})"
 
 
 def describe_end(model: str, provider: ProviderKind, *, today: date, ignore_dates: bool) -> str | None:

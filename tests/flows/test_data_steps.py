@@ -8,13 +8,12 @@ import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_proxy import Fault, faulty_proxy
+from faulty_proxy import faulty_proxy
 from prefect import task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -25,7 +24,7 @@ from retune.config_file import parse_config
 from retune.data.cost import format_usd
 from retune.data.jsonl import read_jsonl
 from retune.data.tokens import token_counter
-from retune.errors import CheckError, ConfigError, ModelEndedError, SourceError
+from retune.errors import CheckError, ConfigError, SourceError
 from retune.provider.files import upload_once
 from retune.provider.uploads import UploadLimits
 from tasks.check_data import check_data
@@ -336,56 +335,3 @@ async def test_what_is_soon_over_leaves_no_progress_behind() -> None:
         wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-short", "progress-long"]))
         found = await client.read_artifacts(artifact_filter=wanted)
     assert [(artifact.key, float(str(artifact.data))) for artifact in found] == [("progress-long", 75.0)]
-
-
-async def test_a_base_that_has_ended_is_refused_before_an_upload(
-    training_server: str, tmp_path: Path, rows: Rows
-) -> None:
-    last_day, the_day = date(2027, 1, 5), date(2027, 1, 6)
-    with faulty_proxy(training_server) as proxy:
-        proxy.name_shutdown_date("baseline-text", "2027-01-06")
-        config = configuration(write_csv(tmp_path / "data.csv", rows), proxy.base_url)
-        files = await write(config)
-        terms = await limit_cost(config, files, last_day)
-        assert terms.dates is not None
-        assert terms.dates.new_jobs_end == the_day
-        with pytest.raises(ModelEndedError, match="no new jobs since 2027-01-06"):
-            await limit_cost(config, files, the_day)
-        assert await limit_cost(with_training(config, ignore_dates=True), files, the_day)
-        assert proxy.count("POST", "/files") == 0
-
-        # A job that exists is finished, whatever the day.
-        uploaded = await upload_file(files.run, files.train, config.provider)
-        await create_job(files.run, uploaded, None, config.training, config.provider)
-        assert await limit_cost(config, files, the_day)
-
-
-@pytest.mark.parametrize("answer", ["not a date", None, 404, 500])
-async def test_a_provider_that_names_no_day_refuses_nothing(
-    training_server: str, tmp_path: Path, rows: Rows, answer: str | int | None
-) -> None:
-    with faulty_proxy(training_server) as proxy:
-        if isinstance(answer, int):
-            proxy.faults = [Fault("GET", "/models/baseline-text", times=1000, status=answer)]
-        else:
-            proxy.name_shutdown_date("baseline-text", answer)
-        config = configuration(write_csv(tmp_path / "data.csv", rows), proxy.base_url)
-        assert (await limit_cost(config, await write(config), date(2100, 1, 1))).dates is None
-
-
-async def test_openais_days_hold_at_openai_alone(tmp_path: Path, rows: Rows) -> None:
-    training = {"model": "gpt-4.1-mini"}
-    source, last_day = write_csv(tmp_path / "data.csv", rows), date(2027, 1, 5)
-    openai = configuration(source, "https://api.openai.com/v1", training=training)
-    azure = configuration(source, "https://name.openai.azure.com/openai/v1", training=training)
-    files = await write(openai)
-    # Neither is asked: there is no key.
-    ends = [(await limit_cost(config, files, last_day)).dates for config in (openai, azure)]
-    assert [dates and dates.new_jobs_end for dates in ends] == [date(2027, 1, 6), None]
-    assert [dates and dates.fine_tuned_shutdown for dates in ends] == [date(2027, 1, 14), date(2027, 10, 14)]
-    assert (await limit_cost(azure, files, date(2027, 1, 6))).dates == ends[1]
-
-
-async def test_ignored_dates_make_no_other_run(tmp_path: Path, rows: Rows) -> None:
-    config = configuration(write_csv(tmp_path / "data.csv", rows))
-    assert await run_key(config) == await run_key(with_training(config, ignore_dates=True))

@@ -127,7 +127,7 @@ def check_columns(count: int, name: str) -> None:
     if count > MOST_COLUMNS:
         raise SourceError(
             f"{name} has {count:,} columns; at most {MOST_COLUMNS:,} can be read.",
-            hint="Leave out those that no example needs, or write one JSON object a line.",
+            hint="Leave out those that no example needs.",
         )
 
 

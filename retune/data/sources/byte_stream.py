@@ -16,8 +16,8 @@ _HEAD_BYTES = 512
 _READ_BYTES = 1 << 20
 _MOST_READ_BYTES = 16 << 20  # room for all is made before any is read
 _LOOKED_AT, _MANY_EVERY = 1 << 12, 16
-_LINE_ENDS = re.compile(rb"[\r\n]+")
-_MANY_BLANK_LINES = (b"\n" * 16, b"\r\n" * 8)
+_LEAST_BLANK_BYTES = 16
+_MANY_BLANK_LINES = (b"\n" * _LEAST_BLANK_BYTES, b"\r\n" * (_LEAST_BLANK_BYTES // 2))
 _LINE_END = re.compile(rb"[\r\n]")
 
 
@@ -153,11 +153,12 @@ class ByteStream:
             SourceError: The file can't be read on.
         """
         n_lines = n_lf = n_crlf = 0
+        if len(self._rest) - self._start < _LEAST_BLANK_BYTES:
+            self.peek(_READ_BYTES)
         while self._rest.startswith(_MANY_BLANK_LINES, self._start):
-            blank = _LINE_ENDS.match(self._rest, self._start)
-            content = blank.group() if blank else b""
+            rest = self._rest[self._start :]
             # What ends here may have its LF in the next piece.
-            content = content.removesuffix(b"\r")
+            content = rest[: len(rest) - len(rest.lstrip(b"\r\n"))].removesuffix(b"\r")
             lf = count_line_feeds(content)
             crlf = content.count(b"\r\n") if lf < len(content) else 0
             n_lines += len(content) - crlf
@@ -187,3 +188,9 @@ class ByteStream:
                 return self.take(min(here, most))
             looked_at = max(0, here - 1)
             self.peek(2 * here + _READ_BYTES)
+
+    def take_lines_without(self, mark: bytes, most: int) -> bytes:
+        """Take the lines before the next one with `mark` at once, or that one alone; as `take_line` else."""
+        place = self._rest.find(mark, self._start)
+        end = self._rest.rfind(b"\n", self._start, len(self._rest) if place < 0 else place) + 1
+        return self.take(end - self._start) if end > self._start else self.take_line(most)

@@ -73,18 +73,27 @@ class CsvRows:
 
     def _lines(self) -> Iterator[str]:
         most = self._bounds.row_bytes
-        while line := self._stream.take_line(most + 1):
+        while lines := self._take_lines(most):
             if self._stream.taken - self._taken_before > most:
                 error = self._bounds.row_too_large(f"{self._name}, row {self.number + 1}")
                 raise SourceError(error.message, hint=f"A quote may have been left open at its start. {error.hint}")
-            self._this_line = self.line + 1
-            self.line += line.endswith(b"\n")
-            self._ends_in_crlf = line.endswith(b"\r\n")
+            first_line = self.line + 1
+            n_line_feeds = lines.count(b"\n")
+            self.line += n_line_feeds
+            self._this_line = first_line + max(0, n_line_feeds - 1)
+            self._ends_in_crlf = lines.endswith(b"\r\n")
             try:
-                yield line.decode()
+                yield lines.decode()
             except UnicodeDecodeError as error:
-                self._bad_byte = self._bad_byte or f"{describe_bad_utf8(error)} (line {self._this_line})"
-                yield line.decode(errors="replace")
+                line = first_line + lines.count(b"\n", 0, error.start)
+                self._bad_byte = self._bad_byte or f"{describe_bad_utf8(error)} (line {line})"
+                yield lines.decode(errors="replace")
+
+    def _take_lines(self, most: int) -> bytes:
+        """A row's first line; what it is continued on is inside of quotes, and ends with one at the earliest."""
+        if self._stream.taken == self._taken_before:
+            return self._stream.take_line(most + 1)
+        return self._stream.take_lines_without(b'"', most + 1)
 
     def read_header(self) -> list[str]:
         """The first row with anything in it.

@@ -56,7 +56,7 @@ class JsonArrayReader(FileReader):
         first_rows = self.sample()
         if not first_rows:
             raise SourceError(f"{location.name} is empty: its JSON array has no elements.")
-        self.columns = object_keys(first_rows)
+        self.columns = object_keys(first_rows, location.name)
 
     def _text_of(self, stream: ByteStream) -> JsonText:
         return JsonText(stream, self.location.name, self.location.bounds)

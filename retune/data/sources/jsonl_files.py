@@ -83,7 +83,7 @@ class JsonLinesReader(FileReader):
         super().__init__(location, SourceFormat.JSONL, "line")
         self._block_bytes = block_bytes
         self._check_first_line()
-        self.columns = object_keys(self.sample(SAMPLE_ROWS))
+        self.columns = object_keys(self.sample(SAMPLE_ROWS), location.name)
 
     def blocks(self, file: int) -> Generator[JsonLinesBlock, None, None]:
         """Read the whole file; see `FileReader`."""

@@ -134,9 +134,15 @@ def unique_columns(names: Iterable[str], name: str) -> tuple[str, ...]:
     return columns
 
 
-def object_keys(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The keys of the objects, in the order in which they come up."""
-    return tuple(dict.fromkeys(key for row in rows for key in row.values))
+def object_keys(rows: Sequence[Row], name: str) -> tuple[str, ...]:
+    """The keys of a file's objects, in the order in which they come up.
+
+    Raises:
+        SourceError: There are far too many.
+    """
+    keys = tuple(dict.fromkeys(key for row in rows for key in row.values))
+    check_columns(len(keys), name)
+    return keys
 
 
 def blocks_of_rows(rows: Iterable[tuple[Row, int]], file: int, bytes_read: Callable[[int], int]) -> Iterator[RowsBlock]:

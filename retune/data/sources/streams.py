@@ -14,6 +14,7 @@ HEAD_BYTES = 16
 PACKED_SUFFIXES: dict[str, Packing] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 
 _BUFFER_BYTES = 1 << 20
+_MOST_READ_BYTES = 16 << 20
 GZIP = b"\x1f\x8b\x08"  # RFC 1952, 2.3.1: deflate is the one method there is
 ZSTD = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # RFC 8878, 3.1.2: after a byte 0x50 to 0x5f; parallel packers start with it
@@ -99,7 +100,8 @@ class _ExplainedStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         try:
-            content = self._inner.read(len(buffer))
+            # Beside the buffer there is room for what is read.
+            content = self._inner.read(min(len(buffer), _MOST_READ_BYTES))
         except SourceError:
             raise
         except Exception as error:  # noqa: BLE001  (each file system has its own kinds)

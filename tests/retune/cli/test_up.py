@@ -265,6 +265,15 @@ def test_an_address_of_a_server_that_has_ended_is_named(tmp_path):
     assert "Unset OPENAI_BASE_URL" in (tmp_path / "output").read_text()
 
 
+@pytest.mark.parametrize("address", ["http://[", "ftp://x", "https://api.openai.com:99999/v1"])
+def test_an_address_that_is_none_is_named(tmp_path, address):
+    process = command(tmp_path, "--port", str(free_port()), "--base-url", address)
+    assert process.wait(60) == 1
+    said = (tmp_path / "output").read_text()
+    assert "The provider's address must look like" in said
+    assert "unexpected" not in said
+
+
 def test_a_base_model_that_has_ended_is_named_before_anything_starts(tmp_path):
     config = tmp_path / "ended.yaml"
     config.write_text("data: {source: tickets.csv}\ntraining: {model: gpt-4.1-nano}\n")

@@ -153,7 +153,7 @@ def test_openai_is_not_asked_for_a_model_of_ours(today: date) -> None:
 
 def test_how_long_a_model_will_live_is_said() -> None:
     assert describe_dates(dates_of(MINI), date(2026, 11, 29)) == (
-        "No new jobs from 2027-01-06 (in 38 days); a model trained now answers until 2027-01-14, 46 days."
+        "No new jobs from 2027-01-06 (in 38 days); a model trained now answers until 2027-01-14 (46 days)."
     )
     assert "in 1 day)" in describe_dates(dates_of(MINI), NEW_JOBS_END - DAY)
 

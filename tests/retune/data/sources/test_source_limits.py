@@ -130,6 +130,14 @@ def test_a_table_has_a_largest_width(tmp_path: Path) -> None:
         read(tmp_path / "t.csv")
 
 
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
+def test_objects_have_a_largest_number_of_keys(tmp_path: Path, name: str) -> None:
+    text = json.dumps({f"k{number}": 1 for number in range(20_000)})
+    (tmp_path / name).write_text(f"[{text}]" if name == "t.json" else text)
+    with pytest.raises(SourceError, match=rf"{name} has 20,000 columns; at most 16,384 can be read"):
+        read(tmp_path / name)
+
+
 def test_few_rows_are_kept_of_large_ones(tmp_path: Path) -> None:
     row = json.dumps({"question": "x" * MB, "answer": "b"})
     (tmp_path / "t.jsonl").write_text(f"{row}\n" * 40)
@@ -289,5 +297,5 @@ def test_reading_tells_how_far_it_is_while_no_row_comes(tmp_path: Path) -> None:
     path = gzipped(tmp_path / "t.json.gz", [b"[", *[b" " * MB] * 40, EXAMPLE, b"]"])
     told: list[int] = []
     open_source(DataConfig(source=str(path)), told.append)
-    assert len(told) > 40
+    assert len(told) > 10
     assert told == sorted(told)
