@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from retune.errors import ConfigError
+
 WORK_POOL = "retune"
 PROCESS = "process"
 
@@ -24,6 +26,22 @@ def entry_points() -> frozenset[str]:
 def job_template() -> dict[str, Any]:
     """The base job template of a process work pool."""
     return dict(json.loads((_directory() / "work_pools" / f"{PROCESS}.json").read_text(encoding="utf-8")))
+
+
+def require_prefect_api() -> None:
+    """Refuse to go on without an address: Prefect would start a server that any web page can use.
+
+    Raises:
+        ConfigError: Neither PREFECT_API_URL nor a Prefect profile names one.
+    """
+    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415 - slow to import
+
+    if not PREFECT_API_URL.value():
+        raise ConfigError(
+            "No Prefect server is named.",
+            hint='Start one with `retune up` or `retune prefect start`, and name it with eval "$(retune prefect env)"; '
+            "or set PREFECT_API_URL to the address of yours.",
+        )
 
 
 def _directory() -> Path:

@@ -30,7 +30,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import ValidationError
 
 from deployments.automations import register_automations
-from deployments.definitions import PROCESS, WORK_POOL, job_template, prefect_yaml
+from deployments.definitions import PROCESS, WORK_POOL, job_template, prefect_yaml, require_prefect_api
 from deployments.limits import register_limits
 from deployments.notifications import register_notifications
 from deployments.schedules import keep_what_people_changed, read_deployments
@@ -104,9 +104,11 @@ async def register(registration: Registration, say: Callable[[str], None]) -> No
         say: Called with a line for each thing that is there now.
 
     Raises:
+        ConfigError: No Prefect server is named.
         ModelEndedError: The provider has ended the base model that is to be retrained.
         ServerError: Prefect's server does not answer, or refuses.
     """
+    require_prefect_api()
     if registration.config is not None and (end := _describe_end(registration.config)):
         say(f"base model   {end}")
     async with get_client() as client:

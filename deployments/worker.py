@@ -27,7 +27,8 @@ from prefect.states import Failed
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
-from deployments.definitions import PROCESS, WORK_POOL, entry_points, job_template
+from deployments.definitions import PROCESS, WORK_POOL, entry_points, job_template, require_prefect_api
+from retune.errors import ConfigError
 from retune.private_files import keep_files_private
 from retune.run import home_directory
 
@@ -193,6 +194,10 @@ def main() -> None:
     """Run `prefect worker start` with this kind of worker."""
     from prefect.cli import app  # noqa: PLC0415 - slow to import
 
+    try:
+        require_prefect_api()
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
     # The flows' processes inherit it.
     keep_files_private(home_directory())
     pool = [] if {"--pool", "-p"} & set(sys.argv) else ["--pool", WORK_POOL]

@@ -13,13 +13,13 @@ Who uses it for long can have it kept: if it ends meanwhile, it is started again
 """
 
 import fcntl
+import http.client
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -50,6 +50,8 @@ class ProcessPlan:
         environment: Variables that differ from this process's own; None takes one away.
         startup_timeout_seconds: How long starting may take.
         command_again: Its command line for another start at the address that it had.
+        is_kept_elsewhere: Whether another program starts it again where that one started it; two would fight for the
+            address.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ProcessPlan:
     environment: Mapping[str, str | None]
     startup_timeout_seconds: float = 180.0
     command_again: Callable[[str], Sequence[str]] | None = None
+    is_kept_elsewhere: Callable[[], bool] = lambda: False
 
     @property
     def users_lock(self) -> Path:
@@ -118,7 +121,7 @@ def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - an address of our own making
             return bool(response.status == 200)
-    except (OSError, urllib.error.URLError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
 
 
@@ -147,7 +150,7 @@ def _kept(
             is_ours = bool(children) and children[-1].poll() is None
             misses = 0 if is_ours or plan.find() else misses + 1
             # Our own process has surely ended; that of somebody else may be busy.
-            if misses == 0 or (misses < _MISSES_OF_OTHERS and not children):
+            if misses == 0 or (not children and (misses < _MISSES_OF_OTHERS or plan.is_kept_elsewhere())):
                 continue
             if restarts == _MOST_RESTARTS:
                 say(f"{plan.name} has ended {restarts + 1} times and is not started again; see {plan.log}.")

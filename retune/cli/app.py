@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+import urllib.request
 from typing import Annotated, NoReturn
 
 import typer
@@ -59,6 +60,7 @@ def main() -> None:
     # `--debug` helps wherever it stands; people add it at the end of the command that just failed.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     status = _exit_status_of_errors(arguments)
+    _keep_proxies_off_this_machine()
     if n_closed := keep_files_private(home_directory()):
         print_quietly(what_was_closed(home_directory(), n_closed))
     try:
@@ -81,6 +83,15 @@ def main() -> None:
             _fail(known.message, known.hint, status, debug=debug)
         hint = "This is unexpected; --debug shows where it happened."
         _fail(f"{type(error).__name__}: {error}", hint, status, debug=debug)
+
+
+def _keep_proxies_off_this_machine() -> None:
+    """A proxy has no way to the servers here, and would see their passwords. The servers' processes inherit it."""
+    proxies = urllib.request.getproxies_environment()
+    if not {"http", "all"} & set(proxies):
+        return
+    direct = ",".join([*filter(None, [proxies.get("no")]), "127.0.0.1", "localhost", "::1"])
+    os.environ.update(no_proxy=direct, NO_PROXY=direct)
 
 
 def _exit_status_of_errors(arguments: list[str]) -> int:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from retune.cli.prefect_server import configured_api_url, running_address, running_server
+
 
 def deploy(
     config: Annotated[
@@ -22,8 +24,12 @@ def deploy(
 ) -> None:
     """Make work pool, deployments, automations, limits and notifications, or bring them up to date.
 
-    Prefect's server is the one that PREFECT_API_URL or the active Prefect profile names.
+    Prefect's server is the one that PREFECT_API_URL or the active Prefect profile names, else Retune's own, which has
+    to be running.
     """
+    if not configured_api_url() and running_address():
+        address, password = running_server()
+        os.environ.update(PREFECT_API_URL=f"{address}/api", PREFECT_API_AUTH_STRING=password)
     from deployments.register import Registration, register  # noqa: PLC0415 - Prefect takes seconds to import
 
     if config is not None:

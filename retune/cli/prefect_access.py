@@ -8,6 +8,7 @@ import base64
 import fcntl
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import secrets
@@ -22,12 +23,15 @@ from uuid import uuid4
 from retune.errors import ServerError
 
 LINKS_PATH = "/retune/links"
+PROOF_PATH = "/retune/proof"
 LINK_SECONDS = 3600
 SESSION_SECONDS = 30 * 24 * 3600
 PASSWORD_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 - a variable's name
 _SECRET_BYTES = 32
 _MOST_LINKS = 100
 _TIMEOUT_SECONDS = 30
+_PROOF_TIMEOUT_SECONDS = 2
+_LONGEST_PROOF = 100
 
 
 def prefect_password(directory: Path) -> str:
@@ -43,8 +47,29 @@ def prefect_password(directory: Path) -> str:
 
 def session_key(directory: Path, password: str) -> bytes:
     """The key that signs browsers' sessions; another password ends all of them."""
-    kept = _kept_secret(directory / "session-key", lambda: secrets.token_urlsafe(_SECRET_BYTES))
-    return hmac.digest(kept.encode(), password.encode(), "sha256")
+    return hmac.digest(_kept_key(directory), password.encode(), "sha256")
+
+
+def proof(directory: Path, address: str, challenge: str) -> str:
+    """What the server of `directory` at `address` answers to a challenge, and nobody else can."""
+    key = hmac.digest(_kept_key(directory), b"proof", "sha256")
+    return hmac.digest(key, f"{address} {challenge}".encode("utf-8", "replace"), "sha256").hex()
+
+
+def is_server_of(directory: Path, address: str) -> bool:
+    """Whether the server of `directory` answers at `address`; asked before a password is sent there.
+
+    After a crash or a reboot, anybody's program may listen where that server did: another user's, or that of another
+    directory.
+    """
+    challenge = secrets.token_urlsafe(_SECRET_BYTES)
+    try:
+        url = f"{address}{PROOF_PATH}?{challenge}"
+        with urllib.request.urlopen(url, timeout=_PROOF_TIMEOUT_SECONDS) as answer:  # noqa: S310
+            given = answer.read(_LONGEST_PROOF).decode("ascii")
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    return are_equal(given, proof(directory, address, challenge))
 
 
 def as_basic(password: str) -> str:
@@ -157,6 +182,10 @@ def _hashed(token: str) -> bytes:
 def are_equal(left: str, right: str) -> bool:
     """Compare secrets in a time that says nothing about them."""
     return hmac.compare_digest(left.encode("utf-8", "replace"), right.encode("utf-8", "replace"))
+
+
+def _kept_key(directory: Path) -> bytes:
+    return _kept_secret(directory / "session-key", lambda: secrets.token_urlsafe(_SECRET_BYTES)).encode()
 
 
 def _kept_secret(path: Path, new: Callable[[], str]) -> str:

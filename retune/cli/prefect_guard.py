@@ -10,15 +10,16 @@ could have it run commands as that user. The guard refuses:
 """
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retune.cli.prefect_access import LINKS_PATH, are_equal, as_basic
+from retune.cli.prefect_access import LINKS_PATH, PROOF_PATH, are_equal, as_basic
 from retune.cli.prefect_login import BrowserLogin, login_page, with_session_script
 from retune.host_names import host_of, is_loopback, normalized_hosts
 
@@ -66,12 +67,14 @@ class PrefectGuard:
         app: Prefect's.
         settings: What to let in.
         login: How browsers log in.
+        prove: Gives the proof that this is the server of its directory, for a challenge.
     """
 
-    def __init__(self, app: ASGIApp, settings: GuardSettings, login: BrowserLogin) -> None:
+    def __init__(self, app: ASGIApp, settings: GuardSettings, login: BrowserLogin, prove: Callable[[str], str]) -> None:
         self._app = app
         self._settings = settings
         self._login = login
+        self._prove = prove
         self._basic = as_basic(settings.password)
         address = urlsplit(settings.url)
         self._ui_origin = f"{address.scheme}://{address.netloc}".lower()
@@ -119,8 +122,8 @@ class PrefectGuard:
     async def _answer(self, request: Request) -> ASGIApp:
         """Who answers: the guard, or Prefect with a password that it takes."""
         path, is_reading = request.scope["path"], request.method in _READING
-        if path in _OPEN and is_reading:
-            return self._app
+        if is_reading and path in {*_OPEN, PROOF_PATH}:
+            return self._app if path in _OPEN else PlainTextResponse(self._prove(request.url.query))
         if path == LINKS_PATH or path.startswith(_API):
             return self._answer_api(request, path, is_reading=is_reading)
         if answer := await self._login.answer(request):

@@ -22,6 +22,8 @@ _SCRIPTS = {f"{LOGIN_PATH}.js": "login.js", f"{SESSION_PATH}.js": "session.js"}
 _SCRIPT_TAG = f'<script src="{SESSION_PATH}.js"></script>'.encode()
 _PORT = re.compile(r":([0-9]+)$")
 _LARGEST_LOGIN = 4096
+_COOKIE = "retune-prefect-"
+_MOST_COOKIES = 20
 _NO_STORE = {"cache-control": "no-store"}
 # What would have Prefect answer with something else than its page as it is.
 _NOT_FOR_PAGES = {b"accept-encoding", b"if-none-match", b"if-modified-since", b"range"}
@@ -69,7 +71,9 @@ class BrowserLogin:
 
     async def _answer_session(self, request: Request, *, is_reading: bool) -> Response:
         if is_reading:
-            return Response(status_code=204 if self.has_session(request) else 404, headers=_NO_STORE)
+            page_secret = request.headers.get("authorization", "").removeprefix("Basic ")
+            has_both = self.has_both_halves(request, page_secret)
+            return Response(status_code=204 if has_both else 404, headers=_NO_STORE)
         if request.method == "DELETE":
             answer = Response(status_code=204)
             answer.delete_cookie(_cookie_name(request), httponly=True, samesite="strict")
@@ -83,6 +87,8 @@ class BrowserLogin:
     def _begin_session(self, request: Request) -> Response:
         cookie = self._sessions.new_cookie()
         answer = JSONResponse({"page_secret": self._sessions.page_secret(cookie)}, headers=_NO_STORE)
+        for name in _too_many_cookies(request):
+            answer.delete_cookie(name, httponly=True, samesite="strict")
         answer.set_cookie(
             _cookie_name(request),
             cookie,
@@ -131,7 +137,14 @@ def with_session_script(app: ASGIApp) -> ASGIApp:
 def _cookie_name(request: Request) -> str:
     # A browser has one jar for all ports of a host, and each run's server has a port of its own.
     port = _PORT.search(request.headers.get("host", ""))
-    return f"retune-prefect-{port[1] if port else 'default'}"
+    return f"{_COOKIE}{port[1] if port else 'default'}"
+
+
+def _too_many_cookies(request: Request) -> list[str]:
+    """The oldest of this host's: every server on it gets all of them, and would refuse such headers some day."""
+    others = [name for name in request.cookies if name.startswith(_COOKIE) and name != _cookie_name(request)]
+    # Each value begins with the time of its end.
+    return sorted(others, key=request.cookies.__getitem__, reverse=True)[_MOST_COOKIES - 1 :]
 
 
 def _cookie(request: Request) -> str:

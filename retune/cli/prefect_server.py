@@ -4,6 +4,7 @@ Prefect would start a temporary one for a run by itself, but that one shows no U
 come up, and is stopped before it has written down the last task runs.
 """
 
+import fcntl
 import os
 import sys
 import tomllib
@@ -14,10 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from retune.cli.prefect_access import PASSWORD_VARIABLE, new_link, prefect_password
+from retune.cli.prefect_access import PASSWORD_VARIABLE, is_server_of, new_link, prefect_password
 from retune.errors import ServerError
 from retune.run import home_directory
-from retune.shared_process import ProcessPlan, answers, shared_process
+from retune.shared_process import ProcessPlan, shared_process
 
 ADDRESS_FILE = "address"
 _PATIENCE_SECONDS = 10
@@ -96,7 +97,7 @@ def running_address() -> str | None:
     # That of `retune up` may have been hidden for a while by one that a run started at the same time.
     with suppress(OSError):
         address = (home.parent / "up.lock").read_text(encoding="ascii").strip()
-        return address if address and answers(f"{address}/api/health") else None
+        return address if address and is_server_of(home, address) else None
     return None
 
 
@@ -139,7 +140,7 @@ def own_home() -> Path:
 
 def _find(home: Path) -> str | None:
     address = read_address(home)
-    return address if address and answers(f"{address}/api/health") else None
+    return address if address and is_server_of(home, address) else None
 
 
 def server_plan(home: Path) -> ProcessPlan:
@@ -152,9 +153,29 @@ def server_plan(home: Path) -> ProcessPlan:
         find=lambda: _find(home),
         command=command,
         command_again=lambda address: [*command, "--port", str(urlsplit(address).port)],
+        is_kept_elsewhere=lambda: _is_up(home.parent),
         # It has a port of its own: where people open another one does not matter.
-        environment={**QUIET, PASSWORD_VARIABLE: prefect_password(home), "PREFECT_UI_URL": None},
+        environment={
+            **QUIET,
+            PASSWORD_VARIABLE: prefect_password(home),
+            "PREFECT_UI_URL": None,
+            # It has no use for them.
+            "PREFECT_API_AUTH_STRING": None,
+            "OPENAI_API_KEY": None,
+        },
     )
+
+
+def _is_up(directory: Path) -> bool:
+    """Whether `retune up` runs there, which starts its own server again."""
+    try:
+        with (directory / "up.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def local_address(host: str, port: int) -> str:

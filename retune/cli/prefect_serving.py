@@ -12,6 +12,7 @@ python -m retune.cli.prefect_serving --home DIRECTORY [--host ADDRESS] [--port P
 import argparse
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,11 +23,13 @@ from retune.cli.prefect_access import (
     BrowserSessions,
     OneTimeLinks,
     prefect_password,
+    proof,
     session_key,
 )
 from retune.cli.prefect_guard import GuardSettings, PrefectGuard
 from retune.cli.prefect_login import BrowserLogin
 from retune.cli.prefect_server import ADDRESS_FILE, ANY_ADDRESS, QUIET, local_address, read_address, server_plan
+from retune.errors import RetuneError, ServerError
 from retune.files import write_bytes
 from retune.private_files import keep_files_private
 from retune.shared_process import stop_when_unused
@@ -40,6 +43,9 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
         host: Address to listen on.
         port: Port to listen on; 0 for any free one.
         when_ready: Called with a link that logs a browser in, once.
+
+    Raises:
+        ServerError: It can't listen there.
     """
     port = port or _free_port(host)
     local = local_address(host, port)
@@ -51,11 +57,16 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     names = frozenset({host, *os.environ.get("RETUNE_PREFECT_ALLOWED_HOSTS", "").replace(",", " ").split()})
     settings = GuardSettings(url, password, names, answers_any_ip=host in ANY_ADDRESS)
     login = BrowserLogin(password, OneTimeLinks(), BrowserSessions(session_key(home, password)))
-    guard = PrefectGuard(create_app(final=True), settings, login)
+    guard = PrefectGuard(create_app(final=True), settings, login, lambda challenge: proof(home, local, challenge))
     server = _Server(uvicorn.Config(guard, host=host, port=port, log_level="warning"))
-    server.when_ready = lambda: when_ready(login.new_link(url))
+
+    def ready() -> None:
+        # Not before it listens: the port may be somebody else's.
+        write_bytes(home / ADDRESS_FILE, local.encode())
+        when_ready(login.new_link(url))
+
+    server.when_ready = ready
     server.when_stopping = lambda: _forget_address(home, local)
-    write_bytes(home / ADDRESS_FILE, local.encode())
     server.run()
 
 
@@ -64,7 +75,14 @@ class _Server(uvicorn.Server):
     when_stopping: Callable[[], None]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        try:
+            await super().startup(sockets=sockets)
+        except SystemExit:
+            # Uvicorn has logged the reason.
+            raise ServerError(
+                f"Prefect's server can't listen on {self.config.host}, port {self.config.port}.",
+                hint="If another program uses the port, name another one with --port.",
+            ) from None
         if self.started:
             self.when_ready()
 
@@ -113,7 +131,10 @@ def _main() -> None:
     keep_files_private(chosen.home.parent)
     if chosen.until_unused:
         stop_when_unused(server_plan(chosen.home).users_lock)
-    serve(chosen.home, chosen.host, chosen.port)
+    try:
+        serve(chosen.home, chosen.host, chosen.port)
+    except RetuneError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from retune.cli.prefect_access import PASSWORD_VARIABLE, prefect_password
+from retune.cli.prefect_access import PASSWORD_VARIABLE, is_server_of, prefect_password
 from retune.cli.prefect_server import QUIET, local_address
 from retune.cli.up_children import Program
 from retune.cli.up_flow_runs import PrefectApi
@@ -115,7 +115,7 @@ def _prefect_server(wishes: Wishes, addresses: Addresses, home: Path) -> Program
         ),
         # Whoever starts a server means this one, and not the one of their profile.
         environment=_environment(variables, without=("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "OPENAI_API_KEY")),
-        is_ready=lambda: answers(f"{addresses.api}/health"),
+        is_ready=lambda: is_server_of(directory, addresses.ui),
     )
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -129,6 +130,25 @@ def test_one_that_another_started_is_kept_too(tmp_path: Path) -> None:
         first.communicate("")
         assert answers(address)
     assert not answers(address)
+
+
+def test_one_that_another_program_keeps_is_left_to_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    is_kept = threading.Event()
+    is_kept.set()
+    asked: list[bool] = []
+
+    def is_kept_elsewhere() -> bool:
+        asked.append(is_kept.is_set())
+        return asked[-1]
+
+    theirs = replace(plan(tmp_path), is_kept_elsewhere=is_kept_elsewhere)
+    with another_user(tmp_path), shared_process(theirs, said.append):
+        kill(tmp_path)
+        wait_until(lambda: len(asked) > 1)
+        assert said == []
+        is_kept.clear()
+        wait_until(lambda: "The test server is back." in said)
 
 
 def test_one_that_can_t_come_back_is_given_up(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ function say(trouble) {
 
 function next() {
   // This page also stands in for any other page that was opened without a session.
-  location.replace(location.pathname.endsWith("/login") ? "/" : location.pathname + location.search);
+  // With its origin: a path that begins with two slashes would be another host.
+  const page = location.pathname.endsWith("/login") ? "/" : location.pathname + location.search;
+  location.replace(location.origin + page);
 }
 
 async function logIn(given, trouble) {
@@ -33,7 +35,8 @@ async function begin() {
     return logIn({ token }, "This link was used before or has expired.");
   }
   // A link on another site brings no cookie with it; from here on there is one, if there is a session.
-  const hasSession = (await fetch("/retune/session")).status === 204 && localStorage.getItem(STORED_AS);
+  const headers = { Authorization: `Basic ${localStorage.getItem(STORED_AS)}` };
+  const hasSession = (await fetch("/retune/session", { headers })).status === 204;
   if (hasSession && !sessionStorage.getItem(SEEN)) {
     sessionStorage.setItem(SEEN, "yes");
     return next();

@@ -6,6 +6,8 @@
   const ours = "retune-session";
   const half = localStorage.getItem(ours);
   if (half) localStorage.setItem("prefect-password", half);
+  // The page to log in has led here, and may do so again.
+  sessionStorage.removeItem("retune-session-seen");
 
   document.addEventListener(
     "click",

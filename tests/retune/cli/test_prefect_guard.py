@@ -23,7 +23,7 @@ from web_attacks import attack, other_site
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from retune.cli.prefect_access import BrowserSessions, OneTimeLinks, new_link, prefect_password
+from retune.cli.prefect_access import BrowserSessions, OneTimeLinks, is_server_of, new_link, prefect_password
 from retune.cli.prefect_guard import GuardSettings, PrefectGuard
 from retune.cli.prefect_login import BrowserLogin
 from retune.errors import ServerError
@@ -243,6 +243,16 @@ def test_links_of_other_sites_to_a_run_lead_there_and_logging_out_ends_it(server
         other.page = f"<a href='{server.url}/v2/variables'>see</a>"
         page.goto(f"http://evil.example:{other.port}")
         page.get_by_text("see").click()
+        page.get_by_role("button", name="Logout").wait_for()
+
+        # A second one, with a path that begins as an address does.
+        other.page = f"<a href='{server.url}//evil.example:{other.port}/x'>see</a>"
+        page.goto(f"http://evil.example:{other.port}")
+        page.get_by_text("see").click()
+        page.wait_for_function("() => [...document.scripts].some((script) => script.src.endsWith('session.js'))")
+        assert page.url.startswith(f"{server.url}/")
+
+        page.goto(f"{server.url}/v2/variables")
         page.get_by_role("button", name="Logout").dispatch_event("click")
     page.wait_for_url("**/login**")
     eventually(lambda: not [one for one in person.cookies() if "retune" in str(one["name"])], "the cookie's end")
@@ -257,7 +267,8 @@ def test_links_of_other_sites_to_a_run_lead_there_and_logging_out_ends_it(server
 
 def test_what_the_terminal_gives(server, retune):
     home = server.processes.environment["RETUNE_HOME"]
-    printed = retune("prefect", "env", RETUNE_HOME=home).stdout
+    # A proxy is not for this machine's own servers.
+    printed = retune("prefect", "env", RETUNE_HOME=home, http_proxy="http://127.0.0.1:9").stdout
     variables = dict(word.split("=", 1) for word in shlex.split(printed) if "=" in word)
     assert variables == server.client_variables
     done = subprocess.run(
@@ -270,10 +281,55 @@ def test_what_the_terminal_gives(server, retune):
     assert done.returncode == 0, done.stderr
     assert "by-prefect" in {one["name"] for one in server.find("variables")}
 
-    assert retune("prefect", "link", RETUNE_HOME=home).stdout.startswith(f"{server.url}/retune/login#")
+    link = retune("prefect", "link", RETUNE_HOME=home, http_proxy="http://127.0.0.1:9")
+    assert link.stdout.startswith(f"{server.url}/retune/login#")
     nothing = retune("prefect", "link")
     assert nothing.returncode == 1
     assert "No Prefect server" in nothing.stderr
+
+
+def test_passwords_go_to_the_server_of_the_directory_alone(server, retune, tmp_path):
+    directory = server.processes.directory
+    assert is_server_of(directory, server.url)
+    # Another directory's server at a port that was ours, and a server that passes the question on.
+    assert not is_server_of(tmp_path / "prefect", server.url)
+    assert not is_server_of(directory, server.url.replace("127.0.0.1", "localhost"))
+    with other_site() as other:
+        (tmp_path / "prefect" / "address").write_text(f"http://127.0.0.1:{other.port}")
+        there = retune("prefect", "env", RETUNE_HOME=str(tmp_path))
+    assert "No Prefect server" in there.stderr
+
+
+def test_a_port_that_is_taken(server, retune, tmp_path):
+    taken = retune("prefect", "start", "--port", server.url.rpartition(":")[2], RETUNE_HOME=str(tmp_path))
+    assert taken.returncode == 1
+    assert "can't listen" in taken.stderr
+    assert "--port" in taken.stderr
+    assert not (tmp_path / "prefect" / "address").exists()
+
+
+def test_deploy_uses_the_own_server_and_nothing_starts_an_open_one(server, retune):
+    deployed = retune("deploy", RETUNE_HOME=server.processes.environment["RETUNE_HOME"])
+    assert deployed.returncode == 0, deployed.stderr
+    assert "manual" in {one["name"] for one in server.find("deployments")}
+    nowhere = retune("deploy")
+    assert nowhere.returncode == 1
+    assert "No Prefect server is named" in nowhere.stderr
+    worker = subprocess.run(
+        [sys.executable, "-m", "deployments.worker"], capture_output=True, text=True, check=False, timeout=280
+    )
+    assert worker.returncode == 1
+    assert "No Prefect server is named" in worker.stderr
+
+
+def test_old_cookies_end_before_they_are_too_many(server):
+    cookies = "; ".join(f"retune-prefect-{port}={2_000_000_000 + port}.x.y" for port in range(30))
+    answer = httpx.post(
+        f"{server.url}/retune/session", json={"password": server.auth_string}, headers={"Cookie": f"a=b; {cookies}"}
+    )
+    *ended, new = answer.headers.get_list("set-cookie")
+    assert {one.partition("=")[0] for one in ended} == {f"retune-prefect-{port}" for port in range(11)}
+    assert f"-{server.url.rpartition(':')[2]}=" in new
 
 
 def test_another_password_is_named(server):
@@ -314,7 +370,7 @@ def test_links_and_sessions_end():
 
 def guard(**settings: Any) -> PrefectGuard:
     login = BrowserLogin("a:b", OneTimeLinks(), BrowserSessions(b""))
-    return PrefectGuard(None, GuardSettings("https://prefect.example", "a:b", **settings), login)  # type: ignore[arg-type]
+    return PrefectGuard(None, GuardSettings("https://prefect.example", "a:b", **settings), login, str)  # type: ignore[arg-type]
 
 
 def test_names_of_its_own_and_any_ip_address_where_it_listens_on_all():
