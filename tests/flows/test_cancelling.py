@@ -185,7 +185,7 @@ def billing() -> Iterator[Provider]:
 
 async def run_with_lost_answer(base_url: str, directory: Path, job_id: str) -> FlowRun:
     """A cancelled flow run whose journal has a request that nobody answered."""
-    labels = {
+    labels: dict[str, bool | int | float | str] = {
         "retune.base_url": base_url,
         "retune.run_key": directory.name,
         "retune.run_directory": str(directory),
@@ -222,5 +222,5 @@ async def test_a_lost_job_that_is_never_listed_is_said(
     JobJournal(tmp_path, tmp_path.name).begin(request, idempotency_key="1", now=account.now())
     run = await run_with_lost_answer(base_url, tmp_path, "")
     with pytest.raises(UnclearJobError, match="lists none yet"):
-        await cancel_job(run.id)
+        await cancelling.cancel_job_of(run.id)
     assert "Looking again" in await log_of(run)

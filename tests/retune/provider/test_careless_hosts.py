@@ -92,7 +92,7 @@ def test_values_of_the_wrong_kind_agree_with_nothing() -> None:
         id="j",
         model=TRAINING.model,
         training_file="file-1",
-        metadata="none",  # type: ignore[arg-type]  # what a host sends is not validated
+        metadata="none",
         hyperparameters={"n_epochs": [2]},
     )
     assert run_key_of(job) is None
