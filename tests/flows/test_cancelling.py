@@ -20,7 +20,6 @@ from server_process import example_lines, upload
 
 from flows.cancel_job import cancel_job
 from flows.retrain import retrain
-from retune.errors import UnclearJobError
 from retune.provider.job_journal import RUN_KEY, JobJournal
 from retune.provider.one_job import job_request
 from tasks import cancelling
@@ -211,16 +210,3 @@ async def test_a_job_whose_answer_was_lost_is_cancelled_once_it_is_listed(
     await cancel_job(run.id)
     assert lost["ended_as"] == "cancelled"
     assert account.paid_for == []
-
-
-async def test_a_lost_job_that_is_never_listed_is_said(
-    billing: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cancelling, "_UNCLEAR_PAUSES_SECONDS", (0.01,))
-    base_url, account = billing.open_account()
-    request = job_request(TRAINING, run_key=tmp_path.name, training_file="file-1", validation_file=None)
-    JobJournal(tmp_path, tmp_path.name).begin(request, idempotency_key="1", now=account.now())
-    run = await run_with_lost_answer(base_url, tmp_path, "")
-    with pytest.raises(UnclearJobError, match="lists none yet"):
-        await cancelling.cancel_job_of(run.id)
-    assert "Looking again" in await log_of(run)
