@@ -29,8 +29,7 @@ from prefect.states import Cancelled
 from retune.config import ProviderConfig
 from retune.errors import ProviderError, RetuneError, UnclearJobError
 from retune.provider.errors import is_transient, one_line
-from retune.provider.job_journal import RUN_KEY as METADATA_KEY
-from retune.provider.job_journal import JobJournal
+from retune.provider.job_journal import JobJournal, run_key_of
 from retune.provider.jobs import cancel_job, retrieve_job
 from retune.provider.own_jobs import find_own_jobs
 from retune.provider.statuses import has_ended
@@ -44,6 +43,8 @@ Result = TypeVar("Result")
 # Cheap for Prefect's server with hundreds of runs; a job that goes on so much longer costs little.
 _SECONDS_BETWEEN_LOOKS = 10.0
 _PAUSES_SECONDS = (1.0, 3.0, 10.0)
+# A job whose request was not answered may be listed a little later.
+_UNCLEAR_PAUSES_SECONDS = (5.0, 10.0, 20.0, 30.0)
 _RUNS_PER_PAGE = 200
 _CANCELLED = {StateType.CANCELLING, StateType.CANCELLED}
 _LIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
@@ -58,27 +59,35 @@ async def cancel_job_of(flow_run_id: UUID) -> None:
     where another flow run with the same run key waits for it, and where it is not proven that this run created it.
 
     Raises:
-        UnclearJobError: The provider may have made a job that it does not show yet.
+        UnclearJobError: The provider may have made a job that it did not show within a minute.
         ProviderError: The provider refuses.
         openai.OpenAIError: It can't be reached.
         httpx.HTTPError: Prefect can't be reached.
         ObjectNotFound: There is no such flow run.
     """
-    async with get_client() as prefect:
-        run = await prefect.read_flow_run(flow_run_id)
-        reason = await _reason_to_leave_alone(prefect, run)
-    if reason:
-        flow_run_logger(run).info("No job is cancelled: %s.", reason)
-        return
-    for pause in (*_PAUSES_SECONDS, None):
+    pauses, unclear_pauses = iter(_PAUSES_SECONDS), iter(_UNCLEAR_PAUSES_SECONDS)
+    while True:
+        # Anew each time: somebody may have started the run again meanwhile.
+        async with get_client() as prefect:
+            run = await prefect.read_flow_run(flow_run_id)
+            reason = await _reason_to_leave_alone(prefect, run)
+        if reason:
+            flow_run_logger(run).info("No job is cancelled: %s.", reason)
+            return
         try:
             await _cancel_jobs(run)
         except openai.OpenAIError as error:
-            if pause is None or not is_transient(error):
+            pause = next(pauses, None) if is_transient(error) else None
+            if pause is None:
                 raise
-            await asyncio.sleep(pause)
+        except UnclearJobError as error:
+            pause = next(unclear_pauses, None)
+            if pause is None:
+                raise
+            flow_run_logger(run).warning("%s Looking again in %.0f s.", error.message, pause)
         else:
             return
+        await asyncio.sleep(pause)
 
 
 async def _reason_to_leave_alone(prefect: PrefectClient, run: FlowRun) -> str | None:
@@ -117,30 +126,51 @@ async def _each_run(prefect: PrefectClient, flow_id: UUID, wanted: FlowRunFilter
 async def _cancel_jobs(run: FlowRun) -> None:
     labels = {name: str(value) for name, value in run.labels.items()}
     provider = ProviderConfig(base_url=labels[BASE_URL], api_key_block=labels.get(API_KEY_BLOCK, ""))
+    journal = _journal(labels)
     async with await provider_client(provider) as client:
-        for job in await _jobs(client, run, labels):
+        if job_id := labels.get(JOB_ID):
+            await _cancel_followed(client, run, job_id, labels)
+            if journal is None or not journal.unclear:
+                return
+        # The process ended between asking for a job and hearing its name, or an earlier answer was lost.
+        for job in await _own_jobs(client, run, journal, labels):
             await _cancel_one(client, run, job, labels)
 
 
-async def _jobs(client: AsyncOpenAI, run: FlowRun, labels: dict[str, str]) -> list[FineTuningJob]:
-    """Jobs that this flow run is proven to have created."""
-    logger = flow_run_logger(run)
-    if job_id := labels.get(JOB_ID):
-        job = await retrieve_job(client, job_id)
-        has_key = (job.metadata or {}).get(METADATA_KEY) == labels[RUN_KEY]
-        if has_key or labels.get(JOB_IS_OURS, "yes") == "yes":
-            return [job]
-        logger.warning("%s is not cancelled: it can't be proven that this run created it.", job_id)
-        return []
-    # The process ended between asking for a job and hearing its name.
-    journal = _journal(labels)
+async def _cancel_followed(client: AsyncOpenAI, run: FlowRun, job_id: str, labels: dict[str, str]) -> None:
+    job = await retrieve_job(client, job_id)
+    if run_key_of(job) == labels[RUN_KEY] or labels.get(JOB_IS_OURS, "yes") == "yes":
+        await _cancel_one(client, run, job, labels)
+    else:
+        flow_run_logger(run).warning("%s is not cancelled: it can't be proven that this run created it.", job_id)
+
+
+async def _own_jobs(
+    client: AsyncOpenAI, run: FlowRun, journal: JobJournal | None, labels: dict[str, str]
+) -> list[FineTuningJob]:
+    """Jobs that this flow run is proven to have created, and that its labels do not name.
+
+    Raises:
+        UnclearJobError: There may be one that was not seen.
+    """
     found = await find_own_jobs(client, labels[RUN_KEY], journal, None)
-    known = {job.id for job in found.jobs}
+    known = {job.id for job in found.jobs} | {labels.get(JOB_ID)}
     recorded = [str(attempt.job_id) for attempt in journal.recorded if attempt.is_ours] if journal else []
-    jobs = [job for job in found.jobs if job.id in found.ours]
+    jobs = [job for job in found.jobs if job.id in found.ours and job.id != labels.get(JOB_ID)]
     jobs += [await retrieve_job(client, job_id) for job_id in recorded if job_id not in known]
-    if journal and journal.unclear and not jobs:
+    if jobs or (journal is not None and not journal.unclear):
+        return jobs
+    if labels.get(JOB_ID):
+        flow_run_logger(run).warning(
+            "The answer to an earlier request for a job was lost. If the provider made one, it is not listed yet: look "
+            "with `retune jobs list`, and cancel it with `retune jobs cancel`."
+        )
+    elif journal is not None:
         raise UnclearJobError("The provider gave no clear answer to the request for a job, and lists none yet.")
+    elif found.problem:
+        raise UnclearJobError(f"Whether this run has a job is not known ({found.problem}).")
+    else:
+        flow_run_logger(run).info("No job is cancelled: the provider lists none of this run.")
     return jobs
 
 

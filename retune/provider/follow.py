@@ -22,6 +22,7 @@ from retune.errors import (
 from retune.provider.clock import SYSTEM_CLOCK, Clock
 from retune.provider.endpoint import is_local
 from retune.provider.errors import is_transient, may_have_been_done, provider_call, retry_after_seconds
+from retune.provider.jobs import retrieve_job
 from retune.provider.own_jobs import created_at, job_vanished, unix_seconds
 from retune.provider.paging import Page, page_of
 from retune.provider.statuses import JobState, has_ended, job_state
@@ -103,14 +104,11 @@ class _Reader:
 
     async def look(self) -> JobUpdate:
         try:
-            async with provider_call(f"looking at {self.job_id}", passed_on=(404,)):
-                # The job first: events written before it was read are then surely among those read after it.
-                job = await self.client.fine_tuning.jobs.retrieve(self.job_id)
+            # The job first: events written before it was read are then surely among those read after it.
+            job = await retrieve_job(self.client, self.job_id, passed_on=(404,))
         except openai.NotFoundError:
             self.missed += 1
             raise
-        if not isinstance(job, FineTuningJob):
-            raise UnexpectedAnswerError("What answers is not the API: a job was expected.", hint="Check the address.")
         self.missed = 0
         events = await self._new_events()
         is_news = bool(events) or job.status != self.last_status

@@ -20,6 +20,11 @@ RUN_KEY = "run_key"
 Outcome = Literal["unclear", "created", "found", "refused"]
 
 
+def run_key_of(job: FineTuningJob) -> str | None:
+    """The run key that a job bears; None where its host keeps no metadata, or none that can be read."""
+    return job.metadata.get(RUN_KEY) if isinstance(job.metadata, dict) else None
+
+
 class JobAttempt(BaseModel):
     """One request for a job.
 
@@ -135,7 +140,16 @@ class JobJournal:
     def is_recorded_elsewhere(self, job_id: str) -> bool:
         """Whether another run beside this one has written down the job."""
         others = (path for path in self.directory.parent.glob(f"*/{JOURNAL_FILE}") if path != self.path)
-        return any(f'"{job_id}"' in path.read_text(encoding="utf-8", errors="replace") for path in others)
+        return any(self._is_of_another_run(path, job_id) for path in others)
+
+    def _is_of_another_run(self, path: Path, job_id: str) -> bool:
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        except OSError:
+            # Another user's, where users share a directory; or it was deleted just now.
+            return False
+        # A copy of this run's directory is of the same run, and its job is this run's.
+        return f'"{job_id}"' in text and f'"{self.run_key}"' not in text
 
     def _read(self) -> list[JobAttempt]:
         try:
@@ -144,6 +158,11 @@ class JobJournal:
             owner = written[RUN_KEY]
         except FileNotFoundError:
             return self._read_job_file()
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{self.path} can't be read ({error.strerror}), so nobody can say which jobs this run has paid for.",
+                hint="Give yourself the right to read and write it, then run the same command again.",
+            ) from None
         except (ValueError, KeyError, TypeError, ValidationError):
             raise RunDirectoryError(
                 f"{self.path} is not one that Retune wrote, so nobody can say which jobs this run has paid for.",
@@ -159,11 +178,12 @@ class JobJournal:
         """A job that a version without a journal has followed."""
         try:
             job = json.loads((self.directory / JOB_FILE).read_bytes())
-            job_id, asked_at = str(job["id"]), float(job["created_at"])
+            job_id = str(job["id"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return []
-        is_ours = (job.get("metadata") or {}).get(RUN_KEY) == self.run_key
-        found = JobAttempt(asked_at=asked_at, idempotency_key="", request={}, outcome="found", job_id=job_id)
+        is_ours = run_key_of(FineTuningJob.construct(**job)) == self.run_key
+        # When it was asked for is not known, but long ago.
+        found = JobAttempt(asked_at=0, idempotency_key="", request={}, outcome="found", job_id=job_id)
         return [found.model_copy(update={"is_ours": is_ours})]
 
     def _replace(self, attempt: JobAttempt, **changes: Any) -> None:

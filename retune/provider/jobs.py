@@ -1,8 +1,11 @@
 """Single requests about fine-tuning jobs."""
 
+from collections.abc import Container
+
 from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob
 
+from retune.errors import UnexpectedAnswerError
 from retune.provider.errors import provider_call
 from retune.provider.paging import page_of, read_list
 
@@ -17,7 +20,7 @@ async def cancel_job(client: AsyncOpenAI, job_id: str) -> FineTuningJob:
         openai.OpenAIError: A transient failure.
     """
     async with provider_call(f"cancelling {job_id}"):
-        return await client.fine_tuning.jobs.cancel(job_id)
+        return require_job(await client.fine_tuning.jobs.cancel(job_id))
 
 
 async def list_jobs(client: AsyncOpenAI, limit: int) -> list[FineTuningJob]:
@@ -35,12 +38,29 @@ async def list_jobs(client: AsyncOpenAI, limit: int) -> list[FineTuningJob]:
     return listing.items
 
 
-async def retrieve_job(client: AsyncOpenAI, job_id: str) -> FineTuningJob:
+async def retrieve_job(client: AsyncOpenAI, job_id: str, *, passed_on: Container[int] = ()) -> FineTuningJob:
     """One job.
+
+    Args:
+        client: Who asks.
+        job_id: The job.
+        passed_on: HTTP statuses that the caller understands, and gets as they are.
 
     Raises:
         ProviderError: There is no such job.
+        UnexpectedAnswerError: What answers is not the API.
         openai.OpenAIError: A transient failure.
     """
-    async with provider_call(f"looking at {job_id}"):
-        return await client.fine_tuning.jobs.retrieve(job_id)
+    async with provider_call(f"looking at {job_id}", passed_on=passed_on):
+        return require_job(await client.fine_tuning.jobs.retrieve(job_id))
+
+
+def require_job(answer: object) -> FineTuningJob:
+    """The job that a request was answered with: the SDK hands on a page of text as it is.
+
+    Raises:
+        UnexpectedAnswerError: It is none.
+    """
+    if not isinstance(answer, FineTuningJob) or not answer.id:
+        raise UnexpectedAnswerError("What answers is not the API: a job was expected.", hint="Check the address.")
+    return answer

@@ -9,11 +9,11 @@ from openai.types.fine_tuning import FineTuningJob
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import ProviderConfig, TrainingConfig
-from retune.errors import ProviderError, UnclearJobError, UnexpectedAnswerError
+from retune.errors import ProviderError, UnclearJobError
 from retune.provider.clock import SYSTEM_CLOCK, Clock
 from retune.provider.errors import is_transient, may_have_been_done, one_line, provider_call
-from retune.provider.job_journal import RUN_KEY, JobJournal
-from retune.provider.jobs import retrieve_job
+from retune.provider.job_journal import RUN_KEY, JobJournal, run_key_of
+from retune.provider.jobs import require_job, retrieve_job
 from retune.provider.own_jobs import FoundJobs, agrees, bears_key, find_own_jobs, recorded_job
 from retune.provider.statuses import may_give_model
 from retune.provider.twins import Say, settle
@@ -135,8 +135,7 @@ class JobCreator:
                     # Retune's server honours it; elsewhere it is ignored.
                     extra_headers={"Idempotency-Key": attempt.idempotency_key},
                 )
-            if not isinstance(created, FineTuningJob) or not created.id:
-                raise UnexpectedAnswerError("What answered the request for a job is not a job.")
+            require_job(created)
         except (openai.OpenAIError, ProviderError) as error:
             cause = error.__context__ if isinstance(error, ProviderError) and error.__context__ else error
             if may_have_been_done(cause):
@@ -183,7 +182,7 @@ class JobCreator:
 
     async def _adopt_named(self, job_id: str) -> StartedJob:
         job = await retrieve_job(self.client, job_id)
-        has_key = (job.metadata or {}).get(RUN_KEY) == self.journal.run_key
+        has_key = run_key_of(job) == self.journal.run_key
         if not has_key and not (agrees(job, self.request, with_files=False) and await self._is_on_own_file(job)):
             raise ProviderError(
                 f"training.job_id names {job_id}, which is not what this run asks for: its model is {job.model}, its "

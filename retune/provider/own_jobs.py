@@ -21,9 +21,10 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from retune.errors import JobVanishedError
 from retune.provider.clock import SYSTEM_CLOCK, Clock
 from retune.provider.errors import provider_call
-from retune.provider.job_journal import RUN_KEY, JobAttempt, JobJournal
+from retune.provider.job_journal import RUN_KEY, JobAttempt, JobJournal, run_key_of
+from retune.provider.jobs import retrieve_job
 from retune.provider.paging import Listing, page_of, read_list
-from retune.provider.statuses import job_state, may_give_model
+from retune.provider.statuses import has_ended, job_state, may_give_model
 
 _NO_SUCH_ENDPOINT = (404, 405, 501)
 _NO_SUCH_FILTER = (400, 422)
@@ -79,22 +80,35 @@ async def find_own_jobs(
     try:
         async with provider_call("looking for an existing job", passed_on=_NO_SUCH_ENDPOINT):
             listing = await _list_by_key(client, run_key)
-            if not any(_key_of(job) == run_key for job in listing.items):
+            if not any(run_key_of(job) == run_key for job in listing.items):
                 # The host keeps no metadata, or answers before it knows a new job.
                 listing = await _list_all(client)
     except openai.APIStatusError as error:
         if error.status_code not in _NO_SUCH_ENDPOINT:
             raise
         return FoundJobs([], problem="the provider has no list of jobs", has_list=False)
-    keyed = [job for job in listing.items if _key_of(job) == run_key]
+    keyed = [job for job in listing.items if run_key_of(job) == run_key]
     # Once the run's own key is seen, the host keeps metadata, and a job without it is somebody else's.
-    unkeyed = [] if keyed else [job for job in listing.items if _key_of(job) is None]
+    unkeyed = [] if keyed else [job for job in listing.items if run_key_of(job) is None]
     ours = {job.id for job in keyed} | {job.id for job in unkeyed if journal and journal.is_ours(job.id)}
     attempts = {str(attempt.job_id): attempt for attempt in journal.recorded} if journal else {}
     known = [job for job in unkeyed if job.id in attempts and not _was_taken_wrongly(job, attempts[job.id], request)]
     strangers = [job for job in unkeyed if job.id not in attempts]
     matching, proven = await _matching(client, run_key, strangers, journal, request)
-    return FoundJobs(_oldest_first([*keyed, *known, *matching]), ours | proven, listing.problem)
+    jobs = [await _as_it_is_now(client, job) for job in (*keyed, *known, *matching)]
+    return FoundJobs(_oldest_first(jobs), ours | proven, listing.problem)
+
+
+async def _as_it_is_now(client: AsyncOpenAI, job: FineTuningJob) -> FineTuningJob:
+    """A list may lag: a job that it shows as running may have ended, and no other one may be cancelled for it."""
+    if has_ended(job):
+        return job
+    try:
+        return await retrieve_job(client, job.id, passed_on=_NO_SUCH_ENDPOINT)
+    except openai.APIStatusError as error:
+        if error.status_code not in _NO_SUCH_ENDPOINT:
+            raise
+        return job
 
 
 async def recorded_job(
@@ -110,8 +124,7 @@ async def recorded_job(
     for attempt in journal.recorded:
         job_id = str(attempt.job_id)
         try:
-            async with provider_call(f"looking at {job_id}", passed_on=(404,)):
-                job = await client.fine_tuning.jobs.retrieve(job_id)
+            job = await retrieve_job(client, job_id, passed_on=(404,))
         except openai.NotFoundError:
             last = journal.last_seen(job_id)
             if last and not may_give_model(last):
@@ -223,23 +236,29 @@ async def _matching(
     unclear = journal.unclear if journal else []
     if journal is None or not strangers:
         return [], set()
-    lost = [
-        job
-        for job in strangers
-        if any(
-            agrees(job, attempt.request) and created_at(job) >= attempt.asked_at - _CLOCKS_DIFFER_SECONDS
-            for attempt in unclear
-        )
-        and not journal.is_recorded_elsewhere(job.id)
-    ]
-    if lost or unclear:
-        return lost, {job.id for job in lost} if len(lost) <= len(unclear) else set()
+    if unclear:
+        asked_for = [
+            job
+            for job in strangers
+            if _time_asked_for(job, unclear) is not None and not journal.is_recorded_elsewhere(job.id)
+        ]
+        lost = [
+            job for job in asked_for if created_at(job) >= (_time_asked_for(job, unclear) or 0) - _CLOCKS_DIFFER_SECONDS
+        ]
+        if lost:
+            return lost, {job.id for job in lost} if len(lost) <= len(unclear) else set()
+        # This machine's clock may be wrong, or the host gives no times: adopting it is cheaper than paying again.
+        return asked_for, set()
     if journal.attempts or request is None:
         return [], set()
     same = [job for job in strangers if agrees(job, request) and not journal.is_recorded_elsewhere(job.id)]
     if not same or not await bears_key(client, request["training_file"], run_key):
         return [], set()
     return same, set()
+
+
+def _time_asked_for(job: FineTuningJob, attempts: list[JobAttempt]) -> float | None:
+    return min((attempt.asked_at for attempt in attempts if agrees(job, attempt.request)), default=None)
 
 
 async def bears_key(client: AsyncOpenAI, file_id: str, run_key: str) -> bool:
@@ -251,7 +270,7 @@ async def bears_key(client: AsyncOpenAI, file_id: str, run_key: str) -> bool:
         if error.status_code not in _NO_SUCH_ENDPOINT:
             raise
         return False
-    return str(file.filename or "").startswith(run_key)
+    return str(getattr(file, "filename", "")).startswith(run_key)
 
 
 def _was_taken_wrongly(job: FineTuningJob, attempt: JobAttempt, request: dict[str, Any] | None) -> bool:
@@ -259,10 +278,6 @@ def _was_taken_wrongly(job: FineTuningJob, attempt: JobAttempt, request: dict[st
     if attempt.request or attempt.is_ours or not request:
         return False
     return not agrees(job, request, with_files=False)
-
-
-def _key_of(job: FineTuningJob) -> str | None:
-    return (job.metadata or {}).get(RUN_KEY)
 
 
 def _reported(job: FineTuningJob, *names: str) -> object:
@@ -294,6 +309,6 @@ def _agree_in_numbers(job: FineTuningJob, request: dict[str, Any]) -> bool:
             seen = getattr(reported, name, None)
             if value == "auto" or seen is None:
                 continue
-            if isinstance(seen, str) or not math.isclose(float(seen), float(value), rel_tol=1e-6):
+            if not isinstance(seen, int | float) or not math.isclose(seen, float(value), rel_tol=1e-6):
                 return False
     return True

@@ -1,7 +1,7 @@
 """Several jobs of one run: which one stays, and the watch for one that shows up late."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import openai
 from openai import AsyncOpenAI
@@ -58,6 +58,7 @@ class TwinWatch:
     clock: Clock = SYSTEM_CLOCK
     _next_look_at: float = 0.0
     _pause_seconds: float = _FIRST_PAUSE_SECONDS
+    _named: set[str] = field(default_factory=set)
 
     async def other_job(self, job_id: str, *, has_ended: bool = False) -> str | None:
         """Look for another job to follow instead of this one, if it is time to; its id, or None.
@@ -97,6 +98,12 @@ class TwinWatch:
         for job in others:
             if job.id in found.ours or job.id == kept.id:
                 self.journal.add_found(job.id, request or {}, is_ours=job.id in found.ours, now=self.clock.now())
+            elif job.id not in self._named:
+                self._named.add(job.id)
+                self.say(
+                    f"{job.id} ({job.status}) has the same settings and the same file as {kept.id}. It can't be proven "
+                    f"that this run created it, so it is left alone. To cancel it: retune jobs cancel {job.id}"
+                )
         return kept.id if kept.id != job_id else None
 
     def may_have_twin(self) -> bool:

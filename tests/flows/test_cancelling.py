@@ -6,6 +6,9 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from billing_account import Habits
+from billing_machines import TRAINING
+from billing_provider import Provider, billing_provider
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from prefect.client.orchestration import get_client
@@ -17,7 +20,8 @@ from server_process import example_lines, upload
 
 from flows.cancel_job import cancel_job
 from flows.retrain import retrain
-from retune.provider.job_journal import RUN_KEY
+from retune.provider.job_journal import RUN_KEY, JobJournal
+from retune.provider.one_job import job_request
 from tasks import cancelling
 from tasks.hooks import cancel_remote_job
 
@@ -170,3 +174,39 @@ async def test_a_provider_that_is_gone_is_said_in_the_run_s_log(
         await prefect.update_flow_run_labels(run.id, {**labels, "retune.job_id": "ftjob-gone"})
     await cancel_remote_job(retrain, run, Cancelling())
     assert "could not be cancelled, and may go on" in await log_of(run)
+
+
+@pytest.fixture
+def billing() -> Iterator[Provider]:
+    with billing_provider() as provider:
+        yield provider
+
+
+async def run_with_lost_answer(base_url: str, directory: Path, job_id: str) -> FlowRun:
+    """A cancelled flow run whose journal has a request that nobody answered."""
+    labels: dict[str, bool | int | float | str] = {
+        "retune.base_url": base_url,
+        "retune.run_key": directory.name,
+        "retune.run_directory": str(directory),
+        "retune.job_id": job_id,
+    }
+    async with get_client() as prefect:
+        run = await prefect.create_flow_run(retrain, parameters={}, state=Cancelled())
+        await prefect.update_flow_run_labels(run.id, labels)
+    return run
+
+
+@pytest.mark.parametrize("knows_another", [False, True])
+async def test_a_job_whose_answer_was_lost_is_cancelled_once_it_is_listed(
+    billing: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, knows_another: bool
+) -> None:
+    monkeypatch.setattr(cancelling, "_UNCLEAR_PAUSES_SECONDS", (0.5,) * 60)
+    base_url, account = billing.open_account(Habits(list_lag_seconds=0 if knows_another else 1), job_seconds=1e6)
+    request = job_request(TRAINING, run_key=tmp_path.name, training_file="file-1", validation_file=None)
+    JobJournal(tmp_path, tmp_path.name).begin(request, idempotency_key="1", now=account.now())
+    lost = account.make_job(request)
+    known = account.make_job(request) if knows_another else None
+    run = await run_with_lost_answer(base_url, tmp_path, known["id"] if known else "")
+    await cancel_job(run.id)
+    assert lost["ended_as"] == "cancelled"
+    assert account.paid_for == []

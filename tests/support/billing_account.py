@@ -21,6 +21,8 @@ class Habits:
         list_lag_seconds: A job is listed so long after it was made.
         page_overlap: Each page repeats so many items of the one before.
         shifts: Other people's jobs come and go while the list is read, by offsets.
+        shows_old_states: The list shows cancelled jobs as running.
+        has_times: Jobs say when they were created.
         has_more: `right`, `missing`, or always `true` or `false`.
         retrieve_lag_seconds: A job is known by its id so long after it was made.
         forgets_files: Uploaded files are deleted once a job has been made of them.
@@ -38,6 +40,8 @@ class Habits:
     retrieve_lag_seconds: float = 0.0
     page_overlap: int = 0
     shifts: bool = False
+    shows_old_states: bool = False
+    has_times: bool = True
     has_more: Literal["right", "missing", "true", "false"] = "right"
     ignores_cursor: bool = False
     keeps_metadata: bool = True
@@ -154,7 +158,7 @@ class Account:
             "object": "fine_tuning.job",
             "id": job["id"],
             "model": body["model"],
-            "created_at": int(job["made_at"]),
+            "created_at": int(job["made_at"]) if self.habits.has_times else None,
             "finished_at": int(job["made_at"] + self.job_seconds) if is_done else None,
             "fine_tuned_model": model if is_done else None,
             "organization_id": "org",
@@ -203,6 +207,8 @@ class Account:
             for job in self.jobs.values()
             if job["made_by"] == "others" or now - job["made_at"] >= self.habits.list_lag_seconds
         ]
+        if self.habits.shows_old_states:
+            jobs = [{**job, "status": "running"} if job["status"] == "cancelled" else job for job in jobs]
         if wanted_key is not None and self.habits.filters:
             jobs = [job for job in jobs if (job["metadata"] or {}).get("run_key") == wanted_key]
         return jobs if self.habits.oldest_first else jobs[::-1]

@@ -40,14 +40,19 @@ class ApiKeyCheck:
         Raises:
             DatabaseUnavailableError: It can't be known now.
         """
-        scheme, _, bearer = (authorization or "").partition(" ")
-        key = (bearer if scheme.lower() == "bearer" else "").strip() or (api_key or "").strip()
+        key = sent_key(authorization, api_key)
         if not key:
             return _no_key()
         digest = digest_of(key)
         if self._digest is not None and hmac.compare_digest(digest, self._digest):
             return None
         return None if await self._stored.hold(digest) else _wrong_key(key)
+
+
+def sent_key(authorization: str | None, api_key: str | None) -> str:
+    """The key that a request sends, however it is spelled there; empty where it sends none."""
+    scheme, _, bearer = (authorization or "").partition(" ")
+    return (bearer if scheme.lower() == "bearer" else "").strip() or (api_key or "").strip()
 
 
 def masked(key: str) -> str:

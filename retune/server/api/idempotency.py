@@ -28,6 +28,7 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, and_, delete, or_
 from sqlalchemy.orm import Session
 
+from retune.server.api.authentication import sent_key
 from retune.server.errors import ApiError
 from retune.server.storage.database import Database, DatabaseUnavailableError
 from retune.server.storage.tables import BatchRow, FileRow, IdempotencyRow, JobRow, UploadPartRow, UploadRow
@@ -210,7 +211,7 @@ async def _sender_of(
     return Sender(
         key=idempotency_key or None,
         is_retry=(x_stainless_retry_count or "0").strip() != "0",
-        identity=hash_of(authorization or api_key or ""),
+        identity=hash_of(sent_key(authorization, api_key)),
         wait_seconds=_wait_seconds(x_stainless_read_timeout),
     )
 

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retune.server import errors
 from retune.server.api import azure
-from retune.server.api.authentication import ApiKeyCheck
+from retune.server.api.authentication import ApiKeyCheck, sent_key
 from retune.server.api.body_limits import BodyLimits, BodyMemory
 from retune.server.api.exchange import Exchange, current_exchange
 from retune.server.api.hosts import HostCheck
@@ -121,8 +121,8 @@ def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
 def _caller(scope: Scope) -> str:
     """Who sends a request: its key, which was checked where the server has any, and its address."""
     headers = dict(scope["headers"])
-    key = headers.get(b"authorization") or headers.get(b"api-key") or b""
-    return hash_of(key.decode("latin-1"), (scope.get("client") or ("",))[0])
+    key = sent_key(_text(headers, b"authorization"), _text(headers, b"api-key"))
+    return hash_of(key, (scope.get("client") or ("",))[0])
 
 
 def _explain(error: Exception, scope: Scope, request_id: str) -> ApiError:

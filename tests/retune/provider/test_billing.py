@@ -30,6 +30,8 @@ HABITS = {
     "the list lags": Habits(list_lag_seconds=25),
     "the list lags for minutes": Habits(list_lag_seconds=400),
     "ids lag": Habits(retrieve_lag_seconds=15),
+    "the list shows old states": Habits(shows_old_states=True),
+    "no times": Habits(has_times=False, keeps_metadata=False),
     "pages overlap": Habits(page_overlap=1),
     "the list shifts": Habits(shifts=True),
     "has_more is missing": Habits(has_more="missing"),

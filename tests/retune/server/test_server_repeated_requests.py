@@ -180,6 +180,20 @@ def test_a_key_is_its_callers_own(server: ServerProcess, client: OpenAI, files: 
     assert create_upload(client, files, extra_headers=key) == mine
 
 
+def test_a_caller_is_known_by_the_key_and_not_by_how_it_is_sent(server: ServerProcess):
+    body = {"filename": "a.jsonl", "purpose": "fine-tune", "bytes": 10, "mime_type": "application/jsonl"}
+
+    def create_with(**headers: str) -> str:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return str(server.request("POST", "/v1/uploads", body, {"Idempotency-Key": "spelled", **names}).json["id"])
+
+    mine = create_with(authorization="Bearer sk-one")
+
+    assert create_with(authorization="bearer   sk-one") == mine
+    assert create_with(authorization="Basic eDp5", api_key="sk-one") == mine
+    assert create_with(authorization="Basic eDp5", api_key="sk-other") != mine
+
+
 def test_a_refused_request_is_not_told_of_an_older_one(start_server: Callable[..., ServerProcess]):
     server = start_server("--max-queued-jobs", "1")
     client = server.client()
