@@ -31,7 +31,8 @@ class PickleReader(FileReader):
         columns, rows = read_pickled_rows(self.location, trust=self._trust)
         if unique_columns(columns, self.location.name) != self.columns:
             raise self.changed()
-        yield from blocks_of_rows(self._counted(rows), file, lambda size: min(size, self.location.size or 0))
+        size = self.location.size or 0
+        yield from blocks_of_rows(self._counted(rows), file, lambda read: min(read, size), file_bytes=size)
 
     def _counted(self, rows: Iterator[tuple[Row, int]]) -> Iterator[tuple[Row, int]]:
         """Rows may share what they hold, which is written for each of them."""

@@ -145,13 +145,17 @@ def object_keys(rows: Sequence[Row], name: str) -> tuple[str, ...]:
     return keys
 
 
-def blocks_of_rows(rows: Iterable[tuple[Row, int]], file: int, bytes_read: Callable[[int], int]) -> Iterator[RowsBlock]:
+def blocks_of_rows(
+    rows: Iterable[tuple[Row, int]], file: int, bytes_read: Callable[[int], int], *, file_bytes: int | None = None
+) -> Iterator[RowsBlock]:
     """Put rows into blocks of a few megabytes.
 
     Args:
         rows: Each with its size, in whatever measure comes close to bytes.
         file: Index of the file in the source.
         bytes_read: How many bytes of the file were read when rows of so much size were.
+        file_bytes: The file's size, which the last block completes where `bytes_read` only estimates; None where it
+            is exact.
     """
     held: list[Row] = []
     size = total = told = 0
@@ -164,4 +168,5 @@ def blocks_of_rows(rows: Iterable[tuple[Row, int]], file: int, bytes_read: Calla
         held.append(row)
         size += max(row_size, _LEAST_ROW_BYTES)
     if held:
-        yield RowsBlock(file, held, source_bytes=bytes_read(total + size) - told)
+        read = bytes_read(total + size) if file_bytes is None else file_bytes
+        yield RowsBlock(file, held, source_bytes=read - told)

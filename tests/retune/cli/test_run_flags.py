@@ -1,6 +1,7 @@
 """Every flag of `retune run` is a setting of the configuration."""
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,7 +32,16 @@ def test_every_setting_of_data_and_split_has_a_flag() -> None:
         model = settings[section].annotation
         assert isinstance(model, type)
         assert issubclass(model, BaseModel)
-        assert {f"{section}.{name}" for name in model.model_fields} <= set(command._PLACES.values())
+        assert set(_settings(model, section)) <= set(command._PLACES.values())
+
+
+def _settings(model: type[BaseModel], section: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        place, kind = f"{section}.{name}", field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _settings(kind, place)
+        else:
+            yield place
 
 
 def test_what_is_flagged_is_configured() -> None:
