@@ -192,8 +192,10 @@ def agrees(job: FineTuningJob, request: dict[str, Any], *, with_files: bool = Tr
 
 
 def _oldest_first(jobs: list[FineTuningJob]) -> list[FineTuningJob]:
-    # Within one second the id decides, because it is the same for everybody who looks.
-    return sorted(jobs, key=lambda job: (created_at(job), job.id))
+    # Within one second the list's order decides. An id would not do: a job that shows up later could then take the
+    # place of one that somebody has settled on already.
+    is_newest_first = bool(jobs) and created_at(jobs[0]) >= created_at(jobs[-1])
+    return sorted(reversed(jobs) if is_newest_first else jobs, key=created_at)
 
 
 def created_at(item: FineTuningJob | FineTuningJobEvent) -> float:

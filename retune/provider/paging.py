@@ -97,7 +97,11 @@ async def _read_once(
         if not page.data or (most is not None and len(found) >= most):
             return number, None
         was_last = page.has_more is False
-        if was_last and (len(page.data) < _SMALLEST_CAP or not is_news):
+        if was_last and len(page.data) < _SMALLEST_CAP:
+            return number, None
+        if was_last and not is_news:
+            # The same page twice: the cursor is ignored, and "nothing more" may have meant this page.
+            await _read_in_larger_pages(fetch, limit, len(page.data), found)
             return number, None
         after = page.data[-1].id
         if after in cursors:

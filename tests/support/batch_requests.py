@@ -12,7 +12,7 @@ CHAT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 MODEL = "gpt-4o-mini-2024-07-18"
 ENDED = {"completed", "failed", "expired", "cancelled"}
 # More than is answered before the tests cut in.
-MANY = 3000
+MANY = 12_000
 
 
 def a_request(number: int, **changes: Any) -> dict[str, Any]:

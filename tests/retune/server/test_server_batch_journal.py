@@ -37,7 +37,7 @@ def journal_of(server: ServerProcess, batch_id: str) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_batch_goes_on_where_its_server_ended(start_server: Callable[..., ServerProcess], number: signal.Signals):
-    total = 600
+    total = 4000
     server = start_server()
     batch = start_batch(server.client(), jsonl(map(slow, range(total))))
     seen = wait_for_answers(server.client(), batch.id)
@@ -54,11 +54,12 @@ def test_a_batch_goes_on_where_its_server_ended(start_server: Callable[..., Serv
 
 
 def test_a_batch_without_its_file_fails_and_the_next_one_runs(client: OpenAI, server: ServerProcess):
-    running = start_batch(client, SLOW)
+    running = [start_batch(client, SLOW) for _ in range(2)]
     broken = start_batch(client, THREE)
     wait_for(lambda: client.batches.retrieve(broken.id).status == "in_progress", "the check of the file")
     (server.data_directory / "files" / broken.input_file_id).unlink()
-    client.batches.cancel(running.id)
+    for batch in running:
+        client.batches.cancel(batch.id)
 
     batch = end_of(client, broken.id)
 
@@ -71,7 +72,7 @@ def test_a_batch_without_its_file_fails_and_the_next_one_runs(client: OpenAI, se
 
 
 def test_a_batch_waits_for_room_on_the_disk(small_disk: Path, start_server: Callable[..., ServerProcess]):
-    total = 400
+    total = 1500
     log = small_disk.with_name("log")
     server = start_server("--log-file", str(log), data_directory=small_disk / "data")
     client = server.client()
