@@ -53,7 +53,7 @@ async def begin_flow_run(config: RetrainConfig) -> None:
         raise RunStoppedError(
             f"This run was started {count} times, and each time it ended before its work was done; "
             f"after {MOST_STARTS} it is not taken up again.",
-            hint="Look at its log, fix the cause, and start a new run: it goes on where this one stopped.",
+            hint="Look at its log, fix the cause, and start a new run: it resumes where this one stopped.",
         )
     tags = [f"model:{base_model(config.training.model)}", f"data:{config.data.label}"]
     flow_run_id = flow_run.get_id()

@@ -1,6 +1,6 @@
 """The Prefect server that commands use: the user's, or one of Retune's own under `.retune/prefect`.
 
-Prefect would start a temporary one for a run by itself, but that one shows no UI while the run goes on, takes longer to
+Prefect would start a temporary one for a run by itself, but that one shows no UI during the run, takes longer to
 come up, and is stopped before it has written down the last task runs.
 """
 

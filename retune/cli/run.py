@@ -124,7 +124,7 @@ def _run(config: RetrainConfig, *, verbose: bool) -> "RunManifest":
         # Only the terminal is spared: the run's log in the Prefect UI stays complete.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
-        # Nor is it told of every line that can't be delivered while Prefect's server is away.
+        # Nor does it report every line that can't be delivered while Prefect's server is away.
         logging.raiseExceptions = False
     view = RunView()
     _stop_when_told()

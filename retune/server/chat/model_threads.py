@@ -51,7 +51,7 @@ async def in_model_thread(work: Callable[[_Body, Services], _Result], body: _Bod
 
 
 class _OfThread(threading.local):
-    """What one of the threads knows: whether it has just ended its work, and what it goes on with then."""
+    """What one of the threads knows: whether it has just ended its work, and what it does next."""
 
     is_free = False
     following: Callable[[], None] | None = None

@@ -2,13 +2,11 @@
 
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from billing_account import Habits
 from billing_machines import RUN_KEY, TRAINING, Killed, Scene
-from billing_provider import Provider, billing_provider
 from openai.types.fine_tuning import FineTuningJob
 
 from retune.errors import RunDirectoryError, UnexpectedAnswerError
@@ -17,25 +15,6 @@ from retune.provider.one_job import job_request
 from retune.provider.own_jobs import agrees
 
 SetUp = Callable[..., Scene]
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    with billing_provider() as provider:
-        yield provider
-
-
-@pytest.fixture
-async def scene(provider: Provider, tmp_path: Path) -> AsyncIterator[SetUp]:
-    made: list[Scene] = []
-
-    def set_up(**habits: object) -> Scene:
-        made.append(Scene(provider, Habits(**habits), tmp_path))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield set_up
-    for each in made:
-        await each.http.aclose()
 
 
 @pytest.mark.parametrize("keeps_metadata", [True, False])

@@ -5,14 +5,12 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import openai
 import pytest
-from billing_account import Account, Habits
+from billing_account import Account
 from billing_machines import RUN_KEY, TRAINING, Killed, Machine, Scene
-from billing_provider import Provider, billing_provider
 from openai.types.fine_tuning import FineTuningJob
 from server_process import wait_for
 
@@ -32,25 +30,6 @@ from retune.provider.one_job import JobCreator, job_request
 from retune.provider.statuses import job_state
 
 SetUp = Callable[..., Scene]
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    with billing_provider() as provider:
-        yield provider
-
-
-@pytest.fixture
-async def scene(provider: Provider, tmp_path: Path) -> AsyncIterator[SetUp]:
-    made: list[Scene] = []
-
-    def set_up(**habits: object) -> Scene:
-        made.append(Scene(provider, Habits(**habits), tmp_path))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield set_up
-    for each in made:
-        await each.http.aclose()
 
 
 async def file_of(machine: Machine) -> str:
