@@ -24,6 +24,8 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 _PAUSES_SECONDS = (1.0, 2.0, 5.0, 15.0)
 # What ran for so long and then ended is no process that can't start.
 _STEADY_SECONDS = 300.0
+# How long a keeper waits between SIGTERM and SIGKILL.
+_SECONDS_TO_END = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._ends = 0
+        # Before anything starts: killed between a start and the word of it, this process would leave one behind.
+        keeper.watch_mark(self.mark)
         self._restart_at: float | None = None
 
     def start(self) -> None:
@@ -90,7 +94,7 @@ class Child:
                 start_new_session=True,
             )
         self._started, self._restart_at = time.monotonic(), None
-        self._keeper.watch(self._process.pid, self.mark)
+        self._keeper.watch_group(self._process.pid)
 
     def wait_until_ready(self, at_each_look: Callable[[], None]) -> None:
         """Wait until it does its work.
@@ -233,13 +237,17 @@ class Keeper:
             self._stdin().close()
         self._process.wait()
 
-    def watch(self, group: int, mark: str) -> None:
-        """Have a process group ended with this process, and all that bears its mark."""
-        self._tell(f"watch {group} {mark}")
+    def watch_mark(self, mark: str) -> None:
+        """Have all processes with this mark killed once this process is gone."""
+        self._tell(f"mark {mark}")
+
+    def watch_group(self, group: int) -> None:
+        """Have a process group ended politely once this process is gone."""
+        self._tell(f"group {group}")
 
     def forget(self, group: int) -> None:
         """Leave a group alone that has ended: its number may be another's by now."""
-        self._tell(f"forget {group} -")
+        self._tell(f"forget {group}")
 
     def _tell(self, line: str) -> None:
         with suppress(BrokenPipeError):
@@ -255,22 +263,40 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
+def _signal_groups(groups: Iterable[int], number: signal.Signals) -> None:
+    # Last started, first ended: a worker before the server that it works for.
+    for group in reversed(list(groups)):
+        _signal_group(group, number)
+
+
+def _is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def _keep(lines: Iterable[str]) -> None:
     groups: dict[int, None] = {}
     marks: set[str] = set()
     for line in lines:
         if line.strip() == "done":
             return
-        word, group, mark = line.split()
-        if word == "watch":
-            groups[int(group)] = None
-            marks.add(mark)
+        word, value = line.split()
+        if word == "mark":
+            marks.add(value)
+        elif word == "group":
+            groups[int(value)] = None
         else:
-            groups.pop(int(group), None)
-    for sent, pause in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 0.0)):
-        for one in reversed(list(groups)):
-            _signal_group(one, sent)
-        time.sleep(pause)
+            groups.pop(int(value), None)
+    _signal_groups(groups, signal.SIGTERM)
+    deadline = time.monotonic() + _SECONDS_TO_END
+    while any(map(_is_there, groups)) and time.monotonic() < deadline:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    _signal_groups(groups, signal.SIGKILL)
     for mark in marks:
         end_marked(mark)
 

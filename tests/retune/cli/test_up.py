@@ -363,6 +363,26 @@ def test_what_a_program_left_in_groups_of_their_own_ends_with_it(tmp_path):
     assert ended == ["a-run"]
 
 
+def test_a_process_ends_that_was_started_just_before_its_starter_was_killed(tmp_path):
+    there = tmp_path / "there"
+    child = f"import pathlib, time; pathlib.Path({str(there)!r}).touch(); time.sleep(600)"
+    starter = f"""
+import os, pathlib, signal, subprocess, sys, time
+from retune.cli.up_children import MARK, Keeper
+
+with Keeper() as keeper:
+    keeper.watch_mark("a-mark-of-{tmp_path.name}")
+    environment = {{**os.environ, MARK: "a-mark-of-{tmp_path.name}"}}
+    subprocess.Popen([sys.executable, "-c", {child!r}], env=environment, start_new_session=True)
+    while not pathlib.Path({str(there)!r}).exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", starter], check=False, timeout=_DEADLINE_SECONDS)
+    assert done.returncode == -signal.SIGKILL
+    eventually(lambda: not marked_processes(f"a-mark-of-{tmp_path.name}"), "the end of the process")
+
+
 def test_who_is_in_a_hurry_does_not_wait_for_a_program_that_does_not_end(tmp_path):
     stubborn = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(9e5)"
