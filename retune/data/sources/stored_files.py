@@ -38,6 +38,7 @@ class FoundFile:
         path: Where it is on this machine; None elsewhere.
         key: What its file system calls it, elsewhere.
         fault: Why it can't be a part of a source.
+        split: The split that its place gives it; see `SourceFile.split`.
         archived_bytes: What it takes in the archive that it is in; None where it is in none.
         version: What is another text once the file was written again; empty where its file system knows no such thing.
     """
@@ -51,6 +52,7 @@ class FoundFile:
     version: str = ""
     archived_bytes: int | None = None
     fault: SourceError | None = None
+    split: str | None = None
 
     @property
     def packed_suffix(self) -> str:
