@@ -13,6 +13,7 @@ from retune.data.sources.jsonl_files import JsonLinesReader
 from retune.data.sources.locations import Location, find_files
 from retune.data.sources.parquet_files import ParquetReader
 from retune.data.sources.reader import SAMPLE_ROWS, FileReader
+from retune.data.sources.workbooks import WorkbookReader
 from retune.errors import EmptySourceError, SourceError
 
 MOST_FILES = 1 << 16
@@ -105,7 +106,10 @@ def open_source(data: DataConfig, on_read: Callable[[int], None] = lambda _n: No
         on_read=on_read,
         on_unread=unread.append,
     )
-    return FileSource(without_secrets(data.source), _open_files(locations, data, unread), unread)
+    readers = _open_files(locations, data, unread)
+    if data.sheet is not None and all(reader.format is not SourceFormat.EXCEL for reader in readers):
+        raise SourceError(f"--sheet is for workbooks; {without_secrets(data.source)} has none.", hint="Leave it out.")
+    return FileSource(without_secrets(data.source), readers, unread)
 
 
 def _open_files(locations: Sequence[Location], data: DataConfig, unread: list[UnreadFile]) -> list[FileReader]:
@@ -118,6 +122,7 @@ def _open_files(locations: Sequence[Location], data: DataConfig, unread: list[Un
         except NoRowsError as error:
             first_error = first_error or error
             unread.append(UnreadFile(location.name, error.message.removeprefix(f"{location.name}: "), True))
+    unread += [file for reader in readers if isinstance(reader, WorkbookReader) for file in reader.unread]
     if not readers and first_error is not None:
         raise first_error
     return readers
@@ -129,6 +134,8 @@ def _open_file(location: Location, data: DataConfig) -> Sequence[FileReader]:
         from retune.data.sources.pickle_files import PickleReader  # noqa: PLC0415  (imports pandas)
 
         return [PickleReader(location, trust=data.trust_pickle)]
+    if file_format is SourceFormat.EXCEL:
+        return [WorkbookReader(location, data.sheet)]
     if file_format is SourceFormat.JSON:
         return open_json(location)
     if file_format not in _READERS:

@@ -19,6 +19,8 @@ FORMAT_BY_SUFFIX = {
     ".json": SourceFormat.JSON,
     ".parquet": SourceFormat.PARQUET,
     ".pq": SourceFormat.PARQUET,
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), SourceFormat.ARROW),
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), SourceFormat.EXCEL),
     ".pkl": SourceFormat.PICKLE,
     ".pickle": SourceFormat.PICKLE,
 }
