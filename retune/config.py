@@ -41,6 +41,8 @@ class SourceFormat(StrEnum):
     JSONL = "jsonl"
     JSON = "json"
     PARQUET = "parquet"
+    EXCEL = "excel"
+    ARROW = "arrow"
     PICKLE = "pickle"
     SQL = "sql"
 
@@ -71,7 +73,10 @@ class LimitsConfig(_Section):
     )
     max_row_mb: int = Field(32, ge=4, le=1024, description="Refuse a row, line or cell of more megabytes.")
     max_pickle_mb: int = Field(
-        512, ge=1, le=1_000_000, description="Refuse a pickle that takes more megabytes of memory; it is read whole."
+        512,
+        ge=1,
+        le=1_000_000,
+        description="Refuse a pickle or a workbook that takes more megabytes of memory; both are read whole.",
     )
 
 
@@ -81,9 +86,15 @@ class DataConfig(_Section):
     source: str = Field(
         min_length=1,
         description="File, folder, pattern (data/*.csv) or address (s3://…, https://…) of CSV, TSV, JSONL, JSON, "
-        "Parquet or pandas pickle; or a database's address (postgresql://…, sqlite:///…) for a query.",
+        "Parquet, Arrow, Excel or pandas pickle; or a database's address (postgresql://…, sqlite:///…) for a query.",
     )
     format: SourceFormat = Field(SourceFormat.AUTO, description="How to read the source; auto goes by its name.")
+    sheet: str | None = Field(
+        None, min_length=1, description="Sheet of a workbook to read; default: the first that has anything in it."
+    )
+    no_header: bool = Field(
+        False, description="The first row of a CSV or TSV file is an example; columns are called column 1, column 2, …"
+    )
     query: str | None = Field(None, description="SQL query whose rows are the source; for a database's address.")
     trust_pickle: bool = Field(
         False, description="Let a pickle run whatever code it holds. Only for files that you made yourself."

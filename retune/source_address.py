@@ -4,7 +4,7 @@ import re
 from urllib.parse import unquote_plus
 
 _DATA_SUFFIX = re.compile(
-    r"(\.(csv|tsv|tab|jsonl|ndjson|json|parquet|pq|pkl|pickle|txt|db|sqlite3?))?(\.(gz|gzip|zst|zstd|bz2|xz|zip))?$",
+    r"(\.(csv|tsv|tab|jsonl|ndjson|json|parquet|pq|arrow|feather|ipc|xlsx|xlsm|xlsb|xls|ods|pkl|pickle|txt|db|sqlite3?))?(\.(gz|gzip|zst|zstd|bz2|xz|zip))?$",
     re.IGNORECASE,
 )
 

@@ -31,6 +31,8 @@ def check(
     *,
     config: options.ConfigFile = None,
     data_format: options.DataFormat = None,
+    sheet: options.Sheet = None,
+    no_header: options.NoHeader = None,
     query: options.Query = None,
     trust_pickle: options.TrustPickle = None,
     follow_links: options.FollowLinks = None,

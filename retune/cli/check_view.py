@@ -27,6 +27,8 @@ SHOWN_PLACES = 3
 
 _SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
 _SHOWN_FILES = 3
+_SHOWN_UNREAD = 8
+_UNREAD_FILES = {"file_not_read", "other_file"}
 _LONGEST_LABEL_SHOWN = 60
 _SECONDS_BEFORE_A_BAR = 1.0
 _SECONDS_BETWEEN_LINES = 30.0
@@ -98,6 +100,7 @@ def show_report(checked: "Checked") -> None:
     _show_fields(
         [
             ("read", f"{_count(report.n_examples, 'example')} from {_describe_files(facts.files)}"),
+            ("not read", _describe_unread(report.groups)),
             ("shape", f"{report.shape}; for the method {report.method}"),
             ("tokens", _describe_tokens(report)),
         ]
@@ -177,9 +180,21 @@ def _describe_files(files: Sequence["SourceFile"]) -> str:
         return f"{first.format.upper()}{size}"
     sizes = [file.bytes for file in files]
     size = "" if None in sizes else f", {_describe_bytes(sum(size or 0 for size in sizes))}"
-    names = ", ".join(Path(file.name).name for file in files[:_SHOWN_FILES])
+    names = ", ".join(_describe_file(file) for file in files[:_SHOWN_FILES])
     more = len(files) - _SHOWN_FILES
     return f"{len(files)} files{size}: {names}{f' and {more:,} more' if more > 0 else ''}"
+
+
+def _describe_file(file: "SourceFile") -> str:
+    name = Path(file.name).name
+    return name if file.split is None else f"{name} ({file.split})"
+
+
+def _describe_unread(groups: Sequence["ProblemGroup"]) -> str:
+    unread = [group for group in groups if group.kind in _UNREAD_FILES]
+    names = [Path(problem.file or "").name for group in unread for problem in group.first][:_SHOWN_UNREAD]
+    more = sum(group.count for group in unread) - len(names)
+    return f"{', '.join(names)}{f' and {more:,} more' if more > 0 else ''}"
 
 
 def _describe_bytes(size: int) -> str:

@@ -16,8 +16,8 @@ from retune.config import ExampleShape, SourceFormat, SplitMethod
 DATA_PANEL, SPLIT_PANEL, TRAINING_PANEL = "Data", "Split", "Training"
 
 SOURCE_HELP = (
-    "File, folder, pattern ('data/*.csv') or address (s3://…, https://…) of CSV, TSV, JSONL, JSON, Parquet or pandas "
-    "pickle; or a database's address (postgresql://…, sqlite:///…) for --query."
+    "File, folder, pattern ('data/*.csv') or address (s3://…, https://…) of CSV, TSV, JSONL, JSON, Parquet, Arrow, "
+    "Excel or pandas pickle; or a database's address (postgresql://…, sqlite:///…) for --query."
 )
 
 
@@ -48,6 +48,13 @@ ConfigFile = Annotated[
     Path | None, _data("YAML file with settings; flags go before it.", "--config", "-c", metavar="FILE")
 ]
 DataFormat = Annotated[SourceFormat | None, _data("How to read the source; auto goes by its name.", "--format")]
+Sheet = Annotated[
+    str | None, _data("Sheet of a workbook to read; default: the first with anything in it.", metavar="NAME")
+]
+NoHeader = Annotated[
+    bool | None,
+    _data("The first row of a CSV or TSV file is an example; columns are called column 1, ….", "--no-header"),
+]
 Query = Annotated[str | None, _data("SQL query whose rows are the source.", metavar="SQL")]
 TrustPickle = Annotated[
     bool | None,
@@ -66,7 +73,8 @@ MaxUnpackedRatio = Annotated[
 ]
 MaxRowMb = Annotated[int | None, _data("Refuse a row, line or cell of more megabytes; default 32.", metavar="INTEGER")]
 MaxPickleMb = Annotated[
-    int | None, _data("Refuse a pickle that takes more megabytes of memory; default 512.", metavar="INTEGER")
+    int | None,
+    _data("Refuse a pickle or workbook that takes more megabytes of memory; default 512.", metavar="INTEGER"),
 ]
 Shape = Annotated[ExampleShape | None, _data("What a row holds; auto goes by the columns.")]
 UserColumn = Annotated[str | None, _data("Column with what the user says.", metavar="NAME")]
@@ -131,6 +139,8 @@ IgnoreDates = Annotated[
 PLACES = {
     "source": "data.source",
     "data_format": "data.format",
+    "sheet": "data.sheet",
+    "no_header": "data.no_header",
     "query": "data.query",
     "trust_pickle": "data.trust_pickle",
     "follow_links": "data.follow_links",

@@ -72,6 +72,8 @@ def run(
     data: Data = None,
     config: options.ConfigFile = None,
     data_format: options.DataFormat = None,
+    sheet: options.Sheet = None,
+    no_header: options.NoHeader = None,
     query: options.Query = None,
     trust_pickle: options.TrustPickle = None,
     follow_links: options.FollowLinks = None,

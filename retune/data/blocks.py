@@ -74,6 +74,8 @@ class SourceFile:
         format: How it is read.
         bytes: Its size; None where that isn't known beforehand.
         columns: Names of its columns, in order; of JSONL, the keys of its first objects.
+        split: The split that the source itself gives its rows: a key of a JSON document that holds several arrays, or
+            a folder that `DatasetDict.save_to_disk` wrote for a split. None where it gives none.
     """
 
     name: str
@@ -81,12 +83,32 @@ class SourceFile:
     format: SourceFormat
     bytes: int | None
     columns: tuple[str, ...]
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadFile:
+    """A file of a folder that is not read.
+
+    Attributes:
+        name: What people call it.
+        reason: Why, and where it may hold examples, how to have it read.
+        may_hold_examples: It probably does, by its name.
+    """
+
+    name: str
+    reason: str
+    may_hold_examples: bool
 
 
 def describe_location(files: tuple[SourceFile, ...] | list[SourceFile], file: int, number: int) -> str:
     """Where a row is, for people: "row 12", with the file's name where there are several."""
     place = f"{files[file].unit} {number}"
-    return place if len(files) == 1 else f"{files[file].name}, {place}"
+    if len(files) == 1:
+        return place
+    # One document may hold a table for each split.
+    is_shared = any(other.name == files[file].name for index, other in enumerate(files) if index != file)
+    return f"{files[file].name}, {files[file].split}, {place}" if is_shared else f"{files[file].name}, {place}"
 
 
 @dataclass(slots=True)
@@ -246,6 +268,10 @@ class Source(ABC):
 
     def notes(self) -> list[FileNote]:
         """What is odd about the text of whole files; complete once `blocks` has read everything."""
+        return []
+
+    def unread(self) -> list[UnreadFile]:
+        """The files of the folder that are left out."""
         return []
 
     def row_numbers(self) -> dict[int, tuple[int, int]]:

@@ -28,13 +28,20 @@ RULES: dict[str, Rule] = {
     "method_not_offered": Rule("warning", "Choose another base model, or another training method."),
     "split_contradiction": Rule("error", "Let the column name one split for all rows that ask the same."),
     # The source's text
-    "not_json": Rule("error", "Every line must be one whole JSON object; for NaN write null, or leave the key out."),
+    "not_json": Rule(
+        "error",
+        "Every line, or element, must be one JSON object; for NaN write null, or leave the key out.",
+    ),
     "not_utf8": Rule("error", "Save the file as UTF-8; spreadsheets call it “CSV UTF-8”."),
     "row_width": Rule("error", "Put a cell that holds the separator in quotes."),
     "bad_quotes": Rule("error", 'End a cell that starts with a quote with one; write a quote inside it twice: "".'),
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
     "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
     "unknown_split": Rule("error", "Write train, validation or test into the split's column."),
+    "file_not_read": Rule("warning", "If it holds examples, do as it says; else move it elsewhere, or name a pattern."),
+    "other_file": Rule("note", "Nothing to do: no examples are lost with it."),
+    "layout": Rule("note", "Nothing to do if that is right; else write the file in the plain form of its format."),
+    "header_missing": Rule("warning", "If these are examples, say --no-header; else nothing is to be done."),
     # One example's structure
     "missing_messages": Rule("error", 'Give every example a list of messages: {"messages": [{"role": …}, …]}.'),
     "nested_too_deeply": Rule("error", "Write it flatter; no provider needs so many levels."),

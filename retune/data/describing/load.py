@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retune.config import DataConfig, ProviderKind, SplitConfig
-from retune.data.blocks import BLOCK_BYTES, Source
+from retune.data.blocks import BLOCK_BYTES, Source, UnreadFile
 from retune.data.describing.plan import Plan, make_problem
 from retune.data.describing.texts import examine_instructions
 from retune.data.describing.workers import BLOCKS_WITHOUT_PROCESSES, Describers
 from retune.data.describing.writer import ExampleWriter
 from retune.data.examples import Method
-from retune.data.problems import problem_at
+from retune.data.problems import Problem, problem_at
 from retune.data.shapes.detect import choose_shape
 from retune.data.sources.open import open_source
 from retune.data.store.store import ExampleStore
@@ -87,8 +87,14 @@ def load_examples(
             on_progress(done, total)
         if options.checks:
             writer.add_problems(make_problem(plan, file, None, finding) for file, finding in source.notes())
+            writer.add_problems(map(_problem_of, source.unread()))
             writer.add_problems(problem_at("the system prompt", *finding) for finding in examine_instructions(plan))
         return writer.finish(source.name, plan, row_numbers=source.row_numbers())
+
+
+def _problem_of(file: UnreadFile) -> Problem:
+    kind = "file_not_read" if file.may_hold_examples else "other_file"
+    return problem_at(file.name, kind, f"not read: {file.reason}.", file=file.name)
 
 
 def _plan_for(source: Source, data: DataConfig, split: SplitConfig, options: LoadOptions) -> Plan:

@@ -23,7 +23,7 @@ class Bounds:
 
     Attributes:
         row_bytes: Most bytes of one row, line or cell.
-        pickle_bytes: Most memory that a pickle may ask for.
+        pickle_bytes: Most memory that a pickle or a workbook may ask for.
         stored_bytes_read: How much was read, of the files as they are stored; what was read twice counts twice.
     """
 
@@ -82,6 +82,15 @@ class Bounds:
         return SourceError(
             f"{name} takes more than {limit} MB of memory; a pickle can only be read whole.",
             hint=f"Save the table as Parquet; or {_raise('max_pickle_mb', '--max-pickle-mb', str(limit), 'raise')}",
+        )
+
+    def workbook_too_large(self, name: str) -> SourceError:
+        """The error for a workbook that asks for more than `pickle_bytes`."""
+        limit = self._limits.max_pickle_mb
+        return SourceError(
+            f"{name} takes more than {limit} MB of memory; a workbook can only be read whole.",
+            hint="Delete what stands far below or right of its table, or save the sheet as CSV UTF-8; or "
+            f"{_raise('max_pickle_mb', '--max-pickle-mb', str(limit), 'raise')}",
         )
 
 

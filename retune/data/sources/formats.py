@@ -5,15 +5,20 @@ from retune.data.sources.locations import FORMAT_BY_SUFFIX, SQLITE, Location
 from retune.data.sources.streams import GZIP, ZSTD
 from retune.errors import SourceError
 
-_NAMED_FORMATS = "csv, tsv, jsonl, json, parquet or pickle"
+_NAMED_FORMATS = "csv, tsv, jsonl, json, parquet, arrow, excel or pickle"
 _UNPACK = "Is it packed twice, or has its name lost the ending .{ending}? Rename it, or unpack it."
 
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"PAR1", "a Parquet file", "Rename it to end in .parquet, or say --format parquet."),
     (GZIP, "packed with gzip", _UNPACK.format(ending="gz")),
     (ZSTD, "packed with zstd", _UNPACK.format(ending="zst")),
-    (b"PK\x03\x04", "a spreadsheet or a ZIP archive", "Save the table as CSV UTF-8, or unpack the archive."),
-    (b"\xd0\xcf\x11\xe0", "a spreadsheet of an old Office", "Save the table as CSV UTF-8."),
+    (b"ARROW1", "an Arrow file", "Rename it to end in .arrow, or say --format arrow."),
+    (
+        b"PK\x03\x04",
+        "a spreadsheet or a ZIP archive",
+        "If it is a spreadsheet, rename it to end in .xlsx or say --format excel; else unpack the archive.",
+    ),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet of an old Office", "Rename it to end in .xls, or say --format excel."),
     (SQLITE, "a SQLite database", "Read it by its address, sqlite:///PATH, with --query."),
     (b"\x89PNG", "an image", "Name a file with the examples."),
     (b"\xff\xd8\xff", "an image", "Name a file with the examples."),

@@ -1,7 +1,9 @@
-"""JSON documents: an array of objects, or one object that holds such an array. Read a few megabytes at a time."""
+"""JSON documents: an array of objects, or an object that holds such arrays. Read a few megabytes at a time."""
 
-from collections.abc import Generator, Iterator
-from typing import Any
+import json
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from retune.config import SourceFormat
 from retune.data.blocks import Block, Finding, Row
@@ -16,16 +18,33 @@ from retune.errors import SourceError
 
 _HEAD_BYTES = 1 << 16
 _MOST_KEYS_SHOWN = 20
+_MOST_SHOWN = 40
+_CONVERSATIONS = {"role": "messages", "from": "conversations"}
+"""By a key of each of its messages: what a conversation is called."""
+
+_SPLITS = {"train", "training", "validation", "valid", "val", "dev", "eval", "test", "testing"}
 _EXPECTED_COMMA = "Expecting ',' delimiter"
 
 
-def open_json(location: Location) -> FileReader:
+class NoRowsError(SourceError):
+    """A JSON document that holds no rows."""
+
+
+def open_json(location: Location) -> Sequence[FileReader]:
     """Open a file called .json, which may be JSONL all the same: then it is read as that.
 
+    Returns:
+        A reader for each array that is read: several where the document holds one for each split.
+
     Raises:
-        SourceError: It can't be read, or holds neither.
+        NoRowsError: It is JSON and holds no rows.
+        SourceError: It can't be read.
     """
-    return JsonLinesReader(location) if _is_jsonl(location) else JsonArrayReader(location)
+    if _is_jsonl(location):
+        return [JsonLinesReader(location)]
+    with ByteStream(location, "JSON") as stream:
+        members = _find_rows(JsonText(stream, location.name, location.bounds), location.name)
+    return [JsonArrayReader(location, member) for member in members]
 
 
 def _is_jsonl(location: Location) -> bool:
@@ -39,20 +58,34 @@ def _is_jsonl(location: Location) -> bool:
         return len(first) < most and isinstance(parse_line(first), dict) and stream.has_text()
 
 
+class _Member(NamedTuple):
+    """What holds the rows of a document that is an object.
+
+    Attributes:
+        number: Of the member; None where the whole document is one row.
+        split: The split that its key names.
+    """
+
+    number: int | None
+    split: str | None = None
+
+
 class JsonArrayReader(FileReader):
-    """A JSON array of objects, or the one such array that is a member of an object.
+    """A JSON array of objects, an array that is a member of an object, or an object that is one conversation.
 
     Args:
         location: The file.
+        member: What of the object is read; None for a document that is an array.
 
     Raises:
-        SourceError: It can't be read, isn't JSON, or holds no objects.
+        SourceError: It can't be read, isn't JSON, or holds no rows.
     """
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, member: _Member | None) -> None:
+        if member is not None and member.split is not None:
+            location = replace(location, split=member.split)
         super().__init__(location, SourceFormat.JSON, "row")
-        with ByteStream(location, "JSON") as stream:
-            self._member = self._find_rows(self._text_of(stream))
+        self._member = member
         first_rows = self.sample()
         if not first_rows:
             raise SourceError(f"{location.name} is empty: its JSON array has no elements.")
@@ -72,35 +105,24 @@ class JsonArrayReader(FileReader):
 
     def _rows(self, text: JsonText) -> Iterator[tuple[Row, int]]:
         """The rows, each with its length in characters."""
-        if self._member is not None:
-            self._go_to(text, self._member)
-        yield from _elements(text)
+        if self._member is not None and self._member.number is None:
+            value, length = text.take_value("row 1")
+            yield _row(1, value), length
+        else:
+            if self._member is not None and self._member.number is not None:
+                self._go_to(text, self._member.number)
+            for row, length in _elements(text):
+                self._note_conversations(row)
+                yield row, length
         if self._member is None and text.next_mark():
             raise text.not_json("Extra data")
         # The rest of an object was looked at before.
         text.read_to_the_end()
 
-    def _find_rows(self, text: JsonText) -> int | None:
-        """Which member of an object holds the rows; None where the document is an array itself."""
-        name, mark = self.location.name, text.next_mark()
-        if not mark:
-            raise SourceError(f"{name} is empty: there is nothing in it but white space.")
-        if mark == "[":
-            return None
-        if mark != "{":
-            raise _no_array(name, repr(_strict_value(text, name)))
-        found, keys = [], []
-        for number, key in _members(text, name):
-            keys += [key] if number < _MOST_KEYS_SHOWN else []
-            if text.next_mark() != "[":
-                _strict_value(text, name)
-            elif _are_rows(text):
-                found.append(number)
-        if text.next_mark():
-            raise text.not_json("Extra data")
-        if len(found) != 1:
-            raise _no_array(name, f"an object with the keys {masked(', '.join(map(repr, keys)), 0, 80)}")
-        return found[0]
+    def _note_conversations(self, row: Row) -> None:
+        if isinstance(row, _KeylessRow) and not self.notes.layout:
+            [key] = row.values
+            self.notes.layout.append(f'the elements are lists without a key; each is read as "{key}"')
 
     def _go_to(self, text: JsonText, member: int) -> None:
         for number, _ in _members(text, self.location.name):
@@ -111,6 +133,34 @@ class JsonArrayReader(FileReader):
             else:
                 _strict_value(text, self.location.name)
         raise self.changed()
+
+
+def _find_rows(text: JsonText, name: str) -> list[_Member | None]:
+    """What of a document holds the rows; [None] where it is an array itself."""
+    mark = text.next_mark()
+    if not mark:
+        raise SourceError(f"{name} is empty: there is nothing in it but white space.")
+    if mark == "[":
+        return [None]
+    if mark != "{":
+        raise _no_array(name, repr(_strict_value(text, name)))
+    found, keys, is_conversation = [], [], False
+    for number, key in _members(text, name):
+        keys += [key] if number < _MOST_KEYS_SHOWN else []
+        if text.next_mark() != "[":
+            _strict_value(text, name)
+        elif _are_rows(text):
+            found.append(_Member(number, key if key.lower() in _SPLITS else None))
+        else:
+            is_conversation = is_conversation or key in _CONVERSATIONS.values()
+    if text.next_mark():
+        raise text.not_json("Extra data")
+    splits = [member for member in found if member.split is not None]
+    if len(found) == 1 or (splits and len(splits) == len(found)):
+        return [*found]
+    if not found and is_conversation:
+        return [_Member(None)]
+    raise _no_array(name, f"an object with the keys {masked(', '.join(map(repr, keys)), 0, 80)}")
 
 
 def _members(text: JsonText, name: str) -> Iterator[tuple[int, str]]:
@@ -163,11 +213,21 @@ def _is_no_object(row: Row) -> bool:
 _NO_OBJECT = "expected a JSON object"
 
 
+class _KeylessRow(Row):
+    """A row whose key the document doesn't have."""
+
+
 def _row(number: int, value: Any) -> Row:
     if isinstance(value, dict):
         return Row(number, value)
-    found = masked(repr(value), 0, 40)
-    return Row(number, {}, (Finding("not_json", f"{_NO_OBJECT}, found {found}."),))
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        for mark, key in _CONVERSATIONS.items():
+            if all(mark in item for item in value):
+                return _KeylessRow(number, {key: value})
+    found = json.dumps(value, ensure_ascii=False)
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in masked(found, 0, _MOST_SHOWN))
+    cut = "…" if len(found) > _MOST_SHOWN else ""
+    return Row(number, {}, (Finding("not_json", f"{_NO_OBJECT}, found {shown}{cut}."),))
 
 
 def _strict_value(text: JsonText, name: str) -> Any:
@@ -178,4 +238,4 @@ def _strict_value(text: JsonText, name: str) -> Any:
 
 
 def _no_array(name: str, found: str) -> SourceError:
-    return SourceError(f"{name}: expected a JSON array of objects, found {masked(found, 0, 120)}.", hint=ADVICE)
+    return NoRowsError(f"{name}: expected a JSON array of objects, found {masked(found, 0, 120)}.", hint=ADVICE)

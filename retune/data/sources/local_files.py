@@ -57,20 +57,29 @@ def _kind(place: str) -> int | None:
 
 
 def _files_below(written: str, folder: str, *, follow_links: bool) -> list[FoundFile]:
-    relatives = sorted(relative for relative in _walk(folder) if not is_hidden(relative))
+    relatives = sorted(_walk(folder))
     root = written.rstrip("/") + "/"
     bound = None if follow_links else Path(folder)
-    return [_stored(root + relative, relative, Path(folder, relative), bound) for relative in relatives]
+    return [
+        FoundFile(root + relative, relative, None, Path(folder, relative).open)  # It is left out, whatever it is.
+        if is_hidden(relative)
+        else _stored(root + relative, relative, Path(folder, relative), bound)
+        for relative in relatives
+    ]
 
 
 def _walk(folder: str) -> Iterator[str]:
+    """The files below a folder; of hidden folders their names alone, with a slash at the end."""
+
     def fail(error: OSError) -> None:
         raise explain_os_error(str(error.filename), error)
 
     for parent, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not is_hidden(f"{name}/x")]
-        for name in names:
-            yield Path(parent, name).relative_to(folder).as_posix()
+        hidden = [name for name in folders if is_hidden(f"{name}/x")]
+        folders[:] = [name for name in folders if name not in hidden]
+        place = Path(parent).relative_to(folder)
+        yield from (f"{(place / name).as_posix()}/" for name in hidden)
+        yield from ((place / name).as_posix() for name in names)
 
 
 def _matching_files(written: str, pattern: str, *, follow_links: bool) -> list[FoundFile]:

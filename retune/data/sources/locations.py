@@ -1,7 +1,7 @@
 """Finding the files of a source: one file, a folder, a pattern or an address."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from retune.config import LimitsConfig, SourceFormat
+from retune.data.blocks import UnreadFile
 from retune.data.sources.addresses import Address
 from retune.data.sources.bounds import Bounds, FileCount
+from retune.data.sources.folder_files import choose_files, saved_splits
 from retune.data.sources.local_files import explain_os_error, find_local_files
 from retune.data.sources.stored_files import FORMAT_BY_SUFFIX, FoundFile, has_wildcard
 from retune.data.sources.streams import (
@@ -45,6 +47,7 @@ class Location:
         path: Where it is on this machine; None elsewhere.
         bounds: How much may be read of it and its source.
         archived_bytes: What it takes in the archive that it is in; None where it is in none.
+        split: The split that its place gives it; see `SourceFile.split`.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Location:
     _explain: Callable[[Exception], SourceError] = field(repr=False, compare=False)
     bounds: Bounds = field(repr=False, compare=False)
     archived_bytes: int | None = None
+    split: str | None = None
 
     def open(self, on_read: Callable[[int], None] | None = None) -> BinaryIO:
         """Open it from its start, unpacked and buffered.
@@ -90,12 +94,13 @@ def find_files(
     *,
     follow_links: bool = False,
     on_read: Callable[[int], None] = lambda _n: None,
+    on_unread: Callable[[UnreadFile], None] = lambda _file: None,
 ) -> list[Location]:
     """Find the files that a source consists of.
 
     A folder stands for all data files in it and below, and a pattern for those that match it. Of them only those
-    count whose ending is known, or stands for `source_format`; if a pattern matches none of those, all that it
-    matches count, so that a reader can say what is wrong with them.
+    count whose ending is known, or stands for `source_format`, and whose name isn't that of metadata; if a pattern
+    matches none of those, all that it matches count, so that a reader can say what is wrong with them.
 
     Args:
         source: Path of a file or folder, a pattern (`data/*.csv`, with `**` for any depth), or an address of one
@@ -104,6 +109,7 @@ def find_files(
         limits: How much may be read, of all the files together.
         follow_links: Read what is outside of the folder that a link in it leads to.
         on_read: Called with the bytes read so far whenever some of a file was read; it may raise, to stop the reading.
+        on_unread: Called with each file of a folder or pattern that is left out.
 
     Returns:
         At least one file, in order of their paths.
@@ -112,7 +118,7 @@ def find_files(
         SourceError: There is none, one is empty or can't be read, or the package for such addresses is missing.
     """
     address = Address.of(source)
-    files, remote = _list(address, source_format, follow_links=follow_links)
+    files, remote = _list(address, source_format, follow_links=follow_links, on_unread=on_unread)
     bounds = Bounds(limits, on_read)
     if remote is None:
         return [_located(file, _head(file), partial(explain_os_error, file.name), bounds) for file in files]
@@ -129,28 +135,43 @@ def list_files(source: str, source_format: SourceFormat, *, follow_links: bool =
 
 
 def _list(
-    address: Address, wanted: SourceFormat, *, follow_links: bool
+    address: Address,
+    wanted: SourceFormat,
+    *,
+    follow_links: bool,
+    on_unread: Callable[[UnreadFile], None] = lambda _file: None,
 ) -> "tuple[list[FoundFile], RemoteFiles | None]":
     """The files, and what reads them where they are not of this machine."""
     if address.scheme in ("", "file", "local"):
         path = _local_path(address) if address.scheme else address.expanded
         found, is_single = find_local_files(address.written, path, follow_links=follow_links)
-        return _chosen(found, address.written, wanted, is_single=is_single), None
+        return _chosen(found, address.written, wanted, on_unread, is_single=is_single), None
     from retune.data.sources.remote_files import RemoteFiles  # noqa: PLC0415  (fsspec is slow to import)
 
     remote = RemoteFiles(address)
     found, is_single = remote.find()
-    return _chosen(found, address.name, wanted, is_single=is_single), remote
+    return _chosen(found, address.name, wanted, on_unread, is_single=is_single), remote
 
 
-def _chosen(files: list[FoundFile], name: str, wanted: SourceFormat, *, is_single: bool) -> list[FoundFile]:
+def _chosen(
+    files: list[FoundFile],
+    name: str,
+    wanted: SourceFormat,
+    on_unread: Callable[[UnreadFile], None],
+    *,
+    is_single: bool,
+) -> list[FoundFile]:
     """Leave out what is no data file; make sure that something is left, and that nothing of it is empty."""
     if not is_single:
-        known = [suffix for suffix, kind in FORMAT_BY_SUFFIX.items() if wanted in (SourceFormat.AUTO, kind)]
         is_folder = not has_wildcard(name)
-        files = [file for file in files if file.suffix in known] or ([] if is_folder else files)
-        if not files:
-            raise EmptySourceError(f"There is no data file in {name}; known endings are {', '.join(known)}.")
+        splits = saved_splits(files)
+        chosen, unread = choose_files(files, wanted, is_folder=is_folder)
+        if not chosen and is_folder:
+            raise _no_data_file(name, wanted, unread)
+        if chosen:
+            files = [replace(file, split=splits.get(file.relative.rpartition("/")[0])) for file in chosen]
+            for left_out in unread:
+                on_unread(left_out)
     for file in files:
         if file.fault is not None:
             raise file.fault
@@ -158,6 +179,15 @@ def _chosen(files: list[FoundFile], name: str, wanted: SourceFormat, *, is_singl
             kind, hint = (EmptySourceError, None) if is_single else (SourceError, "Fill it, or move it elsewhere.")
             raise kind(f"{file.name} is empty.", hint=hint)
     return files
+
+
+def _no_data_file(name: str, wanted: SourceFormat, unread: list[UnreadFile]) -> EmptySourceError:
+    known = [suffix for suffix, kind in FORMAT_BY_SUFFIX.items() if wanted in (SourceFormat.AUTO, kind)]
+    likely = next((file for file in unread if file.may_hold_examples), None)
+    return EmptySourceError(
+        f"There is no data file in {name}; known endings are {', '.join(known)}.",
+        hint=None if likely is None else f"{likely.name}: {likely.reason}.",
+    )
 
 
 def _located(file: FoundFile, head: bytes, explain: Callable[[Exception], SourceError], bounds: Bounds) -> Location:
@@ -170,7 +200,9 @@ def _located(file: FoundFile, head: bytes, explain: Callable[[Exception], Source
     if named and is_cut_in_its_mark(head, named):
         raise damaged(file.name, named, f"it has {len(head)} bytes")
     packing, archived = packing_of(head), file.archived_bytes
-    return Location(file.name, file.size, packing, file.suffix, file.path, file.open, explain, bounds, archived)
+    return Location(
+        file.name, file.size, packing, file.suffix, file.path, file.open, explain, bounds, archived, file.split
+    )
 
 
 def _head(file: FoundFile) -> bytes:

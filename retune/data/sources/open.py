@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 
 from retune.config import DataConfig, SourceFormat
-from retune.data.blocks import Block, FileNote, Finding, Row, Source
+from retune.data.blocks import Block, FileNote, Finding, Row, Source, UnreadFile
 from retune.data.sources.addresses import without_secrets
 from retune.data.sources.csv_files import CsvReader
 from retune.data.sources.formats import format_of
-from retune.data.sources.json_arrays import open_json
+from retune.data.sources.json_arrays import NoRowsError, open_json
 from retune.data.sources.jsonl_files import JsonLinesReader
 from retune.data.sources.locations import Location, find_files
 from retune.data.sources.parquet_files import ParquetReader
 from retune.data.sources.reader import SAMPLE_ROWS, FileReader
+from retune.data.sources.workbooks import WorkbookReader
 from retune.errors import EmptySourceError, SourceError
 
 MOST_FILES = 1 << 16
@@ -25,17 +26,19 @@ class FileSource(Source):
     Args:
         name: What people call it.
         readers: The files, opened, in the order in which they are read.
+        unread: The files that are left out.
 
     Raises:
         SourceError: There are too many, or there is no row in any of them.
     """
 
-    def __init__(self, name: str, readers: Sequence[FileReader]) -> None:
+    def __init__(self, name: str, readers: Sequence[FileReader], unread: Sequence[UnreadFile] = ()) -> None:
         if len(readers) > MOST_FILES:
             raise SourceError(f"{name} has {len(readers):,} files; at most {MOST_FILES:,} can be read at once.")
         self.name = name
         self.files = [reader.source_file for reader in readers]
         self._readers = readers
+        self._unread = unread
         self._sample = _first_rows(readers)
         if not self._sample:
             has = "a header" if self.files[0].format in {SourceFormat.CSV, SourceFormat.TSV} else "columns"
@@ -59,6 +62,10 @@ class FileSource(Source):
         return [
             FileNote(index, finding) for index, reader in enumerate(self._readers) for finding in _text_findings(reader)
         ]
+
+    def unread(self) -> list[UnreadFile]:
+        """See `Source.unread`."""
+        return list(self._unread)
 
     def row_numbers(self) -> dict[int, tuple[int, int]]:
         """See `Source.row_numbers`."""
@@ -90,19 +97,50 @@ def open_source(data: DataConfig, on_read: Callable[[int], None] = lambda _n: No
             "Can't read from standard input: the first rows are looked at before all are read.",
             hint="Write it to a file first, and name that.",
         )
-    locations = find_files(data.source, data.format, data.limits, follow_links=data.follow_links, on_read=on_read)
-    return FileSource(without_secrets(data.source), [_open_file(location, data) for location in locations])
+    unread: list[UnreadFile] = []
+    locations = find_files(
+        data.source,
+        data.format,
+        data.limits,
+        follow_links=data.follow_links,
+        on_read=on_read,
+        on_unread=unread.append,
+    )
+    readers = _open_files(locations, data, unread)
+    if data.sheet is not None and all(reader.format is not SourceFormat.EXCEL for reader in readers):
+        raise SourceError(f"--sheet is for workbooks; {without_secrets(data.source)} has none.", hint="Leave it out.")
+    return FileSource(without_secrets(data.source), readers, unread)
 
 
-def _open_file(location: Location, data: DataConfig) -> FileReader:
+def _open_files(locations: Sequence[Location], data: DataConfig, unread: list[UnreadFile]) -> list[FileReader]:
+    """Open each; JSON that holds no rows is left out where other files do."""
+    readers: list[FileReader] = []
+    first_error = None
+    for location in locations:
+        try:
+            readers += _open_file(location, data)
+        except NoRowsError as error:
+            first_error = first_error or error
+            unread.append(UnreadFile(location.name, error.message.removeprefix(f"{location.name}: "), True))
+    unread += [file for reader in readers if isinstance(reader, WorkbookReader) for file in reader.unread]
+    if not readers and first_error is not None:
+        raise first_error
+    return readers
+
+
+def _open_file(location: Location, data: DataConfig) -> Sequence[FileReader]:
     file_format = format_of(location, data.format)
     if file_format is SourceFormat.PICKLE:
         from retune.data.sources.pickle_files import PickleReader  # noqa: PLC0415  (imports pandas)
 
-        return PickleReader(location, trust=data.trust_pickle)
+        return [PickleReader(location, trust=data.trust_pickle)]
+    if file_format is SourceFormat.EXCEL:
+        return [WorkbookReader(location, data.sheet)]
+    if file_format is SourceFormat.JSON:
+        return open_json(location)
     if file_format not in _READERS:
         raise SourceError(f"{location.name} is a file; the format {file_format} is for a database's address.")
-    return _READERS[file_format](location)
+    return [_READERS[file_format](location)]
 
 
 def _first_rows(readers: Sequence[FileReader]) -> list[Row]:
@@ -112,6 +150,7 @@ def _first_rows(readers: Sequence[FileReader]) -> list[Row]:
 def _text_findings(reader: FileReader) -> Iterator[Finding]:
     if reader.notes.has_byte_order_mark:
         yield Finding("byte_order_mark", "the file starts with a byte order mark.")
+    yield from (Finding("layout", f"{text}.") for text in reader.notes.layout)
     count = reader.notes.windows_line_ends
     if count:
         yield Finding("windows_line_ends", f"{count:,} line{' ends' if count == 1 else 's end'} in CRLF.")
@@ -121,6 +160,5 @@ _READERS: dict[SourceFormat, Callable[[Location], FileReader]] = {
     SourceFormat.CSV: lambda location: CsvReader(location, SourceFormat.CSV),
     SourceFormat.TSV: lambda location: CsvReader(location, SourceFormat.TSV),
     SourceFormat.JSONL: JsonLinesReader,
-    SourceFormat.JSON: open_json,
     SourceFormat.PARQUET: ParquetReader,
 }

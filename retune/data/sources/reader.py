@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
@@ -30,11 +30,13 @@ class TextNotes:
         has_byte_order_mark: It starts with one.
         windows_line_ends: How many of its lines end in CRLF.
         row_numbers: First and last number of its rows, those with nothing in them too; None where none is left out.
+        layout: How the file was read, where that isn't as its format has it: "the first line, sep=;, …".
     """
 
     has_byte_order_mark: bool = False
     windows_line_ends: int = 0
     row_numbers: tuple[int, int] | None = None
+    layout: list[str] = field(default_factory=list)
 
 
 class FileReader(ABC):
@@ -93,7 +95,9 @@ class FileReader(ABC):
     @property
     def source_file(self) -> SourceFile:
         """The file as the source tells of it."""
-        return SourceFile(self.location.name, self.unit, self.format, self.location.size, self.columns)
+        return SourceFile(
+            self.location.name, self.unit, self.format, self.location.size, self.columns, self.location.split
+        )
 
     def changed(self) -> SourceError:
         """For a file that isn't what it was when it was opened."""

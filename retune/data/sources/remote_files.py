@@ -149,7 +149,7 @@ class RemoteFiles:
     def _below(self) -> list[FoundFile]:
         root = self._path_of(self._path).rstrip("/") + "/"
         shown = self._address.name.partition("::")[0].rstrip("/") + "/"
-        return self._listed(self._files.find(self._path, detail=True), root, shown)
+        return self._listed(self._files.find(self._path, detail=True), root, shown, with_hidden=True)
 
     def _matching(self) -> list[FoundFile]:
         root, below = split_pattern(self._path)

@@ -19,6 +19,8 @@ FORMAT_BY_SUFFIX = {
     ".json": SourceFormat.JSON,
     ".parquet": SourceFormat.PARQUET,
     ".pq": SourceFormat.PARQUET,
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), SourceFormat.ARROW),
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), SourceFormat.EXCEL),
     ".pkl": SourceFormat.PICKLE,
     ".pickle": SourceFormat.PICKLE,
 }
@@ -38,6 +40,7 @@ class FoundFile:
         path: Where it is on this machine; None elsewhere.
         key: What its file system calls it, elsewhere.
         fault: Why it can't be a part of a source.
+        split: The split that its place gives it; see `SourceFile.split`.
         archived_bytes: What it takes in the archive that it is in; None where it is in none.
         version: What is another text once the file was written again; empty where its file system knows no such thing.
     """
@@ -51,6 +54,7 @@ class FoundFile:
     version: str = ""
     archived_bytes: int | None = None
     fault: SourceError | None = None
+    split: str | None = None
 
     @property
     def packed_suffix(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from retune.config import SourceFormat
-from retune.data.blocks import BLOCK_BYTES, Row
+from retune.data.blocks import BLOCK_BYTES, Row, describe_location
 from retune.data.sources.json_arrays import open_json
 from retune.data.sources.locations import find_files
 from retune.data.sources.reader import FileReader
@@ -19,7 +19,8 @@ def open_document(directory: Path, content: bytes | str) -> FileReader:
     path = directory / "t.json"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     [location] = find_files(str(path), SourceFormat.AUTO)
-    return open_json(location)
+    [reader] = open_json(location)
+    return reader
 
 
 def read(reader: FileReader) -> list[Row]:
@@ -64,7 +65,7 @@ def test_a_large_array_comes_in_blocks(tmp_path):
     [
         ("17", "expected a JSON object, found 17."),
         ('{"a": NaN}', "not valid JSON (NaN is not JSON)."),
-        ('"\\u202e"', r"expected a JSON object, found '\u202e'."),
+        ('"\\u202e"', r'expected a JSON object, found "\u202e".'),
     ],
 )
 def test_an_element_that_is_no_row_is_named_and_the_next_are_read(tmp_path, element, message):
@@ -88,8 +89,8 @@ def test_an_element_that_is_no_row_is_named_and_the_next_are_read(tmp_path, elem
         ('[{"a": 1}]\n]', r"t\.json, line 2, column 1: not valid JSON \(Extra data"),
         ('[{"a": ' + "[" * 100_000, r"t\.json, row 1: not valid JSON \(nested too deeply\)"),
         (
-            '{"messages": [{"role": "user"}]}',
-            r"expected a JSON array of objects, found an object with the keys 'messages'",
+            '{"labels": [1, 2]}',
+            r"expected a JSON array of objects, found an object with the keys 'labels'",
         ),
         ("17", r"expected a JSON array of objects, found 17\. Write the examples as"),
         (b'[{"a": "\xe9"}]', r"t\.json, line 1: the byte 0xe9 is not UTF-8\. Save"),
@@ -99,3 +100,35 @@ def test_an_element_that_is_no_row_is_named_and_the_next_are_read(tmp_path, elem
 def test_what_is_no_array_of_objects_is_refused_with_its_place(tmp_path, content, message):
     with pytest.raises(SourceError, match=message):
         read(open_document(tmp_path, content))
+
+
+CHAT = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]
+SHARED = [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "Here."}]
+
+
+class TestConversationsWithoutAKey:
+    @pytest.mark.parametrize(("element", "key"), [(CHAT, "messages"), (SHARED, "conversations")])
+    def test_an_element_that_is_a_list_of_messages_is_a_conversation_and_that_is_said(self, tmp_path, element, key):
+        reader = open_document(tmp_path, json.dumps([element, {key: element}]))
+        assert read(reader) == [Row(1, {key: element}), Row(2, {key: element})]
+        assert reader.notes.layout == [f'the elements are lists without a key; each is read as "{key}"']
+
+    def test_a_list_of_anything_else_is_named_as_json_has_it(self, tmp_path):
+        [first, _] = read(open_document(tmp_path, '[[{"from": "human"}, null, true, "a long enough text"], {"a": 1}]'))
+        assert first.findings[0].message == 'expected a JSON object, found [{"from": "human"}, null, true, "a long ….'
+
+    def test_a_document_that_is_one_conversation_is_one_row(self, tmp_path):
+        assert read(open_document(tmp_path, json.dumps({"messages": CHAT, "id": 7}, indent=1))) == [
+            Row(1, {"messages": CHAT, "id": 7})
+        ]
+
+
+def test_arrays_that_are_named_after_splits_are_files_of_their_own(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"version": 1, "train": OBJECTS, "test": OBJECTS[:1]}))
+    [location] = find_files(str(path), SourceFormat.AUTO)
+    train, test = open_json(location)
+    assert (read(train), read(test)) == (ROWS, ROWS[:1])
+    files = [train.source_file, test.source_file]
+    assert [file.split for file in files] == ["train", "test"]
+    assert describe_location(files, 1, 1) == f"{path}, test, row 1"

@@ -1,0 +1,101 @@
+"""What of a folder is read, and that every other file is named."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from retune.cli.app import app
+from retune.config import DataConfig, SourceFormat
+from retune.data.sources.open import open_source
+from retune.errors import EmptySourceError, SourceError
+
+TABLE = "question,answer\n" + "".join(f"Where is order {n}?,On its way {n}\n" for n in range(30))
+OTHERS = {
+    "README.md": False,
+    "LICENSE": False,
+    "dataset_infos.json": False,
+    "state.json": False,
+    "_SUCCESS": False,
+    ".gitattributes": False,
+    "plot.png": False,
+    "march.txt": True,
+    "april.doc": True,
+    "may": True,
+    "june.zip": True,
+}
+
+
+def write(folder, **contents):
+    for name, content in contents.items():
+        path = folder / name.replace("__", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def open_folder(folder, **settings):
+    return open_source(DataConfig(source=str(folder), **settings))
+
+
+def names(source):
+    return [file.name.rpartition("/")[2] for file in source.files]
+
+
+def test_every_file_that_is_not_read_is_named_and_a_likely_one_with_advice(tmp_path):
+    (tmp_path / "january.csv").write_text(TABLE)
+    (tmp_path / "_delta_log").mkdir()
+    for name in OTHERS:
+        (tmp_path / name).write_text("x")
+    source = open_folder(tmp_path)
+    assert names(source) == ["january.csv"]
+    unread = {file.name.removeprefix(f"{tmp_path}/"): file.may_hold_examples for file in source.unread()}
+    assert unread == OTHERS | {"_delta_log/": False}
+    reasons = {file.name.rpartition("/")[2]: file.reason for file in source.unread()}
+    assert "rename it to end in .csv" in reasons["march.txt"]
+    assert "unpack it" in reasons["june.zip"]
+
+
+def test_names_of_data_files_are_not_taken_for_metadata(tmp_path):
+    write(tmp_path, readme_questions__csv=TABLE, license__csv=TABLE, state__csv=TABLE)
+    assert len(open_folder(tmp_path).files) == 3
+
+
+def test_files_of_other_formats_than_the_one_that_was_named_are_named(tmp_path):
+    write(tmp_path, a__csv=TABLE, b__jsonl='{"question": "Where?", "answer": "Here."}\n')
+    source = open_folder(tmp_path, format=SourceFormat.CSV)
+    assert (names(source), [file.may_hold_examples for file in source.unread()]) == (["a.csv"], [True])
+
+
+def test_json_that_holds_no_rows_is_left_out_beside_other_files_and_refused_alone(tmp_path):
+    write(tmp_path, labels__json=json.dumps({"labels": [1, 2]}))
+    with pytest.raises(SourceError, match="expected a JSON array of objects, found an object with the keys 'labels'"):
+        open_folder(tmp_path)
+    write(tmp_path, a__csv=TABLE)
+    [unread] = open_folder(tmp_path).unread()
+    assert (unread.may_hold_examples, unread.reason) == (
+        True,
+        "expected a JSON array of objects, found an object with the keys 'labels'.",
+    )
+
+
+def test_a_folder_with_nothing_to_read_says_what_to_do_with_what_is_there(tmp_path):
+    write(tmp_path, notes__txt=TABLE)
+    with pytest.raises(EmptySourceError, match=r"There is no data file in") as caught:
+        open_folder(tmp_path)
+    assert "notes.txt: no format that can be read ends in .txt; if it is CSV" in str(caught.value.hint)
+
+
+def test_check_names_them_in_its_output_its_document_and_its_report(tmp_path):
+    write(tmp_path / "data", january__csv=TABLE, march__txt=TABLE, README="Tickets")
+    report = tmp_path / "report.json"
+    runner = CliRunner()
+    shown = runner.invoke(app, ["check", str(tmp_path / "data"), "--report", str(report)])
+    assert shown.exit_code == 0, shown.output
+    assert "not read" in shown.output
+    assert "march.txt, README" in shown.output
+    document = json.loads(runner.invoke(app, ["check", str(tmp_path / "data"), "--json"]).output)
+    listed = {problem["file"] for group in document["groups"] for problem in group["first"]}
+    assert {f"{tmp_path}/data/march.txt", f"{tmp_path}/data/README"} <= listed
+    problems = {problem["kind"]: problem for problem in json.loads(report.read_text())["problems"]}
+    assert problems["file_not_read"]["file"] == f"{tmp_path}/data/march.txt"
+    assert problems["other_file"]["file"] == f"{tmp_path}/data/README"
