@@ -20,7 +20,11 @@ def mask_array(mask: npt.NDArray[np.bool_]) -> pa.BooleanArray:
 
 def text_array(texts: Sequence[str]) -> pa.StringArray:
     """Texts as `pa.string()`. UTF-8 has no lone surrogates: three replacement characters stand for each."""
-    encoded = [_encode(text) for text in texts]
+    return utf8_array([_encode(text) for text in texts])
+
+
+def utf8_array(encoded: Sequence[bytes]) -> pa.StringArray:
+    """Texts that are UTF-8 already, which is not looked at, as `pa.string()`."""
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(text) for text in encoded], out=offsets[1:])
     return pa.StringArray.from_buffers(

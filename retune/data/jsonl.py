@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Never
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 
 from retune.data.blocks import Finding
@@ -102,6 +103,19 @@ def parse_line(line: bytes) -> dict[str, Any] | Finding:
         return value
     found = "a JSON array" if isinstance(value, list) else _excerpt(text.strip(), 0)
     return Finding("not_json", f"expected a JSON object, found {found}.")
+
+
+def parse_quickly(line: bytes) -> Any:
+    """Parse one line in less than half the time; None where only `parse_line` can say what it is.
+
+    Texts, and which keys there are, come out the same. Integers of more than 64 bits come out as floats.
+    """
+    if len(line) > MOST_JSON_VALUES:
+        return None
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def parse_json(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 
 MOST_LABELS = 1_000
 LONGEST_LABEL = 200
@@ -9,8 +10,14 @@ LONGEST_LABEL = 200
 
 def count_labels(answers: Iterable[str]) -> Counter[str] | None:
     """Count answers; None where they are too many or too long to be labels."""
-    counts = Counter(answers)
-    return counts if are_labels(counts) else None
+    counts: Counter[str] = Counter()
+    remaining = iter(answers)
+    # Most answers are no labels, which the first few show.
+    while some := list(islice(remaining, MOST_LABELS + 1)):
+        counts.update(some)
+        if not are_labels(counts):
+            return None
+    return counts
 
 
 def are_labels(counts: Counter[str]) -> bool:

@@ -54,20 +54,19 @@ def _is_plain(body: Mapping[str, Any]) -> bool:
     if len(body) != 1 or not isinstance(messages, list):
         return False
     roles = [message.get("role") for message in messages if isinstance(message, dict) and len(message) == _PLAIN_KEYS]
-    # A system prompt or none, then user and assistant in turn.
-    said = roles[1:] if roles[:1] == ["system"] else roles
-    return (
-        len(roles) == len(messages)
-        and len(said) >= _SHORTEST
-        and len(said) % _SHORTEST == 0
-        and said[::2] == ["user"] * (len(said) // _SHORTEST)
-        and said[1::2] == ["assistant"] * (len(said) // _SHORTEST)
-        and all(isinstance(text := message.get("content"), str) and not _is_blank(text) for message in messages)
-    )
+    return roles == plain_roles(len(messages)) and all(is_filled(message.get("content")) for message in messages)
 
 
-def _is_blank(text: str) -> bool:
-    return not text or text.isspace()
+def plain_roles(n_messages: int) -> list[str] | None:
+    """Roles of a plain conversation: a system prompt or none, then user and assistant in turn; None if too short."""
+    if n_messages < _SHORTEST:
+        return None
+    return ["system"] * (n_messages % _SHORTEST) + ["user", "assistant"] * (n_messages // _SHORTEST)
+
+
+def is_filled(content: Any) -> bool:
+    """Whether a content is text that is not blank."""
+    return isinstance(content, str) and content != "" and not content.isspace()
 
 
 def _check_supervised(body: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:

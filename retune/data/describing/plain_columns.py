@@ -12,37 +12,34 @@ import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
 from retune.data.arrow_arrays import byte_lengths, mask_array, text_scalar, true_places
-from retune.data.blocks import Block, Finding, TextColumns, text_offsets
+from retune.data.blocks import Finding, TextColumns
 from retune.data.checks.messages import check_plain_content
-from retune.data.describing.described import Described, Lines
-from retune.data.describing.plan import Plan, make_problem
-from retune.data.describing.texts import Texts, examine_texts
+from retune.data.describing.plain_lines import escape, put_together
+from retune.data.describing.plan import Plan
+from retune.data.describing.prepared import Prepared
+from retune.data.describing.texts import Texts
 from retune.data.hashes import WINDOWS_LINE_END, instructions_hash, role_key
 from retune.data.label_counts import LONGEST_LABEL, MOST_LABELS
 from retune.data.shapes.shape import PlainColumns
-from retune.data.splits.fractions import likely_sides
-from retune.data.store.columns import SIDES, Column, zero_columns
+from retune.data.store.columns import Column, zero_columns
 from retune.data.tokens import token_counter, tokens_beside_the_texts
 
-_CONTROLS = "".join(map(chr, range(32)))
 
-
-def describe_plain_columns(table: TextColumns, shape: PlainColumns, block: Block, plan: Plan) -> Described:
-    """Find out about examples that are a user's and an assistant's text, and maybe a system prompt for all.
+def prepare_plain_columns(table: TextColumns, shape: PlainColumns, plan: Plan) -> Prepared:
+    """Prepare examples that are a user's and an assistant's text, and maybe a system prompt for all.
 
     Everything comes out as it would of the examples one by one; a test holds the two ways against each other.
     """
     user, assistant = table.columns
     n = len(user)
     columns = zero_columns(n)
-    columns["file"][:] = block.file
     columns["number"][:] = table.numbers
     trimmed = [pc.utf8_trim_whitespace(column) for column in table.columns]
     found = list(_check(table.columns, trimmed, plan))
     columns["sound"][:] = 1
     columns["sound"][[index for index, _ in found]] = 0
-    joined = _write_lines(user, assistant, shape.system)
-    columns["length"][:] = byte_lengths(joined)
+    lines = _write_lines(user, assistant, shape.system)
+    columns["length"][:] = byte_lengths(lines)
     user, assistant = (column.fill_null(text_scalar("")) for column in (user, assistant))
     _hash_what_is_asked(
         user, _without_windows_line_ends(trimmed[0].fill_null(text_scalar(""))), columns, plan.split.seed
@@ -51,22 +48,15 @@ def describe_plain_columns(table: TextColumns, shape: PlainColumns, block: Block
         of_all = instructions_hash([{"role": "system", "content": shape.system}], plan.split.seed)
         columns["instructions"] = np.uint64(of_all) * columns["sound"]
     columns["answer"] = _hash_texts(assistant) * columns["sound"]
-    columns["part"] = likely_sides(columns["prompt"], plan.split)
-    both = pa.concat_arrays([user, assistant])
     places = np.arange(n)
-    texts = Texts(both, owner=np.tile(places, 2), prompt=np.stack((places, places + 1), axis=1))
-    facts = examine_texts(texts, plan)
-    if plan.counts_tokens:
-        columns["tokens"] = ((facts.tokens + _tokens_of_the_frame(shape, plan)) * columns["sound"]).astype(np.uint32)
-    found += [pair for pair in facts.findings if columns["sound"][pair[0]]]
-    found.sort(key=lambda pair: pair[0])
-    return Described(
+    both = pa.concat_arrays([user, assistant])
+    return Prepared(
         columns=columns,
-        lines=_divide(joined, columns["part"]),
-        bands=facts.bands,
-        problems=[make_problem(plan, block.file, int(columns["number"][index]), finding) for index, finding in found],
+        lines=lines,
+        texts=Texts(both, owner=np.tile(places, 2), prompt=np.stack((places, places + 1), axis=1)),
+        tokens_beside=np.full(n, _tokens_of_the_frame(shape, plan) if plan.counts_tokens else 0),
+        findings=found,
         labels=_count_labels(assistant, columns["sound"]) if plan.checks else None,
-        source_bytes=block.source_bytes,
     )
 
 
@@ -96,35 +86,11 @@ def _write_lines(user: pa.StringArray, assistant: pa.StringArray, system: str | 
         '}, {"role": "assistant", "content": ',
         "}]}\n",
     )
-    user, assistant = _escape(user), _escape(assistant)
+    user, assistant = escape(user), escape(assistant)
     if not (user.null_count or assistant.null_count):
-        return _put_together(f'{start}"', user, f'"{middle}"', assistant, f'"{end}')
-    quoted = (pc.fill_null(_put_together('"', text, '"'), text_scalar("null")) for text in (user, assistant))
-    return _put_together(start, next(quoted), middle, next(quoted), end)
-
-
-def _put_together(*parts: str | pa.StringArray) -> pa.StringArray:
-    scalars = (text_scalar(part) if isinstance(part, str) else part for part in parts)
-    return pc.binary_join_element_wise(*scalars, text_scalar(""))
-
-
-def _divide(lines: pa.StringArray, parts: Column) -> tuple[Lines, Lines, Lines]:
-    train, validation, test = (_join(lines.filter(mask_array(parts == part))) for part in range(1, len(SIDES)))
-    return train, validation, test
-
-
-def _join(lines: pa.StringArray) -> Lines:
-    content, offsets = _content(lines)
-    return content[offsets[0] : offsets[-1]]
-
-
-def _escape(texts: pa.StringArray) -> pa.StringArray:
-    content = bytes(texts.buffers()[2] or b"")
-    has_controls = bool(content) and np.frombuffer(content, np.uint8).min() < len(_CONTROLS)
-    for mark in ("\\", '"', *(_CONTROLS if has_controls else "")):
-        if mark.encode() in content:
-            texts = pc.replace_substring(texts, mark, encode_basestring(mark)[1:-1])
-    return texts
+        return put_together(f'{start}"', user, f'"{middle}"', assistant, f'"{end}')
+    quoted = (pc.fill_null(put_together('"', text, '"'), text_scalar("null")) for text in (user, assistant))
+    return put_together(start, next(quoted), middle, next(quoted), end)
 
 
 def _hash_what_is_asked(user: pa.StringArray, mended: pa.StringArray, columns: dict[str, Column], seed: int) -> None:
@@ -146,12 +112,6 @@ def _without_windows_line_ends(texts: pa.StringArray) -> pa.StringArray:
 def _hash_texts(texts: pa.StringArray, key: int = 0) -> npt.NDArray[np.uint64]:
     encoded = texts.cast(pa.binary()).to_pylist()
     return np.fromiter(map(xxh3_64_intdigest, encoded, repeat(key)), np.uint64, len(encoded))
-
-
-def _content(texts: pa.StringArray) -> tuple[memoryview, list[int]]:
-    """The bytes of all texts, and where in them each text begins, and the last one ends."""
-    offsets = text_offsets(texts)
-    return memoryview(texts.buffers()[2] or b""), offsets.tolist()
 
 
 def _count_labels(answers: pa.StringArray, sound: Column) -> Counter[str] | None:

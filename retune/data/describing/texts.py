@@ -42,6 +42,10 @@ class Texts:
         """Number of examples."""
         return len(self.prompt)
 
+    def written(self) -> npt.NDArray[np.bool_]:
+        """`is_written`, also where all texts were."""
+        return np.ones(len(self.values), np.bool_) if self.is_written is None else self.is_written
+
 
 @dataclass(frozen=True, slots=True)
 class TextFacts:

@@ -34,6 +34,12 @@ class ConversationsShape(RowShape):
         """The columns that every file must have."""
         return (self.column, *self.system.columns)
 
+    @property
+    def keeps_plain_messages(self) -> bool:
+        """Whether nothing is converted, and nothing beside the messages is asked for."""
+        is_as_it_is = self.column == MESSAGES and not self.is_sharegpt
+        return is_as_it_is and not self.split.names and self.system.template is None
+
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """The conversation, and the settings beside it."""
         beside, messages = read_conversation(values, self.column, is_sharegpt=self.is_sharegpt)

@@ -47,3 +47,11 @@ class Shape(ABC):
     def plain_columns(self) -> PlainColumns | None:
         """The columns, where the shape is that simple: then a block is described without making its examples."""
         return None
+
+    @property
+    def keeps_plain_messages(self) -> bool:
+        """Whether a row that is nothing but `messages`, each a role and a text, is an example as it is.
+
+        A fixed system prompt is put before those without one.
+        """
+        return False

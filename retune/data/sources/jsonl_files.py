@@ -1,13 +1,14 @@
 """JSONL: one JSON object a line. Lines are parsed where they are described, in whatever process that is."""
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from retune.config import SourceFormat
 from retune.data.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, Finding, Row
-from retune.data.jsonl import parse_line
+from retune.data.jsonl import parse_line, parse_quickly
 from retune.data.sources.byte_stream import ByteStream, count_line_feeds
 from retune.data.sources.locations import Location
 from retune.data.sources.reader import SAMPLE_ROWS, FileReader, TextNotes, object_keys
@@ -38,8 +39,17 @@ class JsonLinesBlock(Block):
     def rows(self) -> Iterator[Row]:
         """A row for each line that isn't blank; one that is no JSON object says so in its findings."""
         for number, line in _filled_lines(self.content, self.first):
-            value = parse_line(line)
-            yield Row(number, {}, (value,)) if isinstance(value, Finding) else Row(number, value)
+            yield _read_row(number, line)
+
+    def rows_left(self, take: Callable[[int, Any], bool]) -> list[Row]:
+        """Offer every row; only those that were not taken are read with all care."""
+        lines = _filled_lines(self.content, self.first)
+        return [_read_row(number, line) for number, line in lines if not take(number, parse_quickly(line))]
+
+
+def _read_row(number: int, line: bytes) -> Row:
+    value = parse_line(line)
+    return Row(number, {}, (value,)) if isinstance(value, Finding) else Row(number, value)
 
 
 def _pieces(block: JsonLinesBlock) -> Iterator[JsonLinesBlock]:

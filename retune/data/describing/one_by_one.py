@@ -1,0 +1,89 @@
+"""The way that every shape can go: an example is made of each row, and each is looked at by itself."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from retune.data.arrow_arrays import text_array, utf8_array
+from retune.data.blocks import Finding
+from retune.data.checks.structure import check_structure
+from retune.data.describing.plan import Plan
+from retune.data.describing.prepared import Prepared
+from retune.data.describing.texts import Texts
+from retune.data.example_texts import ExampleTexts, example_texts
+from retune.data.examples import Example, expected_answer
+from retune.data.hashes import hash_example, text_hash
+from retune.data.jsonl import encode_line
+from retune.data.label_counts import count_labels
+from retune.data.rules import RULES
+from retune.data.store.columns import CONTENT_COLUMNS, SIDES, zero_columns
+from retune.data.tokens import token_counter, tokens_beside_all_texts
+from retune.errors import DataError
+
+
+def prepare_examples(examples: Sequence[Example], plan: Plan) -> Prepared:
+    """Check the structure of each example, hash it, and take its texts apart."""
+    lines, found = _encode_and_check(examples, plan)
+    columns = zero_columns(len(examples))
+    columns["number"][:] = [example.number for example in examples]
+    columns["length"][:] = [len(line) for line in lines]
+    columns["sound"][:] = 1
+    columns["sound"][[index for index, finding in found if RULES[finding.kind].level == "error"]] = 0
+    # CSV can't tell an empty cell from a missing one.
+    columns["group"][:] = [text_hash(example.keys.group or None) for example in examples]
+    columns["stratum"][:] = [text_hash(example.keys.stratum or None) for example in examples]
+    columns["side"][:] = [SIDES.index(example.keys.side or "") for example in examples]
+    sound = np.flatnonzero(columns["sound"])
+    bodies = [examples[index].body for index in sound.tolist()]
+    hashes = np.array([hash_example(body, plan.method, plan.split.seed) for body in bodies], np.uint64)
+    for name, values in zip(CONTENT_COLUMNS, hashes.reshape(-1, len(CONTENT_COLUMNS)).T, strict=True):
+        columns[name][sound] = values
+    parts = [example_texts(body, plan.method) for body in bodies]
+    tokens_beside = np.zeros(len(examples), np.int64)
+    if plan.counts_tokens:
+        counter = token_counter(plan.encoding)
+        tokens_beside[sound] = [tokens_beside_all_texts(part, counter) for part in parts]
+    texts = _texts(parts)
+    prompt = np.zeros((len(examples), 2), np.int64)
+    prompt[sound] = texts.prompt
+    is_labelled = plan.checks and plan.method == "supervised"
+    return Prepared(
+        columns=columns,
+        lines=utf8_array(lines),
+        texts=Texts(texts.values, owner=sound[texts.owner], prompt=prompt, is_written=texts.is_written),
+        tokens_beside=tokens_beside,
+        findings=found,
+        labels=count_labels(map(expected_answer, bodies)) if is_labelled else None,
+    )
+
+
+def _encode_and_check(examples: Sequence[Example], plan: Plan) -> tuple[list[bytes], list[tuple[int, Finding]]]:
+    lines: list[bytes] = []
+    found: list[tuple[int, Finding]] = []
+    for index, example in enumerate(examples):
+        findings = list(example.findings)
+        try:
+            lines.append(encode_line(example.body))
+        except DataError as error:
+            findings.append(Finding("not_json", error.message))
+            lines.append(encode_line({}))
+        if example.body or not findings:
+            # Without the checks, too: what follows relies on a sound structure.
+            findings += list(check_structure(example.body, plan.method, plan.provider))
+        found += [(index, finding) for finding in findings]
+    return lines, found
+
+
+def _texts(parts: Sequence[ExampleTexts]) -> Texts:
+    groups = [(part.machine, part.instructions, part.prompt, part.answer) for part in parts]
+    values = [text for part in groups for group in part for text in group]
+    counts = np.array([[len(group) for group in part] for part in groups], np.int64).reshape(-1, 4)
+    first = np.concatenate(([0], np.cumsum(counts.sum(axis=1))))[:-1]
+    begin = first + counts[:, 0] + counts[:, 1]
+    return Texts(
+        # UTF-8 has no lone surrogates; U+FFFD stands for them, which the checks find.
+        values=text_array(values),
+        owner=np.repeat(np.arange(len(parts)), counts.sum(axis=1)),
+        prompt=np.stack((begin, begin + counts[:, 2]), axis=1),
+        is_written=np.repeat(np.tile([False, True, True, True], len(parts)), counts.ravel()),
+    )

@@ -1,0 +1,46 @@
+"""Lines of JSONL, many at once, and with no Python object for any of them."""
+
+from json.encoder import encode_basestring
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from retune.data.arrow_arrays import mask_array, text_scalar
+from retune.data.blocks import text_offsets
+from retune.data.describing.described import Lines
+from retune.data.store.columns import SIDES, Column
+
+_CONTROLS = "".join(map(chr, range(32)))
+
+
+def escape(texts: pa.StringArray) -> pa.StringArray:
+    """The texts as `json.dumps(text, ensure_ascii=False)` writes them, without the quotes around them."""
+    content = bytes(texts.buffers()[2] or b"")
+    has_controls = bool(content) and np.frombuffer(content, np.uint8).min() < len(_CONTROLS)
+    for mark in ("\\", '"', *(_CONTROLS if has_controls else "")):
+        if mark.encode() in content:
+            texts = pc.replace_substring(texts, mark, encode_basestring(mark)[1:-1])
+    return texts
+
+
+def put_together(*parts: str | pa.StringArray) -> pa.StringArray:
+    """For each place one text: what the parts have there, one after the other."""
+    scalars = (text_scalar(part) if isinstance(part, str) else part for part in parts)
+    return pc.binary_join_element_wise(*scalars, text_scalar(""))
+
+
+def divide(lines: pa.StringArray, parts: Column) -> tuple[Lines, Lines, Lines]:
+    """The lines of each of `SIDES[1:]`, put together.
+
+    Args:
+        lines: One for each example.
+        parts: The column `part`.
+    """
+    train, validation, test = (_join(lines.filter(mask_array(parts == part))) for part in range(1, len(SIDES)))
+    return train, validation, test
+
+
+def _join(lines: pa.StringArray) -> Lines:
+    offsets = text_offsets(lines)
+    return memoryview(lines.buffers()[2] or b"")[int(offsets[0]) : int(offsets[-1])]

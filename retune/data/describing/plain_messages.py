@@ -1,0 +1,188 @@
+"""The way of most chat files, whose lines are plain conversations, without an example made for each.
+
+A conversation is plain where it is nothing but `messages`: a system prompt or none, then user and assistant in turn,
+each a role and a text that is not blank, keys in this order. Nothing can be wrong with its structure, and the roles
+follow from the number of messages. So the texts of all plain conversations of a block go, one after the other, into
+one array; lines are written and tokens counted for the whole array, and only the hashes are made one by one.
+
+What is not plain in any way, a message with a weight or an image, a line that is no JSON, takes the way of every other
+example, `prepare_examples`, row by row; its block's other rows stay here. Both ways come to the same, to the last byte:
+a test holds them against each other.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from xxhash import xxh3_64_intdigest
+
+from retune.data.arrow_arrays import byte_lengths, index_array, text_array, utf8_array
+from retune.data.blocks import text_offsets
+from retune.data.checks.structure import is_filled, plain_roles
+from retune.data.describing.plain_lines import escape, put_together
+from retune.data.describing.plan import Plan
+from retune.data.describing.prepared import Prepared
+from retune.data.describing.texts import Texts
+from retune.data.hashes import instructions_hash, mended_text, role_key
+from retune.data.label_counts import count_labels
+from retune.data.store.columns import zero_columns
+from retune.data.tokens import token_counter, tokens_beside_the_texts
+
+Places = npt.NDArray[np.int64]
+
+_KEYS = ["role", "content"]
+# Longer ones are rare, and each length has its own roles.
+_MOST_MESSAGES = 200
+
+
+class PlainMessages:
+    """Collects the conversations of a block that are plain.
+
+    Args:
+        system: Put before those without a system prompt.
+
+    Attributes:
+        places: Of each conversation that was taken, which row of the block it is.
+        numbers: Its row's number.
+        counts: How many messages it has.
+        contents: The texts of all messages, one conversation after the other.
+        encoded: The same in UTF-8.
+    """
+
+    def __init__(self, system: str | None) -> None:
+        self._system = [] if system is None else [system]
+        self._seen = 0
+        self.places: list[int] = []
+        self.numbers: list[int] = []
+        self.counts: list[int] = []
+        self.contents: list[str] = []
+        self.encoded: list[bytes] = []
+
+    def take(self, number: int, values: Any) -> bool:
+        """Take a row if it is a plain conversation; whether it is."""
+        place, self._seen = self._seen, self._seen + 1
+        contents = _plain_contents(values)
+        if contents is None:
+            return False
+        if len(contents) % 2 == 0:
+            contents = self._system + contents
+        try:
+            self.encoded += [content.encode() for content in contents]
+        except UnicodeEncodeError:
+            # A lone surrogate, which is written and counted in its own ways.
+            return False
+        self.places.append(place)
+        self.numbers.append(number)
+        self.counts.append(len(contents))
+        self.contents += contents
+        return True
+
+    def left(self) -> npt.NDArray[np.int64]:
+        """Which rows were not taken."""
+        return np.setdiff1d(np.arange(self._seen), self.places, assume_unique=True)
+
+
+def _plain_contents(values: Any) -> list[str] | None:
+    messages = values.get("messages") if isinstance(values, dict) and len(values) == 1 else None
+    if not isinstance(messages, list) or len(messages) > _MOST_MESSAGES:
+        return None
+    roles, contents = [], []
+    for message in messages:
+        if not isinstance(message, dict) or [*message] != _KEYS or not is_filled(message["content"]):
+            return None
+        roles.append(message["role"])
+        contents.append(message["content"])
+    return contents if roles == _roles(len(messages)) else None
+
+
+def prepare_plain_messages(plain: PlainMessages, plan: Plan) -> Prepared:
+    """Put together what is known of plain conversations, at least one."""
+    counts = np.array(plain.counts)
+    n = len(counts)
+    end = np.cumsum(counts)
+    begin = end - counts
+    contents = utf8_array(plain.encoded)
+    lines = _write_lines(contents, begin, end)
+    columns = zero_columns(n)
+    columns["number"][:] = plain.numbers
+    columns["sound"][:] = 1
+    columns["length"][:] = byte_lengths(lines)
+    asked = np.stack((begin + counts % 2, end - 1), axis=1)
+    seed = plan.split.seed
+    columns["prompt"][:], columns["rest"][:] = _hash_what_is_asked(plain, asked, seed)
+    with_system = np.flatnonzero(counts % 2)
+    systems = [plain.contents[place] for place in begin[with_system].tolist()]
+    known = {text: instructions_hash([{"role": "system", "content": text}], seed) for text in set(systems)}
+    columns["instructions"][with_system] = [known[text] for text in systems]
+    answers = (end - 1).tolist()
+    columns["answer"][:] = [xxh3_64_intdigest(plain.encoded[place]) for place in answers]
+    return Prepared(
+        columns=columns,
+        lines=lines,
+        texts=Texts(contents, owner=np.repeat(np.arange(n), counts), prompt=asked),
+        tokens_beside=_tokens_beside(counts, plan) if plan.counts_tokens else np.zeros(n, np.int64),
+        findings=[],
+        labels=count_labels(plain.contents[place] for place in answers) if plan.checks else None,
+    )
+
+
+def _write_lines(contents: pa.StringArray, begin: Places, end: Places) -> pa.StringArray:
+    """The same bytes as `json.dumps(body, ensure_ascii=False)` would give for each conversation."""
+    starts = [
+        '{"messages": [{"role": "system", "content": "',
+        '{"messages": [{"role": "user", "content": "',
+        ', {"role": "user", "content": "',
+        ', {"role": "assistant", "content": "',
+    ]
+    counts = end - begin
+    turn = np.arange(len(contents)) - np.repeat(begin + counts % 2, counts)
+    start = 2 + turn % 2
+    start[begin] = 1 - counts % 2
+    stop = np.zeros(len(contents), np.int64)
+    stop[end - 1] = 1
+    messages = put_together(
+        text_array(starts).take(index_array(start)),
+        escape(contents),
+        text_array(['"}', '"}]}\n']).take(index_array(stop)),
+    )
+    # The messages lie one after the other already: a line begins where its first message does.
+    bounds = text_offsets(messages)[np.append(begin, len(contents))]
+    return pa.StringArray.from_buffers(len(counts), pa.py_buffer(bounds), messages.buffers()[2])
+
+
+def _hash_what_is_asked(plain: PlainMessages, asked: Places, seed: int) -> tuple[list[int], list[int]]:
+    """The columns `prompt` and `rest`, as `hash_example` has them."""
+    first_key = role_key("user", seed)
+    prompts, rests = [], []
+    for begin, end in asked.tolist():
+        texts = plain.encoded[begin:end]
+        mended = texts
+        for place, content in enumerate(plain.contents[begin:end]):
+            text = mended_text(content)
+            if text is not content:
+                mended = [*mended[:place], text.encode(), *mended[place + 1 :]]
+        prompts.append(_hash_turns(mended, first_key))
+        rests.append(0 if mended == texts else _hash_turns(texts, first_key))
+    return prompts, rests
+
+
+def _hash_turns(texts: Sequence[bytes], first_key: int) -> int:
+    so_far = xxh3_64_intdigest(texts[0], first_key)
+    for place, text in enumerate(texts[1:]):
+        so_far = xxh3_64_intdigest(text, role_key("user" if place % 2 else "assistant", so_far))
+    return so_far
+
+
+def _tokens_beside(counts: Places, plan: Plan) -> Places:
+    counter = token_counter(plan.encoding)
+    different, index = np.unique(counts, return_inverse=True)
+    tokens = [tokens_beside_the_texts(_roles(count) or (), counter) for count in different.tolist()]
+    return np.array(tokens, np.int64)[index]
+
+
+@cache
+def _roles(n_messages: int) -> list[str] | None:
+    return plain_roles(n_messages)
