@@ -7,12 +7,12 @@ from typing import Self
 
 import numpy as np
 
-from retune.data.encoding import refuse_utf16
+from retune.data.encoding import refuse_other_encodings, refuse_utf16
 from retune.data.sources.formats import refuse_other_formats
 from retune.data.sources.locations import Location
 from retune.errors import SourceError
 
-_HEAD_BYTES = 512
+_HEAD_BYTES, _ENCODING_BYTES = 512, 1 << 14
 _READ_BYTES = 1 << 20
 _MOST_READ_BYTES = 16 << 20  # room for all is made before any is read
 _LOOKED_AT, _MANY_EVERY = 1 << 12, 16
@@ -63,6 +63,7 @@ class ByteStream:
             raise SourceError(f"{name} is empty.")
         refuse_other_formats(head, name, expected)
         refuse_utf16(head, name)
+        refuse_other_encodings(self.peek(_ENCODING_BYTES)[:_ENCODING_BYTES], name)
         self.has_byte_order_mark = head.startswith(codecs.BOM_UTF8)
         if self.has_byte_order_mark:
             self.take(len(codecs.BOM_UTF8))

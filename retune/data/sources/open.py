@@ -6,6 +6,7 @@ from itertools import chain, islice
 from retune.config import DataConfig, SourceFormat
 from retune.data.blocks import Block, FileNote, Finding, Row, Source, UnreadFile
 from retune.data.sources.addresses import without_secrets
+from retune.data.sources.arrow_files import ArrowReader
 from retune.data.sources.csv_files import CsvReader
 from retune.data.sources.formats import format_of
 from retune.data.sources.json_arrays import NoRowsError, open_json
@@ -161,4 +162,5 @@ _READERS: dict[SourceFormat, Callable[[Location], FileReader]] = {
     SourceFormat.TSV: lambda location: CsvReader(location, SourceFormat.TSV),
     SourceFormat.JSONL: JsonLinesReader,
     SourceFormat.PARQUET: ParquetReader,
+    SourceFormat.ARROW: ArrowReader,
 }

@@ -12,17 +12,23 @@ import pyarrow.parquet as pq
 
 from retune.config import SourceFormat
 from retune.data.blocks import BLOCK_BYTES, ArrowBlock, Block
+from retune.data.sources.batches import (
+    BYTES_A_VALUE,
+    MOST_BATCH_BYTES,
+    MOST_ROWS_AT_ONCE,
+    LabelNames,
+    decoded,
+    slices,
+    weight,
+)
 from retune.data.sources.locations import Location
 from retune.data.sources.parquet_pages import ColumnPages, longest_text, read_pages
-from retune.data.sources.reader import FileReader, unique_columns
+from retune.data.sources.reader import FileReader, TextNotes, unique_columns
 from retune.errors import SourceError
 
 # What a row group says of its size is that of its encoded columns; texts that repeat take far more once decoded.
 _MOST_ROWS = 16_384
 _BUFFER_BYTES = 1 << 20
-_BYTES_A_VALUE = 8
-_MOST_BATCH_BYTES = 128 << 20
-_MOST_ROWS_AT_ONCE = 8
 
 
 class ParquetReader(FileReader):
@@ -41,18 +47,20 @@ class ParquetReader(FileReader):
         with self._open() as (file, stream):
             self.columns = unique_columns(file.schema_arrow.names, location.name)
             self._names, self._n_rows = file.schema_arrow.names, file.metadata.num_rows
+            self._labels = LabelNames.of(file.schema_arrow)
             self._groups = list(self._plan(file, stream))
 
     def blocks(self, file: int) -> Generator[Block, None, None]:
         """Read the whole file; see `FileReader`."""
         size, told, number = self.location.size or 0, 0, 0
         decoded_bytes = 0
+        self.notes = TextNotes(layout=self._labels.notes())
         with self._open() as (parquet, _):
             if parquet.schema_arrow.names != self._names or parquet.metadata.num_rows != self._n_rows:
                 raise self.changed()
             for batch in self._batches(parquet):
                 told_before, told = told, size * (number + len(batch)) // self._n_rows
-                decoded_bytes += _weight(batch)
+                decoded_bytes += weight(batch)
                 self.location.bounds.count(self.location.name, decoded_bytes, self.location.size)
                 yield ArrowBlock(file, number + 1, batch, source_bytes=told - told_before)
                 number += len(batch)
@@ -60,8 +68,9 @@ class ParquetReader(FileReader):
     def _batches(self, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
         for groups, batch_rows in self._groups:
             for batch in file.iter_batches(batch_size=batch_rows, row_groups=groups, use_threads=False):
-                columns = [_decoded(column) for column in batch.columns]
-                yield from self._slices(pa.RecordBatch.from_arrays(columns, names=list(self.columns)))
+                columns = [self._labels.named(name, decoded(batch.column(name))) for name in self._names]
+                batch_of_all = pa.RecordBatch.from_arrays(columns, names=list(self.columns))
+                yield from slices(batch_of_all, self.location)
 
     def _plan(self, file: pq.ParquetFile, stream: BinaryIO) -> Iterator[tuple[list[int], int]]:
         """Which row groups to read together, and how many of their rows at a time."""
@@ -79,37 +88,25 @@ class ParquetReader(FileReader):
         pages = [self._pages(stream, column) for column in columns]
         self._decoded_bytes += sum(part.decoded_bytes for part in pages)
         bounds.count(name, self._decoded_bytes, self.location.size)
-        if sum(part.largest_bytes for part in pages) > _MOST_ROWS_AT_ONCE * bounds.row_bytes:
+        if sum(part.largest_bytes for part in pages) > MOST_ROWS_AT_ONCE * bounds.row_bytes:
             raise bounds.row_too_large(f"{name}, row group {index + 1}: what can only be unpacked at once")
         row_bytes = 1
         for column, part in zip(columns, pages, strict=True):
             n_values = -(-part.n_values // max(1, group.num_rows))
-            row_bytes += _BYTES_A_VALUE * n_values
+            row_bytes += BYTES_A_VALUE * n_values
             # A text that is written once may stand in every row.
             if part.dictionary and column.physical_type == "BYTE_ARRAY":
                 longest = part.dictionary[-1]
-                if longest * n_values * most_rows > _MOST_BATCH_BYTES:
+                if longest * n_values * most_rows > MOST_BATCH_BYTES:
                     longest = longest_text(stream, column, part)
                 row_bytes += longest * n_values
-        return max(1, _MOST_BATCH_BYTES // row_bytes)
+        return max(1, MOST_BATCH_BYTES // row_bytes)
 
     def _pages(self, stream: BinaryIO, column: pq.ColumnChunkMetaData) -> ColumnPages:
         if self._is_here:
             return read_pages(stream, column)
         # From elsewhere every page would be fetched twice: what the file says of itself has to do.
         return ColumnPages(n_values=column.num_values, unpacked_bytes=column.total_uncompressed_size)
-
-    def _slices(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Slices of about `BLOCK_BYTES`, or of one row."""
-        if len(batch) <= 1 or _weight(batch) <= BLOCK_BYTES:
-            if len(batch) == 1 and _weight(batch) > self.location.bounds.row_bytes:
-                raise self.location.bounds.row_too_large(f"{self.location.name}: a row")
-            yield batch
-            return
-        n_slices = max(2, min(len(batch), _weight(batch) // BLOCK_BYTES))
-        length = -(-len(batch) // n_slices)
-        for start in range(0, len(batch), length):
-            yield from self._slices(batch.slice(start, length))
 
     @contextmanager
     def _open(self) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
@@ -133,20 +130,3 @@ class ParquetReader(FileReader):
             with tempfile.TemporaryFile() as unpacked:
                 shutil.copyfileobj(stream, unpacked, _BUFFER_BYTES)
                 yield cast("BinaryIO", unpacked)
-
-
-def _decoded(column: pa.Array) -> pa.Array:
-    """Columns of categories are columns of text, as far as examples are concerned."""
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def _weight(values: pa.RecordBatch | pa.Array) -> int:
-    """About how many bytes values take; elements of lists as Python has them, which Arrow may have in a bit or none."""
-    if isinstance(values, pa.RecordBatch):
-        return sum(map(_weight, values.columns))
-    if pa.types.is_struct(values.type):
-        return sum(map(_weight, values.flatten()))
-    if pa.types.is_nested(values.type) and hasattr(values, "flatten"):
-        inner = values.flatten()
-        return _BYTES_A_VALUE * (len(values) + len(inner)) + _weight(inner)
-    return int(values.nbytes)

@@ -170,7 +170,7 @@ class WorkbookReader(FileReader):
         head = content.read(512).lstrip()
         if head[:1] == b"<":
             raise SourceError(f"{name} is no spreadsheet by its first bytes, but HTML or XML.", hint=_SAVE)
-        if head.isascii() and head and b"\0" not in head:
+        if head and min(head) >= ord("\t"):
             hint = "Rename it to end in .csv (commas, semicolons) or .tsv (tabs); or say --format csv or tsv."
             raise SourceError(f"{name} is no spreadsheet by its first bytes, but text.", hint=hint)
         raise SourceError(f"{name} can't be read as a spreadsheet: {masked(reason, 0, 200).rstrip('.')}.", hint=_SAVE)
