@@ -6,12 +6,30 @@ from it. Secrets are no part of it: API keys come from the environment.
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from retune.errors import SecretInSettingsError
 from retune.source_address import find_secret, source_label
+from retune.split_config import Section, SplitConfig, SplitMethod
+
+__all__ = [
+    "LOCAL_MODEL",
+    "Auto",
+    "DataConfig",
+    "EvaluationConfig",
+    "ExampleShape",
+    "HyperparametersConfig",
+    "LimitsConfig",
+    "ProviderConfig",
+    "ProviderKind",
+    "RetrainConfig",
+    "SourceFormat",
+    "SplitConfig",
+    "SplitMethod",
+    "TrainingConfig",
+]
 
 Auto = Literal["auto"]
 
@@ -20,16 +38,6 @@ LOCAL_MODEL = "baseline-text"
 
 ProviderKind = Literal["openai", "azure", "retune", "other"]
 """The providers that differ in what they accept and what they bill; `retune` is the project's own server."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_means_defaults(cls, value: Any) -> Any:
-        # YAML reads a section whose lines are all commented out as None.
-        return {} if value is None else value
 
 
 class SourceFormat(StrEnum):
@@ -64,7 +72,7 @@ class ExampleShape(StrEnum):
     REINFORCEMENT = "reinforcement"
 
 
-class LimitsConfig(_Section):
+class LimitsConfig(Section):
     """How much of a source is read before it is refused. The defaults are far above what a fine-tuning takes."""
 
     max_source_gb: float = Field(50, gt=0, le=1e6, description="Refuse a source of more gigabytes, unpacked.")
@@ -80,7 +88,7 @@ class LimitsConfig(_Section):
     )
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """Where the examples come from and which columns hold what."""
 
     source: str = Field(
@@ -102,6 +110,17 @@ class DataConfig(_Section):
     follow_links: bool = Field(
         False, description="In a folder or pattern, read links that lead out of it; else they are refused."
     )
+    validation_source: str | None = Field(
+        None, min_length=1, description="File, folder, pattern or address of the validation split; of source, none is."
+    )
+    test_source: str | None = Field(
+        None, min_length=1, description="File, folder, pattern or address of the test split; it is never trained on."
+    )
+    ignore_splits: bool = Field(
+        False,
+        description="Draw the splits anew, whatever names of files, keys of a document or a column split say: "
+        "rows of a test set that was brought are then trained on.",
+    )
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much is read before it is refused.")
     shape: ExampleShape = Field(ExampleShape.AUTO, description="What a row holds; auto goes by the columns.")
     user_column: str | None = Field(None, description="Column with what the user says.")
@@ -118,14 +137,15 @@ class DataConfig(_Section):
         description="Column with ready chat messages, used where no user and assistant columns are named.",
     )
 
-    @field_validator("source")
+    @field_validator("source", "validation_source", "test_source")
     @classmethod
-    def _holds_no_secret(cls, value: str) -> str:
+    def _holds_no_secret(cls, value: str | None, info: ValidationInfo) -> str | None:
         # It is written into manifests, reports and Prefect's database, as all settings are.
-        if found := find_secret(value):
+        if value is not None and (found := find_secret(value)):
+            name = info.field_name
             # Not a ValueError: pydantic would add the value, and Prefect would log it.
             raise SecretInSettingsError(
-                f"data.source: source holds {found}; write ${{NAME}} in its place, and put it into that variable."
+                f"data.{name}: {name} holds {found}; write ${{NAME}} in its place, and put it into that variable."
             )
         return value
 
@@ -143,74 +163,15 @@ class DataConfig(_Section):
         return self
 
     @property
+    def held_out_sources(self) -> dict[str, str]:
+        """The sources of single splits that are named, by the split: validation, test."""
+        named = {"validation": self.validation_source, "test": self.test_source}
+        return {split: source for split, source in named.items() if source is not None}
+
+    @property
     def label(self) -> str:
         """A short name for the source, for file names and titles: "tickets" for data/tickets.csv.gz."""
         return source_label(self.source)
-
-
-class SplitMethod(StrEnum):
-    """How examples are dealt to train, validation and test.
-
-    `stable` goes by a keyed hash of each example's content, so an example never changes sides as the data grows;
-    `random` is scikit-learn's shuffle; `group` is `stable` by a column's value, so that rows which share it stay
-    together; `column` reads the split from a column.
-    """
-
-    STABLE = "stable"
-    RANDOM = "random"
-    GROUP = "group"
-    COLUMN = "column"
-
-
-_Share = Annotated[float, Field(ge=0)]
-
-
-class SplitConfig(_Section):
-    """How much of the data is held out for validation and test; the rest is trained on.
-
-    With the method `column`, the column alone says it, and `validation` and `test` don't apply.
-    """
-
-    method: SplitMethod = Field(
-        SplitMethod.STABLE,
-        description="stable: by content; random: shuffled; group: rows that share a column's value stay together; "
-        "column: a column says it.",
-    )
-    validation: _Share = Field(
-        0.1, description="Held out to watch the training: a fraction below 1, or a number of examples."
-    )
-    test: _Share = Field(
-        0.1, description="Held out to judge the finished model: a fraction below 1, or a number of examples."
-    )
-    seed: int = Field(42, ge=0, le=2**31 - 1, description="Another seed deals another split.")
-    column: str | None = Field(
-        None,
-        min_length=1,
-        description="For group: the column whose equal values stay together. For column: the one that says train, "
-        "validation or test.",
-    )
-    stratify: bool = Field(
-        False, description="For random: the same mixture of answers, or of stratify_column, in every split."
-    )
-    stratify_column: str | None = Field(None, min_length=1, description="For random: stratify by this column.")
-
-    @model_validator(mode="after")
-    def _settings_fit_the_method(self) -> Self:
-        for name in ("validation", "test"):
-            value = getattr(self, name)
-            if value >= 1 and value != int(value):
-                raise ValueError(f"{name} must be a fraction below 1 or a whole number of examples, not {value}")
-        fractions = [value for value in (self.validation, self.test) if value < 1]
-        if sum(fractions) >= 1 and self.method is not SplitMethod.COLUMN:
-            raise ValueError("validation and test together must leave something to train on")
-        takes_column = self.method in {SplitMethod.GROUP, SplitMethod.COLUMN}
-        if takes_column and self.column is None:
-            raise ValueError(f"the method {self.method} needs column, the name of a column (--split-column)")
-        if not takes_column and self.column is not None:
-            raise ValueError(f"column is for the methods group and column, not for {self.method}")
-        if (self.stratify or self.stratify_column) and self.method is not SplitMethod.RANDOM:
-            raise ValueError(f"stratify is for the method random, not for {self.method}")
-        return self
 
 
 # For forms alone: the sections check these bounds themselves, to say them in one line together with the word.
@@ -224,7 +185,7 @@ _Count = Annotated[int, Field(json_schema_extra={"minimum": 1})]
 _Dollars = Annotated[float, Field(json_schema_extra={"minimum": 0})]
 
 
-class HyperparametersConfig(_Section):
+class HyperparametersConfig(Section):
     """Hyperparameters: a number, or auto for the provider's choice."""
 
     n_epochs: Auto | _Epochs = Field("auto", description="Passes over the training file, 1 to 50.")
@@ -242,7 +203,7 @@ class HyperparametersConfig(_Section):
         return self
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """The fine-tuning job."""
 
     model: str = Field(LOCAL_MODEL, min_length=1, description="Base model to fine-tune.")
@@ -301,7 +262,7 @@ class TrainingConfig(_Section):
         return self
 
 
-class EvaluationConfig(_Section):
+class EvaluationConfig(Section):
     """How base and fine-tuned model are judged on the test split."""
 
     concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once.")
@@ -316,7 +277,7 @@ class EvaluationConfig(_Section):
         return self
 
 
-class ProviderConfig(_Section):
+class ProviderConfig(Section):
     """Who trains."""
 
     base_url: str | None = Field(
@@ -334,7 +295,7 @@ class ProviderConfig(_Section):
     is_embedded: bool = Field(False, description="Set by `retune run` for the server that it started.")
 
 
-class RetrainConfig(_Section):
+class RetrainConfig(Section):
     """Everything that a run needs."""
 
     data: DataConfig = Field(description="Where the examples come from.")

@@ -175,7 +175,12 @@ def _data_facts(outcome: RunOutcome) -> DataFacts:
         shape=outcome.data.shape,
         n_rows=outcome.data.examples.n_examples,
         splits=[
-            SplitFacts(name=name, n_examples=file.examples if file else 0, n_tokens=files.split_tokens.get(name))
+            SplitFacts(
+                name=name,
+                n_examples=file.examples if file else 0,
+                n_tokens=files.split_tokens.get(name),
+                origin=files.split_origins.get(name),
+            )
             for name, file in written.items()
         ],
     )

@@ -7,6 +7,7 @@ import numpy as np
 from prefect import get_run_logger, task
 
 from retune.config import SplitConfig
+from retune.data.splits.origins import find_origins
 from retune.data.splits.split import deal_examples
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
@@ -25,15 +26,19 @@ async def split_data(data: CheckedData, split: SplitConfig) -> SplitData:
     """
     path = data.run.path("sides.npy")
     notes: list[str] = []
-    counts = await asyncio.to_thread(_split, data, split, path, notes)
+    counts, origins = await asyncio.to_thread(_split, data, split, path, notes)
     for note in notes:
         get_run_logger().warning("split: %s", note, extra={"for_people": True})
-    return SplitData(run=data.run, examples=data.examples, sides=path, method=split.method, **counts)
+    return SplitData(run=data.run, examples=data.examples, sides=path, origins=origins, **counts)
 
 
-def _split(data: CheckedData, split: SplitConfig, path: Path, notes: list[str]) -> dict[str, int]:
-    sides = deal_examples(ExampleStore(data.examples.directory), split, on_note=notes.append)
+def _split(
+    data: CheckedData, split: SplitConfig, path: Path, notes: list[str]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Deal the examples; return how many went to each split, and where each split comes from."""
+    store = ExampleStore(data.examples.directory)
+    sides = deal_examples(store, split, on_note=notes.append)
     with writing(path), atomic_write(path) as stream:
         np.save(stream, sides, allow_pickle=False)
     counts = np.bincount(sides, minlength=len(SIDES)).tolist()
-    return dict(zip(SIDES[1:], counts[1:], strict=True))
+    return dict(zip(SIDES[1:], counts[1:], strict=True)), find_origins(store, split, sides)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from retune.data.cost import CostEstimate, format_usd
 from retune.data.jsonl import FileFacts
 from retune.data.model_dates import ModelDates
+from retune.data.splits.origins import describe_splits
 from retune.evaluation.scorers import Scores
 from retune.provider.files import UploadedFile
 from retune.provider.one_job import StartedJob
@@ -82,20 +83,22 @@ class SplitData(_Value):
 
     Attributes:
         sides: NumPy file: for each example its split, as an index in `retune.data.store.columns.SIDES`.
+        origins: Where each split comes from, in words.
     """
 
     run: Run
     examples: StoredExamples
     sides: Path
-    method: str
+    origins: dict[str, str]
     train: int
     validation: int
     test: int
 
     @property
     def summary(self) -> str:
-        """Counts."""
-        return f"{self.train:,} train, {self.validation:,} validation, {self.test:,} test ({self.method})"
+        """Counts, and where the splits come from."""
+        sizes = {"train": self.train, "validation": self.validation, "test": self.test}
+        return describe_splits(sizes, self.origins, "{size:,} {name}")
 
 
 class TrainingFiles(_Value):
@@ -103,6 +106,7 @@ class TrainingFiles(_Value):
 
     Attributes:
         split_tokens: Tokens in each file by its split, counted by OpenAI's rule for the base model.
+        split_origins: Where each split comes from, in words.
         cost: For the whole job, as the checks estimated it.
     """
 
@@ -111,6 +115,7 @@ class TrainingFiles(_Value):
     validation: FileFacts | None
     test: FileFacts | None
     split_tokens: dict[str, int]
+    split_origins: dict[str, str]
     encoding: str
     cost: CostEstimate
 

@@ -42,6 +42,7 @@ def _write(data: SplitData, cost: CostEstimate, provider: ProviderConfig) -> Tra
         validation=files.get("validation"),
         test=files.get("test"),
         split_tokens={name: int(tokens[sides == SIDES.index(name)].sum(dtype=np.int64)) for name in files},
+        split_origins=data.origins,
         encoding=store.facts.encoding,
         cost=cost,
     )

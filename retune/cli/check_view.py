@@ -237,7 +237,9 @@ def _describe_splits(checked: "Checked") -> str:
     sizes = checked.report.splits
     if sizes is None:
         return f"can't be dealt: {checked.report.not_applied.get('splits', 'the problems below say why')}"
-    return f"{', '.join(f'{name} {number:,}' for name, number in sizes.items())} ({checked.split_method})"
+    from retune.data.splits.origins import describe_splits  # noqa: PLC0415 - takes a while, and has been imported
+
+    return describe_splits(sizes, checked.report.split_origins or {})
 
 
 def _not_applied(report: "CheckReport") -> Iterator[tuple[str, str]]:

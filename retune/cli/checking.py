@@ -68,7 +68,6 @@ class Checked:
         facts: What was read.
         repaired: What was repaired; None where nobody asked for it.
         report_path: Where every single problem is.
-        split_method: How the examples are dealt.
         max_cost_usd: The user's limit.
         dates: When the provider ends the base model; None where nothing is published.
         ended: Why a run would be refused for these dates; None where it would not.
@@ -79,7 +78,6 @@ class Checked:
     facts: StoreFacts
     repaired: Repaired | None
     report_path: Path | None
-    split_method: SplitMethod
     max_cost_usd: float | None
     dates: ModelDates | None
     ended: ConfigError | None
@@ -172,7 +170,6 @@ def check_source(request: CheckRequest, directory: Path, bar: ReadingBar) -> Che
         store.facts,
         repaired,
         request.report_path,
-        split_method=settings.split.method,
         max_cost_usd=None if limit == "unlimited" else limit,
         dates=dates,
         ended=_refusal_for_dates(dates, settings, request.today),

@@ -64,6 +64,21 @@ FollowLinks = Annotated[
     bool | None,
     _data("In a folder or pattern, read links that lead out of it; else they are refused.", "--follow-links"),
 ]
+ValidationData = Annotated[
+    str | None,
+    _data("File, folder, pattern or address of the validation split; then it isn't drawn.", metavar="SOURCE"),
+]
+TestData = Annotated[
+    str | None,
+    _data("File, folder, pattern or address of the test split; it is never trained on.", metavar="SOURCE"),
+]
+IgnoreSplits = Annotated[
+    bool | None,
+    _data(
+        "Draw the splits anew, whatever file names, keys or a column split say; their test rows are trained on too.",
+        "--ignore-splits",
+    ),
+]
 MaxSourceGb = Annotated[
     float | None, _data("Refuse a source of more gigabytes, unpacked; default 50.", metavar="NUMBER")
 ]
@@ -144,6 +159,9 @@ PLACES = {
     "query": "data.query",
     "trust_pickle": "data.trust_pickle",
     "follow_links": "data.follow_links",
+    "validation_data": "data.validation_source",
+    "test_data": "data.test_source",
+    "ignore_splits": "data.ignore_splits",
     "max_source_gb": "data.limits.max_source_gb",
     "max_unpacked_ratio": "data.limits.max_unpacked_ratio",
     "max_row_mb": "data.limits.max_row_mb",

@@ -74,8 +74,8 @@ class SourceFile:
         format: How it is read.
         bytes: Its size; None where that isn't known beforehand.
         columns: Names of its columns, in order; of JSONL, the keys of its first objects.
-        split: The split that the source itself gives its rows: a key of a JSON document that holds several arrays, or
-            a folder that `DatasetDict.save_to_disk` wrote for a split. None where it gives none.
+        split: The split that all of it belongs to: train, validation or test; None where nothing says so.
+        split_by: What says so, for people: "file names".
     """
 
     name: str
@@ -84,6 +84,7 @@ class SourceFile:
     bytes: int | None
     columns: tuple[str, ...]
     split: str | None = None
+    split_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

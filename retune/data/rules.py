@@ -26,7 +26,7 @@ RULES: dict[str, Rule] = {
     "too_few_examples": Rule("error", "Add examples; 50 to 100 good ones are a fair start."),
     "too_many_examples": Rule("error", "Leave some out; the provider takes no more."),
     "method_not_offered": Rule("warning", "Choose another base model, or another training method."),
-    "split_contradiction": Rule("error", "Let the column name one split for all rows that ask the same."),
+    "split_contradiction": Rule("error", "Keep the question in one split, and remove it from the others."),
     # The source's text
     "not_json": Rule(
         "error",

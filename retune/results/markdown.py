@@ -8,7 +8,7 @@ from urllib.parse import quote
 from retune.data.cost import format_usd
 from retune.evaluation.comparison import format_seconds
 from retune.results.links import RunLink
-from retune.results.report_data import ExampleRow, ModelAnswer, ReportData
+from retune.results.report_data import ExampleRow, ModelAnswer, ReportData, SplitFacts
 
 # Prefect's list endpoints return whole artifacts, so a big one slows every page that lists it.
 MOST_BYTES = 190_000
@@ -118,7 +118,7 @@ def _run(report: ReportData) -> Iterator[str]:
     job, data = report.job, report.data
     facts = {
         "Data": data.source,
-        **{split.name.capitalize(): f"{split.n_examples:,} examples" for split in data.splits},
+        **{split.name.capitalize(): _describe_split(split) for split in data.splits},
         "Base model": job.base_model,
         "Provider": job.provider_url,
         "Job": f"{job.id} ({job.status})",
@@ -140,6 +140,10 @@ def _run(report: ReportData) -> Iterator[str]:
     if report.warnings:
         yield "## What the checks found"
         yield "\n".join(f"- {escape(warning, 300)}" for warning in report.warnings[:20])
+
+
+def _describe_split(split: SplitFacts) -> str:
+    return f"{split.n_examples:,} examples{f' ({split.origin})' if split.origin else ''}"
 
 
 def _examples(report: ReportData, n_examples: int) -> Iterator[str]:

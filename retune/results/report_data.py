@@ -29,11 +29,13 @@ class SplitFacts(_Part):
         name: `train`, `validation` or `test`.
         n_examples: Examples in it.
         n_tokens: Tokens in it, as the provider would count them; None where that is not known.
+        origin: Where it comes from, in words; None where that is not known.
     """
 
     name: str
     n_examples: int
     n_tokens: int | None = None
+    origin: str | None = None
 
 
 class DataFacts(_Part):

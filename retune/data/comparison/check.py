@@ -11,7 +11,7 @@ import numpy.typing as npt
 from retune.config import Auto, SplitConfig
 from retune.data.comparison.duplicates import check_duplicates, check_same_answer
 from retune.data.comparison.labels import check_labels, check_numbers, find_labels
-from retune.data.comparison.leakage import check_near_duplicates, check_split_column
+from retune.data.comparison.leakage import check_declared_splits, check_near_duplicates
 from retune.data.comparison.preferences import check_preferences
 from retune.data.comparison.report import CheckReport, write_report
 from retune.data.comparison.sizes import check_context, check_counts, count_sides, token_histogram
@@ -20,6 +20,7 @@ from retune.data.cost import CostEstimate, estimate_training_cost
 from retune.data.examples import MINIMUM_EXAMPLES
 from retune.data.models import find_model, training_context
 from retune.data.problems import Problem, ProblemCollector, ProblemGroup, everywhere, merge_groups
+from retune.data.splits.origins import find_origins
 from retune.data.splits.split import deal_examples
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
@@ -85,7 +86,7 @@ def _check_method(subject: Subject) -> Iterator[Problem]:
 
 def _deal(subject: Subject) -> Iterator[Problem]:
     """Deal the examples, and say why where that can't be done: a run would stop there."""
-    contradictions = check_split_column(subject)
+    contradictions = check_declared_splits(subject)
     first = next(contradictions, None)
     if first is not None:
         yield from chain([first], contradictions)
@@ -114,6 +115,7 @@ def _report(subject: Subject, n_epochs: Auto | int, groups: list[ProblemGroup], 
         token_histogram=[] if tokens is None else token_histogram(tokens[subject.sound]),
         labels=find_labels(facts.labels) if facts.method == "supervised" else None,
         splits=sizes or None,
+        split_origins=None if subject.sides is None else find_origins(subject.store, subject.split, subject.sides),
         cost=_estimate(subject, tokens, n_epochs),
         groups=groups,
         not_applied=subject.not_applied,

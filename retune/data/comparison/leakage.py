@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from retune.config import SplitMethod
 from retune.data.comparison.near_pairs import Candidates, NearPair, compare, find_candidates
 from retune.data.comparison.subject import Subject
 from retune.data.problems import Problem
 from retune.data.quoting import shown
-from retune.data.splits.by_column import deal_as_said, find_contradictions
+from retune.data.splits.by_column import deal_as_said, declares, find_contradictions
 from retune.data.splits.keys import read_keys
 from retune.data.store.columns import SIDES
 
@@ -19,16 +18,16 @@ _MOST_SHOWN = 0.99
 _NEAR = "near-duplicates across splits"
 
 
-def check_split_column(subject: Subject) -> Iterator[Problem]:
-    """Where a column names the split: examples that ask the same, on two sides.
+def check_declared_splits(subject: Subject) -> Iterator[Problem]:
+    """Where the source declares splits: examples that ask the same, on two sides.
 
-    The other methods keep what asks the same together. Every example on another side than the first that asks the
-    same is named; where the column names none, the side is train.
+    Splits that are drawn keep what asks the same together. Every example on another side than the first that asks the
+    same is named; where none is declared, the side is train.
     """
-    if subject.split.method is not SplitMethod.COLUMN:
-        return
     chosen = np.flatnonzero(subject.sound)
     keys = read_keys(subject.store, subject.split, subject.sound)
+    if not declares(keys):
+        return
     sides = deal_as_said(keys)
     found = find_contradictions(keys, sides)
     again, first = chosen[found.again], chosen[found.first]

@@ -43,6 +43,7 @@ class CheckReport(BaseModel):
             before.
         labels: None where the answers don't look like labels.
         splits: How many sound examples go to each split; None where they can't be dealt.
+        split_origins: Where each split comes from, in words; None where they can't be dealt.
         cost: None where nothing can be trained.
         groups: Problems by their kind: errors before warnings, else in the order of `RULES`.
         not_applied: Checks that could not apply, by name, and why.
@@ -60,6 +61,7 @@ class CheckReport(BaseModel):
     token_histogram: list[tuple[int, int]]
     labels: LabelFacts | None
     splits: dict[str, int] | None
+    split_origins: dict[str, str] | None = None
     cost: CostEstimate | None
     groups: list[ProblemGroup]
     not_applied: dict[str, str]

@@ -12,6 +12,7 @@ from retune.data.describing.plan import Plan, make_problem
 from retune.data.describing.prepared import Prepared, merge
 from retune.data.describing.texts import examine_texts
 from retune.data.splits.fractions import likely_sides
+from retune.data.store.columns import SIDES
 
 
 def describe_block(block: Block, plan: Plan) -> Described:
@@ -26,7 +27,7 @@ def describe_block(block: Block, plan: Plan) -> Described:
         return _describe(prepare_plain_columns(columns, simple, plan), block, plan)
     if plan.shape.keeps_plain_messages and plan.method == "supervised":
         return _describe(_prepare_conversations(block, plan), block, plan)
-    return _describe(prepare_examples(list(plan.shape.examples(block)), plan), block, plan)
+    return _describe(prepare_examples(list(plan.shape.examples(block)), block.file, plan), block, plan)
 
 
 def _prepare_conversations(block: Block, plan: Plan) -> Prepared:
@@ -35,7 +36,7 @@ def _prepare_conversations(block: Block, plan: Plan) -> Prepared:
     others = RowsBlock(block.file, block.rows_left(plain.take), source_bytes=0)
     if not others.values and plain.places:
         return prepare_plain_messages(plain, plan)
-    examples = prepare_examples(list(plan.shape.examples(others)), plan)
+    examples = prepare_examples(list(plan.shape.examples(others)), block.file, plan)
     if not plain.places:
         return examples
     return merge([prepare_plain_messages(plain, plan), examples], [np.array(plain.places), plain.left()])
@@ -45,7 +46,9 @@ def _describe(prepared: Prepared, block: Block, plan: Plan) -> Described:
     """Look at the texts of all examples at once, and put together what is known of each."""
     columns, sound = prepared.columns, prepared.columns["sound"]
     columns["file"][:] = block.file
-    columns["part"] = likely_sides(columns["prompt"], plan.split)
+    # What a row says comes before it; where the two differ, the row is not sound.
+    columns["side"][columns["side"] == 0] = SIDES.index(plan.files[block.file].split or "")
+    columns["part"] = likely_sides(columns["prompt"], columns["side"], plan.split)
     facts = examine_texts(prepared.texts, plan)
     if plan.counts_tokens:
         columns["tokens"] = ((facts.tokens + prepared.tokens_beside) * sound).astype(columns["tokens"].dtype)

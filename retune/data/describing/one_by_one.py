@@ -16,14 +16,22 @@ from retune.data.hashes import hash_example, text_hash
 from retune.data.jsonl import encode_line
 from retune.data.label_counts import count_labels
 from retune.data.rules import RULES
+from retune.data.splits.by_column import compare_with_file
 from retune.data.store.columns import CONTENT_COLUMNS, SIDES, zero_columns
 from retune.data.tokens import token_counter, tokens_beside_all_texts
 from retune.errors import DataError
 
 
-def prepare_examples(examples: Sequence[Example], plan: Plan) -> Prepared:
-    """Check the structure of each example, hash it, and take its texts apart."""
+def prepare_examples(examples: Sequence[Example], file: int, plan: Plan) -> Prepared:
+    """Check the structure of each example, hash it, and take its texts apart.
+
+    Args:
+        examples: The examples.
+        file: Index of their file.
+        plan: What is to be found out.
+    """
     lines, found = _encode_and_check(examples, plan)
+    found = compare_with_file(examples, found, plan.files[file].split)
     columns = zero_columns(len(examples))
     columns["number"][:] = [example.number for example in examples]
     columns["length"][:] = [len(line) for line in lines]

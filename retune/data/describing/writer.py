@@ -149,6 +149,7 @@ class ExampleWriter:
             counts_tokens=plan.counts_tokens,
             labels=None if self._labels is None else dict(self._labels),
             problem_groups=self._problems.groups(),
+            split_column=plan.shape.split_column,
         )
         with self._writing():
             for stream in self._files():

@@ -1,8 +1,8 @@
 """Choosing what the rows of a source hold."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from retune.config import DataConfig, ExampleShape, SplitConfig
 from retune.data.blocks import Source
@@ -30,12 +30,24 @@ def choose_shape(source: Source, data: DataConfig, split: SplitConfig, method: M
         SourceError: A named column is not there, or nothing fits; it says which columns there are.
     """
     rows = [row.values for row in source.sample() if not row.findings]
-    builder = ShapeBuilder(source, data, SplitColumns.of(split), rows)
+    builder = ShapeBuilder(source, data, _split_columns(source, data, split, rows), rows)
     shape = _named(builder, method) or _detected(builder, method)
-    check_columns(source, (*shape.columns, *shape.split.names), builder.flags)
+    check_columns(source, (*shape.columns, *shape.split.wanted), builder.flags)
     if method is not None and shape.method != method:
         raise _other_method(builder, method)
     return shape
+
+
+def _split_columns(
+    source: Source, data: DataConfig, split: SplitConfig, rows: Sequence[Mapping[str, Any]]
+) -> SplitColumns:
+    """The columns that the split goes by: those that the settings name, and one that says train, validation or test."""
+    named = SplitColumns.of(split)
+    if data.ignore_splits:
+        return named
+    columns = list(dict.fromkeys(name for file in source.files for name in file.columns))
+    used = {data.user_column, data.assistant_column, data.messages_column, *named.names}
+    return named.with_found(columns, rows, {name for name in used if name is not None})
 
 
 def _other_method(builder: ShapeBuilder, wanted: Method) -> SourceError:

@@ -39,7 +39,7 @@ class ReinforcementShape(RowShape):
     def field_names(self, columns: Iterable[str]) -> list[str]:
         """Which of these columns become fields of the item."""
         prompt = () if self.prompt is None else self.prompt.columns
-        used = {MESSAGES, *SETTINGS, *prompt, *self.system.columns}
+        used = {MESSAGES, *SETTINGS, *prompt, *self.system.columns, *([self.split.side] if self.split.is_found else [])}
         if self.prompt is None:
             used.add(self.messages)
         return [column for column in columns if column not in used]

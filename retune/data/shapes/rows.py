@@ -36,6 +36,11 @@ class RowShape(Shape):
         return self.system.fixed
 
     @property
+    def split_column(self) -> str | None:
+        """The column that says which split a row belongs to."""
+        return self.split.side
+
+    @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """The columns that every file must have."""

@@ -44,6 +44,11 @@ class Shape(ABC):
         return None
 
     @property
+    def split_column(self) -> str | None:
+        """The column that says which split a row belongs to; None where there is none."""
+        return None
+
+    @property
     def plain_columns(self) -> PlainColumns | None:
         """The columns, where the shape is that simple: then a block is described without making its examples."""
         return None

@@ -1,7 +1,7 @@
 """What a row says of the split that it belongs to."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from retune.config import SplitConfig, SplitMethod
@@ -9,17 +9,10 @@ from retune.data.blocks import Finding
 from retune.data.examples import SplitKeys
 from retune.data.quoting import shown
 from retune.data.shapes.cells import cell_text
+from retune.data.split_names import split_named
 
-_SIDES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "eval": "validation",
-    "test": "test",
-}
+_USUAL_NAMES = ("split", "dataset_split", "data_split", "splits", "partition", "subset", "set")
+"""Columns that say the split, if their cells do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +23,13 @@ class SplitColumns:
         group: Rows that share its value stay together.
         stratum: The mixture of its values is the same in every split.
         side: It says train, validation or test.
+        is_found: Nobody named `side`: its name and its cells tell that it is one. Then a cell may be empty.
     """
 
     group: str | None = None
     stratum: str | None = None
     side: str | None = None
+    is_found: bool = False
 
     @classmethod
     def of(cls, split: SplitConfig) -> Self:
@@ -45,10 +40,31 @@ class SplitColumns:
             side=split.column if split.method is SplitMethod.COLUMN else None,
         )
 
+    def with_found(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], used: Collection[str]) -> Self:
+        """The same, and the column that says the split by its name and by most of its cells, if there is one.
+
+        Args:
+            columns: Names of the source's columns.
+            rows: The first rows.
+            used: Columns that hold something else.
+        """
+        if self.side is not None:
+            return self
+        for name in _USUAL_NAMES:
+            for column in columns:
+                if column.strip().casefold() == name and column not in used and _says_splits(column, rows):
+                    return replace(self, side=column, is_found=True)
+        return self
+
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
         return tuple(name for name in (self.group, self.stratum, self.side) if name is not None)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Those that every file must have."""
+        return tuple(name for name in self.names if not (self.is_found and name == self.side))
 
     def read(self, values: Mapping[str, Any]) -> tuple[SplitKeys, tuple[Finding, ...]]:
         """What a row says, and what is wrong with it.
@@ -62,11 +78,19 @@ class SplitColumns:
             None if name is None else cell_text(values.get(name), name)
             for name in (self.group, self.stratum, self.side)
         )
-        if self.side is None:
+        is_empty = said is None or not said.strip()
+        if self.side is None or (self.is_found and is_empty):
             return SplitKeys(group, stratum), ()
-        side = _SIDES.get(said.strip().lower()) if said is not None else None
+        side = None if said is None else split_named(said)
         if side is not None:
             return SplitKeys(group, stratum, side), ()
         found = "nothing" if said is None else shown(said)
         message = f"column {self.side}: expected train, validation or test, found {found}."
         return SplitKeys(group, stratum), (Finding("unknown_split", message),)
+
+
+def _says_splits(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether most of the first cells with anything in them name a split; they are text."""
+    cells = [value for row in rows if (value := row.get(column)) not in (None, "")]
+    known = sum(isinstance(cell, str) and split_named(cell) is not None for cell in cells)
+    return known * 2 > len(cells)

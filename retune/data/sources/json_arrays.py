@@ -14,6 +14,7 @@ from retune.data.sources.json_text import ADVICE, JsonText, NotStrictError
 from retune.data.sources.jsonl_files import JsonLinesReader
 from retune.data.sources.locations import Location
 from retune.data.sources.reader import FileReader, TextNotes, blocks_of_rows, object_keys
+from retune.data.split_names import split_named
 from retune.errors import SourceError
 
 _HEAD_BYTES = 1 << 16
@@ -22,7 +23,6 @@ _MOST_SHOWN = 40
 _CONVERSATIONS = {"role": "messages", "from": "conversations"}
 """By a key of each of its messages: what a conversation is called."""
 
-_SPLITS = {"train", "training", "validation", "valid", "val", "dev", "eval", "test", "testing"}
 _EXPECTED_COMMA = "Expecting ',' delimiter"
 
 
@@ -83,7 +83,7 @@ class JsonArrayReader(FileReader):
 
     def __init__(self, location: Location, member: _Member | None) -> None:
         if member is not None and member.split is not None:
-            location = replace(location, split=member.split)
+            location = replace(location, split=member.split, split_by="keys of the document")
         super().__init__(location, SourceFormat.JSON, "row")
         self._member = member
         first_rows = self.sample()
@@ -150,7 +150,7 @@ def _find_rows(text: JsonText, name: str) -> list[_Member | None]:
         if text.next_mark() != "[":
             _strict_value(text, name)
         elif _are_rows(text):
-            found.append(_Member(number, key if key.lower() in _SPLITS else None))
+            found.append(_Member(number, key if split_named(key) else None))
         else:
             is_conversation = is_conversation or key in _CONVERSATIONS.values()
     if text.next_mark():

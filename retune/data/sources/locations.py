@@ -24,6 +24,7 @@ from retune.data.sources.streams import (
     open_stream,
     packing_of,
 )
+from retune.data.split_names import splits_of_files
 from retune.errors import EmptySourceError, SourceError
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Location:
         path: Where it is on this machine; None elsewhere.
         bounds: How much may be read of it and its source.
         archived_bytes: What it takes in the archive that it is in; None where it is in none.
-        split: The split that its place gives it; see `SourceFile.split`.
+        split: The split that its place or its name says; see `SourceFile.split`.
+        split_by: What says so, for people.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Location:
     bounds: Bounds = field(repr=False, compare=False)
     archived_bytes: int | None = None
     split: str | None = None
+    split_by: str = ""
 
     def open(self, on_read: Callable[[int], None] | None = None) -> BinaryIO:
         """Open it from its start, unpacked and buffered.
@@ -120,12 +123,14 @@ def find_files(
     address = Address.of(source)
     files, remote = _list(address, source_format, follow_links=follow_links, on_unread=on_unread)
     bounds = Bounds(limits, on_read)
-    if remote is None:
-        return [_located(file, _head(file), partial(explain_os_error, file.name), bounds) for file in files]
-    heads = remote.heads(files)
+    heads = [_head(file) for file in files] if remote is None else remote.heads(files)
+    explain = explain_os_error if remote is None else remote.explain
+    located = [
+        _located(file, head, partial(explain, file.name), bounds) for file, head in zip(files, heads, strict=True)
+    ]
     return [
-        _located(file, head, partial(remote.explain, file.name), bounds)
-        for file, head in zip(files, heads, strict=True)
+        replace(location, split=split, split_by="file names") if split and location.split is None else location
+        for location, split in zip(located, splits_of_files([file.relative for file in files]), strict=True)
     ]
 
 
@@ -201,7 +206,8 @@ def _located(file: FoundFile, head: bytes, explain: Callable[[Exception], Source
         raise damaged(file.name, named, f"it has {len(head)} bytes")
     packing, archived = packing_of(head), file.archived_bytes
     return Location(
-        file.name, file.size, packing, file.suffix, file.path, file.open, explain, bounds, archived, file.split
+        *(file.name, file.size, packing, file.suffix, file.path, file.open, explain, bounds, archived, file.split),
+        split_by="folders of the data set" if file.split else "",
     )
 
 

@@ -9,6 +9,7 @@ from retune.data.sources.addresses import without_secrets
 from retune.data.sources.arrow_files import ArrowReader
 from retune.data.sources.csv_files import CsvReader
 from retune.data.sources.formats import format_of
+from retune.data.sources.joined import MOST_FILES, open_with_splits
 from retune.data.sources.json_arrays import NoRowsError, open_json
 from retune.data.sources.jsonl_files import JsonLinesReader
 from retune.data.sources.locations import Location, find_files
@@ -16,9 +17,6 @@ from retune.data.sources.parquet_files import ParquetReader
 from retune.data.sources.reader import SAMPLE_ROWS, FileReader
 from retune.data.sources.workbooks import WorkbookReader
 from retune.errors import EmptySourceError, SourceError
-
-MOST_FILES = 1 << 16
-"""Examples keep the index of their file in 16 bits."""
 
 
 class FileSource(Source):
@@ -88,6 +86,10 @@ def open_source(data: DataConfig, on_read: Callable[[int], None] = lambda _n: No
     Raises:
         SourceError: It is missing, empty, of another format than its name says, or more than the limits allow.
     """
+    return open_with_splits(data, _open_one, on_read)
+
+
+def _open_one(data: DataConfig, on_read: Callable[[int], None]) -> Source:
     if data.query is not None or "://" in data.source:
         from retune.data.sources.sql import is_database, open_query  # noqa: PLC0415  (imports SQLAlchemy)
 

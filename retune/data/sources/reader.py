@@ -95,9 +95,8 @@ class FileReader(ABC):
     @property
     def source_file(self) -> SourceFile:
         """The file as the source tells of it."""
-        return SourceFile(
-            self.location.name, self.unit, self.format, self.location.size, self.columns, self.location.split
-        )
+        at = self.location
+        return SourceFile(at.name, self.unit, self.format, at.size, self.columns, at.split, at.split_by)
 
     def changed(self) -> SourceError:
         """For a file that isn't what it was when it was opened."""

@@ -1,9 +1,22 @@
-"""The split that the source itself says."""
+"""The splits that the source itself declares: by a column, by the names of its files, by keys of a document."""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from retune.config import SplitConfig
+from retune.data.blocks import Finding
+from retune.data.examples import Example
 from retune.data.repeats import Repeats, find_repeats
-from retune.data.splits.keys import TRAIN, Keys, Sides
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides
+
+Found = list[tuple[int, Finding]]
+"""What is wrong with examples, by their index."""
+
+
+def declares(keys: Keys) -> bool:
+    """Whether the source says of any example that it is held out."""
+    return keys.sides is not None and bool((keys.sides > TRAIN).any())
 
 
 def deal_as_said(keys: Keys) -> Sides:
@@ -12,7 +25,54 @@ def deal_as_said(keys: Keys) -> Sides:
     return np.where(keys.sides == 0, np.uint8(TRAIN), keys.sides)
 
 
+def deal_declared(keys: Keys, config: SplitConfig, draw: Callable[[Keys, SplitConfig], Sides]) -> Sides:
+    """Deal every example to the split that the source declares for it; draw the splits that it doesn't declare.
+
+    These are drawn from what is declared for training or not declared at all, by the method that is set. Whatever is
+    declared for validation or test stays there, and nothing is put to it.
+
+    Args:
+        keys: The examples.
+        config: How much to draw.
+        draw: Deals examples of which nothing is declared.
+    """
+    sides = deal_as_said(keys)
+    rest = config_for_the_rest(sides, config)
+    pool = sides == TRAIN
+    if pool.any() and (rest.validation or rest.test):
+        sides[pool] = draw(keys.where(pool), rest)
+    return sides
+
+
+def config_for_the_rest(said: Sides, config: SplitConfig) -> SplitConfig:
+    """The same split, without those that are declared."""
+    named = {"validation": VALIDATION, "test": TEST}
+    declared = {name: 0.0 for name, side in named.items() if (said == side).any()}
+    return config.model_copy(update=declared)
+
+
 def find_contradictions(keys: Keys, sides: Sides) -> Repeats:
     """Examples that ask the same as one before them and are not on its side."""
     repeats = find_repeats(keys.prompts, np.ones(len(keys), np.bool_))
     return repeats.where(sides[repeats.again] != sides[repeats.first])
+
+
+def compare_with_file(examples: Sequence[Example], found: Found, split: str | None) -> Found:
+    """What is wrong with the examples of a file, if all of it is declared for a split.
+
+    A row that names another split than its file is wrong, too; one that names none that is known is not.
+
+    Args:
+        examples: The examples; their rows may name a split.
+        found: What is wrong with them so far.
+        split: The split of the whole file; None for none.
+    """
+    if split is None:
+        return found
+    found = [(index, finding) for index, finding in found if finding.kind != "unknown_split"]
+    found += [
+        (index, Finding("split_contradiction", f"the row says {example.keys.side}, and its file is for {split}."))
+        for index, example in enumerate(examples)
+        if example.keys.side not in (None, split)
+    ]
+    return found

@@ -7,11 +7,14 @@ from retune.config import SplitConfig, SplitMethod
 from retune.data.store.columns import SIDES
 
 
-def likely_sides(prompts: npt.NDArray[np.uint64], split: SplitConfig) -> npt.NDArray[np.uint8]:
+def likely_sides(
+    prompts: npt.NDArray[np.uint64], declared: npt.NDArray[np.uint8], split: SplitConfig
+) -> npt.NDArray[np.uint8]:
     """Where the stable split puts examples, as far as each can tell for itself; train for every other split.
 
     Lines are kept apart by this from the start, so that in the usual case nothing has to be sorted out later. A keyed
-    hash's first 53 bits, as a fraction in [0, 1): below `test` is test, from `1 - validation` on is validation.
+    hash's first 53 bits, as a fraction in [0, 1): below `test` is test, from `1 - validation` on is validation. What
+    the source declares comes before that.
     """
     sides = np.full(len(prompts), SIDES.index("train"), np.uint8)
     if split.method is SplitMethod.STABLE:
@@ -20,7 +23,7 @@ def likely_sides(prompts: npt.NDArray[np.uint64], split: SplitConfig) -> npt.NDA
             sides[numbers >= 1 - split.validation] = SIDES.index("validation")
         if split.test < 1:
             sides[numbers < split.test] = SIDES.index("test")
-    return sides
+    return np.where(declared > 0, declared, sides)
 
 
 def hash_fractions(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:

@@ -25,7 +25,7 @@ class Keys:
         prompts: Hashes of what is asked, keyed with the split's seed.
         groups: Hashes of the group column's values, not keyed; 0 where there is none.
         strata: Hashes of the labels whose mixture should be the same in every split.
-        sides: Places in `SIDES` as the source says them; 0 where it doesn't.
+        sides: Places in `SIDES` as the source declares them; 0 where it doesn't, None where nothing is declared.
     """
 
     prompts: Hashes
@@ -36,6 +36,11 @@ class Keys:
     def __len__(self) -> int:
         """Number of examples."""
         return len(self.prompts)
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "Keys":
+        """Those of some examples, of which nothing is declared."""
+        groups, strata = (None if values is None else values[chosen] for values in (self.groups, self.strata))
+        return Keys(self.prompts[chosen], groups, strata)
 
 
 def read_keys(store: ExampleStore, config: SplitConfig, chosen: npt.NDArray[np.bool_]) -> Keys:
@@ -64,7 +69,7 @@ def read_keys(store: ExampleStore, config: SplitConfig, chosen: npt.NDArray[np.b
         prompts=hashes("prompt"),
         groups=hashes("group") if config.method is SplitMethod.GROUP else None,
         strata=hashes("stratum" if config.stratify_column else "answer") if is_stratified(config) else None,
-        sides=read("side").astype(np.uint8, copy=False) if config.method is SplitMethod.COLUMN else None,
+        sides=read("side").astype(np.uint8, copy=False),
     )
 
 

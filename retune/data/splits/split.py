@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
 from retune.data.examples import MINIMUM_EXAMPLES
-from retune.data.splits.by_column import deal_as_said, find_contradictions
+from retune.data.rules import RULES
+from retune.data.splits.by_column import deal_as_said, deal_declared, declares, find_contradictions
 from retune.data.splits.by_hash import deal_groups, deal_stable, find_grouped
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides, read_keys
 from retune.data.splits.shuffled import deal_randomly, find_questions
@@ -47,7 +48,7 @@ def deal_examples(
     is_sound = store.column("sound").astype(np.bool_)
     keys = read_keys(store, config, is_sound)
     sides = deal(keys, config, on_note=on_note)
-    if config.method is SplitMethod.COLUMN:
+    if config.method is SplitMethod.COLUMN or declares(keys):
         _refuse_contradictions(store, np.flatnonzero(is_sound), keys, sides)
     if (sides == TRAIN).sum() < MINIMUM_EXAMPLES:
         raise _too_few(keys, sides, config, n_unsound=len(store) - len(keys))
@@ -61,20 +62,26 @@ def deal_examples(
 
 
 def deal(keys: Keys, config: SplitConfig, *, on_note: Callable[[str], None] = lambda _: None) -> Sides:
-    """Deal by the method that is set, however few examples come out on a side.
+    """Deal as the source declares, and the rest by the method that is set, however few examples come out on a side.
 
     Raises:
         DataError: No label is frequent enough to stratify by.
     """
-    match config.method:
-        case SplitMethod.STABLE:
-            return deal_stable(keys, config)
-        case SplitMethod.GROUP:
-            return deal_groups(keys, config)
-        case SplitMethod.RANDOM:
-            return deal_randomly(keys, config, on_note)
-        case SplitMethod.COLUMN:
-            return deal_as_said(keys)
+
+    def draw(keys: Keys, config: SplitConfig) -> Sides:
+        match config.method:
+            case SplitMethod.STABLE:
+                return deal_stable(keys, config)
+            case SplitMethod.GROUP:
+                return deal_groups(keys, config)
+            case SplitMethod.RANDOM:
+                return deal_randomly(keys, config, on_note)
+            case SplitMethod.COLUMN:
+                return deal_as_said(keys)
+
+    # The method column is the word of the column alone: nothing is drawn beside it.
+    is_declared = config.method is not SplitMethod.COLUMN and declares(keys)
+    return deal_declared(keys, config, draw) if is_declared else draw(keys, config)
 
 
 def _check_groups(keys: Keys, sides: Sides, config: SplitConfig, on_note: Callable[[str], None]) -> None:
@@ -107,9 +114,9 @@ def _refuse_contradictions(store: ExampleStore, indices: npt.NDArray[np.int64], 
     )
     more = len(found.again) - _PLACES_SHOWN
     raise DataError(
-        f"The split's column puts the same question on two sides: {'; '.join(pairs)}"
+        f"The splits of the source overlap; the same question is in two of them: {'; '.join(pairs)}"
         f"{f'; and {more:,} more' if more > 0 else ''}.",
-        hint="Let the column name one split for all rows that ask the same.",
+        hint=RULES["split_contradiction"].hint,
     )
 
 

@@ -46,6 +46,7 @@ class StoreFacts(BaseModel):
             files that leave such rows out.
         shape: What people call the shape of its rows.
         method: What the examples can train.
+        split_column: The column that says which split a row belongs to; None where there is none.
         encoding: The tokenizer that counted.
         n_examples: How many there are.
         parts: The files with their lines, by their names in `SIDES`.
@@ -73,6 +74,7 @@ class StoreFacts(BaseModel):
     counts_tokens: bool
     labels: dict[str, int] | None
     problem_groups: list[ProblemGroup]
+    split_column: str | None = None
 
 
 class ExampleStore:

@@ -34,6 +34,7 @@ KEYS = {
     "token_histogram",
     "labels",
     "splits",
+    "split_origins",
     "cost",
     "max_cost_usd",
     "is_too_expensive",

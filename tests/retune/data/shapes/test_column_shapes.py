@@ -170,7 +170,7 @@ class TestSplitColumns:
         assert [keys.side for keys, _ in found] == [*["train"] * 3, *["validation"] * 5, "test"]
         assert not any(findings for _, findings in found)
 
-    @pytest.mark.parametrize(("value", "shown"), [("holdout", '"holdout"'), (None, "nothing"), (3, '"3"'), ("", '""')])
+    @pytest.mark.parametrize(("value", "shown"), [("extra", '"extra"'), (None, "nothing"), (3, '"3"'), ("", '""')])
     def test_any_other_value_is_a_finding(self, make_source, read, value, shown):
         [(keys, findings)] = self.keys(make_source, read, [value], SplitConfig(method="column", column="s"))
         assert keys == SplitKeys()

@@ -177,7 +177,7 @@ def test_a_column_that_contradicts_itself_is_refused_with_places(tmp_path):
     with pytest.raises(DataError) as caught:
         deal_examples(store_of(tmp_path, bodies, config, sides=said), config)
     assert caught.value.message == (
-        "The split's column puts the same question on two sides: row 22 (test) and row 2 (train); "
+        "The splits of the source overlap; the same question is in two of them: row 22 (test) and row 2 (train); "
         "row 24 (validation) and row 2 (train); row 25 (validation) and row 3 (train); and 3 more."
     )
 

@@ -84,11 +84,16 @@ def test_a_directory_that_can_not_be_written_is_named(tmp_path):
 
 def test_only_the_stable_split_by_fractions_is_known_beforehand():
     prompts = np.array([0, 2**62, 2**63, 2**64 - 1], np.uint64)
-    assert [SIDES[side] for side in likely_sides(prompts, SplitConfig())] == ["test", "train", "train", "validation"]
-    counted = SplitConfig(validation=5, test=5)
-    assert set(likely_sides(prompts, counted)) == {SIDES.index("train")}
-    random = SplitConfig(method=SplitMethod.RANDOM)
-    assert set(likely_sides(prompts, random)) == {SIDES.index("train")}
+    nothing = np.zeros(4, np.uint8)
+
+    def likely(split, declared=nothing):
+        return [SIDES[side] for side in likely_sides(prompts, declared, split)]
+
+    assert likely(SplitConfig()) == ["test", "train", "train", "validation"]
+    assert set(likely(SplitConfig(validation=5, test=5))) == {"train"}
+    assert set(likely(SplitConfig(method=SplitMethod.RANDOM))) == {"train"}
+    declared = np.array([SIDES.index(side) for side in ("train", "test", "", "")], np.uint8)
+    assert likely(SplitConfig(), declared) == ["train", "test", "train", "validation"]
 
 
 @pytest.mark.parametrize("version", [None, 1])

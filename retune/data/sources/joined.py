@@ -1,0 +1,141 @@
+"""Several sources read as one: the examples, and the validation and test splits that somebody named beside them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from retune.config import DataConfig
+from retune.data.blocks import Block, FileNote, Row, Source, SourceFile
+from retune.errors import SourceError
+
+MOST_FILES = 1 << 16
+"""Examples keep the index of their file in 16 bits."""
+
+_SETTINGS = {"validation": "data.validation_source", "test": "data.test_source"}
+
+OnRead = Callable[[int], None]
+
+
+def open_with_splits(data: DataConfig, open_one: Callable[[DataConfig, OnRead], Source], on_read: OnRead) -> Source:
+    """Open the source, and the sources that the settings name for single splits, as one.
+
+    What is named for a split is of that split alone. Files that the source has too are read for the split.
+
+    Args:
+        data: What the user points at.
+        open_one: Opens one source; it goes by `data.source`.
+        on_read: Called with the bytes read so far, of all of them.
+
+    Raises:
+        SourceError: One can't be opened, is a database, is named for both splits, or nothing is left to train on.
+    """
+    read: dict[str, int] = {}
+
+    def tell(part: str, done: int) -> None:
+        read[part] = done
+        on_read(sum(read.values()))
+
+    source = open_one(data, partial(tell, "source"))
+    if data.ignore_splits:
+        source.files = _of_split(source.files, None, "")
+    parts = []
+    for split, place in data.held_out_sources.items():
+        alone = data.model_copy(update={"source": place, "query": None})
+        part = open_one(alone, partial(tell, split))
+        part.files = _of_split(part.files, split, _SETTINGS[split])
+        parts.append(part)
+    if not parts:
+        return source
+    _refuse_both(parts)
+    named = {_identity(file) for part in parts for file in part.files}
+    return JoinedSource([source, *parts], [_identity(file) in named for file in source.files])
+
+
+class JoinedSource(Source):
+    """Sources one after the other. The first gives the name, and the rows by which the shape is told.
+
+    Args:
+        parts: The sources, opened.
+        is_left_out: For each file of the first whether its rows are left out.
+
+    Raises:
+        SourceError: They have too many files, or nothing is left of the first.
+    """
+
+    def __init__(self, parts: Sequence[Source], is_left_out: Sequence[bool]) -> None:
+        self.name = parts[0].name
+        if all(is_left_out):
+            raise SourceError(
+                f"Every file of {self.name} is named for validation or test, so nothing is left to train on.",
+                hint="Name files with other examples as the source.",
+            )
+        self._parts = parts
+        # The index that each file of each part has here; None for one that is left out.
+        self._places: list[list[int | None]] = []
+        self.files = []
+        for part in parts:
+            is_out = is_left_out if part is parts[0] else [False] * len(part.files)
+            places: list[int | None] = []
+            for file, out in zip(part.files, is_out, strict=True):
+                places.append(None if out else len(self.files))
+                self.files += [] if out else [file]
+            self._places.append(places)
+        if len(self.files) > MOST_FILES:
+            raise SourceError(f"{self.name} has {len(self.files):,} files; at most {MOST_FILES:,} can be read at once.")
+
+    def blocks(self) -> Iterator[Block]:
+        """Read everything, once, in order.
+
+        Raises:
+            SourceError: It can't be read on.
+        """
+        for part, places in zip(self._parts, self._places, strict=True):
+            for block in part.blocks():
+                place = places[block.file]
+                if place is not None:
+                    block.file = place
+                    yield block
+
+    def sample(self) -> list[Row]:
+        """The first rows of the first part."""
+        return self._parts[0].sample()
+
+    def notes(self) -> list[FileNote]:
+        """What is odd about the text of the files, as far as `blocks` was read."""
+        return [
+            note._replace(file=place)
+            for part, places in zip(self._parts, self._places, strict=True)
+            for note in part.notes()
+            if (place := places[note.file]) is not None
+        ]
+
+    def row_numbers(self) -> dict[int, tuple[int, int]]:
+        """See `Source.row_numbers`."""
+        return {
+            place: numbers
+            for part, places in zip(self._parts, self._places, strict=True)
+            for file, numbers in part.row_numbers().items()
+            if (place := places[file]) is not None
+        }
+
+
+def _of_split(files: Sequence[SourceFile], split: str | None, split_by: str) -> list[SourceFile]:
+    return [replace(file, split=split, split_by=split_by) for file in files]
+
+
+def _identity(file: SourceFile) -> str | Path:
+    return file.name if "://" in file.name else Path(file.name).expanduser().resolve()
+
+
+def _refuse_both(parts: Sequence[Source]) -> None:
+    if len(parts) < 2:
+        return
+    validation, test = parts
+    of_test = {_identity(file) for file in test.files}
+    for file in validation.files:
+        if _identity(file) in of_test:
+            raise SourceError(
+                f"{file.name} is named by data.validation_source and by data.test_source.",
+                hint="Name it for one of them; --validation 0 or --test 0 leaves the other out.",
+            )

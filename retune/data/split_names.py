@@ -1,0 +1,86 @@
+"""What names say of the split that examples belong to: names of files and folders, keys of a document, cells."""
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+_SPLITS = {
+    "train": ("train", "training", "trn", "訓練", "訓練用", "学習", "学習用", "训练", "训练集", "訓練集"),
+    "validation": ("validation", "valid", "val", "dev", "development", "eval", "evaluation", "検証", "検証用", "验证"),
+    "test": ("test", "testing", "tst", "holdout", "heldout", "テスト", "テスト用", "評価", "测试", "测试集", "測試"),
+}
+_BY_WORD = {word: split for split, words in _SPLITS.items() for word in words}
+
+# They say that it is data, and nothing of its split.
+_NOISE = {"data", "dataset", "set", "split", "part", "shard", "file", "files", "examples", "samples", "prepared"}
+
+_SHARD = re.compile(r"[-_]\d{5}-of-\d{5}(-[0-9a-f]{6,})?$")
+_WORD = re.compile(r"[^\W\d_]+")
+_PACKED = (".gz", ".gzip", ".zst", ".zstd")
+
+
+def split_named(text: str) -> str | None:
+    """The split that a cell or a key names: train, validation or test; None where it names none."""
+    word = re.sub(r"[\s_-]+", "", text.strip().casefold())
+    return _BY_WORD.get(word) or _BY_WORD.get(word.removesuffix("set"))
+
+
+def splits_of_files(paths: Sequence[str]) -> list[str | None]:
+    """The splits that the names of a source's files say, for each train, validation or test; None for none.
+
+    A file says it by its name (`train.jsonl`, `test-00000-of-00002.parquet`) or by its folder's (`test/part-1.csv`).
+    Where another word stands in the name too (`tickets_test.csv`), it counts if a file beside it makes the meaning
+    clear: `tickets_train.csv`, `tickets.csv`, or one that is named for its split alone.
+
+    Names count only together: where no file is named for validation or test, or all are for the same one, there is
+    nothing that they tell apart.
+
+    Args:
+        paths: Their paths below the folder or pattern that was asked for, with slashes.
+    """
+    names = [_read_name(path) for path in paths]
+    is_clear = any(name.is_exact for name in names) or len({name.split for name in names if name.split}) > 1
+    others = {name.rest for name in names if name.split is None}
+    splits = [name.split if name.is_exact or is_clear or name.rest in others else None for name in names]
+    return splits if set(splits) - {"train", None} and len(set(splits)) > 1 else [None] * len(paths)
+
+
+class _Name(NamedTuple):
+    """What one name says.
+
+    Attributes:
+        split: The split; None for none.
+        is_exact: Nothing else is said.
+        rest: The other words of the name.
+    """
+
+    split: str | None
+    is_exact: bool
+    rest: tuple[str, ...]
+
+
+def _read_name(path: str) -> _Name:
+    *folders, file = PurePosixPath(path).parts
+    words = _words_of(_stem(file))
+    if len(words) == 1 and split_named(words[0]):
+        return _Name(split_named(words[0]), is_exact=True, rest=())
+    for folder in reversed(folders):
+        inner = _words_of(folder)
+        if len(inner) == 1 and split_named(inner[0]):
+            return _Name(split_named(inner[0]), is_exact=True, rest=())
+    named = [word for word in words if split_named(word)]
+    if len(named) == 1 and named[0] in (words[0], words[-1]):
+        return _Name(split_named(named[0]), is_exact=False, rest=tuple(word for word in words if word != named[0]))
+    return _Name(None, is_exact=False, rest=tuple(words))
+
+
+def _stem(file: str) -> str:
+    name = PurePosixPath(file)
+    name = name.with_suffix("") if name.suffix.lower() in _PACKED else name
+    return _SHARD.sub("", name.stem)
+
+
+def _words_of(name: str) -> list[str]:
+    words = _WORD.findall(name.casefold())
+    return [word for word in words if word not in _NOISE] or words

@@ -1,0 +1,83 @@
+"""How examples are dealt to train, validation and test, as a part of the configuration."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, and nothing changes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_defaults(cls, value: Any) -> Any:
+        # YAML reads a section whose lines are all commented out as None.
+        return {} if value is None else value
+
+
+class SplitMethod(StrEnum):
+    """How examples are dealt to train, validation and test.
+
+    `stable` goes by a keyed hash of each example's content, so an example never changes sides as the data grows;
+    `random` is scikit-learn's shuffle; `group` is `stable` by a column's value, so that rows which share it stay
+    together; `column` reads the split from a column.
+    """
+
+    STABLE = "stable"
+    RANDOM = "random"
+    GROUP = "group"
+    COLUMN = "column"
+
+
+_Share = Annotated[float, Field(ge=0)]
+
+
+class SplitConfig(Section):
+    """How much of the data is held out for validation and test; the rest is trained on.
+
+    With the method `column`, the column alone says it, and `validation` and `test` don't apply.
+    """
+
+    method: SplitMethod = Field(
+        SplitMethod.STABLE,
+        description="stable: by content; random: shuffled; group: rows that share a column's value stay together; "
+        "column: a column says it.",
+    )
+    validation: _Share = Field(
+        0.1, description="Held out to watch the training: a fraction below 1, or a number of examples."
+    )
+    test: _Share = Field(
+        0.1, description="Held out to judge the finished model: a fraction below 1, or a number of examples."
+    )
+    seed: int = Field(42, ge=0, le=2**31 - 1, description="Another seed deals another split.")
+    column: str | None = Field(
+        None,
+        min_length=1,
+        description="For group: the column whose equal values stay together. For column: the one that says train, "
+        "validation or test.",
+    )
+    stratify: bool = Field(
+        False, description="For random: the same mixture of answers, or of stratify_column, in every split."
+    )
+    stratify_column: str | None = Field(None, min_length=1, description="For random: stratify by this column.")
+
+    @model_validator(mode="after")
+    def _settings_fit_the_method(self) -> Self:
+        for name in ("validation", "test"):
+            value = getattr(self, name)
+            if value >= 1 and value != int(value):
+                raise ValueError(f"{name} must be a fraction below 1 or a whole number of examples, not {value}")
+        fractions = [value for value in (self.validation, self.test) if value < 1]
+        if sum(fractions) >= 1 and self.method is not SplitMethod.COLUMN:
+            raise ValueError("validation and test together must leave something to train on")
+        takes_column = self.method in {SplitMethod.GROUP, SplitMethod.COLUMN}
+        if takes_column and self.column is None:
+            raise ValueError(f"the method {self.method} needs column, the name of a column (--split-column)")
+        if not takes_column and self.column is not None:
+            raise ValueError(f"column is for the methods group and column, not for {self.method}")
+        if (self.stratify or self.stratify_column) and self.method is not SplitMethod.RANDOM:
+            raise ValueError(f"stratify is for the method random, not for {self.method}")
+        return self

@@ -1,0 +1,58 @@
+import pytest
+
+from retune.data.split_names import split_named, splits_of_files
+
+
+@pytest.mark.parametrize(
+    ("text", "split"),
+    [
+        ("train", "train"),
+        ("TRAINING", "train"),
+        (" Dev ", "validation"),
+        ("eval", "validation"),
+        ("Test set", "test"),
+        ("hold-out", "test"),
+        ("測試", "test"),
+        ("extra", None),
+        ("", None),
+        ("1", None),
+    ],
+)
+def test_cells_and_keys_name_a_split_in_many_ways(text, split):
+    assert split_named(text) == split
+
+
+@pytest.mark.parametrize(
+    ("paths", "splits"),
+    [
+        (["train.csv", "valid.csv", "test.csv"], ["train", "validation", "test"]),
+        (["data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"], ["train", "test"]),
+        (["train-00000-of-00002-a09b74b3ef9c3b56.parquet", "dev-00000-of-00001.parquet"], ["train", "validation"]),
+        (["train/part-1.jsonl.gz", "test/part-1.jsonl.gz"], ["train", "test"]),
+        (["shop_prepared_train.jsonl", "shop_prepared_valid.jsonl"], ["train", "validation"]),
+        (["train_sft.parquet", "test_sft.parquet"], ["train", "test"]),
+        (["trainset.tsv", "testset.tsv"], ["train", "test"]),
+        (["tickets.csv", "tickets_test.csv"], [None, "test"]),
+        (["january.csv", "february.csv", "test.csv"], [None, None, "test"]),
+        (["train.csv", "test_hard.csv", "test_easy.csv"], ["train", "test", "test"]),
+    ],
+)
+def test_files_that_are_named_for_their_split(paths, splits):
+    assert splits_of_files(paths) == splits
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["train.jsonl"],
+        ["test.jsonl"],
+        ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"],
+        ["test1.csv", "test2.csv"],
+        ["test_drive.csv", "trains.csv"],
+        ["train_test.csv", "other.csv"],
+        ["january.csv", "february.csv"],
+        ["1.csv", "2.csv"],
+    ],
+)
+def test_names_that_tell_nothing_apart_declare_no_split(paths):
+    assert splits_of_files(paths) == [None] * len(paths)
