@@ -28,10 +28,22 @@ def refuse_foreign_source(data: DataConfig) -> None:
         SourceError: The source has to be named in the worker's environment, and is not.
         ConfigError: The file that RETUNE_RETRAIN_CONFIG names can't be read.
     """
-    if not is_deployed() or not (reason := _reason(data)):
+    if not is_deployed():
+        return
+    for source in _sources(data):
+        _refuse_foreign(data.model_copy(update={"source": source}))
+
+
+def _sources(data: DataConfig) -> list[str]:
+    """The source, and those of single splits."""
+    return [data.source, *data.held_out_sources.values()]
+
+
+def _refuse_foreign(data: DataConfig) -> None:
+    if not (reason := _reason(data)):
         return
     configured = _configured()
-    named = {*os.environ.get("RETUNE_SOURCES", "").split(), *({configured.source} if configured else ())}
+    named = {*os.environ.get("RETUNE_SOURCES", "").split(), *(_sources(configured) if configured else ())}
     is_trusted = not data.trust_pickle or (configured is not None and configured.trust_pickle)
     if data.source in named and is_trusted:
         return

@@ -81,10 +81,16 @@ def _how_to_train(checked: "Checked", source: str | None, flags: Flags) -> str:
     if checked.repaired is None:
         return f"Train on it: {_command('run', ['--data', source] if source else [], flags)}"
     target = str(checked.repaired.path)
+    held_out = {name: str(path) for name, path in checked.repaired.held_out.items()}
     if "config" in flags:
-        return f"Train on it: name {target} as the source in {flags['config'][1]}, and no columns."
+        named = "".join(f", {path} as data.{name}_source" for name, path in held_out.items())
+        return f"Train on it: name {target} as the source in {flags['config'][1]}{named}, and no columns."
+    splits = {f"{name}_data": [f"--{name}-data", path] for name, path in held_out.items()}
     kept = {name: words for name, words in flags.items() if name in _KEPT_FOR_A_REPAIRED_FILE}
-    return f"Train on it: {_command('run', ['--data', target], kept)}"
+    if flags.get("split", ["", ""])[1] == "column":
+        # As the column said it: nothing is drawn beside what it names.
+        kept |= {name: [f"--{name}", "0"] for name in ("validation", "test")}
+    return f"Train on it: {_command('run', ['--data', target], {**splits, **kept})}"
 
 
 def _how_to_see_all(checked: "Checked") -> list[str]:

@@ -28,6 +28,7 @@ def check_document(checked: "Checked") -> dict[str, Any]:
         else {
             "path": str(repaired.path),
             "changes": str(repaired.changes_path),
+            "held_out": {name: str(path) for name, path in repaired.held_out.items()},
             "n_read": repaired.n_read,
             "n_written": repaired.n_written,
             "counts": dict(repaired.counts),

@@ -129,6 +129,7 @@ def show_repair(repaired: "Repaired") -> None:
         [
             ("examples", f"{repaired.n_written:,} of {repaired.n_read:,}"),
             ("changes", ", ".join(done) or "none: nothing here that a safe repair mends"),
+            *((name, f"in a file of its own: {path}") for name, path in repaired.held_out.items()),
             ("listed in", str(repaired.changes_path)),
         ]
     )

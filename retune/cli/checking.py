@@ -23,7 +23,7 @@ from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.examples import Method
 from retune.data.model_dates import ModelDates, days_left, describe_dates, describe_move, find_dates, refuse_if_ended
 from retune.data.models import provider_dates
-from retune.data.repair import Repaired, changes_path_of, repair_examples
+from retune.data.repair import Repaired, changes_path_of, held_out_paths, repair_examples
 from retune.data.sources.stored_files import has_wildcard
 from retune.data.store.store import ExampleStore, StoreFacts
 from retune.errors import ConfigError
@@ -208,12 +208,22 @@ def _who_trains(settings: RetrainConfig) -> ProviderKind:
 
 def _repair(request: CheckRequest, target: Path, directory: Path, bar: ReadingBar) -> tuple[Repaired, RetrainConfig]:
     store = _load(request.settings, request, directory, bar, counts_tokens=False)
-    _keep_source_whole([target, changes_path_of(target), request.report_path], store)
+    others = held_out_paths(store, target)
+    _refuse_files_there([*others.values()], may_overwrite=request.may_overwrite)
+    _keep_source_whole([target, changes_path_of(target), *others.values(), request.report_path], store)
     bar.say("repairing")
     repaired = repair_examples(store, target, on_progress=bar.count)
-    data = DataConfig(source=str(target), format=SourceFormat.JSONL, shape=_SHAPE_BY_METHOD[store.facts.method])
+    data = DataConfig(
+        source=str(target),
+        format=SourceFormat.JSONL,
+        shape=_SHAPE_BY_METHOD[store.facts.method],
+        **{f"{name}_source": str(path) for name, path in others.items()},
+    )
     split = request.settings.split
-    if split.method in {SplitMethod.GROUP, SplitMethod.COLUMN} or split.stratify_column:
+    if split.method is SplitMethod.COLUMN:
+        # The column alone says it, so nothing is drawn beside it.
+        split = SplitConfig(validation=0, test=0, seed=split.seed)
+    elif split.method is SplitMethod.GROUP or split.stratify_column:
         # The new file holds conversations alone.
         split = SplitConfig(validation=split.validation, test=split.test, seed=split.seed)
     return repaired, request.settings.model_copy(update={"data": data, "split": split})
@@ -244,15 +254,19 @@ def _is_same(one: Path, other: Path) -> bool:
 def _refuse_bad_target(target: Path, source: str, *, may_overwrite: bool) -> None:
     if target.suffix.lower() not in _JSONL_ENDINGS:
         raise ConfigError(f"--fix writes JSONL; expected a name that ends in .jsonl, found {target}.")
-    there = [path for path in (target, changes_path_of(target)) if path.exists()]
-    if there and not may_overwrite:
-        raise ConfigError(f"{there[0]} is there already.", hint="Name another file, or add --force to overwrite it.")
+    _refuse_files_there([target, changes_path_of(target)], may_overwrite=may_overwrite)
     is_within = Path(source).is_dir() and Path(source).resolve() in target.resolve().parents
     matches = has_wildcard(source) and fnmatch(str(target.absolute()), str(Path(source).absolute()))
     if is_within or matches:
         raise ConfigError(
             f"{target} would be read as a part of {source} the next time.", hint="Name a file somewhere else."
         )
+
+
+def _refuse_files_there(paths: list[Path], *, may_overwrite: bool) -> None:
+    there = [path for path in paths if path.exists()]
+    if there and not may_overwrite:
+        raise ConfigError(f"{there[0]} is there already.", hint="Name another file, or add --force to overwrite it.")
 
 
 def _keep_source_whole(targets: list[Path | None], store: ExampleStore) -> None:

@@ -8,7 +8,7 @@ import errno
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,6 +23,7 @@ from retune.data.jsonl import encode_line
 from retune.data.mending import CHANGES, is_empty, mend_example
 from retune.data.problems import Problem, read_problems
 from retune.data.rules import RULES, Change
+from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.errors import CheckError
 from retune.files import atomic_write, writing
@@ -45,6 +46,7 @@ class Repaired:
     Attributes:
         path: The new file, chat JSONL.
         changes_path: JSONL beside it, a line for every change.
+        held_out: By split, the new files of what the source declares for validation and for test.
         n_read: Examples that were read.
         n_written: Examples of the new file.
         counts: How often each change was made.
@@ -52,6 +54,7 @@ class Repaired:
 
     path: Path
     changes_path: Path
+    held_out: dict[str, Path]
     n_read: int
     n_written: int
     counts: Counter[Change]
@@ -69,8 +72,9 @@ def changes_path_of(path: Path) -> Path:
 def repair_examples(store: ExampleStore, path: Path, *, on_progress: Progress = lambda _done, _total: None) -> Repaired:
     """Write the store's examples anew with the safe repairs made, and list every change beside the file.
 
-    Both files appear once they are whole. The same examples give the same bytes, and repairing a repaired file
-    changes nothing. Memory grows by some 50 bytes an example.
+    Where the source declares a validation or a test split, that goes into a file of its own beside it: a line of a
+    training file can't say which split it belongs to. All files appear once they are whole. The same examples give the
+    same bytes, and repairing a repaired file changes nothing. Memory grows by some 50 bytes an example.
 
     Args:
         store: The examples; working files of their size are put into its directory.
@@ -81,15 +85,26 @@ def repair_examples(store: ExampleStore, path: Path, *, on_progress: Progress = 
         CheckError: A row could not be made into an example at all, so the new file would silently lack it.
         RunDirectoryError: A file can't be written.
     """
+    held_out = held_out_paths(store, path)
     with writing(path):
         mended = _mend_all(store, on_progress)
         _refuse_to_lose_rows(store, mended)
         with ExitStack() as stack:
-            written = (path, changes_path_of(path))
-            lines, changes = (stack.enter_context(atomic_write(item, is_private=False)) for item in written)
-            writer = _Writer(store, lines, changes)
+            written = (path, changes_path_of(path), *held_out.values())
+            lines, changes, *others = (stack.enter_context(atomic_write(item, is_private=False)) for item in written)
+            writer = _Writer(store, lines, dict(zip(held_out, others, strict=True)), changes)
             writer.write(mended)
-    return Repaired(path, changes_path_of(path), len(store), writer.n_written, writer.counts)
+    return Repaired(path, changes_path_of(path), held_out, len(store), writer.n_written, writer.counts)
+
+
+def held_out_paths(store: ExampleStore, path: Path) -> dict[str, Path]:
+    """Where repaired examples go that the source declares for validation or test, by the split."""
+    declared = np.unique(store.column("side")).tolist()
+    return {
+        name: path.with_name(f"{path.stem}.{name}{path.suffix}")
+        for name in ("validation", "test")
+        if SIDES.index(name) in declared
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +114,8 @@ class _Mended:
     Attributes:
         lines: File with their lines.
         changes: File with the index and the changes of each that was changed.
-        twins: `int64[n]`, for each the index of the first example that equals it: its own, where there is none.
+        twins: `int64[n]`, for each the index of the first example of its split that equals it: its own, where there
+            is none.
         is_empty: `bool[n]`, whether there is nothing in it.
         without_body: Indices of those that are `{}`.
     """
@@ -114,6 +130,7 @@ class _Mended:
 def _mend_all(store: ExampleStore, on_progress: Progress) -> _Mended:
     lines, changes = store.directory / "mended.jsonl", store.directory / "mended_changes.jsonl"
     digests, empty, without_body = bytearray(), bytearray(), []
+    splits = np.maximum(store.column("side"), SIDES.index("train")).tolist()
     with (
         open(lines, "wb", opener=private_opener) as mended_lines,
         open(changes, "wb", opener=private_opener) as mended_changes,
@@ -126,7 +143,8 @@ def _mend_all(store: ExampleStore, on_progress: Progress) -> _Mended:
             if not body:
                 without_body.append(index)
             empty.append(is_empty(body))
-            digests += hashlib.blake2b(canonical_json(body), digest_size=_DIGEST_BYTES).digest()
+            split = SIDES[splits[index]].encode()
+            digests += hashlib.blake2b(canonical_json(body), digest_size=_DIGEST_BYTES, person=split).digest()
             mended_lines.write(encode_line(body) if changed else line)
             if index % _EXAMPLES_BETWEEN_PROGRESS == 0:
                 on_progress(index, len(store))
@@ -182,11 +200,14 @@ class _Writer:
         counts: How often each change was made.
     """
 
-    def __init__(self, store: ExampleStore, lines: IO[bytes], changes: IO[bytes]) -> None:
+    def __init__(
+        self, store: ExampleStore, lines: IO[bytes], held_out: Mapping[str, IO[bytes]], changes: IO[bytes]
+    ) -> None:
         self.n_written = 0
         self.counts: Counter[Change] = Counter()
         self._store = store
-        self._lines = lines
+        self._outputs = [held_out.get(name, lines) for name in SIDES]
+        self._side = store.column("side")
         self._changes = changes
         self._file = store.column("file")
         self._number = store.column("number")
@@ -202,7 +223,7 @@ class _Writer:
                 is_kept = self._keep(index, mended)
                 if is_kept:
                     self.n_written += 1
-                    self._lines.write(line)
+                    self._outputs[self._side[index]].write(line)
                 if index == index_of_next:
                     for change, messages in changes_of_next.items() if is_kept else ():
                         self._list(change, *self._place(index), messages=messages)

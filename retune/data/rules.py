@@ -23,7 +23,6 @@ class Rule(NamedTuple):
 
 RULES: dict[str, Rule] = {
     # All examples together
-    "too_few_examples": Rule("error", "Add examples; 50 to 100 good ones are a fair start."),
     "too_many_examples": Rule("error", "Leave some out; the provider takes no more."),
     "method_not_offered": Rule("warning", "Choose another base model, or another training method."),
     "split_contradiction": Rule("error", "Keep the question in one split, and remove it from the others."),
@@ -37,7 +36,7 @@ RULES: dict[str, Rule] = {
     "bad_quotes": Rule("error", 'End a cell that starts with a quote with one; write a quote inside it twice: "".'),
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
     "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
-    "unknown_split": Rule("error", "Write train, validation or test into the split's column."),
+    "unknown_split": Rule("error", "Write train, validation or test there; --ignore-splits draws the splits anew."),
     "file_not_read": Rule("warning", "If it holds examples, do as it says; else move it elsewhere, or name a pattern."),
     "other_file": Rule("note", "Nothing to do: no examples are lost with it."),
     "layout": Rule("note", "Nothing to do if that is right; else write the file in the plain form of its format."),
@@ -71,6 +70,8 @@ RULES: dict[str, Rule] = {
     "same_preference": Rule("warning", "Two equal answers teach nothing; remove the pair."),
     "prompt_ends_with_answer": Rule("error", "End the conversation with the user's message."),
     "missing_grader_fields": Rule("warning", "Add what the grader compares with, such as reference_answer."),
+    # What follows from errors comes after them
+    "too_few_examples": Rule("error", "Add examples; 50 to 100 good ones are a fair start."),
     # What is allowed and seldom meant
     "unknown_example_key": Rule("warning", "Remove the key: a provider may refuse the file for it."),
     "last_message_not_assistant": Rule("warning", "Messages after the last answer teach nothing; end with the answer."),

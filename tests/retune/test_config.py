@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from retune.config import RetrainConfig
+from retune.config import DataConfig, RetrainConfig
 from retune.config_file import load_config, parse_config
 from retune.errors import ConfigError, SecretInSettingsError
 
@@ -190,3 +190,9 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, text: str, s
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file or directory"):
         load_config(tmp_path / "nowhere.yaml", {})
+
+
+@pytest.mark.parametrize("setting", ["validation_source", "test_source"])
+def test_a_password_in_the_source_of_a_split_is_refused(setting):
+    with pytest.raises(SecretInSettingsError, match=f"{setting} holds a password"):
+        DataConfig(source="a.csv", **{setting: "https://me:secret@example.com/b.csv"})

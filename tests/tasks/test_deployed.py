@@ -58,3 +58,10 @@ def test_other_sources_need_no_naming(source: str) -> None:
 
 def test_in_a_process_of_their_own_people_read_what_they_name() -> None:
     refuse_foreign_source(DataConfig(source=SECRET, trust_pickle=True))
+
+
+@pytest.mark.usefixtures("as_worker")
+@pytest.mark.parametrize("setting", ["validation_source", "test_source"])
+def test_the_sources_of_single_splits_are_sources_too(setting: str) -> None:
+    with pytest.raises(SourceError, match="takes values from the worker's environment"):
+        refuse_foreign_source(DataConfig(source="tickets.csv", **{setting: SECRET}))

@@ -94,9 +94,18 @@ def _deal(subject: Subject) -> Iterator[Problem]:
         sides = deal_examples(subject.store, subject.split, on_note=partial(subject.skip, "split"))
         subject.sides = np.where(subject.sound, sides, 0).astype(np.uint8)
     except DataError as error:
-        subject.not_applied["splits"] = str(error)
+        reason = _reason(error, subject)
+        subject.not_applied["splits"] = reason
         if first is None and subject.n_sound >= MINIMUM_EXAMPLES:
-            yield everywhere("too_few_examples", str(error))
+            yield everywhere("too_few_examples", reason)
+
+
+def _reason(error: DataError, subject: Subject) -> str:
+    """Why the examples can't be dealt: the way out first, and errors in the examples before what follows from them."""
+    n_sound, n_all = subject.n_sound, len(subject.store)
+    if n_sound < MINIMUM_EXAMPLES and n_sound < n_all:
+        return f"{n_sound:,} of {n_all:,} examples are without errors, and training needs at least {MINIMUM_EXAMPLES}."
+    return f"{error.hint} {error.message}" if error.hint else error.message
 
 
 def _report(subject: Subject, n_epochs: Auto | int, groups: list[ProblemGroup], path: Path) -> CheckReport:

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from retune.config import SplitMethod
 from retune.data.comparison.subject import Subject, holds_image
 from retune.data.examples import MINIMUM_EXAMPLES
 from retune.data.problems import Problem, everywhere
 from retune.data.store.columns import SIDES
 
-FEW_HELD_OUT = 5
-"""With fewer examples than this in a split, a result on it says little."""
+FEW_HELD_OUT = {"validation": 5, "test": 20}
+"""With fewer examples than this in a split, a figure on it says little."""
 
 # The reinforcement guide's limits, for each split of a dataset, and the vision guide's for examples with images.
 _MOST_REINFORCEMENT = {"train": 50_000, "validation": 1_000}
@@ -30,13 +31,27 @@ def check_counts(subject: Subject) -> Iterator[Problem]:
         found = f"{n_sound:,}" if n_sound == n_all else f"{n_sound:,} without errors among {n_all:,}"
         yield everywhere("too_few_examples", f"found {found}, but fine-tuning needs at least {MINIMUM_EXAMPLES}.")
     sizes = count_sides(subject)
-    few = {name: sizes.get(name, 0) for name in ("validation", "test") if 0 < sizes.get(name, 0) < FEW_HELD_OUT}
+    few = {name: sizes.get(name, 0) for name, least in FEW_HELD_OUT.items() if 0 < sizes.get(name, 0) < least}
     if few:
         held = " and ".join(f"{name} has {size}" for name, size in few.items())
-        yield everywhere("few_held_out", f"{held} of {sum(sizes.values())} examples.")
+        trust = _way_to_trust(subject, sizes) if "test" in few else "."
+        yield everywhere("few_held_out", f"{held} of {sum(sizes.values())} examples{trust}")
     if subject.store.facts.method == "reinforcement" and sizes:
         yield from _check_reinforcement(sizes)
     yield from _check_images(subject)
+
+
+def _way_to_trust(subject: Subject, sizes: dict[str, int]) -> str:
+    """Say that a test split is too small to be trusted, and which setting makes a larger one."""
+    least = FEW_HELD_OUT["test"]
+    so_few = f"; no figure on fewer than {least} test examples can be trusted."
+    is_declared = bool((subject.sound & (subject.store.column("side") == SIDES.index("test"))).any())
+    if is_declared or subject.split.method is SplitMethod.COLUMN:
+        return f"{so_few} The source declares them; add examples to its test split."
+    left = sum(sizes.values()) - least - sizes["validation"]
+    if left >= MINIMUM_EXAMPLES:
+        return f"{so_few} --test {least} holds out so many, and leaves {left} to train on."
+    return f"{so_few} --test 0 trains on all but the validation split, and judges nothing."
 
 
 def count_sides(subject: Subject) -> dict[str, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from retune.config import DataConfig
 from retune.data.blocks import Block, FileNote, Row, Source, SourceFile
+from retune.data.split_names import split_named
 from retune.errors import SourceError
 
 MOST_FILES = 1 << 16
@@ -37,12 +38,12 @@ def open_with_splits(data: DataConfig, open_one: Callable[[DataConfig, OnRead], 
         on_read(sum(read.values()))
 
     source = open_one(data, partial(tell, "source"))
-    if data.ignore_splits:
-        source.files = _of_split(source.files, None, "")
+    source.files = _of_split(source.files, None, "") if data.ignore_splits else _declared(source.files)
     parts = []
     for split, place in data.held_out_sources.items():
         alone = data.model_copy(update={"source": place, "query": None})
         part = open_one(alone, partial(tell, split))
+        _refuse_own_splits(part, _SETTINGS[split])
         part.files = _of_split(part.files, split, _SETTINGS[split])
         parts.append(part)
     if not parts:
@@ -118,6 +119,26 @@ class JoinedSource(Source):
             for file, numbers in part.row_numbers().items()
             if (place := places[file]) is not None
         }
+
+
+def _declared(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """The files with the splits that they declare under their usual names, where these tell something apart."""
+    splits = [None if file.split is None else split_named(file.split) for file in files]
+    if not set(splits) - {"train", None} or len(set(splits)) == 1:
+        return _of_split(files, None, "")
+    return [
+        replace(file, split=split, split_by=(file.split_by or "keys of the document") if split else "")
+        for file, split in zip(files, splits, strict=True)
+    ]
+
+
+def _refuse_own_splits(part: Source, setting: str) -> None:
+    own = sorted({file.split for file in _declared(part.files) if file.split is not None})
+    if own:
+        raise SourceError(
+            f"{part.name} declares splits of its own ({', '.join(own)}); {setting} takes examples of one split.",
+            hint="Name the files of that split alone; or name all of it as the source, which keeps its splits.",
+        )
 
 
 def _of_split(files: Sequence[SourceFile], split: str | None, split_by: str) -> list[SourceFile]:

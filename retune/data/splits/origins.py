@@ -40,7 +40,7 @@ def find_origins(store: ExampleStore, config: SplitConfig, sides: Sides) -> dict
             share = getattr(config, name)
             if name not in origins and share:
                 origins[name] = f"drawn from train, {config.method}"
-            elif name in origins and share != getattr(_DEFAULTS, name):
+            elif share not in (0, getattr(_DEFAULTS, name)):
                 origins[name] += f"; --{name} {share:g} draws nothing"
     return origins
 

@@ -127,7 +127,7 @@ def _too_few(keys: Keys, sides: Sides, config: SplitConfig, *, n_unsound: int) -
     usable = "usable " if n_unsound else ""
     same = "" if n_questions == total else f" ({_counted(n_questions, 'different conversation')})"
     is_by_hash = config.method in (SplitMethod.STABLE, SplitMethod.GROUP) and (config.validation % 1 or config.test % 1)
-    by_chance = " Examples go by their hashes: in small data their shares come out by chance."
+    by_chance = "" if declares(keys) else " Examples go by their hashes: in small data their shares come out by chance."
     return DataError(
         f"{_counted(total, f'{usable}example')}{same} {'leaves' if total == 1 else 'leave'} {train:,} for training, "
         f"{validation:,} for validation and {test:,} for testing; training needs at least {MINIMUM_EXAMPLES}."
@@ -145,6 +145,11 @@ def _way_out(keys: Keys, config: SplitConfig) -> str:
         return "Add examples."
     if config.method is SplitMethod.COLUMN:
         return "Name train in more rows of the split's column, or add examples."
+    if declares(keys) and (deal_as_said(keys) == TRAIN).sum() < MINIMUM_EXAMPLES:
+        return (
+            "Move examples from the validation and test splits that the source declares to its training split, or add "
+            "examples."
+        )
     for smaller in _smaller(config):
         if (deal(keys, smaller) == TRAIN).sum() >= MINIMUM_EXAMPLES:
             changed = [name for name in _HELD_OUT if getattr(smaller, name) != getattr(config, name)]
@@ -154,8 +159,8 @@ def _way_out(keys: Keys, config: SplitConfig) -> str:
 
 
 def _smaller(config: SplitConfig) -> Iterator[SplitConfig]:
-    """The same split with less held out: one example of each, else nothing of one, else of neither."""
-    for validation, test in ((1.0, 1.0), (0.0, None), (None, 0.0), (0.0, 1.0), (1.0, 0.0), (0.0, 0.0)):
+    """The same split with less held out: nothing for validation, else nothing for test, else for neither."""
+    for validation, test in ((0.0, None), (None, 0.0), (0.0, 0.0)):
         wanted = {"validation": validation, "test": test}
         less = {name: value for name, value in wanted.items() if value is not None and getattr(config, name) > 0}
         smaller = config.model_copy(update=less)

@@ -24,7 +24,8 @@ def watch_key(config: RetrainConfig) -> str:
 
     Another base model or split is another watch, whose first look finds everything new: nothing was trained with it.
     """
-    data = hashlib.sha256(canonical_json(config.data.model_dump(mode="json"))).hexdigest()
+    # Settings at their defaults are left out, so that a setting that is new makes no other watch.
+    data = hashlib.sha256(canonical_json(config.data.model_dump(mode="json", exclude_defaults=True))).hexdigest()
     # As for run keys: what changes no model makes no other watch.
     return compute_run_key(config, data_sha256=data, provider_identity=config.provider.base_url or "")[:16]
 

@@ -19,6 +19,7 @@ _CHUNK_BYTES = 1 << 20
 _MOST_CELLS_SHOWN = 3
 _LONGEST_CELL = 60
 _ROWS_MODULUS = 1 << 128
+_FILES_ALONE = WatchConfig()
 
 
 class Sight(BaseModel):
@@ -49,7 +50,7 @@ class Sight(BaseModel):
 
 
 def look(data: DataConfig, watch: WatchConfig) -> Sight:
-    """Look at a source from outside.
+    """Look at a source from outside, and at the sources that are named for its validation and test splits.
 
     Files are listed, and read only where their file system knows neither a time nor a checksum. Of a database it is
     the watermark query's result; without such a query, every row of the source's own query is hashed, in any order.
@@ -58,6 +59,20 @@ def look(data: DataConfig, watch: WatchConfig) -> Sight:
         ConfigError: The settings don't fit the source.
         SourceError: The source isn't there, or doesn't answer. That it is empty is no error.
     """
+    held_out = [
+        _look_at_one(data.model_copy(update={"source": place, "query": None}), _FILES_ALONE)
+        for place in data.held_out_sources.values()
+    ]
+    sight = _look_at_one(data, watch)
+    if not held_out or sight.is_empty:
+        return sight
+    together = hashlib.sha256(canonical_json([sight.fingerprint, *(other.fingerprint for other in held_out)]))
+    what = "; ".join([sight.what, *(f"{other.source}: {other.what}" for other in held_out)])
+    is_cheap = all(other.is_cheap for other in (sight, *held_out))
+    return sight.model_copy(update={"fingerprint": together.hexdigest(), "what": what, "is_cheap": is_cheap})
+
+
+def _look_at_one(data: DataConfig, watch: WatchConfig) -> Sight:
     name = without_secrets(data.source)
     is_query = _is_query(data)
     if watch.watermark_query is not None and not is_query:

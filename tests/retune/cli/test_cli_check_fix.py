@@ -190,3 +190,24 @@ def test_files_that_users_name_have_their_umask(retune: Any, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     written = [tmp_path / name for name in ("fixed.jsonl", "fixed.jsonl.changes.jsonl", "report.json")]
     assert [oct(path.stat().st_mode & 0o777) for path in written] == ["0o644"] * 3
+
+
+def test_fix_keeps_the_splits_of_the_source_in_files_of_their_own(check: Check) -> None:
+    rows = [(f"question {number}", f" answer {number}", "test" if number < 20 else "train") for number in range(60)]
+    # The same question and answer twice in one split, which goes; in two splits it stays, and is reported.
+    rows += [rows[-1], ("question 0", "answer 0", "train")]
+    Path("tickets.csv").write_text("\n".join(["question,answer,split", *map(",".join, rows)]) + "\n")
+
+    answer = check("tickets.csv", "--fix", "fixed.jsonl", "--json")
+
+    assert answer.document["fix"]["held_out"] == {"test": "fixed.test.jsonl"}
+    assert answer.document["fix"]["counts"]["duplicate_dropped"] == 1
+    assert len(Path("fixed.test.jsonl").read_text().splitlines()) == 20
+    assert len(Path("fixed.jsonl").read_text().splitlines()) == 41
+    assert [group["kind"] for group in answer.document["groups"] if group["level"] == "error"] == [
+        "split_contradiction"
+    ]
+    Path("other.test.jsonl").write_text("mine")
+    refused = check("tickets.csv", "--fix", "other.jsonl")
+    assert (refused.status, "other.test.jsonl is there already" in refused.err) == (2, True)
+    assert not Path("other.jsonl").exists()

@@ -41,9 +41,22 @@ def test_only_examples_without_errors_count(tmp_path):
 
 def test_a_split_of_few_examples_says_little(tmp_path):
     checked = dealt(make_store(tmp_path, bodies(20)), train=16, validation=3, test=1)
-    assert found(checked) == [("few_held_out", "validation has 3 and test has 1 of 20 examples.")]
-    assert found(dealt(checked.store, train=16, test=4)) == [("few_held_out", "test has 4 of 20 examples.")]
-    assert found(dealt(checked.store, train=10, validation=5, test=5)) == []
+    few = "validation has 3 and test has 1 of 20 examples; no figure on fewer than 20 test examples can be trusted."
+    way_out = "--test 0 trains on all but the validation split, and judges nothing."
+    assert found(checked) == [("few_held_out", f"{few} {way_out}")]
+    assert found(dealt(checked.store, train=17, validation=3)) == [("few_held_out", "validation has 3 of 20 examples.")]
+    assert found(dealt(checked.store, train=15, validation=5)) == []
+
+
+def test_a_larger_test_split_is_proposed_where_enough_remain_to_train_on(tmp_path):
+    store = make_store(tmp_path / "drawn", bodies(45))
+    [(kind, message)] = found(dealt(store, train=35, validation=5, test=5))
+    assert kind == "few_held_out"
+    assert message.endswith("can be trusted. --test 20 holds out so many, and leaves 20 to train on.")
+    assert found(dealt(store, train=20, validation=5, test=20)) == []
+    declared = make_store(tmp_path / "declared", bodies(45), sides=["train"] * 40 + ["test"] * 5)
+    [(_, message)] = found(dealt(declared, train=40, test=5))
+    assert message.endswith("can be trusted. The source declares them; add examples to its test split.")
 
 
 def reinforcement(tmp_path, count):

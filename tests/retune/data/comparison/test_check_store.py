@@ -28,7 +28,7 @@ def check(directory, bodies, *, split=NO_TEST, model=MODEL, n_epochs="auto", **o
 
 
 def test_sound_examples_have_no_problems(tmp_path):
-    report = check(tmp_path, sound(200), split=SplitConfig())
+    report = check(tmp_path, sound(250), split=SplitConfig())
     assert report.groups == []
     assert (report.source, report.shape, report.method, report.model) == (
         "tickets",
@@ -36,7 +36,7 @@ def test_sound_examples_have_no_problems(tmp_path):
         "supervised",
         MODEL,
     )
-    assert report.n_examples == sum(report.splits.values()) == 200
+    assert report.n_examples == sum(report.splits.values()) == 250
     assert report.tokens.total == 200 * 15
     assert report.token_histogram == [(16, 200)]
     assert report.cost.training_tokens == report.splits["train"] * 15
@@ -127,11 +127,11 @@ def test_equal_questions_on_two_sides_of_a_column_are_an_error(tmp_path):
 
 def test_nearly_equal_questions_on_two_sides_are_a_warning(tmp_path):
     parcels = [chat(PARCEL.format(number=number), "parcel") for number in (77, 4242)]
-    sides = [*["train"] * 30, *["test"] * 10, "train", "test"]
-    report = check(tmp_path, [*sound(40), *parcels], split=BY_COLUMN, sides=sides)
+    sides = [*["train"] * 30, *["test"] * 20, "train", "test"]
+    report = check(tmp_path, [*sound(50), *parcels], split=BY_COLUMN, sides=sides)
     (group,) = report.groups
     assert (group.kind, group.level, group.count) == ("near_duplicate_across_splits", "warning", 1)
-    assert group.first[0].location == "row 43"
+    assert group.first[0].location == "row 53"
     assert group.first[0].message == (
         '"Hello, my parcel number 4242 was due last Tuesday and has … in test is nearly the same as row 42 in train, '
         '"Hello, my parcel number 77 was due last Tuesday and has no… (similarity 0.99).'
@@ -145,7 +145,7 @@ def test_only_one_split_has_no_other_to_leak_to(tmp_path):
 
 
 def test_what_was_not_looked_for_is_said(tmp_path):
-    report = check(tmp_path, [*sound(200), *sound(1)], split=SplitConfig(), checks=False, counts_tokens=False)
+    report = check(tmp_path, [*sound(250), *sound(1)], split=SplitConfig(), checks=False, counts_tokens=False)
     assert report.counts == {"duplicate_example": 1}
     assert (report.tokens, report.token_histogram, report.cost) == (None, [], None)
     assert report.not_applied == {

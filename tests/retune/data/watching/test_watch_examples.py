@@ -117,3 +117,11 @@ def test_one_process_looks_at_a_time(tmp_path: Path) -> None:
             assert other
     with WatchPlace(config).exclusive() as again:
         assert again
+
+
+def test_examples_of_the_test_split_s_file_count(tmp_path: Path) -> None:
+    source, held_out = write_csv(tmp_path / "data.csv", ROWS[:40]), write_csv(tmp_path / "held.csv", ROWS[40:])
+    config = configuration(source)
+    with_test = config.model_copy(update={"data": config.data.model_copy(update={"test_source": str(held_out)})})
+    assert read_hashes(with_test).n_examples == len(ROWS)
+    assert watch_key(with_test) != watch_key(config)

@@ -190,3 +190,14 @@ def test_rows_have_the_same_fingerprint_where_they_are_the_same_in_any_order(
     assert hash_rows(one) == hash_rows(one[::-1])
     is_same = sorted(map(repr, one)) == sorted(map(repr, other))
     assert (hash_rows(one) == hash_rows(other)) == is_same
+
+
+def test_a_change_of_the_test_split_s_file_changes_the_fingerprint(folder: Path, tmp_path: Path) -> None:
+    held_out = tmp_path / "held.csv"
+    held_out.write_text(CSV)
+    before = see(folder, test_source=str(held_out))
+    assert before.fingerprint != see(folder).fingerprint
+    assert before == see(folder, test_source=str(held_out))
+    assert f"{held_out}: 1 file" in before.what
+    append(held_out)
+    assert see(folder, test_source=str(held_out)).fingerprint != before.fingerprint

@@ -1,0 +1,219 @@
+"""Splits that the source declares are kept exactly, however they are declared and whatever is drawn beside them."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from example_stores import chat, make_store
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from split_keys import AskedRow, make_keys
+
+from retune.config import DataConfig, SplitConfig, SplitMethod
+from retune.data.describing.load import LoadOptions, load_examples
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys
+from retune.data.splits.origins import describe_splits, find_origins
+from retune.data.splits.split import deal, deal_examples
+from retune.data.store.columns import SIDES
+from retune.errors import DataError, SourceError
+
+METHODS = (SplitMethod.STABLE, SplitMethod.RANDOM, SplitMethod.GROUP)
+CONFIGS = st.builds(
+    lambda method, validation, test, seed: SplitConfig(
+        method=method,
+        validation=validation,
+        test=test,
+        seed=seed,
+        column="group" if method is SplitMethod.GROUP else None,
+    ),
+    st.sampled_from(METHODS),
+    st.sampled_from([0.0, 0.1, 0.4, 3.0]),
+    st.sampled_from([0.0, 0.1, 0.4, 3.0]),
+    st.integers(0, 1000),
+)
+# By question, so that the declared splits never overlap: what is declared for it, or 0.
+DECLARED = st.dictionaries(st.integers(0, 60), st.sampled_from([0, TRAIN, VALIDATION, TEST]), min_size=1)
+
+
+def keys_of(declared, seed, *, shuffled_by=0):
+    rows = [AskedRow(question, group=f"{question % 7}") for question in declared for _ in range(2)]
+    random.Random(shuffled_by).shuffle(rows)
+    keys = make_keys(rows, seed)
+    sides = np.array([declared[row.question] for row in rows], np.uint8)
+    return rows, Keys(keys.prompts, keys.groups, keys.strata, sides)
+
+
+def by_question(rows, sides):
+    return {row.question: side for row, side in zip(rows, sides.tolist(), strict=True)}
+
+
+@settings(deadline=None)  # the first call imports scikit-learn, which takes seconds
+@given(DECLARED, CONFIGS)
+def test_declared_splits_are_kept_exactly(declared, config):
+    rows, keys = keys_of(declared, config.seed)
+    dealt = by_question(rows, deal(keys, config))
+    held_out = {question: side for question, side in declared.items() if side in (VALIDATION, TEST)}
+    for side in set(held_out.values()):
+        wanted = {question for question, said in held_out.items() if said == side}
+        assert {question for question, found in dealt.items() if found == side} == wanted
+    if len(set(held_out.values())) == 2:
+        # Nothing is left to be drawn.
+        assert dealt == {question: said or TRAIN for question, said in declared.items()}
+
+
+@settings(deadline=None)
+@given(DECLARED, DECLARED, CONFIGS, st.integers(0, 99))
+def test_nothing_declared_is_trained_on_later_and_nothing_trained_on_is_judged_later(declared, more, config, order):
+    if config.method is SplitMethod.RANDOM:
+        config = SplitConfig(validation=config.validation, test=config.test, seed=config.seed)
+    grown = more | declared
+    rows, keys = keys_of(declared, config.seed)
+    before = by_question(rows, deal(keys, config))
+    rows, keys = keys_of(grown, config.seed, shuffled_by=order)
+    after = by_question(rows, deal(keys, config))
+    for question, side in before.items():
+        if declared[question] in (VALIDATION, TEST):
+            assert after[question] == side
+        elif side == TRAIN:
+            assert after[question] == TRAIN
+
+
+def load(tmp_path, source, split=None, **data):
+    split = split or SplitConfig()
+    options = LoadOptions(model="baseline-text", processes=1)
+    store = load_examples(DataConfig(source=str(source), **data), split, options, tmp_path / "store")
+    sides = deal_examples(store, split)
+    sizes = dict(zip(SIDES[1:], np.bincount(sides, minlength=4)[1:].tolist(), strict=True))
+    return sizes, describe_splits(sizes, find_origins(store, split, sides)), store
+
+
+def questions(prefix, count):
+    return [(f"{prefix} {number}?", f"answer {number}") for number in range(count)]
+
+
+def write_jsonl(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(chat(question, answer)) + "\n" for question, answer in rows))
+
+
+def write_csv(path, rows, header="question,answer"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *map(",".join, rows)]) + "\n")
+
+
+@pytest.mark.parametrize("write", [write_jsonl, write_csv])
+@pytest.mark.parametrize("names", [("train.{}", "dev.{}", "test.{}"), ("train/1.{}", "valid/1.{}", "test/1.{}")])
+def test_files_that_are_named_for_splits(tmp_path, write, names):
+    ending = "csv" if write is write_csv else "jsonl"
+    for name, count in zip(names, (30, 4, 6), strict=True):
+        write(tmp_path / "data" / name.format(ending), questions(name, count))
+    sizes, line, store = load(tmp_path, tmp_path / "data")
+    assert line == "train 30, validation 4, test 6 (declared by file names)"
+    assert sizes == {"train": 30, "validation": 4, "test": 6}
+    assert {file.split for file in store.facts.files} == {"train", "validation", "test"}
+
+
+def test_validation_is_drawn_from_train_where_only_train_and_test_are_there(tmp_path):
+    write_csv(tmp_path / "data" / "train-00000-of-00001.csv", questions("a", 60))
+    write_csv(tmp_path / "data" / "test-00000-of-00001.csv", questions("b", 20))
+    sizes, line, _ = load(tmp_path, tmp_path / "data" / "*.csv")
+    assert sizes["test"] == 20
+    assert 0 < sizes["validation"] < 20
+    assert f"validation {sizes['validation']} (drawn from train, stable)" in line
+
+
+@pytest.mark.parametrize("column", ["split", "Split", "dataset_split"])
+def test_a_column_that_says_the_split_is_found(tmp_path, column):
+    rows = [(*row, "TRAIN") for row in questions("a", 30)] + [(*row, "Test") for row in questions("b", 5)]
+    rows += [("a row of no split?", "an answer", "")]
+    write_csv(tmp_path / "data.csv", rows, header=f"question,answer,{column}")
+    sizes, line, _ = load(tmp_path, tmp_path / "data.csv", SplitConfig(validation=0))
+    assert sizes == {"train": 31, "validation": 0, "test": 5}
+    assert line == (
+        f"train 31 (declared by column {column}, and the rest), validation 0, test 5 (declared by column {column})"
+    )
+
+
+def test_a_column_beside_messages_says_the_split_and_stays_out_of_the_line(tmp_path):
+    rows = [{**chat(f"q {number}", "a"), "split": "test" if number < 4 else "train"} for number in range(20)]
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sizes, _, store = load(tmp_path, tmp_path / "chat.jsonl", SplitConfig(validation=0))
+    assert sizes == {"train": 16, "validation": 0, "test": 4}
+    assert not any(b'"split"' in line for line in store.lines())
+
+
+def test_a_column_of_other_words_says_nothing(tmp_path):
+    rows = [(*row, "pea") for row in questions("a", 30)]
+    write_csv(tmp_path / "soups.csv", rows, header="question,answer,split")
+    assert load(tmp_path, tmp_path / "soups.csv")[1].endswith("(stable)")
+
+
+def test_an_unknown_word_among_splits_is_an_error_of_its_row(tmp_path):
+    rows = [(*row, "train") for row in questions("a", 30)] + [("b?", "b", "extra"), ("c?", "c", "test")]
+    write_csv(tmp_path / "data.csv", rows, header="question,answer,split")
+    _, _, store = load(tmp_path, tmp_path / "data.csv")
+    [group] = [group for group in store.facts.problem_groups if group.level == "error"]
+    assert (group.kind, group.first[0].location) == ("unknown_split", "row 32")
+    assert group.first[0].message == 'column split: expected train, validation or test, found "extra".'
+    assert "--ignore-splits" in group.hint
+
+
+def test_settings_name_files_for_each_split(tmp_path):
+    write_csv(tmp_path / "data" / "a.csv", questions("a", 30))
+    write_csv(tmp_path / "data" / "held.csv", questions("b", 6))
+    write_jsonl(tmp_path / "watch.jsonl", questions("c", 3))
+    named = {"validation_source": str(tmp_path / "watch.jsonl"), "test_source": str(tmp_path / "data" / "held.csv")}
+    # Files of another format are read in the shape of the first.
+    write_csv(tmp_path / "watch.csv", questions("c", 3))
+    named["validation_source"] = str(tmp_path / "watch.csv")
+    sizes, line, store = load(tmp_path, tmp_path / "data", **named)
+    assert sizes == {"train": 30, "validation": 3, "test": 6}
+    assert "test 6 (declared by data.test_source)" in line
+    assert [file.split for file in store.facts.files] == [None, "validation", "test"]
+
+
+def test_settings_that_leave_nothing_to_train_on_or_name_a_file_twice_are_refused(tmp_path):
+    write_csv(tmp_path / "a.csv", questions("a", 30))
+    source = tmp_path / "a.csv"
+    with pytest.raises(SourceError, match="nothing is left to train on"):
+        load(tmp_path, source, test_source=str(source))
+    write_csv(tmp_path / "b.csv", questions("b", 30))
+    with pytest.raises(SourceError, match=r"b\.csv is named by data\.validation_source and by data\.test_source"):
+        load(tmp_path, source, test_source=str(tmp_path / "b.csv"), validation_source=str(tmp_path / "b.csv"))
+    write_csv(tmp_path / "both" / "train.csv", questions("c", 3))
+    write_csv(tmp_path / "both" / "test.csv", questions("d", 3))
+    with pytest.raises(SourceError, match=r"declares splits of its own \(test, train\)"):
+        load(tmp_path, source, test_source=str(tmp_path / "both"))
+
+
+def test_splits_that_overlap_are_refused_with_the_rows(tmp_path):
+    write_csv(tmp_path / "data" / "train.csv", questions("a", 30))
+    write_csv(tmp_path / "data" / "test.csv", [*questions("b", 5), ("a 3?", "answer 3")])
+    with pytest.raises(DataError, match=r"overlap.*train\.csv, row 5 \(train\).*test\.csv, row 7 \(test\)"):
+        load(tmp_path, tmp_path / "data")
+
+
+def test_a_row_that_says_another_split_than_its_file_is_an_error(tmp_path):
+    write_csv(tmp_path / "data" / "train.csv", [(*row, "train") for row in questions("a", 30)], "question,answer,split")
+    rows = [(*row, "test") for row in questions("b", 5)] + [("c?", "c", "train"), ("d?", "d", "other")]
+    write_csv(tmp_path / "data" / "test.csv", rows, "question,answer,split")
+    _, _, store = load(tmp_path, tmp_path / "data")
+    [group] = [group for group in store.facts.problem_groups if group.level == "error"]
+    assert (group.kind, group.count) == ("split_contradiction", 1)
+    assert group.first[0].message == "the row says train, and its file is for test."
+
+
+def test_splits_can_be_ignored(tmp_path):
+    write_csv(tmp_path / "data" / "train.csv", [(*row, "train") for row in questions("a", 30)], "question,answer,split")
+    write_csv(tmp_path / "data" / "test.csv", [(*row, "test") for row in questions("b", 30)], "question,answer,split")
+    sizes, line, _ = load(tmp_path, tmp_path / "data", ignore_splits=True)
+    assert line.endswith("(stable)")
+    assert sizes["train"] > 30
+
+
+def test_too_little_that_is_declared_for_training_is_told(tmp_path):
+    store = make_store(tmp_path, [chat(f"{n}", "a") for n in range(30)], sides=["train"] * 5 + ["test"] * 25)
+    with pytest.raises(DataError, match="leave 5 for training") as caught:
+        deal_examples(store, SplitConfig(validation=0))
+    assert str(caught.value.hint).startswith("Move examples from the validation and test splits")
