@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
 from retune.data.examples import MINIMUM_EXAMPLES
+from retune.data.repeats import find_repeats
 from retune.data.rules import RULES
 from retune.data.splits.by_column import deal_as_said, deal_declared, declares, find_contradictions
 from retune.data.splits.by_hash import deal_groups, deal_stable, find_grouped
@@ -86,6 +87,15 @@ def deal(keys: Keys, config: SplitConfig, *, on_note: Callable[[str], None] = la
 
 def _check_groups(keys: Keys, sides: Sides, config: SplitConfig, on_note: Callable[[str], None]) -> None:
     assert keys.groups is not None  # noqa: S101 - the method asks for it
+    shared = find_repeats(keys.groups, find_grouped(keys.groups))
+    n_apart = int((sides[shared.again] != sides[shared.first]).sum()) if declares(keys) else 0
+    if n_apart:
+        rows = "1 example is" if n_apart == 1 else f"{n_apart:,} examples are"
+        on_note(
+            f"{rows} in another split than the first one of the same group: the source declares the splits, and groups "
+            "stay together only in what is drawn."
+        )
+        return
     wanted = ((VALIDATION, config.validation), (TEST, config.test))
     empty = [SIDES[side] for side, share in wanted if share > 0 and not (sides == side).any()]
     if len(keys) and not find_grouped(keys.groups).any():

@@ -212,6 +212,17 @@ def test_splits_can_be_ignored(tmp_path):
     assert sizes["train"] > 30
 
 
+def test_groups_that_declared_splits_tear_apart_are_told(tmp_path):
+    config = SplitConfig(method="group", column="shop", validation=0)
+    sides = ["train"] * 20 + ["test"] * 5
+    groups = [f"shop {number % 20}" for number in range(25)]
+    store = make_store(tmp_path, [chat(f"{n}", "a") for n in range(25)], sides=sides, groups=groups, split=config)
+    notes: list[str] = []
+    deal_examples(store, config, on_note=notes.append)
+    [note] = notes
+    assert note.startswith("5 examples are in another split than the first one of the same group")
+
+
 def test_too_little_that_is_declared_for_training_is_told(tmp_path):
     store = make_store(tmp_path, [chat(f"{n}", "a") for n in range(30)], sides=["train"] * 5 + ["test"] * 25)
     with pytest.raises(DataError, match="leave 5 for training") as caught:
