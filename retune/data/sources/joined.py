@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from retune.config import DataConfig
-from retune.data.blocks import Block, FileNote, Row, Source, SourceFile
+from retune.data.blocks import Block, FileNote, Row, Source, SourceFile, UnreadFile
 from retune.data.split_names import split_named
 from retune.errors import SourceError
 
@@ -41,7 +41,7 @@ def open_with_splits(data: DataConfig, open_one: Callable[[DataConfig, OnRead], 
     source.files = _of_split(source.files, None, "") if data.ignore_splits else _declared(source.files)
     parts = []
     for split, place in data.held_out_sources.items():
-        alone = data.model_copy(update={"source": place, "query": None})
+        alone = data.model_copy(update={"source": place, "query": None, "sheet": None})
         part = open_one(alone, partial(tell, split))
         _refuse_own_splits(part, _SETTINGS[split])
         part.files = _of_split(part.files, split, _SETTINGS[split])
@@ -111,6 +111,10 @@ class JoinedSource(Source):
             if (place := places[note.file]) is not None
         ]
 
+    def unread(self) -> list[UnreadFile]:
+        """The files of folders that are left out."""
+        return [file for part in self._parts for file in part.unread()]
+
     def row_numbers(self) -> dict[int, tuple[int, int]]:
         """See `Source.row_numbers`."""
         return {
@@ -127,7 +131,7 @@ def _declared(files: Sequence[SourceFile]) -> list[SourceFile]:
     if not set(splits) - {"train", None} or len(set(splits)) == 1:
         return _of_split(files, None, "")
     return [
-        replace(file, split=split, split_by=(file.split_by or "keys of the document") if split else "")
+        replace(file, split=split, split_by=file.split_by if split else "")
         for file, split in zip(files, splits, strict=True)
     ]
 
