@@ -278,6 +278,10 @@ class Source(ABC):
         """What is odd about the text of whole files; complete once `blocks` has read everything."""
         return []
 
+    def header_doubt(self) -> str | None:
+        """Why the row that names a file's columns may be an example; None where nothing speaks for that."""
+        return None
+
     def unread(self) -> list[UnreadFile]:
         """The files of the folder that are left out."""
         return []

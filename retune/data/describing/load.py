@@ -16,6 +16,7 @@ from retune.data.shapes.detect import choose_shape
 from retune.data.sources.open import open_source
 from retune.data.store.store import ExampleStore
 from retune.data.tokens import encoding_for
+from retune.errors import SourceError
 
 _SPOOL = ".blocks"
 
@@ -98,7 +99,13 @@ def _problem_of(file: UnreadFile) -> Problem:
 
 
 def _plan_for(source: Source, data: DataConfig, split: SplitConfig, options: LoadOptions) -> Plan:
-    shape = choose_shape(source, data, split, options.method)
+    try:
+        shape = choose_shape(source, data, split, options.method)
+    except SourceError as error:
+        if (doubt := source.header_doubt()) is None:
+            raise
+        hint = f"The first row may be an example: {doubt}. A file without a header line is read with --no-header."
+        raise SourceError(error.message, hint=f"{hint} Else: {error.hint}" if error.hint else hint) from None
     return Plan(
         files=tuple(source.files),
         shape=shape,

@@ -10,15 +10,18 @@ import pyarrow.csv as arrow_csv
 from retune.config import SourceFormat
 from retune.data.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, ArrowBlock, Block, RowsBlock
 from retune.data.sources.byte_stream import ByteStream
+from retune.data.sources.csv_layout import CsvLayout, doubt_header, read_rows
 from retune.data.sources.csv_rows import CsvRows
 from retune.data.sources.locations import Location
 from retune.data.sources.reader import FileReader, TextNotes, unique_columns
+from retune.errors import SourceError
 
 # Arrow's own handler loses a Ctrl-C that comes as it ends reading a block.
 pa.enable_signal_handlers(False)
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WINDOW = 1 << 17
+_ROWS_BELOW, _BYTES_BELOW = 50, 1 << 16
 _QUOTE, _LF, _CR = b'"\n\r'
 
 
@@ -31,17 +34,30 @@ class CsvReader(FileReader):
     Args:
         location: The file.
         format: CSV or TSV; of CSV the header tells what separates its cells.
+        has_header: Its first row names its columns; else they are called by their place, "column 1".
         block_bytes: About how much is read at a time.
 
     Raises:
         SourceError: It can't be read, or its header can't.
     """
 
-    def __init__(self, location: Location, format: SourceFormat, *, block_bytes: int = BLOCK_BYTES) -> None:  # noqa: A002
+    def __init__(
+        self,
+        location: Location,
+        format: SourceFormat,  # noqa: A002
+        *,
+        has_header: bool = True,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
         super().__init__(location, format, "row")
         self._block_bytes = block_bytes
+        self._has_header = has_header
         with ByteStream(location, format.upper()) as stream:
-            self.columns = self._read_header(self._rows_of(stream))
+            rows = self._rows_of(stream)
+            self.columns = self._read_header(rows)
+            content, is_whole = stream.peek_block(_BYTES_BELOW)
+        below = read_rows(content.decode(errors="replace"), rows.layout, is_whole=is_whole, most=_ROWS_BELOW)
+        self.header_doubt = doubt_header(self.columns, below or []) if has_header else None
 
     def _rows_of(self, stream: ByteStream) -> CsvRows:
         return CsvRows(
@@ -49,18 +65,23 @@ class CsvReader(FileReader):
         )
 
     def _read_header(self, rows: CsvRows) -> tuple[str, ...]:
-        return unique_columns(rows.read_header(), self.location.name)
+        header = rows.read_header()
+        try:
+            return unique_columns(header if self._has_header else [""] * len(header), self.location.name)
+        except SourceError as error:
+            hint = f"{error.hint} If the first row is an example, say --no-header."
+            raise SourceError(error.message, hint=hint) from None
 
     def blocks(self, file: int) -> Generator[Block, None, None]:
         """Read the whole file; see `FileReader`."""
         told = 0
         with ByteStream(self.location, self.format.upper()) as stream:
             rows = self._rows_of(stream)
-            self.notes = TextNotes(stream.has_byte_order_mark)
-            if self._read_header(rows) != self.columns:
+            self.notes = TextNotes(stream.has_byte_order_mark, layout=list(rows.layout.notes))
+            if self._has_header and self._read_header(rows) != self.columns:
                 raise self.changed()
             first = rows.number + 1
-            table = _RegularRows(self.columns, rows.delimiter)
+            table = _RegularRows(self.columns, rows.layout)
             rows.skip_blank_lines()
             while stream.peek(1):
                 block = self._read_regular(stream, rows, table, file) or self._read_strictly(stream, rows, file)
@@ -74,7 +95,7 @@ class CsvReader(FileReader):
 
     def _read_regular(self, stream: ByteStream, rows: CsvRows, table: "_RegularRows", file: int) -> Block | None:
         content, is_last = stream.peek_block(self._block_bytes)
-        size = table.find_end(content, is_last=is_last)
+        size = table.find_end(content, is_last=is_last) if rows.layout.is_plain else 0
         batch = table.parse(content, size) if size else None
         if batch is None:
             return None
@@ -103,15 +124,21 @@ class _RegularRows:
         windows_line_ends: How many lines of it end in CRLF, outside of quotes.
     """
 
-    def __init__(self, columns: tuple[str, ...], delimiter: str) -> None:
+    def __init__(self, columns: tuple[str, ...], layout: CsvLayout) -> None:
         # Serial, as blocks are described in other processes meanwhile. Blank lines are rows, so that all are counted.
         self._read = arrow_csv.ReadOptions(column_names=list(columns), use_threads=False)
-        self._parse = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False)
+        self._has_quotes = layout.has_quotes
+        self._parse = arrow_csv.ParseOptions(
+            delimiter=layout.delimiter,
+            quote_char='"' if layout.has_quotes else False,
+            newlines_in_values=layout.has_quotes,
+            ignore_empty_lines=False,
+        )
         self._convert = arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
         )
         self._may_stand_beside_quotes = np.zeros(256, np.bool_)
-        self._may_stand_beside_quotes[[ord(delimiter), _LF, _CR, _QUOTE]] = True
+        self._may_stand_beside_quotes[[ord(layout.delimiter), _LF, _CR, _QUOTE]] = True
         self.n_lines = self.windows_line_ends = 0
 
     def find_end(self, content: bytes, *, is_last: bool) -> int:
@@ -123,7 +150,7 @@ class _RegularRows:
         """
         if content.startswith(_BYTE_ORDER_MARK):
             return 0  # Arrow would leave it out, and in the midst of a file it is text.
-        self._quotes = _places_of(content, _QUOTE)
+        self._quotes = _places_of(content, _QUOTE) if self._has_quotes else np.zeros(0, np.int64)
         end = len(content)
         if not is_last or len(self._quotes) % 2:
             end = content.rfind(b"\n") + 1

@@ -6,24 +6,16 @@ CRLF or CR.
 """
 
 import csv
-import io
-import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 from retune.data.blocks import Finding, Row
 from retune.data.encoding import SAVE_AS_UTF8, describe_bad_utf8
 from retune.data.sources.bounds import Bounds
 from retune.data.sources.byte_stream import ByteStream
+from retune.data.sources.csv_layout import find_layout
 from retune.errors import SourceError
 
-DELIMITERS = (",", ";", "\t")
-"""In this order, the first of them separates cells that the header holds outside of quotes, and that gives the first
-rows as many cells as the header; where none does, the first that the header holds."""
-
-_ROWS_SNIFFED = 20
-
-_QUOTED = re.compile(r'"[^"]*"')
+_SNIFFED_BYTES = 1 << 16
 _HOW_TO_QUOTE = 'A cell that starts with a quote must end with one; a quote inside it is written twice: "".'
 
 
@@ -35,12 +27,13 @@ class CsvRows:
         name: The file, for errors.
         bounds: How long a row may be. A longer one mostly comes of a quote that was left open; the reader would take
             the rest of the file for it.
-        delimiter: What separates cells; None to go by the header.
+        delimiter: What separates cells; None to go by the first rows.
 
     Attributes:
         number: Of the row read last; whoever takes rows from the stream counts them here.
         line: How many lines were read, by their LF, as most editors count them; the same.
         windows_line_ends: How many of the lines that ended a row ended in CRLF.
+        layout: How the table is written.
     """
 
     def __init__(self, stream: ByteStream, name: str, bounds: Bounds, delimiter: str | None) -> None:
@@ -48,28 +41,24 @@ class CsvRows:
         self._name = name
         self._bounds = bounds
         self.number = self.line = self.windows_line_ends = 0
-        self.delimiter = delimiter or self._sniff()
-        self._taken_before = 0
+        content, is_whole = stream.peek_block(_SNIFFED_BYTES)
+        self.layout = find_layout(content.decode(errors="replace"), delimiter, is_whole=is_whole)
+        if self.layout.separator_line:
+            stream.take(len(self.layout.separator_line.encode()))
+            self.line = 1
+        self._taken_before = stream.taken
         self._this_line = 1
         self._bad_byte: str | None = None
         self._ends_in_crlf = False
         # The limit of the standard library, for all its readers, is 128 KiB; an example may well be longer.
         csv.field_size_limit(max(csv.field_size_limit(), bounds.row_bytes))
-        self._cells = csv.reader(self._lines(), delimiter=self.delimiter, strict=True)
-
-    def _sniff(self) -> str:
-        content, is_whole = self._stream.peek_block(1 << 16)
-        head = content.decode(errors="replace").lstrip(" \r\n")
-        header = _QUOTED.sub("", head).split("\n", 1)[0].split("\r", 1)[0]
-        candidates = [mark for mark in DELIMITERS if mark in header]
-        if not candidates and "|" in header and _divides_evenly(head, "|", is_whole=is_whole):
-            raise SourceError(
-                f"{self._name} separates its cells with |; expected commas, semicolons or tabs.",
-                hint="Write the table with commas, as CSV UTF-8.",
-            )
-        candidates = candidates or [DELIMITERS[0]]
-        # A header may hold several of them, as in "text (raw, long);label".
-        return next((mark for mark in candidates if _divides_evenly(head, mark, is_whole=is_whole)), candidates[0])
+        self._cells = csv.reader(
+            self._lines(),
+            delimiter=self.layout.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self.layout.has_quotes else csv.QUOTE_NONE,
+            skipinitialspace=self.layout.skips_spaces,
+            strict=True,
+        )
 
     def _lines(self) -> Iterator[str]:
         most = self._bounds.row_bytes
@@ -162,15 +151,3 @@ class CsvRows:
         last_line = self._this_line
         place = f"line {last_line}" if last_line == first_line else f"lines {first_line} to {last_line}"
         return Finding("bad_quotes", f"text stands right after a closing quote ({place}).")
-
-
-def _divides_evenly(head: str, delimiter: str, *, is_whole: bool) -> bool:
-    """Whether the first rows all have the same number of cells, and more than one."""
-    try:
-        rows = list(islice(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), _ROWS_SNIFFED))
-    except csv.Error:
-        return False
-    if not is_whole and 1 < len(rows) < _ROWS_SNIFFED:
-        del rows[-1]  # It goes on beyond what was looked at.
-    widths = {len(row) for row in rows if any(cell.strip() for cell in row)}
-    return len(widths) == 1 and widths != {1}

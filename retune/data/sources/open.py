@@ -66,6 +66,10 @@ class FileSource(Source):
         """See `Source.unread`."""
         return list(self._unread)
 
+    def header_doubt(self) -> str | None:
+        """See `Source.header_doubt`."""
+        return next((reader.header_doubt for reader in self._readers if reader.header_doubt is not None), None)
+
     def row_numbers(self) -> dict[int, tuple[int, int]]:
         """See `Source.row_numbers`."""
         return {
@@ -141,6 +145,8 @@ def _open_file(location: Location, data: DataConfig) -> Sequence[FileReader]:
         return [WorkbookReader(location, data.sheet)]
     if file_format is SourceFormat.JSON:
         return open_json(location)
+    if file_format in (SourceFormat.CSV, SourceFormat.TSV):
+        return [CsvReader(location, file_format, has_header=not data.no_header)]
     if file_format not in _READERS:
         raise SourceError(f"{location.name} is a file; the format {file_format} is for a database's address.")
     return [_READERS[file_format](location)]
@@ -153,6 +159,8 @@ def _first_rows(readers: Sequence[FileReader]) -> list[Row]:
 def _text_findings(reader: FileReader) -> Iterator[Finding]:
     if reader.notes.has_byte_order_mark:
         yield Finding("byte_order_mark", "the file starts with a byte order mark.")
+    if reader.header_doubt is not None:
+        yield Finding("header_missing", f"the first row may be an example: {reader.header_doubt}.")
     yield from (Finding("layout", f"{text}.") for text in reader.notes.layout)
     count = reader.notes.windows_line_ends
     if count:
@@ -160,8 +168,6 @@ def _text_findings(reader: FileReader) -> Iterator[Finding]:
 
 
 _READERS: dict[SourceFormat, Callable[[Location], FileReader]] = {
-    SourceFormat.CSV: lambda location: CsvReader(location, SourceFormat.CSV),
-    SourceFormat.TSV: lambda location: CsvReader(location, SourceFormat.TSV),
     SourceFormat.JSONL: JsonLinesReader,
     SourceFormat.PARQUET: ParquetReader,
     SourceFormat.ARROW: ArrowReader,

@@ -50,9 +50,11 @@ class FileReader(ABC):
     Attributes:
         columns: Names of its columns; of JSON, the keys of its first objects.
         notes: What is odd about its text, as far as it was read.
+        header_doubt: Why what names its columns may be an example; None where it isn't.
     """
 
     columns: tuple[str, ...] = ()
+    header_doubt: str | None = None
 
     def __init__(self, location: Location, format: SourceFormat, unit: Literal["row", "line"]) -> None:  # noqa: A002
         self.location = location

@@ -138,9 +138,8 @@ class TestCells:
         content = "a, b;c\n" + "q;a\n" * 3 + '"' + "x;\n" * 40_000 + '";a\n'
         assert open_csv(write(tmp_path, content)).columns == ("a, b", "c")
 
-    def test_cells_between_bars_are_not_read(self, tmp_path):
-        with pytest.raises(SourceError, match=r"separates its cells with \|; expected commas, semicolons or tabs"):
-            open_csv(write(tmp_path, "question|answer\nq|a\n"))
+    def test_cells_between_bars_are_read_where_nothing_else_separates_them(self, tmp_path):
+        assert read(write(tmp_path, "question|answer\nq|a\n")) == [Row(2, {"question": "q", "answer": "a"})]
         assert open_csv(write(tmp_path, "a|b\nc\n")).columns == ("a|b",)
 
     def test_tsv_is_separated_by_tabs_whatever_the_header_holds(self, tmp_path):
