@@ -10,14 +10,13 @@ from prefect import task
 from retune.files import write_bytes
 from retune.results.figures import training_figures
 from retune.results.static_images import figures_svg
-from tasks.policies import PERSISTED
+from tasks.policies import PERSISTED, by_content
 from tasks.values import Figures, JobResults
 
 
-# Not cached: a Chromium that was installed since then should be used.
-@task(**PERSISTED)
+@task(cache_policy=by_content(), **PERSISTED)
 async def plot_results(results: JobResults) -> Figures:
-    """Write `figures/<name>.json` for plotly, and `figures/<name>.svg` where a Chromium can draw it."""
+    """Write `figures/<name>.json` for plotly, and `figures/<name>.svg`."""
     return await asyncio.to_thread(_plot, results)
 
 

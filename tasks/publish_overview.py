@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from retune.results.overview import ListedRun, overview_markdown, read_past_runs, score_figure
-from retune.results.static_images import figure_svg
+from retune.results.static_images import draw_figure
 from retune.run import home_directory
 from tasks.flow_run_states import in_states
 
@@ -33,7 +33,7 @@ async def publish_overview() -> int:
     """
     runs, n_unreadable = await asyncio.to_thread(read_past_runs, home_directory() / "runs")
     figure = score_figure(runs)
-    image = await asyncio.to_thread(figure_svg, figure) if figure else None
+    image = await asyncio.to_thread(draw_figure, figure, "svg") if figure else None
     failed = await _flow_runs(FlowRunSort.END_TIME_DESC, StateType.FAILED, StateType.CRASHED)
     scheduled = await _flow_runs(FlowRunSort.EXPECTED_START_TIME_ASC, StateType.SCHEDULED)
     markdown = overview_markdown(

@@ -38,7 +38,6 @@ from retune.results.report_data import (
     report_evaluation,
 )
 from retune.results.report_figures import describe_best, describe_figures
-from retune.results.static_images import mermaid_line_chart
 from tasks.policies import PERSISTED
 from tasks.training_cost import training_cost
 from tasks.values import CheckedData, Evaluation, Figures, FinishedJob, JobResults, LoadedData, TrainingFiles
@@ -86,13 +85,12 @@ async def publish_report(config: RetrainConfig, outcome: RunOutcome) -> RunManif
 
 
 async def _publish_artifacts(config: RetrainConfig, outcome: RunOutcome, report: ReportData, run_report: Path) -> None:
-    mermaid = mermaid_line_chart(pd.read_csv(outcome.results.metrics))
     name = artifact_name(config.name)
     links = run_links(require_endpoint(config.provider), report.job, run_report)
     try:
         await acreate_markdown_artifact(
             key=summary_key(config.name),
-            markdown=markdown_summary(report, _images(outcome.figures), mermaid, links=links),
+            markdown=markdown_summary(report, _images(outcome.figures), links=links),
             description=f"Fine-tuning of {config.training.model} on {config.data.label}",
         )
         if report.evaluation and report.evaluation.examples:

@@ -240,7 +240,7 @@ class Figures(_Value):
 
     Attributes:
         figures: Plotly figures as JSON, by name.
-        images: The same as SVG, where a Chromium could draw them.
+        images: The same as SVG.
     """
 
     run: Run
@@ -250,8 +250,7 @@ class Figures(_Value):
     @property
     def summary(self) -> str:
         """Names of the figures."""
-        still = "" if self.images else " (no Chromium found: static images are left out)"
-        return ", ".join(self.figures) + still
+        return ", ".join(self.figures)
 
 
 class Evaluation(_Value):

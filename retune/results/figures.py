@@ -1,5 +1,6 @@
 """The training as plotly figures: loss and accuracy by step."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,28 +11,40 @@ from retune.results.curves import BestCheckpoint, best_checkpoint, checkpoint_st
 from retune.results.theme import LIGHT, base_layout
 
 _MOST_EPOCH_NAMES = 6
+# Lines that stand for things of one kind differ by more than their colour.
+_OTHER_LOOKS = (
+    ("solid", "circle"),
+    ("dash", "square"),
+    ("dot", "triangle-up"),
+    ("dashdot", "diamond"),
+    ("solid", "triangle-down"),
+)
 _CLASSIFICATION = "classification/"
 
 
-class _Series(NamedTuple):
+class Series(NamedTuple):
+    """A column of metrics as a line."""
+
     column: str
     name: str
     color: str
+    dash: str = "solid"
+    symbol: str = ""
 
 
 _LOSS = (
-    _Series("train_loss", "train", LIGHT.train),
-    _Series("valid_loss", "validation", LIGHT.validation),
-    _Series("full_valid_loss", "full validation", LIGHT.full_validation),
+    Series("train_loss", "train", LIGHT.train),
+    Series("valid_loss", "validation", LIGHT.validation),
+    Series("full_valid_loss", "full validation", LIGHT.full_validation),
 )
 _TOKEN_ACCURACY = (
-    _Series("train_mean_token_accuracy", "train", LIGHT.train),
-    _Series("valid_mean_token_accuracy", "validation", LIGHT.validation),
-    _Series("full_valid_mean_token_accuracy", "full validation", LIGHT.full_validation),
+    Series("train_mean_token_accuracy", "train", LIGHT.train),
+    Series("valid_mean_token_accuracy", "validation", LIGHT.validation),
+    Series("full_valid_mean_token_accuracy", "full validation", LIGHT.full_validation),
 )
 _SEQUENCE_ACCURACY = (
-    _Series("train_sequence_accuracy", "train", LIGHT.train),
-    _Series("valid_sequence_accuracy", "validation", LIGHT.validation),
+    Series("train_sequence_accuracy", "train", LIGHT.train),
+    Series("valid_sequence_accuracy", "validation", LIGHT.validation),
 )
 
 
@@ -52,10 +65,8 @@ def training_figures(
     best = best_checkpoint(table, checkpoints)
     steps = checkpoint_steps(checkpoints)
     classification = [
-        _Series(name, name.removeprefix(_CLASSIFICATION).replace("_", " "), color)
-        for name, color in zip(
-            [name for name in table.columns if name.startswith(_CLASSIFICATION)], _distinct_colors(), strict=False
-        )
+        Series(name, classification_name(name), LIGHT.series[number % len(LIGHT.series)], *_OTHER_LOOKS[number % 5])
+        for number, name in enumerate(name for name in table.columns if name.startswith(_CLASSIFICATION))
     ]
     drawn = {
         "loss": _figure(table, _LOSS, "loss (nats a token)", steps, best),
@@ -69,13 +80,15 @@ def training_figures(
     return figures
 
 
-def _distinct_colors() -> tuple[str, ...]:
-    return (LIGHT.train, LIGHT.validation, LIGHT.full_validation, LIGHT.ink, LIGHT.base, LIGHT.heat_high)
+def classification_name(column: str) -> str:
+    """A legacy column as people read it: `classification/weighted_f1_score` is `weighted F1`."""
+    words = column.removeprefix(_CLASSIFICATION).replace("_score", "").replace("_", " ")
+    return {"f1.0": "F1", "auroc": "AUROC", "auprc": "AUPRC"}.get(words, re.sub(r"\bf(\d)", r"F\1", words))
 
 
 def _figure(
     table: pd.DataFrame,
-    series: Sequence[_Series],
+    series: Sequence[Series],
     y_title: str,
     steps_of_checkpoints: Sequence[int],
     best: BestCheckpoint | None,
@@ -104,15 +117,15 @@ def _highest_shown(figure: go.Figure) -> float:
     return 1.1 * max((value for trace in strong for value in trace.y if value is not None), default=1.0) or 1.0
 
 
-def _draw_series(figure: go.Figure, table: pd.DataFrame, series: _Series) -> None:
+def _draw_series(figure: go.Figure, table: pd.DataFrame, series: Series) -> None:
     points = table[["step", series.column]].dropna()
     steps, values = points["step"].to_numpy(float), points[series.column].to_numpy(float)
     window = smoothing_window(len(values))
     if window == 1:
-        symbol = "diamond" if series.column.startswith("full_") else "circle"
+        symbol = series.symbol or ("diamond" if series.column.startswith("full_") else "circle")
         marker = {"color": series.color, "size": 7, "symbol": symbol}
         mode = "lines+markers" if len(values) > 1 else "markers"
-        line = {"color": series.color, "width": 2}
+        line = {"color": series.color, "width": 2, "dash": series.dash}
         figure.add_scatter(**_points(steps, values), name=series.name, mode=mode, line=line, marker=marker)
         return
     raw = {"color": series.color, "width": 1}
@@ -130,7 +143,7 @@ def _draw_series(figure: go.Figure, table: pd.DataFrame, series: _Series) -> Non
         **_points(*thin(steps, smooth(values, window))),
         name=f"{series.name} (mean of {window} points)",
         mode="lines",
-        line={"color": series.color, "width": 2.5},
+        line={"color": series.color, "width": 2.5, "dash": series.dash},
         legendgroup=series.name,
     )
 
@@ -143,7 +156,7 @@ def _points(steps: Any, values: Any) -> dict[str, list[float]]:
 def _mark_checkpoints(
     figure: go.Figure,
     table: pd.DataFrame,
-    measured: Sequence[_Series],
+    measured: Sequence[Series],
     steps: Sequence[int],
     best: BestCheckpoint | None,
 ) -> None:
@@ -174,7 +187,7 @@ def _mark_checkpoints(
         )
 
 
-def _value_at(table: pd.DataFrame, measured: Sequence[_Series], step: int) -> float | None:
+def _value_at(table: pd.DataFrame, measured: Sequence[Series], step: int) -> float | None:
     """The most telling value at a step: that of full validation, else validation, else training."""
     row = table[table["step"] == step]
     for one in reversed(measured):

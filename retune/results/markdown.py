@@ -19,15 +19,12 @@ _SAFE_IN_URLS = ":/?#@!$&'*+,;=%~"
 _MARKUP = re.compile(r"[&<>|`*\[\]~\\$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
-def markdown_summary(
-    report: ReportData, svg_images: Mapping[str, bytes], mermaid: str = "", *, links: Sequence[RunLink] = ()
-) -> str:
+def markdown_summary(report: ReportData, svg_images: Mapping[str, bytes], *, links: Sequence[RunLink] = ()) -> str:
     """Write the report in short: result, figures, facts, warnings, a few test examples, and where the rest is.
 
     Args:
         report: The report.
         svg_images: Figures as `figures_svg` draws them; may be empty.
-        mermaid: Charts of `mermaid_line_chart`, for where there is no image of the loss.
         links: Where job, model and report are.
 
     Returns:
@@ -35,11 +32,9 @@ def markdown_summary(
     """
     images = dict(svg_images)
     n_examples = _MOST_EXAMPLES
-    while len((text := _summary(report, images, mermaid, n_examples, links)).encode("utf-8", "replace")) > MOST_BYTES:
+    while len((text := _summary(report, images, n_examples, links)).encode("utf-8", "replace")) > MOST_BYTES:
         if images:
             del images[max(images, key=lambda name: len(images[name]))]
-        elif mermaid:
-            mermaid = ""
         elif n_examples:
             n_examples -= 1
         else:
@@ -60,13 +55,11 @@ def link(text: str, url: str | None) -> str:
     return f"[{escape(text, 300)}]({quote(url, safe=_SAFE_IN_URLS)})" if url else escape(text, 300)
 
 
-def _summary(
-    report: ReportData, images: Mapping[str, bytes], mermaid: str, n_examples: int, links: Sequence[RunLink]
-) -> str:
+def _summary(report: ReportData, images: Mapping[str, bytes], n_examples: int, links: Sequence[RunLink]) -> str:
     parts = [
         *_result(report),
         *_links(links),
-        *_figures(report, images, mermaid),
+        *_figures(report, images),
         *_run(report),
         *_examples(report, n_examples),
     ]
@@ -101,17 +94,13 @@ def _links(links: Sequence[RunLink]) -> Iterator[str]:
         yield "\n".join(f"- {escape(one.title)}: {link(one.text, one.url)}" for one in links)
 
 
-def _figures(report: ReportData, images: Mapping[str, bytes], mermaid: str) -> Iterator[str]:
+def _figures(report: ReportData, images: Mapping[str, bytes]) -> Iterator[str]:
     for figure in report.figures:
         if figure.name in images:
             encoded = base64.b64encode(images[figure.name]).decode()
             yield f"## {escape(figure.title)}"
             yield f"![{escape(figure.title)}](data:image/svg+xml;base64,{encoded})"
             yield f"*{escape(figure.caption, 400)}*"
-    if "loss" not in images and mermaid:
-        yield "## Loss"
-        yield mermaid
-        yield "*Drawn without a browser; each point is the mean of a stretch of steps. The report shows them all.*"
 
 
 def _run(report: ReportData) -> Iterator[str]:

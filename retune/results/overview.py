@@ -14,11 +14,9 @@ from retune.data.cost import format_usd
 from retune.manifest import RunManifest
 from retune.results.links import report_url, summary_key
 from retune.results.markdown import MOST_BYTES, escape, link
-from retune.results.theme import base_layout
+from retune.results.theme import LIGHT, base_layout
 
 _MOST_MODELS = 200
-# Okabe and Ito's colours, without the yellow that can't be seen on white, and one line for each.
-_LINE_COLORS = ("#0072b2", "#d55e00", "#007a5a", "#cc79a7", "#56b4e9", "#e69f00", "#5b6675")
 _MOST_POINTS = 100
 
 
@@ -101,15 +99,15 @@ def score_figure(runs: Sequence[PastRun]) -> go.Figure | None:
     figure = go.Figure(layout=base_layout())
     for (name, model), group in group_by_model(runs).items():
         tested = [run for run in group if run.exact_match is not None][-_MOST_POINTS:]
-        if tested and len(figure.data) < len(_LINE_COLORS):
+        if tested and len(figure.data) < len(LIGHT.series):
             figure.add_scatter(
                 x=[run.completed_at.astimezone(UTC) for run in tested],
                 y=[run.exact_match for run in tested],
                 name=f"{escape(name, 40)} ({escape(model, 40)})",
                 mode="lines+markers",
-                line={"color": _LINE_COLORS[len(figure.data)]},
+                line={"color": LIGHT.series[len(figure.data)]},
             )
-    figure.update_yaxes(title_text="exact match", tickformat=".0%", range=[0, 1.02])
+    figure.update_yaxes(title_text="exact match (%)", tickformat=".0%", range=[0, 1.02])
     figure.update_xaxes(title_text="trained at (UTC)")
     return figure if figure.data else None
 
@@ -128,7 +126,7 @@ def overview_markdown(
     Args:
         runs: Oldest first.
         now: Which month's money is counted.
-        image: `score_figure` as SVG; None where there is no browser.
+        image: `score_figure` as SVG; None where nothing was tested.
         failures: The last runs that failed.
         scheduled: The next runs.
         n_unreadable: Runs that are there and can't be shown.
@@ -171,9 +169,9 @@ def _table(groups: Mapping[tuple[str, str], Sequence[PastRun]]) -> Iterator[str]
 def _drawn(image: bytes | None, n_models: int) -> str:
     drawn = f"![Exact match over time](data:image/svg+xml;base64,{base64.b64encode(image).decode()})" if image else ""
     if not drawn or len(drawn) > MOST_BYTES // 2:
-        return "*Not drawn: no score yet, too many runs, or no browser on the worker. The table has the last scores.*"
-    if n_models > len(_LINE_COLORS):
-        return f"{drawn}\n\n*The {len(_LINE_COLORS)} models that were trained last.*"
+        return "*Not drawn: no score yet, or too many runs. The table has the last scores.*"
+    if n_models > len(LIGHT.series):
+        return f"{drawn}\n\n*The {len(LIGHT.series)} models that were trained last.*"
     return drawn
 
 

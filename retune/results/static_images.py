@@ -1,129 +1,185 @@
-"""Figures where no script runs: SVG by way of a Chromium, and Mermaid where there is none."""
+"""Figures where no script runs, such as Prefect's artifacts: as SVG or PNG, drawn by matplotlib.
 
-import asyncio
-import logging
+The figures are those of plotly that the report shows. What is read here is what `retune.results` puts into them: lines
+and markers, dotted lines for epochs, and their notes.
+"""
+
+import html
+import io
 import re
 import threading
-from collections.abc import Mapping
-from functools import cache
-from typing import Any
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import pandas as pd
+from retune.results.theme import LIGHT, dark_for_light
 
-from retune.results.theme import LIGHT
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_LOG = logging.getLogger(__name__)
+ImageFormat = Literal["svg", "png"]
+
 _WIDTH = 860
 _HEIGHT = 400  # for figures that name none
-_SECONDS_FOR_ONE = 60
-_SECONDS_FOR_ALL = 180
-_MERMAID_POINTS = 40
-# Hooks for the scripts of plotly.js, and what SVG takes for granted anyway: a fourth of a figure's bytes.
-_BLOAT = re.compile(
-    r' (?:class|data-[\w-]+|pointer-events|cursor|aria-[\w-]+)="[^"]*"'
-    r"|(?:pointer-events|cursor|vector-effect|text-rendering|user-select|-webkit-user-select): [\w-]+;? ?"
-    r"|(?<![\w-])(?:(?:fill-|stroke-)?opacity: 1|stroke-miterlimit: 2); ?"
-)
-_TAG = re.compile(r"<[^<>]*>")
-_FONT_FAMILY = re.compile(r"font-family: ([^;]+); ?")
+_POINTS_A_PIXEL = 0.75
+_PIXELS_AN_INCH = 96
+_DASHES = {"dash": (0, (6, 3)), "dot": (0, (1.5, 2)), "dashdot": (0, (6, 2, 1.5, 2))}
+_MARKERS = {
+    "diamond": "D", "square": "s", "triangle-up": "^", "triangle-down": "v", "cross": "P", "star": "*",
+}  # fmt: skip
+# Fonts for names in Chinese, Japanese and Korean, where the machine has one; matplotlib's own comes first.
+_MORE_FONTS = ("Noto Sans CJK JP", "Noto Sans JP", "Noto Sans", "Hiragino Sans", "Yu Gothic", "WenQuanYi Zen Hei")
+_SETTINGS = {
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "svg.fonttype": "none",  # text stays text: it can be searched and read aloud, and the file is small
+    "svg.hashsalt": "retune",  # the same figure is the same file
+    "axes.unicode_minus": False,
+}
+_SVG_FONTS = "system-ui, 'Segoe UI', Roboto, 'Noto Sans', 'Noto Sans CJK JP', 'DejaVu Sans', sans-serif"
+_FONT_FAMILY = re.compile(r"font-family: 'DejaVu Sans'[^;\"]*")
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Matplotlib's settings belong to the process, and flows draw in threads.
+_drawing = threading.Lock()
 
 
 def figures_svg(figures: Mapping[str, Any]) -> dict[str, bytes]:
-    """Draw plotly figures as SVG, all in one start of the browser.
-
-    Blocks for some seconds; may be called from inside a running event loop, since it has its own in a thread. The
-    browser is the one of BROWSER_PATH, else a Chromium or Chrome on the PATH.
-
-    Returns:
-        One SVG a figure, under the same names. Empty where no browser is found or it fails; a log line says why.
-    """
-    if not figures:
-        return {}
-    drawn: dict[str, bytes] = {}
-    failures: list[Exception] = []
-    thread = threading.Thread(target=_draw_in_own_loop, args=(figures, drawn, failures), daemon=True)
-    thread.start()
-    thread.join()
-    for failure in failures:
-        _log_once(" ".join(str(failure).split()) or type(failure).__name__)
-    return {} if failures else drawn
+    """Draw plotly figures as SVG, in light colours; the same figure is always the same bytes."""
+    return {name: draw_figure(figure, "svg") for name, figure in figures.items()}
 
 
-def figure_svg(figure: Any) -> bytes | None:
-    """Draw one plotly figure as SVG; None where there is no browser."""
-    return figures_svg({"figure": figure}).get("figure")
-
-
-def mermaid_line_chart(table: pd.DataFrame) -> str:
-    """Draw the losses as Mermaid charts, which need no image: training, then validation where it was measured.
+def draw_figure(figure: Any, image_format: ImageFormat, *, dark: bool = False) -> bytes:
+    """Draw a plotly figure of lines and markers.
 
     Args:
-        table: Metrics as in `TrainingMetrics.table`.
-
-    Returns:
-        Mermaid `xychart-beta` blocks in Markdown fences; empty where there are fewer than two points.
+        figure: The figure, in light colours.
+        image_format: `svg`, whose texts stay texts, or `png`, at twice the size for sharp screens.
+        dark: In the dark colours of the report.
     """
-    charts = []
-    for column, title, color in (
-        ("train_loss", "Training loss", LIGHT.train),
-        ("valid_loss", "Validation loss", LIGHT.validation),
-    ):
-        points = table[["step", column]].dropna() if column in table.columns else table.head(0)
-        if len(points) >= 2:
-            charts.append(_mermaid_chart(title, color, points["step"].to_numpy(), points[column].to_numpy(float)))
-    return "\n\n".join(charts)
+    # Importing it takes longer than drawing.
+    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    spec = figure.to_plotly_json()
+    colors = dark_for_light() if dark else {}
+    size = (_WIDTH / _PIXELS_AN_INCH, spec["layout"].get("height", _HEIGHT) / _PIXELS_AN_INCH)
+    with _drawing, rc_context({**_SETTINGS, "font.family": _fonts()}), warnings.catch_warnings():
+        # A viewer of SVG has fonts of its own; in a PNG a box stands for a letter that no font here has.
+        warnings.filterwarnings("ignore", message="Glyph")
+        drawn = Figure(figsize=size, layout="constrained", facecolor=colors.get(LIGHT.background, LIGHT.background))
+        drawn.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # type: ignore[union-attr]
+        _Painter(drawn, colors).paint(spec["data"], spec["layout"])
+        content = io.BytesIO()
+        # No date, and no address of matplotlib's.
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type")) if image_format == "svg" else {"Software": None}
+        drawn.savefig(content, format=image_format, dpi=2 * _PIXELS_AN_INCH, metadata=metadata)
+    if image_format == "png":
+        return content.getvalue()
+    return _FONT_FAMILY.sub(f"font-family: {_SVG_FONTS}", content.getvalue().decode()).encode()
 
 
-def _draw_in_own_loop(figures: Mapping[str, Any], drawn: dict[str, bytes], failures: list[Exception]) -> None:
-    try:
-        asyncio.run(_draw(figures, drawn))
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong in a browser, pictures are not worth a run
-        failures.append(error)
+def _fonts() -> list[str]:
+    from matplotlib.font_manager import fontManager  # noqa: PLC0415 - see above
+
+    there = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _MORE_FONTS if name in there)]
 
 
-async def _draw(figures: Mapping[str, Any], drawn: dict[str, bytes]) -> None:
-    import kaleido  # noqa: PLC0415 - takes half a second to import
+class _Painter:
+    """Puts a plotly figure's traces on matplotlib's axes."""
 
-    # mathjax=False: it would be loaded from the network, and no figure here has formulas.
-    async with (
-        asyncio.timeout(_SECONDS_FOR_ALL),
-        kaleido.Kaleido(n=1, timeout=_SECONDS_FOR_ONE, mathjax=False) as browser,
-    ):
-        for name, figure in figures.items():
-            size = {"format": "svg", "width": _WIDTH, "height": figure.layout.height or _HEIGHT}
-            drawn[name] = _without_bloat(await browser.calc_fig(figure, opts=size))
+    def __init__(self, figure: "Figure", colors: Mapping[str, str]) -> None:
+        self._figure = figure
+        self._axes: Axes = figure.add_subplot()
+        self._colors = colors
 
+    def paint(self, traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> None:
+        for trace in traces:
+            self._draw_trace(trace)
+        self._set_axes(layout)
+        for shape in layout.get("shapes", ()):
+            self._axes.axvline(shape["x0"], color=self._color(shape["line"]["color"]), linewidth=0.8, linestyle=":")
+        for note in layout.get("annotations", ()):
+            self._axes.annotate(
+                _plain(note["text"]),
+                (note["x"], 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(-3, -2),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                fontsize=8,
+                color=self._color(LIGHT.muted),
+            )
+        self._draw_legend(traces)
 
-def _without_bloat(svg: bytes) -> bytes:
-    text = svg.decode()
-    font = _FONT_FAMILY.search(text)
-    # Only inside tags: the texts between them are data.
-    slim = _TAG.sub(lambda tag: _FONT_FAMILY.sub("", _BLOAT.sub("", tag[0])).replace(' style=""', ""), text)
-    # Every text names the font anew; once on the root is enough, since it is inherited.
-    return (slim.replace("<svg ", f'<svg style="font-family: {font[1]}" ', 1) if font else slim).encode()
+    def _color(self, light: str) -> str:
+        return self._colors.get(light, light)
 
+    def _draw_trace(self, trace: Mapping[str, Any]) -> None:
+        line, marker, mode = trace.get("line") or {}, trace.get("marker") or {}, trace.get("mode", "lines")
+        color = self._color(marker.get("color") or line.get("color") or LIGHT.ink)
+        style: dict[str, Any] = {"linestyle": "none"}
+        if "lines" in mode:
+            style = {
+                "linestyle": _DASHES.get(line.get("dash", ""), "-"),
+                "linewidth": line.get("width", 2) * _POINTS_A_PIXEL,
+            }
+        if "markers" in mode:
+            symbol = marker.get("symbol", "circle")
+            style |= {
+                "marker": _MARKERS.get(symbol.removesuffix("-open"), "o"),
+                "markersize": marker.get("size", 6) * _POINTS_A_PIXEL,
+                "markerfacecolor": "none" if symbol.endswith("-open") else color,
+                "markeredgewidth": 1.2 if symbol.endswith("-open") else 0.5,
+            }
+        opacity = trace.get("opacity") or 1
+        self._axes.plot(trace["x"], trace["y"], color=color, alpha=opacity, label="_", **style)
 
-@cache
-def _log_once(reason: str) -> None:
-    _LOG.warning("Figures are not drawn as images: %s", reason)
+    def _set_axes(self, layout: Mapping[str, Any]) -> None:
+        from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter  # noqa: PLC0415 - see above
 
+        axes, x, y = self._axes, layout["xaxis"], layout["yaxis"]
+        axes.set_facecolor(self._color(LIGHT.background))
+        for side, spine in axes.spines.items():
+            spine.set_visible(side == "bottom")
+            spine.set_color(self._color(LIGHT.mark))
+        axes.grid(color=self._color(LIGHT.grid), linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(colors=self._color(LIGHT.muted), labelsize=9.5, length=0)
+        axes.set_xlabel(_plain(x["title"]["text"]), color=self._color(LIGHT.muted), fontsize=10)
+        axes.set_ylabel(_plain(y["title"]["text"]), color=self._color(LIGHT.muted), fontsize=10)
+        if x.get("rangemode") == "tozero":
+            axes.set_xlim(left=0)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=(1, 2, 5, 10)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        if "range" in y:
+            axes.set_ylim(*y["range"])
+        if "%" in (y.get("tickformat") or ""):
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
-def _mermaid_chart(title: str, color: str, steps: Any, values: Any) -> str:
-    # The line's points stand at equal distances, so each is the mean of an equal stretch of steps.
-    pieces = np.array_split(np.arange(len(values)), min(len(values), _MERMAID_POINTS))
-    means = [float(values[piece].mean()) for piece in pieces]
-    top = max(max(means) * 1.05, 0.01)
-    return "\n".join(
-        [
-            "```mermaid",
-            # Mermaid's own first line colour can hardly be seen.
-            f'%%{{init: {{"themeVariables": {{"xyChart": {{"plotColorPalette": "{color}"}}}}}}}}%%',
-            "xychart-beta",
-            f'    title "{title} (nats a token)"',
-            f'    x-axis "step" {int(steps[0])} --> {int(steps[-1])}',
-            f'    y-axis "loss" 0 --> {top:.4g}',
-            f"    line [{', '.join(f'{mean:.4g}' for mean in means)}]",
-            "```",
+    def _draw_legend(self, traces: Sequence[Mapping[str, Any]]) -> None:
+        named = [
+            (handle, trace["name"])
+            for handle, trace in zip(self._axes.lines, traces, strict=False)
+            if trace.get("name") and trace.get("showlegend") is not False
         ]
-    )
+        if not named:
+            return
+        legend = self._figure.legend(
+            [handle for handle, _ in named],
+            [str(number) for number in range(len(named))],
+            loc="outside upper left",
+            ncols=min(len(named), 4),
+            frameon=False,
+            fontsize=9.5,
+            labelcolor=self._color(LIGHT.ink),
+        )
+        # Afterwards: matplotlib leaves out what is called by a name that begins with an underscore.
+        for text, (_, name) in zip(legend.get_texts(), named, strict=True):
+            text.set_text(_plain(name))
+
+
+def _plain(text: str) -> str:
+    """Text of a plotly figure, whose markup is escaped, as it reads; without what XML can't hold."""
+    return _NOT_IN_XML.sub("\ufffd", html.unescape(text))

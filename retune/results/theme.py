@@ -1,6 +1,6 @@
 """Colours of the figures and of the report, for light and dark.
 
-The series colours are Okabe and Ito's, made for all kinds of colour vision; dark takes their lighter neighbours.
+The six series colours can be told apart on their background with every kind of colour vision, by lightness too.
 """
 
 from dataclasses import dataclass, fields
@@ -19,10 +19,18 @@ class Palette:
     train: str
     validation: str
     full_validation: str
+    fourth: str
+    fifth: str
+    sixth: str
     base: str
     fine_tuned: str
     heat_low: str
     heat_high: str
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Colours for lines that belong together, in the order of their use."""
+        return (self.train, self.validation, self.full_validation, self.fourth, self.fifth, self.sixth)
 
 
 LIGHT = Palette(
@@ -33,7 +41,10 @@ LIGHT = Palette(
     mark="#a9b2be",
     train="#0072b2",
     validation="#d55e00",
-    full_validation="#007a5a",
+    full_validation="#00513a",
+    fourth="#8212d3",
+    fifth="#b87e6b",
+    sixth="#3a1404",
     base="#9aa3ae",
     fine_tuned="#0a6cae",
     heat_low="#f3f7fb",
@@ -47,7 +58,10 @@ DARK = Palette(
     mark="#5a6572",
     train="#56b4e9",
     validation="#f0a04b",
-    full_validation="#3ccf9f",
+    full_validation="#38875a",
+    fourth="#a04bf0",
+    fifth="#e9e9d2",
+    sixth="#9b4b87",
     base="#7d8894",
     fine_tuned="#4aa8e8",
     heat_low="#1b2530",
@@ -74,7 +88,7 @@ def base_layout() -> dict[str, Any]:
     }
     return {
         # Any template of our own keeps plotly's 7 kB of defaults out of every figure; an empty one would not.
-        "template": {"layout": {"colorway": [LIGHT.train, LIGHT.validation, LIGHT.full_validation]}},
+        "template": {"layout": {"colorway": list(LIGHT.series)}},
         "font": {"family": FONT_FAMILY, "size": 13, "color": LIGHT.ink},
         "paper_bgcolor": LIGHT.background,
         "plot_bgcolor": LIGHT.background,

@@ -21,9 +21,3 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         settings = {PREFECT_API_URL: f"{server.url}/api", PREFECT_API_AUTH_STRING: server.auth_string}
         with temporary_settings(settings):
             yield
-
-
-@pytest.fixture(autouse=True)
-def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starting a browser takes seconds; the test that looks at images asks for it."""
-    monkeypatch.setenv("BROWSER_PATH", "/nowhere/chromium")

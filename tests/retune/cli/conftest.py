@@ -53,7 +53,7 @@ def retune(tmp_path: Path) -> Retune:
             [*RETUNE, *arguments],
             cwd=tmp_path,
             # Starting a browser for the artifact's images takes seconds, and the flow's own tests look at them.
-            env={**os.environ, "COLUMNS": "200", "BROWSER_PATH": "/nowhere/chromium", **environment},
+            env={**os.environ, "COLUMNS": "200", **environment},
             input=stdin,
             # The usual one; that of the tests' own process is set by the commands that it runs in itself.
             umask=0o022,

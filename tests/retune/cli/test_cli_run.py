@@ -50,7 +50,7 @@ def running(table: Path, tmp_path: Path, *more: str, **environment: str) -> Iter
     process = subprocess.Popen(
         [sys.executable, *RETUNE, *arguments(table, *more)],
         cwd=tmp_path,
-        env={**os.environ, "BROWSER_PATH": "/nowhere/chromium", **environment},
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -55,7 +55,7 @@ def process_ids(home: Path, module: str) -> list[int]:
 
 @contextmanager
 def running(command: list[str], directory: Path, **variables: str) -> Iterator["subprocess.Popen[str]"]:
-    environment = {**os.environ, "COLUMNS": "200", "BROWSER_PATH": "/nowhere/chromium", **variables}
+    environment = {**os.environ, "COLUMNS": "200", **variables}
     process = subprocess.Popen(
         [*RETUNE, *command], cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

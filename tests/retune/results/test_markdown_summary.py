@@ -11,7 +11,6 @@ from retune.results.markdown import MOST_BYTES, escape, markdown_summary
 from retune.results.report_data import report_evaluation
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
-MERMAID = "```mermaid\nxychart-beta\n```"
 
 
 def rendered(markdown: str) -> str:
@@ -31,16 +30,14 @@ def test_result_facts_and_examples(report):
     assert text.count("\n| ") >= 10
 
 
-def test_figures_without_an_image_are_left_out_and_mermaid_stands_in(report):
+def test_figures_without_an_image_are_left_out(report):
     assert "data:image" not in markdown_summary(report, {})
-    assert MERMAID in markdown_summary(report, {"scores": SVG}, MERMAID)
-    assert MERMAID not in markdown_summary(report, {"loss": SVG}, MERMAID)
 
 
 def test_the_largest_images_give_way_first(report):
     images = {"loss": b"x" * 60_000, "token_accuracy": b"y" * 100_000, "scores": b"z" * 10_000}
 
-    text = markdown_summary(report, images, MERMAID)
+    text = markdown_summary(report, images)
 
     assert len(text.encode()) <= MOST_BYTES
     assert base64.b64encode(images["loss"]).decode() in text
@@ -53,7 +50,7 @@ def test_it_is_never_too_large(report):
     endless = report.model_copy(update={"warnings": [], "job": report.job.model_copy(update={"hyperparameters": {}})})
     endless.job.hyperparameters.update({f"name {i}": "日" * 100 for i in range(2000)})
 
-    text = markdown_summary(endless, {"loss": SVG * 10_000}, MERMAID)
+    text = markdown_summary(endless, {"loss": SVG * 10_000})
 
     assert len(text.encode()) <= MOST_BYTES
 

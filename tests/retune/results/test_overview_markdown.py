@@ -43,14 +43,14 @@ def test_a_failure_leads_to_its_flow_run_and_is_shown_as_text() -> None:
     assert "\n# No" not in text
 
 
-@pytest.mark.parametrize(("n_models", "says"), [(7, False), (8, True)])
+@pytest.mark.parametrize(("n_models", "says"), [(6, False), (7, True)])
 def test_each_line_of_the_figure_has_a_colour_of_its_own(n_models: int, says: bool) -> None:
     runs = [run for number in range(n_models) for run in past_runs(f"model {number}", 0.5, 0.6)]
     figure = score_figure(runs)
     assert figure is not None
     colours = [line.line.color for line in figure.data]
-    assert len(set(colours)) == len(colours) == 7
-    assert ("The 7 models that were trained last" in written(runs, b"<svg/>")) is says
+    assert len(set(colours)) == len(colours) == 6
+    assert ("The 6 models that were trained last" in written(runs, b"<svg/>")) is says
 
 
 def test_without_scores_there_is_no_figure() -> None:

@@ -112,7 +112,7 @@ def test_a_legacy_job():
     figures = training_figures(table, [])
 
     assert list(figures) == ["loss", "sequence_accuracy", "classification"]
-    assert names(figures["classification"]) == ["accuracy", "weighted f1 score"]
+    assert names(figures["classification"]) == ["accuracy", "weighted F1"]
 
 
 def test_many_epochs_are_all_marked_and_some_named(metrics_table):
