@@ -88,6 +88,10 @@ class TokenCounter:
         """Tokens of one text. A lone surrogate, which UTF-8 has not, counts as a question mark."""
         return self._tokenizer.count(text.encode(errors="replace").decode())
 
+    def count_words(self, words: Iterable[str]) -> list[int]:
+        """Tokens of each of many texts without lone surrogates."""
+        return list(map(self._tokenizer.count, words))
+
     def count_role(self, role: str) -> int:
         """Tokens of a role's name; there are few, and they come with every message."""
         if role not in self._roles:

@@ -16,6 +16,7 @@ from retune.data.arrow_arrays import text_array
 from retune.data.blocks import text_offsets
 
 _SPACE = 0x20
+_ASCII_END = 0x80
 # The last bytes, in UTF-8, of the white space beyond ASCII. Other characters end with them too: those words are longer
 # than they need be, and no less right.
 _ENDS_OF_WIDE_SPACES = (*range(0x80, 0x8B), 0x9F, 0xA0, 0xA8, 0xA9, 0xAF)
@@ -66,8 +67,11 @@ def cut_words(texts: pa.StringArray) -> Words:
     if values is None or offsets[-1] == offsets[0]:
         return Words(text_array([]), [], np.zeros(0, np.int32), np.zeros(len(texts) + 1, np.int64))
     content = np.frombuffer(values, np.uint8)[: offsets[-1]]
-    spaces = np.flatnonzero(content[offsets[0] + 1 :] == _SPACE).astype(np.int32) + offsets[0]
-    cuts = spaces[_CAN_STAND_BEFORE_A_CUT[content[spaces]]] + 1
+    text = content[offsets[0] :]
+    before = np.flatnonzero((text[1:] == _SPACE) & (text[:-1] > _SPACE)).astype(np.int32) + offsets[0]
+    if content.max() >= _ASCII_END:
+        before = before[_CAN_STAND_BEFORE_A_CUT[content[before]]]
+    cuts = before + 1
     starts, first = _merge(cuts, offsets)
     bounds = np.append(starts, offsets[-1])
     encoded = pa.StringArray.from_buffers(len(starts), pa.py_buffer(bounds), values).dictionary_encode()

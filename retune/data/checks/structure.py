@@ -54,7 +54,7 @@ def _is_plain(body: Mapping[str, Any]) -> bool:
     if len(body) != 1 or not isinstance(messages, list):
         return False
     roles = [message.get("role") for message in messages if isinstance(message, dict) and len(message) == _PLAIN_KEYS]
-    return roles == plain_roles(len(messages)) and all(is_filled(message.get("content")) for message in messages)
+    return roles == plain_roles(len(messages)) and all(_is_filled(message.get("content")) for message in messages)
 
 
 def plain_roles(n_messages: int) -> list[str] | None:
@@ -64,8 +64,7 @@ def plain_roles(n_messages: int) -> list[str] | None:
     return ["system"] * (n_messages % _SHORTEST) + ["user", "assistant"] * (n_messages // _SHORTEST)
 
 
-def is_filled(content: Any) -> bool:
-    """Whether a content is text that is not blank."""
+def _is_filled(content: Any) -> bool:
     return isinstance(content, str) and content != "" and not content.isspace()
 
 

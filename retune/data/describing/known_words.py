@@ -1,5 +1,6 @@
 """What was found out about words before: most come again and again."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -16,30 +17,35 @@ _LONGEST_WORD = 64
 _HASH_BITS = 32
 
 
-class KnownWords(dict[str, int]):
+class KnownWords:
     """For each word, in one number, how many tokens it has and, in the lower 32 bits, its hash.
-
-    A dictionary that finds out what it misses: finding a word costs no call of a Python function.
 
     Args:
         counter: None where nobody asks for tokens; then there are 0.
     """
 
     def __init__(self, counter: TokenCounter | None) -> None:
-        super().__init__()
         self._counter = counter
+        self._known: dict[str, int] = {}
 
-    def __missing__(self, word: str) -> int:
-        tokens = 0 if self._counter is None else self._counter.count(word)
-        value = tokens << _HASH_BITS | hash_word(word)
-        if len(word) <= _LONGEST_WORD and len(self) < _MOST_WORDS:
-            self[word] = value
-        return value
-
-    def look_up(self, words: Words) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    def look_up(self, words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """How many tokens each different word has, and its hash."""
-        values = np.fromiter(map(self.__getitem__, words.listed), np.uint64, len(words.listed))
-        return values >> np.uint64(_HASH_BITS), values & np.uint64((1 << _HASH_BITS) - 1)
+        known = self._known
+        new = [word for word in words.listed if word not in known]
+        tokens = self._counter.count_words(new) if self._counter is not None else [0] * len(new)
+        known.update(
+            zip(new, (n << _HASH_BITS | hash_word(word) for n, word in zip(tokens, new, strict=True)), strict=True)
+        )
+        values = np.fromiter(map(known.__getitem__, words.listed), np.uint64, len(words.listed))
+        self._forget(new)
+        return (values >> np.uint64(_HASH_BITS)).astype(np.int64), values & np.uint64((1 << _HASH_BITS) - 1)
+
+    def _forget(self, new: Sequence[str]) -> None:
+        """Forget the new words that are not worth keeping, or too many."""
+        room = len(new) - max(0, len(self._known) - _MOST_WORDS)
+        for place, word in enumerate(new):
+            if place >= room or len(word) > _LONGEST_WORD:
+                del self._known[word]
 
 
 @cache

@@ -21,7 +21,7 @@ from xxhash import xxh3_64_intdigest
 
 from retune.data.arrow_arrays import byte_lengths, index_array, text_array, utf8_array
 from retune.data.blocks import text_offsets
-from retune.data.checks.structure import is_filled, plain_roles
+from retune.data.checks.structure import plain_roles
 from retune.data.describing.plain_lines import escape, put_together
 from retune.data.describing.plan import Plan
 from retune.data.describing.prepared import Prepared
@@ -89,13 +89,15 @@ def _plain_contents(values: Any) -> list[str] | None:
     messages = values.get("messages") if isinstance(values, dict) and len(values) == 1 else None
     if not isinstance(messages, list) or len(messages) > _MOST_MESSAGES:
         return None
-    roles, contents = [], []
-    for message in messages:
-        if not isinstance(message, dict) or [*message] != _KEYS or not is_filled(message["content"]):
+    try:
+        # Loops of C's, where most of the time would go: each message has these keys, and each content is a text.
+        if [*map(list, messages)] != [_KEYS] * len(messages):
             return None
-        roles.append(message["role"])
-        contents.append(message["content"])
-    return contents if roles == _roles(len(messages)) else None
+        roles, contents = [message["role"] for message in messages], [message["content"] for message in messages]
+        is_blank = not all(contents) or any(map(str.isspace, contents))
+    except TypeError:
+        return None
+    return contents if not is_blank and roles == _roles(len(messages)) else None
 
 
 def prepare_plain_messages(plain: PlainMessages, plan: Plan) -> Prepared:
@@ -158,14 +160,12 @@ def _hash_what_is_asked(plain: PlainMessages, asked: Places, seed: int) -> tuple
     first_key = role_key("user", seed)
     prompts, rests = [], []
     for begin, end in asked.tolist():
-        texts = plain.encoded[begin:end]
-        mended = texts
-        for place, content in enumerate(plain.contents[begin:end]):
-            text = mended_text(content)
-            if text is not content:
-                mended = [*mended[:place], text.encode(), *mended[place + 1 :]]
-        prompts.append(_hash_turns(mended, first_key))
-        rests.append(0 if mended == texts else _hash_turns(texts, first_key))
+        texts = plain.contents[begin:end]
+        mended = [mended_text(text) for text in texts]
+        as_it_is = _hash_turns(plain.encoded[begin:end], first_key)
+        is_mended = mended != texts
+        prompts.append(_hash_turns([text.encode() for text in mended], first_key) if is_mended else as_it_is)
+        rests.append(as_it_is if is_mended else 0)
     return prompts, rests
 
 

@@ -120,8 +120,8 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
             messages.insert(place, draw(st.one_of(VALUES, st.builds(dict, role=ROLES, content=TEXTS))))
         elif change == 5:
             body[draw(st.sampled_from(["id", "tools", "metadata", "messages"]))] = draw(VALUES)
-        elif change == 6 and messages:
-            messages[-1] = {**messages[-1], "weight": draw(st.sampled_from([0, 1]))} if message else ASKED
+        elif change == 6:
+            message["weight"] = draw(st.sampled_from([0, 1]))
         elif messages:
             messages.pop()
     return body
