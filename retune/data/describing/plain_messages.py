@@ -1,11 +1,12 @@
 """The way of most chat files, whose lines are plain conversations, without an example made for each.
 
 A conversation is plain where it is nothing but `messages`: a system prompt or none, then user and assistant in turn,
-each a role and a text that is not blank, keys in this order. Nothing can be wrong with its structure, and the roles
-follow from the number of messages. So the texts of all plain conversations of a block go, one after the other, into
-one array; lines are written and tokens counted for the whole array, and only the hashes are made one by one.
+each a role and a text that is not blank, and maybe a weight of 0 or 1 on answers, keys in this order. Nothing can be
+wrong with its structure, and the roles follow from the number of messages. So the texts of all plain conversations of a
+block go, one after the other, into one array; lines are written and tokens counted for the whole array, and only the
+hashes are made one by one.
 
-What is not plain in any way, a message with a weight or an image, a line that is no JSON, takes the way of every other
+What is not plain in any way, a message with an image or a name, a line that is no JSON, takes the way of every other
 example, `prepare_examples`, row by row; its block's other rows stay here. Both ways come to the same, to the last byte:
 a test holds them against each other.
 """
@@ -26,14 +27,15 @@ from retune.data.describing.plain_lines import escape, put_together
 from retune.data.describing.plan import Plan
 from retune.data.describing.prepared import Prepared
 from retune.data.describing.texts import Texts
-from retune.data.hashes import instructions_hash, mended_text, role_key
+from retune.data.hashes import hash_example, instructions_hash, mended_text, role_key
 from retune.data.label_counts import count_labels
 from retune.data.store.columns import zero_columns
 from retune.data.tokens import token_counter, tokens_beside_the_texts
 
 Places = npt.NDArray[np.int64]
 
-_KEYS = ["role", "content"]
+_KEYS, _KEYS_WITH_WEIGHT = ["role", "content"], ["role", "content", "weight"]
+_NO_WEIGHT = 2
 # Longer ones are rare, and each length has its own roles.
 _MOST_MESSAGES = 200
 
@@ -50,34 +52,45 @@ class PlainMessages:
         counts: How many messages it has.
         contents: The texts of all messages, one conversation after the other.
         encoded: The same in UTF-8.
+        weights: Of each message: 0, 1, or 2 for none.
+        weighted: The conversations that have some, by their index in `places`.
     """
 
     def __init__(self, system: str | None) -> None:
-        self._system = [] if system is None else [system]
+        self._system = [] if system is None else [{"role": "system", "content": system}]
         self._seen = 0
         self.places: list[int] = []
         self.numbers: list[int] = []
         self.counts: list[int] = []
         self.contents: list[str] = []
         self.encoded: list[bytes] = []
+        self.weights: list[int] = []
+        self.weighted: dict[int, dict[str, Any]] = {}
 
     def take(self, number: int, values: Any) -> bool:
         """Take a row if it is a plain conversation; whether it is."""
         place, self._seen = self._seen, self._seen + 1
-        contents = _plain_contents(values)
-        if contents is None:
+        messages = values.get("messages") if isinstance(values, dict) and len(values) == 1 else None
+        if not isinstance(messages, list) or len(messages) > _MOST_MESSAGES:
             return False
-        if len(contents) % 2 == 0:
-            contents = self._system + contents
+        if self._system and len(messages) % 2 == 0:
+            messages = [*self._system, *messages]
+        contents = _plain_contents(messages)
+        weights = None if contents is None else _plain_weights(messages)
+        if contents is None or weights is None:
+            return False
         try:
             self.encoded += [content.encode() for content in contents]
         except UnicodeEncodeError:
             # A lone surrogate, which is written and counted in its own ways.
             return False
+        if min(weights) < _NO_WEIGHT:
+            self.weighted[len(self.places)] = {"messages": messages}
         self.places.append(place)
         self.numbers.append(number)
         self.counts.append(len(contents))
         self.contents += contents
+        self.weights += weights
         return True
 
     def left(self) -> npt.NDArray[np.int64]:
@@ -85,19 +98,30 @@ class PlainMessages:
         return np.setdiff1d(np.arange(self._seen), self.places, assume_unique=True)
 
 
-def _plain_contents(values: Any) -> list[str] | None:
-    messages = values.get("messages") if isinstance(values, dict) and len(values) == 1 else None
-    if not isinstance(messages, list) or len(messages) > _MOST_MESSAGES:
-        return None
+def _plain_contents(messages: list[Any]) -> list[str] | None:
+    """The contents, where all are text that is not blank, and the roles are those of a plain conversation."""
     try:
-        # Loops of C's, where most of the time would go: each message has these keys, and each content is a text.
-        if [*map(list, messages)] != [_KEYS] * len(messages):
-            return None
+        # Loops of C's, where most of the time would go.
         roles, contents = [message["role"] for message in messages], [message["content"] for message in messages]
         is_blank = not all(contents) or any(map(str.isspace, contents))
-    except TypeError:
+    except (TypeError, KeyError):
         return None
     return contents if not is_blank and roles == _roles(len(messages)) else None
+
+
+def _plain_weights(messages: list[Any]) -> list[int] | None:
+    """The weights, where every message has no other keys than it may have, and there is something to learn."""
+    keys = [*map(list, messages)]
+    if keys == [_KEYS] * len(messages):
+        return [_NO_WEIGHT] * len(messages)
+    weights = []
+    for own, message in zip(keys, messages, strict=True):
+        weight = message["weight"] if own == _KEYS_WITH_WEIGHT else _NO_WEIGHT
+        is_plain = own == _KEYS or (type(weight) is int and weight in (0, 1) and message["role"] == "assistant")
+        if not is_plain:
+            return None
+        weights.append(weight)
+    return weights if any(weights[1 + len(weights) % 2 :: 2]) else None
 
 
 def prepare_plain_messages(plain: PlainMessages, plan: Plan) -> Prepared:
@@ -107,7 +131,7 @@ def prepare_plain_messages(plain: PlainMessages, plan: Plan) -> Prepared:
     end = np.cumsum(counts)
     begin = end - counts
     contents = utf8_array(plain.encoded)
-    lines = _write_lines(contents, begin, end)
+    lines = _write_lines(contents, begin, end, np.array(plain.weights))
     columns = zero_columns(n)
     columns["number"][:] = plain.numbers
     columns["sound"][:] = 1
@@ -119,6 +143,8 @@ def prepare_plain_messages(plain: PlainMessages, plan: Plan) -> Prepared:
     systems = [plain.contents[place] for place in begin[with_system].tolist()]
     known = {text: instructions_hash([{"role": "system", "content": text}], seed) for text in set(systems)}
     columns["instructions"][with_system] = [known[text] for text in systems]
+    for index, body in plain.weighted.items():
+        columns["prompt"][index], _, _, columns["rest"][index] = hash_example(body, "supervised", seed)
     answers = (end - 1).tolist()
     columns["answer"][:] = [xxh3_64_intdigest(plain.encoded[place]) for place in answers]
     return Prepared(
@@ -131,7 +157,7 @@ def prepare_plain_messages(plain: PlainMessages, plan: Plan) -> Prepared:
     )
 
 
-def _write_lines(contents: pa.StringArray, begin: Places, end: Places) -> pa.StringArray:
+def _write_lines(contents: pa.StringArray, begin: Places, end: Places, weights: Places) -> pa.StringArray:
     """The same bytes as `json.dumps(body, ensure_ascii=False)` would give for each conversation."""
     starts = [
         '{"messages": [{"role": "system", "content": "',
@@ -139,16 +165,17 @@ def _write_lines(contents: pa.StringArray, begin: Places, end: Places) -> pa.Str
         ', {"role": "user", "content": "',
         ', {"role": "assistant", "content": "',
     ]
+    stops = ['", "weight": 0}', '", "weight": 1}', '"}']
     counts = end - begin
     turn = np.arange(len(contents)) - np.repeat(begin + counts % 2, counts)
     start = 2 + turn % 2
     start[begin] = 1 - counts % 2
-    stop = np.zeros(len(contents), np.int64)
-    stop[end - 1] = 1
+    stop = weights.copy()
+    stop[end - 1] += len(stops)
     messages = put_together(
         text_array(starts).take(index_array(start)),
         escape(contents),
-        text_array(['"}', '"}]}\n']).take(index_array(stop)),
+        text_array([*stops, *(f"{text}]}}\n" for text in stops)]).take(index_array(stop)),
     )
     # The messages lie one after the other already: a line begins where its first message does.
     bounds = text_offsets(messages)[np.append(begin, len(contents))]

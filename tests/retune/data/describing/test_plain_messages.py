@@ -179,6 +179,9 @@ def test_rows_that_were_objects_from_the_start_come_out_the_same_both_ways(bodie
         json.dumps({"messages": [ASKED, ANSWERED] * 20}).encode(),
         json.dumps({"messages": [SYSTEM, *[ASKED, ANSWERED] * 3]}).encode(),
         b'{"messages": [], ' + PLAIN[1:],
+        json.dumps({"messages": [ASKED, {**ANSWERED, "weight": 1}]}).encode(),
+        json.dumps({"messages": [SYSTEM, ASKED, {**ANSWERED, "weight": 0}, ASKED, ANSWERED]}).encode(),
+        json.dumps({"messages": [ASKED, ANSWERED, ASKED, {**ANSWERED, "weight": 0}]}).encode(),
     ],
 )
 def test_plain_conversations_are_taken_together(line):
@@ -208,7 +211,11 @@ def test_plain_conversations_are_taken_together(line):
         json.dumps({"messages": [SYSTEM]}).encode(),
         json.dumps({"messages": [ASKED, ANSWERED, ASKED]}).encode(),
         json.dumps({"messages": [ASKED, ANSWERED] * 101}).encode(),
-        json.dumps({"messages": [ASKED, {**ANSWERED, "weight": 1}]}).encode(),
+        json.dumps({"messages": [ASKED, {**ANSWERED, "weight": 0}]}).encode(),
+        json.dumps({"messages": [ASKED, {**ANSWERED, "weight": True}]}).encode(),
+        json.dumps({"messages": [ASKED, {**ANSWERED, "weight": 1.0}]}).encode(),
+        json.dumps({"messages": [{**ASKED, "weight": 1}, ANSWERED]}).encode(),
+        json.dumps({"messages": [ASKED, {**ANSWERED, "name": "Ada"}]}).encode(),
         json.dumps({"messages": [ASKED, {**ANSWERED, "content": "," * 1_100_000}]}).encode(),
     ],
 )
@@ -226,7 +233,7 @@ def test_the_way_one_by_one_is_not_gone_for_plain_conversations(monkeypatch):
     assert bytes(described.lines[0] or described.lines[1] or described.lines[2]) == (PLAIN + b"\n") * 3
 
 
-def line_of(question: str, answer: str, **more: int) -> bytes:
+def line_of(question: str, answer: str, **more: Any) -> bytes:
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer, **more}]
     return json.dumps({"messages": messages}).encode()
 
@@ -234,9 +241,9 @@ def line_of(question: str, answer: str, **more: int) -> bytes:
 def test_labels_of_both_ways_are_counted_together():
     plan = plan_for(split=SplitConfig())
     plain = [line_of(f"question {number}", f"label {number % 600}") for number in range(900)]
-    weighted = [line_of("?", f"label {number}", weight=1) for number in range(300, 900)]
+    weighted = [line_of("?", f"label {number}", name="Ada") for number in range(300, 900)]
     labels = assert_same_both_ways(block_of(plain + weighted), plan).labels
     assert labels is not None
     assert len(labels) == 900
-    more = [line_of("?", f"other label {number}", weight=1) for number in range(101)]
+    more = [line_of("?", f"other label {number}", name="Ada") for number in range(101)]
     assert assert_same_both_ways(block_of(plain + weighted + more), plan).labels is None
