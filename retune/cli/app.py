@@ -21,8 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("check")(check.check)
+# A pattern without quotes arrives as many files; the commands say so themselves.
+_MORE_ARGUMENTS = {"allow_extra_args": True}
+app.command("run", context_settings=_MORE_ARGUMENTS)(run.run)
+app.command("check", context_settings=_MORE_ARGUMENTS)(check.check)
 app.command("chat")(chat.chat)
 app.command("deploy")(deploy.deploy)
 app.command("up")(up.up)

@@ -99,6 +99,7 @@ def check(
     The source is never changed.
     """
     flags = dict(locals())
+    options.refuse_more_sources(context, source, "retune check")
     if source is None and config is None:
         raise typer.BadParameter("name what to check, or a --config that names it.", param_hint="SOURCE")
     settings = load_config(config, options.place_overrides(flags))

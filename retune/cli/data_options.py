@@ -5,6 +5,7 @@ Each is a type of a parameter. A command takes those that it wants, with None as
 it.
 """
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from retune.config import ExampleShape, SourceFormat, SplitMethod
+from retune.errors import ConfigError
 
 DATA_PANEL, SPLIT_PANEL, TRAINING_PANEL = "Data", "Split", "Training"
 
@@ -186,6 +188,33 @@ PLACES = {
     "ignore_dates": "training.ignore_dates",
 }
 """Where the configuration has what a parameter of these types says, by the parameter's name."""
+
+
+def refuse_more_sources(context: typer.Context, source: str | None, usage: str) -> None:
+    """Say what to do where the shell put files in the place of a pattern.
+
+    Args:
+        context: Of the command, with the arguments that it has no name for.
+        source: The source that it was given.
+        usage: How the command names a source: "retune check".
+
+    Raises:
+        ConfigError: There are more files.
+        typer.BadParameter: There are arguments that are none.
+    """
+    more = context.args
+    if not more:
+        return
+    if source is None or not all(Path(name).exists() for name in [source, *more]):
+        raise typer.BadParameter(f"Got unexpected extra argument(s) ({' '.join(more)})")
+    paths = [Path(name) for name in [source, *more]]
+    parents, suffixes = {path.parent for path in paths}, {path.suffix for path in paths}
+    pattern = f"{parents.pop() if len(parents) == 1 else '**'}/*{suffixes.pop() if len(suffixes) == 1 else ''}"
+    raise ConfigError(
+        f"{len(paths):,} files are named, and one source is read: {source}, {more[0]}{', …' if more[1:] else ''}.",
+        hint=f"The shell puts the files in the place of a pattern that isn't in quotes: "
+        f"{usage} {shlex.quote(pattern.removeprefix('./'))}. Or name their folder.",
+    )
 
 
 def place_overrides(flags: Mapping[str, Any], places: Mapping[str, str] = PLACES) -> dict[str, Any]:

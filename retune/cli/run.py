@@ -68,6 +68,7 @@ _PLACES = {
 
 
 def run(
+    context: typer.Context,
     *,
     data: Data = None,
     config: options.ConfigFile = None,
@@ -119,6 +120,7 @@ def run(
     Running the same command again goes on where it stopped, and never starts a second job.
     """
     flags = dict(locals())
+    options.refuse_more_sources(context, data, "retune run --data")
     show_result(_run(load_config(config, options.place_overrides(flags, _PLACES)), verbose=verbose))
 
 

@@ -13,6 +13,7 @@ from retune.data.describing.writer import ExampleWriter
 from retune.data.examples import Method
 from retune.data.problems import Problem, problem_at
 from retune.data.shapes.detect import choose_shape
+from retune.data.shapes.shape import Shape
 from retune.data.sources.open import open_source
 from retune.data.store.store import ExampleStore
 from retune.data.tokens import encoding_for
@@ -98,14 +99,25 @@ def _problem_of(file: UnreadFile) -> Problem:
     return problem_at(file.name, kind, f"not read: {file.reason}.", file=file.name)
 
 
-def _plan_for(source: Source, data: DataConfig, split: SplitConfig, options: LoadOptions) -> Plan:
+def find_shape(source: Source, data: DataConfig, split: SplitConfig, method: Method | None) -> Shape:
+    """Choose the shape of a source's rows; see `choose_shape`.
+
+    Raises:
+        SourceError: None fits; where that may be for want of a header line, the hint says so.
+    """
     try:
-        shape = choose_shape(source, data, split, options.method)
+        return choose_shape(source, data, split, method)
     except SourceError as error:
         if (doubt := source.header_doubt()) is None:
             raise
-        hint = f"The first row may be an example: {doubt}. A file without a header line is read with --no-header."
-        raise SourceError(error.message, hint=f"{hint} Else: {error.hint}" if error.hint else hint) from None
+        # What the error advises names columns, and these would be an example's texts.
+        hint = f"Its first row may be an example: {doubt}. If the file has no header line, say --no-header."
+        named = "If it has one, name the columns: --user-column NAME --assistant-column NAME."
+        raise SourceError(error.message, hint=f"{hint} {named}") from None
+
+
+def _plan_for(source: Source, data: DataConfig, split: SplitConfig, options: LoadOptions) -> Plan:
+    shape = find_shape(source, data, split, options.method)
     return Plan(
         files=tuple(source.files),
         shape=shape,

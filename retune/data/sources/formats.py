@@ -8,6 +8,8 @@ from retune.errors import SourceError
 _NAMED_FORMATS = "csv, tsv, jsonl, json, parquet, arrow, excel or pickle"
 _UNPACK = "Is it packed twice, or has its name lost the ending .{ending}? Rename it, or unpack it."
 
+_PICKLE = "Rename it to end in .pkl, or say --format pickle."
+
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"PAR1", "a Parquet file", "Rename it to end in .parquet, or say --format parquet."),
     (GZIP, "packed with gzip", _UNPACK.format(ending="gz")),
@@ -23,10 +25,9 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x89PNG", "an image", "Name a file with the examples."),
     (b"\xff\xd8\xff", "an image", "Name a file with the examples."),
     (b"%PDF-", "a PDF document", "Name a file with the examples."),
-    *(
-        (b"\x80" + bytes([protocol]), "a pickle", "Rename it to end in .pkl, or say --format pickle.")
-        for protocol in range(2, 6)
-    ),
+    (b"ccopy_reg\n", "a pickle", _PICKLE),
+    (b"(lp0\n", "a pickle", _PICKLE),
+    *((b"\x80" + bytes([protocol]), "a pickle", _PICKLE) for protocol in range(2, 6)),
 )
 
 

@@ -74,6 +74,11 @@ _PLAIN_DTYPE = re.compile(r"[<>=|]?[?bBhHiIlLqQefdFDgGOSUMm]\d*(\[[a-z]+\])?")
 
 _NUMPY_1 = "numpy.core."  # called numpy._core since NumPy 2
 _USE_PARQUET = "Save the table as Parquet where the file was made: df.to_parquet(…)."
+_OF_PYTHON_2 = {"copy_reg", "__builtin__"}
+_WRITE_ANEW = (
+    "Write it anew as Parquet with a current pandas: pd.read_pickle(…).to_parquet(…). Or, if you made this file "
+    "yourself, say --trust-pickle: a pickle is a program."
+)
 _TRUST = "If you made this file yourself, say --trust-pickle; else save the table as Parquet: df.to_parquet(…)."
 _CELLS_AT_ONCE = 100_000
 
@@ -178,6 +183,8 @@ class _TableUnpickler(pickle._Unpickler):  # noqa: SLF001  (pickle's own in Pyth
             return partial(_BOUNDED[known, name], self._size)
         if (known, name) in _CHECKED:
             return _CHECKED[known, name]
+        if module in _OF_PYTHON_2:
+            raise SourceError(f"{self._name} is a pickle of Python 2, or of an old protocol.", hint=_WRITE_ANEW)
         if name not in _ALLOWED.get(known, ()):
             raise SourceError(
                 f"{self._name} asks for {module}.{name}, which is no part of a table and could run code; refused.",

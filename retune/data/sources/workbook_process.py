@@ -67,7 +67,8 @@ def _choose(book: Any, wanted: str | None) -> tuple[dict[str, Any], Any]:
     ]
     if wanted is not None and wanted not in names:
         return {"error": "sheet", "sheets": names[:_MOST_OTHERS]}, None
-    chosen, others = None, []
+    chosen: Any = None
+    others: list[list[Any]] = []
     for name in sorted(names, key=lambda name: name != wanted) if wanted else names:
         sheet = book.get_sheet_by_name(name) if len(others) < _MOST_OTHERS else None
         if chosen is None and sheet is not None and (sheet.height or name == wanted):

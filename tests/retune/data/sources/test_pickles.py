@@ -276,3 +276,13 @@ def test_tables_of_pandas_2_are_read():
         ("category", ["card_arrival", "カード"]),
         ("n", [1, None]),
     ]
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_an_old_protocol_is_refused_with_the_ways_to_read_it(tmp_path, protocol):
+    path = tmp_path / "t.pkl"
+    path.write_bytes(pickle.dumps(pd.DataFrame({"a": ["x"]}), protocol=protocol))
+    [location] = find_files(str(path), SourceFormat.PICKLE)
+    with pytest.raises(SourceError, match=r"Python 2, or of an old protocol.*to_parquet.*--trust-pickle"):
+        read_pickled_rows(location, trust=False)
+    assert read_pickled_rows(location, trust=True)[0] == ["a"]

@@ -4,14 +4,20 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from workbooks import DATE, DATE_TIME, FIVE_DIGITS, TIME, sheet_xml, write_workbook
+from workbooks import DATE, DATE_TIME, FIVE_DIGITS, TIME, Cell, sheet_xml, write_workbook
 
 from retune.config import DataConfig, LimitsConfig, SourceFormat
 from retune.data.blocks import Row
 from retune.data.sources.open import open_source
 from retune.errors import EmptySourceError, SourceError
 
-TABLE = [["question", "answer"], ["Where is my card?", "On its way."], ["カードは？", "発送済みです。"]]
+TABLE: list[list[Cell]] = [
+    ["question", "answer"],
+    ["Where is my card?", "On its way."],
+    ["カードは？", "発送済みです。"],
+]
+BLANK: list[Cell] = [None, " "]
+TITLE: list[Cell] = ["Tickets of May"]
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 
@@ -47,13 +53,13 @@ class TestCells:
             (7, FIVE_DIGITS),
         ]
         names = [f"c{place}" for place in range(len(cells))]
-        source = open_book(book({"S": sheet_xml([names, cells])}))
+        source = open_book(book({"S": sheet_xml([[*names], cells])}))
         texts = ["2023-03-15", "2023-03-15 12:00:00", "06:00:00", "42", "2.5", "12345678901", "TRUE", "a\n b", "7"]
         assert read(source) == [Row(2, dict(zip(names, texts, strict=True)))]
         assert (source.files[0].format, source.files[0].unit) == (SourceFormat.EXCEL, "row")
 
     def test_rows_are_numbered_as_the_spreadsheet_does_and_empty_ones_left_out(self, book):
-        source = open_book(book({"S": sheet_xml([TABLE[0], [], [None, " "], TABLE[1], [TABLE[2][0]]])}))
+        source = open_book(book({"S": sheet_xml([TABLE[0], [], BLANK, TABLE[1], [TABLE[2][0]]])}))
         assert [(row.number, row.values["answer"]) for row in read(source)] == [(4, "On its way."), (5, "")]
         assert source.sample() == read(source)
 
@@ -68,12 +74,12 @@ class TestCells:
 
 class TestHeader:
     def test_a_title_and_empty_rows_above_it_are_passed_over_and_that_is_said(self, book):
-        source = open_book(book({"S": sheet_xml([["Tickets of May"], [], *TABLE], first=2, merged="A2:B2")}))
+        source = open_book(book({"S": sheet_xml([TITLE, [], *TABLE], first=2, merged="A2:B2")}))
         assert read(source)[0] == Row(5, {"question": "Where is my card?", "answer": "On its way."})
         assert layout(source) == ['row 2 stands above the header and is not read ("Tickets of May").']
 
     def test_merged_cells_leave_columns_without_a_name_and_that_is_said(self, book):
-        rows = [["question", "answer", None], ["Where?", "Here.", "x"]]
+        rows: list[list[Cell]] = [["question", "answer", None], ["Where?", "Here.", "x"]]
         source = open_book(book({"S": sheet_xml(rows, merged="B1:C1")}))
         assert source.columns == ("question", "answer", "column 3")
         assert layout(source) == [
@@ -86,7 +92,7 @@ class TestSheets:
 
     @pytest.fixture
     def path(self, book):
-        rows = ([], TABLE, [*TABLE, ["Why?", "Because."]], TABLE)
+        rows: tuple[list[list[Cell]], ...] = ([], TABLE, [*TABLE, ["Why?", "Because."]], TABLE)
         contents = {name: sheet_xml(content) for name, content in zip(self.SHEETS, rows, strict=True)}
         return book(contents, hidden=["Secret"])
 
