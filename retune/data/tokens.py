@@ -1,10 +1,13 @@
 """Counting tokens offline, by the rules that billed jobs and answers of the API agree with."""
 
 import re
-import warnings
+import sys
 from collections.abc import Iterable
 from functools import cache
-from typing import Protocol
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from threading import Lock
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +25,8 @@ _TOKENS_PER_FUNCTION = {"o200k_base": 7, "cl100k_base": 10}
 _TOKENS_OF_PARAMETERS, _TOKENS_PER_PARAMETER = 3, 3
 _TOKENS_OF_CHOICES, _TOKENS_PER_CHOICE = -3, 3
 _TOKENS_OF_TOOLS = 12
+
+_LOADING = Lock()
 
 # gpt-4o, gpt-4.1 and gpt-4.5 are later models: after "gpt-4" there must be a dash or nothing.
 _CL100K_MODELS = re.compile(r"gpt-3\.5|gpt-4(-|$)|davinci-002|babbage-002")
@@ -146,10 +151,26 @@ def encoding_for(model: str) -> str:
 
 @cache
 def _load_tokenizer(encoding: str) -> _Tokenizer:
-    with warnings.catch_warnings():
-        # Importing bpe_openai reads its files in a way that Python 3.11 and 3.12 call deprecated, 3.13 no longer.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        # Its public Encoding refuses texts of more than 200,000 tokens; the tokenizer underneath has no limit.
-        from bpe_openai import _bindings  # noqa: PLC0415  (slow to import)
-    tokenizer: _Tokenizer = _bindings.tokenizer_for_encoding(encoding)
+    # Its public Encoding refuses texts of more than 200,000 tokens; the tokenizer underneath has no limit.
+    tokenizer: _Tokenizer = _load_bindings().tokenizer_for_encoding(encoding)
     return tokenizer
+
+
+def _load_bindings() -> Any:
+    """The compiled part of bpe_openai, without its package, which reads three vocabularies line by line: half a second.
+
+    It has the vocabularies in it. Whoever imports the package later gets the same module.
+    """
+    name = "bpe_openai._bindings"
+    # The server counts in several threads.
+    with _LOADING:
+        if name in sys.modules:
+            return sys.modules[name]
+        package = find_spec("bpe_openai")
+        spec = PathFinder.find_spec(name, package.submodule_search_locations) if package is not None else None
+        if spec is None or spec.loader is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+        return module
