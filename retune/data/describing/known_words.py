@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from retune.data.words import Words
 
 # About 25 MB; longer words hardly come twice.
 _MOST_WORDS = 200_000
-_LONGEST_WORD = 64
+_LONGEST_WORD, _LONGEST_NUMBER = 64, 6
 
 _HASH_BITS = 32
 
@@ -30,22 +31,26 @@ class KnownWords:
 
     def look_up(self, words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """How many tokens each different word has, and its hash."""
-        known = self._known
-        new = [word for word in words.listed if word not in known]
+        values = list(map(self._known.get, words.listed))
+        places = [place for place, value in enumerate(values) if value is None]
+        new = [words.listed[place] for place in places]
         tokens = self._counter.count_words(new) if self._counter is not None else [0] * len(new)
-        known.update(
-            zip(new, (n << _HASH_BITS | hash_word(word) for n, word in zip(tokens, new, strict=True)), strict=True)
-        )
-        values = np.fromiter(map(known.__getitem__, words.listed), np.uint64, len(words.listed))
-        self._forget(new)
-        return (values >> np.uint64(_HASH_BITS)).astype(np.int64), values & np.uint64((1 << _HASH_BITS) - 1)
+        found = [n << _HASH_BITS | hash_word(word) for n, word in zip(tokens, new, strict=True)]
+        for place, value in zip(places, found, strict=True):
+            values[place] = value
+        self._keep(new, found)
+        both = np.array(values, np.uint64)
+        return (both >> np.uint64(_HASH_BITS)).astype(np.int64), both & np.uint64((1 << _HASH_BITS) - 1)
 
-    def _forget(self, new: Sequence[str]) -> None:
-        """Forget the new words that are not worth keeping, or too many."""
-        room = len(new) - max(0, len(self._known) - _MOST_WORDS)
-        for place, word in enumerate(new):
-            if place >= room or len(word) > _LONGEST_WORD:
-                del self._known[word]
+    def _keep(self, new: Sequence[str], found: Sequence[int]) -> None:
+        """Keep what was found of words that may come again: numbers hardly do, and would crowd out the others."""
+        room = max(0, _MOST_WORDS - len(self._known))
+        worth = (
+            (word, value)
+            for word, value in zip(new, found, strict=True)
+            if len(word) <= (_LONGEST_NUMBER if word[-2:-1].isdigit() else _LONGEST_WORD)
+        )
+        self._known.update(islice(worth, room))
 
 
 @cache
