@@ -25,14 +25,23 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ROWS, ROWS_WHEN_QUICK = 1_000_000, 5_000
-CHATS = 0.305  # of ROWS: 209 MB
+CHATS = 0.305  # of all rows: 209 MB
 TIMES_AS_MANY = 5
-RUNS = 5
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured: rows of a table, and runs of each program."""
+
+    rows: int = 1_000_000
+    runs: int = 5
+
+
+QUICK = Scale(rows=5_000, runs=1)
 
 
 @dataclass(frozen=True)
@@ -56,51 +65,51 @@ def main() -> None:
     parser.add_argument("--only", choices=MEASUREMENTS, action="append", help="measure this alone; may be repeated")
     parser.add_argument("--directory", type=Path, help="where to keep data meanwhile (default: the system's own)")
     options = parser.parse_args()
-    rows = ROWS_WHEN_QUICK if options.quick else ROWS
+    scale = QUICK if options.quick else Scale()
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         for name in options.only or MEASUREMENTS:
             home = Path(directory) / name
             home.mkdir()
-            for label, figure in MEASUREMENTS[name](home, rows):
+            for label, figure in MEASUREMENTS[name](home, scale):
                 print(f"{label:<72}{figure:>14}", flush=True)
             shutil.rmtree(home)
 
 
-def measure_speed(home: Path, rows: int) -> Iterator[tuple[str, str]]:
+def measure_speed(home: Path, scale: Scale) -> Iterator[tuple[str, str]]:
     table = home / "table.csv"
-    write_table(table, rows)
-    yield f"{rows:,} rows as CSV", f"{table.stat().st_size / 1e6:,.0f} MB"
+    write_table(table, scale.rows)
+    yield f"{scale.rows:,} rows as CSV", f"{table.stat().st_size / 1e6:,.0f} MB"
     programs = {
         "the usual script": ["usual_preparation.py"],
         "DuckDB's plain copy": ["duckdb_copy.py"],
         "Retune, all checks and token counts": ["retune_preparation.py"],
         "Retune, no checks, no token counts": ["retune_preparation.py", "--plain"],
     }
-    usual, copy, checked, plain = yield from compare(programs, table, home, rows)
+    usual, copy, checked, plain = yield from compare(programs, table, home, scale)
     yield "Retune with everything, against the usual script", f"{usual.seconds / checked.seconds:.2f}x"
     yield "Retune without, against DuckDB's copy: times as long", f"{plain.seconds / copy.seconds:.2f}x"
 
 
-def measure_chat(home: Path, rows: int) -> Iterator[tuple[str, str]]:
-    rows = round(rows * CHATS)
+def measure_chat(home: Path, scale: Scale) -> Iterator[tuple[str, str]]:
+    scale = replace(scale, rows=round(scale.rows * CHATS))
     table = home / "chat.jsonl"
-    write_table(table, rows)
-    yield f"{rows:,} rows as chat JSONL", f"{table.stat().st_size / 1e6:,.0f} MB"
+    write_table(table, scale.rows)
+    yield f"{scale.rows:,} rows as chat JSONL", f"{table.stat().st_size / 1e6:,.0f} MB"
     programs = {
         "a plain loop: json.loads, tokens of each message": ["token_counting_loop.py"],
         "Retune, all checks and token counts": ["retune_preparation.py"],
     }
-    loop, checked = yield from compare(programs, table, home, rows)
+    loop, checked = yield from compare(programs, table, home, scale)
     yield "Retune with everything, against the plain loop (at least 3)", f"{loop.seconds / checked.seconds:.2f}x"
 
 
 def compare(
-    programs: dict[str, list[str]], table: Path, home: Path, rows: int
+    programs: dict[str, list[str]], table: Path, home: Path, scale: Scale
 ) -> Generator[tuple[str, str], None, list[Measured]]:
     """Run each program several times; the medians."""
     runs: dict[str, list[Measured]] = {label: [] for label in programs}
     # Taken in turns, so that a slow minute of the machine is everybody's.
-    for _ in range(RUNS):
+    for _ in range(scale.runs):
         for label, (program, *flags) in programs.items():
             runs[label].append(run(program, table, home / "output", *flags))
     medians = []
@@ -112,29 +121,29 @@ def compare(
             max(one.peak_mb for one in measured),
         )
         medians.append(median)
-        yield f"{label}: seconds (median of {RUNS})", f"{median.seconds:.1f} s"
+        yield f"{label}: seconds (median of {scale.runs})", f"{median.seconds:.1f} s"
         yield "  fastest and slowest", f"{min(seconds):.1f}, {max(seconds):.1f} s"
         yield "  seconds of processor time", f"{median.cpu_seconds:.1f} s"
-        yield "  rows per second", f"{rows / median.seconds:,.0f}"
+        yield "  rows per second", f"{scale.rows / median.seconds:,.0f}"
         yield "  peak memory", f"{median.peak_mb:,.0f} MB"
     return medians
 
 
-def measure_memory(home: Path, rows: int) -> Iterator[tuple[str, str]]:
+def measure_memory(home: Path, scale: Scale) -> Iterator[tuple[str, str]]:
     for suffix in (".csv", ".jsonl", ".parquet"):
         peaks = []
         for factor in (1, TIMES_AS_MANY):
             table = home / f"table{suffix}"
-            write_table(table, rows * factor, words_at_a_time=10)
+            write_table(table, scale.rows * factor, words_at_a_time=10)
             measured = run("retune_preparation.py", table, home / "output")
             peaks.append(measured.peak_mb)
             table.unlink()
-            yield f"{suffix} with {rows * factor:,} rows: seconds", f"{measured.seconds:.1f} s"
+            yield f"{suffix} with {scale.rows * factor:,} rows: seconds", f"{measured.seconds:.1f} s"
             yield "  peak memory (under 700 MB)", f"{measured.peak_mb:,.0f} MB"
         yield "  growth with five times the rows (at most 10 %)", f"{peaks[1] / peaks[0] - 1:+.1%}"
 
 
-MEASUREMENTS: dict[str, Callable[[Path, int], Iterator[tuple[str, str]]]] = {
+MEASUREMENTS: dict[str, Callable[[Path, Scale], Iterator[tuple[str, str]]]] = {
     "speed": measure_speed,
     "chat": measure_chat,
     "memory": measure_memory,

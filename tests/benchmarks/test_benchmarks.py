@@ -12,7 +12,9 @@ def test_the_benchmark_of_data_preparation_runs_as_its_docstring_says():
     assert done.returncode == 0, done.stderr
     labels = [line[:60].strip() for line in done.stdout.splitlines()]
     assert "5,000 rows as CSV" in labels
-    assert any(label.startswith("Retune with everything, against the usual script") for label in labels)
+    assert "Retune with everything, against the usual script" in labels
+    assert "1,525 rows as chat JSONL" in labels
+    assert "Retune with everything, against the plain loop (at least 3)" in labels
     assert sum("growth with five times the rows" in label for label in labels) == 3
 
 
