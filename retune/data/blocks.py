@@ -74,6 +74,7 @@ class SourceFile:
         format: How it is read.
         bytes: Its size; None where that isn't known beforehand.
         columns: Names of its columns, in order; of JSONL, the keys of its first objects.
+        reading: How its rows were put together to conversations, for people; empty where each row stands for itself.
     """
 
     name: str
@@ -81,6 +82,7 @@ class SourceFile:
     format: SourceFormat
     bytes: int | None
     columns: tuple[str, ...]
+    reading: str = ""
 
 
 def describe_location(files: tuple[SourceFile, ...] | list[SourceFile], file: int, number: int) -> str:
