@@ -100,7 +100,7 @@ def find_message_columns(source: Source, rows: Rows, settings: MessageRowsConfig
     if not settings.names_columns and _is_another_shape(source.columns):
         return None
     text = settings.text_column or finder.text()
-    conversation = settings.conversation_column or finder.conversation(_CONVERSATIONS)
+    conversation = settings.conversation_column or finder.conversation()
     speakers = finder.speakers()
     if text is None or speakers is None:
         if settings.names_columns:
@@ -108,6 +108,8 @@ def find_message_columns(source: Source, rows: Rows, settings: MessageRowsConfig
         if text is None or conversation is None or (asked := finder.unknown_speakers()) is None:
             return None
         raise _unknown_assistant(source, rows, asked, conversation, text)
+    if conversation is None and speakers.kind == "words":
+        conversation = finder.conversation_by_name()
     return finder.columns_of(conversation, speakers, text)
 
 
@@ -130,9 +132,13 @@ class _Finder:
         parts = [value for value in values if isinstance(value, list) and value and isinstance(value[0], dict)]
         return len(texts) + len(parts) >= max(1.0, _LEAST_FILLED * len(values)) and not any(map(role_of, texts))
 
-    def conversation(self, wanted: Sequence[str]) -> str | None:
+    def conversation(self) -> str | None:
         """A column of such a name whose values come more than once."""
-        return next((name for name in self._among(wanted) if self._repeats(name)), None)
+        return next((name for name in self._among(_CONVERSATIONS) if self._repeats(name)), None)
+
+    def conversation_by_name(self) -> str | None:
+        """A column of such a name, whatever the first rows say."""
+        return next((name for name in self._among(_CONVERSATIONS) if plain_name(name) != "id"), None)
 
     def _repeats(self, column: str) -> bool:
         values = [value for row in self.rows if isinstance(value := row.get(column), str | int) and value != ""]
@@ -144,7 +150,12 @@ class _Finder:
         if settings.assistant_role is not None:
             named = [named_speakers(column, settings.assistant_role, self.rows) for column in columns]
             return next((speakers for speakers in named if speakers.speak_in(self.rows)), next(iter(named), None))
-        found = [speakers for column in columns if (speakers := find_speakers(column, self.rows)) is not None]
+        has_conversation = self.conversation_by_name() is not None
+        found = [
+            speakers
+            for column in columns
+            if (speakers := find_speakers(column, self.rows, one_is_enough=has_conversation)) is not None
+        ]
         return min(found, key=lambda speakers: speakers.kind == "turns", default=None)
 
     def unknown_speakers(self) -> str | None:

@@ -10,10 +10,15 @@ from retune.data.blocks import Finding
 from retune.errors import SourceError
 
 _CACHE_KIB = 16_384
+# With an index of its own: SQLite would look for the first of each among all.
+_STARTS = """
+CREATE TABLE start (conversation TEXT PRIMARY KEY, first INTEGER) WITHOUT ROWID;
+INSERT INTO start SELECT conversation, min(number) FROM message GROUP BY conversation ORDER BY conversation;
+"""
 _IN_ORDER = """
 SELECT message.conversation, message.content
-FROM message JOIN (SELECT conversation, min(number) AS first FROM message GROUP BY conversation) USING (conversation)
-ORDER BY first, place, number
+FROM message CROSS JOIN start ON start.conversation = message.conversation
+ORDER BY start.first, message.place, message.number
 """
 # From each first message to all that answer it; what answers itself, in a circle, stays a conversation of its own.
 _TREES = """
@@ -88,6 +93,8 @@ def in_order(messages: Iterable[Message], *, by_parents: bool = False) -> Iterat
                 database.execute("CREATE INDEX by_id ON message (id)")
                 database.execute("CREATE INDEX by_parent ON message (parent)")
                 database.execute(_TREES)
+            for statement in _STARTS.split(";"):
+                database.execute(statement)
             database.execute("COMMIT")
             for conversation, content in database.execute(_IN_ORDER):
                 # It was written a moment ago, by this process, into a file that no other can open.

@@ -89,14 +89,21 @@ def named_speakers(column: str, assistant_role: str, rows: Iterable[Mapping[str,
     return Speakers(column, "named", frozenset([whole] if is_one else names))
 
 
-def find_speakers(column: str, rows: Sequence[Mapping[str, Any]]) -> Speakers | None:
-    """What a column says of who speaks; None where it doesn't tell user and assistant apart."""
+def find_speakers(column: str, rows: Sequence[Mapping[str, Any]], *, one_is_enough: bool = False) -> Speakers | None:
+    """What a column says of who speaks; None where it doesn't tell user and assistant apart.
+
+    Args:
+        column: The column.
+        rows: The first rows.
+        one_is_enough: They may all be of one speaker, as where rows are sorted by something else.
+    """
     said = [text for row in rows if (text := said_in(row.get(column), column)) is not None]
     values = set(said)
     if not values:
         return None
     roles = [role_of(text) for text in said]
-    if {"user", "assistant"} <= set(roles) and sum(map(bool, roles)) >= _KNOWN_SHARE * len(roles):
+    sides = {"user", "assistant"} & set(roles)
+    if len(sides) > (0 if one_is_enough else 1) and sum(map(bool, roles)) >= _KNOWN_SHARE * len(roles):
         return Speakers(column, "words")
     name = plain_name(column)
     if len(values) == 2 and values <= _TRUE | _FALSE and name in (*_ASSISTANT_IF_TRUE, *_ASSISTANT_IF_FALSE):

@@ -50,6 +50,12 @@ class TestConversations:
             "conversations of one message a row: role from role, text from content, conversations by conversation_id"
         )
 
+    def test_rows_may_be_sorted_by_who_speaks(self, read_rows):
+        asked = [{"chat_id": n, "role": "user", "text": f"{n}"} for n in range(120)]
+        rows, _, _ = read_rows([*asked, *({**row, "role": "assistant"} for row in asked)])
+        assert len(rows) == 120
+        assert said(rows[7]) == ["u:7", "a:7"]
+
     def test_other_columns_are_kept_where_they_say_one_thing(self, read_rows):
         rows, source, _ = read_rows(
             [
@@ -246,6 +252,7 @@ class TestTrees:
         {"question": "q", "answer": "a", "role": "user"},
         {"text": "t", "label": "user"},
         {"ticket_id": 1, "author": "Zoe", "body": "a", "category": "b"},
+        {"role": "user", "text": "a", "score": 1},
         {"messages": [{"role": "user", "content": "a"}], "role": "user", "text": "a"},
         {"prompt": "p", "chosen": "c", "rejected": "r", "role": "user"},
     ],
