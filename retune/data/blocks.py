@@ -74,7 +74,7 @@ class SourceFile:
         format: How it is read.
         bytes: Its size; None where that isn't known beforehand.
         columns: Names of its columns, in order; of JSONL, the keys of its first objects.
-        reading: How its rows were put together to conversations, for people; empty where each row stands for itself.
+        reading: What its conversations were made of, for people; empty where each row is read as it stands.
     """
 
     name: str

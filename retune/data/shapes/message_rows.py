@@ -8,11 +8,13 @@ from typing import Any
 from retune.config import DataConfig, ExampleShape
 from retune.data.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, FileNote, Finding, Row, RowsBlock, Source
 from retune.data.shapes.cells import UnusableCellError, cell_text, parsed_cell
+from retune.data.shapes.chat_exports import find_tree_format
 from retune.data.shapes.column_names import MESSAGES, check_columns
 from retune.data.shapes.message_columns import MessageColumns, find_message_columns, is_plain_kind, plain_number
 from retune.data.shapes.message_joining import Joined, Joiner
 from retune.data.shapes.message_notes import describe_columns, notes_of
 from retune.data.shapes.message_spill import Message, in_order
+from retune.data.shapes.message_trees import TreesSource
 from retune.errors import EmptySourceError, SourceError
 
 # Keys of a message beside its role and content, where a column bears their name.
@@ -23,7 +25,7 @@ _MEGABYTE = 1_000_000
 
 
 def put_together(source: Source, data: DataConfig) -> Source:
-    """Read the rows of a table with one message a row as conversations; any other source stays as it is.
+    """Read a table with one message a row, or an export with trees of them, as conversations; else leave it as it is.
 
     Args:
         source: The source, opened.
@@ -40,6 +42,9 @@ def put_together(source: Source, data: DataConfig) -> Source:
     )
     if not names_another:
         rows = [row.values for row in source.sample() if not row.findings]
+        form = None if data.message_rows.names_columns else find_tree_format(source.columns, rows)
+        if form is not None:
+            return TreesSource(source, form)
         columns = find_message_columns(source, rows, data.message_rows)
         return source if columns is None else MessageRowsSource(source, columns, data)
     if data.message_rows.names_columns:
