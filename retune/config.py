@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from retune.errors import SecretInSettingsError
+from retune.message_rows_config import MessageRowsConfig
 from retune.source_address import find_secret, source_label
 from retune.split_config import Section, SplitConfig, SplitMethod
 
@@ -135,6 +136,9 @@ class DataConfig(Section):
     messages_column: str = Field(
         "messages",
         description="Column with ready chat messages, used where no user and assistant columns are named.",
+    )
+    message_rows: MessageRowsConfig = Field(
+        default_factory=MessageRowsConfig, description="Columns of a table with one message a row."
     )
 
     @field_validator("source", "validation_source", "test_source")

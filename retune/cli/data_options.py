@@ -14,6 +14,7 @@ import typer
 
 from retune.config import ExampleShape, SourceFormat, SplitMethod
 from retune.errors import ConfigError
+from retune.message_rows_config import ConversationStart
 
 DATA_PANEL, SPLIT_PANEL, TRAINING_PANEL = "Data", "Split", "Training"
 
@@ -105,6 +106,23 @@ System = Annotated[
     str | None,
     _data("System prompt put before every example; may name columns in braces as templates do.", metavar="TEXT"),
 ]
+ConversationColumn = Annotated[
+    str | None, _data("One message a row: column that tells the conversation.", metavar="NAME")
+]
+RoleColumn = Annotated[str | None, _data("One message a row: column that tells who speaks.", metavar="NAME")]
+TextColumn = Annotated[str | None, _data("One message a row: column with the text.", metavar="NAME")]
+TimeColumn = Annotated[str | None, _data("One message a row: column that puts them in order.", metavar="NAME")]
+AssistantRole = Annotated[
+    str | None,
+    _data("What the role's column says of the assistant; several, separated by commas.", metavar="TEXT"),
+]
+StartOfConversation = Annotated[
+    ConversationStart | None,
+    _data("One message a row: where the next conversation begins.", "--conversation-start"),
+]
+PauseMinutes = Annotated[
+    float | None, _data("Minutes without a message that end a conversation; default 30.", metavar="NUMBER")
+]
 
 Split = Annotated[
     SplitMethod | None,
@@ -175,6 +193,13 @@ PLACES = {
     "assistant_template": "data.assistant_template",
     "messages_column": "data.messages_column",
     "system": "data.system",
+    "conversation_column": "data.message_rows.conversation_column",
+    "role_column": "data.message_rows.role_column",
+    "text_column": "data.message_rows.text_column",
+    "time_column": "data.message_rows.time_column",
+    "assistant_role": "data.message_rows.assistant_role",
+    "conversation_start": "data.message_rows.conversation_start",
+    "pause_minutes": "data.message_rows.pause_minutes",
     "split": "split.method",
     "validation": "split.validation",
     "test": "split.test",

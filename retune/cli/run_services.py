@@ -20,6 +20,7 @@ from retune.data.comparison.check import check_store
 from retune.data.comparison.report import CheckReport
 from retune.data.describing.load import LoadOptions, find_shape, load_examples
 from retune.data.model_dates import check_model_fits, utc_today
+from retune.data.shapes.message_rows import put_together
 from retune.data.sources.open import open_source
 from retune.data.splits.split import deal_examples
 from retune.errors import CheckError
@@ -94,7 +95,7 @@ def check_data(config: RetrainConfig, bar: ReadingBar) -> None:
     if config.data.query is not None:
         # A query is asked once: it may take long, and its rows may be others the next time.
         return
-    source = open_source(config.data, lambda done: bar.read(done, None))
+    source = put_together(open_source(config.data, lambda done: bar.read(done, None)), config.data)
     find_shape(source, config.data, config.split, config.training.method)
     if _is_small(source):
         _check_to_the_end(config, endpoint)

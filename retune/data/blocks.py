@@ -76,6 +76,7 @@ class SourceFile:
         columns: Names of its columns, in order; of JSONL, the keys of its first objects.
         split: The split that all of it belongs to: train, validation or test; None where nothing says so.
         split_by: What says so, for people: "file names".
+        reading: What its conversations were made of, for people; empty where each row is read as it stands.
     """
 
     name: str
@@ -85,6 +86,7 @@ class SourceFile:
     columns: tuple[str, ...]
     split: str | None = None
     split_by: str = ""
+    reading: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,9 @@ class _Writer:
         facts = self._store.facts
         starts = np.searchsorted(self._file, np.arange(len(facts.files) + 1)).tolist()
         for file, (start, end) in enumerate(pairwise(starts)):
+            if facts.files[file].reading:
+                # Rows between those in which conversations begin are their further messages.
+                continue
             numbers = self._number[start:end].astype(np.int64)
             first, last = facts.row_numbers.get(file) or ((numbers[0], numbers[-1]) if end > start else (1, 0))
             edges = np.concatenate([[first - 1], numbers, [last + 1]])

@@ -90,6 +90,20 @@ RULES: dict[str, Rule] = {
     ),
     "separator_missing": Rule("warning", "End every prompt, and every completion, in the same way, or none of them."),
     "stray_whitespace": Rule("warning", "Trim the texts; --fix does. The model would learn the spaces.", "trimmed"),
+    # One message a row
+    "conversations_assumed": Rule(
+        "warning",
+        "If it is otherwise, say so: --conversation-column names the column that tells the conversation, "
+        "--conversation-start where one begins (whole, system, pause or question), --assistant-role who the assistant "
+        "is.",
+    ),
+    "conversations_left_out": Rule("warning", "Check who is the assistant (--assistant-role); else nothing to do."),
+    "branches_left_out": Rule(
+        "warning", "Of several answers to one message the best or first is used; nothing to do if that is meant."
+    ),
+    "messages_left_out": Rule("warning", "Check that they hold nothing to learn, or name another --text-column."),
+    "messages_unplaced": Rule("warning", "Write a time or number into every row, or name another --time-column."),
+    "messages_joined": Rule("note", "Nothing to do: turns alternate in what is trained."),
     # What should not leave the building
     "private_key": Rule("warning", "Remove it, and replace the key: it was stored as training data."),
     "api_key": Rule("warning", "Remove it, and revoke the key: it was stored as training data."),

@@ -14,6 +14,7 @@ from retune.data.examples import Method
 from retune.data.problems import Problem, problem_at
 from retune.data.shapes.detect import choose_shape
 from retune.data.shapes.shape import Shape
+from retune.data.shapes.message_rows import put_together
 from retune.data.sources.open import open_source
 from retune.data.store.store import ExampleStore
 from retune.data.tokens import encoding_for
@@ -72,7 +73,9 @@ def load_examples(
     total: int | None = None
     done = 0
     # Until there are rows, what was read is all that there is to tell.
-    source = open_source(data, lambda read: on_progress(done or (read if total is None else min(read, total)), total))
+    source = put_together(
+        open_source(data, lambda read: on_progress(done or (read if total is None else min(read, total)), total)), data
+    )
     sizes = [file.bytes for file in source.files]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     encoding = encoding_for(options.model)

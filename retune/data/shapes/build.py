@@ -1,6 +1,6 @@
 """Building each shape from what the user named, and from the usual names where nothing is named."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Never
@@ -17,7 +17,7 @@ from retune.data.shapes.conversations import SETTINGS, ConversationsShape, read_
 from retune.data.shapes.known_columns import CONVERSATIONS, Pair, Preference, find_preference, find_prompt, guess_pair
 from retune.data.shapes.preferences import PreferencesShape
 from retune.data.shapes.reinforcement import ReinforcementShape
-from retune.data.shapes.sharegpt import is_sharegpt_message
+from retune.data.shapes.sharegpt import is_foreign_message, is_sharegpt_message
 from retune.data.shapes.split_columns import SplitColumns
 from retune.data.shapes.templates import SystemPrompt, TextSource, read_text_source
 from retune.errors import SourceError
@@ -109,14 +109,14 @@ class ShapeBuilder:
             if self.source.columns:
                 raise no_column(self.source.name, MESSAGES, self.source.columns)
             column = MESSAGES
-        is_sharegpt = self._is_sharegpt(column)
-        keeps = column == MESSAGES and self.source.files[0].format in _OBJECTS
+        is_sharegpt = self._is_foreign(column)
+        file = self.source.files[0]
+        keeps = column == MESSAGES and file.format in _OBJECTS and not file.reading
         beside = [key for key in SETTINGS if key in self.source.columns]
         system = self._system()
-        title = (
-            f"conversations in {column}{' (ShareGPT)' if is_sharegpt else ''}"
-            f"{f', with {listed(beside)}' if beside else ''}{system.title}"
-        )
+        where = f"of {file.reading}" if file.reading else f"in {column}"
+        kind = " (ShareGPT)" if self._some_message(column, is_sharegpt_message) else ""
+        title = f"conversations {where}{kind}{f', with {listed(beside)}' if beside else ''}{system.title}"
         return ConversationsShape(title, "supervised", self.split, system, column, keeps, is_sharegpt)
 
     def completions(self) -> CompletionsShape:
@@ -149,7 +149,7 @@ class ShapeBuilder:
             prompt = read_text_source(name, None, "") if isinstance(name, str) else name
             if prompt is None:
                 raise self.lacks("reinforcement")
-        is_sharegpt = prompt is None and column is not None and self._is_sharegpt(column)
+        is_sharegpt = prompt is None and column is not None and self._is_foreign(column)
         system = self._system()
         shape = ReinforcementShape(
             "", "reinforcement", self.split, system, prompt, column or MESSAGES, answer, is_sharegpt
@@ -164,7 +164,7 @@ class ShapeBuilder:
         """Whether most conversations end without an answer, and something for a grader stands beside them."""
         column = self.conversation_column
         beside = set(self.source.columns) - {column, *EXAMPLE_KEYS, *self.split.names}
-        if column is None or not beside:
+        if column is None or not beside or self.source.files[0].reading:
             return False
         ends = [
             bool(messages) and last_assistant(messages) == len(messages) - 1 for messages in self._conversations(column)
@@ -203,13 +203,17 @@ class ShapeBuilder:
             if isinstance(found, list) and all(isinstance(message, dict) for message in found):
                 yield found
 
-    def _is_sharegpt(self, column: str) -> bool:
+    def _is_foreign(self, column: str) -> bool:
+        """Whether messages are written in another way than the API's."""
+        return self._some_message(column, is_foreign_message)
+
+    def _some_message(self, column: str, are: Callable[[Any], bool]) -> bool:
         for values in self.rows:
             try:
                 _, found = read_conversation(values, column, is_sharegpt=False)
             except UnusableCellError:
                 continue
-            if isinstance(found, list) and any(map(is_sharegpt_message, found)):
+            if isinstance(found, list) and any(map(are, found)):
                 return True
         return False
 

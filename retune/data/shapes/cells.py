@@ -8,7 +8,7 @@ from retune.data.blocks import Finding
 from retune.data.checks.messages import MESSAGE_KEYS, ROLES
 from retune.data.jsonl import parse_json
 from retune.data.quoting import shown
-from retune.data.shapes.sharegpt import from_sharegpt, is_sharegpt_message
+from retune.data.shapes.sharegpt import from_sharegpt, is_foreign_message
 
 
 class UnusableCellError(Exception):
@@ -91,7 +91,7 @@ def messages_in(value: Any, role: str, column: str) -> list[dict[str, Any]]:
     messages = [value] if isinstance(value, dict) else value
     if isinstance(messages, list):
         if all(isinstance(message, dict) for message in messages):
-            return [from_sharegpt(message) for message in messages]
+            return from_sharegpt(messages)
         message = f"{column}: expected text or a list of messages, found {shown(value)}."
         raise UnusableCellError(Finding("content_not_text", message))
     return [{"role": role, "content": cell_text(value, column)}]
@@ -116,7 +116,7 @@ def written_messages(value: Any, column: str) -> Any:
 
 
 def _is_message(value: Any) -> bool:
-    if is_sharegpt_message(value):
+    if is_foreign_message(value):
         return True
     return isinstance(value, dict) and value.get("role") in ROLES and value.keys() <= set(MESSAGE_KEYS)
 

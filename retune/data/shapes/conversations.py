@@ -9,7 +9,7 @@ from retune.data.checks.structure import EXAMPLE_KEYS
 from retune.data.shapes.cells import UnusableCellError, json_value, parsed_cell
 from retune.data.shapes.column_names import MESSAGES, listed, near_key
 from retune.data.shapes.rows import RowShape
-from retune.data.shapes.sharegpt import from_sharegpt
+from retune.data.shapes.sharegpt import api_tools, from_sharegpt
 
 SETTINGS = tuple(key for key in EXAMPLE_KEYS if key != MESSAGES)
 
@@ -22,7 +22,7 @@ class ConversationsShape(RowShape):
         column: Column with the messages.
         keeps_neighbours: Rows are lines of chat JSONL, whose other keys belong to the example; of a table, only
             columns that bear the name of such a key do.
-        is_sharegpt: Messages are written `{"from": "human", "value": "…"}`.
+        is_sharegpt: Messages are written `{"from": "human", "value": "…"}`, or in another way that is not the API's.
     """
 
     column: str
@@ -50,6 +50,8 @@ class ConversationsShape(RowShape):
             kept = {key: value for key, value in values.items() if key not in dropped}
         else:
             kept = settings_beside(values)
+            if self.is_sharegpt and "tools" in kept:
+                kept["tools"] = api_tools(kept["tools"])
         return {**kept, **beside, MESSAGES: messages}, ()
 
 
@@ -74,7 +76,7 @@ def read_conversation(values: Mapping[str, Any], column: str, *, is_sharegpt: bo
         beside = {key: value for key, value in found.items() if key != MESSAGES}
         found = found[MESSAGES]
     if is_sharegpt and isinstance(found, list):
-        found = [from_sharegpt(message) for message in found]
+        found = from_sharegpt(found)
     return beside, found
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from retune.data.shapes.column_names import MESSAGES, find_column
 from retune.data.shapes.templates import ColumnText, JoinedColumns, SystemPrompt, Template, TextSource
 
-CONVERSATIONS = (MESSAGES, "conversations", "conversation")
+CONVERSATIONS = (MESSAGES, "conversations", "conversation", "thread", "dialog", "dialogue")
 
 _PREFERENCES = (
     ("preferred_output", "non_preferred_output"),

@@ -11,6 +11,7 @@ from retune.config import RetrainConfig
 from retune.data.describing.describe import describe_block
 from retune.data.describing.plan import Plan
 from retune.data.shapes.detect import choose_shape
+from retune.data.shapes.message_rows import put_together
 from retune.data.sources.open import open_source
 from retune.data.store.columns import CONTENT_COLUMNS, Column
 from retune.data.tokens import encoding_for
@@ -45,7 +46,7 @@ def read_hashes(config: RetrainConfig, on_block: Callable[[], None] = lambda: No
     Raises:
         SourceError: The source can't be read.
     """
-    source = open_source(config.data)
+    source = put_together(open_source(config.data), config.data)
     encoding = encoding_for(config.training.model)
     plan = Plan(
         files=tuple(source.files),

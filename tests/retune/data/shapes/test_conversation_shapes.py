@@ -101,8 +101,46 @@ class TestShareGpt:
         }
 
     def test_an_unknown_name_stays_for_the_checks_to_find(self, make_source, read):
-        [example] = read(make_source([{"conversations": [*self.SHARED, {"from": "observation", "value": "x"}]}]))
-        assert example.body["messages"][-1] == {"role": "observation", "content": "x"}
+        [example] = read(make_source([{"conversations": [*self.SHARED, {"from": "narrator", "value": "x"}]}]))
+        assert example.body["messages"][-1] == {"role": "narrator", "content": "x"}
+
+    def test_calls_of_functions_become_tool_calls(self, make_source, read):
+        calls = [{"name": "find", "arguments": {"id": 7}}, {"name": "count", "arguments": "{}"}]
+        row = {
+            "conversations": [
+                {"from": "human", "value": "Where, and how many?"},
+                {"from": "function_call", "value": json.dumps(calls)},
+                {"from": "observation", "value": '[{"shelf": 4}, 3]'},
+                {"from": "gpt", "value": "Shelf 4 has three."},
+                {"from": "function_call", "value": json.dumps(calls[0])},
+                {"from": "tool", "value": "gone"},
+                {"from": "gpt", "value": "Now it has none."},
+            ],
+            "tools": json.dumps([{"name": "find", "parameters": {}}, TOOLS[0]]),
+        }
+        body = body_of(read(make_source([row])))
+        asked, called, shelf, three, answered, again, gone, _ = body["messages"]
+        assert (asked["role"], answered["content"]) == ("user", "Shelf 4 has three.")
+        assert [call["function"] for call in called["tool_calls"]] == [
+            {"name": "find", "arguments": '{"id": 7}'},
+            {"name": "count", "arguments": "{}"},
+        ]
+        first, second = (call["id"] for call in called["tool_calls"])
+        assert shelf == {"role": "tool", "tool_call_id": first, "content": '{"shelf": 4}'}
+        assert three == {"role": "tool", "tool_call_id": second, "content": "3"}
+        assert gone == {"role": "tool", "tool_call_id": again["tool_calls"][0]["id"], "content": "gone"}
+        assert body["tools"] == [{"type": "function", "function": {"name": "find", "parameters": {}}}, TOOLS[0]]
+
+    @pytest.mark.parametrize("value", ["I call find.", "{}", '[{"name": "find"}, 3]', "null"])
+    def test_a_call_that_does_not_fit_stays_as_it_is(self, make_source, read, value):
+        [example] = read(make_source([{"conversations": [*self.SHARED, {"from": "function_call", "value": value}]}]))
+        assert example.body["messages"][-1] == {"role": "function_call", "content": value}
+
+    def test_threads_have_their_content_under_text(self, make_source, read, choose):
+        thread = [{"text": "Where is my card?", "role": "prompter"}, {"text": "On its way.", "role": "assistant"}]
+        source = make_source([{"thread": thread, "source": "made up"}])
+        assert choose(source).title == "conversations in thread"
+        assert body_of(read(source)) == {"messages": CHAT}
 
     def test_the_same_column_may_hold_chat_messages(self, make_source, read, choose):
         source = make_source([{"conversations": CHAT}])

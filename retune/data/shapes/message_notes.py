@@ -1,0 +1,53 @@
+"""What is said of a table with one message a row: how it is read, what was assumed, and what was left out."""
+
+from collections.abc import Iterator
+
+from retune.data.blocks import FileNote, Finding, SourceFile, describe_location
+from retune.data.shapes.message_columns import MessageColumns
+from retune.data.shapes.message_joining import Joiner
+from retune.message_rows_config import ConversationStart, MessageRowsConfig
+
+
+def describe_columns(columns: MessageColumns, settings: MessageRowsConfig) -> str:
+    """Which column holds what, in one line."""
+    starts = {
+        ConversationStart.WHOLE: "",
+        ConversationStart.SYSTEM: ", a new one at each system message",
+        ConversationStart.PAUSE: f", a new one after {settings.pause_minutes:g} minutes without a message",
+        ConversationStart.QUESTION: ", a new one at each question after an answer",
+    }
+    where = f"by {columns.conversation}" if columns.conversation else "of the whole file"
+    if columns.parent is not None:
+        where = f"{where if columns.conversation else 'by what they answer'}, along {columns.parent[1]}"
+    order = f", in order of {columns.order.column}" if columns.order else ""
+    kind = f", where {columns.kind} says text" if columns.kind else ""
+    return (
+        f"one message a row: role from {columns.speakers.title}, text from {columns.text}{kind}, conversations "
+        f"{where}{order}{starts[columns.start]}"
+    )
+
+
+def notes_of(columns: MessageColumns, joiner: Joiner, files: list[SourceFile]) -> Iterator[FileNote]:
+    """What has to be known of what was read so far."""
+    for assumed in columns.assumed:
+        yield FileNote(0, Finding("conversations_assumed", f"{assumed}."))
+    order = columns.order.column if columns.order else ""
+    counts = joiner.counts
+    messages = {
+        "joined": ("messages_joined", "{n} put together with the one before, of the same speaker", "message"),
+        "empty": ("messages_left_out", "{n} without text left out", "message"),
+        "unanswered": ("conversations_left_out", "{n} without an answer left out", "conversation"),
+        "branched": ("branches_left_out", "{n} of other branches left out", "message"),
+        "unplaced": (
+            "messages_unplaced",
+            f"{{n}} with nothing in {order} that can be read as a time or number, put first",
+            "message",
+        ),
+    }
+    for kind, (rule, text, noun) in messages.items():
+        if number := counts[kind]:
+            counted = f"{number:,} {noun}{'' if number == 1 else 's'}"
+            file, row = joiner.first[kind]
+            yield FileNote(
+                file, Finding(rule, f"{text.format(n=counted)}; the first: {describe_location(files, file, row)}.")
+            )
