@@ -13,8 +13,8 @@ from retune.data.describing.writer import ExampleWriter
 from retune.data.examples import Method
 from retune.data.problems import Problem, problem_at
 from retune.data.shapes.detect import choose_shape
-from retune.data.shapes.shape import Shape
 from retune.data.shapes.message_rows import put_together
+from retune.data.shapes.shape import Shape
 from retune.data.sources.open import open_source
 from retune.data.store.store import ExampleStore
 from retune.data.tokens import encoding_for
