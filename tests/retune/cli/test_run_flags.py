@@ -23,7 +23,7 @@ def test_every_flag_has_its_place(place: str) -> None:
 
 def test_no_flag_is_forgotten() -> None:
     parameters = set(inspect.signature(command.run).parameters)
-    assert parameters == {*command._PLACES, "config", "verbose"}
+    assert parameters == {*command._PLACES, "config", "verbose", "context"}
 
 
 def test_every_setting_of_data_and_split_has_a_flag() -> None:
