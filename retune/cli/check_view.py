@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from retune.cli.terminal import err, out, print_quietly, visible
-from retune.data.quoting import masked
+from retune.data.quoting import MOST_NAMED, masked
 
 if TYPE_CHECKING:
     from retune.cli.checking import Checked
@@ -239,7 +239,8 @@ def _describe_labels(labels: "LabelFacts", n_examples: int) -> str:
 
 def _describe_unused(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN_COLUMNS
-    return ", ".join(map(masked, names[:_SHOWN_COLUMNS])) + (f" and {more:,} more" if more > 0 else "")
+    at_least = "at least " if len(names) == MOST_NAMED else ""
+    return ", ".join(map(masked, names[:_SHOWN_COLUMNS])) + (f" and {at_least}{more} more" if more > 0 else "")
 
 
 def _describe_splits(checked: "Checked") -> str:

@@ -11,10 +11,10 @@ from retune.data.describing.texts import examine_instructions
 from retune.data.describing.workers import BLOCKS_WITHOUT_PROCESSES, Describers
 from retune.data.describing.writer import ExampleWriter
 from retune.data.examples import Method
-from retune.data.problems import Problem, problem_at
+from retune.data.quoting import MOST_NAMED
 from retune.data.shapes.detect import choose_shape
 from retune.data.shapes.shape import Shape
-from retune.data.shapes.unused import MOST_NAMED, unused_columns, warn_of_unused
+from retune.data.shapes.unused import unused_columns, warn_of_unused
 from retune.data.sources.open import open_source
 from retune.data.store.store import ExampleStore
 from retune.data.tokens import encoding_for

@@ -80,6 +80,6 @@ def _describe(values: Iterable[Any], name: str) -> str:
             lengths.append(len(found))
     if keys:
         return f"It has: {listed(list(keys)[:_MOST_SHOWN])}."
-    if lengths and max(lengths):
+    if any(lengths):
         return f"It holds lists: {name}.0 is the first of each."
     return "It holds no fields, but text or numbers." if not lengths else "It holds empty lists."

@@ -39,7 +39,7 @@ _ANSWERS = (
     *("answer", "response", "assistant", "output", "outputs", "completion", "reply", "targets"),
     *("回答", "答え", "返答", "応答", "返信", "出力", "答案", "回复", "回覆", "输出", "輸出", "答复"),
 )
-_ABOUT = ("input", "context", "输入", "入力")
+_ABOUT = ("input", "context", "question", "query", "输入", "入力")
 _TEXTS = ("text", "message", "sentence", "utterance", "本文", "文章", "テキスト", "文本", "内容")
 _LABELS = (
     "label",

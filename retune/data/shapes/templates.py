@@ -124,6 +124,12 @@ class Template:
         return listed(self.columns)
 
     @property
+    def written(self) -> str:
+        """As the user writes it."""
+        words = ((text.replace("{", "{{").replace("}", "}}"), column) for text, column in self.parts)
+        return "".join(text + ("" if column is None else f"{{{column}}}") for text, column in words)
+
+    @property
     def has_words(self) -> bool:
         """Whether it holds anything but columns and white space."""
         return any(literal.strip() for literal, _ in self.parts)

@@ -10,7 +10,7 @@ from retune.data.shapes.columns import ColumnsShape
 from retune.data.shapes.completions import CompletionsShape
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.shape import Shape
-from retune.data.shapes.templates import JoinedColumns, TextSource
+from retune.data.shapes.templates import Template, TextSource
 
 _SYSTEM = ("system", "systemprompt", "systemmessage", "システム", "系统", "系统提示")
 _CONTEXT = (
@@ -27,9 +27,6 @@ _GROUPS = (
 )
 _CONVERSATIONS = ("messages", "message", "conversations", "conversation", "dialogue", "dialog", "turns", "thread")
 _JUDGEMENTS = ("label", "rating", "score", "reward", "feedback", "isgood", "accepted", "preferred")
-
-MOST_NAMED = 100
-"""Columns that are named; a source may have thousands."""
 
 
 def unused_columns(source: Source, shape: Shape) -> list[str]:
@@ -94,28 +91,21 @@ def _how_to_use(name: str, shape: RowShape, *, as_system: bool) -> str:
     if "{" in name or "}" in name:
         return "Rename it without braces: then a template can read it."
     field = f"{{{name}}}"
-    texts = None if as_system else _texts(shape)
-    if texts is None:
-        before = shape.system.columns
-        template = " ".join([*(f"{{{column}}}" for column in before), field])
-        return f"The system prompt can hold it: --system {shlex.quote(template)}."
-    user, answer = texts
-    template = " ".join([field, *(f"{{{column}}}" for column in user)])
-    return (
-        "What the user says can hold it: "
-        f"--user-template {shlex.quote(template)} --assistant-column {shlex.quote(answer)}."
-    )
-
-
-def _texts(shape: RowShape) -> tuple[tuple[str, ...], str] | None:
-    """The columns with what the user says, and the one with the answer, where a template can take their place."""
     if isinstance(shape, CompletionsShape):
-        return (shape.prompt,), shape.completion
-    if isinstance(shape, ColumnsShape) and _is_one(shape.assistant):
-        user: TextSource = shape.user
-        return (user.columns, shape.assistant.columns[0]) if _is_one(user) or isinstance(user, JoinedColumns) else None
-    return None
+        user, answer = f"{{{shape.prompt}}}", f"--assistant-column {shlex.quote(shape.completion)}"
+    elif isinstance(shape, ColumnsShape):
+        user, answer = _written(shape.user), _answer_flag(shape.assistant)
+    if as_system or not isinstance(shape, CompletionsShape | ColumnsShape):
+        template = " ".join([*(f"{{{column}}}" for column in shape.system.columns), field])
+        return f"The system prompt can hold it: --system {shlex.quote(template)}."
+    return f"What the user says can hold it: --user-template {shlex.quote(f'{field} {user}')} {answer}."
 
 
-def _is_one(text: TextSource) -> bool:
-    return not hasattr(text, "parts") and len(text.columns) == 1
+def _answer_flag(text: TextSource) -> str:
+    if isinstance(text, Template):
+        return f"--assistant-template {shlex.quote(text.written)}"
+    return f"--assistant-column {shlex.quote(text.columns[0])}"
+
+
+def _written(text: TextSource) -> str:
+    return text.written if isinstance(text, Template) else " ".join(f"{{{column}}}" for column in text.columns)

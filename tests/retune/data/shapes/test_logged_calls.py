@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -7,11 +8,11 @@ from retune.data.blocks import Finding
 ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is the shop open?"}]
 ANSWERED = {"role": "assistant", "content": "Until six."}
 CONVERSATION = [*ASKED, ANSWERED]
-FUNCTION = {"name": "hours", "description": "d", "parameters": {"type": "object", "properties": {}}}
+FUNCTION: dict[str, Any] = {"name": "hours", "description": "d", "parameters": {"type": "object", "properties": {}}}
 TOOL = {"type": "function", "function": FUNCTION}
 CALL = {"id": "c1", "type": "function", "function": {"name": "hours", "arguments": "{}"}}
 REQUEST = {"model": "m", "messages": ASKED, "temperature": 0}
-DUMPED = {**ANSWERED, "refusal": None, "annotations": [], "tool_calls": None}
+DUMPED: dict[str, Any] = {**ANSWERED, "refusal": None, "annotations": [], "tool_calls": None}
 COMPLETION = {"id": "x", "object": "chat.completion", "choices": [{"index": 0, "message": DUMPED}], "usage": {"n": 1}}
 RESPONSE = {
     "object": "response",
@@ -68,7 +69,7 @@ def test_a_call_is_its_conversation(make_source, read, choose, row):
     [
         TOOL,
         {"type": "function", **FUNCTION},
-        {"name": "hours", "description": "d", "input_schema": TOOL["function"]["parameters"]},
+        {"name": "hours", "description": "d", "input_schema": FUNCTION["parameters"]},
     ],
 )
 def test_the_tools_of_the_request_come_with_it(make_source, read, tool):
