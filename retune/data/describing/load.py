@@ -11,6 +11,7 @@ from retune.data.describing.texts import examine_instructions
 from retune.data.describing.workers import BLOCKS_WITHOUT_PROCESSES, Describers
 from retune.data.describing.writer import ExampleWriter
 from retune.data.examples import Method
+from retune.data.problems import Problem, problem_at
 from retune.data.quoting import MOST_NAMED
 from retune.data.shapes.detect import choose_shape
 from retune.data.shapes.shape import Shape
