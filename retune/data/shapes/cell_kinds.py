@@ -67,7 +67,7 @@ class StructureText:
         return f"{self.name} ({self.holds} as JSON)"
 
     def text(self, values: Mapping[str, Any]) -> str | None:
-        """The JSON, or the text where there is no structure; JSON that is text stays as it is."""
+        """The structure as JSON; text that is JSON already, or plain, stays as it is."""
         value = field_value(values, self.name)
         if isinstance(value, str) and (_is_json(value) or structure_in(value) is None):
             return value

@@ -27,7 +27,7 @@ _TOOLS = ("tools", "functions", "parallel_tool_calls")
 
 
 def log_message(value: Any) -> Message | None:
-    """A message as the API takes it, without the keys that only logs have; None where it is no message."""
+    """A message as the API takes it, without the keys that only logs have; None where it isn't a message."""
     if not isinstance(value, dict):
         return None
     if is_sharegpt_message(value):
@@ -39,7 +39,7 @@ def log_message(value: Any) -> Message | None:
 
 
 def log_messages(value: Any) -> list[Message] | None:
-    """All messages of a list, or of a list in a list; None where one is no message, or there is none."""
+    """All messages of a list, or of a list in a list; None where the list is empty or holds anything else."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
         value = value[0]
     if not isinstance(value, list) or not value:
@@ -49,7 +49,7 @@ def log_messages(value: Any) -> list[Message] | None:
 
 
 def response_items(items: Any) -> Message | None:
-    """The message of a list of output items, as the Responses API gives them; None where it is no such list."""
+    """The message of a list of output items, as the Responses API gives them; None where it isn't such a list."""
     if not isinstance(items, list):
         return None
     texts: list[str] = []

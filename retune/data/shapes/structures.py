@@ -40,7 +40,7 @@ def python_literal(text: str) -> Any:
             # Of escapes that Python does not know.
             warnings.simplefilter("ignore")
             found = ast.literal_eval(text.strip())
-        # As JSON would have it: tuples are lists, and sets or bytes are no data of a conversation.
+        # As JSON would have it: tuples become lists; sets and bytes are refused.
         return json.loads(json.dumps(found, allow_nan=False))
     except _LITERAL_ERRORS:
         return None
