@@ -67,6 +67,7 @@ async def load_data(config: RetrainConfig) -> LoadedData:
         ),
         source=kept.facts.source,
         shape=kept.facts.shape,
+        unused=kept.facts.unused,
     )
 
 

@@ -171,6 +171,7 @@ def _data_facts(outcome: RunOutcome) -> DataFacts:
     return DataFacts(
         source=outcome.data.source,
         shape=outcome.data.shape,
+        unused=outcome.data.unused,
         n_rows=outcome.data.examples.n_examples,
         splits=[
             SplitFacts(

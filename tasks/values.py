@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from retune.data.cost import CostEstimate, format_usd
 from retune.data.jsonl import FileFacts
 from retune.data.model_dates import ModelDates
+from retune.data.quoting import listed
 from retune.data.splits.origins import describe_splits
 from retune.evaluation.scorers import Scores
 from retune.provider.files import UploadedFile
@@ -45,17 +46,20 @@ class LoadedData(_Value):
     Attributes:
         source: What people call it.
         shape: What people call the shape of its rows.
+        unused: Columns and keys of the source that reach no example; the first 100.
     """
 
     run: Run
     examples: StoredExamples
     source: str
     shape: str
+    unused: list[str] = []
 
     @property
     def summary(self) -> str:
-        """Count, source and shape."""
-        return f"{self.examples.n_examples:,} examples from {self.source} ({self.shape})"
+        """Count, source and shape, and what of the source is not used."""
+        unused = f"; not used: {listed(self.unused)}" if self.unused else ""
+        return f"{self.examples.n_examples:,} examples from {self.source} ({self.shape}){unused}"
 
 
 class CheckedData(_Value):

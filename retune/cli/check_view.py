@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from retune.cli.terminal import err, out, print_quietly, visible
+from retune.data.quoting import MOST_NAMED, masked
 
 if TYPE_CHECKING:
     from retune.cli.checking import Checked
@@ -29,6 +30,7 @@ _SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "d
 _SHOWN_FILES = 3
 _SHOWN_UNREAD = 8
 _UNREAD_FILES = {"file_not_read", "other_file"}
+_SHOWN_COLUMNS = 30
 _LONGEST_LABEL_SHOWN = 60
 _SECONDS_BEFORE_A_BAR = 1.0
 _SECONDS_BETWEEN_LINES = 30.0
@@ -102,6 +104,7 @@ def show_report(checked: "Checked") -> None:
             ("read", f"{_count(report.n_examples, 'example')} from {_describe_files(facts.files)}"),
             ("not read", _describe_unread(report.groups)),
             ("shape", f"{report.shape}; for the method {report.method}"),
+            ("not used", _describe_unused(report.unused)),
             ("tokens", _describe_tokens(report)),
         ]
     )
@@ -232,6 +235,12 @@ def _describe_labels(labels: "LabelFacts", n_examples: int) -> str:
         f"{len(labels.counts):,} different answers in {n_examples:,}, from {_shorten(most)} ({n_most:,} times) to "
         f"{_shorten(least)} ({n_least:,}){once}"
     )
+
+
+def _describe_unused(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_COLUMNS
+    at_least = "at least " if len(names) == MOST_NAMED else ""
+    return ", ".join(map(masked, names[:_SHOWN_COLUMNS])) + (f" and {at_least}{more} more" if more > 0 else "")
 
 
 def _describe_splits(checked: "Checked") -> str:

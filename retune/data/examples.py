@@ -46,12 +46,14 @@ class Example:
         number: The row or line that it came from.
         findings: Why it could not.
         keys: What a split goes by, where it goes by columns.
+        other_keys: Keys of the row that the first rows lacked and that are no part of the example.
     """
 
     body: dict[str, Any]
     number: int = 0
     findings: tuple[Finding, ...] = ()
     keys: SplitKeys = NO_KEYS
+    other_keys: tuple[str, ...] = ()
 
 
 def prompt_messages(body: Mapping[str, Any], method: Method = "supervised") -> list[dict[str, Any]]:

@@ -7,6 +7,9 @@ from typing import Any
 
 from retune.data.secret_patterns import find_secrets
 
+MOST_NAMED = 100
+"""Columns and keys that are kept for a list of them; a source may have thousands."""
+
 _MOST_CHARACTERS_SHOWN = 60
 # More is looked at than is shown, so that what is shown of a secret can be told to be one: so many characters on both
 # sides, then up to white space, and where a private key begins.

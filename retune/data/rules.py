@@ -36,6 +36,7 @@ RULES: dict[str, Rule] = {
     "bad_quotes": Rule("error", 'End a cell that starts with a quote with one; write a quote inside it twice: "".'),
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
     "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
+    "not_one_text": Rule("error", "Give all rows one text in the list, or write the texts as lists by a template."),
     "unknown_split": Rule("error", "Write train, validation or test there; --ignore-splits draws the splits anew."),
     "file_not_read": Rule("warning", "If it holds examples, do as it says; else move it elsewhere, or name a pattern."),
     "other_file": Rule("note", "Nothing to do: no examples are lost with it."),
@@ -82,6 +83,9 @@ RULES: dict[str, Rule] = {
     "not_a_value": Rule("warning", "Write what is meant, or leave the row out; this is how programs write nothing."),
     "text_is_number": Rule("warning", "Check that this is the right column: every one of its texts is a number."),
     "odd_characters": Rule("warning", "Save the text again as UTF-8: some of it was decoded wrongly, or is invisible."),
+    "unused_column": Rule("warning", "Nothing to do if it is not meant to be learned. The message says what reads it."),
+    "system_conflict": Rule("warning", "The conversation's own is kept; leave one of them out."),
+    "structured_cells": Rule("warning", "Nothing to do if JSON is meant; a template reads a field: {column.field}."),
     "byte_order_mark": Rule(
         "note", "Nothing to do: it is read over. --fix writes the file without it.", "byte_order_mark_removed"
     ),

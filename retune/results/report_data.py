@@ -44,12 +44,14 @@ class DataFacts(_Part):
     Attributes:
         source: What people call it: a path, or an address without its secrets.
         shape: What its rows hold; None where that is not known.
+        unused: Columns and keys of the source that reach no example; the first 100.
         n_rows: Rows that were read; None where that is not known.
         splits: What became of them.
     """
 
     source: str
     shape: str | None = None
+    unused: list[str] = []
     n_rows: int | None = None
     splits: list[SplitFacts]
 

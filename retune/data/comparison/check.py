@@ -117,6 +117,7 @@ def _report(subject: Subject, n_epochs: Auto | int, groups: list[ProblemGroup], 
     return CheckReport(
         source=facts.source,
         shape=facts.shape,
+        unused=facts.unused,
         method=facts.method,
         model=subject.model,
         n_examples=len(subject.store),

@@ -35,6 +35,7 @@ class CheckReport(BaseModel):
     Attributes:
         source: What people call the source.
         shape: What its rows hold.
+        unused: Columns and keys of the source that reach no example; the first 100.
         method: What the examples can train.
         model: The base model that they were checked for.
         n_examples: How many examples were checked.
@@ -54,6 +55,7 @@ class CheckReport(BaseModel):
 
     source: str
     shape: str
+    unused: list[str] = []
     method: Method
     model: str
     n_examples: int

@@ -62,4 +62,5 @@ def _describe(prepared: Prepared, block: Block, plan: Plan) -> Described:
         problems=[make_problem(plan, block.file, int(numbers[index]), finding) for index, finding in found],
         labels=prepared.labels,
         source_bytes=block.source_bytes,
+        other_keys=prepared.other_keys,
     )

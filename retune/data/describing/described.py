@@ -26,6 +26,7 @@ class Described:
         problems: What is wrong with single examples.
         labels: How often each answer was given; None where they are too many or too long to be labels.
         source_bytes: About how much of the source this was.
+        other_keys: Keys that the first rows lacked and that reach no example, and how many rows have each.
     """
 
     columns: dict[str, Column]
@@ -34,6 +35,7 @@ class Described:
     problems: list[Problem] = field(default_factory=list)
     labels: Counter[str] | None = None
     source_bytes: int = 0
+    other_keys: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.columns["length"])
@@ -41,4 +43,5 @@ class Described:
     def __reduce__(self) -> tuple[Any, ...]:
         # What is large travels as buffers, without copies.
         lines = tuple(pickle.PickleBuffer(part) for part in self.lines)
-        return Described, (self.columns, lines, self.bands, self.problems, self.labels, self.source_bytes)
+        rest = self.problems, self.labels, self.source_bytes, self.other_keys
+        return Described, (self.columns, lines, self.bands, *rest)

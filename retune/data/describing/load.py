@@ -12,9 +12,11 @@ from retune.data.describing.workers import BLOCKS_WITHOUT_PROCESSES, Describers
 from retune.data.describing.writer import ExampleWriter
 from retune.data.examples import Method
 from retune.data.problems import Problem, problem_at
+from retune.data.quoting import MOST_NAMED
 from retune.data.shapes.detect import choose_shape
 from retune.data.shapes.message_rows import put_together
 from retune.data.shapes.shape import Shape
+from retune.data.shapes.unused import unused_columns, warn_of_unused
 from retune.data.sources.open import open_source
 from retune.data.store.store import ExampleStore
 from retune.data.tokens import encoding_for
@@ -94,7 +96,18 @@ def load_examples(
             writer.add_problems(make_problem(plan, file, None, finding) for file, finding in source.notes())
             writer.add_problems(map(_problem_of, source.unread()))
             writer.add_problems(problem_at("the system prompt", *finding) for finding in examine_instructions(plan))
-        return writer.finish(source.name, plan, row_numbers=source.row_numbers())
+        unused = _say_what_is_unused(source, plan, writer)
+        return writer.finish(source.name, plan, row_numbers=source.row_numbers(), unused=unused)
+
+
+def _say_what_is_unused(source: Source, plan: Plan, writer: ExampleWriter) -> list[str]:
+    """Name the columns and keys that reach no example, and warn of those that seem to mean something."""
+    columns = list(dict.fromkeys((*unused_columns(source, plan.shape), *writer.other_keys)))
+    if plan.checks:
+        rows = [row.values for row in source.sample() if not row.findings]
+        findings = (*plan.shape.remarks, *warn_of_unused(columns[:MOST_NAMED], plan.shape, rows))
+        writer.add_problems(problem_at(source.name, *finding) for finding in findings)
+    return columns[:MOST_NAMED]
 
 
 def _problem_of(file: UnreadFile) -> Problem:

@@ -1,5 +1,6 @@
 """The way that every shape can go: an example is made of each row, and each is looked at by itself."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,6 +63,7 @@ def prepare_examples(examples: Sequence[Example], file: int, plan: Plan) -> Prep
         tokens_beside=tokens_beside,
         findings=found,
         labels=count_labels(map(expected_answer, bodies)) if is_labelled else None,
+        other_keys=Counter(key for example in examples for key in example.other_keys),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ class Prepared:
         tokens_beside: `int64[n]`: tokens that are not in the texts; 0 where none are counted.
         findings: Pairs of an example's index and what is wrong with it.
         labels: How often each answer was given; None where they are too many or too long to be labels.
+        other_keys: Keys that the first rows lacked and that reach no example, and how many rows have each.
     """
 
     columns: dict[str, Column]
@@ -34,6 +35,7 @@ class Prepared:
     tokens_beside: npt.NDArray[np.int64]
     findings: list[tuple[int, Finding]]
     labels: Counter[str] | None
+    other_keys: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.tokens_beside)
@@ -67,6 +69,7 @@ def merge(parts: Sequence[Prepared], places: Sequence[npt.NDArray[np.int64]]) ->
             for index, finding in part.findings
         ],
         labels=_add_up([part.labels for part in parts]),
+        other_keys=sum((part.other_keys for part in parts), Counter()),
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -23,6 +23,7 @@ from retune.data.store.store import STORE_VERSION, ExampleStore, StoreFacts, par
 from retune.files import write_json, writing
 from retune.private_files import make_private_directory, private_opener
 
+MOST_OTHER_KEYS = 1000
 _BYTES_BETWEEN_SAVES = 64 << 20
 
 
@@ -42,6 +43,7 @@ class ExampleWriter:
         self._background = ThreadPoolExecutor(1)
         self._count = 0
         self._labels: Counter[str] | None = Counter()
+        self._other_keys: Counter[str] = Counter()
         self._streams: dict[str, IO[bytes]] = {}
         self._on_disk: Future[None] | None = None
         self._unsaved_bytes = 0
@@ -103,6 +105,7 @@ class ExampleWriter:
                 for index in range(BANDS):
                     self._streams[f"band-{index}"].write(described.bands[:, index].tobytes())
         self._count_labels(described)
+        self._count_other_keys(described)
 
     def add_problems(self, problems: Iterable[Problem]) -> None:
         """Add problems that are no single example's.
@@ -119,8 +122,24 @@ class ExampleWriter:
         if self._labels is not None and not are_labels(self._labels):
             self._labels = None
 
+    def _count_other_keys(self, described: Described) -> None:
+        # Rows may have any keys, and new ones each.
+        for key, count in described.other_keys.items():
+            if key in self._other_keys or len(self._other_keys) < MOST_OTHER_KEYS:
+                self._other_keys[key] += count
+
+    @property
+    def other_keys(self) -> Mapping[str, int]:
+        """The first keys that only later rows have and that reach no example, and how many rows have each."""
+        return self._other_keys
+
     def finish(
-        self, source: str, plan: Plan, *, row_numbers: Mapping[int, tuple[int, int]] = MappingProxyType({})
+        self,
+        source: str,
+        plan: Plan,
+        *,
+        row_numbers: Mapping[int, tuple[int, int]] = MappingProxyType({}),
+        unused: Sequence[str] = (),
     ) -> ExampleStore:
         """Write what the examples are; with this they are complete.
 
@@ -128,6 +147,7 @@ class ExampleWriter:
             source: What people call it.
             plan: What they were described by.
             row_numbers: See `Source.row_numbers`.
+            unused: Columns that reach no example.
 
         Raises:
             RunDirectoryError: The disk is full, or otherwise unwilling.
@@ -138,6 +158,7 @@ class ExampleWriter:
             files=list(plan.files),
             row_numbers=dict(row_numbers),
             shape=plan.shape.title,
+            unused=list(unused),
             method=plan.method,
             provider=plan.provider,
             encoding=plan.encoding,

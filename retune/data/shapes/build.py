@@ -3,24 +3,44 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Never
+from typing import Any, Never, TypeVar
 
-from retune.config import DataConfig, SourceFormat
-from retune.data.blocks import Source
+from retune.config import DataConfig
+from retune.data.blocks import Finding, Source
 from retune.data.checks.structure import EXAMPLE_KEYS
 from retune.data.examples import last_assistant
+from retune.data.shapes.cell_kinds import read_cells
 from retune.data.shapes.cells import UnusableCellError
-from retune.data.shapes.column_names import MESSAGES, find_column, listed, no_column, unknown_columns
+from retune.data.shapes.column_names import MESSAGES, find_column, listed, near_key, no_column
 from retune.data.shapes.columns import ColumnsShape
 from retune.data.shapes.completions import CompletionsShape, find_endings
-from retune.data.shapes.conversations import SETTINGS, ConversationsShape, read_conversation
-from retune.data.shapes.known_columns import CONVERSATIONS, Pair, Preference, find_preference, find_prompt, guess_pair
+from retune.data.shapes.conversations import ConversationsShape, read_conversation
+from retune.data.shapes.fields import check_fields
+from retune.data.shapes.known_columns import (
+    CONVERSATIONS,
+    Pair,
+    Preference,
+    find_history,
+    find_plain_answers,
+    find_plain_questions,
+    find_preference,
+    find_prompt,
+    find_system,
+    guess_pair,
+)
+from retune.data.shapes.likely_columns import unknown_columns
+from retune.data.shapes.logs import LogsShape, find_log, hold_answers, hold_requests
 from retune.data.shapes.preferences import PreferencesShape
 from retune.data.shapes.reinforcement import ReinforcementShape
+from retune.data.shapes.rows import RowShape
+from retune.data.shapes.settings import SETTINGS, find_settings
 from retune.data.shapes.sharegpt import is_foreign_message, is_sharegpt_message
 from retune.data.shapes.split_columns import SplitColumns
-from retune.data.shapes.templates import SystemPrompt, TextSource, read_text_source
+from retune.data.shapes.templates import ColumnText, SystemPrompt, TextSource, read_text_source
+from retune.data.shapes.turns import find_turns
 from retune.errors import SourceError
+
+_Shape = TypeVar("_Shape", bound=RowShape)
 
 NEEDS = {
     "supervised": f'a question and its answer, or conversations in a column "{MESSAGES}"',
@@ -31,7 +51,7 @@ NEEDS = {
 }
 """What each method trains on, for people."""
 
-_OBJECTS = (SourceFormat.JSONL, SourceFormat.JSON)
+_MOST_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -88,39 +108,101 @@ class ShapeBuilder:
         found = (find_column(self.source.columns, name) for name in CONVERSATIONS)
         return next((name for name in found if name is not None and any(self._conversations(name))), None)
 
-    def columns(self) -> ColumnsShape:
-        """Question and answer from columns or templates."""
+    @cached_property
+    def any_conversations(self) -> str | None:
+        """The only column of whatever name all of whose filled cells are conversations of two messages and more."""
+        found = [column for column in self._free[:_MOST_LOOKED_AT] if self._holds_conversations(column)]
+        return found[0] if len(found) == 1 else None
+
+    @cached_property
+    def log(self) -> tuple[str, str] | None:
+        """The columns of logged requests and of their answers; None where there are no such."""
+        request, answer = find_log(self.rows, self._free)
+        if request is not None and answer is None:
+            # Of conversations without their answers: a grader's items have other names for what they compare with.
+            answer = next(iter(find_plain_answers(self._free)), None)
+        if answer is not None and request is None:
+            request = next(iter(find_plain_questions(self._free)), None)
+        return None if request is None or answer is None else (request, answer)
+
+    @cached_property
+    def history(self) -> str | None:
+        """The column whose name and cells say that they are earlier turns."""
+        return find_turns(self.rows, find_history(self._free))
+
+    @property
+    def _free(self) -> list[str]:
+        """The columns that the split does not go by."""
+        return [column for column in self.source.columns if column not in self.split.names]
+
+    def columns(self) -> ColumnsShape | LogsShape:
+        """Question and answer from columns or templates, or a logged call that stands in two columns."""
         user, assistant = self._named_texts()
-        how, system = "", SystemPrompt.parse(self.data.system, self.source.columns)
+        how = ""
         if self.data.user_template is not None or self.data.assistant_template is not None:
             how = " (by templates)"
         if user is None or assistant is None:
             if self.pair is None:
-                raise unknown_columns(self.source)
+                raise unknown_columns(self.source, self.rows)
             user, assistant, how = self.pair.user, self.pair.assistant, " (by their names)"
-            system = system if self.data.system is not None else self.pair.system
-        title = f"columns {user.title} → {assistant.title}{how}{system.title}"
-        return ColumnsShape(title, "supervised", self.split, system, user, assistant)
+        if isinstance(user, ColumnText) and isinstance(assistant, ColumnText):
+            is_request = hold_requests(self.rows, user.column)
+            if is_request or hold_answers(self.rows, assistant.column, to_requests=False):
+                return self.logs(user.column, assistant.column)
+        user_cells, answers = (
+            read_cells(text, self.rows, is_answer=is_answer) for text, is_answer in ((user, False), (assistant, True))
+        )
+        settings = find_settings(self._free, self.rows)
+        shape = ColumnsShape(
+            f"columns {user_cells.source.title} → {answers.source.title}{how}",
+            "supervised",
+            self.split,
+            self._system(user, assistant),
+            user_cells.source,
+            answers.source,
+            settings=settings,
+            remarks=(*user_cells.findings, *answers.findings),
+        )
+        return self._framed(shape, is_columns=True)
+
+    def logs(self, request: str, answer: str) -> LogsShape:
+        """Logged calls: what was asked in one column, what came back in another."""
+        is_request = hold_requests(self.rows, request)
+        text: TextSource | None = None
+        remarks: tuple[Finding, ...] = ()
+        if not hold_answers(self.rows, answer, to_requests=is_request):
+            text, remarks = read_cells(ColumnText(answer), self.rows, is_answer=True)
+        title = f"logged calls, {request} → {answer if text is None else text.title}"
+        settings = find_settings(self._free, self.rows)
+        shape = LogsShape(
+            title, "supervised", self.split, self._system(), request, answer, text, settings=settings, remarks=remarks
+        )
+        return self._framed(shape)
 
     def conversations(self) -> ConversationsShape:
         """Ready conversations."""
-        column = self.conversation_column
+        column = self.conversation_column or self.any_conversations
         if column is None:
             if self.source.columns:
                 raise no_column(self.source.name, MESSAGES, self.source.columns)
             column = MESSAGES
-        is_sharegpt = self._is_foreign(column)
-        file = self.source.files[0]
-        keeps = column == MESSAGES and file.format in _OBJECTS and not file.reading
         beside = [key for key in SETTINGS if key in self.source.columns]
-        system = self._system()
-        where = f"of {file.reading}" if file.reading else f"in {column}"
-        kind = " (ShareGPT)" if self._some_message(column, is_sharegpt_message) else ""
-        title = f"conversations {where}{kind}{f', with {listed(beside)}' if beside else ''}{system.title}"
-        return ConversationsShape(title, "supervised", self.split, system, column, keeps, is_sharegpt)
+        reading = self.source.files[0].reading
+        is_misspelt = not reading and column != MESSAGES and near_key(MESSAGES, [column]) is not None
+        title = (
+            f"conversations {f'of {reading}' if reading else f'in {column}'}"
+            f"{' (ShareGPT)' if self._some_message(column, is_sharegpt_message) else ''}"
+            f"{f', which the API calls {MESSAGES}' if is_misspelt else ''}"
+            f"{f', with {listed(beside)}' if beside else ''}"
+        )
+        is_foreign = self._is_foreign(column)
+        shape = ConversationsShape(
+            title, "supervised", self.split, self._system(), column, is_foreign, settings=SETTINGS
+        )
+        return self._framed(shape)
 
-    def completions(self) -> CompletionsShape:
-        """Prompt and completion."""
+    def completions(self) -> CompletionsShape | LogsShape:
+        """Prompt and completion, or a logged call in columns of these names."""
         if self.data.user_template is not None or self.data.assistant_template is not None:
             self._refuse_templates()
         self._named_texts()
@@ -128,37 +210,48 @@ class ShapeBuilder:
             named or find_column(self.source.columns, usual) or usual
             for named, usual in ((self.data.user_column, "prompt"), (self.data.assistant_column, "completion"))
         )
-        endings, system = find_endings(self.rows, prompt, completion), self._system()
-        title = f"{prompt} and {completion}{endings.title}{system.title}"
-        return CompletionsShape(title, "supervised", self.split, system, prompt, completion, endings)
+        endings, settings = find_endings(self.rows, prompt, completion), find_settings(self._free, self.rows)
+        title = f"{prompt} and {completion}{endings.title}"
+        shape = CompletionsShape(
+            title, "supervised", self.split, self._system(), prompt, completion, endings, settings=settings
+        )
+        return self._framed(shape, is_columns=True)
 
     def preferences(self) -> PreferencesShape:
         """Preference pairs, in columns of the usual names."""
         if self.preference is None:
             raise self.lacks("dpo")
-        system = self._system()
-        title = f"preference pairs in {listed(self.preference.columns)}{system.title}"
-        return PreferencesShape(title, "dpo", self.split, system, self.preference)
+        about = f", {self.preference.about}" if self.preference.about else ""
+        title = f"preference pairs in {listed(self.preference.columns)}{about}"
+        shape = PreferencesShape(title, "dpo", self.split, self._system(), self.preference, settings=SETTINGS)
+        return self._framed(shape)
 
     def reinforcement(self) -> ReinforcementShape:
         """Items for a grader: from ready conversations, or from a column with what the user says."""
         prompt, answer = self._named_texts()
         column = self.conversation_column
         if prompt is None and column is None:
-            name = self.pair.user if self.pair else find_prompt(self.source.columns)
-            prompt = read_text_source(name, None, "") if isinstance(name, str) else name
+            prompt = self.pair.user if self.pair else find_prompt(self.source.columns)
             if prompt is None:
                 raise self.lacks("reinforcement")
         is_sharegpt = prompt is None and column is not None and self._is_foreign(column)
-        system = self._system()
         shape = ReinforcementShape(
-            "", "reinforcement", self.split, system, prompt, column or MESSAGES, answer, is_sharegpt
+            "",
+            "reinforcement",
+            self.split,
+            self._system(),
+            prompt,
+            column or MESSAGES,
+            answer,
+            is_sharegpt,
+            history=self.history,
+            settings=SETTINGS,
         )
         fields = shape.field_names(self.source.columns)
         says = prompt.title if prompt is not None else column
         with_fields = f", item fields {listed(fields)}" if fields else ""
-        shape.title = f"reinforcement items from {says}{with_fields}{system.title}"
-        return shape
+        shape.title = f"reinforcement items from {says}{with_fields}"
+        return self._framed(shape)
 
     def are_items(self) -> bool:
         """Whether most conversations end without an answer, and something for a grader stands beside them."""
@@ -178,8 +271,23 @@ class ShapeBuilder:
             f"{NEEDS[method]}."
         )
 
-    def _system(self) -> SystemPrompt:
-        return SystemPrompt.parse(self.data.system, self.source.columns)
+    def _system(self, *texts: TextSource) -> SystemPrompt:
+        """What the user said, else the column of the usual name, unless a text is made of it."""
+        found = find_system(self._free)
+        if self.data.system is None and found is not None and found not in {c for text in texts for c in text.columns}:
+            return SystemPrompt.in_column(found)
+        system = SystemPrompt.parse(self.data.system, self.source.columns)
+        check_fields(self.rows, system.columns, self.source.columns)
+        return system
+
+    def _framed(self, shape: _Shape, *, is_columns: bool = False) -> _Shape:
+        """The shape with its earlier turns, and a title that names them, the system prompt and the tools."""
+        if self.history is not None and self.history not in shape.columns:
+            shape.history = self.history
+        tools = f", with {listed(shape.settings)}" if is_columns and shape.settings else ""
+        turns = f", earlier turns from {shape.history}" if shape.history else ""
+        shape.title = f"{shape.title}{shape.system.title}{turns}{tools}"
+        return shape
 
     def _named_texts(self) -> tuple[TextSource | None, TextSource | None]:
         data = self.data
@@ -188,10 +296,13 @@ class ShapeBuilder:
                 f'The column "{data.user_column}" is named for what the user says and for the answer.',
                 hint="Name two columns: the model would learn to repeat what it is told.",
             )
-        return (
-            read_text_source(data.user_column, data.user_template, "user_template"),
-            read_text_source(data.assistant_column, data.assistant_template, "assistant_template"),
+        columns = self.source.columns
+        texts = (
+            read_text_source(data.user_column, data.user_template, "user_template", columns),
+            read_text_source(data.assistant_column, data.assistant_template, "assistant_template", columns),
         )
+        check_fields(self.rows, [name for text in texts if text for name in text.columns], columns)
+        return texts
 
     def _conversations(self, column: str) -> Iterator[list[dict[str, Any]]]:
         """The conversations among the first rows, ShareGPT's as the API's."""
@@ -202,6 +313,15 @@ class ShapeBuilder:
                 continue
             if isinstance(found, list) and all(isinstance(message, dict) for message in found):
                 yield found
+
+    def _holds_conversations(self, column: str) -> bool:
+        n_filled = sum(values.get(column) not in (None, "") for values in self.rows)
+        found = list(self._conversations(column))
+        return (
+            len(found) == n_filled
+            and all(len(messages) > 1 and all("role" in message for message in messages) for messages in found)
+            and any(messages[-1]["role"] == "assistant" for messages in found)
+        )
 
     def _is_foreign(self, column: str) -> bool:
         """Whether messages are written in another way than the API's."""

@@ -9,6 +9,7 @@ from retune.data.checks.messages import MESSAGE_KEYS, ROLES
 from retune.data.jsonl import parse_json
 from retune.data.quoting import shown
 from retune.data.shapes.sharegpt import from_sharegpt, is_foreign_message
+from retune.data.shapes.structures import python_literal, structure_in
 
 
 class UnusableCellError(Exception):
@@ -27,7 +28,7 @@ def cell_text(value: Any, column: str) -> str | None:
     """Text as it is; numbers, booleans, lists and objects as their JSON; None where the cell is missing.
 
     Raises:
-        UnusableCellError: Bytes that are not UTF-8.
+        UnusableCellError: Bytes that are not UTF-8, or more levels than can be written.
     """
     if value is None or isinstance(value, str):
         return value
@@ -36,7 +37,10 @@ def cell_text(value: Any, column: str) -> str | None:
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, bool | int | float | list | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        try:
+            return json.dumps(value, ensure_ascii=False, default=str)
+        except RecursionError:
+            raise _too_deep(column) from None
     return str(value)
 
 
@@ -44,12 +48,19 @@ def json_value(value: Any, column: str) -> Any:
     """The value as JSON can hold it: dates and the like as text, and what is not a number as null.
 
     Raises:
-        UnusableCellError: Bytes that are not UTF-8.
+        UnusableCellError: Bytes that are not UTF-8, or more levels than can be written.
     """
+    try:
+        return _json_value(value, column)
+    except RecursionError:
+        raise _too_deep(column) from None
+
+
+def _json_value(value: Any, column: str) -> Any:
     if isinstance(value, dict):
-        return {str(key): json_value(item, column) for key, item in value.items()}
+        return {str(key): _json_value(item, column) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [json_value(item, column) for item in value]
+        return [_json_value(item, column) for item in value]
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
@@ -58,7 +69,7 @@ def json_value(value: Any, column: str) -> Any:
 
 
 def parsed_cell(value: Any, column: str, *, kind: str, expected: str) -> Any:
-    """What the JSON in a cell says; a cell that isn't text as it is.
+    """What the JSON in a cell says, or its list or object in Python's notation; a cell that isn't text as it is.
 
     Args:
         value: The cell.
@@ -76,6 +87,9 @@ def parsed_cell(value: Any, column: str, *, kind: str, expected: str) -> Any:
         return parse_json(text)
     except ValueError as error:
         # Pandas writes lists into CSV files in this way.
+        found = python_literal(text)
+        if found is not None:
+            return found
         is_python = text.lstrip().startswith(("[{'", "{'"))
         advice = " It is in Python's notation: write the column with json.dumps." if is_python else ""
         message = f"column {column}: expected {expected}, but it isn't JSON ({error}).{advice}"
@@ -98,17 +112,14 @@ def messages_in(value: Any, role: str, column: str) -> list[dict[str, Any]]:
 
 
 def written_messages(value: Any, column: str) -> Any:
-    """What the JSON in a text says, where it plainly is messages or an object of them; else the cell as it is.
+    """What a text writes out, where it plainly is messages or an object of them; else the cell as it is.
 
     Raises:
         UnusableCellError: Bytes that are not UTF-8.
     """
     text = _decode(value, column) if isinstance(value, bytes) else value
-    if not isinstance(text, str) or not text.lstrip().startswith(("[", "{")):
-        return text
-    try:
-        found = parse_json(text)
-    except ValueError:
+    found = structure_in(text)
+    if not isinstance(text, str) or found is None:
         return text
     listed = found if isinstance(found, list) else found.get("messages", [found])
     is_meant = isinstance(listed, list) and bool(listed) and all(map(_is_message, listed))
@@ -119,6 +130,10 @@ def _is_message(value: Any) -> bool:
     if is_foreign_message(value):
         return True
     return isinstance(value, dict) and value.get("role") in ROLES and value.keys() <= set(MESSAGE_KEYS)
+
+
+def _too_deep(column: str) -> UnusableCellError:
+    return UnusableCellError(Finding("nested_too_deeply", f"column {column}: too many levels to write as JSON."))
 
 
 def _decode(value: bytes, column: str) -> str:

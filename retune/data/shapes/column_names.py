@@ -1,10 +1,10 @@
 """Finding columns by their names, and errors that say which columns there are."""
 
 import difflib
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from retune.data.blocks import Source
+from retune.data.shapes.fields import find_root
 from retune.errors import SourceError
 
 MESSAGES = "messages"
@@ -26,7 +26,8 @@ def check_columns(source: Source, names: Iterable[str], flags: Mapping[str, str]
     # A file none of whose first lines can be read has no columns; the checks name its lines one by one.
     for file in [file for file in source.files if file.columns]:
         where = source.name if len(source.files) == 1 else file.name
-        for name in wanted:
+        for field in wanted:
+            name = find_root(field, file.columns)
             if name not in file.columns:
                 error = no_column(where, name, file.columns)
                 raise error if file is source.files[0] else _unlike_the_first(error, name, source, flags)
@@ -59,15 +60,6 @@ def no_column(where: str, name: str, columns: Sequence[str]) -> SourceError:
     return SourceError(f'{where} has no column "{name}". Its columns are: {listed(columns)}.', hint=hint)
 
 
-def unknown_columns(source: Source) -> SourceError:
-    """The error for a source whose columns say nothing, with the flags that would."""
-    return SourceError(
-        f"{source.name} has the columns: {listed(source.columns)}. Which holds what the user says, and which the "
-        "answer?",
-        hint=_how_to_name(source.columns),
-    )
-
-
 def listed(columns: Sequence[str]) -> str:
     """Names of columns for a message, the first 30 of them."""
     shown = ", ".join(columns[:_MOST_COLUMNS_SHOWN])
@@ -79,11 +71,3 @@ def find_column(columns: Sequence[str], name: str) -> str | None:
     """The column of that name, whatever its case; None if there is none, or several."""
     found = [column for column in columns if column.strip().lower() == name]
     return found[0] if len(found) == 1 else None
-
-
-def _how_to_name(columns: Sequence[str]) -> str:
-    first, second = map(shlex.quote, columns[:2] if len(columns) > 1 else ("QUESTION", "ANSWER"))
-    return (
-        f"Name them, for example --user-column {first} --assistant-column {second}; or keep ready conversations "
-        f'in a column "{MESSAGES}".'
-    )

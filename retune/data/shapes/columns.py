@@ -6,6 +6,7 @@ from typing import Any
 
 from retune.data.blocks import Finding
 from retune.data.shapes.rows import RowShape
+from retune.data.shapes.settings import settings_beside
 from retune.data.shapes.shape import PlainColumns
 from retune.data.shapes.templates import ColumnText, TextSource
 
@@ -35,12 +36,13 @@ class ColumnsShape(RowShape):
         if assistant is None:
             self.check_keys(values, self.assistant.columns)
         messages = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
-        return {"messages": self.system.put_before(messages, values)}, ()
+        framed, findings = self.framed(messages, values)
+        return {"messages": framed, **settings_beside(values, self.settings)}, findings
 
     @property
     def plain_columns(self) -> PlainColumns | None:
         """The columns, where nothing is put together and the split goes by no column."""
-        if self.split.names or self.system.template is not None:
+        if self.split.names or self.system.template is not None or self.history or self.settings:
             return None
         if not (isinstance(self.user, ColumnText) and isinstance(self.assistant, ColumnText)):
             return None

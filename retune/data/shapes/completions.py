@@ -9,6 +9,7 @@ from retune.data.quoting import shown_part
 from retune.data.shapes.cells import UnusableCellError, cell_text, messages_in
 from retune.data.shapes.endings import Endings
 from retune.data.shapes.rows import RowShape
+from retune.data.shapes.settings import settings_beside
 from retune.data.shapes.shape import PlainColumns
 
 
@@ -41,12 +42,14 @@ class CompletionsShape(RowShape):
             *_strip_end(completion, self.endings.stop, f"{self.completion} does not end with the stop sequence"),
         ]
         _strip_start(completion, self.endings.space)
-        return {"messages": self.system.put_before([*prompt, *completion], values)}, tuple(findings)
+        framed, conflicts = self.framed([*prompt, *completion], values)
+        return {"messages": framed, **settings_beside(values, self.settings)}, (*findings, *conflicts)
 
     @property
     def plain_columns(self) -> PlainColumns | None:
         """The columns, where nothing needs to be stripped and the split goes by no column."""
-        if self.split.names or self.system.template is not None or self.endings != Endings():
+        is_framed = self.system.template is not None or self.history or self.settings
+        if self.split.names or is_framed or self.endings != Endings():
             return None
         return PlainColumns(self.prompt, self.completion, self.system.fixed)
 

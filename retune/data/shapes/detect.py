@@ -8,7 +8,8 @@ from retune.config import DataConfig, ExampleShape, SplitConfig
 from retune.data.blocks import Source
 from retune.data.examples import Method
 from retune.data.shapes.build import NEEDS, ShapeBuilder
-from retune.data.shapes.column_names import MESSAGES, check_columns, find_column, listed, unknown_columns
+from retune.data.shapes.column_names import MESSAGES, check_columns, find_column, listed
+from retune.data.shapes.likely_columns import unknown_columns
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.split_columns import SplitColumns
@@ -32,7 +33,9 @@ def choose_shape(source: Source, data: DataConfig, split: SplitConfig, method: M
     rows = [row.values for row in source.sample() if not row.findings]
     builder = ShapeBuilder(source, data, _split_columns(source, data, split, rows), rows)
     shape = _named(builder, method) or _detected(builder, method)
-    check_columns(source, (*shape.columns, *shape.split.wanted), builder.flags)
+    shape.known = frozenset(column for file in source.files for column in file.columns)
+    needed = [name for name in shape.columns if name != shape.system.found]
+    check_columns(source, (*needed, *shape.split.wanted), builder.flags)
     if method is not None and shape.method != method:
         raise _other_method(builder, method)
     return shape
@@ -106,7 +109,7 @@ def _detected(builder: ShapeBuilder, method: Method | None) -> RowShape:
         return builder.reinforcement()
     candidates = list(_candidates(builder, method))
     if not candidates:
-        raise builder.lacks(method) if method == "dpo" else unknown_columns(builder.source)
+        raise builder.lacks(method) if method == "dpo" else unknown_columns(builder.source, builder.rows)
     fitting = [candidate for candidate in candidates if method in (None, candidate.method)] or candidates
     best = max(fitting, key=lambda candidate: _count_filled(builder, candidate.columns))
     return best.build()
@@ -117,6 +120,9 @@ def _candidates(builder: ShapeBuilder, method: Method | None) -> Iterator[_Candi
     columns = builder.source.columns
     if builder.preference is not None:
         yield _Candidate("dpo", builder.preference.columns, builder.preferences)
+    if builder.log is not None:
+        request, answer = builder.log
+        yield _Candidate("supervised", (request, answer), lambda: builder.logs(request, answer))
     if builder.conversation_column is not None:
         yield _Candidate("supervised", (builder.conversation_column,), lambda: _conversations_or_items(builder, method))
     prompt, completion = find_column(columns, "prompt"), find_column(columns, "completion")
@@ -124,6 +130,8 @@ def _candidates(builder: ShapeBuilder, method: Method | None) -> Iterator[_Candi
         yield _Candidate("supervised", (prompt, completion), builder.completions)
     if builder.pair is not None:
         yield _Candidate("supervised", (*builder.pair.user.columns, *builder.pair.assistant.columns), builder.columns)
+    elif builder.conversation_column is None and builder.any_conversations is not None:
+        yield _Candidate("supervised", (builder.any_conversations,), builder.conversations)
 
 
 def _conversations_or_items(builder: ShapeBuilder, method: Method | None) -> RowShape:

@@ -4,9 +4,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from retune.data.shapes.column_names import MESSAGES, find_column
-from retune.data.shapes.templates import ColumnText, JoinedColumns, SystemPrompt, Template, TextSource
+from retune.data.shapes.templates import ColumnText, JoinedColumns, TextSource
 
-CONVERSATIONS = (MESSAGES, "conversations", "conversation", "thread", "dialog", "dialogue")
+CONVERSATIONS = (
+    MESSAGES,
+    "message",
+    "conversations",
+    "conversation",
+    "dialogue",
+    "dialog",
+    "dialogs",
+    "chat",
+    "turns",
+    "thread",
+    "对话",
+    "会话",
+    "会話",
+    "対話",
+)
 
 _PREFERENCES = (
     ("preferred_output", "non_preferred_output"),
@@ -16,11 +31,32 @@ _PREFERENCES = (
     ("chosen", "rejected"),
 )
 _PROMPTS = ("input", "prompt", "question", "instruction", *CONVERSATIONS)
-_QUESTIONS = ("question", "query", "prompt", "user", "input", "instruction")
-_ANSWERS = ("answer", "response", "assistant", "output", "completion")
-_TEXTS = ("text", "message", "sentence", "utterance")
-_LABELS = ("label", "category", "intent", "class")
-_SYSTEM = ("system", "system_prompt")
+_QUESTIONS = (
+    *("question", "query", "prompt", "user", "input", "inputs", "request", "instruction"),
+    *("質問", "問い", "問合せ", "問い合わせ", "入力", "指示", "问题", "提问", "輸入", "输入", "指令", "問題"),
+)
+_ANSWERS = (
+    *("answer", "response", "assistant", "output", "outputs", "completion", "reply", "targets"),
+    *("回答", "答え", "返答", "応答", "返信", "出力", "答案", "回复", "回覆", "输出", "輸出", "答复"),
+)
+_ABOUT = ("input", "context", "question", "query", "输入", "入力")
+_TEXTS = ("text", "message", "sentence", "utterance", "本文", "文章", "テキスト", "文本", "内容")
+_LABELS = (
+    "label",
+    "labels",
+    "category",
+    "intent",
+    "class",
+    "ラベル",
+    "分類",
+    "カテゴリ",
+    "标签",
+    "類別",
+    "类别",
+    "分类",
+)
+_SYSTEM = ("system", "system_prompt", "system_message", "システム", "系统", "系统提示")
+_HISTORY = ("history", "chat_history", "conversation_history", "previous_turns", "履歴", "历史", "历史对话", "対話履歴")
 
 
 class Pair(NamedTuple):
@@ -28,7 +64,6 @@ class Pair(NamedTuple):
 
     user: TextSource
     assistant: ColumnText
-    system: SystemPrompt
 
 
 class Preference(NamedTuple):
@@ -39,16 +74,18 @@ class Preference(NamedTuple):
             whole conversations.
         preferred: The answer to prefer, as messages or text.
         non_preferred: The answer to avoid.
+        about: Beside an instruction, what it is about; None where the prompt stands alone.
     """
 
     prompt: str | None
     preferred: str
     non_preferred: str
+    about: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All of them."""
-        return tuple(name for name in self if name is not None)
+        """All that every pair needs."""
+        return tuple(name for name in self[:3] if name is not None)
 
 
 def find_preference(columns: Sequence[str]) -> Preference | None:
@@ -56,32 +93,66 @@ def find_preference(columns: Sequence[str]) -> Preference | None:
     for names in _PREFERENCES:
         preferred, non_preferred = (find_column(columns, name) for name in names)
         if preferred is not None and non_preferred is not None:
-            return Preference(next(iter(_among(columns, _PROMPTS)), None), preferred, non_preferred)
+            instruction, about = find_instruction(columns) or (next(iter(_among(columns, _PROMPTS)), None), None)
+            return Preference(instruction, preferred, non_preferred, about)
     return None
+
+
+def find_instruction(columns: Sequence[str]) -> tuple[str, str] | None:
+    """What is asked for and what it is about, as Alpaca and Dolly have them, where nothing else could be asked."""
+    instruction, about = (_among(columns, names) for names in (("instruction", "指令"), _ABOUT))
+    if len(instruction) == 1 and len(about) == 1 and set(_among(columns, _QUESTIONS)) <= {*instruction, *about}:
+        return instruction[0], about[0]
+    return None
+
+
+def find_system(columns: Sequence[str]) -> str | None:
+    """The column with a system prompt; the first by the usual names."""
+    return next(iter(_among(columns, _SYSTEM)), None)
+
+
+def find_history(columns: Sequence[str]) -> list[str]:
+    """The columns whose names say that they hold earlier turns."""
+    return _among(columns, _HISTORY)
+
+
+def find_plain_answers(columns: Sequence[str]) -> list[str]:
+    """The columns that hold what an assistant said, whatever stands beside them."""
+    return _among(columns, ("assistant", "response", "completion", "output", "reply"))
+
+
+def find_plain_questions(columns: Sequence[str]) -> list[str]:
+    """The columns that hold what a user said, whatever stands beside them; none where there are several."""
+    found = _among(columns, _QUESTIONS)
+    return found if len(found) == 1 else []
+
+
+def names_of(columns: Sequence[str], *, are_answers: bool) -> list[str]:
+    """The columns with the usual names of an answer or a label, or else of a question or a text."""
+    return _among(columns, (*_ANSWERS, *_LABELS) if are_answers else (*_QUESTIONS, *_TEXTS))
 
 
 def guess_pair(columns: Sequence[str]) -> Pair | None:
     """The columns of a question and its answer, or of a text and its label; None unless the names leave no doubt."""
-    system = next((SystemPrompt(template=Template((("", name),))) for name in _among(columns, _SYSTEM)), SystemPrompt())
     questions, answers = _among(columns, _QUESTIONS), _among(columns, _ANSWERS)
-    instruction = find_column(columns, "instruction")
-    if instruction is not None and len(answers) == 1:
-        # Alpaca and Dolly: what is asked for, and what it is about.
-        about = _among(columns, ("input", "context"))
-        if len(about) == 1 and set(questions) <= {instruction, *about}:
-            return Pair(JoinedColumns((instruction, *about)), ColumnText(answers[0]), system)
+    asked = find_instruction(columns)
+    if asked is not None and len(answers) == 1:
+        return Pair(JoinedColumns(asked), ColumnText(answers[0]))
     if len(questions) == 1 and len(answers) == 1:
-        return Pair(ColumnText(questions[0]), ColumnText(answers[0]), system)
+        return Pair(ColumnText(questions[0]), ColumnText(answers[0]))
     texts, labels = _among(columns, _TEXTS), _among(columns, _LABELS)
     if not questions and not answers and len(texts) == 1 and len(labels) == 1:
-        return Pair(ColumnText(texts[0]), ColumnText(labels[0]), system)
+        return Pair(ColumnText(texts[0]), ColumnText(labels[0]))
     return None
 
 
-def find_prompt(columns: Sequence[str]) -> str | None:
-    """The column with what the user says; None unless the names leave no doubt."""
+def find_prompt(columns: Sequence[str]) -> TextSource | None:
+    """What holds the user's words; None unless the names leave no doubt."""
+    asked = find_instruction(columns)
+    if asked is not None:
+        return JoinedColumns(asked)
     found = _among(columns, (*_QUESTIONS, *_TEXTS))
-    return found[0] if len(found) == 1 else None
+    return ColumnText(found[0]) if len(found) == 1 else None
 
 
 def _among(columns: Sequence[str], names: Sequence[str]) -> list[str]:

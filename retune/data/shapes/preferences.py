@@ -8,9 +8,10 @@ from retune.data.blocks import Finding
 from retune.data.quoting import shown
 from retune.data.shapes.cells import UnusableCellError, messages_in, written_messages
 from retune.data.shapes.column_names import MESSAGES
-from retune.data.shapes.conversations import settings_beside
 from retune.data.shapes.known_columns import Preference
 from retune.data.shapes.rows import RowShape
+from retune.data.shapes.settings import settings_beside
+from retune.data.shapes.templates import JoinedColumns
 
 _Messages = list[dict[str, Any]]
 
@@ -28,7 +29,8 @@ class PreferencesShape(RowShape):
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that every file must have."""
-        return (*self.pair.columns, *self.system.columns)
+        about = () if self.pair.about is None else (self.pair.about,)
+        return (*self.pair.columns, *about, *self.system.columns)
 
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """`input`, `preferred_output` and `non_preferred_output`."""
@@ -44,15 +46,18 @@ class PreferencesShape(RowShape):
             # TRL's conversational data sets have the conversation in both answers, or its last turns.
             given[MESSAGES] = _join(given[MESSAGES], shared)
             preferred, non_preferred = preferred[-1:], non_preferred[-1:]
-        given[MESSAGES] = self.system.put_before(given[MESSAGES], values)
-        return {"input": given, "preferred_output": preferred, "non_preferred_output": non_preferred}, ()
+        given[MESSAGES], findings = self.framed(given[MESSAGES], values)
+        return {"input": given, "preferred_output": preferred, "non_preferred_output": non_preferred}, findings
 
     def _read_input(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The messages, and the tools and the like that stand beside them."""
-        beside = settings_beside(values)
+        beside = settings_beside(values, self.settings)
         prompt = self.pair.prompt
         if prompt is None:
             return {MESSAGES: [], **beside}
+        if self.pair.about is not None:
+            said = JoinedColumns((prompt, self.pair.about)).text(values)
+            return {MESSAGES: [{"role": "user", "content": said}], **beside}
         found = written_messages(values[prompt], prompt)
         if isinstance(found, dict) and MESSAGES in found:
             if not isinstance(found[MESSAGES], list):

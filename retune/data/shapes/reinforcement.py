@@ -7,8 +7,9 @@ from typing import Any
 from retune.data.blocks import Finding
 from retune.data.shapes.cells import json_value
 from retune.data.shapes.column_names import MESSAGES
-from retune.data.shapes.conversations import SETTINGS, read_conversation, settings_beside
+from retune.data.shapes.conversations import read_conversation
 from retune.data.shapes.rows import RowShape
+from retune.data.shapes.settings import SETTINGS, settings_beside
 from retune.data.shapes.templates import ColumnText, TextSource
 
 REFERENCE = "reference_answer"
@@ -36,10 +37,16 @@ class ReinforcementShape(RowShape):
         prompt = (self.messages,) if self.prompt is None else self.prompt.columns
         return (*prompt, *(self.answer.columns if self.answer else ()), *self.system.columns)
 
+    def uses(self, column: str) -> bool:
+        """All columns: the grader may compare with any."""
+        return True
+
     def field_names(self, columns: Iterable[str]) -> list[str]:
         """Which of these columns become fields of the item."""
         prompt = () if self.prompt is None else self.prompt.columns
-        used = {MESSAGES, *SETTINGS, *prompt, *self.system.columns, *([self.split.side] if self.split.is_found else [])}
+        # A field in a column leaves the others of it to the grader.
+        side = [self.split.side] if self.split.is_found else []
+        used = {MESSAGES, *SETTINGS, *prompt, *self.system.columns, *side, *([self.history] if self.history else [])}
         if self.prompt is None:
             used.add(self.messages)
         return [column for column in columns if column not in used]
@@ -55,9 +62,10 @@ class ReinforcementShape(RowShape):
             if said is None:
                 self.check_keys(values, self.prompt.columns)
             messages = [{"role": "user", "content": said}]
+        findings: tuple[Finding, ...] = ()
         if isinstance(messages, list):
-            messages = self.system.put_before(messages, values)
+            messages, findings = self.framed(messages, values)
         fields = {key: json_value(values[key], key) for key in self.field_names(values)}
         if self.answer is not None and not isinstance(self.answer, ColumnText):
             fields[REFERENCE] = self.answer.text(values)
-        return {MESSAGES: messages, **fields, **settings_beside(values), **beside}, ()
+        return {MESSAGES: messages, **fields, **settings_beside(values, self.settings), **beside}, findings

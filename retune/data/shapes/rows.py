@@ -2,16 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from retune.data.blocks import Block, Finding, Row
-from retune.data.examples import Example, Method
+from retune.data.examples import INSTRUCTION_ROLES, Example, Method
 from retune.data.shapes.cells import UnusableCellError
 from retune.data.shapes.column_names import listed, near_key
+from retune.data.shapes.fields import find_root
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.split_columns import SplitColumns
 from retune.data.shapes.templates import SystemPrompt
+from retune.data.shapes.turns import read_turns
 
 
 @dataclass
@@ -23,12 +25,20 @@ class RowShape(Shape):
         method: What its examples can train.
         split: Columns that the split goes by.
         system: Put before what an example says, unless the example brings its own.
+        history: Column with earlier turns.
+        settings: Columns that hold tools and the like.
+        known: Columns of the source; a key of a row that is none of them is named.
+        remarks: What the first rows say against what is read.
     """
 
     title: str
     method: Method
     split: SplitColumns
     system: SystemPrompt
+    history: str | None = field(default=None, kw_only=True)
+    settings: tuple[str, ...] = field(default=(), kw_only=True)
+    known: frozenset[str] = field(default=frozenset(), kw_only=True)
+    remarks: tuple[Finding, ...] = field(default=(), kw_only=True)
 
     @property
     def fixed_system(self) -> str | None:
@@ -45,6 +55,11 @@ class RowShape(Shape):
     def columns(self) -> tuple[str, ...]:
         """The columns that every file must have."""
 
+    def uses(self, column: str) -> bool:
+        """Whether something of a column reaches the examples, or the split."""
+        read = {*self.columns, *self.settings, *self.split.names, *([self.history] if self.history else [])}
+        return any(find_root(name, (column,)) == column for name in read)
+
     @abstractmethod
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """The line of a training file for a row, and what was odd about the row.
@@ -57,13 +72,25 @@ class RowShape(Shape):
         """One example for each row of the block, in order."""
         return map(self._example, block.rows())
 
+    def framed(self, messages: list[Any], values: Mapping[str, Any]) -> tuple[list[Any], tuple[Finding, ...]]:
+        """Messages after the system prompt and the earlier turns, and what contradicts itself there.
+
+        Raises:
+            UnusableCellError: The cell of the earlier turns holds something else.
+        """
+        if self.history is not None and (turns := read_turns(values, self.history)):
+            first = messages[0] if messages else None
+            n_own = int(isinstance(first, dict) and first.get("role") in INSTRUCTION_ROLES)
+            messages = [*messages[:n_own], *turns, *messages[n_own:]]
+        return self.system.put_before(messages, values), tuple(self.system.conflicts(messages, values))
+
     def check_keys(self, values: Mapping[str, Any], wanted: tuple[str, ...]) -> None:
         """Do nothing if an object has all these keys; null counts, as a table's rows have it where they hold nothing.
 
         Raises:
             UnusableCellError: One is missing.
         """
-        missing = [name for name in wanted if name not in values]
+        missing = [name for name in wanted if find_root(name, values) not in values]
         if not missing:
             return
         others = [key for key in values if key not in self.columns]
@@ -75,6 +102,19 @@ class RowShape(Shape):
     def _example(self, row: Row) -> Example:
         if row.findings:
             return Example({}, row.number, row.findings)
+        if not row.values.keys() <= self.known:
+            return replace(self._read(row), other_keys=self._other_keys(row))
+        return self._read(row)
+
+    def _other_keys(self, row: Row) -> tuple[str, ...]:
+        """Keys that the first rows did not have, and that hold something which reaches no example."""
+        return tuple(
+            key
+            for key, value in row.values.items()
+            if key not in self.known and value is not None and not self.uses(key)
+        )
+
+    def _read(self, row: Row) -> Example:
         try:
             keys, findings = self.split.read(row.values)
         except UnusableCellError as error:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from retune.data.blocks import Block
+from retune.data.blocks import Block, Finding
 from retune.data.examples import Example, Method
 
 
@@ -29,10 +29,12 @@ class Shape(ABC):
     Attributes:
         title: What people call it, with the columns that it reads: "columns text → category".
         method: What its examples can train.
+        remarks: What the first rows say against what is read.
     """
 
     title: str
     method: Method
+    remarks: tuple[Finding, ...] = ()
 
     @abstractmethod
     def examples(self, block: Block) -> Iterator[Example]:

@@ -1,13 +1,16 @@
 """Putting a text together from the columns of a row."""
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from retune.data.blocks import Finding
 from retune.data.examples import INSTRUCTION_ROLES
+from retune.data.quoting import shown
 from retune.data.shapes.cells import cell_text
 from retune.data.shapes.column_names import listed
+from retune.data.shapes.fields import field_value, find_root
 from retune.errors import SourceError
 
 _HOW_TO_WRITE = "Write {column} for a column's text, and {{ or }} for a brace itself."
@@ -18,7 +21,7 @@ class TextSource(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that it reads."""
+        """The columns that it reads, or fields of them: `translation.en`."""
 
     @property
     def title(self) -> str:
@@ -51,6 +54,27 @@ class ColumnText:
     def text(self, values: Mapping[str, Any]) -> str | None:
         """The cell as text; None where it is missing."""
         return cell_text(values.get(self.column), self.column)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldText:
+    """The text of a field that lies deeper in a column: `translation.en`."""
+
+    name: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The field."""
+        return (self.name,)
+
+    @property
+    def title(self) -> str:
+        """The field's name."""
+        return self.name
+
+    def text(self, values: Mapping[str, Any]) -> str | None:
+        """The field as text; None where it is missing."""
+        return cell_text(field_value(values, self.name), self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +124,19 @@ class Template:
         return listed(self.columns)
 
     @property
+    def written(self) -> str:
+        """As the user writes it."""
+        words = ((text.replace("{", "{{").replace("}", "}}"), column) for text, column in self.parts)
+        return "".join(text + ("" if column is None else f"{{{column}}}") for text, column in words)
+
+    @property
     def has_words(self) -> bool:
         """Whether it holds anything but columns and white space."""
         return any(literal.strip() for literal, _ in self.parts)
 
     def text(self, values: Mapping[str, Any]) -> str | None:
         """The template filled in, missing cells as empty text; None where all of them are missing."""
-        cells = {column: cell_text(values.get(column), column) for column in self.columns}
+        cells = {column: cell_text(field_value(values, column), column) for column in self.columns}
         if cells and all(cell is None for cell in cells.values()):
             return None
         return "".join(literal + (cells[column] or "" if column is not None else "") for literal, column in self.parts)
@@ -131,19 +161,22 @@ class JoinedColumns:
         return "\n\n".join(cell for cell in cells if cell is not None and cell.strip())
 
 
-def read_text_source(column: str | None, template: str | None, name: str) -> TextSource | None:
+def read_text_source(
+    column: str | None, template: str | None, name: str, columns: Sequence[str] = ()
+) -> TextSource | None:
     """The column, or else the template, that the user named; None where it is neither.
 
     Args:
-        column: Name of a column.
+        column: Name of a column, or of a field in one.
         template: Text with names of columns in braces.
         name: What people call the template, for errors.
+        columns: The columns that there are.
 
     Raises:
         SourceError: The template is not well-formed, or names no column.
     """
     if column is not None:
-        return ColumnText(column)
+        return ColumnText(column) if find_root(column, columns) == column else FieldText(column)
     if template is None:
         return None
     parsed = Template.parse(template, name)
@@ -159,10 +192,17 @@ class SystemPrompt:
     Attributes:
         fixed: The same text for all; None where there is none or it is put together.
         template: Makes it of a row's columns.
+        found: Column that was found by its name; None where the user said what it is.
     """
 
     fixed: str | None = None
     template: Template | None = None
+    found: str | None = None
+
+    @classmethod
+    def in_column(cls, column: str) -> Self:
+        """The text of a column that bears the name of a system prompt."""
+        return cls(template=Template((("", column),)), found=column)
 
     @classmethod
     def parse(cls, system: str | None, columns: Sequence[str]) -> Self:
@@ -175,7 +215,7 @@ class SystemPrompt:
             return cls()
         # An argument that wasn't UTF-8 arrives with lone surrogates.
         system = system.encode(errors="replace").decode()
-        if not any(f"{{{column}}}" in system for column in columns):
+        if not any(f"{{{column}}}" in system or f"{{{column}." in system for column in columns):
             return cls(system)
         template = Template.parse(system, "system")
         return cls(template=template) if template.columns else cls("".join(literal for literal, _ in template.parts))
@@ -204,3 +244,13 @@ class SystemPrompt:
         if not self.template.has_words and not (text and text.strip()):
             return messages
         return [{"role": "system", "content": text}, *messages]
+
+    def conflicts(self, messages: list[Any], values: Mapping[str, Any]) -> Iterator[Finding]:
+        """What a column says, where the conversation begins with another system message."""
+        first = messages[0] if messages else None
+        if self.found is None or not isinstance(first, dict) or first.get("role") not in INSTRUCTION_ROLES:
+            return
+        said, own = cell_text(values.get(self.found), self.found), first.get("content")
+        if said and said.strip() and (not isinstance(own, str) or said.strip() != own.strip()):
+            message = f"column {self.found} says {shown(said)}, and the conversation begins with {shown(own)}."
+            yield Finding("system_conflict", message)

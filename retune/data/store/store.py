@@ -26,7 +26,7 @@ from retune.data.store.columns import COLUMNS, SIDES, Column
 
 _BANDS_DTYPE = np.dtype(np.uint64)
 
-STORE_VERSION: Final = 3
+STORE_VERSION: Final = 4
 """Is raised with the columns, the hashes, the rule of tokens, or whatever else is kept: an older store is not read."""
 
 SPLIT_COLUMNS = ("group", "stratum", "side")
@@ -45,6 +45,7 @@ class StoreFacts(BaseModel):
         row_numbers: First and last number of the rows of files, by their index, those with nothing in them too; only of
             files that leave such rows out.
         shape: What people call the shape of its rows.
+        unused: Columns of the source that reach no example, and keys that only some rows have; the first 100.
         method: What the examples can train.
         split_column: The column that says which split a row belongs to; None where there is none.
         encoding: The tokenizer that counted.
@@ -58,11 +59,12 @@ class StoreFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[3]
+    version: Literal[4]
     source: str
     files: list[SourceFile]
     row_numbers: dict[int, tuple[int, int]]
     shape: str
+    unused: list[str]
     method: Method
     provider: ProviderKind
     encoding: str

@@ -26,6 +26,7 @@ KEYS = {
     "source",
     "files",
     "shape",
+    "unused",
     "method",
     "provider",
     "model",

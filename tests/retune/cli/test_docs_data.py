@@ -28,6 +28,7 @@ SHAPES = {
     "chat.jsonl": ("conversations in messages", "supervised"),
     "old.jsonl": ("prompt and completion", "supervised"),
     "pairs.jsonl": ("preference pairs", "dpo"),
+    "calls.jsonl": ("logged calls, request → response", "supervised"),
     "items.jsonl": ("reinforcement items", "reinforcement"),
 }
 

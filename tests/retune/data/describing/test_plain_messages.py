@@ -42,7 +42,6 @@ def plan_for(system: str | None = None, **settings: Any) -> Plan:
         SplitColumns(),
         SystemPrompt.parse(system, ()),
         column="messages",
-        keeps_neighbours=True,
         is_sharegpt=False,
     )
     assert shape.keeps_plain_messages

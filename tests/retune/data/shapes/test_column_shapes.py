@@ -131,7 +131,7 @@ class TestTemplates:
             ("{n!r}", "found 'n' with 'r'"),
             ("Hello", "names no column: every row would read the same"),
             ("{bodi}", r'data has no column "bodi"\. Its columns are: .*\. Did you mean "body"\?'),
-            ("{subject.__class__}", r'no column "subject.__class__"'),
+            ("{subject.__class__}", r'no field "subject.__class__": subject has no __class__\. It holds no fields'),
         ],
     )
     def test_anything_but_names_of_columns_is_refused(self, make_source, read, template, message):

@@ -19,8 +19,12 @@ def body_of(examples):
 
 class TestLines:
     def test_a_line_of_chat_jsonl_is_taken_as_it_is(self, make_source, read):
-        line = {"tools": [], "messages": CHAT, "parallel_tool_calls": False, "id": 7}
+        line = {"tools": TOOLS, "messages": CHAT, "parallel_tool_calls": False}
         assert list(body_of(read(make_source([line]))).items()) == list(line.items())
+
+    def test_what_no_provider_takes_beside_the_messages_stays_out(self, make_source, read):
+        line = {"tools": [], "messages": CHAT, "functions": None, "id": 7}
+        assert body_of(read(make_source([line]))) == {"messages": CHAT}
 
     def test_another_columns_neighbours_are_no_part_of_it(self, make_source, read):
         line = {"id": 7, "turns": CHAT, "tools": TOOLS}
@@ -41,7 +45,7 @@ class TestLines:
 
 class TestCells:
     @pytest.mark.parametrize(
-        "cell", [CHAT, json.dumps(CHAT), json.dumps(CHAT).encode(), json.dumps({"messages": CHAT})]
+        "cell", [CHAT, json.dumps(CHAT), json.dumps(CHAT).encode(), json.dumps({"messages": CHAT}), str(CHAT)]
     )
     def test_messages_may_be_written_as_json(self, make_source, read, cell):
         assert body_of(read(make_source([{"messages": cell, "id": "7"}], file_format="csv"))) == {"messages": CHAT}
@@ -56,7 +60,7 @@ class TestCells:
         ("cell", "message"),
         [
             ("hello", "column messages: expected a JSON list of messages, but it isn't JSON (Expecting value: "),
-            ("[{'role': 'user'}]", "It is in Python's notation: write the column with json.dumps."),
+            ("[{'role': user}]", "It is in Python's notation: write the column with json.dumps."),
             ("[" * 5000, "(nested too deeply)"),
         ],
     )

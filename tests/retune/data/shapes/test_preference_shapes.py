@@ -6,6 +6,7 @@ ASKED = {"role": "user", "content": "Who?"}
 GOOD = {"role": "assistant", "content": "Me."}
 BAD = {"role": "assistant", "content": "You."}
 SYSTEM = {"role": "system", "content": "Be brief."}
+TOOLS = [{"type": "function", "function": {"name": "find"}}]
 LINE = {"input": {"messages": [ASKED]}, "preferred_output": [GOOD], "non_preferred_output": [BAD]}
 
 
@@ -23,6 +24,7 @@ def body_of(examples):
         {"input": LINE["input"], "preferred_completion": [GOOD], "non_preferred_completion": [BAD]},
         {"prompt": "Who?", "chosen": "Me.", "rejected": "You."},
         {"prompt": [ASKED], "chosen": [GOOD], "rejected": [BAD], "score": 3},
+        {"prompt": str([ASKED]), "chosen": str([GOOD]), "rejected": str([BAD])},
         {"prompt": [ASKED], "chosen": GOOD, "rejected": BAD},
         {"prompt": "Who?", "chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]},
         {"chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]},
@@ -48,7 +50,10 @@ def test_the_title_names_the_columns(make_source, choose):
 def test_tools_stay_with_the_input(make_source, read):
     given = {"messages": [ASKED], "tools": [], "parallel_tool_calls": True}
     assert body_of(read(make_source([{**LINE, "input": given}])))["input"] == given
-    assert body_of(read(make_source([{**LINE, "tools": "[]"}])))["input"] == {"messages": [ASKED], "tools": []}
+    assert body_of(read(make_source([{**LINE, "tools": json.dumps(TOOLS)}])))["input"] == {
+        "messages": [ASKED],
+        "tools": TOOLS,
+    }
 
 
 def test_turns_before_the_answer_belong_to_the_input(make_source, read):

@@ -1,6 +1,7 @@
 from datetime import date
 
 ASKED = {"role": "user", "content": "2 + 2?"}
+TOOLS = [{"type": "function", "function": {"name": "add"}}]
 
 
 def body_of(examples):
@@ -10,7 +11,7 @@ def body_of(examples):
 
 
 def test_everything_beside_the_messages_is_kept(make_source, read, choose):
-    line = {"messages": [ASKED], "reference_answer": {"value": 4.0, "units": None}, "tools": [], "id": 7}
+    line = {"messages": [ASKED], "reference_answer": {"value": 4.0, "units": None}, "tools": TOOLS, "id": 7}
     source = make_source([line])
     assert body_of(read(source)) == line
     shape = choose(source)

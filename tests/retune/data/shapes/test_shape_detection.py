@@ -1,4 +1,6 @@
+import json
 import pickle
+import shlex
 
 import pytest
 
@@ -47,6 +49,12 @@ EVERY_SHAPE = [
         ({"messages": CHAT, "question": "q", "answer": "a"}, "conversations in messages"),
         ({"messages": CHAT, "tools": [], "id": 1}, "conversations in messages, with tools"),
         ({"conversation": CHAT, "id": 1}, "conversations in conversation"),
+        ({"message": CHAT}, "conversations in message, which the API calls messages"),
+        ({"talks": json.dumps(CHAT), "id": 1}, "conversations in talks"),
+        ({"番号": 1, "質問": "q", "回答": "a"}, "columns 質問 → 回答 (by their names)"),
+        ({"问题": "q", "答案": "a"}, "columns 问题 → 答案 (by their names)"),
+        ({"输入": "q", "输出": "a"}, "columns 输入 → 输出 (by their names)"),
+        ({"指令": "q", "输入": "x", "回复": "a"}, "columns 指令 + 输入 → 回复 (by their names)"),
         ({"prompt": "q", "completion": "a"}, "prompt and completion"),
         (PAIR, "preference pairs in prompt, chosen, rejected"),
         (ITEM, "reinforcement items from messages, item fields reference_answer"),
@@ -57,26 +65,37 @@ def test_the_columns_say_what_the_rows_hold(make_source, choose, row, title):
 
 
 @pytest.mark.parametrize(
-    "row",
+    ("row", "likely"),
     [
-        {"a": "q", "b": "a"},
-        {"question": "q", "prompt": "q", "answer": "a"},
-        {"question": "q", "answer": "a", "response": "a"},
-        {"text": "q", "label": "a", "category": "a"},
-        {"question": "q", "label": "a"},
-        {"conversation": "text", "id": 1},
-        {"chosen": "q", "rejected": "a"},
+        ({"a": "q", "b": "a"}, None),
+        ({"question": "q", "prompt": "q", "answer": "a"}, None),
+        ({"question": "q", "answer": "a", "response": "a"}, None),
+        ({"text": "q", "label": "a", "category": "a"}, None),
+        ({"conversation": "text", "id": 1}, None),
+        ({"chosen": "q", "rejected": "a"}, None),
+        ({"id": 7, "time": "2026-01-01", "customer_id": "a"}, None),
+        ({"title": "Bike", "create_time": 1.5, "user_email": "a@b.de", "answer": "x"}, None),
+        ({"role": "user", "content": "Hello"}, None),
+        ({"sep=": "question,answer", "column 2": "q"}, None),
+        ({"question": "q", "label": "a"}, ("question", "label")),
+        ({"customer_question": "q", "agentReply": "a", "agent_id": 7}, ("customer_question", "agentReply")),
+        ({"番号": 1, "質問文": "開きますか", "担当者の回答": "はい"}, ("質問文", "担当者の回答")),
+        ({"编号": "1", "用户问题": "几点", "客服回复": "九点"}, ("用户问题", "客服回复")),
     ],
 )
-def test_where_it_is_in_doubt_the_user_is_asked(make_source, choose, row):
-    first, second = list(row)[:2]
+def test_where_it_is_in_doubt_the_user_is_asked(make_source, choose, row, likely):
     with pytest.raises(SourceError) as caught:
         choose(make_source([row]))
+    flags = "Name them with --user-column and --assistant-column"
+    if likely is not None:
+        flags = "Name them, most likely --user-column {} --assistant-column {}".format(*map(shlex.quote, likely))
     assert str(caught.value) == (
-        f"data has the columns: {', '.join(row)}. Which holds what the user says, and which the answer? Name them, for "
-        f"example --user-column {first} --assistant-column {second}; or keep ready conversations in a column "
-        '"messages".'
+        f"data has the columns: {', '.join(row)}. Which holds what the user says, and which the answer? {flags}; or "
+        'keep ready conversations in a column "messages".'
     )
+    if likely is not None:
+        shape = choose(make_source([row]), user_column=likely[0], assistant_column=likely[1])
+        assert shape.title == f"columns {likely[0]} → {likely[1]}"
 
 
 def test_blank_columns_beside_the_instruction_leave_no_trace(make_source, read):

@@ -1,0 +1,116 @@
+"""Columns of texts whose cells hold lists or objects: how they are read, and what is said about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from retune.data.blocks import Finding
+from retune.data.jsonl import parse_json
+from retune.data.quoting import shown
+from retune.data.shapes.cells import UnusableCellError, cell_text, json_value
+from retune.data.shapes.fields import field_value
+from retune.data.shapes.structures import lone_text, structure_in, structures_in
+from retune.data.shapes.templates import ColumnText, FieldText, TextSource
+
+
+@dataclass(frozen=True, slots=True)
+class LoneText:
+    """The text of a list of one, as annotation tools write a label."""
+
+    name: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.name,)
+
+    @property
+    def title(self) -> str:
+        """The column's name, and that lists are read."""
+        return f"{self.name} (the one text of each list)"
+
+    def text(self, values: Mapping[str, Any]) -> str | None:
+        """The text; None where the list is empty or the cell is missing.
+
+        Raises:
+            UnusableCellError: The list holds more, or something else.
+        """
+        value = field_value(values, self.name)
+        found = structure_in(value)
+        if found is None:
+            return cell_text(value, self.name)
+        text = lone_text(found)
+        if text is None and found:
+            message = (
+                f"column {self.name}: expected a list of one text, as the first rows have; found {shown(value)}. "
+                f"The template '{{{self.name}}}' reads every list as JSON."
+            )
+            raise UnusableCellError(Finding("not_one_text", message))
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class StructureText:
+    """Lists and objects as JSON, also where they are written in Python's notation."""
+
+    name: str
+    holds: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.name,)
+
+    @property
+    def title(self) -> str:
+        """The column's name, and what it holds."""
+        return f"{self.name} ({self.holds} as JSON)"
+
+    def text(self, values: Mapping[str, Any]) -> str | None:
+        """The structure as JSON; text that is JSON already, or plain, stays as it is."""
+        value = field_value(values, self.name)
+        if isinstance(value, str) and (_is_json(value) or structure_in(value) is None):
+            return value
+        return cell_text(json_value(structure_in(value) or value, self.name), self.name)
+
+
+class ReadAs(NamedTuple):
+    """How a column's text is read.
+
+    Attributes:
+        source: What reads it.
+        findings: What the first rows say against it.
+    """
+
+    source: TextSource
+    findings: tuple[Finding, ...] = ()
+
+
+def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, is_answer: bool) -> ReadAs:
+    """How a column's cells are best read, by what the first rows hold; a template's text stays as it is.
+
+    Lists of one text are that text, if they are answers: a label. All other lists and objects are written as JSON.
+    """
+    if not isinstance(source, ColumnText | FieldText):
+        return ReadAs(source)
+    [name] = source.columns
+    cells = [field_value(row, name) for row in rows]
+    found = structures_in(cells)
+    if not found:
+        return ReadAs(source)
+    if is_answer and all(lone_text(each) is not None for each in found if each) and any(found):
+        return ReadAs(LoneText(name))
+    kinds = {type(each) for each in found}
+    holds = "lists and objects" if len(kinds) > 1 else "lists" if list in kinds else "objects"
+    is_meant = all(isinstance(cell, str) and (_is_json(cell) or structure_in(cell) is None) for cell in cells if cell)
+    message = f"column {name} holds {holds}, which are read as JSON text, such as {shown(found[0])}."
+    findings = () if is_meant else (Finding("structured_cells", message),)
+    return ReadAs(StructureText(name, holds), findings)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        parse_json(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""What stands beside the messages of an example: its tools, and whether they may be called at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from retune.data.checks.structure import EXAMPLE_KEYS
+from retune.data.shapes.cells import json_value, parsed_cell
+from retune.data.shapes.column_names import MESSAGES
+from retune.data.shapes.structures import structures_in
+
+SETTINGS = tuple(key for key in EXAMPLE_KEYS if key != MESSAGES)
+"""The columns, and keys of lines, that hold them."""
+
+_FLAG = "parallel_tool_calls"
+_LISTS = ("tools", "functions")
+
+
+def settings_beside(values: Mapping[str, Any], keys: Sequence[str] = SETTINGS) -> dict[str, Any]:
+    """Tools and the like from the columns that bear their names; JSON is read where they are text.
+
+    What holds nothing is left out. Functions that are listed as tools by themselves, as LLaMA-Factory's data sets have
+    them, become tools of the type function.
+
+    Raises:
+        UnusableCellError: A cell isn't JSON.
+    """
+    settings: dict[str, Any] = {}
+    for key in keys:
+        value = values.get(key)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            continue
+        if key == _FLAG and isinstance(value, str):
+            value = value.lower()
+        found = json_value(parsed_cell(value, key, kind="bad_tools", expected="JSON"), key)
+        if found is None or (key in _LISTS and found == []):
+            continue
+        settings[key] = as_tools(found) if key == "tools" else found
+    return settings
+
+
+def as_tools(found: Any) -> Any:
+    """A list of tools, with bare functions made into tools; anything else as it is."""
+    return list(map(_as_tool, found)) if isinstance(found, list) else found
+
+
+def find_settings(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The columns among these that hold tools: their names say so, and so do all cells of the first rows.
+
+    Beside texts a column of that name may hold anything.
+    """
+    lists = [name for name in _LISTS if name in columns and _hold_objects(name, rows)]
+    return (*lists, _FLAG) if lists and _FLAG in columns else tuple(lists)
+
+
+def _hold_objects(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    found = structures_in(row.get(column) for row in rows)
+    objects = [item for each in found if isinstance(each, list) for item in each]
+    return bool(objects) and all(isinstance(item, dict) and ("function" in item or "name" in item) for item in objects)
+
+
+def _as_tool(tool: Any) -> Any:
+    is_bare = isinstance(tool, dict) and "name" in tool and not ("type" in tool or "function" in tool)
+    return {"type": "function", "function": tool} if is_bare else tool

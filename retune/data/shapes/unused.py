@@ -1,0 +1,111 @@
+"""Columns of a source that reach no example: which they are, and what the names of some say that they mean."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from retune.data.blocks import Finding, Source
+from retune.data.quoting import masked
+from retune.data.shapes.columns import ColumnsShape
+from retune.data.shapes.completions import CompletionsShape
+from retune.data.shapes.rows import RowShape
+from retune.data.shapes.shape import Shape
+from retune.data.shapes.templates import Template, TextSource
+
+_SYSTEM = ("system", "systemprompt", "systemmessage", "システム", "系统", "系统提示")
+_CONTEXT = (
+    *("context", "contexts", "instruction", "instructions", "input", "inputs", "document", "documents", "passage"),
+    *("background", "文脈", "指示", "入力", "上下文", "背景", "指令", "输入"),
+)
+_HISTORY = ("history", "chathistory", "conversationhistory", "previousturns", "履歴", "历史", "历史对话")
+_TOOLS = ("tools", "functions", "toolcalls", "functioncall")
+_SPLITS = ("split", "subset", "partition", "fold", "split_name", "dataset_split")
+_WEIGHTS = ("weight", "weights", "sampleweight")
+_GROUPS = (
+    *("conversationid", "convid", "dialogueid", "dialogid", "threadid", "sessionid", "chatid", "groupid", "group"),
+    *("userid", "customerid", "documentid", "docid", "ticketid"),
+)
+_CONVERSATIONS = ("messages", "message", "conversations", "conversation", "dialogue", "dialog", "turns", "thread")
+_JUDGEMENTS = ("label", "rating", "score", "reward", "feedback", "isgood", "accepted", "preferred")
+
+
+def unused_columns(source: Source, shape: Shape) -> list[str]:
+    """The columns of all files of a source that reach no example and no split, in their order."""
+    columns = dict.fromkeys(column for file in source.files for column in file.columns)
+    return [column for column in columns if isinstance(shape, RowShape) and not shape.uses(column)]
+
+
+def warn_of_unused(names: Iterable[str], shape: Shape, rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """A finding for each unused column whose name says that it means something, with what would use it.
+
+    Args:
+        names: The columns that are not used.
+        shape: What does not use them.
+        rows: The first rows.
+    """
+    if not isinstance(shape, RowShape):
+        return []
+    advised = ((name, _advice(name, shape, rows)) for name in names)
+    return [
+        Finding("unused_column", f"column {masked(name)} is not used. {advice}") for name, advice in advised if advice
+    ]
+
+
+def _advice(name: str, shape: RowShape, rows: Sequence[Mapping[str, Any]]) -> str | None:
+    plain = name.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
+    cells = [row[name] for row in rows if row.get(name) not in (None, "")]
+    quoted = shlex.quote(name)
+    advice: str | None = None
+    if plain in _SPLITS:
+        advice = f"If it says which rows are for training: --split column --split-column {quoted}."
+    elif plain in _GROUPS and _repeat(cells):
+        advice = f"Rows that share it stay on one side with --split group --split-column {quoted}."
+    elif plain in _WEIGHTS:
+        advice = (
+            "Every row counts the same: only assistant messages have weights, 0 or 1, as a key beside their content."
+        )
+    elif plain in _TOOLS:
+        advice = "Tools are read where every cell is a JSON list of them, each with its name."
+    elif plain in _CONVERSATIONS:
+        advice = f"If it holds conversations, --messages-column {quoted} reads them in place of the other columns."
+    elif plain in _JUDGEMENTS and isinstance(shape, CompletionsShape | ColumnsShape) and _are_judgements(cells):
+        advice = "If it says which answers are good: the others are learned too. Leave their rows out."
+    elif plain in (*_SYSTEM, *_CONTEXT, *_HISTORY):
+        advice = _how_to_use(name, shape, as_system=plain in _SYSTEM)
+    return advice
+
+
+def _repeat(cells: Sequence[Any]) -> bool:
+    return all(isinstance(cell, str | int) for cell in cells) and len(set(cells)) < len(cells)
+
+
+def _are_judgements(cells: Sequence[Any]) -> bool:
+    return bool(cells) and all(isinstance(cell, bool | int | float) or _is_yes_or_no(cell) for cell in cells)
+
+
+def _is_yes_or_no(cell: Any) -> bool:
+    return isinstance(cell, str) and cell.strip().lower() in ("true", "false", "yes", "no", "0", "1")
+
+
+def _how_to_use(name: str, shape: RowShape, *, as_system: bool) -> str:
+    if "{" in name or "}" in name:
+        return "Rename it without braces: then a template can read it."
+    field = f"{{{name}}}"
+    if isinstance(shape, CompletionsShape):
+        user, answer = f"{{{shape.prompt}}}", f"--assistant-column {shlex.quote(shape.completion)}"
+    elif isinstance(shape, ColumnsShape):
+        user, answer = _written(shape.user), _answer_flag(shape.assistant)
+    if as_system or not isinstance(shape, CompletionsShape | ColumnsShape):
+        template = " ".join([*(f"{{{column}}}" for column in shape.system.columns), field])
+        return f"The system prompt can hold it: --system {shlex.quote(template)}."
+    return f"What the user says can hold it: --user-template {shlex.quote(f'{field} {user}')} {answer}."
+
+
+def _answer_flag(text: TextSource) -> str:
+    if isinstance(text, Template):
+        return f"--assistant-template {shlex.quote(text.written)}"
+    return f"--assistant-column {shlex.quote(text.columns[0])}"
+
+
+def _written(text: TextSource) -> str:
+    return text.written if isinstance(text, Template) else " ".join(f"{{{column}}}" for column in text.columns)
