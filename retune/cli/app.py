@@ -64,7 +64,9 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     status = _exit_status_of_errors(arguments)
     _keep_proxies_off_this_machine()
-    if n_closed := keep_files_private(home_directory()):
+    # Whoever asks for help should not wait until all files of all runs were looked at.
+    is_question = bool({"-h", "--help", "--version"} & set(arguments))
+    if not is_question and (n_closed := keep_files_private(home_directory())):
         print_quietly(what_was_closed(home_directory(), n_closed))
     try:
         app(args=arguments, standalone_mode=True)
