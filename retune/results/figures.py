@@ -232,8 +232,7 @@ def _value_at(table: pd.DataFrame, columns: Sequence[str], step: int) -> float |
     """The most telling value at a step: that of full validation, else validation, else training."""
     row = table[table["step"] == step]
     for column in reversed(columns):
-        values = row[column].dropna() if column in row.columns else []
-        if len(values):
+        if column in row.columns and len(values := row[column].dropna()):
             return float(values.iloc[0])
     return None
 

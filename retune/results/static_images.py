@@ -65,16 +65,18 @@ def draw_figures(figures: Sequence[Any], image_format: ImageFormat, *, dark: boo
     # Importing it takes longer than drawing.
     from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
 
     specs = [figure.to_plotly_json() for figure in figures]
     heights = [spec["layout"].get("height", _HEIGHT) / _PIXELS_AN_INCH for spec in specs]
     size = (_WIDTH / _PIXELS_AN_INCH, sum(heights))
     colors = dark_for_light() if dark else {}
-    with _drawing, rc_context({**_SETTINGS, "font.family": _fonts()}), warnings.catch_warnings():
+    settings: dict[Any, Any] = {**_SETTINGS, "font.family": _fonts()}
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    with _drawing, rc_context(settings), warnings.catch_warnings():
         # A viewer of SVG has fonts of its own; in a PNG a box stands for a letter that no font here has.
         warnings.filterwarnings("ignore", message="Glyph")
-        drawn = Figure(figsize=size, layout="constrained", facecolor=colors.get(LIGHT.background, LIGHT.background))
-        drawn.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # type: ignore[union-attr]
+        drawn = Figure(figsize=size, layout=layout, facecolor=colors.get(LIGHT.background, LIGHT.background))
         places = drawn.subfigures(len(specs), 1, height_ratios=heights, squeeze=False)[:, 0]
         for place, spec in zip(places, specs, strict=True):
             _Painter(place, colors).paint(spec["data"], spec["layout"])
