@@ -74,9 +74,9 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, is_private: bool = True) -> None:
     """Write a whole file atomically."""
-    with atomic_write(path) as stream:
+    with atomic_write(path, is_private=is_private) as stream:
         stream.write(content)
 
 

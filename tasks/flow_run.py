@@ -1,12 +1,15 @@
 """What Prefect shows of a flow run before anything of it is opened: its name, tags and labels."""
 
+import asyncio
 import os
+import time
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 
@@ -23,6 +26,8 @@ RUN_DIRECTORY, JOB_IS_OURS = "retune.run_directory", "retune.job_is_ours"
 # A machine that is restarted now and then takes a run up once or twice; what ends the process every time, such as too
 # little memory, would otherwise go on for ever and hold a place that other runs need.
 MOST_STARTS = 5
+_PATIENCE_SECONDS = 60.0
+_PAUSE_SECONDS = 2.0
 
 
 def run_name() -> str:
@@ -71,8 +76,23 @@ async def label_flow_run(labels: dict[str, str]) -> None:
         return
     try:
         async with get_client() as client:
-            await client.update_flow_run_labels(UUID(flow_run_id), dict(labels))
+            await _update_labels(client, UUID(flow_run_id), dict(labels))
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning(
             "The flow run could not be labelled, so that cancelling it may not find its job: %s", error
         )
+
+
+async def _update_labels(client: PrefectClient, flow_run_id: UUID, labels: dict[str, Any]) -> None:
+    # On SQLite, Prefect answers 503 where it writes a task run down in the same moment. Its client tries again at once
+    # where Retune's guard says so, else after ever longer pauses; together it is a minute either way.
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            await client.update_flow_run_labels(flow_run_id, labels)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            return

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from retune.cli import chat, check, deploy, jobs, models, prefect_commands, run, server, up
+from retune.cli import chat, check, deploy, jobs, models, prefect_commands, results, run, server, up
 from retune.cli.terminal import print_quietly, show_error
 from retune.errors import CheckError, PrefectGoneError, RetuneError
 from retune.private_files import keep_files_private, what_was_closed
@@ -30,6 +30,7 @@ app.command("deploy")(deploy.deploy)
 app.command("up")(up.up)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
+app.add_typer(results.app, name="results")
 app.add_typer(server.app, name="server")
 app.add_typer(prefect_commands.app, name="prefect")
 
@@ -63,7 +64,9 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     status = _exit_status_of_errors(arguments)
     _keep_proxies_off_this_machine()
-    if n_closed := keep_files_private(home_directory()):
+    # Whoever asks for help should not wait until all files of all runs were looked at.
+    is_question = bool({"-h", "--help", "--version"} & set(arguments))
+    if not is_question and (n_closed := keep_files_private(home_directory())):
         print_quietly(what_was_closed(home_directory(), n_closed))
     try:
         app(args=arguments, standalone_mode=True)

@@ -1,15 +1,20 @@
 """`retune jobs`: look at fine-tuning jobs, follow one, cancel one."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from retune.cli.connection import BaseUrl, DataDirectory, ask
-from retune.cli.terminal import as_local_time, print_fields, print_json, print_line, print_quietly, print_table
+from retune.cli.results import Dark, Output, choose_outputs, draw
+from retune.cli.terminal import as_local_time, print_fields, print_json, print_line, print_quietly, print_table, visible
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+
+    from retune.results.plots import JobMetrics
 
 app = typer.Typer(no_args_is_help=True, help="Fine-tuning jobs of the provider.")
 
@@ -65,6 +70,22 @@ def events(
 
 
 @app.command()
+def results(
+    job: JobId,
+    output: Output = None,
+    dark: Dark = False,
+    base_url: BaseUrl = None,
+    data_dir: DataDirectory = None,
+) -> None:
+    """Draw the job's loss and accuracy, with its checkpoints; --output NAME.csv writes the metrics themselves."""
+    outputs = choose_outputs(output, job)
+    from retune.results.plots import require_metrics  # noqa: PLC0415 - pandas takes half a second to import
+
+    metrics = ask(base_url, data_dir, lambda client: _read_metrics(client, job))
+    draw([require_metrics(metrics)], outputs, dark=dark)
+
+
+@app.command()
 def cancel(job: JobId, base_url: BaseUrl = None, data_dir: DataDirectory = None) -> None:
     """Cancel a job that has not ended."""
     from retune.provider import jobs  # noqa: PLC0415 - see above
@@ -89,6 +110,24 @@ async def _print_events(client: "AsyncOpenAI", job_id: str, *, follow: bool, as_
         if update.state == "unknown":
             print_quietly(f"The provider shows the status {update.job.status!r}, which Retune does not know.")
     following.raise_unless_succeeded(update.job)
+
+
+async def _read_metrics(client: "AsyncOpenAI", job_id: str) -> "JobMetrics":
+    from retune.provider import follow  # noqa: PLC0415 - see above
+    from retune.provider.results import download_result_files, list_checkpoints  # noqa: PLC0415
+    from retune.results.metrics import collect_metrics  # noqa: PLC0415
+    from retune.results.plots import JobMetrics  # noqa: PLC0415
+
+    update = await follow.look_at_job(client, job_id)
+    checkpoints = [one.model_dump(mode="json") for one in await list_checkpoints(client, job_id)]
+    events = [follow.event_as_dict(event) for event in update.events]
+    with TemporaryDirectory(prefix="retune-") as directory:
+        paths = await download_result_files(client, update.job.result_files, Path(directory))
+        metrics = collect_metrics([path.read_bytes() for path in paths], events, checkpoints)
+    for problem in metrics.problems:
+        print_quietly(visible(problem))
+    n_epochs = update.job.hyperparameters.n_epochs if update.job.hyperparameters else None
+    return JobMetrics(job_id, metrics.table, checkpoints, n_epochs if isinstance(n_epochs, int) else None)
 
 
 def _print_trouble(error: Exception, pause_seconds: float) -> None:

@@ -93,7 +93,7 @@ class PrefectGuard:
                 await send({"type": "websocket.close", "code": 1008, "reason": refusal[1][:100]})
             return
         answer = _refused(*refusal) if refusal else await self._answer(Request(scope, receive))
-        await answer(scope, receive, _securing(send))
+        await answer(scope, receive, _securing(send, scope["path"]))
 
     def _refuse_page(self, scope: Scope) -> tuple[int, str] | None:
         """Status and words for a name that is not ours or a web page that is not the UI's; None for all else."""
@@ -188,10 +188,15 @@ def _refused(status: int, message: str) -> Response:
     return JSONResponse({"exception_message": message, "detail": message}, status)
 
 
-def _securing(send: Send) -> Send:
+def _securing(send: Send, path: str) -> Send:
     async def send_secured(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(_SECURITY_HEADERS)
+            headers = MutableHeaders(scope=message)
+            headers.update(_SECURITY_HEADERS)
+            if message["status"] == 503 and path.endswith("/labels"):
+                # Something else wrote to SQLite between Prefect's reading and writing. That is over soon, and Prefect's
+                # client would wait for two seconds; at once it would meet the connection that is closing.
+                headers["retry-after"] = "0.1"
         await send(message)
 
     return send_secured

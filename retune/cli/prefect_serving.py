@@ -108,6 +108,8 @@ def _configure_prefect(home: Path, port: int, url: str, password: str) -> None:
         # The UI asks the API at the address it came from; without this it would ask port 4200.
         PREFECT_SERVER_UI_API_URL="/api",
         PREFECT_UI_URL=url,
+        # A run waits at its end until its task runs are written down; by default that is up to five seconds.
+        PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL="0.2",
         # The guard refuses other pages already; these hold should something get past it.
         PREFECT_SERVER_CORS_ALLOWED_ORIGINS=url,
         PREFECT_SERVER_CSRF_PROTECTION_ENABLED="true",

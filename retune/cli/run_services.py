@@ -143,7 +143,7 @@ Value = TypeVar("Value")
 
 
 class _SideBySide:
-    """Enters context managers in threads; they are left with the stack, in reverse order."""
+    """Enters context managers in threads; they are left with the stack, in threads again."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -160,6 +160,11 @@ class _SideBySide:
 
     def __exit__(self, *exception: object) -> None:
         self._pool.shutdown(wait=True)
-        for manager, future in self._entered:
-            if future.exception() is None:
-                self._stack.push(manager.__exit__)
+        self._stack.push(self._leave)
+
+    def _leave(self, *exception: Any) -> None:
+        entered = [manager for manager, future in self._entered if future.exception() is None]
+        with ThreadPoolExecutor() as pool:
+            leaving = [pool.submit(manager.__exit__, *exception) for manager in reversed(entered)]
+        for future in leaving:
+            future.result()

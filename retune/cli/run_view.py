@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.progress import (
@@ -25,9 +25,10 @@ from rich.text import Text
 
 from retune.cli.terminal import out, print_fields
 from retune.config import ProviderConfig, RetrainConfig
-from retune.data.model_dates import describe_dates, find_dates, utc_today
-from retune.manifest import EvaluationFacts, RunManifest
 from retune.provider.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from retune.manifest import EvaluationFacts, RunManifest
 
 _STEP_WIDTH = 9
 _SHOWN_FIGURES = {"train_loss": "loss", "valid_loss": "validation loss"}
@@ -140,6 +141,8 @@ class RunView(logging.Handler):
             else "Retune's own server on this machine"
         )
         self._bars.console.print(Text.assemble(("Retune  ", "bold"), f"{config.data.source} → {config.training.model}"))
+        from retune.data.model_dates import describe_dates, find_dates, utc_today  # noqa: PLC0415 - loads Arrow
+
         dates = find_dates(config.training.model, endpoint.kind) if endpoint else None
         lifetime = describe_dates(dates, utc_today()) if dates else None
         print_fields({"trains": who, "dates": lifetime}, to=self._bars.console)
@@ -150,7 +153,7 @@ class RunView(logging.Handler):
         print_fields({"watch": url}, to=self._bars.console, width=len("trains"))
 
 
-def show_result(manifest: RunManifest) -> None:
+def show_result(manifest: "RunManifest") -> None:
     """Show the models side by side, and how to go on."""
     if manifest.evaluation:
         out.print()
@@ -176,7 +179,7 @@ def chat_command(model: str, provider: ProviderConfig) -> str:
     return shlex.join([program, "chat", model, *(["--base-url", str(provider.base_url)] if is_named else [])])
 
 
-def _comparison(evaluation: EvaluationFacts) -> Table:
+def _comparison(evaluation: "EvaluationFacts") -> Table:
     scores = evaluation.fine_tuned
     table = Table(
         title=f"{scores.n:,} held-out examples",

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from retune.cli.up_programs import LOOPBACK, Wishes
 from retune.config import ProviderConfig
 from retune.config_file import load_config, scheduled_config_path
-from retune.data.model_dates import describe_end, utc_today
 from retune.errors import ConfigError, ServerError
 from retune.provider.endpoint import resolve_endpoint
 
@@ -63,6 +62,8 @@ def _check_dates(wishes: Wishes) -> None:
     if config is None or endpoint is None:
         return
     training = config.training
+    from retune.data.model_dates import describe_end, utc_today  # noqa: PLC0415 - loads Arrow
+
     describe_end(training.model, endpoint.kind, today=utc_today(), ignore_dates=training.ignore_dates)
 
 

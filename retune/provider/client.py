@@ -1,5 +1,9 @@
 """Building the one client that everything else uses."""
 
+import ssl
+from functools import cache
+
+import httpx2
 from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
 
 from retune.config import ProviderConfig
@@ -37,5 +41,13 @@ def build_client(config: ProviderConfig, api_key: str | None = None) -> AsyncOpe
         api_key=key,
         max_retries=0,
         timeout=config.timeout_seconds,
-        http_client=DefaultAsyncHttpx2Client(event_hooks={"request": [send_only_to(endpoint.base_url, key)]}),
+        http_client=DefaultAsyncHttpx2Client(
+            event_hooks={"request": [send_only_to(endpoint.base_url, key)]}, verify=_trusted_authorities()
+        ),
     )
+
+
+@cache
+def _trusted_authorities() -> ssl.SSLContext:
+    """For all clients of this process: reading the certificates takes longer than most requests."""
+    return httpx2.create_ssl_context()

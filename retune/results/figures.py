@@ -1,5 +1,6 @@
 """The training as plotly figures: loss and accuracy by step."""
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -46,6 +47,13 @@ _SEQUENCE_ACCURACY = (
     Series("train_sequence_accuracy", "train", LIGHT.train),
     Series("valid_sequence_accuracy", "validation", LIGHT.validation),
 )
+# Name, title of the axis, and what is drawn there.
+_FIGURES = (
+    ("loss", "loss (nats a token)", _LOSS),
+    ("token_accuracy", "token accuracy (%)", _TOKEN_ACCURACY),
+    ("sequence_accuracy", "sequence accuracy (%)", _SEQUENCE_ACCURACY),
+)
+MOST_COMPARED = len(LIGHT.series)
 
 
 def training_figures(
@@ -66,18 +74,59 @@ def training_figures(
     steps = checkpoint_steps(checkpoints)
     classification = [
         Series(name, classification_name(name), LIGHT.series[number % len(LIGHT.series)], *_OTHER_LOOKS[number % 5])
-        for number, name in enumerate(name for name in table.columns if name.startswith(_CLASSIFICATION))
+        for number, name in enumerate(filter(_is_score, table.columns))
     ]
-    drawn = {
-        "loss": _figure(table, _LOSS, "loss (nats a token)", steps, best),
-        "token_accuracy": _figure(table, _TOKEN_ACCURACY, "token accuracy (%)", steps, best),
-        "sequence_accuracy": _figure(table, _SEQUENCE_ACCURACY, "sequence accuracy (%)", steps, best),
-        "classification": _figure(table, classification, "score on validation (%)", [], None),
-    }
+    drawn = {}
+    for name, title, series in _FIGURES:
+        drawn[name] = figure = _figure([(table, one) for one in series], title)
+        if figure is not None:
+            _mark_checkpoints(figure, table, [one.column for one in series], steps, best)
+    drawn["classification"] = _figure([(table, one) for one in classification], "score on validation (%)")
     figures = {name: figure for name, figure in drawn.items() if figure is not None}
     for figure in figures.values():
         _mark_epochs(figure, int(table["step"].max()), n_epochs)
     return figures
+
+
+def comparison_figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, go.Figure]:
+    """Draw several jobs over each other, in light colours: a colour for each, a dash and a marker for what it is.
+
+    Args:
+        tables: Metrics as in `TrainingMetrics.table`, by what to call the job; at most `MOST_COMPARED`.
+
+    Returns:
+        As `training_figures`, with a figure `classification/<score>` for each score of legacy jobs.
+    """
+    scores = dict.fromkeys(name for table in tables.values() for name in table.columns if _is_score(name))
+    kinds = [
+        *_FIGURES,
+        *((name, f"{classification_name(name)} on validation (%)", (Series(name, "", ""),)) for name in scores),
+    ]
+    figures = {}
+    for name, title, series in kinds:
+        lines = [
+            (table, Series(one.column, f"{job}: {one.name}" if one.name else job, color, *_OTHER_LOOKS[number]))
+            for (job, table), color in zip(_escaped(tables), LIGHT.series, strict=False)
+            for number, one in enumerate(series)
+        ]
+        if figure := _figure(lines, title, is_comparison=True):
+            figures[name] = figure
+    return figures
+
+
+def drawn_columns(table: pd.DataFrame) -> list[str]:
+    """Columns that there is a figure for."""
+    known = {one.column for _, _, series in _FIGURES for one in series}
+    return [name for name in table.columns if name in known or _is_score(name)]
+
+
+def _is_score(column: str) -> bool:
+    return column.startswith(_CLASSIFICATION)
+
+
+def _escaped(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame]]:
+    # Plotly reads text as markup.
+    return [(html.escape(job, quote=False), table) for job, table in tables.items()]
 
 
 def classification_name(column: str) -> str:
@@ -87,22 +136,18 @@ def classification_name(column: str) -> str:
 
 
 def _figure(
-    table: pd.DataFrame,
-    series: Sequence[Series],
-    y_title: str,
-    steps_of_checkpoints: Sequence[int],
-    best: BestCheckpoint | None,
+    lines: Sequence[tuple[pd.DataFrame, Series]], y_title: str, *, is_comparison: bool = False
 ) -> go.Figure | None:
-    measured = [one for one in series if one.column in table.columns and table[one.column].notna().any()]
+    measured = [(table, one) for table, one in lines if one.column in table.columns and table[one.column].notna().any()]
     if not measured:
         return None
     figure = go.Figure(layout=base_layout())
-    for one in measured:
-        _draw_series(figure, table, one)
-    _mark_checkpoints(figure, table, measured, steps_of_checkpoints, best)
+    for table, one in measured:
+        _draw_series(figure, table, one, is_faint_drawn=not is_comparison)
+    last_step = max(table["step"].max() for table, _ in measured)
     figure.update_layout(height=400, hovermode="x unified", showlegend=True)
     # On a short axis plotly would put ticks between two steps.
-    figure.update_xaxes(title_text="step", rangemode="tozero", dtick=1 if table["step"].max() <= 10 else None)
+    figure.update_xaxes(title_text="step", rangemode="tozero", dtick=1 if last_step <= 10 else None)
     figure.update_yaxes(title_text=y_title, rangemode="tozero")
     if "%" in y_title:
         figure.update_yaxes(tickformat=".0%", hoverformat=".1%", range=[0, 1.04])
@@ -117,7 +162,7 @@ def _highest_shown(figure: go.Figure) -> float:
     return 1.1 * max((value for trace in strong for value in trace.y if value is not None), default=1.0) or 1.0
 
 
-def _draw_series(figure: go.Figure, table: pd.DataFrame, series: Series) -> None:
+def _draw_series(figure: go.Figure, table: pd.DataFrame, series: Series, *, is_faint_drawn: bool) -> None:
     points = table[["step", series.column]].dropna()
     steps, values = points["step"].to_numpy(float), points[series.column].to_numpy(float)
     window = smoothing_window(len(values))
@@ -128,17 +173,17 @@ def _draw_series(figure: go.Figure, table: pd.DataFrame, series: Series) -> None
         line = {"color": series.color, "width": 2, "dash": series.dash}
         figure.add_scatter(**_points(steps, values), name=series.name, mode=mode, line=line, marker=marker)
         return
-    raw = {"color": series.color, "width": 1}
-    figure.add_scatter(
-        **_points(*thin(steps, values)),
-        name=f"{series.name}, each step",
-        mode="lines",
-        line=raw,
-        opacity=0.35,
-        legendgroup=series.name,
-        showlegend=False,
-        hoverinfo="skip",
-    )
+    if is_faint_drawn:
+        figure.add_scatter(
+            **_points(*thin(steps, values)),
+            name=f"{series.name}, each step",
+            mode="lines",
+            line={"color": series.color, "width": 1},
+            opacity=0.35,
+            legendgroup=series.name,
+            showlegend=False,
+            hoverinfo="skip",
+        )
     figure.add_scatter(
         **_points(*thin(steps, smooth(values, window))),
         name=f"{series.name} (mean of {window} points)",
@@ -154,13 +199,9 @@ def _points(steps: Any, values: Any) -> dict[str, list[float]]:
 
 
 def _mark_checkpoints(
-    figure: go.Figure,
-    table: pd.DataFrame,
-    measured: Sequence[Series],
-    steps: Sequence[int],
-    best: BestCheckpoint | None,
+    figure: go.Figure, table: pd.DataFrame, columns: Sequence[str], steps: Sequence[int], best: BestCheckpoint | None
 ) -> None:
-    at = {step: value for step in steps if (value := _value_at(table, measured, step)) is not None}
+    at = {step: value for step in steps if (value := _value_at(table, columns, step)) is not None}
     others = [step for step in at if best is None or step != best.step]
     if others:
         figure.add_scatter(
@@ -187,12 +228,11 @@ def _mark_checkpoints(
         )
 
 
-def _value_at(table: pd.DataFrame, measured: Sequence[Series], step: int) -> float | None:
+def _value_at(table: pd.DataFrame, columns: Sequence[str], step: int) -> float | None:
     """The most telling value at a step: that of full validation, else validation, else training."""
     row = table[table["step"] == step]
-    for one in reversed(measured):
-        values = row[one.column].dropna()
-        if len(values):
+    for column in reversed(columns):
+        if column in row.columns and len(values := row[column].dropna()):
             return float(values.iloc[0])
     return None
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import codecs
 import io
 import math
 import re
@@ -106,14 +107,17 @@ def parse_result_file(content: bytes) -> pd.DataFrame:
         ResultsError: It is neither, or a cell holds no number.
     """
     text = _decode(content)
+    separator = _separator(text)
     try:
-        cells = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, skipinitialspace=True)
+        cells = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ResultsError(f"The result file is no readable CSV: {' '.join(str(error).split())}") from None
     if not isinstance(cells.index, pd.RangeIndex):
         raise ResultsError("The result file's rows are longer than its header.")
     cells.columns = [_canonical_name(str(name)) for name in cells.columns]
     cells = cells.loc[:, ~cells.columns.duplicated()]
+    if separator == ";":  # where spreadsheets separate by it, they write 0,5
+        cells = cells.apply(lambda column: column.str.replace(",", "."))
     return _tidy(pd.DataFrame({str(name): _numbers(cells[name].fillna(""), str(name)) for name in cells.columns}))
 
 
@@ -130,25 +134,44 @@ def metrics_from_checkpoints(checkpoints: Iterable[Mapping[str, Any]]) -> pd.Dat
 
 
 def _decode(content: bytes) -> str:
-    plain = content.removeprefix(b"\xef\xbb\xbf").strip()
-    if not plain:
+    text = _as_text(content)
+    if not text:
         raise ResultsError("The result file is empty; expected CSV with a column step.")
-    if _has_header(plain):
-        return plain.decode("utf-8", "replace")
+    if _separator(text):
+        return text
+    packed = "".join(text.split())
     try:
-        decoded = base64.b64decode(b"".join(plain.split()), validate=True).removeprefix(b"\xef\xbb\xbf").strip()
-    except binascii.Error:
-        decoded = b""
-    if not _has_header(decoded):
-        raise ResultsError(
-            f"The result file must be CSV with a column step, or base64 of it; it begins with {plain[:60]!r}."
-        )
-    return decoded.decode("utf-8", "replace")
+        # Some tools leave out the padding.
+        decoded = _as_text(base64.b64decode(packed.rstrip("=") + "=" * (-len(packed.rstrip("=")) % 4), validate=True))
+    except (binascii.Error, ValueError):
+        decoded = ""
+    if not _separator(decoded):
+        what = _what_it_is(text)
+        raise ResultsError(f"The result file must be CSV with a column step, or base64 of it; {what}.")
+    return decoded
 
 
-def _has_header(content: bytes) -> bool:
-    header = content.splitlines()[0] if content else b""
-    return b"step" in [name.strip().strip(b'"').lower() for name in header.split(b",")]
+def _as_text(content: bytes) -> str:
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf16 else "utf-8-sig", "replace").strip()
+
+
+def _separator(text: str) -> str:
+    """What separates the columns, one of which is `step`; empty where there is none of that name."""
+    header = text.splitlines()[0] if text else ""
+    for separator in (",", ";", "\t"):
+        if "step" in [name.strip().strip('"').lower() for name in header.split(separator)]:
+            return separator
+    return ""
+
+
+def _what_it_is(text: str) -> str:
+    if re.match(r"<(!doctype|html|\?xml)", text, re.IGNORECASE):
+        return f"it is a web page that begins with {text[:60]!r}, such as a login or an error"
+    first = text.splitlines()[0]
+    if "," in first and first.isprintable() and not first.startswith(("{", "[")):
+        return f"it has the columns {', '.join(name.strip()[:40] for name in first.split(',')[:12])}"
+    return f"it begins with {text[:60]!r}"
 
 
 def _canonical_name(name: str) -> str:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from retune.data.cost import format_usd
 from retune.evaluation.comparison import format_seconds
 from retune.files import write_bytes
-from retune.results.report_data import ExampleRow, ReportData
+from retune.results.report_data import ExampleRow, ReportData, ReportFigure
 from retune.results.theme import DARK, FONT_FAMILY, LIGHT, dark_for_light
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -41,27 +42,42 @@ def render_report(report: ReportData) -> str:
     """Draw the report as HTML."""
     examples = report.evaluation.examples if report.evaluation else []
     system = _shared_system_prompt(examples)
+    return _render(
+        "report.html.j2",
+        report.figures,
+        report=report,
+        evaluation=report.evaluation,
+        headline=_headline_rows(report),
+        system_prompt=system,
+        examples=[(row, row.prompt[1:] if system else row.prompt) for row in examples],
+        outcome_names=_OUTCOME_NAMES,
+        longest_step=max((step.seconds for step in report.durations), default=0),
+    )
+
+
+def render_figures(title: str, figures: Sequence[ReportFigure]) -> str:
+    """Draw figures alone as HTML, under a title."""
+    return _render("figures.html.j2", figures, title=title)
+
+
+def _render(template: str, figures: Sequence[ReportFigure], **values: Any) -> str:
     scripts = {"plotly": get_plotlyjs(), "page": (_TEMPLATES / "report.js").read_text(encoding="utf-8")}
+    page_data = {
+        "figures": [figure.model_dump(include={"name", "spec"}) for figure in figures],
+        "darkForLight": dark_for_light(),
+    }
     return (
         _environment()
-        .get_template("report.html.j2")
+        .get_template(template)
         .render(
-            report=report,
-            evaluation=report.evaluation,
-            headline=_headline_rows(report),
-            system_prompt=system,
-            examples=[(row, row.prompt[1:] if system else row.prompt) for row in examples],
-            outcome_names=_OUTCOME_NAMES,
-            longest_step=max((step.seconds for step in report.durations), default=0),
+            figures=figures,
             light=LIGHT,
             dark=DARK,
             font_family=FONT_FAMILY,
-            page_data={
-                "figures": [figure.model_dump(include={"name", "spec"}) for figure in report.figures],
-                "darkForLight": dark_for_light(),
-            },
+            page_data=page_data,
             scripts=scripts,
             script_hashes=[_csp_hash(script) for script in scripts.values()],
+            **values,
         )
     )
 

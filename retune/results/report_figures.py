@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from retune.results.curves import BestCheckpoint
+from retune.results.figures import classification_name
 from retune.results.report_data import ReportFigure
 
 _METRIC_NAMES = {
@@ -39,11 +40,16 @@ def describe_figures(figures: Mapping[str, go.Figure]) -> list[ReportFigure]:
 
 
 def _describe(name: str, figure: go.Figure) -> ReportFigure:
-    title, caption = _TITLES.get(name) or _label_title(name, figure)
+    title, caption = _TITLES.get(name) or _other_title(name, figure)
+    if not any(trace.opacity for trace in figure.data):
+        caption = caption.removesuffix(_CURVES).strip()
     return ReportFigure(name=name, title=title, caption=caption, spec=json.loads(figure.to_json()))
 
 
-def _label_title(name: str, figure: go.Figure) -> tuple[str, str]:
+def _other_title(name: str, figure: go.Figure) -> tuple[str, str]:
+    if name.startswith("classification/"):
+        score = classification_name(name)
+        return score[0].upper() + score[1:], "Measured on the validation file."
     field = name.removeprefix("labels.")
     if figure.data[0].type == "heatmap":
         return f"What is taken for what: {field}", _CONFUSION_CAPTION

@@ -16,7 +16,7 @@ from retune.results.theme import LIGHT, dark_for_light
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import SubFigure
 
 ImageFormat = Literal["svg", "png"]
 
@@ -24,6 +24,7 @@ _WIDTH = 860
 _HEIGHT = 400  # for figures that name none
 _POINTS_A_PIXEL = 0.75
 _PIXELS_AN_INCH = 96
+_LEGEND_LETTERS = 110  # beside each other
 _DASHES = {"dash": (0, (6, 3)), "dot": (0, (1.5, 2)), "dashdot": (0, (6, 2, 1.5, 2))}
 _MARKERS = {
     "diamond": "D", "square": "s", "triangle-up": "^", "triangle-down": "v", "cross": "P", "star": "*",
@@ -49,26 +50,36 @@ def figures_svg(figures: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def draw_figure(figure: Any, image_format: ImageFormat, *, dark: bool = False) -> bytes:
-    """Draw a plotly figure of lines and markers.
+    """Draw one figure; see `draw_figures`."""
+    return draw_figures([figure], image_format, dark=dark)
+
+
+def draw_figures(figures: Sequence[Any], image_format: ImageFormat, *, dark: bool = False) -> bytes:
+    """Draw plotly figures of lines and markers below each other, as one image.
 
     Args:
-        figure: The figure, in light colours.
+        figures: One or more, in light colours.
         image_format: `svg`, whose texts stay texts, or `png`, at twice the size for sharp screens.
         dark: In the dark colours of the report.
     """
     # Importing it takes longer than drawing.
     from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
 
-    spec = figure.to_plotly_json()
+    specs = [figure.to_plotly_json() for figure in figures]
+    heights = [spec["layout"].get("height", _HEIGHT) / _PIXELS_AN_INCH for spec in specs]
+    size = (_WIDTH / _PIXELS_AN_INCH, sum(heights))
     colors = dark_for_light() if dark else {}
-    size = (_WIDTH / _PIXELS_AN_INCH, spec["layout"].get("height", _HEIGHT) / _PIXELS_AN_INCH)
-    with _drawing, rc_context({**_SETTINGS, "font.family": _fonts()}), warnings.catch_warnings():
+    settings: dict[Any, Any] = {**_SETTINGS, "font.family": _fonts()}
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    with _drawing, rc_context(settings), warnings.catch_warnings():
         # A viewer of SVG has fonts of its own; in a PNG a box stands for a letter that no font here has.
         warnings.filterwarnings("ignore", message="Glyph")
-        drawn = Figure(figsize=size, layout="constrained", facecolor=colors.get(LIGHT.background, LIGHT.background))
-        drawn.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # type: ignore[union-attr]
-        _Painter(drawn, colors).paint(spec["data"], spec["layout"])
+        drawn = Figure(figsize=size, layout=layout, facecolor=colors.get(LIGHT.background, LIGHT.background))
+        places = drawn.subfigures(len(specs), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for place, spec in zip(places, specs, strict=True):
+            _Painter(place, colors).paint(spec["data"], spec["layout"])
         content = io.BytesIO()
         # No date, and no address of matplotlib's.
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type")) if image_format == "svg" else {"Software": None}
@@ -88,7 +99,7 @@ def _fonts() -> list[str]:
 class _Painter:
     """Puts a plotly figure's traces on matplotlib's axes."""
 
-    def __init__(self, figure: "Figure", colors: Mapping[str, str]) -> None:
+    def __init__(self, figure: "SubFigure", colors: Mapping[str, str]) -> None:
         self._figure = figure
         self._axes: Axes = figure.add_subplot()
         self._colors = colors
@@ -170,7 +181,7 @@ class _Painter:
             [handle for handle, _ in named],
             [str(number) for number in range(len(named))],
             loc="outside upper left",
-            ncols=min(len(named), 4),
+            ncols=max(1, min(4, len(named), _LEGEND_LETTERS // (6 + max(len(_plain(name)) for _, name in named)))),
             frameon=False,
             fontsize=9.5,
             labelcolor=self._color(LIGHT.ink),

@@ -138,10 +138,10 @@ def test_a_header_alone_is_an_empty_table():
     [
         (b"", "empty"),
         (b" \n", "empty"),
-        (b"<html>no</html>", "begins with b'<html>no</html>'"),
+        (b"<html>no</html>", "web page that begins with '<html>no</html>'"),
         (b"\x00\x01\x02", "begins with"),
         (base64.b64encode(b"hello"), "column step"),
-        (b"epoch,loss\n1,2\n", "begins with b'epoch,loss"),
+        (b"epoch,loss\n1,2\n", "it has the columns epoch, loss"),
         (b"step,train_loss\n1,0.5\n2,lots\n", r"column train_loss must hold numbers; its row 2 has 'lots'"),
         (b"step,train_loss\n1,0.5\n2,0.5,0.7\n", "no readable CSV.*line 3"),
         (b"step,train_loss\n1,0.5,0.7\n2,0.5,0.7\n", "longer than its header"),
@@ -243,13 +243,12 @@ def test_an_unreadable_file_is_a_problem_where_events_stand_in():
     metrics = collect_metrics([b"<html>"], [event(1, train_loss=0.5)], [])
 
     assert metrics.sources == ("events",)
-    assert metrics.problems == (
-        "The result file must be CSV with a column step, or base64 of it; it begins with b'<html>'.",
-    )
+    (problem,) = metrics.problems
+    assert "it is a web page that begins with '<html>'" in problem
 
 
 def test_an_unreadable_file_is_an_error_where_nothing_stands_in():
-    with pytest.raises(ResultsError, match="begins with b'<html>'"):
+    with pytest.raises(ResultsError, match="begins with '<html>'"):
         collect_metrics([b"<html>"], [], [])
 
 

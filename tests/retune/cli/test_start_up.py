@@ -1,0 +1,42 @@
+"""What a command loads before it does anything: libraries that take long to import wait until they are needed."""
+
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+
+SLOW = {"numpy", "pandas", "pyarrow", "scipy", "sklearn", "prefect", "openai", "matplotlib", "plotly", "fastapi"}
+
+
+def loaded(code: str, *arguments: str, **environment: str) -> set[str]:
+    """The slow libraries that a fresh process has loaded at its end."""
+    report = f"import atexit, sys; atexit.register(lambda: print(sorted({SLOW} & set(sys.modules)), file=sys.stderr))"
+    result = subprocess.run(
+        [sys.executable, "-c", f"{report}\n{code}", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return set(ast.literal_eval(result.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+def test_help_loads_nothing_slow(arguments):
+    assert loaded("from retune.cli.app import main; main()", *arguments) == set()
+
+
+def test_help_looks_at_no_files_of_runs(tmp_path):
+    readable = tmp_path / "runs"
+    readable.mkdir(mode=0o755)
+
+    loaded("from retune.cli.app import main; main()", "--help", RETUNE_HOME=str(tmp_path))
+
+    assert readable.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_worker_loads_what_draws_and_learns_when_it_does():
+    assert loaded("import flows.retrain, flows.overview") <= SLOW - {"matplotlib", "sklearn", "scipy", "fastapi"}
