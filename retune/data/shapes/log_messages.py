@@ -31,7 +31,7 @@ def log_message(value: Any) -> Message | None:
     if not isinstance(value, dict):
         return None
     if is_sharegpt_message(value):
-        said: Message = from_sharegpt(value)
+        said: Message = from_sharegpt([value])[0]
         return said
     if value.get("role") in ROLES:
         return _cleaned({**value, "content": _content(value.get("content"))})
