@@ -36,7 +36,7 @@ def band_keys(words: Words, hashes: npt.NDArray[np.uint64], prompts: npt.NDArray
     begin, end = words.first[prompts[:, 0]], words.first[prompts[:, 1]]
     offsets = np.concatenate(([0], np.cumsum(end - begin)))
     codes = _ranges(words.codes, begin, end, offsets)
-    pieces = unspaced_pieces(words)
+    pieces = unspaced_pieces(words, codes)
     if pieces:
         tokens, offsets = put_pieces(codes, offsets, hashes, pieces)
     else:

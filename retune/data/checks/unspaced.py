@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,14 @@ Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 
-def unspaced_pieces(words: Words) -> dict[int, list[int]]:
+def unspaced_pieces(words: Words, codes: npt.NDArray[np.int32]) -> dict[int, list[int]]:
     """Hashes of the pieces of each word that is in a script without spaces, by the word's index.
 
     Each character is a piece, as in `words_of`; what stands between them in other scripts is another.
+
+    Args:
+        words: Of all texts.
+        codes: Indices of the words that are asked for.
     """
     values = words.different.buffers()[2]
     if values is None:
@@ -25,11 +30,19 @@ def unspaced_pieces(words: Words) -> dict[int, list[int]]:
     # In UTF-8 all of these scripts begin with such a byte, and hardly anything else does.
     if not ((content >= 0xE3) | ((content & 0xFE) == 0xE0)).any():
         return {}
+    is_wanted = np.zeros(len(words.listed), np.bool_)
+    is_wanted[codes] = True
+    wanted = ((index, words.listed[index]) for index in np.flatnonzero(is_wanted).tolist())
     return {
-        index: [zlib.crc32(piece.encode()) for piece in words_of((word,))]
-        for index, word in enumerate(words.listed)
+        index: [*map(_hash_piece, words_of((word,)))]
+        for index, word in wanted
         if not word.isascii() and UNSPACED.search(word)
     }
+
+
+@lru_cache(maxsize=1 << 16)
+def _hash_piece(piece: str) -> int:
+    return zlib.crc32(piece.encode())
 
 
 def put_pieces(

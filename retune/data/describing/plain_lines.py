@@ -11,16 +11,17 @@ from retune.data.blocks import text_offsets
 from retune.data.describing.described import Lines
 from retune.data.store.columns import SIDES, Column
 
-_CONTROLS = "".join(map(chr, range(32)))
+_SPACE = 0x20
 
 
 def escape(texts: pa.StringArray) -> pa.StringArray:
     """The texts as `json.dumps(text, ensure_ascii=False)` writes them, without the quotes around them."""
-    content = bytes(texts.buffers()[2] or b"")
-    has_controls = bool(content) and np.frombuffer(content, np.uint8).min() < len(_CONTROLS)
-    for mark in ("\\", '"', *(_CONTROLS if has_controls else "")):
-        if mark.encode() in content:
-            texts = pc.replace_substring(texts, mark, encode_basestring(mark)[1:-1])
+    content = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    # The backslash comes first: it is in what the others become.
+    marks = [mark for mark in (b"\\", b'"') if (content == ord(mark)).any()]
+    marks += [bytes((code,)) for code in np.unique(content[content < _SPACE]).tolist()]
+    for mark in marks:
+        texts = pc.replace_substring(texts, mark.decode(), encode_basestring(mark.decode())[1:-1])
     return texts
 
 

@@ -104,7 +104,7 @@ def _plain_contents(messages: list[Any]) -> list[str] | None:
         # Loops of C's, where most of the time would go.
         roles, contents = [message["role"] for message in messages], [message["content"] for message in messages]
         is_blank = not all(contents) or any(map(str.isspace, contents))
-    except (TypeError, KeyError):
+    except (TypeError, KeyError, ValueError):
         return None
     return contents if not is_blank and roles == _roles(len(messages)) else None
 
