@@ -32,7 +32,7 @@ def describe_block(block: Block, plan: Plan) -> Described:
 
 def _prepare_conversations(block: Block, plan: Plan) -> Prepared:
     """Take the plain conversations together, and the others one by one."""
-    plain = PlainMessages(plan.shape.fixed_system)
+    plain = PlainMessages(plan.shape.fixed_system, plan.shape.unused_keys)
     others = RowsBlock(block.file, block.rows_left(plain.take), source_bytes=0)
     if not others.values and plain.places:
         return prepare_plain_messages(plain, plan)

@@ -1,10 +1,10 @@
 """The way of most chat files, whose lines are plain conversations, without an example made for each.
 
-A conversation is plain where it is nothing but `messages`: a system prompt or none, then user and assistant in turn,
-each a role and a text that is not blank, and maybe a weight of 0 or 1 on answers, keys in this order. Nothing can be
-wrong with its structure, and the roles follow from the number of messages. So the texts of all plain conversations of a
-block go, one after the other, into one array; lines are written and tokens counted for the whole array, and only the
-hashes are made one by one.
+A conversation is plain where it is nothing but `messages`, and keys that are not used: a system prompt or none, then
+user and assistant in turn, each a role and a text that is not blank, and maybe a weight of 0 or 1 on answers, keys in
+this order. Nothing can be wrong with its structure, and the roles follow from the number of messages. So the texts of
+all plain conversations of a block go, one after the other, into one array; lines are written and tokens counted for the
+whole array, and only the hashes are made one by one.
 
 What is not plain in any way, a message with an image or a name, a line that is no JSON, takes the way of every other
 example, `prepare_examples`, row by row; its block's other rows stay here. Both ways come to the same, to the last byte:
@@ -45,6 +45,7 @@ class PlainMessages:
 
     Args:
         system: Put before those without a system prompt.
+        unused: Keys beside the messages that are left out.
 
     Attributes:
         places: Of each conversation that was taken, which row of the block it is.
@@ -56,8 +57,9 @@ class PlainMessages:
         weighted: The conversations that have some, by their index in `places`.
     """
 
-    def __init__(self, system: str | None) -> None:
+    def __init__(self, system: str | None, unused: frozenset[str] = frozenset()) -> None:
         self._system = [] if system is None else [{"role": "system", "content": system}]
+        self._unused = unused
         self._seen = 0
         self.places: list[int] = []
         self.numbers: list[int] = []
@@ -70,8 +72,10 @@ class PlainMessages:
     def take(self, number: int, values: Any) -> bool:
         """Take a row if it is a plain conversation; whether it is."""
         place, self._seen = self._seen, self._seen + 1
-        messages = values.get("messages") if isinstance(values, dict) and len(values) == 1 else None
+        messages = values.get("messages") if isinstance(values, dict) else None
         if not isinstance(messages, list) or len(messages) > _MOST_MESSAGES:
+            return False
+        if len(values) > 1 and not self._is_unused(values):
             return False
         if self._system and len(messages) % 2 == 0:
             messages = [*self._system, *messages]
@@ -92,6 +96,13 @@ class PlainMessages:
         self.contents += contents
         self.weights += weights
         return True
+
+    def _is_unused(self, values: dict[str, Any]) -> bool:
+        """Whether whatever is beside the messages is unused, and so flat that every parser could read it."""
+        return all(
+            key == "messages" or (key in self._unused and not isinstance(value, dict | list))
+            for key, value in values.items()
+        )
 
     def left(self) -> npt.NDArray[np.int64]:
         """Which rows were not taken."""

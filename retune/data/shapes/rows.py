@@ -60,6 +60,11 @@ class RowShape(Shape):
         read = {*self.columns, *self.settings, *self.split.names, *([self.history] if self.history else [])}
         return any(find_root(name, (column,)) == column for name in read)
 
+    @property
+    def unused_keys(self) -> frozenset[str]:
+        """The known columns that are not used."""
+        return frozenset(column for column in self.known if not self.uses(column))
+
     @abstractmethod
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """The line of a training file for a row, and what was odd about the row.

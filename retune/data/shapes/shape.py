@@ -62,3 +62,8 @@ class Shape(ABC):
         A fixed system prompt is put before those without one.
         """
         return False
+
+    @property
+    def unused_keys(self) -> frozenset[str]:
+        """Columns of the source that reach no example; they are named once, and not with every row."""
+        return frozenset()

@@ -43,6 +43,7 @@ def plan_for(system: str | None = None, **settings: Any) -> Plan:
         SystemPrompt.parse(system, ()),
         column="messages",
         is_sharegpt=False,
+        known=frozenset({"messages", "id"}),
     )
     assert shape.keeps_plain_messages
     return Plan((FILE,), shape, "supervised", **{"provider": "openai", "encoding": "o200k_base"} | settings)
@@ -60,6 +61,7 @@ def assert_same_both_ways(block: Block, plan: Plan) -> Described:
         assert fast.columns[name].tolist() == slow.columns[name].tolist(), name
         assert fast.columns[name].dtype == slow.columns[name].dtype, name
     assert fast.labels == slow.labels
+    assert fast.other_keys == slow.other_keys
     assert fast.problems == slow.problems
     assert (fast.bands is None) == (slow.bands is None)
     if fast.bands is not None and slow.bands is not None:
@@ -69,7 +71,7 @@ def assert_same_both_ways(block: Block, plan: Plan) -> Described:
 
 
 def n_plain(block: Block) -> int:
-    plain = PlainMessages(None)
+    plain = PlainMessages(None, frozenset({"id"}))
     block.rows_left(plain.take)
     return len(plain.places)
 
@@ -175,6 +177,7 @@ def test_rows_that_were_objects_from_the_start_come_out_the_same_both_ways(bodie
         b"  " + PLAIN + b" \r",
         PLAIN.replace(b"card", b"c\\u00e4rd\\n"),
         json.dumps({"messages": [SYSTEM, ASKED, ANSWERED]}).encode(),
+        json.dumps({"id": 2**70, "messages": [ASKED, ANSWERED]}).encode(),
         json.dumps({"messages": [ASKED, ANSWERED] * 20}).encode(),
         json.dumps({"messages": [SYSTEM, *[ASKED, ANSWERED] * 3]}).encode(),
         b'{"messages": [], ' + PLAIN[1:],
@@ -206,7 +209,10 @@ def test_plain_conversations_are_taken_together(line):
         PLAIN.replace(b'"role": "user", "content": "Where is my card?"', b'"content": "?", "role": "user"'),
         PLAIN.replace(b'"user"', b'"assistant"'),
         PLAIN + PLAIN,
-        PLAIN[:-1] + b', "id": 123456789012345678901234567890}',
+        PLAIN[:-1] + b', "id": {"is": 1}}',
+        PLAIN[:-1] + b', "id": NaN}',
+        PLAIN[:-1] + b', "source": "x"}',
+        PLAIN[:-1] + b', "tools": []}',
         json.dumps({"messages": [SYSTEM]}).encode(),
         json.dumps({"messages": [ASKED, ANSWERED, ASKED]}).encode(),
         json.dumps({"messages": [ASKED, ANSWERED] * 101}).encode(),
