@@ -41,5 +41,5 @@ async def test_the_artifact_shows_each_model_with_its_score_now_and_before(
     assert "2026-01-02 03:00 | 75.0% | 50.0% | 2 |" in text
     assert "<b>" not in text
     assert "1 more have manifests that can't be read" in text
-    assert "no browser" in text
+    assert "![Exact match over time](data:image/svg+xml;base64," in text
     assert len(text.encode()) <= MOST_BYTES

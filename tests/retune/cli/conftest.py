@@ -52,7 +52,6 @@ def retune(tmp_path: Path) -> Retune:
         return subprocess.run(
             [*RETUNE, *arguments],
             cwd=tmp_path,
-            # Starting a browser for the artifact's images takes seconds, and the flow's own tests look at them.
             env={**os.environ, "COLUMNS": "200", **environment},
             input=stdin,
             # The usual one; that of the tests' own process is set by the commands that it runs in itself.

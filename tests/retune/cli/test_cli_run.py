@@ -110,6 +110,9 @@ def test_a_newcomer_s_run(retune: Any, table: Path, tmp_path: Path) -> None:
     events = retune("jobs", "events", job["id"], "--follow").stdout
     assert events.splitlines()[-1].endswith("The job has successfully completed")
     assert facts["job"]["id"] in retune("jobs", "show", job["id"]).stdout
+    assert "wrote curves.svg" in retune("jobs", "results", job["id"], "-o", "curves.svg", "-o", "curves.csv").stdout
+    assert "epoch 3" in (tmp_path / "curves.svg").read_text(encoding="utf-8")
+    assert (tmp_path / "curves.csv").read_text(encoding="utf-8").startswith("step,train_loss,")
     models = [model["id"] for model in list_of(retune, "models", "list")]
     assert {"baseline-text", facts["fine_tuned_model"]} <= set(models)
     assert "was open to other users of this machine" in result.stderr

@@ -374,6 +374,19 @@ def guard(**settings: Any) -> PrefectGuard:
     return PrefectGuard(None, GuardSettings("https://prefect.example", "a:b", **settings), login, str)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("path", "pause"), [("/api/flow_runs/1/labels", "0.1"), ("/api/flow_runs/1/set_state", None)])
+async def test_labels_that_met_another_write_are_sent_again_soon(path: str, pause: str | None) -> None:
+    async def busy(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    behind = PrefectGuard(busy, GuardSettings("http://p", "a:b"), guard()._login, str)
+    transport = httpx.ASGITransport(behind)
+    async with httpx.AsyncClient(transport=transport, base_url="http://p", auth=("a", "b")) as client:
+        answer = await client.patch(path)
+    assert (answer.status_code, answer.headers.get("retry-after")) == (503, pause)
+
+
 def test_names_of_its_own_and_any_ip_address_where_it_listens_on_all():
     of_compose = guard(names=frozenset({"prefect-server", "0.0.0.0"}), answers_any_ip=True)  # noqa: S104
     for host in ("prefect-server:4200", "prefect.example", "PREFECT.example:443", "192.168.1.5:4200", "[fe80::1]"):
