@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from retune.cli.checking import Checked
 
 _REPAIRS: dict[Change, tuple[str, str]] = {
+    "empty_system_dropped": ("leave out {} empty system message", "leave out {} empty system messages"),
+    "ending_dropped": ("cut {} example after its last answer", "cut {} examples after their last answer"),
     "trimmed": ("trim {} text", "trim {} texts"),
     "duplicate_dropped": ("drop {} duplicate", "drop {} duplicates"),
 }
@@ -54,7 +56,8 @@ def _verdict(checked: "Checked") -> tuple[str, str]:
 
 def _how_to_go_on(checked: "Checked", source: str | None, flags: Flags) -> list[str]:
     advice = []
-    repairs = " and ".join(_repairs(checked))
+    *others, last = list(_repairs(checked)) or [""]
+    repairs = f"{', '.join(others)} and {last}" if others else last
     if repairs and checked.repaired is None:
         target = f"{source_label(checked.report.source)}.fixed.jsonl"
         command = _command("check", [source] if source else [], flags, ["--fix", target])

@@ -77,6 +77,9 @@ def _problems(subject: Subject) -> Iterator[Problem]:
 
 def _check_method(subject: Subject) -> Iterator[Problem]:
     facts, store = find_model(subject.model), subject.store.facts
+    if store.provider == "retune" and store.method != "supervised":
+        text = f"Retune's own server trains by the method supervised, not by {store.method}."
+        yield everywhere("method_not_offered", text)
     if store.provider == "openai" and facts is not None and store.method not in facts.methods:
         offered = " and ".join(facts.methods)
         yield everywhere(
