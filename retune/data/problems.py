@@ -9,15 +9,12 @@ from typing import NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict
 
 from retune.data.blocks import Finding
-from retune.data.rules import RULES, Level
+from retune.data.rules import MOST_KEPT_PER_KIND, RULES, Level
 from retune.private_files import make_private_directory, private_opener
 
 EVERYWHERE = "all examples"
 _LEVELS = get_args(Level)
 
-
-MOST_KEPT_PER_KIND = 1_000
-"""So many problems of a kind are written down, the first ones; all are counted."""
 
 _SHOWN_PER_KIND = 20
 _LONGEST_MESSAGE = 2_000

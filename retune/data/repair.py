@@ -23,8 +23,8 @@ import numpy.typing as npt
 from retune.data.examples import canonical_json
 from retune.data.jsonl import encode_line
 from retune.data.mending import CHANGES, is_empty, mend_example
-from retune.data.problems import MOST_KEPT_PER_KIND, Problem, read_problems
-from retune.data.rules import Change
+from retune.data.problems import Problem, read_problems
+from retune.data.rules import MOST_KEPT_PER_KIND, Change
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.errors import CheckError

@@ -13,6 +13,10 @@ Change = (
 """What a safe repair can do."""
 
 
+MOST_KEPT_PER_KIND = 1_000
+"""So many problems of a kind are written down, the first ones; all are counted."""
+
+
 class Rule(NamedTuple):
     """One kind of problem.
 
@@ -73,8 +77,7 @@ RULES: dict[str, Rule] = {
     "wrong_method": Rule("error", "Choose the method that these examples are made for, or other examples."),
     "wrong_model": Rule(
         "error",
-        "Choose a chat model, or give every row a prompt and a completion: "
-        "babbage-002 and davinci-002 learn nothing else.",
+        "Choose a chat model, or give every row one prompt and one completion, and nothing else.",
     ),
     "no_assistant_message": Rule("error", "End the conversation with the answer that the model should learn."),
     "nothing_to_learn": Rule("error", "Give at least one assistant message the weight 1."),

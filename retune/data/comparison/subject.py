@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig
-from retune.data.problems import MOST_KEPT_PER_KIND, Further, Problem, problem_at
+from retune.data.problems import Further, Problem, problem_at
+from retune.data.rules import MOST_KEPT_PER_KIND
 from retune.data.store.store import ExampleStore
 
 Indices = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from retune.data.checks.structure import check_structure
 from retune.data.mending import is_empty, mend_example
-from retune.data.problems import Problem, ProblemCollector
+from retune.data.problems import Problem, ProblemCollector, read_problems
 from retune.data.repair import changes_path_of, repair_examples
 from retune.data.rules import RULES
 from retune.errors import RunDirectoryError
@@ -234,6 +234,19 @@ def test_what_is_left_out_of_a_training_file_is_left_out_and_listed(tmp_path: Pa
     ]
     assert bodies_of(preferred) == [pair("q", "yes", "no")]
     assert [change["done"] for change in of_pair] == ["other_keys_dropped"]
+
+
+def test_rows_that_are_too_many_to_list_are_counted(tmp_path: Path) -> None:
+    bodies = [{"id": 1, "messages": [{"role": "bot", "content": str(number)}]} for number in range(2_500)]
+    store = make_store(tmp_path / "store", bodies)
+
+    groups = {group.kind: group for group in store.facts.problem_groups}
+    kept = [problem.kind for problem in read_problems(store.problems_path)]
+
+    assert (groups["unknown_role"].count, kept.count("unknown_role")) == (2_500, 1_000)
+    assert [problem.number for problem in groups["unknown_role"].first] == list(range(2, 22))
+    # The same about each of them is said once.
+    assert (groups["key_left_out"].count, kept.count("key_left_out")) == (2_500, 1)
 
 
 def test_examples_with_errors_keep_all_that_somebody_may_have_meant(tmp_path: Path) -> None:
