@@ -3,7 +3,7 @@
 import json
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -81,7 +81,9 @@ def check(
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Write every single problem into this JSON file.", metavar="FILE", rich_help_panel=_OUTPUT_PANEL
+            help="Write the problems into this JSON file, up to 1,000 of each kind.",
+            metavar="FILE",
+            rich_help_panel=_OUTPUT_PANEL,
         ),
     ] = None,
     as_json: Annotated[
@@ -126,16 +128,17 @@ def check(
         if checked.repaired is not None:
             show_repair(checked.repaired)
         show_report(checked)
-        show_advice(checked, source, _given_flags(context, flags))
+        given = _given_flags(context, flags, {*options.PLACES, "config"} - {"source"})
+        show_advice(checked, source, given, _given_flags(context, flags, {"method", "provider"}))
     raise typer.Exit(checked.exit_status)
 
 
-def _given_flags(context: typer.Context, flags: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The flags that `retune run` takes too, as they were given, by their parameters' names."""
+def _given_flags(context: typer.Context, flags: Mapping[str, Any], names: Collection[str]) -> dict[str, list[str]]:
+    """Those of these flags that were given, as they were given, by their parameters' names."""
     given: dict[str, list[str]] = {}
     for parameter in context.command.params:
         value = flags.get(parameter.name or "")
-        if parameter.name in {*options.PLACES, "config"} - {"source"} and value is not None:
+        if parameter.name in names and value is not None:
             if isinstance(value, bool):
                 given[parameter.name] = [(parameter.opts if value else parameter.secondary_opts)[0]]
             else:

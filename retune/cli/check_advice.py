@@ -5,13 +5,15 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from retune.cli.check_view import SHOWN_PLACES, show_conclusion
-from retune.data.rules import RULES, Change
+from retune.data.rules import MOST_KEPT_PER_KIND, RULES, Change
 from retune.source_address import source_label
 
 if TYPE_CHECKING:
     from retune.cli.checking import Checked
 
 _REPAIRS: dict[Change, tuple[str, str]] = {
+    "empty_system_dropped": ("leave out {} empty system message", "leave out {} empty system messages"),
+    "ending_dropped": ("cut {} example after its last answer", "cut {} examples after their last answer"),
     "trimmed": ("trim {} text", "trim {} texts"),
     "duplicate_dropped": ("drop {} duplicate", "drop {} duplicates"),
 }
@@ -24,16 +26,17 @@ Flags = Mapping[str, list[str]]
 """Flags as they were given, by their parameters' names: {"user_column": ["--user-column", "text"]}."""
 
 
-def show_advice(checked: "Checked", source: str | None, flags: Flags) -> None:
+def show_advice(checked: "Checked", source: str | None, flags: Flags, own_flags: Flags) -> None:
     """Show how it came out, and what to do next.
 
     Args:
         checked: What was found.
         source: As it was named; None where the configuration file names it.
         flags: Those of the command that `retune run` takes too.
+        own_flags: Those that only `retune check` takes.
     """
     verdict, style = _verdict(checked)
-    advice = [*_how_to_go_on(checked, source, flags), *_how_to_see_all(checked)]
+    advice = [*_how_to_go_on(checked, source, flags, own_flags), *_how_to_see_all(checked)]
     show_conclusion(verdict, advice, style=style)
 
 
@@ -52,12 +55,13 @@ def _verdict(checked: "Checked") -> tuple[str, str]:
     return (f"Nothing is wrong with the data.{soon}", "bold yellow") if soon else ("Nothing is wrong.", "bold green")
 
 
-def _how_to_go_on(checked: "Checked", source: str | None, flags: Flags) -> list[str]:
+def _how_to_go_on(checked: "Checked", source: str | None, flags: Flags, own_flags: Flags) -> list[str]:
     advice = []
-    repairs = " and ".join(_repairs(checked))
+    *others, last = list(_repairs(checked)) or [""]
+    repairs = f"{', '.join(others)} and {last}" if others else last
     if repairs and checked.repaired is None:
         target = f"{source_label(checked.report.source)}.fixed.jsonl"
-        command = _command("check", [source] if source else [], flags, ["--fix", target])
+        command = _command("check", [source] if source else [], {**flags, **own_flags}, ["--fix", target])
         advice.append(f"{repairs[0].upper()}{repairs[1:]}, in a new file: {command}")
     if checked.report.n_errors:
         return [*advice, "Mend the errors, then check again."]
@@ -95,9 +99,11 @@ def _how_to_train(checked: "Checked", source: str | None, flags: Flags) -> str:
 
 def _how_to_see_all(checked: "Checked") -> list[str]:
     if checked.report_path is not None:
+        if any(group.count > MOST_KEPT_PER_KIND for group in checked.report.groups):
+            return [f"The first {MOST_KEPT_PER_KIND:,} problems of each kind are in {checked.report_path}."]
         return [f"Every problem is in {checked.report_path}."]
     if any(group.count > SHOWN_PLACES for group in checked.report.groups):
-        return ["Every problem, as JSON: add --report FILE."]
+        return ["More of the problems, as JSON: add --report FILE."]
     return []
 
 

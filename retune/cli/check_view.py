@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 from rich.text import Text
 
-from retune.cli.terminal import err, out, print_quietly, visible
+from retune.cli.terminal import err, out, print_quietly, print_unfolded, visible
 from retune.data.quoting import MOST_NAMED, masked
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def show_report(checked: "Checked") -> None:
     )
     if report.groups:
         out.print()
-        out.print(_problem_table(report.groups), soft_wrap=False)
+        print_unfolded(_problem_table(report.groups))
 
 
 def show_repair(repaired: "Repaired") -> None:
@@ -155,7 +155,7 @@ def _show_fields(fields: Iterable[tuple[str, str]]) -> None:
     for name, value in shown:
         grid.add_row(Text(name), Text(_one_line(value)))
     if shown:
-        out.print(grid, soft_wrap=False)
+        print_unfolded(grid)
 
 
 def _problem_table(groups: Sequence["ProblemGroup"]) -> Table:

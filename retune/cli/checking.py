@@ -22,7 +22,7 @@ from retune.data.cost import describe_cost, format_usd, refuse_if_too_expensive
 from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.examples import Method
 from retune.data.model_dates import ModelDates, days_left, describe_dates, describe_move, find_dates, refuse_if_ended
-from retune.data.models import provider_dates
+from retune.data.models import completes_prompts, provider_dates
 from retune.data.repair import Repaired, changes_path_of, held_out_paths, repair_examples
 from retune.data.sources.stored_files import has_wildcard
 from retune.data.store.store import ExampleStore, StoreFacts
@@ -186,13 +186,14 @@ def _refusal_for_dates(dates: ModelDates | None, settings: RetrainConfig, today:
 
 
 def _load(
-    settings: RetrainConfig, request: CheckRequest, directory: Path, bar: ReadingBar, *, counts_tokens: bool = True
+    settings: RetrainConfig, request: CheckRequest, directory: Path, bar: ReadingBar, *, for_repair: bool = False
 ) -> ExampleStore:
     options = LoadOptions(
         model=settings.training.model,
         method=request.method,
         provider=request.provider or _who_trains(settings),
-        counts_tokens=counts_tokens,
+        counts_tokens=not for_repair,
+        cleans=not for_repair,
     )
     bar.say("reading")
     return load_examples(settings.data, settings.split, options, directory, on_progress=bar.read)
@@ -207,16 +208,19 @@ def _who_trains(settings: RetrainConfig) -> ProviderKind:
 
 
 def _repair(request: CheckRequest, target: Path, directory: Path, bar: ReadingBar) -> tuple[Repaired, RetrainConfig]:
-    store = _load(request.settings, request, directory, bar, counts_tokens=False)
+    store = _load(request.settings, request, directory, bar, for_repair=True)
     others = held_out_paths(store, target)
     _refuse_files_there([*others.values()], may_overwrite=request.may_overwrite)
     _keep_source_whole([target, changes_path_of(target), *others.values(), request.report_path], store)
     bar.say("repairing")
     repaired = repair_examples(store, target, on_progress=bar.count)
+    shape = _SHAPE_BY_METHOD[store.facts.method]
+    if completes_prompts(request.settings.training.model) and shape is ExampleShape.MESSAGES:
+        shape = ExampleShape.COMPLETION
     data = DataConfig(
         source=str(target),
         format=SourceFormat.JSONL,
-        shape=_SHAPE_BY_METHOD[store.facts.method],
+        shape=shape,
         **{f"{name}_source": str(path) for name, path in others.items()},
     )
     split = request.settings.split

@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from retune.cli.terminal import out, print_fields
+from retune.cli.terminal import out, print_fields, print_unfolded
 from retune.config import ProviderConfig, RetrainConfig
 from retune.provider.endpoint import Endpoint
 
@@ -92,6 +92,11 @@ class RunView(logging.Handler):
     def show_step(self, step: str, summary: str, seconds: float) -> None:
         """Show a finished step."""
         took = f"{seconds:,.1f} s" if seconds >= 0.05 else ""
+        if not self._bars.console.is_terminal:
+            # Piped, a step is one line, however long.
+            parts = ("✓", f"{step:<{_STEP_WIDTH}}", summary, took)
+            self._bars.console.print(Text(" ".join(filter(None, parts))), soft_wrap=True)
+            return
         line = Table.grid(expand=True, padding=(0, 1))
         line.add_column(width=1)
         line.add_column(width=_STEP_WIDTH)
@@ -157,7 +162,7 @@ def show_result(manifest: "RunManifest") -> None:
     """Show the models side by side, and how to go on."""
     if manifest.evaluation:
         out.print()
-        out.print(_comparison(manifest.evaluation))
+        print_unfolded(_comparison(manifest.evaluation))
     out.print()
     print_fields(
         {

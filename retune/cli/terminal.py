@@ -1,5 +1,6 @@
 """Everything that is written to the terminal."""
 
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -70,6 +71,18 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     Console(highlight=False, width=_WIDER_THAN_ANY_ROW).print(table, crop=False)
+
+
+def print_unfolded(table: Table, *, to: Console = out) -> None:
+    """A table, folded where a terminal is too narrow; elsewhere each row one line, with nothing after its last word."""
+    if to.is_terminal:
+        to.print(table, soft_wrap=False)
+        return
+    wide = Console(file=io.StringIO(), highlight=False, width=_WIDER_THAN_ANY_ROW)
+    with wide.capture() as captured:
+        wide.print(table, crop=False)
+    for line in captured.get().splitlines():
+        to.print(Text(line.rstrip()), soft_wrap=True)
 
 
 def print_fields(fields: Mapping[str, Any], *, to: Console = out, width: int = 0) -> None:

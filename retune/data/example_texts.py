@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from retune.data.examples import INSTRUCTION_ROLES, Method, message_text, prompt_messages
+from retune.data.examples import INSTRUCTION_ROLES, Method, is_completion, message_text, prompt_messages
 from retune.data.images import image_tokens
 
 _MACHINES = ("tool", "function")
@@ -34,7 +34,7 @@ class ExampleTexts:
     """The texts of one example, and what is read of it beside texts.
 
     Attributes:
-        roles: Of all messages.
+        roles: Of all messages; none where it is a prompt and its completion.
         machine: What programs wrote: names, declarations of tools, calls of them and what they answered.
         instructions: Contents of system and developer messages.
         prompt: Contents of the other messages up to the answer.
@@ -61,6 +61,8 @@ def example_texts(body: Mapping[str, Any], method: Method = "supervised") -> Exa
         body: The example.
         method: What it is to train: an item for reinforcement is all prompt.
     """
+    if is_completion(body):
+        return ExampleTexts([], prompt=[body["prompt"]], answer=[body["completion"]])
     prompt = prompt_messages(body, method)
     answer = _messages_after(body, len(prompt))
     texts = ExampleTexts([message["role"] for message in (*prompt, *answer)])

@@ -7,12 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 from retune.data.blocks import Finding
 from retune.errors import DataError
+from retune.training_lines import keys
 
-MINIMUM_EXAMPLES = 10
-"""Fewer examples than this in a training file and the fine-tuning API fails the job (`invalid_n_examples`)."""
-
-INSTRUCTION_ROLES = ("system", "developer")
-"""Roles of messages that say how to answer, and ask nothing."""
+MINIMUM_EXAMPLES = keys.MINIMUM_EXAMPLES
+INSTRUCTION_ROLES = keys.INSTRUCTION_ROLES
 
 Method = Literal["supervised", "dpo", "reinforcement"]
 """The fine-tuning API's own names of its methods; each has its own kind of training file."""
@@ -41,8 +39,8 @@ class Example:
     """One example.
 
     Attributes:
-        body: The JSON object of one line of a training file: `{"messages": [...]}`. Empty where the row could not be
-            made into one.
+        body: The JSON object of one line of a training file: `{"messages": [...]}`, or a prompt and its completion.
+            Empty where the row could not be made into one.
         number: The row or line that it came from.
         findings: Why it could not.
         keys: What a split goes by, where it goes by columns.
@@ -69,6 +67,8 @@ def prompt_messages(body: Mapping[str, Any], method: Method = "supervised") -> l
     if "messages" not in body and "input" in body:
         return list(body["input"]["messages"])
     messages = body.get("messages")
+    if is_completion(body):
+        return [{"role": "user", "content": body["prompt"]}]
     if not isinstance(messages, list):
         raise DataError("An example has no messages.", hint="Check the examples first: the checks name every one.")
     last = None if method == "reinforcement" else last_assistant(messages)
@@ -81,6 +81,8 @@ def expected_answer(body: Mapping[str, Any]) -> str:
     Raises:
         DataError: No message is the assistant's.
     """
+    if is_completion(body):
+        return str(body["completion"])
     messages = body["messages"] if "messages" in body else body["preferred_output"]
     last = last_assistant(messages)
     if last is None:
@@ -89,6 +91,28 @@ def expected_answer(body: Mapping[str, Any]) -> str:
             hint="Check the examples first: the checks name every one of them.",
         )
     return message_text(messages[last])
+
+
+def is_completion(body: Mapping[str, Any]) -> bool:
+    """Whether an example is a prompt and its completion; beside messages, such keys may be anything."""
+    return "messages" not in body and body.keys() >= set(keys.COMPLETION_KEYS)
+
+
+def as_completion(body: dict[str, Any]) -> dict[str, Any]:
+    """A prompt and its completion, of a conversation that is one question and one answer; else the example as it is.
+
+    No text of the user's is an empty prompt: such models can be trained on completions alone.
+    """
+    messages = body.get("messages")
+    if len(body) != 1 or not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        return body
+    if [message.get("role") for message in messages] != ["user", "assistant"]:
+        return body
+    asked, answered = messages
+    if asked.keys() | answered.keys() != {"role", "content"}:
+        return body
+    prompt = asked.get("content")
+    return {"prompt": "" if prompt is None else prompt, "completion": answered.get("content")}
 
 
 def last_assistant(messages: list[dict[str, Any]]) -> int | None:

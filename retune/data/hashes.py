@@ -7,7 +7,14 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-from retune.data.examples import INSTRUCTION_ROLES, Method, canonical_json, expected_answer, prompt_messages
+from retune.data.examples import (
+    INSTRUCTION_ROLES,
+    Method,
+    canonical_json,
+    expected_answer,
+    is_completion,
+    prompt_messages,
+)
 from retune.data.mending import mend_example
 
 WINDOWS_LINE_END = r"\r+\n"
@@ -65,6 +72,9 @@ def hash_example(body: Mapping[str, Any], method: Method, seed: int) -> tuple[in
     asked = [message for message in messages if message.get("role") not in INSTRUCTION_ROLES]
     if not asked:
         instructions, asked = [], instructions
+    if is_completion(body) and not body["prompt"].strip():
+        # Nothing is asked, and by nothing all would be alike.
+        asked = [{"role": "assistant", "content": body["completion"]}]
     mended = [_mend(message) for message in asked]
     answer = None if method == "reinforcement" else expected_answer(body)
     is_plain = (

@@ -10,6 +10,10 @@ from retune.data.rules import Change
 CHANGES: dict[Change, tuple[str, str]] = {
     "byte_order_mark_removed": ("byte order mark", "removed"),
     "line_ends_replaced": ("place", "with Windows line ends made plain"),
+    "empty_system_dropped": ("example", "without its empty system message"),
+    "ending_dropped": ("example", "cut after the last answer"),
+    "other_keys_dropped": ("example", "without keys that no training file has"),
+    "empty_keys_dropped": ("example", "without keys that hold nothing"),
     "trimmed": ("example", "trimmed"),
     "empty_dropped": ("empty row", "dropped"),
     "duplicate_dropped": ("exact duplicate", "dropped"),

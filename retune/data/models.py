@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from retune.config import LOCAL_MODEL, ProviderKind
 from retune.data.examples import Method
+from retune.training_lines.keys import COMPLETION_MODELS
 
 # `-2025-04-14`, and the `-0125` of older models.
 _DATE = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{4})$")
@@ -138,6 +139,11 @@ def known_families() -> list[str]:
 def find_model(model: str) -> BaseModelFacts | None:
     """What is known of a base or fine-tuned model; None where it isn't in the table."""
     return _table().models.get(base_model(model))
+
+
+def completes_prompts(model: str) -> bool:
+    """Whether a base or fine-tuned model learns prompts and their completions, and no conversations."""
+    return base_model(model) in COMPLETION_MODELS
 
 
 def training_context(model: str) -> int | None:

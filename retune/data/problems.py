@@ -1,20 +1,23 @@
-"""What is wrong, and where: counts and first places in memory, every single problem in a file."""
+"""What is wrong, and where: counts and first places in memory, the first problems of each kind in a file."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.rules import RULES, Level
+from retune.data.blocks import Finding
+from retune.data.rules import MOST_KEPT_PER_KIND, RULES, Level
 from retune.private_files import make_private_directory, private_opener
 
 EVERYWHERE = "all examples"
 _LEVELS = get_args(Level)
 
 
-_KEPT_PER_KIND = 20
+_SHOWN_PER_KIND = 20
+_LONGEST_MESSAGE = 2_000
 
 
 class Problem(BaseModel):
@@ -46,6 +49,8 @@ def problem_at(
 ) -> Problem:
     """A problem with its place; how much it matters, and how to mend it, is its kind's."""
     rule = RULES[kind]
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[: _LONGEST_MESSAGE - 1]}…"
     return Problem(
         kind=kind, level=rule.level, location=location, message=message, hint=rule.hint, file=file, number=number
     )
@@ -54,6 +59,57 @@ def problem_at(
 def everywhere(kind: str, message: str) -> Problem:
     """A problem of the examples as a whole."""
     return problem_at(EVERYWHERE, kind, message)
+
+
+class Further(NamedTuple):
+    """Problems of one kind that are counted and not kept."""
+
+    kind: str
+    number: int
+
+
+class FindingTally:
+    """Findings of one block's rows: the first of each kind, and how many more there are.
+
+    Attributes:
+        kept: The rows' indices and what was found, for each kind in the order in which it was found.
+        n_more: How many there are of each kind that are not kept.
+
+    Args:
+        n_more: What was counted before.
+    """
+
+    def __init__(self, n_more: Counter[str] | None = None) -> None:
+        self.kept: list[tuple[int, Finding]] = []
+        self.n_more: Counter[str] = Counter(n_more)
+        self._limit = _Limit()
+
+    def add(self, index: int, finding: Finding) -> None:
+        """Take a finding about a row."""
+        if self._limit.admits(*finding):
+            self.kept.append((index, finding))
+        else:
+            self.n_more[finding.kind] += 1
+
+    def further(self) -> list[Further]:
+        """What was counted and not kept."""
+        return list(starmap(Further, self.n_more.items()))
+
+
+class _Limit:
+    """Decides what is kept: the first of each kind, and of what is said once each message once."""
+
+    def __init__(self) -> None:
+        self._kept: Counter[str] = Counter()
+        self._said: set[tuple[str, str]] = set()
+
+    def admits(self, kind: str, message: str) -> bool:
+        if self._kept[kind] >= MOST_KEPT_PER_KIND or (kind, message) in self._said:
+            return False
+        if RULES[kind].is_said_once:
+            self._said.add((kind, message))
+        self._kept[kind] += 1
+        return True
 
 
 class ProblemGroup(BaseModel):
@@ -73,28 +129,36 @@ class ProblemGroup(BaseModel):
 
 
 class ProblemCollector:
-    """Takes problems one by one, in any number: all go to a file, counts and the first of each kind stay in memory.
+    """Takes problems one by one, in any number: all are counted, and the first of each kind go to a file.
+
+    Problems of a whole file, or of all examples, are all kept: there are no more of them than files.
 
     Args:
-        path: JSONL file, a line for each problem; opened for writing at once.
+        path: JSONL file, a line for each problem that is kept; opened for writing at once.
     """
 
     def __init__(self, path: Path) -> None:
         make_private_directory(path.parent)
         self._stream = open(path, "wb", opener=private_opener)  # noqa: SIM115 - closed by its owner
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
         self._first: dict[str, list[Problem]] = {}
+        self._limit = _Limit()
 
-    def add(self, problems: Iterable[Problem]) -> None:
+    def add(self, problems: Iterable[Problem | Further]) -> None:
         """Take problems.
 
         Raises:
             OSError: The file can't be written.
         """
         for problem in problems:
-            self._counts[problem.kind] = self._counts.get(problem.kind, 0) + 1
+            if isinstance(problem, Further):
+                self._counts[problem.kind] += problem.number
+                continue
+            self._counts[problem.kind] += 1
+            if problem.number is not None and not self._limit.admits(problem.kind, problem.message):
+                continue
             first = self._first.setdefault(problem.kind, [])
-            if len(first) < _KEPT_PER_KIND:
+            if len(first) < _SHOWN_PER_KIND:
                 first.append(problem)
             self._stream.write(problem.model_dump_json().encode() + b"\n")
 
@@ -134,5 +198,5 @@ def _kinds_in_order() -> list[str]:
 
 
 def _join(one: ProblemGroup, other: ProblemGroup) -> ProblemGroup:
-    first = [*one.first, *other.first][:_KEPT_PER_KIND]
+    first = [*one.first, *other.first][:_SHOWN_PER_KIND]
     return one.model_copy(update={"count": one.count + other.count, "first": first})

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from typing import Any
 
 from retune.data.secret_patterns import find_secrets
@@ -14,6 +15,7 @@ _MOST_CHARACTERS_SHOWN = 60
 # More is looked at than is shown, so that what is shown of a secret can be told to be one: so many characters on both
 # sides, then up to white space, and where a private key begins.
 _LOOKED_AT_AROUND, _LONGEST_WORD, _LONGEST_PRIVATE_KEY = 64, 4_096, 20_000
+_LONGEST_REMEMBERED = 256
 _SPACE = re.compile(r"\s")
 
 
@@ -40,6 +42,10 @@ def shown_part(text: str, begin: int, end: int | None = None) -> str:
 def masked(text: str, begin: int = 0, end: int | None = None) -> str:
     """`text[begin:end]`, with the kind of each secret that lies in it, or reaches into it, in its place."""
     end = len(text) if end is None else min(end, len(text))
+    return _masked(text, begin, end) if len(text) > _LONGEST_REMEMBERED else _masked_again(text, begin, end)
+
+
+def _masked(text: str, begin: int, end: int) -> str:
     first = _first_looked_at(text, begin)
     last = min(len(text), end + _LOOKED_AT_AROUND)
     space = _SPACE.search(text, last, last + _LONGEST_WORD)
@@ -51,6 +57,10 @@ def masked(text: str, begin: int = 0, end: int | None = None) -> str:
             pieces += (text[place : first + start], f"[{kind}]")
             place = first + stop
     return "".join((*pieces, text[place:end]))
+
+
+# The same faults come a million times, with the same few values.
+_masked_again = lru_cache(maxsize=4_096)(_masked)
 
 
 def listed(names: Collection[str]) -> str:

@@ -1,7 +1,9 @@
 """Repairs that can't do harm, as `retune check --fix` makes them: into a new file, with a list of every change.
 
 Byte order marks and Windows line ends go, white space at the ends of contents goes, and so do rows with nothing in
-them and all but the first of equal examples. Whatever would need a decision stays as it is.
+them and all but the first of equal examples. Of examples without errors that goes, too, which is left out of a training
+file: other keys and those that hold nothing, empty system messages, what follows the last answer. Whatever would need a
+decision stays as it is.
 """
 
 import errno
@@ -22,14 +24,18 @@ from retune.data.examples import canonical_json
 from retune.data.jsonl import encode_line
 from retune.data.mending import CHANGES, is_empty, mend_example
 from retune.data.problems import Problem, read_problems
-from retune.data.rules import RULES, Change
+from retune.data.rules import MOST_KEPT_PER_KIND, Change
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.errors import CheckError
 from retune.files import atomic_write, writing
 from retune.private_files import private_opener
+from retune.training_lines.cleaning import clean_line
 
-_CHANGES_OF_FILES = {kind: rule.mended_by for kind, rule in RULES.items() if rule.level == "note" and rule.mended_by}
+_CHANGES_OF_FILES: dict[str, Change] = {
+    "byte_order_mark": "byte_order_mark_removed",
+    "windows_line_ends": "line_ends_replaced",
+}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _DIGEST_BYTES = 16
 _SHOWN_PLACES = 3
@@ -135,9 +141,15 @@ def _mend_all(store: ExampleStore, on_progress: Progress) -> _Mended:
         open(lines, "wb", opener=private_opener) as mended_lines,
         open(changes, "wb", opener=private_opener) as mended_changes,
     ):
+        is_sound = store.column("sound").tolist()
         for index, line in enumerate(store.lines()):
             body = json.loads(line)
-            changed = mend_example(body)
+            changed: _Changes = {}
+            if is_sound[index]:
+                body, removed = clean_line(body, store.facts.method)
+                for change, messages in removed.items():
+                    changed[change] = messages
+            changed |= mend_example(body)
             if changed:
                 mended_changes.write(encode_line({"index": index, "changes": changed}))
             if not body:
@@ -185,7 +197,8 @@ def _refuse_to_lose_rows(store: ExampleStore, mended: _Mended) -> None:
     if not unreadable:
         return
     rows_are, them = ("row is", "it") if len(rows) == 1 else ("rows are", "them")
-    lines = [f"{len(rows):,} {rows_are} no example, and a repaired file would lack {them}:"]
+    at_least = "at least " if len(rows) >= MOST_KEPT_PER_KIND else ""
+    lines = [f"{at_least}{len(rows):,} {rows_are} no example, and a repaired file would lack {them}:"]
     lines += [f"  {problem.location}: {problem.message}" for problem in unreadable]
     if len(rows) > len(unreadable):
         lines.append(f"  and {len(rows) - len(unreadable):,} more")

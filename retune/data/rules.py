@@ -2,11 +2,19 @@
 
 from typing import Literal, NamedTuple
 
+from retune.training_lines.cleaning import Removal
+
 Level = Literal["error", "warning", "note"]
 """An error stops a run, a warning is worth a look, a note asks for nothing. In this order they are shown."""
 
-Change = Literal["byte_order_mark_removed", "line_ends_replaced", "trimmed", "empty_dropped", "duplicate_dropped"]
+Change = (
+    Literal["byte_order_mark_removed", "line_ends_replaced", "trimmed", "empty_dropped", "duplicate_dropped"] | Removal
+)
 """What a safe repair can do."""
+
+
+MOST_KEPT_PER_KIND = 1_000
+"""So many problems of a kind are written down, the first ones; all are counted."""
 
 
 class Rule(NamedTuple):
@@ -14,11 +22,13 @@ class Rule(NamedTuple):
 
     Attributes:
         mended_by: What `retune check --fix` does to it; None for nothing.
+        is_said_once: The same message is kept once, with the first place; how often it was found is counted.
     """
 
     level: Level
     hint: str
     mended_by: Change | None = None
+    is_said_once: bool = False
 
 
 RULES: dict[str, Rule] = {
@@ -65,6 +75,10 @@ RULES: dict[str, Rule] = {
     "image_in_answer": Rule("error", "Put images into user messages."),
     "unsupported_by_server": Rule("error", "Leave it out, or train elsewhere: --provider openai checks for that."),
     "wrong_method": Rule("error", "Choose the method that these examples are made for, or other examples."),
+    "wrong_model": Rule(
+        "error",
+        "Choose a chat model, or give every row one prompt and one completion, and nothing else.",
+    ),
     "no_assistant_message": Rule("error", "End the conversation with the answer that the model should learn."),
     "nothing_to_learn": Rule("error", "Give at least one assistant message the weight 1."),
     "bad_preference": Rule("error", "Give input.messages, and one assistant message each as preferred and not."),
@@ -74,8 +88,29 @@ RULES: dict[str, Rule] = {
     # What follows from errors comes after them
     "too_few_examples": Rule("error", "Add examples; 50 to 100 good ones are a fair start."),
     # What is allowed and seldom meant
-    "unknown_example_key": Rule("warning", "Remove the key: a provider may refuse the file for it."),
-    "last_message_not_assistant": Rule("warning", "Messages after the last answer teach nothing; end with the answer."),
+    "unknown_example_key": Rule(
+        "warning",
+        "Rename the key, or put what it says into the messages: as it is, the training file and --fix leave it out.",
+        "other_keys_dropped",
+        is_said_once=True,
+    ),
+    "key_left_out": Rule(
+        "note",
+        "Nothing to do: the training file is written without it. --fix leaves it out, too.",
+        "other_keys_dropped",
+        is_said_once=True,
+    ),
+    "empty_system": Rule(
+        "warning",
+        "Write the instructions, or remove the message: the training file is written without it, and so does --fix.",
+        "empty_system_dropped",
+    ),
+    "last_message_not_assistant": Rule(
+        "warning",
+        "Check that no answer is missing. What follows the last answer teaches nothing: the training file is written "
+        "without it, and so does --fix.",
+        "ending_dropped",
+    ),
     "no_user_message": Rule("warning", "Let the user say something first, as in a real conversation."),
     "system_not_first": Rule("warning", "Put the system message first."),
     "over_context": Rule("warning", "Shorten the example: the provider cuts its end off, and that is the answer."),

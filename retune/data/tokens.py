@@ -118,6 +118,9 @@ def tokens_beside_all_texts(texts: ExampleTexts, counter: TokenCounter) -> int:
     Names and tools count by OpenAI's cookbook, images by its vision guide. Of calls, the names and arguments count as
     texts; what else the model may read of them isn't published.
     """
+    if not texts.roles:
+        # A prompt and its completion, which are all that is billed.
+        return 0
     tools = texts.tools
     total = tokens_beside_the_texts(texts.roles, counter) + TOKENS_PER_NAME * texts.names + texts.image_tokens
     if not tools.functions:

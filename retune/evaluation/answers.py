@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
+from openai.types import Completion, CompletionChoice
 from openai.types.chat import ChatCompletion
 
 from retune.errors import RetuneError
@@ -72,7 +73,7 @@ async def answer_examples(
     on_progress: OnProgress | None = None,
     retry: RetryPolicy = RetryPolicy(),
 ) -> list[Answer]:
-    """Ask a model all examples through chat completions.
+    """Ask a model all examples, through chat completions or, where it completes prompts, through completions.
 
     Transient failures are tried again. What concerns one example becomes that answer's `error`. Where the first few
     requests all fail the same way and none is answered (no such model, say), the rest is not asked and carries the
@@ -154,7 +155,8 @@ class _Questioning:
         return kept
 
     def _key(self, example: EvaluationExample) -> str:
-        return request_key({**self._settings, "max_tokens": self._max_tokens, "messages": example.prompt})
+        asked = {"prompt": example.prompt[0]["content"]} if example.completes else {"messages": example.prompt}
+        return request_key({**self._settings, "max_tokens": self._max_tokens, **asked})
 
     async def _answer(self, example: EvaluationExample) -> Answer:
         if self._given_up:
@@ -176,7 +178,7 @@ class _Questioning:
         if self._failures[failure.kind] >= _SAME_FAILURES_UNTIL_GIVING_UP:
             self._given_up = failure.text
 
-    async def _ask_persistently(self, example: EvaluationExample) -> tuple[ChatCompletion, float]:
+    async def _ask_persistently(self, example: EvaluationExample) -> tuple[ChatCompletion | Completion, float]:
         attempt = 1
         while True:
             started = time.perf_counter()
@@ -199,7 +201,9 @@ class _Questioning:
             return explain(error, f"asking {self._settings['model']}")
         return describe_failure(error, secret=self._client.api_key)
 
-    async def _ask(self, example: EvaluationExample) -> ChatCompletion:
+    async def _ask(self, example: EvaluationExample) -> ChatCompletion | Completion:
+        if example.completes:
+            return await self._complete(example)
         parameter = self._limit_parameter
         try:
             completion = await self._create(example, parameter)
@@ -212,6 +216,13 @@ class _Questioning:
             raise openai.OpenAIError("The host's answer is no chat completion.")
         return completion
 
+    async def _complete(self, example: EvaluationExample) -> Completion:
+        request: dict[str, Any] = {**self._settings, "prompt": example.prompt[0]["content"]}
+        completion = await self._client.completions.create(**request, max_tokens=self._max_tokens)
+        if not isinstance(completion, Completion) or not completion.choices:
+            raise openai.OpenAIError("The host's answer is no completion.")
+        return completion
+
     async def _create(self, example: EvaluationExample, limit_parameter: str) -> Any:
         request: dict[str, Any] = {**self._settings, "messages": example.prompt, limit_parameter: self._max_tokens}
         return await self._client.chat.completions.create(**request)
@@ -221,12 +232,16 @@ def _unanswered(example: EvaluationExample, error: str, *, asked: bool = True) -
     return Answer(index=example.index, prompt=example.prompt, expected=example.expected, error=error, asked=asked)
 
 
-def _answer_from(completion: ChatCompletion, example: EvaluationExample, latency_seconds: float) -> Answer:
+def _answer_from(completion: ChatCompletion | Completion, example: EvaluationExample, latency_seconds: float) -> Answer:
     choice = completion.choices[0]
-    message = choice.message
-    # Some hosts leave an empty text beside a refusal.
-    refusal = message.refusal if message and not message.content else None
-    content = refusal or (message.content if message else None)
+    refusal: str | None = None
+    if isinstance(choice, CompletionChoice):
+        content: str | None = choice.text
+    else:
+        message = choice.message
+        # Some hosts leave an empty text beside a refusal.
+        refusal = message.refusal if message and not message.content else None
+        content = refusal or (message.content if message else None)
     usage = completion.usage
     return Answer(
         index=example.index,

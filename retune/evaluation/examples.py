@@ -18,8 +18,9 @@ class EvaluationExample(BaseModel):
 
     Attributes:
         index: Its place in the test split, counted from 0.
-        prompt: The conversation up to the answer, as chat messages.
+        prompt: The conversation up to the answer, as chat messages; or one message with the prompt to complete.
         expected: The answer that the data holds.
+        completes: The model completes a prompt, and does not chat.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,6 +28,7 @@ class EvaluationExample(BaseModel):
     index: int
     prompt: list[dict[str, Any]]
     expected: str
+    completes: bool = False
 
 
 class Answer(BaseModel):
@@ -67,22 +69,22 @@ class Answer(BaseModel):
 
 
 def read_examples(path: Path, *, limit: int | None = None) -> list[EvaluationExample]:
-    """Read the test split: chat JSONL whose last assistant message is the expected answer.
+    """Read the test split: JSONL whose last assistant messages, or completions, are the expected answers.
 
     An example without a final answer in text (a tool call, say) can't be judged by its text and is left out.
 
     Args:
-        path: JSONL file, one `{"messages": […]}` a line.
+        path: JSONL file, one `{"messages": […]}` or `{"prompt": …, "completion": …}` a line.
         limit: At most so many examples, from the top of the file; None takes all.
 
     Raises:
-        SourceError: The file can't be read, or a line holds no chat example.
+        SourceError: The file can't be read, or a line holds no example.
     """
     examples: list[EvaluationExample] = []
-    for index, messages in enumerate(_read_conversations(path)):
+    for index, (line, number) in enumerate(_read_lines(path)):
         if limit is not None and len(examples) >= limit:
             break
-        if example := example_from_messages(index, messages):
+        if example := _example_of(index, line, path, number):
             examples.append(example)
     return examples
 
@@ -103,23 +105,27 @@ def _as_asked(message: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in message.items() if name not in _TRAINING_ONLY_FIELDS}
 
 
-def _read_conversations(path: Path) -> Iterator[list[dict[str, Any]]]:
+def _read_lines(path: Path) -> Iterator[tuple[str, int]]:
     try:
         # A file written by another hand may begin with a byte order mark.
         with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield _messages_of(line, path, number)
+                    yield line, number
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"Can't read the test split {path}: {error}.") from None
 
 
-def _messages_of(line: str, path: Path, number: int) -> list[dict[str, Any]]:
+def _example_of(index: int, line: str, path: Path, number: int) -> EvaluationExample | None:
     try:
         example = json.loads(line)
     except ValueError as error:
         raise SourceError(f"{path}, line {number}: expected JSON, found {line.strip()[:80]!r} ({error}).") from None
+    prompt, completion = (example.get(key) if isinstance(example, dict) else None for key in ("prompt", "completion"))
+    if isinstance(prompt, str) and isinstance(completion, str) and "messages" not in example:
+        asked = [{"role": "user", "content": prompt}]
+        return EvaluationExample(index=index, prompt=asked, expected=completion, completes=True)
     messages = example.get("messages") if isinstance(example, dict) else None
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise SourceError(f'{path}, line {number}: expected {{"messages": [...]}}, found {line.strip()[:80]!r}.')
-    return messages
+    return example_from_messages(index, messages)

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Any, Final
 
+from retune.training_lines.keys import MAX_LINE_VALUES
+
 # A conversation of 2,048 messages with parts and a large schema has some tens of thousands. So many take about 20 ms.
-MAX_VALUES: Final = 100_000
+MAX_VALUES: Final = MAX_LINE_VALUES
 TOO_MANY: Final = f"it is made of more than {MAX_VALUES} values"
 _PIECE_BYTES = 64 * 1024
 _OPENING_OR_NEXT = (b",", b"[", b"{")

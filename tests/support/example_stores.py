@@ -47,6 +47,7 @@ def make_store(
     checks: bool = True,
     counts_tokens: bool = True,
     file_names: Sequence[str] = ("tickets.csv",),
+    cleans: bool = True,
 ) -> ExampleStore:
     """Store examples; the first is row 2. With several files each gets an equal share of them, row 2 first."""
     plan = Plan(
@@ -58,6 +59,7 @@ def make_store(
         split=split or SplitConfig(),
         checks=checks,
         counts_tokens=counts_tokens,
+        cleans=cleans,
     )
     values = [
         {"body": dict(body), "side": side, "group": group}

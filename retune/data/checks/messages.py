@@ -1,27 +1,35 @@
 """What is wrong with the messages of a conversation."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from retune.config import ProviderKind
 from retune.data.blocks import Finding
 from retune.data.checks.content_parts import check_image_count, check_parts
 from retune.data.checks.tool_calls import check_calls
-from retune.data.examples import INSTRUCTION_ROLES
 from retune.data.quoting import listed, shown
+from retune.data.rules import RULES
+from retune.training_lines import keys
+from retune.training_lines.keys import INSTRUCTION_ROLES, is_blank
 
-ROLES = (*INSTRUCTION_ROLES, "user", "assistant", "tool", "function")
-MESSAGE_KEYS = ("role", "content", "name", "weight", "tool_calls", "tool_call_id", "function_call", "refusal")
+ROLES = keys.ROLES
+MESSAGE_KEYS = keys.MESSAGE_KEYS
 
-# What only one role can have. Null counts as absent: SDKs write out what is not there.
+# What only one role can have.
 _ROLE_OF_KEY = {
     "tool_calls": "assistant",
     "function_call": "assistant",
     "refusal": "assistant",
     "tool_call_id": "tool",
 }
-# A tool may well answer nothing.
-_MAY_BE_EMPTY = ("tool", "function")
+
+# Keys beside the messages that say something, by their names.
+_TELLING = {
+    *("system", "instruction", "instructions", "context", "history", "input", "output", "prompt", "completion"),
+    *("answer", "response", "weight", "split", "role", "content", "message", "tool", "tool_calls", "function"),
+}
+_NEAR = 0.8
 
 
 def check_messages(
@@ -42,7 +50,7 @@ def check_messages(
     is_sound = True
     for number, message in enumerate(messages, start=1):
         for finding in check_message(message, f"message {number}", is_text_only=is_text_only):
-            is_sound = False
+            is_sound = is_sound and RULES[finding.kind].level != "error"
             yield finding
     if all(isinstance(message, dict) for message in messages):
         yield from check_calls(messages, body)
@@ -71,6 +79,21 @@ def check_message(message: Any, where: str, *, is_text_only: bool = False) -> It
     where = f"{where} ({role})" if role in ROLES else where
     yield from _check_settings(message, where)
     yield from _check_content(message, where, is_text_only=is_text_only)
+
+
+def check_keys(found: Iterable[str], allowed: tuple[str, ...], where: str = "") -> Iterator[Finding]:
+    """Name the keys that are left out of a training file; with a warning those that seem to say something.
+
+    Args:
+        found: The keys of an example, or of its input.
+        allowed: Those that the API knows.
+        where: Where they stand, if not at the top.
+    """
+    for key in [key for key in found if key not in allowed]:
+        name = key.lower()
+        says_something = name in _TELLING or bool(difflib.get_close_matches(name, allowed, 1, _NEAR))
+        text = f"the key {shown(key)}{where} is left out: a line of the training file has {listed(allowed)} there."
+        yield Finding("unknown_example_key" if says_something else "key_left_out", text)
 
 
 def check_plain_content(content: str | None, where: str) -> Finding:
@@ -102,18 +125,20 @@ def _check_content(message: Mapping[str, Any], where: str, *, is_text_only: bool
     if refusal is not None and not isinstance(refusal, str):
         yield Finding("content_not_text", f"{where}: expected a refusal as text, found {shown(refusal)}.")
     says_otherwise = any(message.get(key) for key in ("tool_calls", "function_call", "refusal"))
-    if content is None:
+    if role in INSTRUCTION_ROLES and is_blank(content):
+        yield Finding("empty_system", f"{where}: the content is {shown(content)}, and says nothing.")
+    elif content is None:
         if not says_otherwise and role != "function":
             yield Finding("missing_content", f"{where}: no content; expected text.")
     elif isinstance(content, str):
-        if not content.strip() and not says_otherwise and role not in _MAY_BE_EMPTY:
+        if not content.strip() and not says_otherwise and role not in keys.MAY_BE_EMPTY:
             yield Finding("empty_content", f"{where}: the content is {shown(content)}; expected text.")
     elif not isinstance(content, list) or not content:
         text = f"{where}: expected text or a list of content parts, found {shown(content)}."
         yield Finding("content_not_text", text)
     else:
         yield from check_parts(
-            content, role, where, is_text_only=is_text_only, may_be_empty=says_otherwise or role in _MAY_BE_EMPTY
+            content, role, where, is_text_only=is_text_only, may_be_empty=says_otherwise or role in keys.MAY_BE_EMPTY
         )
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 from retune.config import ProviderKind
 from retune.data.blocks import Finding
-from retune.data.checks.messages import check_message, check_messages
+from retune.data.checks.messages import check_keys, check_message, check_messages
 from retune.data.checks.tool_calls import check_call_shapes, check_tools
-from retune.data.quoting import listed, shown
+from retune.data.quoting import shown
+from retune.training_lines import keys
 
-PREFERENCE_KEYS = ("input", "preferred_output", "non_preferred_output")
-INPUT_KEYS = ("messages", "tools", "parallel_tool_calls")
+PREFERENCE_KEYS = keys.PREFERENCE_KEYS
+INPUT_KEYS = keys.INPUT_KEYS
 
 _OLD_KEYS = {"preferred_completion": "preferred_output", "non_preferred_completion": "non_preferred_output"}
 _MAY_END = ("user", "tool")
@@ -26,8 +27,7 @@ def check_preference(body: Mapping[str, Any], provider: ProviderKind) -> Iterato
         text = "found messages, which supervised and reinforcement training learn from; dpo expects them under input."
         yield Finding("wrong_method", text)
         return
-    for key in [key for key in body if key not in PREFERENCE_KEYS and key not in _OLD_KEYS]:
-        yield Finding("unknown_example_key", f"unknown key {shown(key)}; allowed: {listed(PREFERENCE_KEYS)}.")
+    yield from check_keys([key for key in body if key not in _OLD_KEYS], PREFERENCE_KEYS)
     for old, new in _OLD_KEYS.items():
         if old in body:
             yield Finding("bad_preference", f"found {old}, the former name of {new}; rename it.")
@@ -44,8 +44,7 @@ def check_preference(body: Mapping[str, Any], provider: ProviderKind) -> Iterato
 
 
 def _check_input(given: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:
-    for key in [key for key in given if key not in INPUT_KEYS]:
-        yield Finding("unknown_example_key", f"unknown key {shown(key)} in input; allowed: {listed(INPUT_KEYS)}.")
+    yield from check_keys(given, INPUT_KEYS, " in input")
     yield from check_tools(given)
     messages = given.get("messages")
     yield from check_messages(messages, given, provider, is_text_only=True)

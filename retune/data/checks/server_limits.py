@@ -1,41 +1,49 @@
-"""What Retune's own server refuses in a training file, said before the upload: it trains on text alone."""
+"""What Retune's own server refuses in a training file, said before the upload: its own rules, applied to an example."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from retune.config import ProviderKind
 from retune.data.blocks import Finding
-from retune.data.checks.messages import MESSAGE_KEYS as OTHERS_MESSAGE_KEYS
-from retune.data.quoting import listed, masked
-
-EXAMPLE_KEYS = ("messages", "tools", "parallel_tool_calls", "functions")
-MESSAGE_KEYS = ("role", "content", "name", "weight", "tool_calls", "tool_call_id", "function_call")
-
-_OTHER_PARTS = ("image_url", "refusal")
+from retune.data.quoting import masked
+from retune.training_lines.keys import MAX_LINE_BYTES, MAX_LINE_VALUES
+from retune.training_lines.problems import chat_problems, completion_problems
 
 
-def check_server_limits(body: Mapping[str, Any]) -> Iterator[Finding]:
-    """Find what other providers take and this server doesn't; what nobody takes is found elsewhere."""
-    yield from _check_keys(body, EXAMPLE_KEYS, "")
-    messages = body.get("messages")
-    for number, message in enumerate(messages if isinstance(messages, list) else (), start=1):
-        if isinstance(message, dict):
-            known = {key: value for key, value in message.items() if key in OTHERS_MESSAGE_KEYS}
-            yield from _check_message(known, f"message {number} ({masked(str(message.get('role')))})")
+def check_server_limits(body: Mapping[str, Any], *, completes_prompts: bool = False) -> Iterator[Finding]:
+    """Find what other providers take and this server doesn't, in an example that has no other errors.
+
+    Args:
+        body: The example.
+        completes_prompts: It is a prompt and its completion.
+    """
+    for problem in completion_problems(body) if completes_prompts else chat_problems(body):
+        yield Finding("unsupported_by_server", f"the server trains on text and calls alone; {masked(str(problem))}.")
 
 
-def _check_message(message: Mapping[str, Any], where: str) -> Iterator[Finding]:
-    yield from _check_keys(message, MESSAGE_KEYS, f"{where}: ")
-    content = message.get("content")
-    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    others = [kind for kind in _OTHER_PARTS if any(part.get("type") == kind for part in parts)]
-    if others:
-        yield Finding(
-            "unsupported_by_server", f"{where}: the server takes parts of text alone, found {listed(others)}."
-        )
+def check_line_size(line: bytes, body: Mapping[str, Any], provider: ProviderKind) -> Finding | None:
+    """Whether the server does not read a line, for its length or its number of JSON values.
+
+    Args:
+        line: The example as it is written.
+        body: The example.
+        provider: Others have limits of their own.
+    """
+    if provider != "retune" or len(line) <= MAX_LINE_VALUES:
+        return None
+    if len(line) > MAX_LINE_BYTES:
+        text = f"the line has {len(line):,} bytes; the server reads at most {MAX_LINE_BYTES:,} of one."
+    elif (count := _count_values(body)) > MAX_LINE_VALUES:
+        text = f"the line is made of {count:,} JSON values; the server reads at most {MAX_LINE_VALUES:,} of one."
+    else:
+        return None
+    return Finding("unsupported_by_server", text)
 
 
-def _check_keys(value: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> Iterator[Finding]:
-    for key in value:
-        if key not in allowed:
-            text = f"{where}the server has no {masked(key)}; it takes {listed(allowed)}."
-            yield Finding("unsupported_by_server", text)
+def _count_values(value: Any) -> int:
+    """Values as the server counts them: by the signs before each, which are brackets and commas."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return 0
+    return max(len(value), 1) + sum(map(_count_values, value))

@@ -9,37 +9,50 @@ from typing import Any
 
 from retune.config import ProviderKind
 from retune.data.blocks import Finding
-from retune.data.checks.messages import check_messages
+from retune.data.checks.messages import check_keys, check_messages
 from retune.data.checks.preferences import PREFERENCE_KEYS, check_preference
 from retune.data.checks.reinforcement import check_reinforcement
 from retune.data.checks.server_limits import check_server_limits
 from retune.data.checks.tool_calls import check_tools
-from retune.data.examples import Method
+from retune.data.examples import Method, is_completion
 from retune.data.quoting import listed, shown
+from retune.data.rules import RULES
+from retune.training_lines import keys
+from retune.training_lines.keys import COMPLETION_KEYS, holds_nothing, without_empty_keys
 
-EXAMPLE_KEYS = ("messages", "tools", "parallel_tool_calls", "functions")
+EXAMPLE_KEYS = keys.EXAMPLE_KEYS
 
-_COMPLETION_KEYS = {"prompt", "completion"}
+_PLACES_OF_MESSAGES = ("messages", *PREFERENCE_KEYS[1:])
+_PLACES = {*_PLACES_OF_MESSAGES, "input", *COMPLETION_KEYS}
 _PLAIN_KEYS, _SHORTEST = 2, 2
 # Python's own limit is about a thousand calls, wherever it is met.
 _MOST_LEVELS = 100
 
 
-def check_structure(body: Mapping[str, Any], method: Method, provider: ProviderKind) -> Iterator[Finding]:
+def check_structure(
+    body: Mapping[str, Any], method: Method, provider: ProviderKind, *, completes_prompts: bool = False
+) -> Iterator[Finding]:
     """Check one example by itself.
 
     The rules are those of the published validator for chat training files, with the roles, keys and content parts
-    that came after it, and those of the guides to vision, tools, preferences and reinforcement.
+    that came after it, and those of the guides to vision, tools, preferences and reinforcement. Keys that hold nothing
+    count as absent: SDKs write out what is not there.
 
     Args:
         body: The JSON object of its line.
         method: What it is to train.
         provider: Whose limits it must keep.
+        completes_prompts: The model learns prompts and their completions, and no conversations.
     """
-    if method == "supervised" and _is_plain(body):
+    is_chat = not (completes_prompts and method == "supervised")
+    if method == "supervised" and is_chat and _is_plain(body):
         return
     if not _is_within(body, _MOST_LEVELS):
         yield Finding("nested_too_deeply", f"objects and lists in each other, more than {_MOST_LEVELS} levels deep.")
+        return
+    body = _without_empty_keys(body, method)
+    if not is_chat:
+        yield from _check_completion(body)
     elif method == "dpo":
         yield from check_preference(body, provider)
     elif method == "reinforcement":
@@ -73,10 +86,16 @@ def _check_supervised(body: Mapping[str, Any], provider: ProviderKind) -> Iterat
     if other is not None:
         yield other
         return
-    if provider == "retune":
-        yield from check_server_limits(body)
-    else:
-        yield from _check_keys(body)
+    has_errors = False
+    for finding in _check_chat(body, provider):
+        has_errors = has_errors or RULES[finding.kind].level == "error"
+        yield finding
+    if provider == "retune" and not has_errors:
+        yield from check_server_limits({key: value for key, value in body.items() if key in EXAMPLE_KEYS})
+
+
+def _check_chat(body: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:
+    yield from check_keys(body, EXAMPLE_KEYS)
     yield from check_tools(body)
     yield from check_messages(body.get("messages"), body, provider)
     messages = body.get("messages")
@@ -95,10 +114,31 @@ def _check_supervised(body: Mapping[str, Any], provider: ProviderKind) -> Iterat
         )
 
 
-def _check_keys(body: Mapping[str, Any]) -> Iterator[Finding]:
-    for key in [key for key in body if key not in EXAMPLE_KEYS]:
-        message = f"unknown key {shown(key)} beside the messages; allowed: {listed(EXAMPLE_KEYS)}."
-        yield Finding("unknown_example_key", message)
+def _check_completion(body: Mapping[str, Any]) -> Iterator[Finding]:
+    """Check a prompt, which may be empty, and its completion."""
+    if not is_completion(body):
+        found = f"found {'a conversation' if 'messages' in body else listed(list(body))}"
+        yield Finding("wrong_model", f"{found}; this model completes prompts: it learns a prompt and its completion.")
+        return
+    yield from check_keys(body, COMPLETION_KEYS)
+    for key in COMPLETION_KEYS:
+        if not isinstance(body[key], str):
+            kind = "missing_content" if body[key] is None else "content_not_text"
+            yield Finding(kind, f"{key}: expected text, found {shown(body[key])}.")
+    if body["completion"] == "":
+        yield Finding("empty_content", 'completion: the text is ""; expected what the model should write.')
+
+
+def _without_empty_keys(body: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    """The example without keys that hold nothing; of an item for reinforcement, those that are its grader's stay."""
+    droppable = {"tools"} if method == "reinforcement" else body.keys() - _PLACES
+    kept = {key: value for key, value in body.items() if key not in droppable or not holds_nothing(value)}
+    for key in _PLACES_OF_MESSAGES if method != "reinforcement" else _PLACES_OF_MESSAGES[:1]:
+        if isinstance(kept.get(key), list):
+            kept[key] = [without_empty_keys(message) if isinstance(message, dict) else message for message in kept[key]]
+    if method == "dpo" and isinstance(kept.get("input"), dict):
+        kept["input"] = _without_empty_keys(kept["input"], "supervised")
+    return kept
 
 
 def _made_for_something_else(body: Mapping[str, Any]) -> Finding | None:
@@ -106,7 +146,7 @@ def _made_for_something_else(body: Mapping[str, Any]) -> Finding | None:
         return None
     if any(key in body for key in PREFERENCE_KEYS[1:]):
         message = "a preference pair, which the method dpo learns from; supervised training expects messages."
-    elif body.keys() >= _COMPLETION_KEYS:
+    elif is_completion(body):
         message = "a prompt and its completion; supervised training of chat models expects messages."
     else:
         return None

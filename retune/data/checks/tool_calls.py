@@ -1,15 +1,13 @@
 """What is wrong with tools and with how they are called and answered."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from retune.data.blocks import Finding
 from retune.data.jsonl import parse_json
 from retune.data.quoting import listed, shown
+from retune.training_lines.keys import FUNCTION_NAME, FUNCTION_NAME_RULE
 
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_NAME_RULE = "1 to 64 of the characters a-z, A-Z, 0-9, _ and -"
 _MOST_TOOLS = 128
 
 
@@ -82,8 +80,6 @@ def check_call_shapes(message: Mapping[str, Any], where: str) -> Iterator[Findin
 def _check_count(tools: Sequence[Any], name: str) -> Iterator[Finding]:
     if len(tools) > _MOST_TOOLS:
         yield Finding("bad_tools", f"{len(tools)} {name}; at most {_MOST_TOOLS} are taken.")
-    elif not tools and name == "functions":
-        yield Finding("bad_tools", "functions is an empty list; leave it out.")
 
 
 def _check_tool(tool: Any, where: str) -> Iterator[Finding]:
@@ -99,7 +95,7 @@ def _check_function(function: Any, where: str) -> Iterator[Finding]:
         return
     name = function.get("name")
     if not _is_name(name):
-        yield Finding("bad_tools", f"{where}: expected a name of {_NAME_RULE}; found {shown(name)}.")
+        yield Finding("bad_tools", f"{where}: expected a name of {FUNCTION_NAME_RULE}; found {shown(name)}.")
     description = function.get("description")
     if description is not None and not isinstance(description, str):
         yield Finding("bad_tools", f"{where}: expected a description as text, found {shown(description)}.")
@@ -125,7 +121,7 @@ def _check_called(called: Any, where: str) -> Iterator[Finding]:
         return
     if not _is_name(called.get("name")):
         found = shown(called.get("name"))
-        yield Finding("bad_tool_call", f"{where}: expected a name of {_NAME_RULE}; found {found}.")
+        yield Finding("bad_tool_call", f"{where}: expected a name of {FUNCTION_NAME_RULE}; found {found}.")
     arguments = called.get("arguments")
     if not isinstance(arguments, str):
         yield Finding("bad_tool_call", f"{where}: expected arguments as a string of JSON, found {shown(arguments)}.")
@@ -186,4 +182,4 @@ def _sound_calls(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+    return isinstance(name, str) and FUNCTION_NAME.fullmatch(name) is not None

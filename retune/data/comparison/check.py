@@ -19,7 +19,7 @@ from retune.data.comparison.subject import Subject
 from retune.data.cost import CostEstimate, estimate_training_cost
 from retune.data.examples import MINIMUM_EXAMPLES
 from retune.data.models import find_model, training_context
-from retune.data.problems import Problem, ProblemCollector, ProblemGroup, everywhere, merge_groups
+from retune.data.problems import Further, Problem, ProblemCollector, ProblemGroup, everywhere, merge_groups
 from retune.data.splits.origins import find_origins
 from retune.data.splits.split import deal_examples
 from retune.data.store.columns import SIDES
@@ -62,7 +62,7 @@ def check_store(
     return report
 
 
-def _problems(subject: Subject) -> Iterator[Problem]:
+def _problems(subject: Subject) -> Iterator[Problem | Further]:
     yield from _deal(subject)
     yield from check_counts(subject)
     yield from _check_method(subject)
@@ -75,8 +75,11 @@ def _problems(subject: Subject) -> Iterator[Problem]:
     yield from check_near_duplicates(subject)
 
 
-def _check_method(subject: Subject) -> Iterator[Problem]:
+def _check_method(subject: Subject) -> Iterator[Problem | Further]:
     facts, store = find_model(subject.model), subject.store.facts
+    if store.provider == "retune" and store.method != "supervised":
+        text = f"Retune's own server trains by the method supervised, not by {store.method}."
+        yield everywhere("method_not_offered", text)
     if store.provider == "openai" and facts is not None and store.method not in facts.methods:
         offered = " and ".join(facts.methods)
         yield everywhere(
@@ -84,7 +87,7 @@ def _check_method(subject: Subject) -> Iterator[Problem]:
         )
 
 
-def _deal(subject: Subject) -> Iterator[Problem]:
+def _deal(subject: Subject) -> Iterator[Problem | Further]:
     """Deal the examples, and say why where that can't be done: a run would stop there."""
     contradictions = check_declared_splits(subject)
     first = next(contradictions, None)

@@ -2,20 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from itertools import chain, repeat
 
 import numpy as np
 
 from retune.data.comparison.subject import Subject
 from retune.data.examples import expected_answer
-from retune.data.problems import Problem, everywhere
+from retune.data.problems import Further, Problem, everywhere
 from retune.data.quoting import shown
 from retune.data.repeats import Repeats, combine, find_repeats
 from retune.data.store.columns import CONTENT_COLUMNS
 from retune.data.store.store import ExampleStore
-
-# Both answers are shown of so many conflicts; reading a line for each takes a while where there are millions.
-_MOST_ANSWERS_SHOWN = 10_000
 
 
 def find_duplicates(store: ExampleStore) -> Repeats:
@@ -24,7 +20,7 @@ def find_duplicates(store: ExampleStore) -> Repeats:
     return find_repeats(whole, store.column("sound").astype(np.bool_))
 
 
-def check_duplicates(subject: Subject) -> Iterator[Problem]:
+def check_duplicates(subject: Subject) -> Iterator[Problem | Further]:
     """Name every example that was there before, with the first one that it equals.
 
     An example that asks the same as an earlier one under the same instructions, answers otherwise, and is no
@@ -43,7 +39,7 @@ def check_duplicates(subject: Subject) -> Iterator[Problem]:
     yield from _conflicts(subject, duplicates)
 
 
-def check_same_answer(subject: Subject) -> Iterator[Problem]:
+def check_same_answer(subject: Subject) -> Iterator[Problem | Further]:
     """Notice where all answers are the same."""
     store = subject.store
     if store.facts.method == "reinforcement":
@@ -60,7 +56,7 @@ def check_same_answer(subject: Subject) -> Iterator[Problem]:
         subject.not_applied["same answer everywhere"] = "the answers have no text, such as calls of tools"
 
 
-def _conflicts(subject: Subject, duplicates: Repeats) -> Iterator[Problem]:
+def _conflicts(subject: Subject, duplicates: Repeats) -> Iterator[Problem | Further]:
     asked_before = find_repeats(
         combine(subject.store.hashes(name) for name in ("prompt", "instructions")), subject.sound
     )
@@ -72,14 +68,9 @@ def _conflicts(subject: Subject, duplicates: Repeats) -> Iterator[Problem]:
 
 
 def _describe_conflicts(subject: Subject, conflicts: Repeats) -> Iterator[str]:
-    some = slice(_MOST_ANSWERS_SHOWN)
-    both = zip(
-        _answers(subject.store, conflicts.again[some]), _answers(subject.store, conflicts.first[some]), strict=True
-    )
-    shortened = (f"answers {shown(answer)} and not {shown(earlier)}" for answer, earlier in both)
-    places = subject.locations(conflicts.first)
-    for (location, _, _), what in zip(places, chain(shortened, repeat("answers something else")), strict=False):
-        yield f"asks the same as {location}, but {what}."
+    answers, earlier = (_answers(subject.store, indices) for indices in (conflicts.again, conflicts.first))
+    for (location, _, _), answer, other in zip(subject.locations(conflicts.first), answers, earlier, strict=True):
+        yield f"asks the same as {location}, but answers {shown(answer)} and not {shown(other)}."
 
 
 def _answers(store: ExampleStore, indices: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Iterator[str]:

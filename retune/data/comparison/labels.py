@@ -10,7 +10,7 @@ from retune.data.comparison.report import LabelFacts
 from retune.data.comparison.subject import SAMPLE, Subject
 from retune.data.example_texts import example_texts
 from retune.data.hashes import text_hash
-from retune.data.problems import Problem, everywhere
+from retune.data.problems import Further, Problem, everywhere
 from retune.data.quoting import shown
 from retune.data.secret_patterns import find_secrets
 
@@ -43,7 +43,7 @@ def find_labels(counts: Mapping[str, int] | None) -> LabelFacts | None:
     return LabelFacts(counts=dict(most_first), seen_once=sorted(once))
 
 
-def check_labels(subject: Subject) -> Iterator[Problem]:
+def check_labels(subject: Subject) -> Iterator[Problem | Further]:
     """Labels that only one example has, and labels that are much rarer than others."""
     facts = subject.store.facts
     labels = find_labels(facts.labels)
@@ -102,7 +102,7 @@ def _no_labels(subject: Subject) -> str:
     return "no answers look like labels"
 
 
-def _seen_once(subject: Subject, labels: LabelFacts) -> Iterator[Problem]:
+def _seen_once(subject: Subject, labels: LabelFacts) -> Iterator[Problem | Further]:
     hashes = {text_hash(label): label for label in labels.seen_once}
     answers = subject.store.hashes("answer")
     indices = np.flatnonzero(subject.sound & np.isin(answers, np.array(list(hashes), np.uint64)))

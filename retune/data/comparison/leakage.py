@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from retune.data.comparison.near_pairs import Candidates, NearPair, compare, find_candidates
 from retune.data.comparison.subject import Subject
-from retune.data.problems import Problem
+from retune.data.problems import Further, Problem
 from retune.data.quoting import shown
 from retune.data.splits.by_column import deal_as_said, declares, find_contradictions
 from retune.data.splits.keys import read_keys
@@ -18,7 +18,7 @@ _MOST_SHOWN = 0.99
 _NEAR = "near-duplicates across splits"
 
 
-def check_declared_splits(subject: Subject) -> Iterator[Problem]:
+def check_declared_splits(subject: Subject) -> Iterator[Problem | Further]:
     """Where the source declares splits: examples that ask the same, on two sides.
 
     Splits that are drawn keep what asks the same together. Every example on another side than the first that asks the
@@ -41,7 +41,7 @@ def check_declared_splits(subject: Subject) -> Iterator[Problem]:
     yield from subject.problems_at("split_contradiction", again, messages)
 
 
-def check_near_duplicates(subject: Subject) -> Iterator[Problem]:
+def check_near_duplicates(subject: Subject) -> Iterator[Problem | Further]:
     """Held-out examples that ask nearly the same as one on another side; see `prompt_similarity`."""
     sides = subject.sides
     reason = _cannot_apply(subject)
@@ -67,7 +67,7 @@ def _cannot_apply(subject: Subject) -> str | None:
     return None
 
 
-def _describe(subject: Subject, sides: npt.NDArray[np.uint8], candidates: Candidates) -> Iterator[Problem]:
+def _describe(subject: Subject, sides: npt.NDArray[np.uint8], candidates: Candidates) -> Iterator[Problem | Further]:
     prompts = subject.store.hashes("prompt")
     # What asks exactly the same on two sides is an error, and reported as such.
     pairs = [pair for pair in compare(subject.store, candidates) if prompts[pair.held_out] != prompts[pair.other]]

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from retune.data.comparison.subject import Indices, Subject
 from retune.data.examples import canonical_json
 from retune.data.hashes import text_hash
-from retune.data.problems import Problem
+from retune.data.problems import Further, Problem
 from retune.data.repeats import combine, find_repeats
 from retune.data.store.store import ExampleStore
 
 
-def check_preferences(subject: Subject) -> Iterator[Problem]:
+def check_preferences(subject: Subject) -> Iterator[Problem | Further]:
     """Name every pair that prefers what an earlier one avoids, and avoids what that one prefers.
 
     Only pairs whose prompt comes more than once are read.

@@ -48,7 +48,7 @@ class CheckReport(BaseModel):
         cost: None where nothing can be trained.
         groups: Problems by their kind: errors before warnings, else in the order of `RULES`.
         not_applied: Checks that could not apply, by name, and why.
-        problems_file: JSON file with every single problem.
+        problems_file: JSON file with the problems, the first 1,000 of each kind.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -105,7 +105,7 @@ class CheckReport(BaseModel):
 
 
 def write_report(path: Path, report: CheckReport, *problems: Path, is_private: bool = True) -> None:
-    """Write the report as JSON, and in it every single problem, streamed from collectors' files.
+    """Write the report as JSON, and in it the problems that were kept, streamed from collectors' files.
 
     Args:
         path: The file.

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from retune.config import SplitMethod
 from retune.data.comparison.subject import Subject, holds_image
 from retune.data.examples import MINIMUM_EXAMPLES
-from retune.data.problems import Problem, everywhere
+from retune.data.problems import Further, Problem, everywhere
 from retune.data.store.columns import SIDES
 
 FEW_HELD_OUT = {"validation": 5, "test": 20}
@@ -62,7 +62,7 @@ def count_sides(subject: Subject) -> dict[str, int]:
     return dict(zip(SIDES[1:], counts[1:], strict=True))
 
 
-def check_context(subject: Subject, context: int | None) -> Iterator[Problem]:
+def check_context(subject: Subject, context: int | None) -> Iterator[Problem | Further]:
     """Examples over the model's context in training: providers cut off their ends, without a word.
 
     Args:
@@ -85,7 +85,7 @@ def check_context(subject: Subject, context: int | None) -> Iterator[Problem]:
     yield from subject.problems_at("over_context", longer, messages)
 
 
-def _check_outliers(subject: Subject) -> Iterator[Problem]:
+def _check_outliers(subject: Subject) -> Iterator[Problem | Further]:
     """Examples that hardly any model takes, and that are far longer than the others."""
     tokens = subject.store.column("tokens")
     median = float(np.median(tokens[subject.sound])) if subject.n_sound else 0.0

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig
-from retune.data.problems import Problem, problem_at
+from retune.data.problems import Further, Problem, problem_at
+from retune.data.rules import MOST_KEPT_PER_KIND
 from retune.data.store.store import ExampleStore
 
 Indices = npt.NDArray[np.int64]
@@ -55,16 +56,19 @@ class Subject:
         """Say of a check that it could not apply, or not wholly."""
         self.not_applied[check] = reason
 
-    def problems_at(self, kind: str, indices: Indices, messages: Iterator[str]) -> Iterator[Problem]:
-        """Problems of one kind with their places, made as they are asked for.
+    def problems_at(self, kind: str, indices: Indices, messages: Iterator[str]) -> Iterator[Problem | Further]:
+        """Problems of one kind with their places, made as they are asked for: the first ones, and how many more.
 
         Args:
             kind: A key of `RULES`.
             indices: The examples.
             messages: One for each.
         """
-        for location, file, number in self.locations(indices):
+        kept = indices[:MOST_KEPT_PER_KIND]
+        for location, file, number in self.locations(kept):
             yield problem_at(location, kind, next(messages), file=file, number=number)
+        if len(indices) > len(kept):
+            yield Further(kind, len(indices) - len(kept))
 
     def locations(self, indices: Indices) -> Iterator[tuple[str, str, int]]:
         """The same as `ExampleStore.locations`, with few in memory at a time."""

@@ -1,5 +1,7 @@
 """Making examples of a block's rows and finding out about each; runs in any process."""
 
+from itertools import chain
+
 import numpy as np
 
 from retune.data.blocks import Block, RowsBlock
@@ -8,9 +10,10 @@ from retune.data.describing.one_by_one import prepare_examples
 from retune.data.describing.plain_columns import prepare_plain_columns
 from retune.data.describing.plain_lines import divide
 from retune.data.describing.plain_messages import PlainMessages, prepare_plain_messages
-from retune.data.describing.plan import Plan, make_problem
+from retune.data.describing.plan import Plan, make_problems
 from retune.data.describing.prepared import Prepared, merge
 from retune.data.describing.texts import examine_texts
+from retune.data.problems import FindingTally
 from retune.data.splits.fractions import likely_sides
 from retune.data.store.columns import SIDES
 
@@ -21,11 +24,11 @@ def describe_block(block: Block, plan: Plan) -> Described:
     Raises:
         SourceError: A column that the shape needs is not there.
     """
-    simple = plan.shape.plain_columns
+    simple = None if plan.completes_prompts else plan.shape.plain_columns
     columns = block.text_columns([simple.user, simple.assistant]) if simple else None
     if simple is not None and columns is not None:
         return _describe(prepare_plain_columns(columns, simple, plan), block, plan)
-    if plan.shape.keeps_plain_messages and plan.method == "supervised":
+    if plan.shape.keeps_plain_messages and plan.method == "supervised" and not plan.completes_prompts:
         return _describe(_prepare_conversations(block, plan), block, plan)
     return _describe(prepare_examples(list(plan.shape.examples(block)), block.file, plan), block, plan)
 
@@ -52,14 +55,16 @@ def _describe(prepared: Prepared, block: Block, plan: Plan) -> Described:
     facts = examine_texts(prepared.texts, plan)
     if plan.counts_tokens:
         columns["tokens"] = ((facts.tokens + prepared.tokens_beside) * sound).astype(columns["tokens"].dtype)
-    found = prepared.findings + [pair for pair in facts.findings if sound[pair[0]]]
-    found.sort(key=lambda pair: pair[0])
-    numbers = columns["number"]
+    found = FindingTally(prepared.further)
+    of_texts = (pair for pair in facts.findings if sound[pair[0]])
+    for index, finding in chain(sorted(prepared.findings, key=lambda pair: pair[0]), of_texts):
+        found.add(index, finding)
     return Described(
         columns=columns,
         lines=divide(prepared.lines, columns["part"]),
         bands=facts.bands,
-        problems=[make_problem(plan, block.file, int(numbers[index]), finding) for index, finding in found],
+        problems=make_problems(plan, block.file, columns["number"], found),
+        further=found.further(),
         labels=prepared.labels,
         source_bytes=block.source_bytes,
         other_keys=prepared.other_keys,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retune.data.problems import Problem
+from retune.data.problems import Further, Problem
 from retune.data.store.columns import Column
 
 Lines = bytes | memoryview
@@ -23,7 +23,8 @@ class Described:
         columns: As in `COLUMNS`, all of one length.
         lines: The examples as JSONL, for each of `SIDES[1:]` those that are likely to end up there.
         bands: `uint64[n, bands]` for near-duplicates, or None where they aren't looked for.
-        problems: What is wrong with single examples.
+        problems: What is wrong with single examples, the first of each kind.
+        further: How many more there are of these kinds.
         labels: How often each answer was given; None where they are too many or too long to be labels.
         source_bytes: About how much of the source this was.
         other_keys: Keys that the first rows lacked and that reach no example, and how many rows have each.
@@ -33,6 +34,7 @@ class Described:
     lines: tuple[Lines, Lines, Lines]
     bands: npt.NDArray[np.uint64] | None
     problems: list[Problem] = field(default_factory=list)
+    further: list[Further] = field(default_factory=list)
     labels: Counter[str] | None = None
     source_bytes: int = 0
     other_keys: Counter[str] = field(default_factory=Counter)
@@ -43,5 +45,5 @@ class Described:
     def __reduce__(self) -> tuple[Any, ...]:
         # What is large travels as buffers, without copies.
         lines = tuple(pickle.PickleBuffer(part) for part in self.lines)
-        rest = self.problems, self.labels, self.source_bytes, self.other_keys
+        rest = self.problems, self.further, self.labels, self.source_bytes, self.other_keys
         return Described, (self.columns, lines, self.bands, *rest)

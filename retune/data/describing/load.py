@@ -11,6 +11,7 @@ from retune.data.describing.texts import examine_instructions
 from retune.data.describing.workers import BLOCKS_WITHOUT_PROCESSES, Describers
 from retune.data.describing.writer import ExampleWriter
 from retune.data.examples import Method
+from retune.data.models import completes_prompts
 from retune.data.problems import Problem, problem_at
 from retune.data.quoting import MOST_NAMED
 from retune.data.shapes.detect import choose_shape
@@ -39,6 +40,7 @@ class LoadOptions:
         checks: Look for problems.
         counts_tokens: Count tokens.
         processes: How many to use; None for one a core.
+        cleans: Leave out of the examples what is not uploaded.
     """
 
     model: str
@@ -47,6 +49,7 @@ class LoadOptions:
     checks: bool = True
     counts_tokens: bool = True
     processes: int | None = None
+    cleans: bool = True
 
 
 def load_examples(
@@ -134,6 +137,9 @@ def find_shape(source: Source, data: DataConfig, split: SplitConfig, method: Met
 
 def _plan_for(source: Source, data: DataConfig, split: SplitConfig, options: LoadOptions) -> Plan:
     shape = find_shape(source, data, split, options.method)
+    is_completion = completes_prompts(options.model) and shape.method == "supervised"
+    if is_completion:
+        shape = shape.verbatim()
     return Plan(
         files=tuple(source.files),
         shape=shape,
@@ -143,4 +149,6 @@ def _plan_for(source: Source, data: DataConfig, split: SplitConfig, options: Loa
         split=split,
         checks=options.checks,
         counts_tokens=options.counts_tokens,
+        completes_prompts=is_completion,
+        cleans=options.cleans,
     )

@@ -1,26 +1,48 @@
 """The way that every shape can go: an example is made of each row, and each is looked at by itself."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from retune.data.arrow_arrays import text_array, utf8_array
 from retune.data.blocks import Finding
+from retune.data.checks.server_limits import check_line_size
 from retune.data.checks.structure import check_structure
 from retune.data.describing.plan import Plan
 from retune.data.describing.prepared import Prepared
 from retune.data.describing.texts import Texts
 from retune.data.example_texts import ExampleTexts, example_texts
-from retune.data.examples import Example, expected_answer
+from retune.data.examples import Example, as_completion, expected_answer
 from retune.data.hashes import hash_example, text_hash
 from retune.data.jsonl import encode_line
 from retune.data.label_counts import count_labels
+from retune.data.problems import FindingTally
 from retune.data.rules import RULES
 from retune.data.splits.by_column import compare_with_file
 from retune.data.store.columns import CONTENT_COLUMNS, SIDES, zero_columns
 from retune.data.tokens import token_counter, tokens_beside_all_texts
 from retune.errors import DataError
+from retune.training_lines.cleaning import clean_line
+
+
+@dataclass(slots=True)
+class _Checked:
+    """A block's examples, checked one by one.
+
+    Attributes:
+        lines: As they are written.
+        found: What is wrong with them.
+        sound: Indices of those without errors.
+        bodies: What the lines of these hold.
+    """
+
+    lines: list[bytes] = field(default_factory=list)
+    found: FindingTally = field(default_factory=FindingTally)
+    sound: list[int] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
 
 
 def prepare_examples(examples: Sequence[Example], file: int, plan: Plan) -> Prepared:
@@ -31,19 +53,16 @@ def prepare_examples(examples: Sequence[Example], file: int, plan: Plan) -> Prep
         file: Index of their file.
         plan: What is to be found out.
     """
-    lines, found = _encode_and_check(examples, plan)
-    found = compare_with_file(examples, found, plan.files[file].split)
+    checked = _check_and_encode(examples, plan.files[file].split, plan)
+    sound, bodies = np.array(checked.sound, np.int64), checked.bodies
     columns = zero_columns(len(examples))
     columns["number"][:] = [example.number for example in examples]
-    columns["length"][:] = [len(line) for line in lines]
-    columns["sound"][:] = 1
-    columns["sound"][[index for index, finding in found if RULES[finding.kind].level == "error"]] = 0
+    columns["length"][:] = [len(line) for line in checked.lines]
+    columns["sound"][sound] = 1
     # CSV can't tell an empty cell from a missing one.
     columns["group"][:] = [text_hash(example.keys.group or None) for example in examples]
     columns["stratum"][:] = [text_hash(example.keys.stratum or None) for example in examples]
     columns["side"][:] = [SIDES.index(example.keys.side or "") for example in examples]
-    sound = np.flatnonzero(columns["sound"])
-    bodies = [examples[index].body for index in sound.tolist()]
     hashes = np.array([hash_example(body, plan.method, plan.split.seed) for body in bodies], np.uint64)
     for name, values in zip(CONTENT_COLUMNS, hashes.reshape(-1, len(CONTENT_COLUMNS)).T, strict=True):
         columns[name][sound] = values
@@ -58,30 +77,51 @@ def prepare_examples(examples: Sequence[Example], file: int, plan: Plan) -> Prep
     is_labelled = plan.checks and plan.method == "supervised"
     return Prepared(
         columns=columns,
-        lines=utf8_array(lines),
+        lines=utf8_array(checked.lines),
         texts=Texts(texts.values, owner=sound[texts.owner], prompt=prompt, is_written=texts.is_written),
         tokens_beside=tokens_beside,
-        findings=found,
+        findings=checked.found.kept,
+        further=checked.found.n_more,
         labels=count_labels(map(expected_answer, bodies)) if is_labelled else None,
         other_keys=Counter(key for example in examples for key in example.other_keys),
     )
 
 
-def _encode_and_check(examples: Sequence[Example], plan: Plan) -> tuple[list[bytes], list[tuple[int, Finding]]]:
-    lines: list[bytes] = []
-    found: list[tuple[int, Finding]] = []
+def _check_and_encode(examples: Sequence[Example], split: str | None, plan: Plan) -> _Checked:
+    checked = _Checked()
     for index, example in enumerate(examples):
-        findings = list(example.findings)
+        body = as_completion(example.body) if plan.completes_prompts else example.body
+        is_sound = True
+        for finding in _find(example, body, split, plan):
+            checked.found.add(index, finding)
+            is_sound = is_sound and RULES[finding.kind].level != "error"
+        if is_sound and plan.cleans:
+            body = clean_line(body, plan.method).body
         try:
-            lines.append(encode_line(example.body))
+            line = encode_line(body)
         except DataError as error:
-            findings.append(Finding("not_json", error.message))
-            lines.append(encode_line({}))
-        if example.body or not findings:
-            # Without the checks, too: what follows relies on a sound structure.
-            findings += list(check_structure(example.body, plan.method, plan.provider))
-        found += [(index, finding) for finding in findings]
-    return lines, found
+            checked.found.add(index, Finding("not_json", error.message))
+            line, is_sound = encode_line({}), False
+        too_large = check_line_size(line, body, plan.provider) if is_sound else None
+        if too_large is not None:
+            checked.found.add(index, too_large)
+            is_sound = False
+        checked.lines.append(line)
+        if is_sound:
+            checked.sound.append(index)
+            checked.bodies.append(body)
+    return checked
+
+
+def _find(example: Example, body: dict[str, Any], split: str | None, plan: Plan) -> Iterator[Finding]:
+    if split is None:
+        yield from example.findings
+    else:
+        found = [(0, finding) for finding in example.findings]
+        yield from (finding for _, finding in compare_with_file([example], found, split))
+    if body or not example.findings:
+        # Without the checks, too: what follows relies on a sound structure.
+        yield from check_structure(body, plan.method, plan.provider, completes_prompts=plan.completes_prompts)
 
 
 def _texts(parts: Sequence[ExampleTexts]) -> Texts:

@@ -20,6 +20,7 @@ from retune.data.describing.prepared import Prepared
 from retune.data.describing.texts import Texts
 from retune.data.hashes import WINDOWS_LINE_END, instructions_hash, role_key
 from retune.data.label_counts import LONGEST_LABEL, MOST_LABELS
+from retune.data.problems import FindingTally
 from retune.data.shapes.shape import PlainColumns
 from retune.data.store.columns import Column, zero_columns
 from retune.data.tokens import token_counter, tokens_beside_the_texts
@@ -35,9 +36,11 @@ def prepare_plain_columns(table: TextColumns, shape: PlainColumns, plan: Plan) -
     columns = zero_columns(n)
     columns["number"][:] = table.numbers
     trimmed = [pc.utf8_trim_whitespace(column) for column in table.columns]
-    found = list(_check(table.columns, trimmed, plan))
+    found = FindingTally()
     columns["sound"][:] = 1
-    columns["sound"][[index for index, _ in found]] = 0
+    for index, finding in _check(table.columns, trimmed, plan):
+        found.add(index, finding)
+        columns["sound"][index] = 0
     lines = _write_lines(user, assistant, shape.system)
     columns["length"][:] = byte_lengths(lines)
     user, assistant = (column.fill_null(text_scalar("")) for column in (user, assistant))
@@ -55,7 +58,8 @@ def prepare_plain_columns(table: TextColumns, shape: PlainColumns, plan: Plan) -
         lines=lines,
         texts=Texts(both, owner=np.tile(places, 2), prompt=np.stack((places, places + 1), axis=1)),
         tokens_beside=np.full(n, _tokens_of_the_frame(shape, plan) if plan.counts_tokens else 0),
-        findings=found,
+        findings=found.kept,
+        further=found.n_more,
         labels=_count_labels(assistant, columns["sound"]) if plan.checks else None,
     )
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from retune.config import ProviderKind, SplitConfig
 from retune.data.blocks import Finding, SourceFile, describe_location
 from retune.data.examples import Method
-from retune.data.problems import Problem, problem_at
+from retune.data.problems import FindingTally, Problem, problem_at
 from retune.data.shapes.shape import Shape
+from retune.data.store.columns import Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Plan:
         split: Its seed keys the hash of what an example asks, by which the stable split goes.
         checks: Look for problems; without, only what can't be read at all is found.
         counts_tokens: Count tokens.
+        completes_prompts: The model learns prompts and their completions, and no conversations.
+        cleans: Leave out of the examples what is not uploaded; see `retune.training_lines.cleaning`.
     """
 
     files: tuple[SourceFile, ...]
@@ -32,6 +35,8 @@ class Plan:
     split: SplitConfig
     checks: bool = True
     counts_tokens: bool = True
+    completes_prompts: bool = False
+    cleans: bool = True
 
     def location(self, file: int, number: int) -> str:
         """Where a row is, for people: "row 12", with the file's name where there are several."""
@@ -43,3 +48,16 @@ def make_problem(plan: Plan, file: int, number: int | None, finding: Finding) ->
     name = plan.files[file].name
     location = name if number is None else plan.location(file, number)
     return problem_at(location, *finding, file=name, number=number)
+
+
+def make_problems(plan: Plan, file: int, numbers: Column, tally: FindingTally) -> list[Problem]:
+    """Say where the findings about a block's rows are, in the order of the rows.
+
+    Args:
+        plan: What is looked for.
+        file: Index of the block's file.
+        numbers: Of the rows.
+        tally: What was found.
+    """
+    in_order = sorted(tally.kept, key=lambda pair: pair[0])
+    return [make_problem(plan, file, int(numbers[index]), finding) for index, finding in in_order]

@@ -24,7 +24,8 @@ class Prepared:
         lines: `pa.string()`: each as a line of JSONL.
         texts: What a model reads of them.
         tokens_beside: `int64[n]`: tokens that are not in the texts; 0 where none are counted.
-        findings: Pairs of an example's index and what is wrong with it.
+        findings: Pairs of an example's index and what is wrong with it; of each kind the first.
+        further: How many more findings there are of each kind.
         labels: How often each answer was given; None where they are too many or too long to be labels.
         other_keys: Keys that the first rows lacked and that reach no example, and how many rows have each.
     """
@@ -36,6 +37,7 @@ class Prepared:
     findings: list[tuple[int, Finding]]
     labels: Counter[str] | None
     other_keys: Counter[str] = field(default_factory=Counter)
+    further: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.tokens_beside)
@@ -70,6 +72,7 @@ def merge(parts: Sequence[Prepared], places: Sequence[npt.NDArray[np.int64]]) ->
         ],
         labels=_add_up([part.labels for part in parts]),
         other_keys=sum((part.other_keys for part in parts), Counter()),
+        further=sum((part.further for part in parts), Counter()),
     )
 
 

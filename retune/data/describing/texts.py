@@ -72,7 +72,11 @@ def examine_texts(texts: Texts, plan: Plan) -> TextFacts:
     if not plan.checks:
         return TextFacts(tokens, None, [])
     bands = band_keys(words, hashes, texts.prompt)
-    return TextFacts(tokens, bands, list(_find(texts, words, plan.shape.fixed_system)))
+    findings = _find(texts, words, plan.shape.fixed_system)
+    if plan.completes_prompts:
+        # A completion begins with a space as a rule, and ends with a stop sequence that may be a line end.
+        findings = (pair for pair in findings if pair[1].kind != "stray_whitespace")
+    return TextFacts(tokens, bands, list(findings))
 
 
 def examine_instructions(plan: Plan) -> list[Finding]:

@@ -99,6 +99,7 @@ class ExampleWriter:
                 self._unsaved_bytes += len(lines)
             self._save_in_the_background()
             self._problems.add(described.problems)
+            self._problems.add(described.further)
             for name, values in described.columns.items():
                 self._streams[name].write(values.astype(COLUMNS[name], copy=False).tobytes())
             if described.bands is not None:

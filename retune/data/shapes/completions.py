@@ -1,8 +1,8 @@
 """The old prompt and completion, made into conversations."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from retune.data.blocks import Finding
 from retune.data.quoting import shown_part
@@ -44,6 +44,11 @@ class CompletionsShape(RowShape):
         _strip_start(completion, self.endings.space)
         framed, conflicts = self.framed([*prompt, *completion], values)
         return {"messages": framed, **settings_beside(values, self.settings)}, (*findings, *conflicts)
+
+    def verbatim(self) -> Self:
+        """The same with separator, leading space and stop sequence left where they are: such models learn them."""
+        title = f"{self.prompt} and {self.completion}, to the letter{self.system.title}"
+        return replace(self, title=title, endings=Endings())
 
     @property
     def plain_columns(self) -> PlainColumns | None:

@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
+from typing import Self
 
 from retune.data.blocks import Block, Finding
 from retune.data.examples import Example, Method
@@ -39,6 +41,12 @@ class Shape(ABC):
     @abstractmethod
     def examples(self, block: Block) -> Iterator[Example]:
         """One example for each row of the block, in order; a row that can't be one says so in its findings."""
+
+    def verbatim(self) -> Self:
+        """The same for models that complete prompts: its texts are learned to the letter, nothing is stripped."""
+        shape = copy(self)
+        shape.title = f"{self.title}, written as prompt and completion"
+        return shape
 
     @property
     def fixed_system(self) -> str | None:

@@ -26,7 +26,7 @@ from retune.data.store.columns import COLUMNS, SIDES, Column
 
 _BANDS_DTYPE = np.dtype(np.uint64)
 
-STORE_VERSION: Final = 4
+STORE_VERSION: Final = 5
 """Is raised with the columns, the hashes, the rule of tokens, or whatever else is kept: an older store is not read."""
 
 SPLIT_COLUMNS = ("group", "stratum", "side")
@@ -59,7 +59,7 @@ class StoreFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[4]
+    version: Literal[5]
     source: str
     files: list[SourceFile]
     row_numbers: dict[int, tuple[int, int]]

@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from retune.server.api.body_limits import MAX_JSON_BYTES
+from retune.training_lines.keys import MAX_LINE_BYTES
 
-# As large as the body of a single request may be.
-MAX_LINE_BYTES: Final = MAX_JSON_BYTES
 TOO_LONG: Final = f"it is longer than {MAX_LINE_BYTES} bytes"
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

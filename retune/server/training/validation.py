@@ -1,17 +1,20 @@
 """Checks of training files, made after a job was accepted: every line must be an example that the model can learn."""
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from retune.server.files.input_lines import TOO_LONG, input_lines, is_too_long
-from retune.server.json_text import TooManyValuesError, parse_json
-from retune.server.training.examples import name_type, problem_of_chat_example, problem_of_completion_example
+from retune.server.json_text import parse_json
+from retune.training_lines.keys import COMPLETION_KEYS, EXAMPLE_KEYS, MINIMUM_EXAMPLES
+from retune.training_lines.problems import chat_problems, completion_problems, name_type
 
-MIN_TRAINING_EXAMPLES = 10
+_SHOWN_LINES = 10
+"""So many wrong lines are named; of the others, how many there are."""
 
-_COMPLETION_KEYS = {"prompt", "completion"}
+_SHOWN_CHARACTERS = 20
 
 
 class InvalidFileError(Exception):
@@ -51,10 +54,10 @@ def check_training_file(path: Path, should_stop: Callable[[], bool], *, file_id:
         ReadingStoppedError: `should_stop` said so.
     """
     count = _FileCheck(path, "training", file_id, model).run(should_stop)
-    if count < MIN_TRAINING_EXAMPLES:
+    if count < MINIMUM_EXAMPLES:
         raise InvalidFileError(
             "invalid_n_examples",
-            f"Training file has {count} example(s), but must have at least {MIN_TRAINING_EXAMPLES} examples",
+            f"Training file has {count} example(s), but must have at least {MINIMUM_EXAMPLES} examples",
             "training_file",
         )
     return count
@@ -91,27 +94,28 @@ def _n_characters(example: Mapping[str, Any]) -> int:
     return sum(len(text) for text in texts if isinstance(text, str))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _FileCheck:
     path: Path
     kind: str
     file_id: str
     model: LearningModel
+    wrong: list[str] = field(default_factory=list)
+    n_wrong: int = 0
+    other_format: str | None = None
+    lines_of_other_format: list[int] = field(default_factory=list)
+    n_of_other_format: int = 0
 
     def run(self, should_stop: Callable[[], bool]) -> int:
         """Check every line, and count those that are not blank."""
         count = 0
         try:
             for number, line in input_lines(self.path, should_stop):
-                if is_too_long(line):
-                    raise self.invalid(f": line {number}: {TOO_LONG}.")
-                if line.decode().strip():
-                    self._check_line(line, number)
-                    count += 1
-        except UnicodeDecodeError:
-            raise self.invalid(": it is not UTF-8 text.") from None
+                count += self._check_line(line, number)
         except OSError as error:
             raise self.invalid(f": the server can't read it ({error.strerror}).") from error
+        if self.n_of_other_format or self.n_wrong:
+            raise self.invalid(self._describe())
         return count
 
     def invalid(self, reason: str) -> InvalidFileError:
@@ -119,26 +123,73 @@ class _FileCheck:
         message = f"The job failed due to an invalid {self.kind} file. Invalid file format{reason}"
         return InvalidFileError(f"invalid_{self.kind}_file", message, f"{self.kind}_file")
 
-    def _check_line(self, line: bytes, number: int) -> None:
+    def _describe(self) -> str:
+        reason = ""
+        if self.n_of_other_format:
+            # The recorded words, and after them what they leave open.
+            reason = f". Input file {self.file_id} is in the {self.other_format} {self._name_lines()}"
+        if self.n_wrong:
+            more = self.n_wrong - len(self.wrong)
+            total = f" {self.n_wrong:,} lines are wrong:" if self.n_wrong > 1 else ""
+            reason += f"{'' if reason else ':'}{total} {'; '.join(self.wrong)}{f'; and {more:,} more' if more else ''}."
+        return reason
+
+    def _name_lines(self) -> str:
+        lines, more = self.lines_of_other_format, self.n_of_other_format - len(self.lines_of_other_format)
+        if self.n_of_other_format == 1:
+            return f"The first such line is line {lines[0]}."
+        named = ", ".join(map(str, lines))
+        return f"{self.n_of_other_format:,} lines are: {named}{f' and {more:,} more' if more else ''}."
+
+    def _check_line(self, line: bytes, number: int) -> bool:
+        """Check one line; False for one that is blank."""
+        where = f"line {number}"
+        if is_too_long(line):
+            # There may be no end to it.
+            self._add(f"{where}: {TOO_LONG}")
+            raise self.invalid(self._describe())
         try:
-            example = parse_json(line)
-        except TooManyValuesError as error:
-            raise self.invalid(f": line {number}: {error}.") from None
-        except (ValueError, RecursionError) as error:
-            raise self.invalid(
-                f": line {number}: expected a JSON object, but this is not valid JSON ({error})."
-            ) from None
+            if not line.decode().strip():
+                return False
+            example = parse_json(line.rstrip(b"\r\n"))
+        except UnicodeDecodeError as error:
+            column = len(error.object[: error.start].decode()) + 1
+            problem = f"{where}, column {column}: expected UTF-8 text, found the byte 0x{error.object[error.start]:02x}"
+            self._add(problem)
+        except json.JSONDecodeError as error:
+            rest = error.doc[error.pos : error.pos + _SHOWN_CHARACTERS].strip()
+            found = repr(rest) if rest else "the line's end"
+            problem = f"expected a JSON object, but this is not valid JSON ({error.msg}); found {found}"
+            self._add(f"{where}, column {error.colno}: {problem}")
+        except RecursionError:
+            self._add(f"{where}: expected a JSON object, but this is not valid JSON (nested too deeply)")
+        except ValueError as error:
+            self._add(f"{where}: {error}")
+        else:
+            self._check_example(example, number)
+        return True
+
+    def _check_example(self, example: Any, number: int) -> None:
         if not isinstance(example, dict):
-            raise self.invalid(f": line {number}: expected a JSON object, found {name_type(example)}.")
-        problem_of = problem_of_completion_example if self.model.completes_prompts else problem_of_chat_example
-        problem = problem_of(example)
+            self._add(f"line {number}: expected a JSON object, found {name_type(example)}")
+            return
+        find_problems = completion_problems if self.model.completes_prompts else chat_problems
+        problem = next(find_problems(example), None)
         if problem is None:
             return
         other = self._other_format(example)
-        if other is None:
-            raise self.invalid(f": line {number}: {problem}.")
-        # The recorded words, and after them what they leave open.
-        raise self.invalid(f". Input file {self.file_id} is in the {other} The first such line is line {number}.")
+        if other is None or self.other_format not in (None, other):
+            self._add(f"line {number}: {problem}")
+            return
+        self.other_format = other
+        self.n_of_other_format += 1
+        if len(self.lines_of_other_format) < _SHOWN_LINES:
+            self.lines_of_other_format.append(number)
+
+    def _add(self, problem: str) -> None:
+        self.n_wrong += 1
+        if len(self.wrong) < _SHOWN_LINES:
+            self.wrong.append(problem)
 
     def _other_format(self, example: Mapping[str, Any]) -> str | None:
         """Of an example that is made for another kind of job, what it is made for."""
@@ -149,7 +200,7 @@ class _FileCheck:
             return f"fine-tune-reinforcement format, {_not_using('reinforcement')}"
         if self.model.completes_prompts and isinstance(messages, list):
             return f"fine-tune-chat format, but {self._expects('prompts', 'prompt', 'completion')}"
-        if not self.model.completes_prompts and example.keys() >= _COMPLETION_KEYS and messages is None:
+        if not self.model.completes_prompts and example.keys() >= set(COMPLETION_KEYS) and messages is None:
             return f"fine-tune-completion format, but {self._expects('chat messages', 'messages')}"
         return None
 
@@ -168,5 +219,5 @@ def _not_using(method: str) -> str:
 def _is_for_reinforcement(example: Mapping[str, Any], messages: list[Any]) -> bool:
     """Whether a conversation waits for its answer, and has beside it what a grader would look at."""
     last = messages[-1] if messages else None
-    has_items = bool(example.keys() - {"messages", "tools", "functions", "parallel_tool_calls"})
+    has_items = bool(example.keys() - set(EXAMPLE_KEYS))
     return has_items and isinstance(last, dict) and last.get("role") in ("user", "developer")

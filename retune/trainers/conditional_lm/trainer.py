@@ -6,6 +6,7 @@ from pathlib import Path
 from retune.trainers.base import Hyperparameters, LanguageModel, RequestedHyperparameters, TrainingTask, TrainingUpdate
 from retune.trainers.conditional_lm import checkpoint, prompts, training
 from retune.trainers.conditional_lm.model import TrainedModel, UntrainedModel
+from retune.training_lines.keys import COMPLETION_MODELS
 
 
 class ConditionalLanguageModelTrainer:
@@ -34,10 +35,9 @@ class ConditionalLanguageModelTrainer:
         "gpt-35-turbo-0125",
         "gpt-35-turbo-1106",
         "gpt-35-turbo-0613",
-        "babbage-002",
-        "davinci-002",
+        *COMPLETION_MODELS,
     )
-    completion_models: Sequence[str] = ("babbage-002", "davinci-002")
+    completion_models: Sequence[str] = COMPLETION_MODELS
     context_tokens: int = prompts.CONTEXT_TOKENS
     context_characters: int = prompts.CONTEXT_CHARACTERS
 

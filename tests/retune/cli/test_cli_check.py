@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -349,3 +350,18 @@ def test_it_imports_neither_prefect_nor_the_sdk(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
 
     assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
+
+
+def test_piped_output_is_neither_folded_nor_padded_and_the_next_command_keeps_every_flag(check: Check) -> None:
+    thanks = {"role": "user", "content": "Thanks"}
+    messages = [[{"role": role, "content": f"{role} {n}"} for role in ("user", "assistant")] for n in range(40)]
+    lines = [json.dumps({"messages": [*pair, thanks]}) for pair in messages]
+    Path("x.txt").write_text("\n".join(lines))
+    flags = ("--format", "jsonl", "--system", 'Be "kind", please', "--model", "gpt-4o-mini-2024-07-18")
+
+    answer = check("x.txt", *flags, "--provider", "azure")
+
+    assert all(line == line.rstrip() for line in answer.out.splitlines())
+    assert any(len(line) > 130 and "so does --fix." in line for line in answer.out.splitlines())
+    assert f"retune run --data x.txt {shlex.join(flags)}\n" in answer.out
+    assert f"retune check x.txt {shlex.join(flags)} --provider azure --fix x.fixed.jsonl\n" in answer.out

@@ -23,7 +23,11 @@ ENDED = "gpt-4.1-nano-2025-04-14"
 PAGES = [REPOSITORY / "README.md", REPOSITORY / ".env.example", *sorted(REPOSITORY.glob("docs/*.md"))]
 MODEL = re.compile(r"(?<![\w-])(?:gpt-\d[\w.-]*\w|o\d-\w[\w.-]*\w|babbage-002|davinci-002)")
 # The names that the server takes for its own model, and those that have another tokenizer.
-LISTS_OF_NAMES = {"retune/trainers/conditional_lm/trainer.py", "retune/data/tokens.py"}
+LISTS_OF_NAMES = {
+    "retune/trainers/conditional_lm/trainer.py",
+    "retune/training_lines/keys.py",
+    "retune/data/tokens.py",
+}
 
 
 def check_on(today: date, directory: Path, **training: Any) -> Checked:

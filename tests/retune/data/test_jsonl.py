@@ -26,7 +26,6 @@ BODIES: list[dict[str, Any]] = [
             {"role": "user", "content": "你好 \u2028 \x00\x7f\t😀"},
             {"role": "assistant", "content": "\ud800"},
         ],
-        "tools": [],
         "parallel_tool_calls": False,
     },
 ]

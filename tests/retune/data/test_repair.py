@@ -8,22 +8,33 @@ from example_stores import chat, make_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retune.data.checks.structure import check_structure
 from retune.data.mending import is_empty, mend_example
-from retune.data.problems import Problem, ProblemCollector
+from retune.data.problems import Problem, ProblemCollector, read_problems
 from retune.data.repair import changes_path_of, repair_examples
+from retune.data.rules import RULES
 from retune.errors import RunDirectoryError
+from retune.training_lines.cleaning import clean_line
 
 
 def repair(directory: Path, bodies: list[dict[str, Any]], **store: Any) -> tuple[bytes, list[dict[str, Any]]]:
     """Repair examples; the new file's bytes, and every change."""
     path = directory / "fixed.jsonl"
-    repaired = repair_examples(make_store(directory / "store", bodies, **store), path)
+    repaired = repair_examples(make_store(directory / "store", bodies, cleans=False, **store), path)
     content = path.read_bytes()
     assert repaired.n_read == len(bodies)
     assert repaired.n_written == content.count(b"\n")
     changes = [json.loads(line) for line in repaired.changes_path.read_text().splitlines()]
     assert repaired.counts.total() == len(changes)
     return content, changes
+
+
+def pair(question: str, preferred: str, other: str) -> dict[str, Any]:
+    return {
+        "input": {"messages": [{"role": "user", "content": question}]},
+        "preferred_output": [{"role": "assistant", "content": preferred}],
+        "non_preferred_output": [{"role": "assistant", "content": other}],
+    }
 
 
 def bodies_of(content: bytes) -> list[dict[str, Any]]:
@@ -138,13 +149,6 @@ def test_empty_means_that_nobody_says_anything(body: dict[str, Any], expected: b
 
 
 def test_both_answers_of_a_preference_are_mended(tmp_path: Path) -> None:
-    def pair(question: str, preferred: str, other: str) -> dict[str, Any]:
-        return {
-            "input": {"messages": [{"role": "user", "content": question}]},
-            "preferred_output": [{"role": "assistant", "content": preferred}],
-            "non_preferred_output": [{"role": "assistant", "content": other}],
-        }
-
     content, changes = repair(tmp_path, [pair("q ", "yes ", " no"), pair("q", "yes", "no")], method="dpo")
 
     assert bodies_of(content) == [pair("q", "yes", "no")]
@@ -205,10 +209,50 @@ def test_repairing_a_repaired_file_changes_nothing(
     assert twice == once
     assert changes == []
     # Nothing is lost: every example is still there, mended, unless there was nothing in it.
-    mended = copy.deepcopy(bodies)
-    for body in mended:
-        mend_example(body)
-    assert all((body in bodies_of(once)) != is_empty(body) for body in mended)
+    for body in bodies:
+        is_sound = all(RULES[found.kind].level != "error" for found in check_structure(body, "supervised", "openai"))
+        mended = clean_line(body, "supervised").body if is_sound else copy.deepcopy(body)
+        mend_example(mended)
+        assert (mended in bodies_of(once)) != is_empty(mended)
+
+
+def test_what_is_left_out_of_a_training_file_is_left_out_and_listed(tmp_path: Path) -> None:
+    nothing = {"role": "system", "content": " "}
+    dumped: dict[str, Any] = {"role": "assistant", "content": "a", "refusal": None, "annotations": []}
+    user, thanks = {"role": "user", "content": "q"}, {"role": "user", "content": "Thanks"}
+    bodies = [{"id": 1, "messages": [nothing, user, dumped, thanks]}, {"id": 2, **pair("q", "yes", "no")}]
+
+    content, changes = repair(tmp_path / "chat", bodies[:1])
+    preferred, of_pair = repair(tmp_path / "pair", bodies[1:], method="dpo")
+
+    assert bodies_of(content) == [chat("q", "a")]
+    assert [(change["done"], change["messages"]) for change in changes] == [
+        ("other_keys_dropped", []),
+        ("empty_system_dropped", [1]),
+        ("empty_keys_dropped", [3]),
+        ("ending_dropped", [4]),
+    ]
+    assert bodies_of(preferred) == [pair("q", "yes", "no")]
+    assert [change["done"] for change in of_pair] == ["other_keys_dropped"]
+
+
+def test_rows_that_are_too_many_to_list_are_counted(tmp_path: Path) -> None:
+    bodies = [{"id": 1, "messages": [{"role": "bot", "content": str(number)}]} for number in range(2_500)]
+    store = make_store(tmp_path / "store", bodies)
+
+    groups = {group.kind: group for group in store.facts.problem_groups}
+    kept = [problem.kind for problem in read_problems(store.problems_path)]
+
+    assert (groups["unknown_role"].count, kept.count("unknown_role")) == (2_500, 1_000)
+    assert [problem.number for problem in groups["unknown_role"].first] == list(range(2, 22))
+    # The same about each of them is said once.
+    assert (groups["key_left_out"].count, kept.count("key_left_out")) == (2_500, 1)
+
+
+def test_examples_with_errors_keep_all_that_somebody_may_have_meant(tmp_path: Path) -> None:
+    body = {"message": "?", "messages": [{"role": "user", "content": "q"}]}
+
+    assert bodies_of(repair(tmp_path, [body])[0]) == [body]
 
 
 def test_the_changes_lie_beside_the_file() -> None:

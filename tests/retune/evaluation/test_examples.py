@@ -40,6 +40,15 @@ def test_examples_without_a_text_to_expect_are_left_out(tmp_path, answer):
     assert (example.index, example.expected) == (1, "答え")
 
 
+def test_a_prompt_and_its_completion_are_asked_as_such(tmp_path):
+    path = write_lines(tmp_path / "test.jsonl", '{"prompt": "", "completion": " yes\\n"}')
+
+    (example,) = read_examples(path)
+
+    assert (example.prompt, example.expected) == ([{"role": "user", "content": ""}], " yes\n")
+    assert example.completes
+
+
 def test_the_limit_takes_from_the_top(tmp_path):
     path = write_lines(tmp_path / "test.jsonl", *[conversation(USER, ASSISTANT)] * 5)
 
@@ -54,7 +63,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_example(tmp_path):
     assert [example.expected for example in read_examples(path)] == ["答え"]
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"prompt": "x"}', '{"messages": ["x"]}', '{"messages": null}'])
+@pytest.mark.parametrize("line", ["{", "[]", "7", '{"prompt": "x"}', '{"messages": ["x"]}', '{"messages": null}'])
 def test_a_line_that_is_no_example_is_named(tmp_path, line):
     path = write_lines(tmp_path / "test.jsonl", conversation(USER, ASSISTANT), line)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openai import OpenAI
 
 from retune.server.batches.input_file import CheckedInput, InvalidInputError, check_input_file, requests_of
-from retune.server.files.input_lines import MAX_LINE_BYTES
+from retune.training_lines.keys import MAX_LINE_BYTES
 
 
 def test_blank_lines_and_line_ends_of_all_kinds_are_taken(client: OpenAI):

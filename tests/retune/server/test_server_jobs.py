@@ -157,7 +157,7 @@ def test_a_bad_validation_file_fails_the_job_afterwards(client: OpenAI, training
 
     assert failed.error
     assert (failed.error.code, failed.error.param) == ("invalid_validation_file", "validation_file")
-    assert "line 1: there is no message from the assistant" in failed.error.message
+    assert "line 1: messages: expected at least one message of the role assistant" in failed.error.message
 
 
 def test_lists_go_page_by_page_and_by_metadata(start_server):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from server_process import example_lines
 
-from retune.server.files.input_lines import MAX_LINE_BYTES, ReadingStoppedError
+from retune.server.files.input_lines import ReadingStoppedError
 from retune.server.training.validation import (
     InvalidFileError,
     LearningModel,
@@ -15,6 +15,7 @@ from retune.server.training.validation import (
     check_validation_file,
 )
 from retune.trainers.conditional_lm.messages import read_rows
+from retune.training_lines.keys import MAX_LINE_BYTES
 
 USER = {"role": "user", "content": "hi"}
 ASSISTANT = {"role": "assistant", "content": "hello"}
@@ -51,38 +52,65 @@ def problem_of(path: Path, example: Any, job: Any = CHAT) -> str:
 @pytest.mark.parametrize(
     ("example", "words"),
     [
-        ("{", "not valid JSON"),
-        ("[" * 100_000, "not valid JSON"),
+        ("[1, x]", "column 5: expected a JSON object, but this is not valid JSON (Expecting value); found 'x]'"),
+        ("[" * 100_000, "nested too deeply"),
         ([USER, ASSISTANT], "expected a JSON object, found a list"),
         ({}, "expected the key 'messages', found an empty object"),
-        ({"messages": []}, "at least one message"),
+        ({"messages": []}, "messages: expected a list of at least one message, found an empty list"),
         ({"messages": "hi"}, "found a string"),
-        ({"messages": [USER]}, "no message from the assistant"),
+        (
+            {"messages": [USER]},
+            "messages: expected at least one message of the role assist",
+        ),
         ({"messages": [USER, "hello"]}, "messages[1]: expected an object, found a string"),
         ({"messages": [USER, {"role": "bot", "content": "x"}]}, "found 'bot'"),
-        ({"messages": [USER, {"role": "assistant"}]}, "'content' must be text, found null"),
-        ({"messages": [USER, {"role": "assistant", "content": " "}]}, "messages[1]: 'content' is empty"),
-        ({"messages": [USER, {**ASSISTANT, "mood": "good"}]}, "unknown key 'mood'"),
-        ({"messages": [USER, {**ASSISTANT, "weight": 2}]}, "'weight' must be 0 or 1"),
-        ({"messages": [{**USER, "weight": 1}, ASSISTANT]}, "on user"),
-        ({"messages": [USER, ASSISTANT], "label": 1}, "unknown key 'label'"),
-        ({"messages": [USER, ASSISTANT], "tools": {}}, "'tools' must be a list, found an object"),
-        ({"messages": [USER, {"role": "assistant", "tool_calls": 1}]}, "'tool_calls' must be a list"),
-        ({"messages": [USER, {"role": "assistant", "tool_calls": [{}]}]}, "tool_calls[0]: expected a function"),
-        ({"messages": [USER, calling(name="no spaces")]}, "tool_calls[0]: 'name' must be 1 to 64"),
-        ({"messages": [USER, calling(arguments={})]}, "'arguments' must be a string of JSON, found an object"),
-        ({"messages": [USER, calling(arguments="{")]}, "'arguments' must be a string of JSON"),
-        ({"messages": [USER, {"role": "assistant", "function_call": {}}]}, "function_call: 'name' must be"),
-        ({"messages": [{**USER, "tool_calls": [{}]}, ASSISTANT]}, "belongs to assistant messages, found on user"),
-        ({"messages": [USER, {"role": "tool", "content": "x"}, ASSISTANT]}, "'tool_call_id' must be text, found null"),
+        ({"messages": [USER, {"role": "assistant"}]}, "messages[1].content: expected text, found null"),
+        ({"messages": [USER, {"role": "assistant", "content": " "}]}, "messages[1].content: expected text, found ' '"),
+        ({"messages": [USER, {**ASSISTANT, "mood": "good"}]}, "messages[1]: expected the keys role, content, name, "),
+        ({"messages": [USER, {**ASSISTANT, "weight": 2}]}, "messages[1].weight: expected 0 or 1, found 2"),
+        (
+            {"messages": [{**USER, "weight": 1}, ASSISTANT]},
+            "weight: expected it on assistant messages alone, found",
+        ),
+        ({"messages": [USER, ASSISTANT], "label": 1}, "found the unknown key 'label'"),
+        ({"messages": [USER, ASSISTANT], "tools": {"a": 1}}, "tools: expected a list, found an object"),
+        (
+            {"messages": [USER, {"role": "assistant", "tool_calls": 1}]},
+            "tool_calls: expected a list, found a number",
+        ),
+        (
+            {"messages": [USER, {"role": "assistant", "tool_calls": [{}]}]},
+            "tool_calls[0]: expected an object of the",
+        ),
+        ({"messages": [USER, calling(name="no spaces")]}, "tool_calls[0].function.name: expected 1 to 64"),
+        (
+            {"messages": [USER, calling(arguments={})]},
+            "arguments: expected a string of JSON, found an empty",
+        ),
+        ({"messages": [USER, calling(arguments="{")]}, "function.arguments: expected a string of JSON (Expecting"),
+        (
+            {"messages": [USER, {"role": "assistant", "function_call": {"a": 1}}]},
+            "function_call.name: expected 1 to",
+        ),
+        (
+            {"messages": [{**USER, "tool_calls": [{}]}, ASSISTANT]},
+            "tool_calls: expected it on assistant messages alone",
+        ),
+        (
+            {"messages": [USER, {"role": "tool", "content": "x"}, ASSISTANT]},
+            "tool_call_id: expected text, found null",
+        ),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ASSISTANT]}, "found 'image_url'"),
-        ({"messages": [{"role": "user", "content": []}, ASSISTANT]}, "'content' is empty"),
+        (
+            {"messages": [{"role": "user", "content": []}, ASSISTANT]},
+            "content: expected text, found none in its parts",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, example: Any, words: str):
     problem = problem_of(tmp_path / "train.jsonl", example)
 
-    assert problem.startswith(": line 11: ")
+    assert problem.startswith((": line 11: ", ": line 11, column "))
     assert words in problem
 
 
@@ -128,16 +156,60 @@ def test_lines_of_another_format_are_told_by_its_name(tmp_path: Path, job: Any, 
     [
         ({}, "expected the key 'completion', found an empty object"),
         ({"prompt": "a"}, "expected the key 'completion', found 'prompt'"),
-        ({**PAIR, "label": 1}, "unknown key 'label' beside 'prompt' and 'completion'"),
-        ({"prompt": ["a"], "completion": "b"}, "'prompt' must be text, found a list"),
-        ({"prompt": "a", "completion": None}, "'completion' must be text, found null"),
-        ({"prompt": "a", "completion": ""}, "'completion' is empty"),
+        ({**PAIR, "label": 1}, "expected the keys prompt, completion, found the unknown key 'label'"),
+        ({"prompt": ["a"], "completion": "b"}, "prompt: expected text, found a list"),
+        ({"prompt": "a", "completion": None}, "completion: expected text, found null"),
+        ({"prompt": "a", "completion": ""}, "completion: expected text, found an empty text"),
     ],
 )
 def test_what_is_wrong_with_a_prompt_and_its_completion_is_told(tmp_path: Path, example: Any, words: str):
     problem = problem_of(tmp_path / "train.jsonl", example, COMPLETION)
 
     assert problem == f": line 11: {words}."
+
+
+def test_every_wrong_line_is_named_up_to_ten_and_counted(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    good, bad = example_lines(1), b'{"messages": [{"role": "user", "content": 7}]}\n'
+    path.write_bytes(good + b'{"a": \xff}\n' + b'{"a" 2}\n' + good + bad * 11)
+
+    with pytest.raises(InvalidFileError) as caught:
+        check_training_file(path, never, **CHAT)
+
+    first, *_, last = caught.value.message.removeprefix(f"{INVALID}: 13 lines are wrong: ").split("; ")
+    assert first == "line 2, column 7: expected UTF-8 text, found the byte 0xff"
+    assert "line 3, column 6: expected a JSON object" in caught.value.message
+    assert caught.value.message.count("messages[0].content: expected text, found a number") == 8
+    assert last == "and 3 more."
+
+
+def test_all_lines_of_another_format_are_named_beside_what_else_is_wrong(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in [*[PAIR] * 12, []]))
+
+    with pytest.raises(InvalidFileError) as caught:
+        check_training_file(path, never, **CHAT)
+
+    others = "12 lines are: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more."
+    assert caught.value.message.endswith(f"{others} line 13: expected a JSON object, found an empty list.")
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [USER, {**ASSISTANT, "refusal": None, "annotations": [], "audio": None, "function_call": None}],
+        [USER, {**ASSISTANT, "tool_calls": [], "name": None, "weight": None, "reasoning": ""}],
+        [{"role": "system", "content": ""}, USER, ASSISTANT],
+        [{"role": "developer", "content": [{"type": "text", "text": " "}]}, USER, ASSISTANT],
+        [USER, ASSISTANT, USER],
+    ],
+)
+def test_what_says_nothing_does_no_harm(tmp_path: Path, messages: Any):
+    path = tmp_path / "train.jsonl"
+    line = json.dumps({"messages": messages, "tools": [], "metadata": None}).encode()
+    path.write_bytes(example_lines(9) + line)
+
+    assert check_training_file(path, never, **CHAT) == len(read_rows(path)) == 10
 
 
 def test_prompts_may_be_empty_and_completions_blank(tmp_path: Path):

@@ -162,11 +162,14 @@ def test_an_answer_need_not_be_plain_text(message):
     assert kinds(body | {"functions": [{"name": "f"}]}) == []
 
 
-def test_a_key_beside_the_messages_is_only_a_warning():
-    assert found({"messages": [USER, ASSISTANT], "id": 1}) == [
-        ("unknown_example_key", f'unknown key "id" beside the messages; allowed: {", ".join(EXAMPLE_KEYS)}.')
-    ]
-    assert RULES["unknown_example_key"].level == "warning"
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [("id", "key_left_out"), ("Context", "unknown_example_key"), ("function", "unknown_example_key")],
+)
+def test_a_key_beside_the_messages_is_left_out_and_named(key, kind):
+    there = f"a line of the training file has {', '.join(EXAMPLE_KEYS)} there"
+    assert found({"messages": [USER, ASSISTANT], key: 1}) == [(kind, f'the key "{key}" is left out: {there}.')]
+    assert RULES[kind].level != "error"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_what_is_wrong_with_a_pair(changes, kind, message):
 
 def test_former_names_of_the_outputs():
     findings = found(
-        preferred_output=..., non_preferred_output=..., preferred_completion=[], non_preferred_completion=[]
+        preferred_output=..., non_preferred_output=..., preferred_completion=["a"], non_preferred_completion=["b"]
     )
     assert findings == [
         ("bad_preference", "found preferred_completion, the former name of preferred_output; rename it."),
@@ -86,8 +86,8 @@ def test_equal_answers_and_unknown_keys_are_warnings():
     spaced = [{**PREFERRED[0], "content": f" {PREFERRED[0]['content']}\n"}]
     assert [kind for kind, _ in found(non_preferred_output=spaced)] == ["same_preference"]
     assert RULES["same_preference"].level == "warning"
-    assert [kind for kind, _ in found(id=1)] == ["unknown_example_key"]
-    assert [kind for kind, _ in found(input={"messages": [USER], "id": 1})] == ["unknown_example_key"]
+    assert [kind for kind, _ in found(id=1)] == ["key_left_out"]
+    assert [kind for kind, _ in found(input={"messages": [USER], "context": 1})] == ["unknown_example_key"]
 
 
 def test_answers_may_call_tools():

@@ -1,93 +1,181 @@
-"""What Retune's own server refuses is said before the upload: its own checks are held against these."""
+"""What the checks pass, the server trains; what the server refuses, the checks had said."""
+
+import copy
+import json
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from retune.data.checks.server_limits import MESSAGE_KEYS
+from retune.data.checks.server_limits import check_line_size
 from retune.data.checks.structure import check_structure
-from retune.data.quoting import listed
+from retune.data.examples import as_completion
+from retune.data.jsonl import encode_line
 from retune.data.rules import RULES
-from retune.server.training.examples import problem_of_chat_example
+from retune.errors import TrainerError
+from retune.server.training.validation import InvalidFileError, LearningModel, check_validation_file
+from retune.trainers.conditional_lm.messages import read_rows
+from retune.training_lines.cleaning import clean_line
+from retune.training_lines.keys import MAX_LINE_VALUES, SERVER_MESSAGE_KEYS
 
 USER = {"role": "user", "content": "Hello?"}
 ASSISTANT = {"role": "assistant", "content": "Hi."}
+SYSTEM = {"role": "system", "content": "Be brief."}
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALLED = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+ANSWERED = {"role": "tool", "tool_call_id": "1", "content": ""}
 TOOL = {"type": "function", "function": {"name": "f"}}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+NOTHING: dict[str, Any] = {"refusal": None, "annotations": [], "audio": None, "function_call": None, "tool_calls": None}
 
 
-def errors(body):
-    findings = check_structure(body, "supervised", "retune")
-    return [tuple(finding) for finding in findings if RULES[finding.kind].level == "error"]
+def findings(body, *, completes_prompts=False):
+    return list(check_structure(body, "supervised", "retune", completes_prompts=completes_prompts))
+
+
+def errors(body, **settings):
+    return [tuple(found) for found in findings(body, **settings) if RULES[found.kind].level == "error"]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Whether the server takes a line, and its trainer finds something in it to learn."""
+    path = tmp_path_factory.mktemp("served") / "train.jsonl"
+
+    def serve(line, *, completes_prompts=False):
+        path.write_bytes(line)
+        model = LearningModel("babbage-002" if completes_prompts else "gpt-4o", completes_prompts=completes_prompts)
+        try:
+            check_validation_file(path, lambda: False, file_id="file-1", model=model)
+            return bool(read_rows(path))
+        except (InvalidFileError, TrainerError):
+            return False
+
+    return serve
 
 
 @pytest.mark.parametrize(
-    ("messages", "beside", "message"),
+    ("messages", "message"),
     [
         (
-            [USER, ASSISTANT],
-            {"id": 1},
-            "the server has no id; it takes messages, tools, parallel_tool_calls, functions.",
-        ),
-        (
-            [USER, {**ASSISTANT, "refusal": None}],
-            {},
-            f"message 2 (assistant): the server has no refusal; it takes {listed(MESSAGE_KEYS)}.",
+            [USER, {**ASSISTANT, "content": None, "refusal": "No."}],
+            f"messages[1]: expected the keys {', '.join(SERVER_MESSAGE_KEYS)}, found the unknown key 'refusal'.",
         ),
         (
             [{**USER, "content": [{"type": "text", "text": "?"}, PICTURE]}, ASSISTANT],
-            {},
-            "message 1 (user): the server takes parts of text alone, found image_url.",
+            "messages[0].content[1]: expected a part of the type \"text\", with its text, found 'image_url'.",
         ),
     ],
 )
-def test_what_only_other_providers_take(messages, beside, message):
-    body = {"messages": messages, **beside}
-    assert errors(body) == [("unsupported_by_server", message)]
-    assert problem_of_chat_example(body) is not None
-    others = check_structure(body, "supervised", "openai")
-    assert all(RULES[finding.kind].level == "warning" for finding in others)
+def test_what_only_other_providers_take(served, messages, message):
+    body = {"messages": messages}
+    assert errors(body)[0] == ("unsupported_by_server", f"the server trains on text and calls alone; {message}")
+    assert not served(encode_line(body))
+    assert list(check_structure(body, "supervised", "openai")) == []
 
 
-def test_what_the_server_takes():
-    called = {"role": "assistant", "content": None, "tool_calls": [CALL]}
-    answered = {"role": "tool", "tool_call_id": "1", "content": ""}
-    messages = [{**USER, "name": "Kim"}, called, answered, {**ASSISTANT, "weight": 1}]
+def test_what_the_server_takes(served):
+    messages = [{**USER, "name": "Kim"}, CALLED, ANSWERED, {**ASSISTANT, "weight": 1}]
     body = {"messages": messages, "tools": [TOOL], "parallel_tool_calls": True}
     assert errors(body) == []
-    assert problem_of_chat_example(body) is None
+    assert served(encode_line(body))
 
 
-PARTS = st.sampled_from(
-    [{"type": "text", "text": "a"}, {"type": "text", "text": ""}, PICTURE, {"type": "refusal", "refusal": "b"}]
+@pytest.mark.parametrize("provider", ["openai", "azure", "retune", "other"])
+@pytest.mark.parametrize("answer", [ASSISTANT, {**CALLED, "content": ""}])
+def test_an_answer_as_the_sdk_writes_it_has_nothing_wrong(served, provider, answer):
+    body = {"messages": [USER, {**NOTHING, **answer, "name": None, "weight": None}], "tools": [TOOL], "functions": []}
+    assert list(check_structure(body, "supervised", provider)) == []
+    assert served(encode_line(body))
+    assert clean_line(body, "supervised").body == {"messages": [USER, answer], "tools": [TOOL]}
+
+
+def test_lines_of_more_values_than_the_server_reads_are_errors(served):
+    parts = [{"type": "text", "text": "a"}] * (MAX_LINE_VALUES // 3)
+    body = {"messages": [{**USER, "content": parts}, ASSISTANT]}
+    line = encode_line(body)
+    assert errors(body) == []
+    assert check_line_size(line, body, "retune") is not None
+    assert check_line_size(line, body, "openai") is None
+    assert not served(line)
+
+
+CHATS = [
+    {"messages": [USER, ASSISTANT]},
+    {"messages": [SYSTEM, USER, ASSISTANT, USER], "tools": [TOOL], "parallel_tool_calls": True},
+    {"messages": [{**SYSTEM, "content": ""}, USER, {**ASSISTANT, **NOTHING, "weight": 0}, USER, ASSISTANT]},
+    {"messages": [USER, CALLED, ANSWERED, ASSISTANT], "tools": [TOOL], "metadata": None, "id": 7},
+    {"messages": [USER, {"role": "assistant", "function_call": CALL["function"]}, {**ANSWERED, "role": "function"}]},
+    {"messages": [{**USER, "content": [{"type": "text", "text": "a"}, PICTURE]}, {**ASSISTANT, "refusal": "No."}]},
+    {"input": {"messages": [USER]}, "preferred_output": [ASSISTANT], "non_preferred_output": [ASSISTANT]},
+    {"messages": [USER], "reference": "Hi."},
+]
+PROMPTS = [
+    {"prompt": "Hello? ->", "completion": " Hi.\n"},
+    {"prompt": "", "completion": " ", "id": 1, "note": None},
+    {"messages": [USER, ASSISTANT]},
+]
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        *(None, "", " ", "x", 0, 1, 2, 1.0, True, [], {}, [""], [None], [{}], "user", "system", "tool", "bot"),
+        *(USER, ASSISTANT, [USER], {"type": "text", "text": " "}, [{"type": "text"}], [PICTURE], "\ud800"),
+        *([CALL], CALL["function"]),
+    ]
 )
-MESSAGES = st.fixed_dictionaries(
-    {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool", "function", "bot"])},
-    optional={
-        "content": st.sampled_from(["a", "", " ", None, 7, []]) | st.lists(PARTS, max_size=2),
-        "name": st.sampled_from(["Kim", None]),
-        "weight": st.sampled_from([0, 1, 2, None]),
-        "tool_calls": st.sampled_from([[CALL], [], None]),
-        "tool_call_id": st.sampled_from(["1", None, ""]),
-        "function_call": st.sampled_from([CALL["function"], None]),
-        "refusal": st.sampled_from(["no", None]),
-        "x": st.just(1),
-    },
-)
-BODIES = st.fixed_dictionaries(
-    {"messages": st.lists(MESSAGES, max_size=3)},
-    optional={
-        "tools": st.sampled_from([[TOOL], []]),
-        "functions": st.sampled_from([[TOOL["function"]], None]),
-        "parallel_tool_calls": st.booleans(),
-        "id": st.just(1),
-    },
+NEW_KEYS = st.sampled_from(
+    [
+        *("role", "content", "name", "weight", "tool_calls", "tool_call_id", "function_call", "refusal", "type"),
+        *("tools", "functions", "parallel_tool_calls", "messages", "prompt", "completion", "id", "audio", "text"),
+    ]
 )
 
 
-@settings(deadline=None, max_examples=300)
-@given(BODIES)
-def test_whatever_passes_here_passes_at_the_server(body):
-    if not errors(body):
-        assert problem_of_chat_example(body) is None
+@st.composite
+def mutated(draw, bodies):
+    """One of these, with up to three places in it replaced, removed, repeated or added."""
+    body = copy.deepcopy(draw(st.sampled_from(bodies)))
+    for _ in range(draw(st.integers(0, 3))):
+        place = body
+        while True:
+            below = [inner for inner in (place.values() if isinstance(place, dict) else place) if inner]
+            below = [inner for inner in below if isinstance(inner, dict | list)]
+            if not below or draw(st.booleans()):
+                break
+            place = draw(st.sampled_from(below))
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        action = draw(st.sampled_from(["replace", "remove", "add"]))
+        if isinstance(place, dict) and action == "add":
+            place[draw(NEW_KEYS)] = copy.deepcopy(draw(VALUES))
+        elif action == "add":
+            place.append(copy.deepcopy(draw(VALUES)))
+        elif keys:
+            key = draw(st.sampled_from(keys))
+            if action == "remove":
+                del place[key]
+            else:
+                place[key] = copy.deepcopy(draw(VALUES))
+    return body
+
+
+@settings(deadline=None, max_examples=600)
+@given(mutated(CHATS), st.just(False))
+@example({"messages": [USER, ASSISTANT], "tools": {"a": 1}}, False)
+def test_checks_and_server_agree_on_chats(served, body, completes_prompts):
+    agree(served, body, completes_prompts=completes_prompts)
+
+
+@settings(deadline=None, max_examples=200)
+@given(mutated(PROMPTS))
+def test_checks_and_server_agree_on_prompts_and_completions(served, body):
+    agree(served, as_completion(body), completes_prompts=True)
+
+
+def agree(served, body, *, completes_prompts):
+    if not errors(body, completes_prompts=completes_prompts):
+        line = encode_line(clean_line(body, "supervised").body)
+        assert served(line, completes_prompts=completes_prompts)
+        # Written once, nothing is left to leave out.
+        assert clean_line(json.loads(line), "supervised") == (json.loads(line), {})
+    if not served(encode_line(body), completes_prompts=completes_prompts):
+        assert findings(body, completes_prompts=completes_prompts)

@@ -63,11 +63,9 @@ def test_the_shape_of_a_call(broken, message):
 
 
 def test_calls_that_are_no_list_or_share_an_id():
-    message = "message 2 (assistant): expected tool_calls as a list of calls, found []."
-    assert found(USER, calling()) == [
-        ("missing_content", "message 2 (assistant): no content; expected text."),
-        ("bad_tool_call", message),
-    ]
+    message = "message 2 (assistant): expected tool_calls as a list of calls, found 7."
+    assert found(USER, {**ASSISTANT, "tool_calls": 7}) == [("bad_tool_call", message)]
+    assert found(USER, calling()) == [("missing_content", "message 2 (assistant): no content; expected text.")]
     assert found(USER, calling(call(), call())) == [
         ("bad_tool_call", 'message 2 (assistant): two calls have the id "1".')
     ]
@@ -116,7 +114,7 @@ def test_tools_that_were_not_declared_are_noticed_once():
 @pytest.mark.parametrize(
     ("beside", "message"),
     [
-        ({"tools": {}}, "expected tools as a list, found {}."),
+        ({"tools": {"f": 1}}, 'expected tools as a list, found {"f": 1}.'),
         (
             {"tools": [{"name": "f"}]},
             'tool 1: expected {"type": "function", "function": …}, found {"name": "f"}.',
@@ -135,7 +133,6 @@ def test_tools_that_were_not_declared_are_noticed_once():
             "tool 1: expected a description as text, found 1.",
         ),
         ({"tools": [TOOL] * 129}, "129 tools; at most 128 are taken."),
-        ({"functions": []}, "functions is an empty list; leave it out."),
         ({"functions": 1}, "expected functions as a list, found 1."),
         ({"parallel_tool_calls": "true"}, 'expected parallel_tool_calls as true or false, found "true".'),
     ],

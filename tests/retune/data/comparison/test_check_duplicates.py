@@ -3,9 +3,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retune.config import SplitConfig
-from retune.data.comparison import duplicates
+from retune.data.comparison import subject
 from retune.data.comparison.duplicates import check_duplicates, check_same_answer
 from retune.data.comparison.subject import Subject
+from retune.data.problems import Problem
 
 PAIR = {
     "input": {"messages": [{"role": "user", "content": "q"}]},
@@ -33,6 +34,7 @@ def test_duplicates_point_to_the_first(tmp_path):
 def test_places_name_the_file_where_there_are_several(tmp_path):
     store = make_store(tmp_path, [chat("q", "a"), chat("q", "a")], file_names=["a.csv", "b.csv"])
     problem = next(check_duplicates(subject_of(store)))
+    assert isinstance(problem, Problem)
     assert (problem.location, problem.message) == ("b.csv, row 2", "the same as a.csv, row 2.")
     assert (problem.file, problem.number) == ("b.csv", 2)
 
@@ -44,13 +46,13 @@ def test_conflicting_answers_are_shown_side_by_side(tmp_path):
     ]
 
 
-def test_of_very_many_conflicts_the_rest_is_named_without_answers(tmp_path, monkeypatch):
-    monkeypatch.setattr(duplicates, "_MOST_ANSWERS_SHOWN", 1)
-    store = make_store(tmp_path, [chat("q", "a"), chat("q", "b"), chat("q", "c")])
-    assert [message for _, _, message in found(check_duplicates, store)] == [
-        'asks the same as row 2, but answers "b" and not "a".',
-        "asks the same as row 2, but answers something else.",
-    ]
+def test_of_very_many_the_first_are_kept_and_the_others_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(subject, "MOST_KEPT_PER_KIND", 1)
+    store = make_store(tmp_path, [chat("q", "a"), chat("q", "b"), chat("q", "c"), chat("q", "d")])
+    first, *others = check_duplicates(subject_of(store))
+    assert isinstance(first, Problem)
+    assert first.message == 'asks the same as row 2, but answers "b" and not "a".'
+    assert others == [("conflicting_answers", 2)]
 
 
 def test_another_system_prompt_asks_something_else(tmp_path):

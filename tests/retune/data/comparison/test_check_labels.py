@@ -4,6 +4,7 @@ from example_stores import chat, make_store
 from retune.config import SplitConfig
 from retune.data.comparison.labels import check_labels, check_numbers, find_labels
 from retune.data.comparison.subject import Subject
+from retune.data.problems import Problem
 
 
 def subject_of(store):
@@ -43,13 +44,15 @@ def test_other_answers_are_no_labels(counts):
 
 def test_a_label_seen_once_is_named_with_its_row(tmp_path):
     store = labelled(tmp_path, {"a": 6, "rare": 1, "b": 6})
-    problems = [(problem.kind, problem.location, problem.message) for problem in check_labels(subject_of(store))]
+    found = check_labels(subject_of(store))
+    problems = [(one.kind, one.location, one.message) for one in found if isinstance(one, Problem)]
     assert problems == [("label_seen_once", "row 8", 'no other example has the label "rare".')]
 
 
 def test_imbalance_is_told_with_what_guessing_would_give(tmp_path):
     store = labelled(tmp_path, {"a": 27, "b": 2, "c": 3})
     (problem,) = check_labels(subject_of(store))
+    assert isinstance(problem, Problem)
     assert problem.kind == "imbalanced_labels"
     assert problem.message == (
         '"a" is the most frequent of 3 labels with 27 examples, "b" the rarest with 2; always answering the first '

@@ -3,6 +3,7 @@ from example_stores import make_store
 from retune.config import SplitConfig
 from retune.data.comparison.preferences import check_preferences
 from retune.data.comparison.subject import Subject
+from retune.data.problems import Problem
 
 MODEL = "gpt-4.1-mini-2025-04-14"
 
@@ -18,7 +19,7 @@ def pair(asked, preferred, other):
 def found(directory, *bodies, method="dpo"):
     store = make_store(directory, list(bodies), method=method)
     problems = check_preferences(Subject.of(store, SplitConfig(), MODEL))
-    return [(problem.kind, problem.number, problem.message) for problem in problems]
+    return [(problem.kind, problem.number, problem.message) for problem in problems if isinstance(problem, Problem)]
 
 
 def test_pairs_that_prefer_each_others_worse_answer_are_named(tmp_path):

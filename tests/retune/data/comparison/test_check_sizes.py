@@ -6,6 +6,7 @@ from retune.config import SplitConfig
 from retune.data.comparison import sizes, subject
 from retune.data.comparison.sizes import check_context, check_counts, token_histogram
 from retune.data.comparison.subject import Subject
+from retune.data.problems import Problem
 from retune.data.store.columns import SIDES
 
 MODEL = "gpt-4.1-mini-2025-04-14"
@@ -102,6 +103,7 @@ def test_a_sample_is_spread_over_the_sound_examples(tmp_path, monkeypatch):
 def test_an_example_over_the_context_is_named(tmp_path):
     checked = Subject.of(make_store(tmp_path, [*bodies(3), chat("word " * 500, "a")]), SplitConfig(), MODEL)
     (problem,) = check_context(checked, 100)
+    assert isinstance(problem, Problem)
     assert (problem.kind, problem.location, problem.number) == ("over_context", "row 5", 5)
     tokens = int(checked.store.column("tokens")[3])
     assert problem.message == (
