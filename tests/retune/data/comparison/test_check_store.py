@@ -37,8 +37,8 @@ def test_sound_examples_have_no_problems(tmp_path):
         MODEL,
     )
     assert report.n_examples == sum(report.splits.values()) == 250
-    assert report.tokens.total == 200 * 15
-    assert report.token_histogram == [(16, 200)]
+    assert report.tokens.total == 250 * 15
+    assert report.token_histogram == [(16, 250)]
     assert report.cost.training_tokens == report.splits["train"] * 15
     assert report.cost.n_epochs == 3
     assert report.not_applied == {"labels": "no answers look like labels"}
@@ -133,7 +133,7 @@ def test_nearly_equal_questions_on_two_sides_are_a_warning(tmp_path):
     assert (group.kind, group.level, group.count) == ("near_duplicate_across_splits", "warning", 1)
     assert group.first[0].location == "row 53"
     assert group.first[0].message == (
-        '"Hello, my parcel number 4242 was due last Tuesday and has … in test is nearly the same as row 42 in train, '
+        '"Hello, my parcel number 4242 was due last Tuesday and has … in test is nearly the same as row 52 in train, '
         '"Hello, my parcel number 77 was due last Tuesday and has no… (similarity 0.99).'
     )
 

@@ -228,3 +228,17 @@ def test_too_little_that_is_declared_for_training_is_told(tmp_path):
     with pytest.raises(DataError, match="leave 5 for training") as caught:
         deal_examples(store, SplitConfig(validation=0))
     assert str(caught.value.hint).startswith("Move examples from the validation and test splits")
+
+
+def test_keys_of_a_json_document_are_splits(tmp_path):
+    document = {
+        key: [{"question": question, "answer": answer} for question, answer in questions(key, count)]
+        for key, count in (("train", 20), ("dev", 3), ("test", 4))
+    }
+    (tmp_path / "all.json").write_text(json.dumps(document))
+    _, line, _ = load(tmp_path, tmp_path / "all.json")
+    assert line == "train 20, validation 3, test 4 (declared by keys of the document)"
+    document["test"][0] = document["train"][1]
+    (tmp_path / "all.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"all\.json, test, row 1 \(test\) and .*all\.json, train, row 2 \(train\)"):
+        load(tmp_path / "again", tmp_path / "all.json")
