@@ -16,6 +16,7 @@ from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys
 from retune.data.splits.origins import describe_splits, find_origins
 from retune.data.splits.split import deal, deal_examples
 from retune.data.store.columns import SIDES
+from retune.data.store.training_files import write_splits
 from retune.errors import DataError, SourceError
 
 METHODS = (SplitMethod.STABLE, SplitMethod.RANDOM, SplitMethod.GROUP)
@@ -77,6 +78,28 @@ def test_nothing_declared_is_trained_on_later_and_nothing_trained_on_is_judged_l
             assert after[question] == side
         elif side == TRAIN:
             assert after[question] == TRAIN
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.sampled_from(["", "train", "validation", "test"]), max_size=40), CONFIGS)
+def test_nothing_that_is_declared_for_test_is_in_the_training_file(tmp_path_factory, declared, config):
+    directory = tmp_path_factory.mktemp("run")
+    # So many that no draw leaves too few to train on.
+    declared = [*declared, *["train"] * 120]
+    bodies = [chat(f"{said} {number}", "a") for number, said in enumerate(declared)]
+    groups = [f"{number % 9}" for number in range(len(declared))]
+    options = {"split": config, "checks": False, "counts_tokens": False}
+    store = make_store(
+        directory / "examples", bodies, sides=[said or None for said in declared], groups=groups, **options
+    )
+    files = write_splits(store, deal_examples(store, config), directory)
+    asked = {
+        name: [json.loads(line)["messages"][0]["content"] for line in file.path.read_text().splitlines()]
+        for name, file in files.items()
+    }
+    assert not [question for question in asked["train"] if question.startswith(("test", "validation"))]
+    if "test" in declared:
+        assert asked["test"] == [f"test {number}" for number, said in enumerate(declared) if said == "test"]
 
 
 def load(tmp_path, source, split=None, **data):
