@@ -110,8 +110,9 @@ def describe_location(files: tuple[SourceFile, ...] | list[SourceFile], file: in
     if len(files) == 1:
         return place
     # One document may hold a table for each split.
-    is_shared = any(other.name == files[file].name for index, other in enumerate(files) if index != file)
-    return f"{files[file].name}, {files[file].split}, {place}" if is_shared else f"{files[file].name}, {place}"
+    same = [index for index, other in enumerate(files) if other.name == files[file].name]
+    table = files[file].split or f"array {same.index(file) + 1}"
+    return f"{files[file].name}, {table}, {place}" if len(same) > 1 else f"{files[file].name}, {place}"
 
 
 @dataclass(slots=True)

@@ -26,6 +26,11 @@ def split_named(text: str) -> str | None:
     return _BY_WORD.get(word) or _BY_WORD.get(word.removesuffix("set"))
 
 
+def split_of_key(key: str) -> str | None:
+    """The split that a key of a document or a data set's folder is for: "test" of test_data and test_hard."""
+    return _read_words(_words_of(key)).split
+
+
 def splits_of_files(paths: Sequence[str]) -> list[str | None]:
     """The splits that the names of a source's files say, for each train, validation or test; None for none.
 
@@ -62,17 +67,19 @@ class _Name(NamedTuple):
 
 def _read_name(path: str) -> _Name:
     *folders, file = PurePosixPath(path).parts
-    words = _words_of(_stem(file))
-    if len(words) == 1 and split_named(words[0]):
-        return _Name(split_named(words[0]), is_exact=True, rest=())
-    for folder in reversed(folders):
-        inner = _words_of(folder)
-        if len(inner) == 1 and split_named(inner[0]):
-            return _Name(split_named(inner[0]), is_exact=True, rest=())
+    by_file = _read_words(_words_of(_stem(file)))
+    if by_file.is_exact:
+        return by_file
+    by_folders = (_read_words(_words_of(folder)) for folder in reversed(folders))
+    return next((name for name in by_folders if name.is_exact), by_file)
+
+
+def _read_words(words: list[str]) -> _Name:
     named = [word for word in words if split_named(word)]
-    if len(named) == 1 and named[0] in (words[0], words[-1]):
-        return _Name(split_named(named[0]), is_exact=False, rest=tuple(word for word in words if word != named[0]))
-    return _Name(None, is_exact=False, rest=tuple(words))
+    if len(named) != 1 or named[0] not in (words[0], words[-1]):
+        return _Name(None, is_exact=False, rest=tuple(words))
+    rest = tuple(word for word in words if word != named[0])
+    return _Name(split_named(named[0]), is_exact=not rest, rest=rest)
 
 
 def _stem(file: str) -> str:

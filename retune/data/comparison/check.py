@@ -97,7 +97,7 @@ def _deal(subject: Subject) -> Iterator[Problem | Further]:
         sides = deal_examples(subject.store, subject.split, on_note=partial(subject.skip, "split"))
         subject.sides = np.where(subject.sound, sides, 0).astype(np.uint8)
     except DataError as error:
-        reason = _reason(error, subject)
+        reason = error.message if first is not None else _reason(error, subject)
         subject.not_applied["splits"] = reason
         if first is None and subject.n_sound >= MINIMUM_EXAMPLES:
             yield everywhere("too_few_examples", reason)

@@ -10,7 +10,7 @@ from retune.data.examples import expected_answer
 from retune.data.problems import Further, Problem, everywhere
 from retune.data.quoting import shown
 from retune.data.repeats import Repeats, combine, find_repeats
-from retune.data.store.columns import CONTENT_COLUMNS
+from retune.data.store.columns import CONTENT_COLUMNS, SIDES
 from retune.data.store.store import ExampleStore
 
 
@@ -29,9 +29,12 @@ def check_duplicates(subject: Subject) -> Iterator[Problem | Further]:
     """
     store = subject.store
     duplicates = find_duplicates(store)
-    places = subject.locations(duplicates.first)
+    # The same in two splits that the source declares is another problem, and nothing to be dropped.
+    side = np.maximum(store.column("side"), SIDES.index("train"))
+    named = duplicates.where(side[duplicates.again] == side[duplicates.first])
+    places = subject.locations(named.first)
     yield from subject.problems_at(
-        "duplicate_example", duplicates.again, (f"the same as {location}." for location, _, _ in places)
+        "duplicate_example", named.again, (f"the same as {location}." for location, _, _ in places)
     )
     if store.facts.method != "supervised":
         subject.not_applied["conflicting answers"] = "only for supervised examples, which have one right answer"

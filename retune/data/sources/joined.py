@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retune.config import DataConfig
 from retune.data.blocks import Block, FileNote, Row, Source, SourceFile, UnreadFile
-from retune.data.split_names import split_named
+from retune.data.split_names import split_of_key
 from retune.errors import SourceError
 
 MOST_FILES = 1 << 16
@@ -127,7 +127,7 @@ class JoinedSource(Source):
 
 def _declared(files: Sequence[SourceFile]) -> list[SourceFile]:
     """The files with the splits that they declare under their usual names, where these tell something apart."""
-    splits = [None if file.split is None else split_named(file.split) for file in files]
+    splits = [None if file.split is None else split_of_key(file.split) for file in files]
     if not set(splits) - {"train", None} or len(set(splits)) == 1:
         return _of_split(files, None, "")
     return [

@@ -14,7 +14,7 @@ from retune.data.sources.json_text import ADVICE, JsonText, NotStrictError
 from retune.data.sources.jsonl_files import JsonLinesReader
 from retune.data.sources.locations import Location
 from retune.data.sources.reader import FileReader, TextNotes, blocks_of_rows, object_keys
-from retune.data.split_names import split_named
+from retune.data.split_names import split_of_key
 from retune.errors import SourceError
 
 _HEAD_BYTES = 1 << 16
@@ -150,7 +150,7 @@ def _find_rows(text: JsonText, name: str) -> list[_Member | None]:
         if text.next_mark() != "[":
             _strict_value(text, name)
         elif _are_rows(text):
-            found.append(_Member(number, key if split_named(key) else None))
+            found.append(_Member(number, key if split_of_key(key) else None))
         else:
             is_conversation = is_conversation or key in _CONVERSATIONS.values()
     if text.next_mark():

@@ -1,6 +1,6 @@
 import pytest
 
-from retune.data.split_names import split_named, splits_of_files
+from retune.data.split_names import split_named, split_of_key, splits_of_files
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,21 @@ from retune.data.split_names import split_named, splits_of_files
 )
 def test_cells_and_keys_name_a_split_in_many_ways(text, split):
     assert split_named(text) == split
+
+
+@pytest.mark.parametrize(
+    ("key", "split"),
+    [
+        ("train", "train"),
+        ("Test_data", "test"),
+        ("test_hard", "test"),
+        ("questions", None),
+        ("train_test", None),
+        ("", None),
+    ],
+)
+def test_keys_of_a_document_may_say_more_than_the_split(key, split):
+    assert split_of_key(key) == split
 
 
 @pytest.mark.parametrize(

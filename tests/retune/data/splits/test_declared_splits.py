@@ -16,6 +16,7 @@ from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys
 from retune.data.splits.origins import describe_splits, find_origins
 from retune.data.splits.split import deal, deal_examples
 from retune.data.store.columns import SIDES
+from retune.data.store.training_files import write_splits
 from retune.errors import DataError, SourceError
 
 METHODS = (SplitMethod.STABLE, SplitMethod.RANDOM, SplitMethod.GROUP)
@@ -77,6 +78,28 @@ def test_nothing_declared_is_trained_on_later_and_nothing_trained_on_is_judged_l
             assert after[question] == side
         elif side == TRAIN:
             assert after[question] == TRAIN
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.sampled_from(["", "train", "validation", "test"]), max_size=40), CONFIGS)
+def test_nothing_that_is_declared_for_test_is_in_the_training_file(tmp_path_factory, declared, config):
+    directory = tmp_path_factory.mktemp("run")
+    # So many that no draw leaves too few to train on.
+    declared = [*declared, *["train"] * 120]
+    bodies = [chat(f"{said} {number}", "a") for number, said in enumerate(declared)]
+    groups = [f"{number % 9}" for number in range(len(declared))]
+    options = {"split": config, "checks": False, "counts_tokens": False}
+    store = make_store(
+        directory / "examples", bodies, sides=[said or None for said in declared], groups=groups, **options
+    )
+    files = write_splits(store, deal_examples(store, config), directory)
+    asked = {
+        name: [json.loads(line)["messages"][0]["content"] for line in file.path.read_text().splitlines()]
+        for name, file in files.items()
+    }
+    assert not [question for question in asked["train"] if question.startswith(("test", "validation"))]
+    if "test" in declared:
+        assert asked["test"] == [f"test {number}" for number, said in enumerate(declared) if said == "test"]
 
 
 def load(tmp_path, source, split=None, **data):
@@ -228,3 +251,17 @@ def test_too_little_that_is_declared_for_training_is_told(tmp_path):
     with pytest.raises(DataError, match="leave 5 for training") as caught:
         deal_examples(store, SplitConfig(validation=0))
     assert str(caught.value.hint).startswith("Move examples from the validation and test splits")
+
+
+def test_keys_of_a_json_document_are_splits(tmp_path):
+    document = {
+        key: [{"question": question, "answer": answer} for question, answer in questions(key, count)]
+        for key, count in (("train", 20), ("dev", 3), ("test", 4))
+    }
+    (tmp_path / "all.json").write_text(json.dumps(document))
+    _, line, _ = load(tmp_path, tmp_path / "all.json")
+    assert line == "train 20, validation 3, test 4 (declared by keys of the document)"
+    document["test"][0] = document["train"][1]
+    (tmp_path / "all.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"all\.json, test, row 1 \(test\) and .*all\.json, train, row 2 \(train\)"):
+        load(tmp_path / "again", tmp_path / "all.json")
