@@ -231,9 +231,11 @@ def _describe_labels(labels: "LabelFacts", n_examples: int) -> str:
     ranked = list(labels.counts.items())
     (most, n_most), (least, n_least) = ranked[0], ranked[-1]
     once = f"; {len(labels.seen_once):,} seen once" if labels.seen_once else ""
+    # They look like ["a", "b"]: a run judges them as sets, beside exact match.
+    lists = "lists of labels, judged as sets: " if all(answer.startswith("[") for answer in labels.counts) else ""
     return (
-        f"{len(labels.counts):,} different answers in {n_examples:,}, from {_shorten(most)} ({n_most:,} times) to "
-        f"{_shorten(least)} ({n_least:,}){once}"
+        f"{lists}{len(labels.counts):,} different answers in {n_examples:,}, from {_shorten(most)} ({n_most:,} times) "
+        f"to {_shorten(least)} ({n_least:,}){once}"
     )
 
 
