@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 from sklearn.preprocessing import MultiLabelBinarizer
 
+from retune.data.label_counts import count_listed_labels
 from retune.evaluation.comparison import compare
 from retune.evaluation.examples import Answer
 from retune.evaluation.label_sets import are_label_sets, label_set_scores
@@ -66,6 +67,21 @@ def test_the_order_of_labels_does_not_matter():
 def test_lists_of_labels_are_told_from_others(expected, are_lists):
     assert are_label_sets(expected) == are_lists
     assert (detect_task([answer(text, None) for text in expected]) == "labels") == are_lists
+
+
+@pytest.mark.parametrize(
+    ("answers", "labels"),
+    [
+        ({'["a", "b"]': 2, '["b"]': 1}, {"a": 2, "b": 3}),
+        ({'["a", "b"]': 1, '["c"]': 1}, {}),
+        ({'["a"]': 3, "a": 1}, {}),
+        ({"[1]": 4}, {}),
+        ({"[" * 5000: 4}, {}),
+        ({}, {}),
+    ],
+)
+def test_the_checks_count_labels_in_lists(answers, labels):
+    assert count_listed_labels(answers) == labels
 
 
 @given(st.lists(st.tuples(SETS, SETS), min_size=4, max_size=20))
