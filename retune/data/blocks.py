@@ -294,6 +294,11 @@ class Source(ABC):
         return {}
 
     @property
+    def grouped_by(self) -> tuple[str, ...]:
+        """Columns that tell which rows belong together, where rows were put together."""
+        return ()
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of the first file."""
         return self.files[0].columns

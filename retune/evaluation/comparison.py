@@ -88,12 +88,15 @@ def _quality_scores(scores: Scores) -> Iterator[tuple[str, str]]:
     yield "exact_match", "Exact match"
     if scores.task == "json":
         yield "accuracy", "Fields right"
+    if scores.task == "labels":
+        yield "sets_right", "Label sets right"
+        yield "micro_f1", "Micro-F1"
     if scores.macro_f1 is not None:
         yield "macro_f1", "Macro-F1"
     fields = scores.field_accuracy or {}
     for field in list(fields)[:_MOST_FIELDS] if len(fields) > 1 else []:
         yield f"field_accuracy.{field}", f"{field} right"
-    if scores.task == "json":
+    if scores.task in ("json", "labels"):
         yield "valid_json_rate", "Valid JSON"
 
 

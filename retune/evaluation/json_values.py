@@ -6,13 +6,18 @@ from typing import Any
 
 def parse_object(text: str | None) -> dict[str, Any] | None:
     """Parse a JSON object; None where the text is anything else, NaN and Infinity included."""
+    value = parse_value(text)
+    return value if isinstance(value, dict) else None
+
+
+def parse_value(text: str | None) -> Any:
+    """Parse JSON; None where the text is null or no JSON, NaN and Infinity included."""
     if text is None:
         return None
     try:
-        value = json.loads(text, parse_float=_number, parse_constant=_refuse)
+        return json.loads(text, parse_float=_number, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
 
 
 def canonical(value: Any) -> str:

@@ -125,7 +125,7 @@ def label_scores(column: LabelColumn) -> list[LabelScore]:
     n_right = Counter(code for code, answered in zip(expected, predicted, strict=True) if code == answered)
     return [
         LabelScore(
-            label=_readable(label),
+            label=readable(label),
             precision=n_right[code] / n_predicted[code] if n_predicted[code] else 0.0,
             recall=n_right[code] / n_expected[code],
             # 2·p·r / (p + r) with the fractions multiplied out.
@@ -143,7 +143,7 @@ def confusion(column: LabelColumn) -> Confusion:
     for row, answered in zip(expected, predicted, strict=True):
         # The code of an unknown answer is -1, which is the last column.
         counts[row][answered] += 1
-    return Confusion(labels=[_readable(label) for label in labels], counts=counts)
+    return Confusion(labels=[readable(label) for label in labels], counts=counts)
 
 
 def _encode(column: LabelColumn) -> tuple[list[int], list[int], list[str]]:
@@ -155,6 +155,7 @@ def _encode(column: LabelColumn) -> tuple[list[int], list[int], list[str]]:
     return expected, predicted, labels
 
 
-def _readable(label: str) -> str:
+def readable(label: str) -> str:
+    """A label for people: a word without its quotes."""
     value = json.loads(label)
     return value if isinstance(value, str) else label

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from retune.evaluation.examples import Answer
 from retune.evaluation.json_values import canonical, parse_object
+from retune.evaluation.label_sets import are_label_sets, label_set_scores, micro_f1, parse_labels, right_sets
 from retune.evaluation.labels import LabelColumn, accuracy, are_labels, field_columns, label_column, macro_f1
 
-Task = Literal["json", "label", "text"]
+Task = Literal["json", "label", "labels", "text"]
 
 
 class Scores(BaseModel):
@@ -20,7 +21,8 @@ class Scores(BaseModel):
     An example without an answer counts as wrong in every score of quality; speed and tokens are of the answered ones.
 
     Attributes:
-        task: `json`: every expected answer is a JSON object; `label`: they are short and clearly repeat; else `text`.
+        task: `json`: every expected answer is a JSON object; `labels`: every one is a JSON list of words that clearly
+            repeat; `label`: they are short and clearly repeat; else `text`.
         n: Examples.
         n_answered: Examples with a text for an answer.
         n_errors: The others.
@@ -28,10 +30,14 @@ class Scores(BaseModel):
         commonest_error: The error that most of them carry.
         exact_match: Fraction equal to the expected answer: JSON objects by value, texts without the space around them.
         accuracy: `label`: the same as exact match. `json`: right fields / fields of all expected answers.
-        macro_f1: `label`: mean of every expected label's F1. `json`: mean of `field_macro_f1`.
+        sets_right: `labels`: fraction that names exactly the expected labels, in any order (scikit-learn's
+            `accuracy_score` of multilabel indicators, known as subset accuracy).
+        micro_f1: `labels`: F1 over all labels of all examples together; see `label_sets.micro_f1`.
+        macro_f1: `label` and `labels`: mean of every expected label's F1. `json`: mean of `field_macro_f1`.
         field_accuracy: For each field, right values / expected answers that have the field.
         field_macro_f1: For each field whose values are labels, the mean of every label's F1.
-        valid_json_rate: `json`: fraction of all examples answered with a JSON object and nothing around it.
+        valid_json_rate: `json`: fraction of all examples answered with a JSON object and nothing around it. `labels`:
+            likewise, with a JSON list of words or numbers.
         latency_p50_seconds: Median over the answered examples.
         latency_p95_seconds: 95th percentile, linear between neighbours.
         prompt_tokens: Sum, as the provider counted.
@@ -48,6 +54,8 @@ class Scores(BaseModel):
     commonest_error: str | None = None
     exact_match: float | None = None
     accuracy: float | None = None
+    sets_right: float | None = None
+    micro_f1: float | None = None
     macro_f1: float | None = None
     field_accuracy: dict[str, float] | None = None
     field_macro_f1: dict[str, float] | None = None
@@ -63,12 +71,24 @@ def detect_task(answers: Sequence[Answer]) -> Task:
     expected = [answer.expected for answer in answers]
     if expected and all(parse_object(text) is not None for text in expected):
         return "json"
+    if are_label_sets(expected):
+        return "labels"
     return "label" if expected and are_labels([text.strip() for text in expected]) else "text"
 
 
 def right_answers(answers: Sequence[Answer]) -> list[bool]:
-    """Tell of each answer whether it equals the expected one: JSON objects by value, texts without space around."""
-    compare = _same_object if detect_task(answers) == "json" else _same_text
+    """Tell of each answer whether it is as good as the expected one.
+
+    JSON objects are compared by value, lists of labels as sets, texts without the space around them.
+    """
+    task = detect_task(answers)
+    if task == "labels":
+        return right_sets(answers)
+    return _equal_answers(answers, task)
+
+
+def _equal_answers(answers: Sequence[Answer], task: Task) -> list[bool]:
+    compare = _same_object if task == "json" else _same_text
     return [answer.content is not None and compare(answer.expected, answer.content) for answer in answers]
 
 
@@ -93,7 +113,7 @@ def score_answers(answers: Sequence[Answer]) -> Scores:
         n_errors=errors.total(),
         n_refused=sum(answer.refused for answer in answered),
         commonest_error=errors.most_common(1)[0][0] if errors else None,
-        exact_match=_mean(right_answers(answers)),
+        exact_match=_mean(_equal_answers(answers, task)),
         latency_p50_seconds=_percentile(latencies, 50),
         latency_p95_seconds=_percentile(latencies, 95),
         prompt_tokens=_total([answer.prompt_tokens for answer in answered]),
@@ -102,7 +122,19 @@ def score_answers(answers: Sequence[Answer]) -> Scores:
     if task == "label":
         column = label_column(answers)
         return measured.model_copy(update={"accuracy": accuracy(column), "macro_f1": macro_f1(column)})
+    if task == "labels":
+        return measured.model_copy(update=_label_set_scores(answers))
     return measured.model_copy(update=_json_scores(answers)) if task == "json" else measured
+
+
+def _label_set_scores(answers: Sequence[Answer]) -> dict[str, object]:
+    f1 = [score.f1 for score in label_set_scores(answers)]
+    return {
+        "sets_right": _mean(right_sets(answers)),
+        "micro_f1": micro_f1(answers),
+        "macro_f1": math.fsum(f1) / len(f1),
+        "valid_json_rate": _mean([parse_labels(answer.content) is not None for answer in answers]),
+    }
 
 
 def _json_scores(answers: Sequence[Answer]) -> dict[str, object]:

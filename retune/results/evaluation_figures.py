@@ -7,8 +7,9 @@ import plotly.graph_objects as go
 
 from retune.evaluation.comparison import ComparisonRow
 from retune.evaluation.examples import Answer
+from retune.evaluation.label_sets import label_set_scores
 from retune.evaluation.labels import Confusion, LabelColumn, LabelScore, confusion, label_scores
-from retune.evaluation.scorers import label_columns
+from retune.evaluation.scorers import detect_task, label_columns
 from retune.results.theme import LIGHT, base_layout
 
 _MOST_LABELS_IN_A_MATRIX = 30
@@ -26,13 +27,17 @@ def evaluation_figures(rows: Sequence[ComparisonRow], fine_tuned_answers: Sequen
 
     Returns:
         `scores`: fractions of both models as bars. `labels.<field>`, for labels and JSON fields that repeat: a
-        confusion matrix of the fine-tuned model, or the F1 of its 20 worst labels where there are more than 30.
+        confusion matrix of the fine-tuned model, or the F1 of its 20 worst labels where there are more than 30, or
+        where answers are lists of labels.
     """
     figures = {}
     if quality := [row for row in rows if row.unit == "fraction"]:
         figures["scores"] = _scores_figure(quality)
     for column in label_columns(fine_tuned_answers)[:_MOST_COLUMNS]:
         figures[f"labels.{column.name}"] = _labels_figure(column)
+    if detect_task(fine_tuned_answers) == "labels":
+        scores = label_set_scores(fine_tuned_answers)
+        figures["labels.answer"] = _worst_labels_figure(sorted(scores, key=lambda score: score.f1)[:_WORST_LABELS])
     return figures
 
 

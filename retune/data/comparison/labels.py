@@ -10,6 +10,7 @@ from retune.data.comparison.report import LabelFacts
 from retune.data.comparison.subject import SAMPLE, Subject
 from retune.data.example_texts import example_texts
 from retune.data.hashes import text_hash
+from retune.data.label_counts import count_listed_labels
 from retune.data.problems import Further, Problem, everywhere
 from retune.data.quoting import shown
 from retune.data.secret_patterns import find_secrets
@@ -99,6 +100,9 @@ def _no_labels(subject: Subject) -> str:
         return "checks are off"
     if subject.store.facts.method != "supervised":
         return "only for supervised examples"
+    listed = count_listed_labels(subject.store.facts.labels or {})
+    if listed:
+        return f"answers are lists of {len(listed):,} labels, whose order doesn't matter: a run judges them as sets"
     return "no answers look like labels"
 
 

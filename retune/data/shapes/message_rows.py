@@ -108,6 +108,11 @@ class MessageRowsSource(Source):
         """The conversations of the first rows; the last of them may be cut."""
         return list(self._sample)
 
+    @property
+    def grouped_by(self) -> tuple[str, ...]:
+        """See `Source.grouped_by`."""
+        return () if self._columns.conversation is None else (self._columns.conversation,)
+
     def blocks(self) -> Iterator[Block]:
         """Read everything, once; see `Source`."""
         self._joiner = self._new_joiner()

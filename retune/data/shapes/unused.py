@@ -32,7 +32,8 @@ _JUDGEMENTS = ("label", "rating", "score", "reward", "feedback", "isgood", "acce
 def unused_columns(source: Source, shape: Shape) -> list[str]:
     """The columns of all files of a source that reach no example and no split, in their order."""
     columns = dict.fromkeys(column for file in source.files for column in file.columns)
-    return [column for column in columns if isinstance(shape, RowShape) and not shape.uses(column)]
+    used = source.grouped_by
+    return [name for name in columns if isinstance(shape, RowShape) and name not in used and not shape.uses(name)]
 
 
 def warn_of_unused(names: Iterable[str], shape: Shape, rows: Sequence[Mapping[str, Any]]) -> list[Finding]:

@@ -26,6 +26,7 @@ COMMANDS = [
 SHAPES = {
     "tickets.csv": ("columns question → answer", "supervised"),
     "chat.jsonl": ("conversations in messages", "supervised"),
+    "chats.csv": ("conversations of one message a row", "supervised"),
     "old.jsonl": ("prompt and completion", "supervised"),
     "pairs.jsonl": ("preference pairs", "dpo"),
     "calls.jsonl": ("logged calls, request → response", "supervised"),

@@ -71,6 +71,7 @@ class TestConversations:
             "sla": 4,
         }
         assert source.columns == ("messages", "thread_id", "topic", "mood", "sla")
+        assert source.grouped_by == ("thread_id",)
 
     def test_a_number_or_time_puts_them_in_order(self, read_rows):
         numbered = [{**row, "turn": str(20 - place)} for place, row in enumerate(turns("b", "a", first=1, chat_id=1))]
