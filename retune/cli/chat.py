@@ -10,6 +10,8 @@ from retune.cli.connection import BaseUrl, DataDirectory, provider_connection
 from retune.cli.terminal import print_line, print_piece, print_quietly, read_line
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletionMessageParam
 
@@ -73,19 +75,37 @@ class _Conversation:
     async def _say(self, client: "AsyncOpenAI", text: str) -> None:
         from retune.provider.errors import provider_call  # noqa: PLC0415
 
-        self._messages.append({"role": "user", "content": text})
         pieces: list[str] = []
         async with provider_call(f"talking to {self._model}"):
-            stream = await client.chat.completions.create(
+            async for piece in self._pieces(client, text):
+                pieces.append(piece)
+                print_piece(piece)
+        print_line("")
+        self._messages += [{"role": "user", "content": text}, {"role": "assistant", "content": "".join(pieces)}]
+
+    async def _pieces(self, client: "AsyncOpenAI", text: str) -> "AsyncIterator[str]":
+        """The answer as it comes; a model that completes prompts gets the text alone, without what was said before."""
+        from retune.data.models import completes_prompts  # noqa: PLC0415
+
+        if completes_prompts(self._model):
+            completion = await client.completions.create(
                 model=self._model,
-                messages=self._messages,
+                prompt=text,
                 temperature=self._temperature,
                 max_tokens=self._max_tokens,
                 stream=True,
             )
-            async for chunk in stream:
-                if chunk.choices and (piece := chunk.choices[0].delta.content):
-                    pieces.append(piece)
-                    print_piece(piece)
-        print_line("")
-        self._messages.append({"role": "assistant", "content": "".join(pieces)})
+            async for part in completion:
+                if part.choices:
+                    yield part.choices[0].text
+            return
+        stream = await client.chat.completions.create(
+            model=self._model,
+            messages=[*self._messages, {"role": "user", "content": text}],
+            temperature=self._temperature,
+            max_tokens=self._max_tokens,
+            stream=True,
+        )
+        async for chunk in stream:
+            if chunk.choices and (piece := chunk.choices[0].delta.content):
+                yield piece

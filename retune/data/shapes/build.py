@@ -18,6 +18,7 @@ from retune.data.shapes.conversations import ConversationsShape, read_conversati
 from retune.data.shapes.fields import check_fields
 from retune.data.shapes.known_columns import (
     CONVERSATIONS,
+    PROVENANCE,
     Pair,
     Preference,
     find_history,
@@ -254,15 +255,18 @@ class ShapeBuilder:
         return self._framed(shape)
 
     def are_items(self) -> bool:
-        """Whether most conversations end without an answer, and something for a grader stands beside them."""
+        """Whether most conversations end without an answer, and something for a grader stands beside them.
+
+        One that holds answers and ends with a user's thanks is not an item where only an id or the like stands beside it.
+        """
         column = self.conversation_column
         beside = set(self.source.columns) - {column, *EXAMPLE_KEYS, *self.split.names}
         if column is None or not beside or self.source.files[0].reading:
             return False
-        ends = [
-            bool(messages) and last_assistant(messages) == len(messages) - 1 for messages in self._conversations(column)
-        ]
-        return sum(ends) * 2 < len(ends)
+        lasts = [(last_assistant(messages), len(messages) - 1) for messages in self._conversations(column)]
+        if beside <= PROVENANCE:
+            return sum(last is not None for last, _ in lasts) * 2 < len(lasts)
+        return sum(last is not None and last == end for last, end in lasts) * 2 < len(lasts)
 
     def lacks(self, method: str) -> SourceError:
         """The error for a source that has nothing of what a method trains on."""

@@ -5,6 +5,9 @@ import openai
 import pytest
 from openai import OpenAI
 from server_process import ServerProcess, ended, example_lines, messages_on_record, upload
+from typer.testing import CliRunner
+
+from retune.cli.app import app
 
 PROMPTS = ["text 1 ->", "text 2 ->"]
 
@@ -37,6 +40,13 @@ def test_a_completion_is_given_to_the_letter(client: OpenAI, model: str):
     (choice,) = answer.choices
     assert (choice.text, choice.finish_reason, choice.logprobs) == (" label 1 END", "stop", None)
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_retune_chat_asks_for_its_completion(server: ServerProcess, model: str):
+    said = CliRunner().invoke(
+        app, ["chat", model, "--message", PROMPTS[0], "--base-url", str(server.client().base_url)]
+    )
+    assert (said.exit_code, said.stdout) == (0, " label 1 END\n")
 
 
 def test_the_stop_sequence_cuts_it(client: OpenAI, model: str):

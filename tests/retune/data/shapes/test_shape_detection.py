@@ -131,6 +131,8 @@ def test_what_is_named_wins(make_source, choose):
 def test_answered_conversations_with_an_id_are_no_items(make_source, choose):
     assert choose(make_source([{"messages": CHAT, "id": 1}])).method == "supervised"
     assert choose(make_source([{"messages": CHAT[:1]}])).method == "supervised"
+    thanked = [*CHAT, {"role": "user", "content": "Thanks!"}]
+    assert choose(make_source([{"messages": thanked, "id": 1}])).method == "supervised"
 
 
 def test_lines_that_all_are_broken_are_left_to_the_checks(make_source, read, choose):
