@@ -257,7 +257,7 @@ class ShapeBuilder:
     def are_items(self) -> bool:
         """Whether most conversations end without an answer, and something for a grader stands beside them.
 
-        One that holds answers and ends with a user's thanks is not an item where only an id or the like stands beside it.
+        One that holds answers and ends with a user's thanks is not an item where only an id stands beside it.
         """
         column = self.conversation_column
         beside = set(self.source.columns) - {column, *EXAMPLE_KEYS, *self.split.names}

@@ -23,10 +23,10 @@ CONVERSATIONS = (
     "対話",
 )
 
-PROVENANCE = frozenset(
-    "id uuid idx index source meta metadata model language lang date timestamp created_at user_id session_id "
-    "conversation_id thread_id ticket_id".split()
-)
+PROVENANCE = {
+    *("id", "uuid", "idx", "index", "source", "meta", "metadata", "model", "language", "lang", "date", "timestamp"),
+    *("created_at", "user_id", "session_id", "conversation_id", "thread_id", "ticket_id"),
+}
 """Columns that say where a conversation is from, and nothing that an answer could be compared with."""
 
 _PREFERENCES = (
