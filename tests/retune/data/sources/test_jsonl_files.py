@@ -33,7 +33,13 @@ def read(path: Path, **options) -> list[Row]:
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(LINES, max_size=8), st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.integers(1, 40))
+# A file with several bytes that are not UTF-8 is refused as one in another encoding.
+@given(
+    st.lists(LINES, max_size=8).filter(lambda lines: lines.count(b'{"a": "\xe9"}') < 2),
+    st.sampled_from([b"\n", b"\r\n"]),
+    st.booleans(),
+    st.integers(1, 40),
+)
 def test_every_line_is_a_row_whatever_the_blocks(tmp_path_factory, lines, end, has_last_end, block_bytes):
     content = end.join([b'{"first": 1}', *lines]) + (end if has_last_end else b"")
     path = write(tmp_path_factory.mktemp("jsonl"), content)
