@@ -17,7 +17,7 @@ run: .venv/ready-to-run
 	@$(BIN)/retune run --config examples/support_tickets.yaml
 
 test: .venv/ready-to-test
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: .venv/ready-to-test
 	$(BIN)/ruff check .

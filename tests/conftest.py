@@ -9,22 +9,6 @@ import pytest
 from retune.server.embedded import embedded_server
 
 _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
-# Of these each file takes a minute or more; begun last, they would run while the other workers have nothing to do.
-_SLOW_FIRST = ("tests/system/", "tests/flows/", "tests/retune/cli/", "tests/deployments/", "tests/retune/server/")
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Three workers on two cores: about a third of their time they wait for processes. `-n auto` asks this."""
-    return min(6, (os.cpu_count() or 1) * 3 // 2)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the slow files first; within a file the order stays."""
-
-    def place(item: pytest.Item) -> int:
-        return next((place for place, start in enumerate(_SLOW_FIRST) if item.nodeid.startswith(start)), 9)
-
-    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)

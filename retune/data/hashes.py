@@ -95,7 +95,7 @@ def instructions_hash(messages: Sequence[Mapping[str, Any]], seed: int) -> int:
     return prompt_hash(messages, seed) if messages else 0
 
 
-def mended_text(text: str) -> str:
+def normalized_text(text: str) -> str:
     """The text as `retune check --fix` would leave it; the same object where it has nothing to do."""
     plain = _find_windows_line_ends.sub("\n", text) if "\r" in text else text
     return plain.strip()
@@ -105,7 +105,7 @@ def _mend(message: dict[str, Any]) -> dict[str, Any]:
     """The message as `retune check --fix` would leave it."""
     content = message.get("content")
     if isinstance(content, str):
-        return {**message, "content": mended_text(content)}
+        return {**message, "content": normalized_text(content)}
     mended = deepcopy(message)
     mend_example({"messages": [mended]})
     return mended

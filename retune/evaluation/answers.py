@@ -220,7 +220,7 @@ class _Questioning:
         request: dict[str, Any] = {**self._settings, "prompt": example.prompt[0]["content"]}
         completion = await self._client.completions.create(**request, max_tokens=self._max_tokens)
         if not isinstance(completion, Completion) or not completion.choices:
-            raise openai.OpenAIError("The host's answer is no completion.")
+            raise openai.OpenAIError("The host's answer is not a completion.")
         return completion
 
     async def _create(self, example: EvaluationExample, limit_parameter: str) -> Any:

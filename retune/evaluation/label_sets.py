@@ -37,7 +37,7 @@ def label_set_scores(answers: Sequence[Answer]) -> list[LabelScore]:
     For each label, with TP the examples where it is expected and answered, FP those where it is answered alone and FN
     those where it is expected alone: precision TP / (TP + FP), recall TP / (TP + FN), F1 their harmonic mean; 0 where
     nothing is divided. These are scikit-learn's `precision_recall_fscore_support` of multilabel indicators (Tsoumakas
-    and Katakis, Multi-Label Classification: An Overview, 2007). An answer that is no list of labels has none of them.
+    and Katakis, Multi-Label Classification: An Overview, 2007). An answer that is not a list has none.
     """
     pairs = [
         (parse_labels(answer.expected) or frozenset(), parse_labels(answer.content) or frozenset())

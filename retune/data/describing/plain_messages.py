@@ -27,7 +27,7 @@ from retune.data.describing.plain_lines import escape, put_together
 from retune.data.describing.plan import Plan
 from retune.data.describing.prepared import Prepared
 from retune.data.describing.texts import Texts
-from retune.data.hashes import hash_example, instructions_hash, mended_text, role_key
+from retune.data.hashes import hash_example, instructions_hash, normalized_text, role_key
 from retune.data.label_counts import count_labels
 from retune.data.store.columns import zero_columns
 from retune.data.tokens import token_counter, tokens_beside_the_texts
@@ -199,11 +199,11 @@ def _hash_what_is_asked(plain: PlainMessages, asked: Places, seed: int) -> tuple
     prompts, rests = [], []
     for begin, end in asked.tolist():
         texts = plain.contents[begin:end]
-        mended = [mended_text(text) for text in texts]
+        normalized = [normalized_text(text) for text in texts]
         as_it_is = _hash_turns(plain.encoded[begin:end], first_key)
-        is_mended = mended != texts
-        prompts.append(_hash_turns([text.encode() for text in mended], first_key) if is_mended else as_it_is)
-        rests.append(as_it_is if is_mended else 0)
+        is_changed = normalized != texts
+        prompts.append(_hash_turns([text.encode() for text in normalized], first_key) if is_changed else as_it_is)
+        rests.append(as_it_is if is_changed else 0)
     return prompts, rests
 
 

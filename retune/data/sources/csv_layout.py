@@ -51,7 +51,7 @@ def find_layout(head: str, delimiter: str | None, *, is_whole: bool) -> CsvLayou
     Args:
         head: Its start.
         delimiter: What separates its cells; None to go by the first rows.
-        is_whole: There is no more.
+        is_whole: Nothing is missing.
     """
     notes, line = [], ""
     if found := _SEPARATOR_LINE.match(head):
@@ -101,7 +101,7 @@ def read_rows(
     Args:
         head: The start of the table, without a line that names the separator.
         layout: How to read it.
-        is_whole: There is no more.
+        is_whole: Nothing is missing.
         most: So many rows.
         is_strict: Text after a closing quote, and a quote that is left open, are faults.
     """
@@ -172,7 +172,7 @@ def doubt_header(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str | 
         # A form's questions may be the header of its answers; these have their own kind of text below them.
         stops = sum(bool(_ENDS_IN_STOP.search(cell)) for cell in filled)
         if stops or any(_NUMBER.fullmatch(cell) for cell in filled):
-            return f"{_shown(filled[0])} is no name of a column but text"
+            return f"{_shown(filled[0])} is not the name of a column but text"
     return None
 
 

@@ -169,10 +169,10 @@ class WorkbookReader(FileReader):
         content.seek(0)
         head = content.read(512).lstrip()
         if head[:1] == b"<":
-            raise SourceError(f"{name} is no spreadsheet by its first bytes, but HTML or XML.", hint=_SAVE)
+            raise SourceError(f"{name} is not a spreadsheet by its first bytes, but HTML or XML.", hint=_SAVE)
         if head and min(head) >= ord("\t"):
             hint = "Rename it to end in .csv (commas, semicolons) or .tsv (tabs); or say --format csv or tsv."
-            raise SourceError(f"{name} is no spreadsheet by its first bytes, but text.", hint=hint)
+            raise SourceError(f"{name} is not a spreadsheet by its first bytes, but text.", hint=hint)
         raise SourceError(f"{name} can't be read as a spreadsheet: {masked(reason, 0, 200).rstrip('.')}.", hint=_SAVE)
 
     def _unread(self, sheet: str, height: int) -> UnreadFile:

@@ -127,8 +127,8 @@ class TestSheets:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.xls", b"<html><table></table></html>", "no spreadsheet by its first bytes, but HTML"),
-        ("t.xls", b"question\tanswer\na\tb\n", "no spreadsheet by its first bytes, but text. Rename it to end in .csv"),
+        ("t.xls", b"<html><table></table></html>", "not a spreadsheet by its first bytes, but HTML"),
+        ("t.xls", b"question\tanswer\na\tb\n", "not a spreadsheet by its first bytes, but text. Rename it to end in "),
         ("t.xlsx", b"PK\x03\x04" + bytes(200), "can't be read as a spreadsheet"),
         ("t.ods", b"\x00\x01\x02", "can't be read as a spreadsheet"),
     ],
