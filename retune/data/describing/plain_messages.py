@@ -6,7 +6,7 @@ this order. Nothing can be wrong with its structure, and the roles follow from t
 all plain conversations of a block go, one after the other, into one array; lines are written and tokens counted for the
 whole array, and only the hashes are made one by one.
 
-What is not plain in any way, a message with an image or a name, a line that is no JSON, takes the way of every other
+What is not plain in any way, a message with an image or a name, a line that is not JSON, takes the way of every other
 example, `prepare_examples`, row by row; its block's other rows stay here. Both ways come to the same, to the last byte:
 a test holds them against each other.
 """

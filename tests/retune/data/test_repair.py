@@ -208,12 +208,12 @@ def test_repairing_a_repaired_file_changes_nothing(
 
     assert twice == once
     assert changes == []
-    # Nothing is lost: every example is still there, mended, unless there was nothing in it.
+    # Nothing is lost: every example is still there, repaired, unless there was nothing in it.
     for body in bodies:
         is_sound = all(RULES[found.kind].level != "error" for found in check_structure(body, "supervised", "openai"))
-        mended = clean_line(body, "supervised").body if is_sound else copy.deepcopy(body)
-        mend_example(mended)
-        assert (mended in bodies_of(once)) != is_empty(mended)
+        repaired = clean_line(body, "supervised").body if is_sound else copy.deepcopy(body)
+        mend_example(repaired)
+        assert (repaired in bodies_of(once)) != is_empty(repaired)
 
 
 def test_what_is_left_out_of_a_training_file_is_left_out_and_listed(tmp_path: Path) -> None:
