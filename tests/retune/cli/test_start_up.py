@@ -31,7 +31,8 @@ def test_help_loads_nothing_slow(arguments):
 
 def test_help_looks_at_no_files_of_runs(tmp_path):
     readable = tmp_path / "runs"
-    readable.mkdir(mode=0o755)
+    readable.mkdir()
+    readable.chmod(0o755)  # Whatever the umask of the tests that ran before.
 
     loaded("from retune.cli.app import main; main()", "--help", RETUNE_HOME=str(tmp_path))
 
