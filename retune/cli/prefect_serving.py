@@ -108,8 +108,9 @@ def _configure_prefect(home: Path, port: int, url: str, password: str) -> None:
         # The UI asks the API at the address it came from; without this it would ask port 4200.
         PREFECT_SERVER_UI_API_URL="/api",
         PREFECT_UI_URL=url,
-        # A run waits at its end until its task runs are written down; by default that is up to five seconds.
-        PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL="0.2",
+        # How soon the record of a task run that could not be written is tried again; the first write is at once.
+        # Whole seconds: Prefect takes the integer part, and with 0 the server never sleeps.
+        PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL="1",
         # The guard refuses other pages already; these hold should something get past it.
         PREFECT_SERVER_CORS_ALLOWED_ORIGINS=url,
         PREFECT_SERVER_CSRF_PROTECTION_ENABLED="true",
