@@ -1,12 +1,19 @@
 """Every test starts without the user's own settings, in a directory of its own."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from retune.server.embedded import embedded_server
+
+# A shell that starts the tests in the background, or under nohup, ignores these, and every program that the tests
+# start would inherit that. A handler ends with this process; programs start with the usual behaviour.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda _number, _frame: None)
 
 _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
 

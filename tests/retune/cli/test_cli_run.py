@@ -46,9 +46,11 @@ def list_of(retune: Any, *command: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def running(table: Path, tmp_path: Path, *more: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+def running(
+    table: Path, tmp_path: Path, *more: str, starter: tuple[str, ...] = (), **environment: str
+) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
-        [sys.executable, *RETUNE, *arguments(table, *more)],
+        [*starter, sys.executable, *RETUNE, *arguments(table, *more)],
         cwd=tmp_path,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -148,13 +150,22 @@ def wait_until_gone(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+# A script's shell starts what it puts in the background so, and nohup adds SIGHUP.
+IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
+
+
+@pytest.mark.parametrize(
+    ("number", "starter"),
+    [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGTERM, IN_THE_BACKGROUND), (signal.SIGHUP, ())],
+)
 def test_interrupted_it_says_how_to_go_on(
-    retune: Any, table: Path, tmp_path: Path, prefect_api_url: str, number: signal.Signals
+    retune: Any, table: Path, tmp_path: Path, prefect_api_url: str, number: signal.Signals, starter: tuple[str, ...]
 ) -> None:
     slow = ("--n-epochs", "30", "--batch-size", "1")
-    with running(table, tmp_path, *slow, PREFECT_API_URL=prefect_api_url) as process:
+    with running(table, tmp_path, *slow, starter=starter, PREFECT_API_URL=prefect_api_url) as process:
         wait_for(lambda: steps_seen(tmp_path), process)
+        if starter:
+            process.send_signal(signal.SIGHUP)
         process.send_signal(number)
         _, errors = process.communicate(timeout=150)
     assert process.returncode == 128 + number
