@@ -1,4 +1,4 @@
-"""The real command in processes of its own, and one Prefect server for all of them, since each takes seconds to start."""
+"""The real command in processes of its own, and one Prefect server for all, since each takes seconds to start."""
 
 import os
 import subprocess

@@ -150,29 +150,36 @@ def wait_until_gone(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
-# A script's shell starts what it puts in the background so, and nohup adds SIGHUP.
+# A script's shell starts so what it puts in the background, and nohup adds SIGHUP.
 IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
 
 
-@pytest.mark.parametrize(
-    ("number", "starter"),
-    [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGTERM, IN_THE_BACKGROUND), (signal.SIGHUP, ())],
-)
-def test_interrupted_it_says_how_to_go_on(
-    retune: Any, table: Path, tmp_path: Path, prefect_api_url: str, number: signal.Signals, starter: tuple[str, ...]
+def test_interrupted_it_says_how_to_resume_and_resumes(
+    retune: Any, table: Path, tmp_path: Path, prefect_api_url: str
 ) -> None:
     slow = ("--n-epochs", "30", "--batch-size", "1")
-    with running(table, tmp_path, *slow, starter=starter, PREFECT_API_URL=prefect_api_url) as process:
-        wait_for(lambda: steps_seen(tmp_path), process)
-        if starter:
-            process.send_signal(signal.SIGHUP)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=150)
-    assert process.returncode == 128 + number
-    assert "run the same command again" in errors
-    assert "Traceback" not in errors
-    assert server_is_gone(tmp_path / "retune-home")
-    assert retune(*arguments(table, *slow), PREFECT_API_URL=prefect_api_url).returncode == 0
+    interruptions: list[tuple[signal.Signals, tuple[str, ...]]] = [
+        *((signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGHUP, ())),
+        (signal.SIGTERM, IN_THE_BACKGROUND),
+    ]
+    for number, starter in interruptions:
+        with running(table, tmp_path, *slow, starter=starter, PREFECT_API_URL=prefect_api_url) as process:
+            assert process.stdout
+            seen = next((line for line in process.stdout if line.startswith("✓ job")), None)
+            assert seen, process.communicate()
+            if starter:
+                # As when the terminal closes; it has no effect.
+                process.send_signal(signal.SIGHUP)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=150)
+        assert process.returncode == 128 + number, errors
+        assert "run the same command again" in errors
+        assert "Traceback" not in errors
+        assert server_is_gone(tmp_path / "retune-home")
+    result = retune(*arguments(table, *slow), PREFECT_API_URL=prefect_api_url)
+    assert result.returncode == 0, result.stderr
+    (job,) = list_of(retune, "jobs", "list")
+    assert (job["id"], job["status"]) == (manifest(tmp_path)["job"]["id"], "succeeded")
 
 
 def test_a_key_of_the_user_s_stays_out_of_everything(

@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -100,6 +101,20 @@ def status(server: PrefectServer, path: str, **headers: str) -> int:
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+def test_it_sleeps_while_nobody_asks(server):
+    """One that spins is never found asleep, however fast or slow the machine is."""
+    [process] = server.processes.found()
+
+    def sleeps() -> bool:
+        states = []
+        for _ in range(20):
+            states.append(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0])
+            time.sleep(0.01)
+        return states.count("S") >= 15
+
+    eventually(sleeps, "the server's sleep")
 
 
 def test_hosts(server):
