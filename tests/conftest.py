@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,16 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, lambda _number, _frame: None)
 
 _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files so that those that take longest come first: one that came last would leave cores idle.
+
+    Those with slow tests do, and then those with few tests, since they start programs.
+    """
+    tests = Counter(item.path for item in items)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, tests[item.path]))
 
 
 @pytest.fixture(autouse=True)
