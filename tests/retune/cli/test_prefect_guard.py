@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from prefect_pages import FLAGS, browser_path
-from prefect_process import PrefectServer, Processes, eventually
+from prefect_process import TLS, PrefectServer, Processes, eventually
 from web_attacks import attack, other_site
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
@@ -52,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     def is_up() -> bool:
         assert process.poll() is None, processes.log("prefect-server")
         try:
-            return httpx.get(f"{url}/api/health").is_success
+            return httpx.get(f"{url}/api/health", verify=TLS).is_success
         except httpx.TransportError:
             return False
 

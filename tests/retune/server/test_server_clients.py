@@ -22,7 +22,10 @@ CHATTING = (
 )  # fmt: skip
 UV = Path(sys.executable).with_name("uv")
 
-pytestmark = pytest.mark.skipif(not UV.exists(), reason="uv, which `make` installs, is missing")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not UV.exists(), reason="uv, which `make` installs, is missing"),
+]
 
 
 def run(command: list[str | Path], **environment: str) -> str:

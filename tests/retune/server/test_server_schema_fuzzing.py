@@ -29,6 +29,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from server_process import ServerProcess, ended, example_lines, upload
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-the-key-of-the-fuzzed-server"
 GRADERS = r"/alpha/graders/"
 _EXAMPLES = int(os.environ.get("RETUNE_FUZZING_EXAMPLES", "10"))

@@ -16,6 +16,8 @@ import pytest
 from example_ids import answering_examples
 from server_process import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 FILES = (
     *("test_files.py", "test_uploads.py", "uploads", "test_batches.py", "test_models.py", "test_completions.py"),
