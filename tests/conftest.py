@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from retune.server.embedded import embedded_server
+
+# The hundreds of programs that the tests start share compiled bytecode: each would compile its modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell that starts the tests in the background, or under nohup, ignores these, and every program that the tests
 # start would inherit that. A handler ends with this process; programs start with the usual behaviour.

@@ -24,12 +24,6 @@ with embedded_server(Path(sys.argv[1])) as server:
 """
 
 
-@pytest.fixture(autouse=True)
-def _compiled(compiled: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in compiled.items():
-        monkeypatch.setenv(name, value)
-
-
 def user(data_directory: Path) -> subprocess.Popen[str]:
     """A process of its own that uses the server until it reads a line."""
     return subprocess.Popen(

@@ -29,10 +29,9 @@ pytestmark = [
 
 
 def run(command: list[str | Path], **environment: str) -> str:
-    # The environments are new: without compiled bytecode each start would take seconds more.
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment = {**kept, **environment}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=480)
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=480
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -63,9 +62,9 @@ def tickets() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def variables(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]) -> Iterator[dict[str, str]]:
+def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Where a server answers and which of its models knows the tickets, as environment variables."""
-    server = ServerProcess(tmp_path_factory.mktemp("clients") / "data", environment=compiled).start()
+    server = ServerProcess(tmp_path_factory.mktemp("clients") / "data").start()
     client = server.client()
     job = client.fine_tuning.jobs.create(
         model="gpt-4o-mini-2024-07-18", training_file=upload(client, tickets()).id, hyperparameters={"n_epochs": 8}

@@ -14,10 +14,10 @@ KEY = "sk-the-key-of-this-server"
 
 
 @pytest.fixture(scope="module")
-def listing(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]) -> Iterator[ServerProcess]:
+def listing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with a key, and a page that may use it."""
     data_directory = tmp_path_factory.mktemp("cors") / "data"
-    environment = {**compiled, "RETUNE_SERVER_API_KEY": KEY}
+    environment = {"RETUNE_SERVER_API_KEY": KEY}
     server = ServerProcess(data_directory, ("--allow-origin", LISTED), environment).start()
     yield server
     assert server.end(15) == 0  # type: ignore[arg-type]  # SIGTERM

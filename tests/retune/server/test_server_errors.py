@@ -94,12 +94,11 @@ def test_a_body_without_end_is_not_kept_in_memory(server: ServerProcess):
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]) -> Iterator[ServerProcess]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with small limits."""
     server = ServerProcess(
         tmp_path_factory.mktemp("small") / "data",
         ("--max-file-bytes", "1MB", "--allowed-host", "models.internal"),
-        compiled,
     ).start()
     yield server
     assert server.end(signal.SIGTERM) == 0

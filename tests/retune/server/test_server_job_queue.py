@@ -32,9 +32,9 @@ def occupy(server: ServerProcess) -> ServerProcess:
 
 
 @pytest.fixture(scope="module")
-def busy(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]) -> Iterator[ServerProcess]:
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A busy server to look at."""
-    process = ServerProcess(tmp_path_factory.mktemp("busy") / "data", ("--max-queued-jobs", "1"), compiled)
+    process = ServerProcess(tmp_path_factory.mktemp("busy") / "data", ("--max-queued-jobs", "1"))
     yield occupy(process.start())
     process.end(signal.SIGTERM)
 

@@ -25,9 +25,9 @@ def command_of(pid: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]):
+def many(tmp_path_factory: pytest.TempPathFactory):
     data = tmp_path_factory.mktemp("workers") / "data"
-    server = ServerProcess(data, ("--workers", str(COUNT)), compiled).start()
+    server = ServerProcess(data, ("--workers", str(COUNT))).start()
     yield server
     assert server.process
     workers = workers_of(server.process.pid)
