@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from retune.server.embedded import find_running_server
+from retune.server.embedded import embedded_server, find_running_server
 
 RETUNE = ["-m", "retune.cli.app"]
 WORDS = {"refund": "money back please", "delivery": "parcel never came", "login": "password does not work"}
@@ -107,16 +107,18 @@ def test_a_newcomer_s_run(retune: Any, table: Path, tmp_path: Path) -> None:
     assert server_is_gone(tmp_path / "retune-home")
     answer = retune("chat", facts["fine_tuned_model"], "-m", "my parcel never came")
     assert answer.stdout.strip() in WORDS
-    (job,) = list_of(retune, "jobs", "list")
-    assert job["id"] == facts["job"]["id"]
-    events = retune("jobs", "events", job["id"], "--follow").stdout
-    assert events.splitlines()[-1].endswith("The job has successfully completed")
-    assert facts["job"]["id"] in retune("jobs", "show", job["id"]).stdout
-    assert "wrote curves.svg" in retune("jobs", "results", job["id"], "-o", "curves.svg", "-o", "curves.csv").stdout
-    assert "epoch 3" in (tmp_path / "curves.svg").read_text(encoding="utf-8")
-    assert (tmp_path / "curves.csv").read_text(encoding="utf-8").startswith("step,train_loss,")
-    models = [model["id"] for model in list_of(retune, "models", "list")]
-    assert {"baseline-text", facts["fine_tuned_model"]} <= set(models)
+    # The other commands would each start the server, too.
+    with embedded_server(tmp_path / "retune-home" / "server"):
+        (job,) = list_of(retune, "jobs", "list")
+        assert job["id"] == facts["job"]["id"]
+        events = retune("jobs", "events", job["id"], "--follow").stdout
+        assert events.splitlines()[-1].endswith("The job has successfully completed")
+        assert facts["job"]["id"] in retune("jobs", "show", job["id"]).stdout
+        assert "wrote curves.svg" in retune("jobs", "results", job["id"], "-o", "curves.svg", "-o", "curves.csv").stdout
+        assert "epoch 3" in (tmp_path / "curves.svg").read_text(encoding="utf-8")
+        assert (tmp_path / "curves.csv").read_text(encoding="utf-8").startswith("step,train_loss,")
+        models = [model["id"] for model in list_of(retune, "models", "list")]
+        assert {"baseline-text", facts["fine_tuned_model"]} <= set(models)
     assert "was open to other users of this machine" in result.stderr
     assert "was open" not in answer.stderr
     assert [path for path in everything_of(tmp_path / "retune-home", tmp_path / "out") if is_open(path)] == []
