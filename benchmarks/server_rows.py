@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from retune.server import ids
 from retune.server.storage.data_directory import DataDirectory
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import sqlite_url
+from retune.server.storage.engines import sqlite_url
 from retune.server.storage.tables import CheckpointRow, EventRow, FileRow, JobMetadataRow, JobRow, Table
 
 _CREATED_AT = 1_790_000_000

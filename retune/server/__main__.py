@@ -6,8 +6,8 @@ import sys
 import typer
 
 from retune.errors import RetuneError
-from retune.server.command import start
-from retune.server.logs import set_up_logging
+from retune.server.process.command import start
+from retune.server.process.logs import set_up_logging
 from retune.server.storage.data_directory import DataDirectoryInUseError
 
 _log = logging.getLogger(__name__)

@@ -12,27 +12,25 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from retune.server.api import health, metrics
-from retune.server.api.cors import ListedOrigins
-from retune.server.api.json_route import JsonRoute
+from retune.server import completions, models, monitoring
 from retune.server.api.middleware import ApiMiddleware
-from retune.server.background import BackgroundWork
+from retune.server.api.origins import ListedOrigins
+from retune.server.api.request_bodies import JsonRoute
 from retune.server.batches import routes as batches
 from retune.server.batches.runner import BatchRunner
-from retune.server.chat import completion_routes as completions
 from retune.server.chat import routes as chat
 from retune.server.errors import add_error_handlers
 from retune.server.files import routes as files
-from retune.server.jobs import graders, permissions
+from retune.server.jobs import permissions
 from retune.server.jobs import routes as jobs
 from retune.server.jobs.runner import JobRunner
-from retune.server.models import routes as models
 from retune.server.responses import routes as responses
 from retune.server.retention import Retention
 from retune.server.services import Services
 from retune.server.settings import ServerSettings
 from retune.server.uploads import routes as uploads
-from retune.server.webhooks.delivery import WebhookDelivery
+from retune.server.webhooks.outbox import WebhookDelivery
+from retune.server.work_queue import BackgroundWork
 
 _READING = frozenset({"GET", "HEAD"})
 # One writes at a time; the others need a thread only to wait for their turn.
@@ -81,11 +79,11 @@ def build_app(services: Services) -> FastAPI:
     app.router.route_class = JsonRoute
     add_error_handlers(app)
     writers = CapacityLimiter(_WRITING_THREADS)
-    # Whose a path is they are asked in this order: the most wanted first.
-    for module in (jobs, chat, responses, files, models, batches, uploads, permissions, graders, completions):
+    # Paths are matched in this order: the most requested first.
+    for module in (jobs, chat, responses, files, models, batches, uploads, permissions, completions):
         _add_routes(app, module.router, writers, prefix="/v1")
-    for module in (health, metrics):
-        _add_routes(app, module.router, writers, prefix="")
+    _add_routes(app, jobs.graders_router, writers, prefix="/v1")
+    _add_routes(app, monitoring.router, writers, prefix="")
     return app
 
 

@@ -16,7 +16,7 @@ from retune.server.storage.content_store import ContentStore
 from retune.server.storage.database import Database
 from retune.server.storage.tables import FileRow, IdempotencyRow, UploadPartRow, WebhookDeliveryRow
 from retune.server.uploads import store as upload_store
-from retune.server.uploads.parts import drop_parts_of_ended_uploads
+from retune.server.uploads.store import drop_parts_of_ended_uploads
 from retune.server.webhooks import outbox
 
 _log = logging.getLogger(__name__)

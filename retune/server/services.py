@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from retune.server.api.request_metrics import RequestMetrics
-from retune.server.background import BackgroundWork
-from retune.server.chat.fair_slots import FairSlots
-from retune.server.models.loaded_models import LoadedModels
+from retune.server.fair_slots import FairSlots
+from retune.server.loaded_models import LoadedModels
+from retune.server.request_metrics import RequestMetrics
 from retune.server.settings import ServerSettings
 from retune.server.storage.content_store import ContentStore
 from retune.server.storage.data_directory import DataDirectory, not_writable
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import database_url
+from retune.server.storage.engines import database_url
+from retune.server.work_queue import BackgroundWork
 from retune.trainers.base import Trainer
 from retune.trainers.registry import default_trainer
 

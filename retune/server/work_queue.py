@@ -1,18 +1,49 @@
-"""Threads that work off rows of the database: each row by one thread at a time, whatever a single one meets."""
+"""Background work: training jobs, batches, notifications.
+
+`WorkQueue` has threads that process rows of the database, each row in one thread at a time; an error with one row does
+not stop the others.
+"""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError
 
-from retune.server.background import LOOK_AGAIN_SECONDS
 from retune.server.errors import is_out_of_space
 from retune.server.storage.database import Database, DatabaseUnavailableError
 from retune.server.storage.tables import BatchRow, JobRow
+
+# Requests may be answered by other processes, whose news come through the database alone.
+LOOK_AGAIN_SECONDS: Final = 0.5
+
+
+class BackgroundWork(Protocol):
+    """Works off what is in the database, in threads of its own. All are called by any thread.
+
+    The database is the queue: what an earlier server left unfinished is taken up again, and `LOOK_AGAIN_SECONDS` after
+    a change it is seen even if nobody called `wake`.
+    """
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def wake(self) -> None:
+        """Look at the database now: something may have been added, or cancelled."""
+        ...
+
+    def is_alive(self) -> bool:
+        """Whether all threads run that were started: none ends by itself, unless by a fault of the server."""
+        ...
+
+    def stop(self) -> None:
+        """End all threads and processes, leaving unfinished work for the next server; a second time does nothing."""
+        ...
+
 
 Row = TypeVar("Row", JobRow, BatchRow)
 

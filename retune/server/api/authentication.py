@@ -5,8 +5,7 @@ import hmac
 from pydantic import SecretStr
 
 from retune.server.errors import ApiError
-from retune.server.keys.current_keys import CurrentKeys
-from retune.server.keys.store import digest_of
+from retune.server.keys import CurrentKeys, digest_of
 from retune.server.storage.database import Database
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="OpenAI API"'}

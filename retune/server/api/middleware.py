@@ -10,13 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from retune.server import errors
 from retune.server.api import azure
 from retune.server.api.authentication import ApiKeyCheck, sent_key
-from retune.server.api.body_limits import BodyLimits, BodyMemory
-from retune.server.api.exchange import Exchange, current_exchange
-from retune.server.api.hosts import HostCheck
 from retune.server.api.idempotency import hash_of
-from retune.server.api.json_route import MODEL_OF_ADDRESS
-from retune.server.api.request_metrics import UNKNOWN
+from retune.server.api.origins import HostCheck
+from retune.server.api.request_bodies import MODEL_OF_ADDRESS
+from retune.server.api.request_context import BodyLimits, BodyMemory, Exchange, current_exchange
 from retune.server.errors import ApiError
+from retune.server.request_metrics import UNKNOWN
 from retune.server.services import Services
 
 _log = logging.getLogger(__name__)

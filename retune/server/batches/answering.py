@@ -7,12 +7,10 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from retune.server import ids
-from retune.server.batches.input_file import BatchRequest
-from retune.server.batches.requests import canonical_endpoint
-from retune.server.chat.answers import answer_chat
-from retune.server.chat.completion_answers import answer_completion
-from retune.server.chat.completion_requests import CompletionRequest
+from retune.server.batches.requests import BatchRequest, canonical_endpoint
 from retune.server.chat.requests import ChatRequest
+from retune.server.chat.routes import answer_chat
+from retune.server.completions import CompletionRequest, answer_completion
 from retune.server.errors import ApiError, from_validation, internal_error, is_out_of_space
 from retune.server.responses.answers import answer_response
 from retune.server.responses.requests import ResponseRequest

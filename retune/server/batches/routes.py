@@ -11,8 +11,8 @@ from retune.server.api.idempotency import SenderOf
 from retune.server.api.pagination import After, list_object, page
 from retune.server.batches import store as batch_store
 from retune.server.batches.requests import CreateBatchRequest
-from retune.server.batches.statuses import BatchStatus
 from retune.server.services import ServicesOf
+from retune.server.storage.statuses import BatchStatus
 from retune.server.storage.tables import BatchRow
 
 router = APIRouter(prefix="/batches")

@@ -16,13 +16,12 @@ from sqlalchemy import Select, and_, case, or_, select
 
 from retune.server.batches import store as batch_store
 from retune.server.batches.answering import answer_request, unanswered
-from retune.server.batches.input_file import BatchRequest, InvalidInputError, check_input_file, requests_of
-from retune.server.batches.journal import Journal, result_line
-from retune.server.batches.result_files import ResultFiles
-from retune.server.batches.statuses import BatchStatus
-from retune.server.files.input_lines import ReadingStoppedError
+from retune.server.batches.requests import BatchRequest, InvalidInputError, check_input_file, requests_of
+from retune.server.batches.results import Journal, ResultFiles, result_line
 from retune.server.files.rules import SPARE_BYTES
+from retune.server.json_input import ReadingStoppedError
 from retune.server.services import Services
+from retune.server.storage.statuses import BatchStatus
 from retune.server.storage.tables import BatchRow
 from retune.server.work_queue import WorkQueue, may_pass
 from retune.trainers.interruption import InterruptedWorkError, checkpoint, interruptible

@@ -8,15 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.batches.input_file import CheckedInput
-from retune.server.batches.journal import Tally
-from retune.server.batches.requests import CreateBatchRequest
-from retune.server.batches.result_files import ResultFile
-from retune.server.batches.statuses import CANCELLABLE, UNFINISHED, BatchStatus
+from retune.server.batches.requests import CheckedInput, CreateBatchRequest
+from retune.server.batches.results import ResultFile, Tally
 from retune.server.errors import ApiError
 from retune.server.files import store as file_store
 from retune.server.storage.column_types import storable
-from retune.server.storage.conditional_update import change_if
+from retune.server.storage.statuses import CANCELLABLE_BATCHES, UNFINISHED_BATCHES, BatchStatus, change_if
 from retune.server.storage.tables import BatchRow
 from retune.server.webhooks.outbox import add_event_to_outbox
 
@@ -100,7 +97,7 @@ def mark_cancelling(session: Session, batch_id: str) -> BatchRow:
         ApiError: 404: there is no such batch; 409: it is finished already, or about to be.
     """
     batch = get_batch(session, batch_id)
-    if batch.status in CANCELLABLE:
+    if batch.status in CANCELLABLE_BATCHES:
         batch.status = BatchStatus.CANCELLING
         batch.cancelling_at = int(time.time())
     elif batch.status != BatchStatus.CANCELLING:
@@ -140,7 +137,7 @@ def mark_failed(session: Session, batch_id: str, errors: list[dict[str, Any]], w
     """End an unfinished batch with errors; False if it is finished already."""
     told = [{**error, "message": storable(error["message"])} for error in errors]
     values = {"status": BatchStatus.FAILED, "failed_at": int(time.time()), "errors": told}
-    changed = change_if(session, BatchRow, batch_id, UNFINISHED, values)
+    changed = change_if(session, BatchRow, batch_id, UNFINISHED_BATCHES, values)
     if changed:
         add_event_to_outbox(session, webhook_urls, "batch.failed", batch_id)
     return changed

@@ -3,11 +3,13 @@
 import re
 import unicodedata
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, Literal
 
+from pydantic import Field
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from retune.server.api.request_bodies import RequestModel
 from retune.server.errors import ApiError
 from retune.server.files.store import ids_read_by_jobs
 from retune.server.storage.tables import FileRow, UploadPartRow
@@ -22,6 +24,13 @@ _LONGEST_NAME_BYTES: Final = 255
 _SEPARATORS: Final = re.compile(r"[/\\]")
 _JSONL_ONLY = {"fine-tune": "Fine-Tuning", "batch": "Batch"}
 _BATCH_SECONDS = 30 * 24 * 3600
+
+
+class ExpiresAfter(RequestModel):
+    """How long a file is kept, from its creation."""
+
+    anchor: Literal["created_at"]
+    seconds: int = Field(ge=SHORTEST_LIFETIME_SECONDS, le=LONGEST_LIFETIME_SECONDS)
 
 
 def base_name(filename: str, param: str) -> str:

@@ -7,9 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, CompoundSelect, and_, literal, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from retune.server.batches import statuses as batch_statuses
 from retune.server.errors import ApiError
-from retune.server.jobs import statuses as job_statuses
+from retune.server.storage.statuses import UNFINISHED_BATCHES, UNFINISHED_JOBS
 from retune.server.storage.tables import BatchRow, FileRow, JobRow
 
 
@@ -111,7 +110,7 @@ def are_unneeded(session: Session, file_ids: Sequence[str]) -> list[str]:
 def ids_read_by_jobs() -> CompoundSelect[tuple[str | None]]:
     """Query of the ids of all files that unfinished jobs read; an id may come twice."""
     files = (JobRow.training_file, JobRow.validation_file)
-    is_read = JobRow.status.in_(job_statuses.UNFINISHED)
+    is_read = JobRow.status.in_(UNFINISHED_JOBS)
     # Not null: SQL can't tell whether an id is among values of which one is unknown.
     return union_all(*(select(file).where(is_read, file.is_not(None)) for file in files))
 
@@ -144,5 +143,5 @@ def _is_needed_by_job(session: Session, file_id: str) -> bool:
 
 
 def _unfinished_batch_of(session: Session, file_id: str) -> str | None:
-    unfinished = and_(BatchRow.status.in_(batch_statuses.UNFINISHED), BatchRow.input_file_id == file_id)
+    unfinished = and_(BatchRow.status.in_(UNFINISHED_BATCHES), BatchRow.input_file_id == file_id)
     return session.scalar(select(BatchRow.id).where(unfinished).limit(1))

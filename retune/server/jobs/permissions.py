@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api.pagination import After, Limit, list_object, page
-from retune.server.api.request_fields import RequestModel
+from retune.server.api.request_bodies import RequestModel
 from retune.server.errors import ApiError
 from retune.server.services import ServicesOf
 from retune.server.storage.tables import CheckpointPermissionRow, ModelRow

@@ -1,4 +1,7 @@
-"""`/v1/fine_tuning/jobs`: create, list, retrieve, pause, resume, cancel, events, checkpoints."""
+"""`/v1/fine_tuning/jobs`: create, list, retrieve, pause, resume, cancel, events, checkpoints.
+
+`/v1/fine_tuning/alpha/graders` is refused: graders belong to reinforcement fine-tuning, which no trainer offers.
+"""
 
 import re
 from typing import Any
@@ -14,13 +17,13 @@ from retune.server.api.pagination import After, Limit, list_object, page
 from retune.server.errors import ApiError
 from retune.server.files import store as file_store
 from retune.server.jobs import checkpoints as checkpoint_store
-from retune.server.jobs import directories, transitions
 from retune.server.jobs import store as job_store
+from retune.server.jobs import transitions
 from retune.server.jobs.events import event_object
 from retune.server.jobs.requests import CreateJobRequest
-from retune.server.jobs.statuses import JobStatus
-from retune.server.models import store as model_store
+from retune.server.models import find_model
 from retune.server.services import Services, ServicesOf
+from retune.server.storage.statuses import JobStatus
 from retune.server.storage.tables import CheckpointRow, EventRow, JobMetadataRow, JobRow
 
 router = APIRouter(prefix="/fine_tuning/jobs")
@@ -85,7 +88,7 @@ def cancel_job(job_id: str, services: ServicesOf) -> JSONResponse:
         job = transitions.mark_cancelled(session, job_id, webhook_urls=services.settings.webhook_urls)
     services.wake()
     if not has_process:
-        directories.clean_up(services.database, services.directory, job.id)
+        checkpoint_store.remove_unneeded(services.database, services.directory, job.id)
     return JSONResponse(job_store.job_object(job))
 
 
@@ -121,7 +124,7 @@ def _object(session: Session, job: JobRow | Row[Any]) -> dict[str, Any]:
 
 
 def _add_job(session: Session, services: Services, request: CreateJobRequest) -> JobRow:
-    model = model_store.find_model(session, services.trainer, request.model)
+    model = find_model(session, services.trainer, request.model)
     if model is None:
         raise ApiError(
             400,
@@ -158,3 +161,23 @@ def _metadata_conditions(request: Request) -> list[ColumnElement[bool]]:
         if len(conditions) > _MAX_METADATA_PAIRS:
             raise ApiError(400, f"Jobs have at most {_MAX_METADATA_PAIRS} pairs of metadata.", param="metadata")
     return conditions
+
+
+graders_router = APIRouter(prefix="/fine_tuning/alpha/graders")
+
+
+@graders_router.post("/run")
+@graders_router.post("/validate")
+def refuse_grader() -> None:
+    """Refuse to run or validate a grader.
+
+    Raises:
+        ApiError: 400, whatever the grader.
+    """
+    raise ApiError(
+        400,
+        "Graders are not supported by this server: they belong to reinforcement fine-tuning, and its trainer offers "
+        "supervised fine-tuning alone.",
+        param="grader",
+        code="unsupported_value",
+    )

@@ -13,18 +13,16 @@ from sqlalchemy.orm import Session
 from retune.server import ids
 from retune.server.errors import is_out_of_space
 from retune.server.files import store as file_store
-from retune.server.files.input_lines import ReadingStoppedError
-from retune.server.jobs import directories, transitions
+from retune.server.jobs import checkpoints, transitions
 from retune.server.jobs.checkpoints import publish_models
-from retune.server.jobs.events import add_event, cut_message
-from retune.server.jobs.result_file import RESULT_FILENAME, step_metrics_lines
-from retune.server.jobs.statuses import ACTIVE, JobStatus
+from retune.server.jobs.events import RESULT_FILENAME, add_event, cut_message, step_metrics_lines
 from retune.server.jobs.training_record import MissingStepsError, TrainingRecord
 from retune.server.jobs.transitions import job_error
+from retune.server.json_input import ReadingStoppedError
 from retune.server.storage.content_store import ContentStore
 from retune.server.storage.data_directory import DataDirectory
-from retune.server.storage.database import Database, DatabaseUnavailableError
-from retune.server.storage.recording import recording
+from retune.server.storage.database import Database, DatabaseUnavailableError, recording
+from retune.server.storage.statuses import ACTIVE_JOBS, JobStatus
 from retune.server.storage.tables import JobRow
 from retune.server.training.run import TrainingRun
 from retune.server.training.validation import (
@@ -72,7 +70,7 @@ class JobRunner:
 
     def start(self) -> None:
         """Begin to work, with the jobs that an earlier server left unfinished first."""
-        directories.clean_up(self._database, self._directory)
+        checkpoints.remove_unneeded(self._database, self._directory)
         self._queue.start()
 
     def wake(self) -> None:
@@ -94,9 +92,9 @@ class JobRunner:
         _log.error("Job %s met an error of the server", job.id, exc_info=error)
         reason = "its disk is full" if is_out_of_space(error) else f"{type(error).__name__}: {error}"
         self._fail(job, job_error("server_error", f"The server could not run this job: {reason}."))
-        directories.clean_up(self._database, self._directory, job.id)
+        checkpoints.remove_unneeded(self._database, self._directory, job.id)
 
-    def _fail(self, job: JobRow, error: dict[str, str | None], was: Sequence[JobStatus] = ACTIVE) -> None:
+    def _fail(self, job: JobRow, error: dict[str, str | None], was: Sequence[JobStatus] = ACTIVE_JOBS) -> None:
         with self._database.write() as session:
             transitions.mark_failed(session, job.id, error, webhook_urls=self._webhook_urls, was=was)
 
@@ -127,7 +125,7 @@ class JobRunner:
                 return
         directory = self._directory.jobs / job.id
         directory.mkdir(exist_ok=True)
-        has_history = directories.has_history(directory)
+        has_history = checkpoints.has_history(directory)
         record = TrainingRecord(job, self._database, self._directory)
         run = TrainingRun(self._task(job, directory), self._queue.stopping)
         try:
@@ -136,7 +134,7 @@ class JobRunner:
             if not has_history:
                 raise
             _log.warning("Job %s: steps are missing on record; its training starts over", job.id)
-            directories.remove_all_but(directory)
+            checkpoints.remove_all_but(directory)
         else:
             self._conclude(job, run, record)
 
@@ -146,7 +144,7 @@ class JobRunner:
         if record.finished or record.failure or self._queue.stopping.is_set() or not record.write([]):
             return
         with self._database.read() as session:
-            resume = directories.prepare_for_training(session, job, self._directory.jobs / job.id)
+            resume = checkpoints.prepare_for_training(session, job, self._directory.jobs / job.id)
         run.follow(record.write, resume=resume)
 
     def _task(self, job: JobRow, directory: Path) -> TrainingTask:
@@ -167,7 +165,7 @@ class JobRunner:
         elif not self._queue.stopping.is_set():
             # Where the job was cancelled or paused this fails nothing: it is running no more.
             self._fail(job, job_error("training_process_died", run.describe_end()), [JobStatus.RUNNING])
-        directories.clean_up(self._database, self._directory, job.id)
+        checkpoints.remove_unneeded(self._database, self._directory, job.id)
 
     def _succeed(self, job: JobRow, finished: TrainingFinished) -> None:
         with self._contents.new_draft(ids.new_file_id()) as draft:

@@ -13,10 +13,9 @@ from sqlalchemy.orm import Session
 
 from retune.server.errors import ApiError
 from retune.server.jobs.events import add_event
-from retune.server.jobs.statuses import ACTIVE, UNFINISHED, JobStatus
 from retune.server.jobs.store import get_job
 from retune.server.storage.column_types import storable
-from retune.server.storage.conditional_update import change_if
+from retune.server.storage.statuses import ACTIVE_JOBS, UNFINISHED_JOBS, JobStatus, change_if
 from retune.server.storage.tables import CheckpointRow, JobRow
 from retune.server.webhooks.outbox import add_event_to_outbox
 from retune.trainers.base import Hyperparameters
@@ -54,7 +53,7 @@ def mark_paused(session: Session, job_id: str) -> JobRow:
         ApiError: 404: there is no such job; 400: it is finished, or paused already.
     """
     job = get_job(session, job_id)
-    if not _change(session, job_id, ACTIVE, {"status": JobStatus.PAUSED}):
+    if not _change(session, job_id, ACTIVE_JOBS, {"status": JobStatus.PAUSED}):
         raise _refusal(session, job, "pause")
     add_event(session, job_id, "Fine-tuning job paused")
     return _changed(session, job)
@@ -83,7 +82,7 @@ def mark_cancelled(session: Session, job_id: str, *, webhook_urls: Sequence[str]
         ApiError: 404: there is no such job; 400: it is finished already.
     """
     job = get_job(session, job_id)
-    if not _change(session, job_id, UNFINISHED, {"status": JobStatus.CANCELLED}):
+    if not _change(session, job_id, UNFINISHED_JOBS, {"status": JobStatus.CANCELLED}):
         raise _refusal(session, job, "cancel")
     _drop_checkpoints(session, job_id)
     add_event(session, job_id, "Fine-tuning job cancelled")
@@ -97,7 +96,7 @@ def mark_failed(
     error: dict[str, str | None],
     *,
     webhook_urls: Sequence[str],
-    was: Sequence[JobStatus] = ACTIVE,
+    was: Sequence[JobStatus] = ACTIVE_JOBS,
 ) -> bool:
     """End a job with an error; False if it is no longer what it `was`."""
     if not _change(session, job_id, was, {"status": JobStatus.FAILED, "error": error}):

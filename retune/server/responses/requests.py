@@ -5,13 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
-from retune.server.api.request_fields import FEW_FIELDS, Metadata, RequestModel, at_most
-from retune.server.chat.call_format import CallFormat
-from retune.server.chat.drawing import Question
-from retune.server.chat.response_format import AnswerFormat, schema_format
-from retune.server.chat.sampling import SamplingRequest, StreamOptions, refuse_fields, unsupported
-from retune.server.chat.tools import FunctionDefinition, call_format, functions_alone, read_choice, schema_text
+from retune.server.api.request_bodies import FEW_FIELDS, Metadata, RequestModel, at_most
 from retune.server.errors import missing_parameter
+from retune.server.generation.answer_formats import AnswerFormat, CallFormat, schema_format
+from retune.server.generation.drawing import Question
+from retune.server.generation.sampling import SamplingRequest, StreamOptions, refuse_fields, unsupported
+from retune.server.generation.tools import FunctionDefinition, call_format, functions_alone, read_choice, schema_text
 from retune.server.responses.input_items import conversation_of
 
 _MAX_TOOLS = 128

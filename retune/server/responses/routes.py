@@ -6,11 +6,10 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from retune.server.chat.event_stream import stream_typed_events
-from retune.server.chat.model_threads import in_model_thread
 from retune.server.errors import ApiError
-from retune.server.responses.answers import respond
-from retune.server.responses.events import response_events
+from retune.server.generation.model_lookup import in_model_thread
+from retune.server.generation.streaming import stream_typed_events
+from retune.server.responses.answers import respond, response_events
 from retune.server.responses.requests import ResponseRequest
 from retune.server.services import Services, ServicesOf
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from retune.errors import ServerError
 from retune.server.errors import ApiError, is_out_of_space
 from retune.server.storage import schema
+from retune.server.storage.content_store import Draft
 from retune.server.storage.engines import SQLITE, create_database_engine, reading, writing
 from retune.server.storage.server_lock import ServerLock
 
@@ -200,3 +201,28 @@ def _first_line(error: DBAPIError) -> str:
 
 def _damage_hint(path: Path) -> str:
     return f"Restore {path.name} from a backup, or start on another data directory with --data-dir."
+
+
+@contextmanager
+def recording(database: Database, draft: Draft) -> Iterator[Session]:
+    """Bring a draft's bytes to disk, and give the writing session for the rows that refer to them.
+
+    A block that finds its rows there already discards the draft by itself. Where the block or the commit fails, the
+    bytes are dropped.
+
+    Raises:
+        OSError: The disk is full or failing.
+        DatabaseUnavailableError: The database is away or too busy.
+    """
+    try:
+        draft.keep()
+        with database.write() as session:
+            yield session
+    except DatabaseUnavailableError:
+        # It may have gone away just after the commit. Retention looks whether the rows are there.
+        draft.abandon()
+        raise
+    except BaseException:
+        draft.discard()
+        raise
+    draft.settle()

@@ -1,10 +1,58 @@
-"""How each kind of database is connected to: durable, never waiting for ever, one writer at a time."""
+"""The database of a server: a PostgreSQL one by URL, or a SQLite file of its data directory, and how to connect to it.
 
+Connections are durable, wait for a bounded time, and have one writer at a time.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from pydantic import SecretStr
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError
 
 from retune.errors import ServerError
+
+_POSTGRESQL = "postgresql+psycopg"
+_POSTGRESQL_NAMES = ("postgresql", "postgres", _POSTGRESQL)
+_EXPECTED = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+
+
+def sqlite_url(path: Path) -> URL:
+    """The URL of a SQLite file."""
+    return URL.create("sqlite", database=str(path))
+
+
+def database_url(chosen: SecretStr | None, sqlite_path: Path) -> URL:
+    """The URL that an operator chose, or that of the SQLite file where none was chosen.
+
+    Raises:
+        ServerError: It is no URL of a PostgreSQL database, or the driver for that is not installed. The message never
+            repeats the URL, which may hold a password.
+    """
+    return _postgresql_url(chosen.get_secret_value()) if chosen else sqlite_url(sqlite_path)
+
+
+def _postgresql_url(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ServerError(
+            f"The server's database URL can't be read: expected {_EXPECTED}.",
+            hint="Escape special characters of the password (a / is %2F, an @ is %40).",
+        ) from None
+    if url.drivername not in _POSTGRESQL_NAMES:
+        raise ServerError(
+            f"The server's database URL must be {_EXPECTED}, but it begins with {url.drivername}://.",
+            hint="For SQLite give no URL: the file is kept in the data directory.",
+        )
+    if find_spec("psycopg") is None:
+        raise ServerError(
+            "A PostgreSQL database needs the driver psycopg, which is not installed.",
+            hint="Install it with: pip install 'retune[postgresql]'.",
+        )
+    return url.set(drivername=_POSTGRESQL)
+
 
 SQLITE: Final = "sqlite"
 # Marks a connection that writes; see `writing`.

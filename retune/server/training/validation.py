@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retune.server.files.input_lines import TOO_LONG, input_lines, is_too_long
-from retune.server.json_text import parse_json
+from retune.server.json_input import TOO_LONG, input_lines, is_too_long, parse_json
 from retune.training_lines.keys import COMPLETION_KEYS, EXAMPLE_KEYS, MINIMUM_EXAMPLES
 from retune.training_lines.problems import chat_problems, completion_problems, name_type
 

@@ -1,21 +1,45 @@
-"""Uploads in the database: pending → completed, cancelled or expired, and the parts that came so far."""
+"""Uploads in the database: pending → completed, cancelled or expired, and the parts received so far."""
 
 import time
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Final
 
+from pydantic import Field
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api.idempotency import hash_of
+from retune.server.api.request_bodies import PlainText, RequestModel
 from retune.server.errors import ApiError
 from retune.server.files import rules
 from retune.server.files import store as file_store
+from retune.server.files.rules import ExpiresAfter
+from retune.server.storage.content_store import ContentStore
+from retune.server.storage.database import Database
 from retune.server.storage.tables import UploadPartRow, UploadRow
-from retune.server.uploads.requests import MAX_PARTS, CreateUploadRequest
+
+MAX_PARTS: Final = 10_000
+
+
+class CreateUploadRequest(RequestModel):
+    """An upload as a client asks for it; `bytes` is what it promises to send."""
+
+    filename: str = Field(min_length=1, max_length=1024)
+    purpose: PlainText
+    bytes: int = Field(ge=0)
+    mime_type: str = Field(min_length=1, max_length=256)
+    expires_after: ExpiresAfter | None = None
+
+
+class CompleteUploadRequest(RequestModel):
+    """The parts in the order of the file, and optionally the hash of the whole, in hexadecimal digits."""
+
+    part_ids: list[PlainText] = Field(max_length=MAX_PARTS, fail_fast=True)
+    md5: Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")] | None = None
+
 
 _LIFETIME_SECONDS = 3600
 _MAX_NAMED_IDS = 3
@@ -236,3 +260,19 @@ def _wrong_parts(what: str) -> ApiError:
 def _some(part_ids: Sequence[str]) -> str:
     more = len(part_ids) - _MAX_NAMED_IDS
     return ", ".join(part_ids[:_MAX_NAMED_IDS]) + (f" and {more} more" if more > 0 else "")
+
+
+_AT_ONCE = 500
+
+
+def drop_parts_of_ended_uploads(database: Database, contents: ContentStore) -> None:
+    """Delete the parts of all uploads that are completed, cancelled or expired: first their bytes, then their rows."""
+    while True:
+        with database.read() as session:
+            part_ids = parts_of_ended_uploads(session, limit=_AT_ONCE)
+        if not part_ids:
+            return
+        for part_id in part_ids:
+            contents.remove(part_id)
+        with database.write() as session:
+            forget_parts(session, part_ids)

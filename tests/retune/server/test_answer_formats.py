@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.server.chat.answer_schema import InvalidSchemaError, check_schema
-from retune.server.chat.response_format import AnswerFormat, ResponseFormat
 from retune.server.errors import ApiError
+from retune.server.generation.answer_formats import AnswerFormat, ResponseFormat
+from retune.server.generation.answer_schema import InvalidSchemaError, check_schema
 
 
 def problem(schema: Any, said: Any) -> str | None:

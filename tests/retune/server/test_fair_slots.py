@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 
-from retune.server.chat import fair_slots
-from retune.server.chat.fair_slots import FairSlots, Turn
+from retune.server import fair_slots
 from retune.server.errors import ApiError
+from retune.server.fair_slots import FairSlots, Turn
 
 
 class Line:

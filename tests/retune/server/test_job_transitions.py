@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from retune.server import ids
 from retune.server.errors import ApiError
 from retune.server.jobs import transitions
-from retune.server.jobs.statuses import UNFINISHED, JobStatus
 from retune.server.jobs.store import get_job
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import database_url
+from retune.server.storage.engines import database_url
+from retune.server.storage.statuses import UNFINISHED_JOBS, JobStatus
 from retune.server.storage.tables import EventRow, JobRow, WebhookDeliveryRow
 from retune.trainers.base import Hyperparameters
 
@@ -36,14 +36,14 @@ CHANGES: dict[str, Callable[[Session, JobRow], object]] = {
     ),
 }
 # What a change makes of a job; anything else leaves it as it is.
-VALIDATING, QUEUED, RUNNING, PAUSED = UNFINISHED
+VALIDATING, QUEUED, RUNNING, PAUSED = UNFINISHED_JOBS
 EXPECTED: dict[tuple[str, str], JobStatus] = {
     ("queue", VALIDATING): QUEUED,
     ("run", QUEUED): RUNNING,
     ("succeed", RUNNING): JobStatus.SUCCEEDED,
     **{("pause", status): PAUSED for status in (VALIDATING, QUEUED, RUNNING)},
     **{("fail", status): JobStatus.FAILED for status in (VALIDATING, QUEUED, RUNNING)},
-    **{("cancel", status): JobStatus.CANCELLED for status in UNFINISHED},
+    **{("cancel", status): JobStatus.CANCELLED for status in UNFINISHED_JOBS},
 }
 
 
@@ -109,7 +109,7 @@ def check_events(session: Session, job_id: str, n_changed: int) -> None:
     messages = list(session.scalars(select(EventRow.message).where(EventRow.job_id == job_id)))
     assert len(messages) == n_changed + (status == JobStatus.SUCCEEDED)
     told = session.scalars(select(WebhookDeliveryRow).where(WebhookDeliveryRow.body.contains(job_id))).all()
-    if status in UNFINISHED:
+    if status in UNFINISHED_JOBS:
         assert not told
     else:
         assert [row.url for row in told] == ["http://one/hook", "http://two/hook"]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retune.server import json_text
-from retune.server.json_text import TooManyValuesError, parse_json
+from retune.server import json_input
+from retune.server.json_input import TooManyValuesError, parse_json
 
 TEXTS = st.text(st.sampled_from('ab"\\,[{:é\n'), max_size=30)
 VALUES = st.recursive(
@@ -30,11 +30,11 @@ def n_signs(value: Any) -> int:
 def test_values_are_counted_outside_of_strings_however_a_text_is_cut(value: Any, piece_bytes: int, ascii_only: bool):
     text = json.dumps(value, ensure_ascii=ascii_only).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_text, "_PIECE_BYTES", piece_bytes)
-        patch.setattr(json_text, "MAX_VALUES", max(0, n_signs(value)))
+        patch.setattr(json_input, "_PIECE_BYTES", piece_bytes)
+        patch.setattr(json_input, "MAX_VALUES", max(0, n_signs(value)))
         assert parse_json(text) == value
         if n_signs(value):
-            patch.setattr(json_text, "MAX_VALUES", n_signs(value) - 1)
+            patch.setattr(json_input, "MAX_VALUES", n_signs(value) - 1)
             with pytest.raises(TooManyValuesError):
                 parse_json(text)
 

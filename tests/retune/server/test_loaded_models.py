@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from retune.server.chat.models import chat_model
 from retune.server.errors import ApiError
-from retune.server.models.loaded_models import LoadedModels
-from retune.server.models.store import Model
+from retune.server.generation.model_lookup import chat_model
+from retune.server.loaded_models import LoadedModels
+from retune.server.models import Model
 from retune.server.services import Services
 from retune.server.settings import ServerSettings
 from retune.trainers.registry import default_trainer

@@ -9,7 +9,7 @@ from retune.server.batches.requests import CreateBatchRequest
 from retune.server.errors import ApiError
 from retune.server.jobs.permissions import CreatePermissionsRequest
 from retune.server.jobs.requests import CreateJobRequest
-from retune.server.uploads.requests import CompleteUploadRequest, CreateUploadRequest
+from retune.server.uploads.store import CompleteUploadRequest, CreateUploadRequest
 
 MANY = 20_000
 JOB = {"model": "baseline-text", "training_file": "file-1"}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import OpenAI
 
-from retune.server.batches.input_file import CheckedInput, InvalidInputError, check_input_file, requests_of
+from retune.server.batches.requests import CheckedInput, InvalidInputError, check_input_file, requests_of
 from retune.training_lines.keys import MAX_LINE_BYTES
 
 

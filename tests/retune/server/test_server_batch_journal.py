@@ -27,8 +27,8 @@ from openai import OpenAI
 from server_process import ServerProcess, wait_for
 
 from retune.server.batches.answering import unanswered
-from retune.server.batches.input_file import requests_of
-from retune.server.batches.journal import Journal, result_line
+from retune.server.batches.requests import requests_of
+from retune.server.batches.results import Journal, result_line
 
 
 def journal_of(server: ServerProcess, batch_id: str) -> Path:

@@ -19,7 +19,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from retune.server.app import build_app, open_services
-from retune.server.http_protocol import BoundedHttpProtocol
+from retune.server.process.http_protocol import BoundedHttpProtocol
 from retune.server.settings import ServerSettings
 
 UPLOAD = b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"

@@ -7,7 +7,7 @@ import pytest
 from server_process import Answer, ServerProcess
 
 from retune.errors import ConfigError
-from retune.server.command import settings_from
+from retune.server.process.command import settings_from
 
 LISTED = "https://app.example.com"
 KEY = "sk-the-key-of-this-server"

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, create_engine, event, select
 
 from retune.errors import ServerError
 from retune.server.storage.database import Database, DatabaseUnavailableError
-from retune.server.storage.database_url import database_url, sqlite_url
+from retune.server.storage.engines import database_url, sqlite_url
 from retune.server.storage.migrations import upgrade
 from retune.server.storage.schema import newest_version
 from retune.server.storage.tables import FileRow, Table
@@ -69,7 +69,7 @@ def test_a_new_database_needs_no_migration(path: Path, database: Database):
 def test_a_start_without_migrations_leaves_alembic_alone(tmp_path: Path):
     code = (
         "import sys\nfrom pathlib import Path\nfrom retune.server.storage.database import Database\n"
-        "from retune.server.storage.database_url import sqlite_url\n"
+        "from retune.server.storage.engines import sqlite_url\n"
         "for _ in range(2): Database(sqlite_url(Path(sys.argv[1]) / 'server.sqlite')).close()\nprint(*sys.modules)"
     )
     modules = subprocess.run(
@@ -142,7 +142,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import sqlite_url
+from retune.server.storage.engines import sqlite_url
 from retune.server.storage.tables import FileRow
 from sqlalchemy import func, select
 database = Database(sqlite_url(Path(sys.argv[1])), owner=False)

@@ -14,11 +14,11 @@ from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from server_process import ServerProcess, example_lines
 
-from retune.server.batches.statuses import BatchStatus
 from retune.server.errors import ApiError
 from retune.server.files.store import add_file, delete_file, mark_expired
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import database_url
+from retune.server.storage.engines import database_url
+from retune.server.storage.statuses import BatchStatus
 from retune.server.storage.tables import BatchRow
 
 CONTENT = example_lines(3)

@@ -12,7 +12,7 @@ from batch_requests import a_request, end_of, jsonl, results, start_batch
 from openai import OpenAI
 from server_process import Answer, ServerProcess, ended, example_lines, messages_on_record, upload, wait_for
 
-from retune.server.json_text import MAX_VALUES
+from retune.server.json_input import MAX_VALUES
 from retune.trainers.conditional_lm.prompts import CONTEXT_CHARACTERS, CONTEXT_TOKENS
 
 CHAT = "/v1/chat/completions"

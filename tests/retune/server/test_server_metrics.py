@@ -5,7 +5,7 @@ from openai.types.fine_tuning import FineTuningJob
 from prometheus_client.parser import text_string_to_metric_families
 from server_process import ServerProcess
 
-from retune.server.jobs.statuses import JobStatus
+from retune.server.storage.statuses import JobStatus
 
 
 def figures(server: ServerProcess) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -28,7 +28,7 @@ from sqlalchemy import URL, create_engine, func, select, text
 
 from retune.errors import ServerError
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import database_url
+from retune.server.storage.engines import database_url
 from retune.server.storage.migrations import upgrade
 from retune.server.storage.server_lock import _SERVER_LOCK, DatabaseInUseError
 from retune.server.storage.tables import FileRow, Table

@@ -21,14 +21,14 @@ from starlette.testclient import TestClient
 
 from retune.errors import ConfigError, ServerError
 from retune.server.app import build_app, open_services
-from retune.server.command import settings_from
 from retune.server.embedded import find_running_server
-from retune.server.logs import BoundedFileHandler
-from retune.server.serve import serve
+from retune.server.process.command import settings_from
+from retune.server.process.logs import BoundedFileHandler
+from retune.server.process.serve import serve
 from retune.server.settings import ServerSettings
 from retune.server.storage.data_directory import Announcement, DataDirectory, DataDirectoryInUseError
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import sqlite_url
+from retune.server.storage.engines import sqlite_url
 
 
 def test_the_announcement_says_where_the_server_is(server: ServerProcess):

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from retune.server.retention import delete_outdated_rows
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import database_url
+from retune.server.storage.engines import database_url
 from retune.server.storage.tables import IdempotencyRow, WebhookDeliveryRow
 
 RETRY = {"x-stainless-retry-count": "1"}

@@ -14,7 +14,7 @@ COUNT = 3
 def workers_of(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task").glob("*/children")
     found = [int(child) for path in children for child in path.read_text().split()]
-    return [child for child in found if "retune.server.worker" in command_of(child)]
+    return [child for child in found if "retune.server.process.workers" in command_of(child)]
 
 
 def command_of(pid: int) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from server_process import example_lines
 
-from retune.server.files.input_lines import ReadingStoppedError
+from retune.server.json_input import ReadingStoppedError
 from retune.server.training.validation import (
     InvalidFileError,
     LearningModel,

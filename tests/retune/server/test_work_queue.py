@@ -10,7 +10,7 @@ from sqlalchemy import Select, select, text
 
 from retune.server import work_queue
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import database_url
+from retune.server.storage.engines import database_url
 from retune.server.storage.tables import BatchRow
 from retune.server.work_queue import WorkQueue
 
