@@ -1,4 +1,4 @@
-"""`retune server`: the fine-tuning server of one's own."""
+"""`retune server`: the fine-tuning server."""
 
 import typer
 

@@ -17,32 +17,32 @@ if TYPE_CHECKING:
     from retune.server.storage.data_directory import DataDirectory as Directory
     from retune.server.storage.database import Database
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke a server's API keys, while it runs or not.")
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke a server's API keys, whether it runs or not.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What the key is for, as you will know it in the list.")],
+    name: Annotated[str, typer.Argument(help="What the key is for, as shown in the list.")],
     data_directory: DataDirectory = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Make a key and print it. It can't be shown again: the server keeps its hash alone.
+    """Create a key and print it. It can't be shown again: the server stores only its hash.
 
-    From the first key on, a server answers nobody without one.
+    Once a server has a key, every request needs one.
     """
     from retune.server import keys  # noqa: PLC0415 - the database's libraries are slow to import
 
     with _database(data_directory, database_url, may_be_new=True) as database, database.write() as session:
         row, key = keys.add_key(session, name)
     print_line(key)
-    print_quietly(f"Key {row.id}. Keep it now: it is not shown again. A running server takes it within two seconds.")
+    print_quietly(f"Key {row.id}. Store it now: it is not shown again. A running server accepts it within two seconds.")
 
 
 @app.command("list")
 def list_keys(data_directory: DataDirectory = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """List all keys that were ever made, newest first."""
+    """List all keys, revoked ones included, newest first."""
     from retune.server import keys  # noqa: PLC0415 - the database's libraries are slow to import
 
     with _database(data_directory, database_url) as database, database.read() as session:
@@ -67,7 +67,7 @@ def revoke(
     data_directory: DataDirectory = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Take a key back for good. A running server refuses it within two seconds."""
+    """Revoke a key. A running server refuses it within two seconds."""
     from retune.server import keys  # noqa: PLC0415 - the database's libraries are slow to import
 
     with _database(data_directory, database_url) as database, database.write() as session:

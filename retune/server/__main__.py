@@ -15,7 +15,7 @@ _EXIT_FAILED = 1
 
 
 def main() -> int:
-    """Run the server; the exit status tells whoever started it what went wrong."""
+    """Run the server and return its exit status."""
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     app.command()(start)
     try:

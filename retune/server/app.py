@@ -33,12 +33,12 @@ from retune.server.webhooks.outbox import WebhookDelivery
 from retune.server.work_queue import BackgroundWork
 
 _READING = frozenset({"GET", "HEAD"})
-# One writes at a time; the others need a thread only to wait for their turn.
+# One writes at a time; the others only wait in their threads.
 _WRITING_THREADS = 16
 
 
 def open_services(settings: ServerSettings) -> Services:
-    """Open a data directory, with all the work behind requests.
+    """Open a data directory, with all background work.
 
     Raises:
         ServerError: Another server has the directory, it can't be written, or its database is damaged.
@@ -68,7 +68,7 @@ def _background_work(services: Services) -> Iterator[BackgroundWork]:
 
 
 def build_app(services: Services) -> FastAPI:
-    """Build the application; its lifespan starts the work behind requests, and at its end closes all services."""
+    """Build the application; its lifespan starts the background work, and closes all services at its end."""
     # No pages of documentation: they would load scripts from elsewhere, and unknown addresses are 404 here.
     app = FastAPI(lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
@@ -90,7 +90,7 @@ def build_app(services: Services) -> FastAPI:
 def _add_routes(app: FastAPI, router: APIRouter, writers: CapacityLimiter, *, prefix: str) -> None:
     """Add a router's routes to the application's own.
 
-    `include_router` would keep the router, and FastAPI would look through it three times at each request.
+    `include_router` would keep the router, and FastAPI would search it three times for each request.
     """
     for route in router.routes:
         if isinstance(route, APIRoute):
@@ -102,7 +102,7 @@ def _add_routes(app: FastAPI, router: APIRouter, writers: CapacityLimiter, *, pr
 
 
 def _in_own_threads(endpoint: Callable[..., Response], limiter: CapacityLimiter) -> Callable[..., Any]:
-    """Keep those who wait to write out of the threads that reads are answered from."""
+    """Run an endpoint in threads of its own, so that requests that wait to write do not block those that read."""
 
     @functools.wraps(endpoint)
     async def run(**arguments: Any) -> Response:

@@ -100,13 +100,13 @@ def answer_completion(services: Services, request: CompletionRequest) -> dict[st
 
 
 def complete_prompts(services: Services, request: CompletionRequest) -> list[CompletedPrompt]:
-    """The model's completions, prompt by prompt; raises as of `answer_completion`."""
+    """The model's completions, prompt by prompt; raises the errors of `answer_completion`."""
     request.refuse_what_is_not_offered()
     model = completion_model(services, request.model)
     completed = [
         CompletedPrompt(
             request.echo_of(prompt),
-            request.draw(model, prompt, number, max_tokens=request.token_limit, top_logprobs=request.logprobs),
+            request.complete(model, prompt, number, max_tokens=request.token_limit, top_logprobs=request.logprobs),
         )
         for prompt in request.prompt
         for number in range(request.n_answers)
@@ -117,7 +117,7 @@ def complete_prompts(services: Services, request: CompletionRequest) -> list[Com
 
 def completion_head(services: Services, request: CompletionRequest) -> dict[str, Any]:
     """What a whole answer and each chunk of a streamed one begin with."""
-    return answer_head(services, request, ids.new_legacy_completion_id(), "text_completion")
+    return answer_head(services, request, ids.new_id("cmpl-"), "text_completion")
 
 
 def completions_usage(completed: Sequence[CompletedPrompt], request: CompletionRequest) -> dict[str, Any]:

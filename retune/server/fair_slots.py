@@ -1,4 +1,4 @@
-"""Slots to compute in, shared out fairly: callers have them in turn, each for a moment at a time."""
+"""Slots to compute in, shared fairly: callers take turns of a tenth of a second."""
 
 import itertools
 import threading
@@ -11,11 +11,11 @@ from typing import Final
 
 from retune.server.errors import ApiError
 
-MOST_WAITING_OF_ONE: Final = 1000
-MOST_WAITING: Final = 4000
-# Those that have begun hold a thread each, while others have their turn too.
-_MOST_BEGUN_OF_ONE = 8
-MOST_BEGUN: Final = 64
+MAX_WAITING_PER_CALLER: Final = 1000
+MAX_WAITING: Final = 4000
+# Each started turn occupies a thread, even while other callers have the slot.
+_MAX_STARTED_PER_CALLER = 8
+MAX_STARTED: Final = 64
 _TURN_SECONDS = 0.1
 
 
@@ -24,37 +24,37 @@ class Turn:
     """A wait for a slot, and then the slot.
 
     Attributes:
-        caller: Whose it is.
-        on_granted: Called once it has the slot; by any thread, and never waits.
-        has_begun: It had a slot before.
+        caller: Who requested it.
+        on_granted: Called once it has the slot; from any thread, and must not block.
+        has_started: It had a slot before.
         is_granted: It has the slot now.
-        number: The order in which turns were asked for.
+        number: The order in which turns were requested.
     """
 
     caller: str
     on_granted: "Callable[[Turn], object]"
-    has_begun: bool = False
+    has_started: bool = False
     is_granted: bool = False
     number: int = 0
 
 
 @dataclass(slots=True)
 class _Queue:
-    """The turns that a caller waits for: those that have begun, and the others."""
+    """The turns that a caller waits for: those that have started, and the others."""
 
-    begun: deque[Turn] = field(default_factory=deque)
+    started: deque[Turn] = field(default_factory=deque)
     fresh: deque[Turn] = field(default_factory=deque)
 
     def __len__(self) -> int:
-        return len(self.begun) + len(self.fresh)
+        return len(self.started) + len(self.fresh)
 
-    def pop(self, *, may_begin: bool) -> Turn | None:
-        heads = [turns for turns in (self.begun, self.fresh if may_begin else ()) if turns]
+    def pop(self, *, may_start: bool) -> Turn | None:
+        heads = [turns for turns in (self.started, self.fresh if may_start else ()) if turns]
         return min(heads, key=lambda turns: turns[0].number).popleft() if heads else None
 
 
 class FairSlots:
-    """So many slots; whoever wants one waits behind as few as possible of each other caller's.
+    """A fixed number of slots, granted to callers in turn: one caller's requests don't delay another's.
 
     Args:
         count: How many slots there are.
@@ -65,50 +65,50 @@ class FairSlots:
         self._free = count
         self._count = count
         self._queues: OrderedDict[str, _Queue] = OrderedDict()
-        self._begun: dict[str, int] = {}
+        self._started: dict[str, int] = {}
         self._numbers = itertools.count()
 
-    def ask(self, caller: str, on_granted: Callable[[Turn], object]) -> Turn:
-        """Ask for a slot.
+    def request(self, caller: str, on_granted: Callable[[Turn], object]) -> Turn:
+        """Request a slot.
 
         Raises:
-            ApiError: 429: the caller waits for too many already; 503: all callers together do.
+            ApiError: 429: the caller has too many requests waiting; 503: all callers together have.
         """
         turn = Turn(caller, on_granted)
         with self._changed:
             self._refuse_too_many(caller)
-            self._wait_in_line(turn)
-            self._share_out()
+            self._enqueue(turn)
+            self._grant_free_slots()
         return turn
 
-    def leave_line(self, turn: Turn) -> None:
-        """Wait no longer for a first slot; nothing where it came already."""
+    def withdraw(self, turn: Turn) -> None:
+        """Cancel a request for a slot; does nothing once the slot was granted."""
         with self._changed:
             queue = self._queues.get(turn.caller)
-            if queue and not turn.has_begun:
+            if queue and not turn.has_started:
                 queue.fresh.remove(turn)
                 if not queue:
                     del self._queues[turn.caller]
 
-    def give_back(self, turn: Turn) -> None:
-        """Give a slot back that is needed no more."""
+    def release(self, turn: Turn) -> None:
+        """Release a slot."""
         with self._changed:
             turn.is_granted = False
             self._free += 1
-            self._count_begun(turn.caller, -1)
-            self._share_out()
+            self._count_started(turn.caller, -1)
+            self._grant_free_slots()
             self._changed.notify_all()
 
     @contextmanager
-    def taking_turns(self, turn: Turn, refuse: Callable[[], None]) -> Iterator[Callable[[], None]]:
-        """Use a slot while the block runs, and let others have it in between.
+    def time_sliced(self, turn: Turn, refuse: Callable[[], None]) -> Iterator[Callable[[], None]]:
+        """Use a slot while the block runs, and yield it to other callers in between.
 
         Args:
             turn: It has its slot.
-            refuse: Called at every checkpoint; raises where the work is of no use any more.
+            refuse: Called at every checkpoint; raises if the work is no longer wanted.
 
         Yields:
-            What the work is to call at its checkpoints; it may wait.
+            What the work must call at its checkpoints; it may block.
         """
         since = time.monotonic()
 
@@ -116,68 +116,68 @@ class FairSlots:
             nonlocal since
             refuse()
             if time.monotonic() - since >= _TURN_SECONDS:
-                self._let_others(turn)
+                self._yield_slot(turn)
                 since = time.monotonic()
                 refuse()
 
         try:
             yield check
         finally:
-            self.give_back(turn)
+            self.release(turn)
 
-    def give_way(self, seconds: float) -> None:
-        """Wait while any slot is wanted or used, and at most so long: for work that comes behind all other."""
+    def yield_to_others(self, seconds: float) -> None:
+        """Wait until no slot is requested or used, at most `seconds`: for work of the lowest priority."""
         with self._changed:
             self._changed.wait_for(lambda: self._free == self._count, timeout=seconds)
 
-    def _let_others(self, turn: Turn) -> None:
+    def _yield_slot(self, turn: Turn) -> None:
         with self._changed:
             if not self._queues:
                 return
             again = threading.Event()
             turn.on_granted, turn.is_granted = lambda _: again.set(), False
             self._free += 1
-            self._wait_in_line(turn)
-            self._share_out()
+            self._enqueue(turn)
+            self._grant_free_slots()
         again.wait()
 
     def _refuse_too_many(self, caller: str) -> None:
         waiting = len(self._queues.get(caller, ()))
         headers = {"retry-after": "1"}
-        if waiting >= MOST_WAITING_OF_ONE:
+        if waiting >= MAX_WAITING_PER_CALLER:
             message = f"Rate limit reached: {waiting} of your requests wait for an answer already. Try again in 1s."
             code = "rate_limit_exceeded"
             raise ApiError(429, message, type="requests", code=code, headers=headers, retryable=True)
-        if sum(map(len, self._queues.values())) >= MOST_WAITING:
-            message = f"{MOST_WAITING} requests wait for an answer, as many as the server takes. Try again in 1s."
+        if sum(map(len, self._queues.values())) >= MAX_WAITING:
+            message = f"{MAX_WAITING} requests wait for an answer, as many as the server takes. Try again in 1s."
             raise ApiError(503, message, type="server_error", code="overloaded", headers=headers, retryable=True)
 
-    def _wait_in_line(self, turn: Turn) -> None:
+    def _enqueue(self, turn: Turn) -> None:
         turn.number = next(self._numbers)
         queue = self._queues.setdefault(turn.caller, _Queue())
-        (queue.begun if turn.has_begun else queue.fresh).append(turn)
+        (queue.started if turn.has_started else queue.fresh).append(turn)
 
-    def _share_out(self) -> None:
+    def _grant_free_slots(self) -> None:
         while self._free and (turn := self._next()):
             self._free -= 1
-            if not turn.has_begun:
-                turn.has_begun = True
-                self._count_begun(turn.caller, 1)
+            if not turn.has_started:
+                turn.has_started = True
+                self._count_started(turn.caller, 1)
             turn.is_granted = True
             turn.on_granted(turn)
 
     def _next(self) -> Turn | None:
-        all_begun = sum(self._begun.values())
+        n_started = sum(self._started.values())
         for caller, queue in self._queues.items():
-            may_begin = all_begun < MOST_BEGUN and self._begun.get(caller, 0) < _MOST_BEGUN_OF_ONE
-            if turn := queue.pop(may_begin=may_begin):
+            may_start = n_started < MAX_STARTED and self._started.get(caller, 0) < _MAX_STARTED_PER_CALLER
+            if turn := queue.pop(may_start=may_start):
                 self._queues.move_to_end(caller)
                 if not queue:
                     del self._queues[caller]
                 return turn
         return None
 
-    def _count_begun(self, caller: str, change: int) -> None:
-        self._begun[caller] = self._begun.get(caller, 0) + change
-        if not self._begun[caller]:
-            del self._begun[caller]
+    def _count_started(self, caller: str, change: int) -> None:
+        self._started[caller] = self._started.get(caller, 0) + change
+        if not self._started[caller]:
+            del self._started[caller]

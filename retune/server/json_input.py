@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from retune.training_lines.keys import MAX_LINE_BYTES, MAX_LINE_VALUES
 
-# A conversation of 2,048 messages with parts and a large schema has some tens of thousands. So many take about 20 ms.
+# A conversation of 2,048 messages with parts and a large schema has some tens of thousands. This many take 20 ms.
 MAX_VALUES: Final = MAX_LINE_VALUES
 TOO_MANY: Final = f"it is made of more than {MAX_VALUES} values"
 _PIECE_BYTES = 64 * 1024
@@ -44,7 +44,7 @@ def parse_json(text: bytes, *, parse_constant: Callable[[str], Any] | None = Non
 
 
 def _has_many_values(text: bytes) -> bool:
-    """Count the values, and as few as tell; first as if none of the signs between them were in a string."""
+    """Whether there are more than `MAX_VALUES`; the first, cheap count includes separators within strings."""
     if len(text) <= MAX_VALUES or not _exceeds(map(_count, _pieces(text))):
         return False
     return _exceeds(_counts_outside_strings(text))
@@ -79,20 +79,20 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class ReadingStoppedError(Exception):
-    """The reader was told to stop before the file's end."""
+    """`should_stop` ended the reading before the end of the file."""
 
 
 def input_lines(path: Path, should_stop: Callable[[], bool] = lambda: False) -> Iterator[tuple[int, bytes]]:
     """Read the lines that are not blank, with their numbers from 1. A line ends with a line feed.
 
-    Of a line longer than `MAX_LINE_BYTES` it gives one byte more than that, and passes over the rest.
+    Of a line longer than `MAX_LINE_BYTES` it yields one byte more than that, and skips the rest.
 
     Args:
         path: The file.
-        should_stop: Asked at every line.
+        should_stop: Called at every line.
 
     Raises:
-        ReadingStoppedError: `should_stop` said so.
+        ReadingStoppedError: `should_stop` returned true.
         OSError: The file can't be read.
     """
     with path.open("rb") as stream:
@@ -110,5 +110,5 @@ def input_lines(path: Path, should_stop: Callable[[], bool] = lambda: False) -> 
 
 
 def is_too_long(line: bytes) -> bool:
-    """Tell whether there was more of a line than may be."""
+    """Whether a line was longer than `MAX_LINE_BYTES`."""
     return len(line) > MAX_LINE_BYTES

@@ -25,7 +25,7 @@ _HINT_CHARACTERS = 4
 
 
 def digest_of(key: str) -> bytes:
-    """What of a key is kept: its SHA-256. A key is 256 random bits, so that a slow hash would protect nothing more."""
+    """The SHA-256 of a key, which is all that is stored. A key is 256 random bits: a slow hash adds no protection."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
@@ -33,11 +33,11 @@ def add_key(session: Session, name: str) -> tuple[ApiKeyRow, str]:
     """Make a key.
 
     Returns:
-        Its row, and the key itself, which nobody can read again later.
+        Its row, and the key itself, which can't be read again later.
     """
     key = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     row = ApiKeyRow(
-        id=ids.new_key_id(),
+        id=ids.new_id("key_"),
         name=name,
         digest=digest_of(key).hex(),
         hint=f"{_PREFIX}…{key[-_HINT_CHARACTERS:]}",
@@ -55,7 +55,7 @@ def list_keys(session: Session) -> Sequence[ApiKeyRow]:
 
 
 def revoke_key(session: Session, key_id: str) -> ApiKeyRow:
-    """Take a key back for good; a second time does nothing.
+    """Revoke a key; does nothing if it is revoked already.
 
     Raises:
         ServerError: There is no such key.
@@ -67,9 +67,9 @@ def revoke_key(session: Session, key_id: str) -> ApiKeyRow:
     return row
 
 
-# A revoked key opens nothing any more after this time.
+# A revoked key is refused after this time at the latest.
 _MAX_AGE_SECONDS = 1.0
-# A key that is not known may have been made a moment ago; whoever guesses keys must not make the database busy.
+# An unknown key may be brand new; guessing keys must not overload the database.
 _MAX_AGE_OF_UNKNOWN_SECONDS = 0.1
 _INDEX_BYTES = 8
 _NOBODY = bytes(32)
@@ -80,41 +80,41 @@ class KeySet:
     """All keys at one moment.
 
     Attributes:
-        any_made: A key was made once, even if it is revoked by now: a server never opens itself to all again.
+        any_created: A key was made once, even if it is revoked by now: a server never opens itself to all again.
         digests: SHA-256 of the good ones, by their first bytes.
         read_at: Monotonic time.
     """
 
-    any_made: bool
+    any_created: bool
     digests: dict[bytes, bytes]
     read_at: float
 
-    def holds(self, digest: bytes) -> bool:
+    def contains(self, digest: bytes) -> bool:
         """Whether one of them has this digest, compared in constant time."""
         return hmac.compare_digest(self.digests.get(digest[:_INDEX_BYTES], _NOBODY), digest)
 
 
 class CurrentKeys:
-    """Reads the keys of the database anew when they are too old."""
+    """The keys of the database, read again when they are too old."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._reading = asyncio.Lock()
         self._keys: KeySet | None = None
 
-    async def exist(self) -> bool:
+    async def any_created(self) -> bool:
         """Whether a key was ever made."""
         keys = self._keys
         if keys is None or time.monotonic() - keys.read_at > _MAX_AGE_SECONDS:
             keys = await self._refreshed(_MAX_AGE_SECONDS)
-        return keys.any_made
+        return keys.any_created
 
-    async def hold(self, digest: bytes) -> bool:
+    async def contains(self, digest: bytes) -> bool:
         """Whether a key with this digest is good."""
         keys = self._keys
         if keys is None or time.monotonic() - keys.read_at > _MAX_AGE_SECONDS:
             keys = await self._refreshed(_MAX_AGE_SECONDS)
-        return keys.holds(digest) or (await self._refreshed(_MAX_AGE_OF_UNKNOWN_SECONDS)).holds(digest)
+        return keys.contains(digest) or (await self._refreshed(_MAX_AGE_OF_UNKNOWN_SECONDS)).contains(digest)
 
     async def _refreshed(self, max_age_seconds: float) -> KeySet:
         async with self._reading:
@@ -129,4 +129,4 @@ def read_keys(session: Session) -> KeySet:
     now = time.monotonic()
     rows = session.execute(select(ApiKeyRow.digest, ApiKeyRow.revoked_at)).all()
     good = [bytes.fromhex(digest) for digest, revoked_at in rows if revoked_at is None]
-    return KeySet(any_made=bool(rows), digests={digest[:_INDEX_BYTES]: digest for digest in good}, read_at=now)
+    return KeySet(any_created=bool(rows), digests={digest[:_INDEX_BYTES]: digest for digest in good}, read_at=now)

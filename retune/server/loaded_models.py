@@ -36,7 +36,7 @@ class Model:
         }
 
 
-class _Found(NamedTuple):
+class _CachedModel(NamedTuple):
     model: Model
     at: float
 
@@ -53,17 +53,17 @@ class LoadedModels:
     Args:
         trainer: What loads them.
         capacity: How many stay in memory.
-        recall_seconds: How long a model that was found is taken to be there still. So long may a deleted one go on
+        cache_seconds: How long a model that was found is assumed to exist. That long may a deleted one keep
             answering in another process, where its checkpoint could not be removed.
     """
 
-    def __init__(self, trainer: Trainer, *, capacity: int = 4, recall_seconds: float = 1.0) -> None:
+    def __init__(self, trainer: Trainer, *, capacity: int = 4, cache_seconds: float = 1.0) -> None:
         self._trainer = trainer
         self._capacity = capacity
-        self._recall_seconds = recall_seconds
+        self._recall_seconds = cache_seconds
         self._lock = threading.Lock()
         self._entries: OrderedDict[Path | None, _Entry] = OrderedDict()
-        self._found: dict[str, _Found] = {}
+        self._cached: dict[str, _CachedModel] = {}
 
     def __len__(self) -> int:
         """How many models are in memory."""
@@ -81,12 +81,12 @@ class LoadedModels:
                 entry.model = self._trainer.load(directory)
             return entry.model
 
-    def recall(self, name: str, data_directory: Path) -> Model | None:
+    def find_cached(self, name: str, data_directory: Path) -> Model | None:
         """A model that was found a moment ago, as long as its checkpoint is there.
 
         To delete a model removes its checkpoint, whichever process does it: what could be removed is never recalled.
         """
-        found = self._found.get(name)
+        found = self._cached.get(name)
         if found is None:
             return None
         directory = found.model.directory
@@ -94,16 +94,16 @@ class LoadedModels:
             return found.model
         if time.monotonic() < found.at + self._recall_seconds and (data_directory / directory).is_dir():
             return found.model
-        self._found.pop(name, None)
+        self._cached.pop(name, None)
         return None
 
-    def remember(self, model: Model) -> None:
-        """Remember a model that was found just now, so that the next request for it need not look again."""
-        self._found[model.name] = _Found(model, time.monotonic())
+    def cache(self, model: Model) -> None:
+        """Cache a model that was found just now, so that the next request need not ask the database."""
+        self._cached[model.name] = _CachedModel(model, time.monotonic())
 
-    def forget(self, name: str, directory: Path) -> None:
-        """Let go of a model that is deleted."""
-        self._found.pop(name, None)
+    def evict(self, name: str, directory: Path) -> None:
+        """Drop a model that is deleted."""
+        self._cached.pop(name, None)
         with self._lock:
             self._entries.pop(directory, None)
 

@@ -114,13 +114,13 @@ def delete_model(name: str, services: ServicesOf) -> JSONResponse:
     with services.database.write() as session:
         relative = remove_model(session, services.trainer, name)
     directory = services.directory.path / relative
-    services.loaded_models.forget(name, directory)
+    services.loaded_models.evict(name, directory)
     _remove(directory)
     return JSONResponse({"id": name, "object": "model", "deleted": True})
 
 
 def _remove(directory: Path) -> None:
-    # Gone in one step: nobody may load half a checkpoint.
+    # Removed in one step: half a checkpoint must never be loaded.
     doomed = directory.with_name(f"deleted-{directory.name}")
     try:
         directory.rename(doomed)

@@ -1,4 +1,4 @@
-"""`/health`, for load balancers and for whoever started the server; `/metrics`, for Prometheus.
+"""`/health`, for load balancers and supervisors; `/metrics`, for Prometheus.
 
 `/health` needs no key; `/metrics` needs one wherever the API does.
 """
@@ -27,9 +27,9 @@ router = APIRouter()
 
 @router.api_route("/health", methods=["GET", "HEAD"])
 async def health(services: ServicesOf) -> JSONResponse:
-    """Say that the server works, down to its database; 503 where the work behind requests has come to a stop.
+    """Report whether the server works, down to its database; 503 if background work has stopped.
 
-    With several workers that work is in another process, which is not asked.
+    With several workers, background work runs in another process, which is not checked.
     """
     counts = await services.database.look_up(job_store.count_by_status)
     works = all(work.is_alive() for work in services.background)

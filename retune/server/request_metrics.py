@@ -51,7 +51,7 @@ class RequestMetrics:
             multiprocess_mode="livesum",
             registry=self.registry,
         )
-        # Looking a child up by its labels takes longer than counting.
+        # Finding a child by its labels takes longer than counting.
         self._request_children: dict[tuple[str, str, int], Counter] = {}
         self._route_children: dict[str, tuple[Histogram, Counter]] = {}
 
@@ -86,5 +86,5 @@ class RequestMetrics:
 
 def _keep_values_in(directory: Path) -> None:
     os.environ[_DIRECTORY_VARIABLE] = str(directory)
-    # The library looks at the variable once, when it is imported, which is before the settings are known.
+    # The library reads the variable once, on import, which is before the settings are known.
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # has no types

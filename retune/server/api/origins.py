@@ -58,7 +58,7 @@ class ListedOrigins(CORSMiddleware):
     """Answers preflights of listed origins, and lets their pages read what comes back.
 
     Requests of any other origin go through as if this were not here: their preflights find no such method, and their
-    pages can't read an answer. Keys travel in a header and no cookie is ever looked at, so credentials stay off. A page
+    pages can't read an answer. Keys travel in a header and cookies are ignored, so credentials stay off. A page
     on the web asks by a preflight for leave to reach a private address, and gets it where its origin is listed.
     """
 

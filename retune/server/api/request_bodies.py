@@ -18,7 +18,7 @@ _MAX_METADATA_PAIRS: Final = 16
 
 
 def refuse_many(value: Any, most: int, what: str) -> Any:
-    """Refuse a list or an object of too many items before they are looked at: each could be an error of its own.
+    """Refuse a list or an object of too many items before they are validated: each could be an error of its own.
 
     Raises:
         PydanticCustomError: `too_long`.
@@ -33,12 +33,12 @@ def refuse_many(value: Any, most: int, what: str) -> Any:
 
 
 def refuse_many_fields(value: Any) -> Any:
-    """Refuse an object of more fields than any that the API has; raises as of `refuse_many`."""
+    """Refuse an object of more fields than any that the API has; raises the error of `refuse_many`."""
     return refuse_many(value, _MAX_FIELDS, "fields")
 
 
 def at_most(most: int, what: str) -> BeforeValidator:
-    """Have a field hold at most so many items, `what` they are called."""
+    """Limit a field to `most` items; `what` names them in the error."""
     return BeforeValidator(lambda value: refuse_many(value, most, what))
 
 
@@ -47,7 +47,7 @@ def shown(value: Any) -> str:
     return reprlib.repr(value)
 
 
-# Where a text has a constraint, pydantic looks into it, and refuses unpaired surrogates.
+# With a constraint, pydantic inspects the text and refuses unpaired surrogates.
 PlainText: TypeAlias = Annotated[str, Field(max_length=1024)]
 Metadata: TypeAlias = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
@@ -68,7 +68,7 @@ class RequestModel(BaseModel):
         return refuse_many_fields(value)
 
 
-MODEL_OF_ADDRESS: Final = "retune.model_of_address"
+MODEL_OVERRIDE: Final = "retune.model_of_path"
 # Parsing less takes no longer than handing it to a thread.
 _SMALL_BYTES = 16 * 1024
 
@@ -97,7 +97,7 @@ class _JsonRequest(Request):
             except TooManyValuesError:
                 message = f"The request's body is made of too many JSON values: expected at most {MAX_VALUES}."
                 raise ApiError(400, message, code="invalid_value") from None
-            model = self.scope.get(MODEL_OF_ADDRESS)
+            model = self.scope.get(MODEL_OVERRIDE)
             if model is not None and isinstance(self._json, dict):
                 self._json = {**self._json, "model": model}
         return self._json

@@ -17,7 +17,7 @@ from retune.trainers.base import Trainer
 
 # JSON is read whole; files and parts are streamed and have limits of their own.
 MAX_JSON_BYTES: Final = 32 * 1024 * 1024
-# JSON may write a character of four bytes as two escapes of six. Beside the prompt there are tools and schemas.
+# JSON may write a character of four bytes as two escapes of six. In addition to the prompt there are tools and schemas.
 _BYTES_OF_CHARACTER = 12
 _BYTES_BESIDE_PROMPT = 2 * 1024 * 1024
 # Bodies that are waited for or worked on, all together.
@@ -35,7 +35,7 @@ class BodyLimit:
     Attributes:
         max_bytes: Of the whole body.
         what: What is too large, as the error names it.
-        told_bytes: The limit as the error tells it.
+        reported_bytes: The limit that the error names.
         param: The field to blame.
         context_tokens: Where the body is a prompt, the longest context that it is for.
         is_streamed: Nothing of it is kept in memory.
@@ -43,7 +43,7 @@ class BodyLimit:
 
     max_bytes: int
     what: str
-    told_bytes: int
+    reported_bytes: int
     param: str | None
     context_tokens: int | None = None
     is_streamed: bool = False
@@ -52,7 +52,7 @@ class BodyLimit:
         """413; of a prompt, 400."""
         if self.context_tokens is not None:
             return context_exceeded(self.context_tokens, f"a body of more than {self.max_bytes} bytes")
-        return too_large(self.what, self.told_bytes, param=self.param)
+        return too_large(self.what, self.reported_bytes, param=self.param)
 
 
 class BodyMemory:
@@ -73,8 +73,8 @@ class BodyMemory:
             headers = {"retry-after": "1"}
             raise ApiError(503, message, type="server_error", code="overloaded", headers=headers, retryable=True)
 
-    def give_back(self, n_bytes: int) -> None:
-        """Give some back, `take` having raised or not."""
+    def release(self, n_bytes: int) -> None:
+        """Release some, whether `take` raised or not."""
         self._taken -= n_bytes
 
 
@@ -106,14 +106,14 @@ _DRAIN_SECONDS = 30
 _DRAIN_IDLE_SECONDS = 5
 
 
-class Exchange:
+class RequestContext:
     """Counts and limits what is read, and gives the answer the API's headers.
 
     Attributes:
         request_id: The client finds it in `x-request-id`, the operator in the log.
         status: The answer's status; 0 before it has begun.
         received_bytes: How much of the body was read.
-        caller: Tells callers apart, and nothing about them.
+        caller: Distinguishes callers, and reveals nothing about them.
     """
 
     def __init__(self, receive: Receive, send: Send, *, caller: str, memory: BodyMemory) -> None:
@@ -163,13 +163,13 @@ class Exchange:
         return message
 
     async def client_left(self) -> None:
-        """Wait until the client hangs up. Its whole body must be read."""
+        """Wait until the client disconnects. Its whole body must have been read."""
         while (await self._next())["type"] != "http.disconnect":
             pass
 
     def close(self) -> None:
-        """Give back what the body took."""
-        self._memory.give_back(self._kept_bytes)
+        """Release the memory that the body took."""
+        self._memory.release(self._kept_bytes)
         self._kept_bytes = 0
 
     async def send(self, message: Message) -> None:
@@ -210,4 +210,4 @@ class Exchange:
         ]
 
 
-current_exchange: Final[ContextVar[Exchange]] = ContextVar("current_exchange")
+current_request: Final[ContextVar[RequestContext]] = ContextVar("current_request")

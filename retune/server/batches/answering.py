@@ -44,13 +44,13 @@ def answer_request(services: Services, endpoint: str, request: BatchRequest) -> 
         _log.exception("%s: a request of a batch to %s failed", request_id, endpoint)
         status, body = 500, internal_error(request_id).body
     response = {"status_code": status, "request_id": request_id, "body": body}
-    return {"id": ids.new_batch_request_id(), "custom_id": request.custom_id, "response": response, "error": None}
+    return {"id": ids.new_id("batch_req_"), "custom_id": request.custom_id, "response": response, "error": None}
 
 
 def unanswered(request: BatchRequest, code: str, message: str) -> dict[str, Any]:
     """The line for the error file of a request that was never answered."""
     error = {"code": code, "message": message}
-    return {"id": ids.new_batch_request_id(), "custom_id": request.custom_id, "response": None, "error": error}
+    return {"id": ids.new_id("batch_req_"), "custom_id": request.custom_id, "response": None, "error": error}
 
 
 def _answer_chat(services: Services, body: Mapping[str, Any]) -> dict[str, Any]:

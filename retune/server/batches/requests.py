@@ -120,7 +120,7 @@ def check_input_file(path: Path, endpoint: str, should_stop: Callable[[], bool])
 
     Raises:
         InvalidInputError: There is no request in it, there are too many, or some are wrong.
-        ReadingStoppedError: `should_stop` said so.
+        ReadingStoppedError: `should_stop` returned true.
     """
     check = _Check(endpoint)
     for number, line in input_lines(path, should_stop):

@@ -22,7 +22,7 @@ from retune.server.storage.database import DatabaseUnavailableError
 
 @dataclass(slots=True)
 class Tally:
-    """Counts over the results of a batch. A result that is no completion is a failure."""
+    """Counts over the results of a batch. A result that is not a completion is a failure."""
 
     completed: int = 0
     failed: int = 0
@@ -41,10 +41,10 @@ class Tally:
         # Responses have other names for it than completions.
         self.input_tokens += usage.get("prompt_tokens", usage.get("input_tokens", 0))
         self.output_tokens += usage.get("completion_tokens", usage.get("output_tokens", 0))
-        told = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-        self.cached_tokens += told.get("cached_tokens", 0)
-        told = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
-        self.reasoning_tokens += told.get("reasoning_tokens", 0)
+        details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+        self.cached_tokens += details.get("cached_tokens", 0)
+        details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+        self.reasoning_tokens += details.get("reasoning_tokens", 0)
 
     @property
     def answered(self) -> int:
@@ -63,13 +63,13 @@ class Tally:
 
 
 def succeeded(result: Mapping[str, Any]) -> bool:
-    """Tell whether a result belongs into the output file, not the error file."""
+    """Whether a result belongs in the output file, not the error file."""
     response = result["response"]
     return response is not None and response["status_code"] == 200
 
 
 def result_line(result: Mapping[str, Any]) -> bytes:
-    """A result as the files have it, with its line end; ASCII, as an id may hold what UTF-8 can't."""
+    """A result as one line of the files; in ASCII, as an id may contain unpaired surrogates."""
     return json.dumps(result, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -114,7 +114,7 @@ class Journal:
         return self._path.stat().st_size
 
     def lines(self) -> Iterator[bytes]:
-        """All results, as they lie in the file."""
+        """All results, as the lines of the file."""
         with self._path.open("rb") as lines:
             yield from lines
 
@@ -176,13 +176,13 @@ class ResultFiles:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, DatabaseUnavailableError):
-            # It may have gone away just after the commit: whether the rows are there will be looked at later.
+            # It may have gone away just after the commit: retention checks later whether the rows exist.
             for draft in self._drafts.values():
                 draft.abandon()
         self._open.__exit__(kind, error, trace)
 
     def add(self, line: bytes) -> None:
-        """Add a result, as the journal has it.
+        """Add a result: a line of the journal.
 
         Raises:
             OSError: The disk is full or failing.
@@ -191,12 +191,12 @@ class ResultFiles:
         self.tally.add(result)
         name = "output" if succeeded(result) else "error"
         if name not in self._drafts:
-            draft = self._contents.new_draft(ids.new_file_id(), spare_bytes=SPARE_BYTES)
+            draft = self._contents.new_draft(ids.new_id("file-"), spare_bytes=SPARE_BYTES)
             self._drafts[name] = self._open.enter_context(draft)
         self._sizes[name] += self._drafts[name].write(line)
 
     def keep(self) -> tuple[ResultFile | None, ResultFile | None]:
-        """Bring the output file and the error file to disk for good; None for the one that has no results.
+        """Store the output file and the error file durably; None for the one without results.
 
         Raises:
             OSError: The disk is full or failing.

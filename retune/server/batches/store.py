@@ -75,7 +75,7 @@ def add_batch(session: Session, request: CreateBatchRequest) -> BatchRow:
         raise ApiError(400, message, param="input_file_id")
     now = int(time.time())
     batch = BatchRow(
-        id=ids.new_batch_id(),
+        id=ids.new_id("batch_"),
         created_at=now,
         endpoint=request.endpoint,
         completion_window=request.completion_window,
@@ -91,7 +91,7 @@ def add_batch(session: Session, request: CreateBatchRequest) -> BatchRow:
 
 
 def mark_cancelling(session: Session, batch_id: str) -> BatchRow:
-    """Have a batch end soon; one that is cancelling already stays so.
+    """Cancel a batch; one that is already cancelling is unchanged.
 
     Raises:
         ApiError: 404: there is no such batch; 409: it is finished already, or about to be.
@@ -111,7 +111,7 @@ def status_of(session: Session, batch_id: str) -> str | None:
 
 
 def mark_in_progress(session: Session, batch_id: str, checked: CheckedInput) -> bool:
-    """Have the requests of a checked file answered; False if the batch is validated no more."""
+    """Start answering the requests of a checked file; False if the batch is no longer `validating`."""
     values = {
         "status": BatchStatus.IN_PROGRESS,
         "in_progress_at": int(time.time()),
@@ -123,20 +123,20 @@ def mark_in_progress(session: Session, batch_id: str, checked: CheckedInput) -> 
 
 
 def record_progress(session: Session, batch_id: str, tally: Tally) -> bool:
-    """Show what is answered so far; False if the batch is in progress no more."""
+    """Record the counts so far; False if the batch is no longer `in_progress`."""
     return change_if(session, BatchRow, batch_id, [BatchStatus.IN_PROGRESS], _counted(tally))
 
 
 def mark_finalizing(session: Session, batch_id: str, tally: Tally) -> bool:
-    """Have the files made of a batch whose requests are all answered; False if it is in progress no more."""
+    """Start writing the files of a batch whose requests are all answered; False if it is no longer `in_progress`."""
     values = {"status": BatchStatus.FINALIZING, "finalizing_at": int(time.time()), **_counted(tally)}
     return change_if(session, BatchRow, batch_id, [BatchStatus.IN_PROGRESS], values)
 
 
 def mark_failed(session: Session, batch_id: str, errors: list[dict[str, Any]], webhook_urls: Sequence[str]) -> bool:
     """End an unfinished batch with errors; False if it is finished already."""
-    told = [{**error, "message": storable(error["message"])} for error in errors]
-    values = {"status": BatchStatus.FAILED, "failed_at": int(time.time()), "errors": told}
+    storable_errors = [{**error, "message": storable(error["message"])} for error in errors]
+    values = {"status": BatchStatus.FAILED, "failed_at": int(time.time()), "errors": storable_errors}
     changed = change_if(session, BatchRow, batch_id, UNFINISHED_BATCHES, values)
     if changed:
         add_event_to_outbox(session, webhook_urls, "batch.failed", batch_id)
@@ -162,7 +162,7 @@ def mark_ended(
         tally: Counts over both files.
         output: The output file; None where nothing went well.
         errors: The error file; None where nothing went wrong.
-        webhook_urls: Who is told.
+        webhook_urls: Who is notified.
     """
     now = int(time.time())
     values = {

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 from retune.server.api.request_bodies import FEW_FIELDS, Metadata, at_most, refuse_many_fields
 from retune.server.errors import ApiError, invalid, missing_parameter
 from retune.server.generation.answer_formats import AnswerFormat, ResponseFormat
-from retune.server.generation.drawing import Question
+from retune.server.generation.answers import AnswerRequest
 from retune.server.generation.sampling import SamplingRequest, refuse_fields, unsupported
 from retune.server.generation.tools import Calling, Functions, Tools, call_format, read_choice
 from retune.server.validation_messages import type_name, unsupported_choice
@@ -262,9 +262,9 @@ class ChatRequest(SamplingRequest):
         """
         return self.response_format.answer_format() if self.response_format else None
 
-    def question(self, calling: Calling | None) -> Question:
-        """The conversation, and what is wanted of its answers; raises as of `answer_format`."""
-        return Question(
+    def answer_request(self, calling: Calling | None) -> AnswerRequest:
+        """The conversation, and what is wanted of its answers; raises the errors of `answer_format`."""
+        return AnswerRequest(
             self,
             [message.as_prompt() for message in self.messages],
             calling.format if calling else self.answer_format(),

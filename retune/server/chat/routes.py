@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from retune.server import ids
 from retune.server.chat.requests import ChatRequest
-from retune.server.generation.drawing import DrawnAnswer, answers_usage, draw_answers
+from retune.server.generation.answers import GeneratedAnswer, answers_usage, generate_answers
 from retune.server.generation.model_lookup import in_model_thread
 from retune.server.generation.streaming import answer_head, chat_logprobs, stream_events
 from retune.server.generation.tools import Calling
@@ -30,7 +30,7 @@ def answer_chat(services: Services, request: ChatRequest) -> dict[str, Any]:
     """
     calling, answers = _ask(services, request)
     return {
-        **answer_head(services, request, ids.new_completion_id(), "chat.completion"),
+        **answer_head(services, request, ids.new_id("chatcmpl-"), "chat.completion"),
         "choices": [_choice(index, answer, calling) for index, answer in enumerate(answers)],
         "usage": answers_usage(answers),
         "service_tier": "default",
@@ -43,21 +43,21 @@ def stream_chat(services: Services, request: ChatRequest) -> Iterator[dict[str, 
     The whole answer is there before its first chunk: whatever fails, fails with a status of its own.
 
     Raises:
-        ApiError: As of `answer_chat`.
+        ApiError: As `answer_chat`.
     """
     calling, answers = _ask(services, request)
-    head = answer_head(services, request, ids.new_completion_id(), "chat.completion.chunk")
+    head = answer_head(services, request, ids.new_id("chatcmpl-"), "chat.completion.chunk")
     head["service_tier"] = "default"
     return _chunks(head, answers, calling, with_usage=request.with_usage)
 
 
-def _ask(services: Services, request: ChatRequest) -> tuple[Calling | None, list[DrawnAnswer]]:
+def _ask(services: Services, request: ChatRequest) -> tuple[Calling | None, list[GeneratedAnswer]]:
     request.refuse_what_is_not_offered()
     calling = request.calling()
-    return calling, draw_answers(services, request.question(calling))
+    return calling, generate_answers(services, request.answer_request(calling))
 
 
-def _choice(index: int, answer: DrawnAnswer, calling: Calling | None) -> dict[str, Any]:
+def _choice(index: int, answer: GeneratedAnswer, calling: Calling | None) -> dict[str, Any]:
     said = {"content": answer.content, "refusal": answer.refusal}
     message: dict[str, Any] = {"role": "assistant", **said, "annotations": []}
     if calling and answer.calls:
@@ -67,7 +67,7 @@ def _choice(index: int, answer: DrawnAnswer, calling: Calling | None) -> dict[st
             if calling.is_legacy
             else {"tool_calls": [_tool_call(function) for function in functions]}
         )
-    # They are of the content's tokens alone; the service gives calls none.
+    # Only the tokens of the content have them; the service returns none for calls.
     tokens = () if answer.calls else answer.completion.logprobs or ()
     logprobs = chat_logprobs(tokens, of_refusal=answer.refusal is not None) if tokens else None
     finish_reason = _finish_reason(answer, calling)
@@ -75,10 +75,10 @@ def _choice(index: int, answer: DrawnAnswer, calling: Calling | None) -> dict[st
 
 
 def _tool_call(function: dict[str, str]) -> dict[str, Any]:
-    return {"id": ids.new_call_id(), "type": "function", "function": function}
+    return {"id": ids.new_id("call_"), "type": "function", "function": function}
 
 
-def _finish_reason(answer: DrawnAnswer, calling: Calling | None) -> str:
+def _finish_reason(answer: GeneratedAnswer, calling: Calling | None) -> str:
     reason = answer.completion.finish_reason
     # A call that the request names itself ends with `stop`, as recorded of the service.
     if reason == "length" or not answer.calls or calling is None or calling.is_named:
@@ -87,7 +87,7 @@ def _finish_reason(answer: DrawnAnswer, calling: Calling | None) -> str:
 
 
 def _chunks(
-    head: dict[str, Any], answers: list[DrawnAnswer], calling: Calling | None, *, with_usage: bool
+    head: dict[str, Any], answers: list[GeneratedAnswer], calling: Calling | None, *, with_usage: bool
 ) -> Iterator[dict[str, Any]]:
     usage = {"usage": None} if with_usage else {}
     for index, answer in enumerate(answers):
@@ -100,7 +100,7 @@ def _chunks(
         yield {**head, "choices": [], "usage": answers_usage(answers)}
 
 
-def _deltas(answer: DrawnAnswer, calling: Calling | None) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+def _deltas(answer: GeneratedAnswer, calling: Calling | None) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
     """What each chunk adds to an answer, and the log-probabilities of that."""
     beginning: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     is_refusal = answer.refusal is not None

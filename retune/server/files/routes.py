@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from retune.server import ids
 from retune.server.api import idempotency
-from retune.server.api.idempotency import Sender, SenderOf
+from retune.server.api.idempotency import RequestIdentity, RequestIdentityOf
 from retune.server.api.multipart import SentForm, announced_size, read_form
 from retune.server.api.pagination import MAX_LIMIT, After, Limit, list_object, page
 from retune.server.errors import ApiError, missing_parameter, unknown_parameter
@@ -34,11 +34,11 @@ class FileDownload(FileResponse):
 
     Args:
         file: Its object.
-        content: Where its bytes lie.
+        content: Where its bytes are.
     """
 
     def __init__(self, file: FileRow, content: Path) -> None:
-        # The name is the uploader's: whoever saves the file under it should not leave his directory.
+        # The name is the uploader's: saving the file under it must not leave the target directory.
         name = _SEPARATORS.split(file.filename)[-1] or file.id
         super().__init__(content, media_type="application/octet-stream", filename=name)
         self._file_id = file.id
@@ -99,7 +99,7 @@ _FIELDS = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
 
 
 @router.post("")
-async def create_file(request: Request, services: ServicesOf, sender: SenderOf) -> JSONResponse:
+async def create_file(request: Request, services: ServicesOf, identity: RequestIdentityOf) -> JSONResponse:
     """Store a file; it is answered once it is on disk."""
     max_file_bytes = services.settings.max_file_bytes
     draft = await asyncio.to_thread(_begin, services, announced_size(request))
@@ -110,7 +110,7 @@ async def create_file(request: Request, services: ServicesOf, sender: SenderOf) 
         draft.discard()
         raise
     # In one go, in a thread: a request that is cut off here leaves a whole file or none.
-    row = await asyncio.to_thread(_record, services, form, draft, sender)
+    row = await asyncio.to_thread(_record, services, form, draft, identity)
     return JSONResponse(file_store.file_object(row))
 
 
@@ -158,10 +158,10 @@ def retrieve_file_content(file_id: str, services: ServicesOf) -> FileDownload:
 
 
 def _begin(services: Services, size: int) -> Draft:
-    services.contents.require_room(size, spare_bytes=rules.SPARE_BYTES)
+    services.contents.require_space(size, spare_bytes=rules.SPARE_BYTES)
     with services.database.read() as session:
         rules.check_total(session, size, services.settings.max_total_bytes)
-    return services.contents.new_draft(ids.new_file_id(), spare_bytes=rules.SPARE_BYTES)
+    return services.contents.new_draft(ids.new_id("file-"), spare_bytes=rules.SPARE_BYTES)
 
 
 def _check(form: SentForm) -> None:
@@ -193,16 +193,16 @@ def _lifetime_seconds(form: SentForm) -> int | None:
     return int(seconds or "")
 
 
-def _record(services: Services, form: SentForm, draft: Draft, sender: Sender) -> FileRow:
+def _record(services: Services, form: SentForm, draft: Draft, identity: RequestIdentity) -> FileRow:
     def make(session: Session) -> FileRow:
         rules.check_total(session, form.size, services.settings.max_total_bytes)
         return _add(session, form, draft.content_id)
 
     request_hash = idempotency.hash_of(str(sorted(form.fields.items())), str(form.filename), form.sha256)
-    with idempotency.creating(
-        services.database, "file", sender, request_hash, recording(services.database, draft)
+    with idempotency.idempotent_create(
+        services.database, "file", identity, request_hash, recording(services.database, draft)
     ) as creation:
-        row = creation.once(find=file_store.find_file, is_untouched=lambda _: True, make=make)
+        row = creation.get_or_create(find=file_store.find_file, is_unmodified=lambda _: True, make=make)
         if row.id != draft.content_id:
             draft.discard()
     return row

@@ -1,7 +1,7 @@
 """`response_format`: answers that must be JSON, or JSON of a given shape.
 
 A model can't be made to write JSON token by token; what can be done honestly is to choose among the answers that it
-knows, to look at the one that comes out, and to refuse to pass it on where it is something else.
+knows, to check the one that comes out, and to refuse to pass it on if it does not match.
 """
 
 import json
@@ -65,7 +65,7 @@ class ResponseFormat(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class AnswerFormat:
-    """Tells whether a text is JSON that meets a schema; equal to another of the same schema.
+    """Checks whether a text is JSON that meets a schema; equal to another with the same schema.
 
     Attributes:
         schema_text: The JSON Schema, already checked.
@@ -80,7 +80,7 @@ class AnswerFormat:
     budget: StepBudget = field(default_factory=StepBudget, compare=False)
 
     def __call__(self, text: str) -> bool:
-        """Whether a text meets the format; raises as of `problem_of`."""
+        """Whether a text meets the format; raises the errors of `problem_of`."""
         return self.problem_of(text) is None
 
     def problem_of(self, text: str) -> str | None:
@@ -173,7 +173,7 @@ class CalledAnswer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CallFormat:
-    """Tells whether a text calls the functions of a request as it should; equal to another that accepts the same.
+    """Checks whether a text calls the functions of a request correctly; equal to another that accepts the same texts.
 
     Attributes:
         functions: Names of the functions that may be called, with what their arguments are validated against, in the
@@ -191,7 +191,7 @@ class CallFormat:
     param: str = "tool_choice"
 
     def __call__(self, text: str) -> bool:
-        """Whether a text meets the format; raises as of `problem_of`."""
+        """Whether a text meets the format; raises the errors of `problem_of`."""
         return self.problem_of(text) is None
 
     def problem_of(self, text: str) -> str | None:

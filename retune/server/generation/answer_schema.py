@@ -1,7 +1,7 @@
 """JSON Schemas that clients send: checked before use, evaluated within bounds, and never fetched from anywhere.
 
 A schema is small, and its references lead to schemas within it alone, each found once. To evaluate it takes steps, and
-a request has so many of them for all the answers that it holds against its schema.
+a request has a fixed number of them for all the answers that are validated against its schema.
 """
 
 import json
@@ -32,7 +32,7 @@ _REFUSED = ("$dynamicRef", "$recursiveRef", "patternProperties", "unevaluatedIte
 _SCHEMAS = {"additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then"}
 _LISTS_OF_SCHEMAS = {"allOf", "anyOf", "oneOf", "prefixItems"}
 _MAPS_OF_SCHEMAS = {"$defs", "definitions", "dependencies", "dependentSchemas", "properties"}
-# What these find wrong, they tell with the text of their schemas or values.
+# The errors of these quote their schemas or values.
 _QUOTING = {"const", "enum", "not", "oneOf"}
 _QUOTED_IN_A_STEP, _MATCHED_IN_A_STEP, _COMPARED_IN_A_STEP = 400, 16, 50
 _INDEX = re.compile("0|[1-9][0-9]{0,5}")
@@ -61,7 +61,7 @@ class StepBudget:
         """Take steps.
 
         Raises:
-            TooManyStepsError: There are not so many left.
+            TooManyStepsError: Not enough are left.
         """
         self.steps -= steps
         if self.steps < 0:
@@ -72,7 +72,7 @@ def check_schema(schema_text: str) -> None:
     """Check a schema.
 
     Raises:
-        InvalidSchemaError: It is no JSON Schema of the draft 2020-12, or this server does not evaluate such ones.
+        InvalidSchemaError: It is not a JSON Schema of draft 2020-12, or uses what this server does not evaluate.
     """
     _checked(schema_text)
 
@@ -89,7 +89,7 @@ class SchemaCheck:
         """Check one more.
 
         Raises:
-            InvalidSchemaError: As of `check_schema`; or there is too much with those before it.
+            InvalidSchemaError: As `check_schema`; or the limits are exceeded together with the schemas before it.
         """
         checked = _checked(schema_text)
         self.characters += checked.length
@@ -108,7 +108,7 @@ def problem_with(value: Any, schema_text: str, budget: StepBudget) -> str | None
     """What keeps a JSON value from meeting a checked schema; None where it meets it.
 
     Raises:
-        TooManyStepsError: The budget does not suffice to tell.
+        TooManyStepsError: The budget does not suffice.
     """
     schema = _checked(schema_text)
     _evaluation.set(_Evaluation(schema, budget))
@@ -208,7 +208,7 @@ def _checked(schema_text: str) -> _CheckedSchema:
 
 
 def _schemas_within(root: Any) -> list[dict[str, Any]]:
-    """A schema and those in it that have keywords; values that are not schemas are not looked into.
+    """A schema and those in it that have keywords; values that are not schemas are skipped.
 
     Raises:
         InvalidSchemaError: There are too many.

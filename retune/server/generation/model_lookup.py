@@ -15,10 +15,11 @@ from typing import Final, TypeVar
 from starlette.requests import ClientDisconnect
 
 from retune.errors import TrainerError
-from retune.server.api.request_context import current_exchange
+from retune.server.api.request_context import current_request
 from retune.server.errors import ApiError
-from retune.server.fair_slots import MOST_BEGUN, FairSlots, Turn
-from retune.server.models import Model, find_model
+from retune.server.fair_slots import MAX_STARTED, FairSlots, Turn
+from retune.server.loaded_models import Model
+from retune.server.models import find_model
 from retune.server.services import Services
 from retune.trainers.base import LanguageModel
 from retune.trainers.interruption import InterruptedWorkError, interruptible
@@ -53,7 +54,7 @@ def completion_model(services: Services, name: str) -> LanguageModel:
 
 
 def _model(services: Services, name: str, *, completes_prompts: bool) -> LanguageModel:
-    model = services.loaded_models.recall(name, services.directory.path) or _look_up(services, name)
+    model = services.loaded_models.find_cached(name, services.directory.path) or _look_up(services, name)
     if model is None:
         raise _no_such_model(name)
     if (model.base_model in services.trainer.completion_models) != completes_prompts:
@@ -76,7 +77,7 @@ def _look_up(services: Services, name: str) -> Model | None:
     with services.database.read() as session:
         model = find_model(session, services.trainer, name)
     if model is not None:
-        services.loaded_models.remember(model)
+        services.loaded_models.cache(model)
     return model
 
 
@@ -86,7 +87,7 @@ def _no_such_model(name: str) -> ApiError:
 
 
 # Most of them wait for their next turn; see `FairSlots`.
-_threads: Final = ThreadPoolExecutor(MOST_BEGUN, thread_name_prefix="model")
+_threads: Final = ThreadPoolExecutor(MAX_STARTED, thread_name_prefix="model")
 
 _Body = TypeVar("_Body")
 _Result = TypeVar("_Result")
@@ -99,7 +100,7 @@ async def in_model_thread(work: Callable[[_Body, Services], _Result], body: _Bod
         ApiError: 429, 503: too many wait.
         ClientDisconnect: The client has left.
     """
-    exchange = current_exchange.get()
+    exchange = current_request.get()
     answer: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
     is_unwanted = threading.Event()
     context = copy_context()
@@ -107,7 +108,7 @@ async def in_model_thread(work: Callable[[_Body, Services], _Result], body: _Bod
     def compute(turn: Turn) -> None:
         context.run(_compute, partial(work, body, services), services.model_slots, turn, is_unwanted, answer)
 
-    turn = services.model_slots.ask(exchange.caller, lambda turn: _begin(partial(compute, turn)))
+    turn = services.model_slots.request(exchange.caller, lambda turn: _begin(partial(compute, turn)))
     left = asyncio.create_task(exchange.client_left())
     try:
         await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
@@ -116,12 +117,12 @@ async def in_model_thread(work: Callable[[_Body, Services], _Result], body: _Bod
         return answer.result()
     finally:
         is_unwanted.set()
-        services.model_slots.leave_line(turn)
+        services.model_slots.withdraw(turn)
         left.cancel()
 
 
 class _OfThread(threading.local):
-    """What one of the threads knows: whether it has just ended its work, and what it does next."""
+    """State of one thread: whether it has just finished its work, and what it does next."""
 
     is_free = False
     following: Callable[[], None] | None = None
@@ -131,7 +132,7 @@ _of_thread: Final = _OfThread()
 
 
 def _begin(compute: Callable[[], None]) -> None:
-    """Compute with a slot that was granted here: in this thread if it gives the slot away at its end."""
+    """Compute with a slot that was granted here: in this thread if it releases its slot at that moment."""
     if _of_thread.is_free:
         _of_thread.is_free, _of_thread.following = False, compute
     else:
@@ -158,11 +159,11 @@ def _compute(
             raise InterruptedWorkError
 
     try:
-        with slots.taking_turns(turn, refuse) as check, interruptible(check):
+        with slots.time_sliced(turn, refuse) as check, interruptible(check):
             result = work()
             _of_thread.is_free = True
     except InterruptedWorkError:
-        return  # Nobody waits for it.
+        return  # The client has left.
     except Exception as error:  # noqa: BLE001  # it is raised where the work is waited for
         answer.get_loop().call_soon_threadsafe(_deliver, answer, partial(answer.set_exception, error))
     else:
@@ -170,6 +171,6 @@ def _compute(
 
 
 def _deliver(answer: "asyncio.Future[_Result]", deliver: Callable[[], None]) -> None:
-    # Once its client has left, an error would be logged as one that nobody has looked at.
+    # Once the client has left, asyncio would log the error as one that was never retrieved.
     if not answer.done():
         deliver()

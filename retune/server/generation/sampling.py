@@ -14,7 +14,7 @@ _MAX_STOPS = 4
 
 
 class StreamOptions(BaseModel):
-    """What a stream holds besides the answer; nothing is ever obfuscated."""
+    """What a stream contains in addition to the answer; nothing is ever obfuscated."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -57,7 +57,7 @@ class SamplingRequest(BaseModel):
         return self.n or 1
 
     @property
-    def is_drawn(self) -> bool:
+    def is_random(self) -> bool:
         """Whether chance has a part in the answer; without, it is the likeliest one each time."""
         return self.temperature != 0
 
@@ -78,7 +78,7 @@ class SamplingRequest(BaseModel):
             text = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             raise ApiError(400, text, param="stream_options")
 
-    def draw(
+    def complete(
         self,
         model: LanguageModel,
         prompt: Prompt,

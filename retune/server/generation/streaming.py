@@ -61,18 +61,18 @@ def pieces_of(answer: Completion) -> Iterator[tuple[str, Sequence[TokenLogprob]]
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     logprobs = answer.logprobs or ()
-    told, last = 0, len(answer.tokens) - 1
+    n_sent, last = 0, len(answer.tokens) - 1
     for index, token in enumerate(answer.tokens):
         text = decoder.decode(token, final=index == last)
         if text:
-            yield text, logprobs[told : index + 1]
-            told = index + 1
+            yield text, logprobs[n_sent : index + 1]
+            n_sent = index + 1
 
 
 async def _events(chunks: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield b"data: %s\n\n" % json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()
-        # Nothing here waits by itself: others would, and a client that left would not be noticed.
+        # Without this, the loop would block other requests and not notice that a client has left.
         await asyncio.sleep(0)
     yield b"data: [DONE]\n\n"
 
@@ -135,5 +135,5 @@ def _text(content: bytes | None) -> str:
 def _legacy_text(content: bytes | None) -> str:
     text = _text(content)
     is_text = content is None or text.encode() == content
-    # Bytes look like this in the service's own legacy answers.
+    # The service's legacy answers show bytes this way.
     return text if is_text else "bytes:" + "".join(f"\\x{byte:02x}" for byte in content or b"")

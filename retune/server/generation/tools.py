@@ -153,7 +153,7 @@ def schema_text(function: FunctionDefinition, where: str, check: SchemaCheck | N
     """The schema of a function's arguments as text.
 
     Raises:
-        ApiError: 400, naming `where`: it is no JSON, or `check` refuses it.
+        ApiError: 400, naming `where`: it is not JSON, or `check` refuses it.
     """
     try:
         text = text_of_schema(function.parameters or {})

@@ -62,7 +62,7 @@ def add_checkpoint(
         those that were dropped, for the caller to remove once this is committed.
     """
     row = CheckpointRow(
-        id=ids.new_checkpoint_id(),
+        id=ids.new_id("ftckpt_"),
         job_id=job.id,
         created_at=int(time.time()),
         step_number=metrics.step,
@@ -111,28 +111,28 @@ def remove_all_but(directory: Path, names: Collection[str] = ()) -> None:
             entry.unlink()
 
 
-def has_history(directory: Path) -> bool:
-    """Tell whether an earlier training process left anything in a job's directory."""
+def has_earlier_output(directory: Path) -> bool:
+    """Whether an earlier training process left anything in a job's directory."""
     return any(entry.name != LOG_NAME for entry in directory.iterdir())
 
 
 def prepare_for_training(session: Session, job: JobRow, directory: Path) -> bool:
-    """Leave the checkpoints on record in a job's directory, and nothing else; tell whether to resume from them."""
+    """Remove all but the recorded checkpoints from a job's directory; return whether to resume from them."""
     recorded = [Path(row.directory).name for row in checkpoints_of(session, job.id)]
     newest = max((path.name for path in directory.glob("epoch-*")), default=None)
     if recorded and newest == recorded[0]:
         remove_all_but(directory, [JOURNAL_NAME, *recorded])
         return True
-    # A checkpoint that nobody told of, or one that is gone: only the first step is sure ground.
+    # A checkpoint is unrecorded or missing: training must start from the first step.
     remove_all_but(directory)
     return False
 
 
 def remove_unneeded(database: Database, data_directory: DataDirectory, job_id: str | None = None) -> None:
-    """Remove what jobs that have ended need no more: all but the checkpoints that are models.
+    """Remove what ended jobs no longer need: everything but the checkpoints that are models.
 
     Args:
-        database: Where it stands which those are.
+        database: Where the models are recorded.
         data_directory: Where the jobs' directories are.
         job_id: The one job to clean up after; None for all of them.
     """
@@ -151,5 +151,5 @@ def remove_unneeded(database: Database, data_directory: DataDirectory, job_id: s
         try:
             remove_all_but(directory, kept[directory])
         except OSError as error:
-            # A request and the job's own thread may be at it together. What stays now goes at the next start.
-            _log.info("Not all of %s could be removed yet: %s", directory, error)
+            # A request and the job's own thread may do this at once. What is left is removed at the next start.
+            _log.info("%s could not be removed completely; the next start removes the rest: %s", directory, error)

@@ -16,12 +16,12 @@ Level = Literal["info", "warn", "error"]
 
 
 def add_event(session: Session, job_id: str, message: str, *, level: Level = "info") -> None:
-    """Tell something in a job's events."""
+    """Add a message to a job's events."""
     session.add(_event(job_id, message, level=level))
 
 
 def add_metrics_event(session: Session, job_id: str, metrics: StepMetrics) -> None:
-    """Tell a step's metrics: losses rounded in the event's text, in full in its data."""
+    """Add a step's metrics to a job's events: losses are rounded in the text, and exact in the data."""
     text = f"Step {metrics.step}/{metrics.total_steps}: training loss={metrics.train_loss:.2f}"
     if metrics.valid_loss is not None:
         text += f", validation loss={metrics.valid_loss:.2f}"
@@ -35,13 +35,13 @@ def add_metrics_event(session: Session, job_id: str, metrics: StepMetrics) -> No
 
 
 def validating_message(job: JobRow) -> str:
-    """What a job says when its files are about to be read."""
+    """The event of a job whose files are about to be read."""
     text = f"Validating training file: {job.training_file}"
     return f"{text} and validation file: {job.validation_file}" if job.validation_file else text
 
 
 def cut_message(n_examples: int, context_tokens: int) -> str:
-    """What a job says of examples that are longer than a model's context."""
+    """The event about examples that are longer than a model's context."""
     return (
         f"{n_examples} example(s) of the training file are longer than the model's context of {context_tokens} tokens; "
         "they are cut at their end."
@@ -63,7 +63,7 @@ def event_object(row: EventRow) -> dict[str, Any]:
 
 def _event(job_id: str, message: str, *, level: Level = "info") -> EventRow:
     return EventRow(
-        id=ids.new_event_id(),
+        id=ids.new_id("ftevent-"),
         job_id=job_id,
         created_at=int(time.time()),
         level=level,

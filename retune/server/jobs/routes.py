@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, exists, select
 from sqlalchemy.orm import Session
 
 from retune.server.api import idempotency
-from retune.server.api.idempotency import SenderOf
+from retune.server.api.idempotency import RequestIdentityOf
 from retune.server.api.pagination import After, Limit, list_object, page
 from retune.server.errors import ApiError
 from retune.server.files import store as file_store
@@ -33,13 +33,13 @@ _METADATA_PARAMETER = re.compile(r"metadata\[(?P<key>.*)\]", re.DOTALL)
 
 
 @router.post("")
-def create_job(body: CreateJobRequest, services: ServicesOf, sender: SenderOf) -> JSONResponse:
+def create_job(body: CreateJobRequest, services: ServicesOf, identity: RequestIdentityOf) -> JSONResponse:
     """Accept a job; its files are validated afterwards, so this answers at once."""
     request_hash = idempotency.hash_of_body(body)
-    with idempotency.creating(services.database, "job", sender, request_hash) as creation:
-        job = creation.once(
+    with idempotency.idempotent_create(services.database, "job", identity, request_hash) as creation:
+        job = creation.get_or_create(
             find=job_store.get_job,
-            is_untouched=lambda job: job.status != JobStatus.CANCELLED,
+            is_unmodified=lambda job: job.status != JobStatus.CANCELLED,
             make=lambda session: _add_job(session, services, body),
         )
     services.wake()
@@ -64,7 +64,7 @@ async def retrieve_job(job_id: str, services: ServicesOf) -> JSONResponse:
 
 @router.post("/{job_id}/pause")
 def pause_job(job_id: str, services: ServicesOf) -> JSONResponse:
-    """Pause a job: it gives its place back and keeps what it has learned."""
+    """Pause a job: its slot is free for another job, and its checkpoints are kept."""
     with services.database.write() as session:
         job = transitions.mark_paused(session, job_id)
     services.wake()
@@ -73,7 +73,7 @@ def pause_job(job_id: str, services: ServicesOf) -> JSONResponse:
 
 @router.post("/{job_id}/resume")
 def resume_job(job_id: str, services: ServicesOf) -> JSONResponse:
-    """Queue a paused job again; it goes on from its last checkpoint."""
+    """Queue a paused job again; it resumes from its last checkpoint."""
     with services.database.write() as session:
         job = transitions.mark_resumed(session, job_id)
     services.wake()
@@ -155,7 +155,7 @@ def _metadata_conditions(request: Request) -> list[ColumnElement[bool]]:
                 raise ApiError(400, "metadata must be 'null', or be given as metadata[key]=value.", param="metadata")
             conditions.append(~exists().where(JobMetadataRow.job_position == JobRow.position))
         elif match := _METADATA_PARAMETER.fullmatch(name):
-            # Not `exists`: that looks at every job where few have the pair.
+            # Not `exists`: that scans every job where few have the pair.
             pair = (JobMetadataRow.key == match["key"], JobMetadataRow.value == value)
             conditions.append(JobRow.position.in_(select(JobMetadataRow.job_position).where(*pair)))
         if len(conditions) > _MAX_METADATA_PAIRS:

@@ -12,7 +12,7 @@ from retune.server import ids
 from retune.server.errors import ApiError
 from retune.server.jobs.events import add_event, validating_message
 from retune.server.jobs.requests import CreateJobRequest
-from retune.server.models import Model
+from retune.server.loaded_models import Model
 from retune.server.storage.statuses import PENDING_JOBS, UNFINISHED_JOBS, JobStatus
 from retune.server.storage.tables import EventRow, JobMetadataRow, JobRow
 
@@ -94,7 +94,7 @@ def estimate_finish(session: Session, job: JobRow | Row[Any]) -> int | None:
 def add_job(session: Session, request: CreateJobRequest, model: Model) -> JobRow:
     """Add a job with its first events; its files are read later."""
     job = JobRow(
-        id=ids.new_job_id(),
+        id=ids.new_id("ftjob-"),
         created_at=int(time.time()),
         status=JobStatus.VALIDATING_FILES,
         model=model.name,

@@ -39,19 +39,20 @@ def _size_option(text: str) -> Any:
 
 
 Host = Annotated[
-    str | None, typer.Option(help=f"Address to listen on; {_default('host')}. Any but loopback needs an API key.")
+    str | None,
+    typer.Option(help=f"Address to listen on; {_default('host')}. Other than loopback, it requires an API key."),
 ]
-Port = Annotated[int | None, typer.Option(help=f"Port to listen on; 0 takes any free one; {_default('port')}.")]
+Port = Annotated[int | None, typer.Option(help=f"Port to listen on; 0 picks a free one; {_default('port')}.")]
 DataDirectory = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="Where files, jobs and models are kept; default: .retune/server."),
+    typer.Option("--data-dir", metavar="DIR", help="Directory for files, jobs and models; default: .retune/server."),
 ]
 ApiKey = Annotated[
     str | None,
     typer.Option(
         metavar="KEY",
-        help=f"Key that clients must send. Prefer the variable {API_KEY_VARIABLE}, or `retune server keys create`: "
-        "others on this machine can see a flag.",
+        help="Key that clients must send. Other users of this machine can see flags, so prefer the variable "
+        f"{API_KEY_VARIABLE}, or create keys with `retune server keys create`.",
     ),
 ]
 DatabaseUrl = Annotated[
@@ -59,14 +60,14 @@ DatabaseUrl = Annotated[
     typer.Option(
         metavar="URL",
         help="PostgreSQL database for the objects, postgresql://…; default: a SQLite file in the data directory. "
-        f"Prefer the variable {DATABASE_URL_VARIABLE}: others on this machine can see a flag, password and all.",
+        f"Other users of this machine can see flags, so prefer the variable {DATABASE_URL_VARIABLE}.",
     ),
 ]
 Workers = Annotated[int | None, typer.Option(help=f"Processes that answer requests; {_default('workers')}.")]
 AllowedHosts = Annotated[
     list[str] | None,
     typer.Option(
-        "--allowed-host", metavar="NAME", help="Further name to answer to while there is no API key. Repeatable."
+        "--allowed-host", metavar="NAME", help="Additional host name to accept while there is no API key. Repeatable."
     ),
 ]
 AllowedOrigins = Annotated[
@@ -74,31 +75,35 @@ AllowedOrigins = Annotated[
     typer.Option(
         "--allow-origin",
         metavar="ORIGIN",
-        help="Origin of web pages elsewhere that may use the server, such as https://app.example.com (CORS). "
+        help="Origin whose web pages may use the server, such as https://app.example.com (CORS). "
         f"Repeatable; or the variable {ALLOWED_ORIGINS_VARIABLE}. Default: none.",
     ),
 ]
-ConcurrentJobs = Annotated[int | None, typer.Option(help=f"Trainings at once; {_default('max_concurrent_jobs')}.")]
+ConcurrentJobs = Annotated[
+    int | None, typer.Option(help=f"Number of trainings that run at once; {_default('max_concurrent_jobs')}.")
+]
 QueuedJobs = Annotated[
     int | None,
-    typer.Option(help=f"Jobs that may wait; the next one is refused with 429; {_default('max_queued_jobs')}."),
+    typer.Option(help=f"Number of jobs that may wait, further ones get 429; {_default('max_queued_jobs')}."),
 ]
 FileBytes = Annotated[str | None, _size_option(f"Largest file in one request; {_default('max_file_bytes')}")]
 UploadBytes = Annotated[str | None, _size_option(f"Largest file in parts; {_default('max_upload_bytes')}")]
 PartBytes = Annotated[str | None, _size_option(f"Largest part; {_default('max_part_bytes')}")]
-TotalBytes = Annotated[str | None, _size_option("Most bytes of all files together; default: what the disk holds")]
+TotalBytes = Annotated[str | None, _size_option("Largest total size of all files; default: no limit but the disk")]
 WebhookUrls = Annotated[
     list[str] | None,
     typer.Option(
         "--webhook-url",
         metavar="URL",
-        help=f"Address that the ends of jobs and batches are told to, signed with {WEBHOOK_SECRET_VARIABLE}. "
-        f"Repeatable. One that holds a password goes into the variable {WEBHOOK_URLS_VARIABLE}.",
+        help=f"URL to notify when a job or batch ends, signed with {WEBHOOK_SECRET_VARIABLE}. "
+        f"Repeatable. Put a URL with a password into the variable {WEBHOOK_URLS_VARIABLE}.",
     ),
 ]
 LogFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Log here, 10 MiB and as much in FILE.1; default: standard error."),
+    typer.Option(
+        metavar="FILE", help="Log to this file, up to 10 MiB, and as much in FILE.1; default: standard error."
+    ),
 ]
 LogRequests = Annotated[bool, typer.Option("--log-requests", help="Log a line for every request.")]
 ExitWithParent = Annotated[bool, typer.Option("--exit-with-parent", hidden=True)]
@@ -127,7 +132,7 @@ def start(
 ) -> None:
     """Start the server and serve until Ctrl-C.
 
-    Point any OpenAI client at it: set OPENAI_BASE_URL to the address that it prints.
+    Set OPENAI_BASE_URL to the address that it prints, and any OpenAI client uses it.
     """
     chosen = locals()
     settings = settings_from({**chosen, "data_directory": data_directory or home_directory() / "server"})
@@ -142,7 +147,7 @@ def start(
 
 
 def settings_from(chosen: dict[str, Any]) -> ServerSettings:
-    """Settings of what was chosen; what is None was not, and has its default.
+    """Settings from the chosen values; None means the default.
 
     Raises:
         ConfigError: A value is out of bounds.

@@ -1,4 +1,4 @@
-"""HTTP as the server's processes speak it: uvicorn's fast protocol, bounded, and with the API's answers."""
+"""The HTTP of the server's processes: uvicorn's fast protocol, with limits, and errors in the API's format."""
 
 import asyncio
 import http
@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 from retune.server import ids
 from retune.server.errors import ApiError
 
-# The parser itself knows no bounds. 64 KiB are what uvicorn's other protocol allows by default.
+# The parser itself has no limits. 64 KiB is what uvicorn's other protocol allows by default.
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_TARGET_BYTES: Final = 16 * 1024
 MAX_HEADERS: Final = 100
@@ -24,10 +24,10 @@ _REFUSED_SECONDS = 0.2
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Hangs up on a client whose request doesn't come, doesn't go on or is no HTTP, and on one client too many.
+    """Disconnects clients whose request does not arrive, stalls or is not HTTP, and those above the maximum.
 
     Connections need no key, so what they may hold is bounded: their number by uvicorn's `limit_concurrency`, their
-    time by the attributes. A deadline is looked at now and then, and so is met up to half of `head_seconds` late.
+    time by the attributes. Deadlines are checked periodically, and so enforced up to half of `head_seconds` late.
 
     Attributes:
         head_seconds: From the connection, or a request's first byte, to the end of the request's headers; and from an
@@ -47,7 +47,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._max_connections = self.limit_concurrency
-        self.limit_concurrency = None  # uvicorn's own refusal is no answer of the API's.
+        self.limit_concurrency = None  # uvicorn's own refusal is not in the API's format.
         self._is_refused = False
         self._is_in_head = False
         self._is_in_body = False
@@ -58,7 +58,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Take a client, or refuse it."""
+        """Accept a client, or refuse it."""
         super().connection_made(transport)
         if self._max_connections is not None and len(self.connections) > self._max_connections:
             self._refuse()
@@ -73,7 +73,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """Begin to count."""
+        """Start counting a request's bytes."""
         self._is_in_head = True
         self._head_bytes = self._pending_bytes = 0
         if self._deadline is None:
@@ -95,7 +95,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Count no further."""
+        """Stop counting: the headers are complete."""
         self._settle_host()
         self._is_in_head = False
         self._is_in_body = True
@@ -103,19 +103,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Leave the server as much time as it needs."""
+        """Set no deadline while the server works."""
         self._is_in_body = False
         self._deadline = None
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Wait no longer for a body that nobody reads."""
+        """Limit the wait for the rest of a body that is not read."""
         if self._is_in_body:
             self._deadline = self.loop.time() + self.head_seconds
         super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Read on."""
+        """Receive bytes."""
         if self._is_refused:
             return
         was_in_head = self._is_in_head
@@ -128,15 +128,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             # A header is counted once it is whole, which it may never be.
             self._pending_bytes += len(data) if was_in_head else 0
             if self._pending_bytes > MAX_HEAD_BYTES:
-                self._refusal = _hanging_up(431, _HEAD_TOO_LARGE)
+                self._refusal = _disconnecting(431, _HEAD_TOO_LARGE)
                 self.send_400_response("")
         elif self._deadline is None and (self.cycle is None or self.cycle.response_complete):
             # Line ends between requests: uvicorn gives up its own deadline for them, and they begin no request.
             self._deadline = self.loop.time() + self.head_seconds
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what never became a request, and hang up."""
-        self._write(self._refusal or _hanging_up(400, msg))
+        """Answer what never became a request, and disconnect."""
+        self._write(self._refusal or _disconnecting(400, msg))
         # The rest of what was sent is taken for a moment: a socket that is closed on it takes the answer back.
         self._is_refused = True
         self.loop.call_later(_REFUSED_SECONDS, self.transport.close)
@@ -147,7 +147,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse_head(431, _HEAD_TOO_LARGE)
 
     def _refuse_head(self, status: int, message: str) -> NoReturn:
-        self._refusal = _hanging_up(status, message)
+        self._refusal = _disconnecting(status, message)
         raise self._refusal  # The parser stops, and uvicorn calls `send_400_response`.
 
     def _settle_host(self) -> None:
@@ -182,7 +182,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _watch_deadline(self) -> None:
         now = self.loop.time()
         if self._is_in_body and self.flow.read_paused:
-            # It is the server that does not read on.
+            # It is the server that has paused reading.
             self._deadline = now + self.body_pause_seconds
         if self._deadline is not None and now >= self._deadline:
             # Not `close`, which would wait until the client has taken what was written to it.
@@ -192,5 +192,5 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._watch = self.loop.call_at(min(soon, self._deadline or soon), self._watch_deadline)
 
 
-def _hanging_up(status: int, message: str) -> ApiError:
+def _disconnecting(status: int, message: str) -> ApiError:
     return ApiError(status, message, headers={"connection": "close"})

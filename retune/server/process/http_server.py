@@ -92,7 +92,7 @@ def _cannot_bind(where: str, error: OSError) -> ServerError:
 # Longer than clients keep an idle connection: one that the server closes just as a request comes is an error there.
 _KEEP_ALIVE_SECONDS = 75
 LAST_ANSWERS_SECONDS = 5
-_HELPING = 16
+_ACCEPTED_AT_ONCE = 16
 
 
 def run_http_server(
@@ -107,7 +107,7 @@ def run_http_server(
         shares_listener: Other processes take connections from the same socket.
 
     Raises:
-        OSError: The socket can't be used any more, or `on_started` raised it.
+        OSError: The socket can't be used, or `on_started` raised it.
     """
     asyncio.run(_Server(app, on_started=on_started, shares_listener=shares_listener).serve(sockets=[listener]))
 
@@ -128,9 +128,9 @@ def stop_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
 
 class _Server(uvicorn.Server):
     def __init__(self, app: ASGIApp, *, on_started: Callable[[], None], shares_listener: bool) -> None:
-        # uvicorn takes as many waiting connections at once as this says, before it looks at any of them: so many that
+        # uvicorn accepts this many waiting connections at once before it handles any of them: enough that
         # their number stays bounded. Where others wait for some too, it takes one.
-        super().__init__(_config(app, backlog=1 if shares_listener else _HELPING))
+        super().__init__(_config(app, backlog=1 if shares_listener else _ACCEPTED_AT_ONCE))
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -142,7 +142,7 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn's own raises the signal again at the end, which would end the process before it has cleaned up.
-        with stop_signals(self.handle_exit):  # type: ignore[arg-type]  # its frame is never looked at
+        with stop_signals(self.handle_exit):  # type: ignore[arg-type]  # its frame is never used
             yield
 
 

@@ -1,4 +1,4 @@
-"""Where the server's log lines go."""
+"""The server's log: standard error, or a bounded file."""
 
 import fcntl
 import logging
@@ -15,7 +15,7 @@ _MAX_BYTES = 10 * 1024 * 1024
 
 
 def set_up_logging(log_file: Path | None) -> None:
-    """Log to a bounded file; to standard error where none is named, which whoever started the server takes care of.
+    """Log to a bounded file; to standard error if none is named.
 
     Raises:
         ServerError: The file can't be written.
@@ -26,14 +26,14 @@ def set_up_logging(log_file: Path | None) -> None:
         hint = "Name another file with --log-file."
         raise ServerError(f"Can't write the log {log_file}: {error.strerror}.", hint=hint) from error
     logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=[handler])
-    # It would tell of its plugins; the server tells itself that it migrates.
+    # At INFO it logs its plugins; the server logs its migrations itself.
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 class BoundedFileHandler(logging.StreamHandler[TextIO]):
-    """Appends to a file that several processes may share; what outgrows it moves to a second file, and that is all.
+    """Appends to a file that several processes may share; when it is full, its content replaces that of a second file.
 
-    The file is emptied in place and never replaced: all who have it open go on writing at its new end.
+    The file is emptied in place and never replaced: every process that has it open continues at its new end.
 
     Args:
         path: The file. The second one has `.1` behind its name.

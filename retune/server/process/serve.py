@@ -1,4 +1,4 @@
-"""Running the server until it is told to stop."""
+"""Runs the server until it is stopped."""
 
 import logging
 import os
@@ -21,9 +21,9 @@ _log = logging.getLogger(__name__)
 
 
 def serve(settings: ServerSettings, *, on_ready: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C (or the parent's end, with `exit_with_parent`), then stop gracefully.
+    """Serve until SIGTERM or Ctrl-C (or the parent's exit, with `exit_with_parent`), then stop gracefully.
 
-    A job that runs then stays to be taken up by the next server on the same data directory.
+    A job that is running then is resumed by the next server on the same data directory.
 
     Args:
         settings: What the operator chose.
@@ -33,7 +33,7 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[str], None] | None = 
         ServerError: The address is taken or can't be had, an API key or the webhooks' secret is missing, or the data
             directory can't be used.
     """
-    _refuse_to_be_open(settings)
+    _refuse_unprotected(settings)
     require_secret_for_receivers(settings)
     raise_open_files_limit()
     listener = listen(settings)
@@ -48,7 +48,7 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[str], None] | None = 
     except OSError as error:
         raise not_writable(services.directory.path, error) from error
     finally:
-        services.directory.withdraw_announcement()
+        services.directory.remove_announcement()
         services.close()
         listener.close()
 
@@ -74,11 +74,11 @@ def _run_workers(services: Services, listener: socket.socket, announce: Callable
     with stop_signals(lambda *_: stopping.set()), WorkerPool(services, listener) as pool:
         services.start()
         announce()
-        pool.replace_the_dead(stopping)
+        pool.supervise(stopping)
 
 
-def _refuse_to_be_open(settings: ServerSettings) -> None:
-    """Refuse before anything is made, where it is plain that there is no key."""
+def _refuse_unprotected(settings: ServerSettings) -> None:
+    """Refuse before anything is created, if there can't be a key yet."""
     has_database = settings.database_url is not None or DataDirectory(settings.data_directory).database.exists()
     if settings.api_key is None and not settings.is_loopback() and not has_database:
         raise _key_needed(settings)

@@ -31,7 +31,7 @@ from retune.server.child_process import (
     send_line,
     start_module,
     take_standard_output,
-    wait_for_parents_end,
+    wait_for_parent_exit,
 )
 from retune.server.process.http_server import LAST_ANSWERS_SECONDS, run_http_server
 from retune.server.process.logs import set_up_logging
@@ -40,22 +40,22 @@ from retune.server.settings import ServerSettings
 
 _log = logging.getLogger(__name__)
 READY: Final = b"ready\n"
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _START_SECONDS = 60
 _STOP_SECONDS = LAST_ANSWERS_SECONDS + 10
-# One that lived this long did not die of what it was started with.
+# A worker that lived this long did not fail because of its configuration.
 _HEALTHY_SECONDS = 30
 _MAX_BACKOFF_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class _Worker:
-    """The place of one worker.
+    """One worker, whichever process it currently is.
 
     Attributes:
-        process: Who has it.
-        started_at: Since when; monotonic time.
-        early_deaths: How many in a row died young.
+        process: The current process.
+        started_at: When it was started; monotonic time.
+        early_deaths: How many in a row died soon after their start.
         due_at: When the next one is started, while `process` is dead; monotonic time.
     """
 
@@ -77,7 +77,7 @@ class WorkerPool:
     def __init__(self, services: Services, listener: socket.socket) -> None:
         self._listener = listener
         settings, instance = services.settings.revealed(), services.instance
-        self._introduction = json.dumps({"settings": settings, "instance": instance}).encode()
+        self._startup_message = json.dumps({"settings": settings, "instance": instance}).encode()
         self._count = services.settings.workers
         self._metrics = services.directory.metrics
         self._workers: list[_Worker] = []
@@ -98,39 +98,39 @@ class WorkerPool:
     ) -> None:
         self._stop()
 
-    def replace_the_dead(self, stopping: threading.Event) -> None:
+    def supervise(self, stopping: threading.Event) -> None:
         """Start a new worker for each that dies, until `stopping` is set."""
-        while not stopping.wait(_LOOK_SECONDS):
+        while not stopping.wait(_POLL_SECONDS):
             for worker in self._workers:
                 if worker.process.poll() is not None:
                     self._replace(worker)
 
     def _replace(self, worker: _Worker) -> None:
         if worker.due_at is None:
-            self._bury(worker)
+            self._clean_up(worker)
             now = time.monotonic()
             worker.early_deaths = worker.early_deaths + 1 if now - worker.started_at < _HEALTHY_SECONDS else 0
             worker.due_at = now + _delay_seconds(worker.early_deaths)
             how = describe_exit(worker.process.returncode)
-            _log.error("Worker %d %s; another one takes its place", worker.process.pid, how)
+            _log.error("Worker %d %s; starting another one", worker.process.pid, how)
         if time.monotonic() < worker.due_at:
             return
         try:
             worker.process = self._start()
         except OSError as error:
-            _log.error("A worker can't be started: %s", error)  # the system's word says it all
+            _log.error("A worker can't be started: %s", error)  # the system's message suffices
             worker.due_at = time.monotonic() + _MAX_BACKOFF_SECONDS
         else:
             worker.started_at, worker.due_at = time.monotonic(), None
 
-    def _bury(self, worker: _Worker) -> None:
+    def _clean_up(self, worker: _Worker) -> None:
         _close_pipes(worker.process)
         mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]  # has no types
 
     def _start(self) -> "subprocess.Popen[bytes]":
         handle = self._listener.fileno()
         process = start_module("retune.server.process.workers", str(handle), stdout=subprocess.PIPE, pass_fds=[handle])
-        send_line(process, self._introduction)
+        send_line(process, self._startup_message)
         return process
 
     def _stop(self) -> None:
@@ -141,7 +141,7 @@ class WorkerPool:
             try:
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                _log.warning("Worker %d did not stop in time and is killed", worker.process.pid)
+                _log.warning("Worker %d did not stop in time; killing it", worker.process.pid)
                 worker.process.kill()
                 worker.process.wait()
             _close_pipes(worker.process)
@@ -154,7 +154,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
     if not readable or process.stdout.readline() != READY:
         raise ServerError(
             "A worker process of the server did not start.",
-            hint="What it said is above, or in the log. `--workers 1` does without.",
+            hint="Its error is above, or in the log. `--workers 1` needs no worker process.",
         )
 
 
@@ -171,12 +171,12 @@ def _close_pipes(process: "subprocess.Popen[bytes]") -> None:
 def main() -> int:
     """Run one worker."""
     ready = take_standard_output()
-    introduction = json.loads(sys.stdin.buffer.readline())
-    settings = ServerSettings.model_validate(introduction["settings"])
+    startup_message = json.loads(sys.stdin.buffer.readline())
+    settings = ServerSettings.model_validate(startup_message["settings"])
     set_up_logging(settings.log_file)
-    threading.Thread(target=_stop_with_main_process, daemon=True).start()
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
-        services = Services.open_beside(settings, introduction["instance"])
+        services = Services.open_for_worker(settings, startup_message["instance"])
     except RetuneError as error:
         _log.error("%s", error)
         return 1
@@ -190,8 +190,8 @@ def _say_ready(handle: int) -> None:
     os.close(handle)
 
 
-def _stop_with_main_process() -> None:
-    wait_for_parents_end()
+def _stop_with_parent() -> None:
+    wait_for_parent_exit()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

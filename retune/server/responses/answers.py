@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.server import ids
-from retune.server.generation.drawing import DrawnAnswer, answers_usage, draw_answers
+from retune.server.generation.answers import GeneratedAnswer, answers_usage, generate_answers
 from retune.server.generation.streaming import chat_logprobs
 from retune.server.responses.requests import FunctionTool, ResponseRequest
 from retune.server.services import Services
@@ -14,16 +14,16 @@ from retune.trainers.base import TokenLogprob
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A response and how it came to be.
+class AnsweredResponse:
+    """A response and the answer that it was made of.
 
     Attributes:
         response: The `response` object.
-        answer: What it tells; its items are in the order of the output.
+        answer: What it was made of; its items are in the order of the output.
     """
 
     response: dict[str, Any]
-    answer: DrawnAnswer
+    answer: GeneratedAnswer
 
 
 def answer_response(services: Services, request: ResponseRequest) -> dict[str, Any]:
@@ -39,15 +39,15 @@ def answer_response(services: Services, request: ResponseRequest) -> dict[str, A
     return respond(services, request).response
 
 
-def respond(services: Services, request: ResponseRequest) -> Answered:
-    """Answer a request; raises as of `answer_response`."""
+def respond(services: Services, request: ResponseRequest) -> AnsweredResponse:
+    """Answer a request; raises the errors of `answer_response`."""
     began = int(time.time())
-    answers = draw_answers(services, request.question())
+    answers = generate_answers(services, request.answer_request())
     answer = answers[0]
     is_cut = answer.completion.finish_reason == "length"
     status = "incomplete" if is_cut else "completed"
     response = {
-        "id": ids.new_response_id("resp_"),
+        "id": ids.new_id("resp_"),
         "object": "response",
         "created_at": began,
         "status": status,
@@ -55,14 +55,14 @@ def respond(services: Services, request: ResponseRequest) -> Answered:
         "completed_at": None if is_cut else int(time.time()),
         "error": None,
         "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
-        **_asked_for(request),
+        **_echoed_settings(request),
         "output": output_items(answer, status),
         "usage": _usage(answers_usage(answers)),
     }
-    return Answered(response, answer)
+    return AnsweredResponse(response, answer)
 
 
-def output_items(answer: DrawnAnswer, status: str) -> list[dict[str, Any]]:
+def output_items(answer: GeneratedAnswer, status: str) -> list[dict[str, Any]]:
     """The items of a response: the message, where it says something, and its calls."""
     items: list[dict[str, Any]] = []
     if answer.text is not None:
@@ -71,11 +71,11 @@ def output_items(answer: DrawnAnswer, status: str) -> list[dict[str, Any]]:
         else:
             # Of the text alone: the calls after it are other items.
             part = text_part(answer.text, tuple(token for _, tokens in answer.pieces() for token in tokens))
-        head = {"id": ids.new_response_id("msg_"), "type": "message", "status": status}
+        head = {"id": ids.new_id("msg_"), "type": "message", "status": status}
         items.append({**head, "role": "assistant", "content": [part]})
     for call in answer.calls:
-        head = {"id": ids.new_response_id("fc_"), "type": "function_call", "status": status}
-        called = {"call_id": ids.new_call_id(), "name": call.name, "arguments": answer.arguments(call)}
+        head = {"id": ids.new_id("fc_"), "type": "function_call", "status": status}
+        called = {"call_id": ids.new_id("call_"), "name": call.name, "arguments": answer.arguments(call)}
         items.append({**head, **called})
     return items
 
@@ -94,7 +94,7 @@ def text_logprobs(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
     return found
 
 
-def _asked_for(request: ResponseRequest) -> dict[str, Any]:
+def _echoed_settings(request: ResponseRequest) -> dict[str, Any]:
     """What a response repeats of its request, with the values that took effect."""
     return {
         "instructions": request.instructions,
@@ -146,13 +146,13 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
 Event = dict[str, Any]
 
 
-def response_events(answered: Answered) -> Iterator[Event]:
+def response_events(answered: AnsweredResponse) -> Iterator[Event]:
     """The events of a response that is there already, in the order and shape of the API, numbered from 0."""
     for number, event in enumerate(_events(answered)):
         yield {"type": event["type"], "sequence_number": number, **event}
 
 
-def _events(answered: Answered) -> Iterator[Event]:
+def _events(answered: AnsweredResponse) -> Iterator[Event]:
     response, answer = answered.response, answered.answer
     begun = {
         **response,
@@ -174,7 +174,7 @@ def _events(answered: Answered) -> Iterator[Event]:
     yield {"type": f"response.{response['status']}", "response": response}
 
 
-def _message_events(item: Event, answer: DrawnAnswer, place: Event) -> Iterator[Event]:
+def _message_events(item: Event, answer: GeneratedAnswer, place: Event) -> Iterator[Event]:
     yield {"type": "response.output_item.added", **place, "item": {**item, "status": "in_progress", "content": []}}
     part = item["content"][0]
     where = {**place, "item_id": item["id"], "content_index": 0}
@@ -193,11 +193,11 @@ def _message_events(item: Event, answer: DrawnAnswer, place: Event) -> Iterator[
     yield {"type": "response.content_part.done", **where, "part": part}
 
 
-def _call_events(item: Event, answer: DrawnAnswer, place: Event) -> Iterator[Event]:
+def _call_events(item: Event, answer: GeneratedAnswer, place: Event) -> Iterator[Event]:
     yield {"type": "response.output_item.added", **place, "item": {**item, "status": "in_progress", "arguments": ""}}
     where = {**place, "item_id": item["id"]}
     call = answer.calls[place["output_index"] - (answer.text is not None)]
     for text in answer.argument_pieces(call):
         yield {"type": "response.function_call_arguments.delta", **where, "delta": text}
-    told = {"name": item["name"], "arguments": item["arguments"]}
-    yield {"type": "response.function_call_arguments.done", **where, **told}
+    call_fields = {"name": item["name"], "arguments": item["arguments"]}
+    yield {"type": "response.function_call_arguments.done", **where, **call_fields}

@@ -25,7 +25,7 @@ async def create_response(body: ResponseRequest, services: ServicesOf) -> Respon
 @router.post("/compact")
 @router.post("/input_tokens")
 async def refuse_helper() -> Response:
-    """What the API has beside responses, and this server does not."""
+    """Refuse the endpoints next to responses that this server does not have."""
     raise ApiError(404, "This server neither compacts responses nor counts their tokens: use POST /v1/responses.")
 
 
@@ -34,7 +34,7 @@ async def refuse_helper() -> Response:
 @router.post("/{response_id}/cancel")
 @router.get("/{response_id}/input_items")
 async def refuse_stored(response_id: str) -> Response:
-    """Nothing is stored, so there is no response to find."""
+    """Refuse to look up responses: none is stored."""
     raise ApiError(404, f"Response with id '{response_id}' not found. This server stores no responses.")
 
 

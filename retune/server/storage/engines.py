@@ -27,7 +27,7 @@ def database_url(chosen: SecretStr | None, sqlite_path: Path) -> URL:
     """The URL that an operator chose, or that of the SQLite file where none was chosen.
 
     Raises:
-        ServerError: It is no URL of a PostgreSQL database, or the driver for that is not installed. The message never
+        ServerError: It is not a PostgreSQL URL, or the driver for that is not installed. The message never
             repeats the URL, which may hold a password.
     """
     return _postgresql_url(chosen.get_secret_value()) if chosen else sqlite_url(sqlite_path)
@@ -107,7 +107,7 @@ def writing(engine: Engine) -> Engine:
     """The engine for transactions that write, one at a time among all processes.
 
     Rows are numbered as they are written, and cursors go by these numbers: were two transactions to commit in another
-    order than they took their numbers in, who reads between them would miss rows for good.
+    order than they took their numbers in, readers between the two would miss rows permanently.
     """
     return engine.execution_options(**{_WRITES: True})
 

@@ -94,7 +94,7 @@ def get_upload(session: Session, upload_id: str) -> UploadRow:
 
 
 def is_pending(row: UploadRow) -> bool:
-    """Tell whether an upload still takes parts."""
+    """Whether an upload still accepts parts."""
     return status_of(row) is UploadStatus.PENDING
 
 
@@ -118,7 +118,7 @@ def add_upload(session: Session, request: CreateUploadRequest) -> UploadRow:
     """Add a pending upload."""
     now = int(time.time())
     row = UploadRow(
-        id=ids.new_upload_id(),
+        id=ids.new_id("upload_"),
         created_at=now,
         expires_at=now + _LIFETIME_SECONDS,
         status=UploadStatus.PENDING,
@@ -164,7 +164,7 @@ def add_part(session: Session, *, part_id: str, upload_id: str, size: int) -> Up
 
 
 def check_chosen_parts(session: Session, upload: UploadRow, part_ids: Sequence[str]) -> None:
-    """Hold the parts of a completion against those that came.
+    """Check the parts of a completion against those received.
 
     Raises:
         ApiError: 400: a part is named twice or is none of this upload's, or they have not the promised bytes.
@@ -184,7 +184,7 @@ def check_chosen_parts(session: Session, upload: UploadRow, part_ids: Sequence[s
 
 
 def is_completed_with(row: UploadRow, part_ids: Sequence[str]) -> bool:
-    """Tell whether these parts, in this order, completed an upload."""
+    """Whether these parts, in this order, completed an upload."""
     return row.completed_with == hash_of(*part_ids)
 
 
@@ -219,12 +219,12 @@ def mark_cancelled(session: Session, upload_id: str) -> UploadRow:
 
 
 def has_expired(session: Session) -> bool:
-    """Tell whether there is something for `mark_expired`."""
+    """Whether `mark_expired` has anything to do."""
     return session.scalar(select(UploadRow.position).where(*_is_overdue()).limit(1)) is not None
 
 
 def mark_expired(session: Session) -> None:
-    """Put on record which pending uploads are past their time."""
+    """Mark the pending uploads that are past their time."""
     session.execute(update(UploadRow).where(*_is_overdue()).values(status=UploadStatus.EXPIRED))
 
 
@@ -234,13 +234,13 @@ def find_part(session: Session, part_id: str) -> UploadPartRow | None:
 
 
 def parts_of_ended_uploads(session: Session, *, limit: int) -> Sequence[str]:
-    """Ids of parts that nobody can use any more."""
+    """Ids of parts that can no longer be used."""
     query = select(UploadPartRow.id).join(UploadRow, UploadRow.id == UploadPartRow.upload_id)
     return session.scalars(query.where(UploadRow.status != UploadStatus.PENDING).limit(limit)).all()
 
 
-def forget_parts(session: Session, part_ids: Sequence[str]) -> None:
-    """Take away the rows of parts whose bytes are gone."""
+def delete_part_rows(session: Session, part_ids: Sequence[str]) -> None:
+    """Delete the rows of parts whose bytes are deleted."""
     session.execute(delete(UploadPartRow).where(UploadPartRow.id.in_(part_ids)))
 
 
@@ -265,7 +265,7 @@ def _some(part_ids: Sequence[str]) -> str:
 _AT_ONCE = 500
 
 
-def drop_parts_of_ended_uploads(database: Database, contents: ContentStore) -> None:
+def delete_parts_of_ended_uploads(database: Database, contents: ContentStore) -> None:
     """Delete the parts of all uploads that are completed, cancelled or expired: first their bytes, then their rows."""
     while True:
         with database.read() as session:
@@ -275,4 +275,4 @@ def drop_parts_of_ended_uploads(database: Database, contents: ContentStore) -> N
         for part_id in part_ids:
             contents.remove(part_id)
         with database.write() as session:
-            forget_parts(session, part_ids)
+            delete_part_rows(session, part_ids)

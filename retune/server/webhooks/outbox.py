@@ -23,19 +23,19 @@ from retune.server.storage.column_types import storable
 from retune.server.storage.database import Database, DatabaseUnavailableError
 from retune.server.storage.tables import WebhookDeliveryRow
 from retune.server.webhooks.receivers import Receiver, receivers_of, signer_of
-from retune.server.work_queue import LOOK_AGAIN_SECONDS
+from retune.server.work_queue import POLL_SECONDS
 
 if TYPE_CHECKING:
-    from retune.server.webhooks.sending import Refusal, Sender
+    from retune.server.webhooks.sending import Refusal, WebhookSender
 
 GIVE_UP_AFTER_SECONDS: Final = 72 * 3600
 _KEPT_SECONDS = 7 * 24 * 3600
 
 
 def add_event_to_outbox(session: Session, urls: Sequence[str], event_type: str, object_id: str) -> None:
-    """Have an event told to every receiver, once this transaction is committed.
+    """Send an event to every receiver, once this transaction is committed.
 
-    Wake the background work after the commit, and it is told at once.
+    Wake the background work after the commit to send it at once.
 
     Args:
         session: The writing session in which the event happens.
@@ -43,7 +43,7 @@ def add_event_to_outbox(session: Session, urls: Sequence[str], event_type: str, 
         event_type: Such as `fine_tuning.job.succeeded`.
         object_id: Id of the job or batch that it happened to.
     """
-    event_id = ids.new_webhook_event_id()
+    event_id = ids.new_id("evt_")
     now = int(time.time())
     event = {"id": event_id, "object": "event", "type": event_type, "created_at": now, "data": {"id": object_id}}
     body = json.dumps(event, separators=(",", ":"))
@@ -54,7 +54,7 @@ def add_event_to_outbox(session: Session, urls: Sequence[str], event_type: str, 
 
 
 def outdated(now: int) -> ColumnElement[bool]:
-    """Condition on notifications: long delivered or given up, or due to a receiver that is none any more."""
+    """Condition on notifications: long delivered or given up, or due to a receiver that was removed."""
     next_attempt_at = WebhookDeliveryRow.next_attempt_at
     is_over = or_(next_attempt_at.is_(None), next_attempt_at < now - GIVE_UP_AFTER_SECONDS)
     return and_(WebhookDeliveryRow.created_at < now - _KEPT_SECONDS, is_over)
@@ -69,7 +69,7 @@ def without_credentials(url: str) -> str:
 _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 4 * 3600
-_PAUSE_AFTER_TROUBLE_SECONDS = 5.0
+_PAUSE_AFTER_ERROR_SECONDS = 5.0
 _LAST_ANSWER_SECONDS = 2.0
 
 
@@ -81,7 +81,7 @@ class WebhookDelivery:
         settings: With the receivers and the secret.
 
     Raises:
-        ServerError: A receiver's URL is no HTTP address, or there is no good secret.
+        ServerError: A receiver's URL is not an HTTP address, or there is no valid secret.
     """
 
     def __init__(self, database: Database, settings: ServerSettings) -> None:
@@ -95,12 +95,12 @@ class WebhookDelivery:
         self._is_closed = False
 
     def start(self) -> None:
-        """Begin to deliver, with what an earlier server left in the outbox."""
+        """Start delivering, beginning with what an earlier server left in the outbox."""
         if self._signer is None:
             return
-        from retune.server.webhooks.sending import Sender  # noqa: PLC0415 - httpx takes 0.2 s; most servers tell nobody
+        from retune.server.webhooks.sending import WebhookSender  # noqa: PLC0415 - httpx takes 0.2 s; few servers notify
 
-        sender = Sender(self._signer)
+        sender = WebhookSender(self._signer)
         for receiver in self._receivers:
             # A daemon, as it may wait for an answer that never comes.
             thread = threading.Thread(target=self._serve, args=(receiver, sender), name="webhooks", daemon=True)
@@ -108,7 +108,7 @@ class WebhookDelivery:
             thread.start()
 
     def wake(self) -> None:
-        """Look into the outbox now."""
+        """Check the outbox now."""
         with self._news:
             self._news.notify_all()
 
@@ -117,7 +117,7 @@ class WebhookDelivery:
         return all(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """Deliver no more. An attempt that is not answered soon counts as not made: its turn comes again."""
+        """Stop delivering. An attempt that is not answered soon does not count, and is made again later."""
         self._stopping.set()
         self.wake()
         patience_ends = time.monotonic() + _LAST_ANSWER_SECONDS
@@ -126,7 +126,7 @@ class WebhookDelivery:
         with self._recording:
             self._is_closed = True
 
-    def _serve(self, receiver: Receiver, sender: "Sender") -> None:
+    def _serve(self, receiver: Receiver, sender: "WebhookSender") -> None:
         while not self._stopping.is_set():
             try:
                 delivery = self._next_due(receiver)
@@ -136,13 +136,13 @@ class WebhookDelivery:
                     self._wait_for_news()
             except Exception as error:  # noqa: BLE001  # a full disk, a database that is away: the outbox waits
                 is_foreseen = isinstance(error, DatabaseUnavailableError)
-                _log.warning("Notifications for %s wait: %s", receiver.origin, error, exc_info=not is_foreseen)
-                self._stopping.wait(_PAUSE_AFTER_TROUBLE_SECONDS)
+                _log.warning("Notifications for %s are delayed: %s", receiver.origin, error, exc_info=not is_foreseen)
+                self._stopping.wait(_PAUSE_AFTER_ERROR_SECONDS)
 
     def _wait_for_news(self) -> None:
         with self._news:
             if not self._stopping.is_set():
-                self._news.wait(LOOK_AGAIN_SECONDS)
+                self._news.wait(POLL_SECONDS)
 
     def _next_due(self, receiver: Receiver) -> WebhookDeliveryRow | None:
         due = select(WebhookDeliveryRow).where(
@@ -165,7 +165,7 @@ class WebhookDelivery:
                 row.delivered_at = None if refusal else now
                 row.next_attempt_at = _next_attempt(row, refusal, now) if refusal else None
         if refusal:
-            _tell(receiver, row, refusal)
+            _log_refusal(receiver, row, refusal)
 
 
 def _next_attempt(row: WebhookDeliveryRow, refusal: "Refusal", now: int) -> int | None:
@@ -174,9 +174,9 @@ def _next_attempt(row: WebhookDeliveryRow, refusal: "Refusal", now: int) -> int 
     return None if refusal.is_final or at > row.created_at + GIVE_UP_AFTER_SECONDS else at
 
 
-def _tell(receiver: Receiver, row: WebhookDeliveryRow, refusal: "Refusal") -> None:
-    what = f"Notification {row.event_id} was not taken by {receiver.origin} ({refusal.reason})"
+def _log_refusal(receiver: Receiver, row: WebhookDeliveryRow, refusal: "Refusal") -> None:
+    what = f"Notification {row.event_id} was not accepted by {receiver.origin} ({refusal.reason})"
     if row.next_attempt_at is None:
-        _log.error("%s; that was attempt %d, and the last", what, row.attempts)
+        _log.error("%s; that was attempt %d, the last one", what, row.attempts)
     else:
-        _log.warning("%s; attempt %d comes in %d s", what, row.attempts + 1, row.next_attempt_at - int(time.time()))
+        _log.warning("%s; attempt %d follows in %d s", what, row.attempts + 1, row.next_attempt_at - int(time.time()))

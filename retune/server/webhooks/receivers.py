@@ -1,4 +1,4 @@
-"""Who is told: the operator's URLs and secret, checked before the server starts."""
+"""The receivers of notifications: the operator's URLs and secret, checked before the server starts."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ _HOW_TO_SET_THE_SECRET = (
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """One address that is told of events.
+    """One address that is notified of events.
 
     Attributes:
         url: Where notifications go, without credentials.
@@ -39,7 +39,7 @@ def receivers_of(settings: ServerSettings) -> list[Receiver]:
     """The receivers that an operator named.
 
     Raises:
-        ServerError: A URL is no HTTP address, or is named twice.
+        ServerError: A URL is not an HTTP address, or is given twice.
     """
     receivers = [_receiver(url) for url in settings.webhook_urls]
     urls = [receiver.url for receiver in receivers]
@@ -55,7 +55,7 @@ def signer_of(settings: ServerSettings) -> Webhook:
     """What signs notifications.
 
     Raises:
-        ServerError: There is no secret, or none that can be used.
+        ServerError: The secret is missing or invalid.
     """
     if settings.webhook_secret is None:
         raise ServerError("Webhook URLs are set, but no secret to sign with.", hint=_HOW_TO_SET_THE_SECRET)

@@ -57,7 +57,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 def add_job(session: Session) -> str:
     job = JobRow(
-        id=ids.new_job_id(),
+        id=ids.new_id("ftjob-"),
         created_at=0,
         status=VALIDATING,
         model="m",

@@ -79,7 +79,7 @@ def test_a_batch_waits_for_room_on_the_disk(small_disk: Path, start_server: Call
     batch = start_batch(client, jsonl(map(slow, range(total))))
     wait_for_answers(client, batch.id)
     ballast = fill(small_disk, leave=12 << 20)
-    wait_for(lambda: "Batches wait: [Errno 28]" in log.read_text(), "the full disk to be met")
+    wait_for(lambda: "Batches are delayed: [Errno 28]" in log.read_text(), "the full disk to be met")
     assert client.batches.retrieve(batch.id).status in {"in_progress", "finalizing"}
 
     ballast.unlink()

@@ -156,7 +156,7 @@ def test_jobs_run_again_once_the_database_can_be_read_again(start_server, tmp_pa
     client = server.client()
     with closing(sqlite3.connect(server.data_directory / "server.sqlite", isolation_level=None)) as database:
         database.execute("ALTER TABLE jobs RENAME TO elsewhere")
-        wait_for(lambda: log.read_text().count("Jobs wait: no such table: jobs") == 2, "both threads to notice")
+        wait_for(lambda: log.read_text().count("Jobs are delayed: no such table: jobs") == 2, "both threads to notice")
         database.execute("ALTER TABLE elsewhere RENAME TO jobs")
 
     assert ended(client, create(client, upload(client, example_lines(10)).id).id).status == "succeeded"

@@ -180,7 +180,7 @@ import sys, time
 from sqlalchemy import make_url
 from retune.server.storage import server_lock
 from retune.server.storage.database import Database
-server_lock._PATIENCE_SECONDS = 0.2
+server_lock._LOCK_TIMEOUT_SECONDS = 0.2
 database = Database(make_url(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)
@@ -272,7 +272,7 @@ def test_processes_write_one_after_the_other(url: URL):
 
 
 def test_two_servers_never_share_a_database(url: URL, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("retune.server.storage.server_lock._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("retune.server.storage.server_lock._LOCK_TIMEOUT_SECONDS", 0.2)
     database = Database(url)
     with pytest.raises(DatabaseInUseError, match="already used by another server"):
         Database(url)

@@ -85,7 +85,7 @@ def test_who_brings_news_does_not_wait_for_the_database(new_queue):
 
 
 def test_news_during_a_look_are_not_lost(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(work_queue, "LOOK_AGAIN_SECONDS", LONG_SECONDS)
+    monkeypatch.setattr(work_queue, "POLL_SECONDS", LONG_SECONDS)
     done: list[str] = []
     queue = new_queue()
     added = threading.Event()
@@ -123,7 +123,7 @@ def test_each_row_is_worked_on_once_and_in_order(new_queue, database: Database):
 def test_trouble_is_told_once_and_passes(
     new_queue, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_TROUBLE_SECONDS", 0.01)
+    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_ERROR_SECONDS", 0.01)
     done: list[str] = []
     queue = new_queue()
     looks: list[None] = []
@@ -150,7 +150,7 @@ def test_trouble_is_told_once_and_passes(
 def test_a_row_that_can_not_be_given_up_is_tried_again(
     new_queue, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_TROUBLE_SECONDS", 0.01)
+    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_ERROR_SECONDS", 0.01)
     done: list[str] = []
     finish = finisher(database, done)
     tried: list[str] = []
@@ -173,20 +173,20 @@ def test_a_row_that_can_not_be_given_up_is_tried_again(
 
 
 def test_long_work_learns_that_it_is_of_no_use(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(work_queue, "_LOOK_AT_ROW_SECONDS", 0)
+    monkeypatch.setattr(work_queue, "_STATUS_CHECK_SECONDS", 0)
     add(database, "b")
     queue = new_queue()
     with database.read() as session:
         batch = session.scalar(new_batches())
     assert batch
-    is_called_off = queue.call_off(batch)
-    assert not is_called_off()
+    is_cancelled = queue.cancellation_check(batch)
+    assert not is_cancelled()
 
     with database.write() as session:
         session.execute(text("UPDATE batches SET status = 'cancelling'"))
-    assert is_called_off()
+    assert is_cancelled()
     with database.write() as session:
         session.execute(text("UPDATE batches SET status = 'new'"))
-    assert not is_called_off()
+    assert not is_cancelled()
     queue.stop()
-    assert is_called_off()
+    assert is_cancelled()

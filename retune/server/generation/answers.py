@@ -14,11 +14,11 @@ from retune.trainers.base import Completion, LanguageModel, TokenLogprob
 from retune.trainers.tool_calls import find_calls
 
 # Where chance draws the answers, another one may meet the format that the first one missed.
-_DRAWS = 4
+_MAX_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AnswerRequest:
     """A conversation that waits for its answers.
 
     Attributes:
@@ -37,7 +37,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnAnswer:
+class GeneratedAnswer:
     """One answer, read.
 
     Attributes:
@@ -73,27 +73,27 @@ class DrawnAnswer:
         return (text for text, _ in pieces_between(self.completion, call.start, call.end))
 
 
-def draw_answers(services: Services, question: Question) -> list[DrawnAnswer]:
+def generate_answers(services: Services, request: AnswerRequest) -> list[GeneratedAnswer]:
     """Draw as many answers as the request wants.
 
     Raises:
         ApiError: There is no such chat model, it can't choose between calls and text, or its answer is not what the
             request wants.
     """
-    sampling, wanted = question.sampling, question.wanted
+    sampling, wanted = request.sampling, request.wanted
     model = chat_model(services, sampling.model)
     if isinstance(wanted, CallFormat) and not wanted.is_required and not model.calls_tools:
         raise _learned_no_calls(sampling.model)
-    if sampling.is_drawn:
-        drawn = [_draw(model, question, index) for index in range(sampling.n_answers)]
+    if sampling.is_random:
+        completions = [_complete(model, request, index) for index in range(sampling.n_answers)]
     else:
-        drawn = [_draw(model, question, 0)] * sampling.n_answers
-    answers = [_read(completion, wanted) for completion in drawn]
+        completions = [_complete(model, request, 0)] * sampling.n_answers
+    answers = [_read(completion, wanted) for completion in completions]
     services.count_usage(answers_usage(answers))
     return answers
 
 
-def answers_usage(answers: Sequence[DrawnAnswer]) -> dict[str, Any]:
+def answers_usage(answers: Sequence[GeneratedAnswer]) -> dict[str, Any]:
     """Usage of all answers to one conversation."""
     completion_tokens = sum(answer.completion.completion_tokens for answer in answers)
     return token_usage(answers[0].completion.prompt_tokens, completion_tokens)
@@ -109,16 +109,16 @@ def pieces_between(answer: Completion, start: int, end: int) -> Iterator[tuple[s
         offset += len(text)
 
 
-def _draw(model: LanguageModel, question: Question, index: int) -> Completion:
-    sampling, wanted, limit = question.sampling, question.wanted, question.max_tokens
+def _complete(model: LanguageModel, request: AnswerRequest, index: int) -> Completion:
+    sampling, wanted, limit = request.sampling, request.wanted, request.max_tokens
     refusal = None
-    for attempt in range(_DRAWS if wanted and sampling.is_drawn else 1):
-        answer = sampling.draw(
+    for attempt in range(_MAX_ATTEMPTS if wanted and sampling.is_random else 1):
+        answer = sampling.complete(
             model,
-            question.conversation,
+            request.conversation,
             index + attempt * sampling.n_answers,
             max_tokens=limit,
-            top_logprobs=question.top_logprobs,
+            top_logprobs=request.top_logprobs,
             # A request without tools gets no calls from a model that knows other answers.
             accepts=wanted or (_has_no_calls if model.calls_tools else None),
         )
@@ -138,11 +138,11 @@ def _has_no_calls(text: str) -> bool:
     return not find_calls(text).calls
 
 
-def _read(completion: Completion, wanted: AnswerFormat | CallFormat | None) -> DrawnAnswer:
+def _read(completion: Completion, wanted: AnswerFormat | CallFormat | None) -> GeneratedAnswer:
     if not isinstance(wanted, CallFormat):
-        return DrawnAnswer(completion, completion.content)
+        return GeneratedAnswer(completion, completion.content)
     content, calls = wanted.read(completion.content, is_cut=completion.finish_reason == "length")
-    return DrawnAnswer(completion, content, calls)
+    return GeneratedAnswer(completion, content, calls)
 
 
 def _learned_no_calls(model: str) -> ApiError:
