@@ -23,6 +23,7 @@ _MAX_ANSWERS = 2048
 _NOT_OFFERED: dict[str, tuple[Any, ...]] = {
     "suffix": (None, ""),
 }
+router = APIRouter(prefix="/completions")
 
 
 def _prompts(value: Any) -> list[str]:
@@ -131,9 +132,6 @@ def _choice(index: int, choice: CompletedPrompt, top: int | None) -> dict[str, A
     logprobs = None if answer.logprobs is None else legacy_logprobs(answer.logprobs, offset=0, top=top or 0)
     text = choice.echo + answer.content
     return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": answer.finish_reason}
-
-
-router = APIRouter(prefix="/completions")
 
 
 @router.post("")

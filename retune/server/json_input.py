@@ -21,6 +21,8 @@ TOO_MANY: Final = f"it is made of more than {MAX_VALUES} values"
 _PIECE_BYTES = 64 * 1024
 _OPENING_OR_NEXT = (b",", b"[", b"{")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
+TOO_LONG: Final = f"it is longer than {MAX_LINE_BYTES} bytes"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class TooManyValuesError(ValueError):
@@ -71,11 +73,6 @@ def _counts_outside_strings(text: bytes) -> Iterator[int]:
         parts = plain.removesuffix(b"\\").split(b'"')
         yield _count(b"".join(parts[is_in_string::2]))
         is_in_string ^= len(parts) % 2 == 0
-
-
-TOO_LONG: Final = f"it is longer than {MAX_LINE_BYTES} bytes"
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class ReadingStoppedError(Exception):

@@ -22,6 +22,12 @@ from retune.server.storage.tables import ApiKeyRow
 _PREFIX = "sk-retune-"
 _RANDOM_BYTES = 32
 _HINT_CHARACTERS = 4
+# A revoked key is refused after this time at the latest.
+_MAX_AGE_SECONDS = 1.0
+# An unknown key may be brand new; guessing keys must not overload the database.
+_MAX_AGE_OF_UNKNOWN_SECONDS = 0.1
+_INDEX_BYTES = 8
+_NOBODY = bytes(32)
 
 
 def digest_of(key: str) -> bytes:
@@ -65,14 +71,6 @@ def revoke_key(session: Session, key_id: str) -> ApiKeyRow:
         raise ServerError(f"There is no key {key_id}.", hint="`retune server keys list` shows the ids of all keys.")
     row.revoked_at = row.revoked_at or int(time.time())
     return row
-
-
-# A revoked key is refused after this time at the latest.
-_MAX_AGE_SECONDS = 1.0
-# An unknown key may be brand new; guessing keys must not overload the database.
-_MAX_AGE_OF_UNKNOWN_SECONDS = 0.1
-_INDEX_BYTES = 8
-_NOBODY = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from retune.trainers.base import Trainer
 # The model object wants a creation time; this is the day when Retune's base models first appeared.
 _BASE_CREATED_AT = 1_795_132_800
 _OWNER = "retune"
+router = APIRouter(prefix="/models")
+_log = logging.getLogger(__name__)
 
 
 def all_models(session: Session, trainer: Trainer) -> list[Model]:
@@ -85,11 +87,6 @@ def _base_models(trainer: Trainer) -> list[Model]:
 
 def _fine_tuned(row: ModelRow) -> Model:
     return Model(row.name, row.created_at, _OWNER, row.base_model, row.directory)
-
-
-router = APIRouter(prefix="/models")
-
-_log = logging.getLogger(__name__)
 
 
 @router.get("")

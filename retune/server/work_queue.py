@@ -19,6 +19,10 @@ from retune.server.storage.tables import BatchRow, JobRow
 
 # Other processes may answer requests; their changes are seen in the database only.
 POLL_SECONDS: Final = 0.5
+Row = TypeVar("Row", JobRow, BatchRow)
+_log = logging.getLogger(__name__)
+_PAUSE_AFTER_ERROR_SECONDS = 2.0
+_STATUS_CHECK_SECONDS = 0.25
 
 
 class BackgroundWork(Protocol):
@@ -43,13 +47,6 @@ class BackgroundWork(Protocol):
     def stop(self) -> None:
         """End all threads and processes, leaving unfinished work for the next server; a second call does nothing."""
         ...
-
-
-Row = TypeVar("Row", JobRow, BatchRow)
-
-_log = logging.getLogger(__name__)
-_PAUSE_AFTER_ERROR_SECONDS = 2.0
-_STATUS_CHECK_SECONDS = 0.25
 
 
 class WorkQueue(Generic[Row]):

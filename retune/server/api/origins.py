@@ -18,6 +18,12 @@ from retune.host_names import host_of, host_of_origin, is_loopback, normalized_h
 from retune.server.errors import ApiError
 from retune.server.settings import ServerSettings
 
+_METHODS: Final = ("GET", "POST", "DELETE")
+_READABLE_HEADERS: Final = (
+    *("x-request-id", "openai-version", "openai-processing-ms", "x-should-retry", "retry-after"),
+    "content-disposition",
+)
+
 
 class HostCheck:
     """Refuses names and pages that are not this machine's or the operator's own."""
@@ -45,13 +51,6 @@ class HostCheck:
 
 def _forbidden(message: str) -> ApiError:
     return ApiError(403, message, code="host_not_allowed")
-
-
-_METHODS: Final = ("GET", "POST", "DELETE")
-_READABLE_HEADERS: Final = (
-    *("x-request-id", "openai-version", "openai-processing-ms", "x-should-retry", "retry-after"),
-    "content-disposition",
-)
 
 
 class ListedOrigins(CORSMiddleware):

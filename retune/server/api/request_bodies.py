@@ -15,6 +15,11 @@ from retune.server.json_input import MAX_VALUES, TooManyValuesError, parse_json
 
 _MAX_FIELDS: Final = 64
 _MAX_METADATA_PAIRS: Final = 16
+# With a constraint, pydantic inspects the text and refuses unpaired surrogates.
+PlainText: TypeAlias = Annotated[str, Field(max_length=1024)]
+MODEL_OVERRIDE: Final = "retune.model_of_path"
+# Parsing less takes no longer than handing it to a thread.
+_SMALL_BYTES = 16 * 1024
 
 
 def refuse_many(value: Any, most: int, what: str) -> Any:
@@ -47,8 +52,6 @@ def shown(value: Any) -> str:
     return reprlib.repr(value)
 
 
-# With a constraint, pydantic inspects the text and refuses unpaired surrogates.
-PlainText: TypeAlias = Annotated[str, Field(max_length=1024)]
 Metadata: TypeAlias = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
     at_most(_MAX_METADATA_PAIRS, "pairs"),
@@ -66,11 +69,6 @@ class RequestModel(BaseModel):
     @classmethod
     def _has_few_fields(cls, value: Any) -> Any:
         return refuse_many_fields(value)
-
-
-MODEL_OVERRIDE: Final = "retune.model_of_path"
-# Parsing less takes no longer than handing it to a thread.
-_SMALL_BYTES = 16 * 1024
 
 
 class JsonRoute(APIRoute):

@@ -26,6 +26,9 @@ _PROMPTS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses"
 _FILES = "/v1/files"
 _UPLOADS = "/v1/uploads/"
 _PARTS = "/parts"
+_OPENAI_VERSION = b"2020-10-01"
+_DRAIN_SECONDS = 30
+_DRAIN_IDLE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +102,6 @@ class BodyLimits:
 
 def _of_form(what: str, max_bytes: int, param: str) -> BodyLimit:
     return BodyLimit(max_bytes + FORM_BYTES, what, max_bytes, param, is_streamed=True)
-
-
-_OPENAI_VERSION = b"2020-10-01"
-_DRAIN_SECONDS = 30
-_DRAIN_IDLE_SECONDS = 5
 
 
 class RequestContext:

@@ -33,6 +33,14 @@ _NOT_OFFERED = {
     "/v1/images/edits",
     "/v1/videos",
 }
+MAX_REQUESTS = 50_000
+MAX_ERRORS = 100
+_FIELDS: dict[str, tuple[type, str]] = {
+    "custom_id": (str, "a string"),
+    "method": (str, "a string"),
+    "url": (str, "a string"),
+    "body": (dict, "an object"),
+}
 
 
 def canonical_endpoint(endpoint: str) -> str:
@@ -61,17 +69,6 @@ class CreateBatchRequest(RequestModel):
     completion_window: Literal["24h"]
     metadata: Metadata | None = None
     output_expires_after: ExpiresAfter | None = None
-
-
-MAX_REQUESTS = 50_000
-MAX_ERRORS = 100
-
-_FIELDS: dict[str, tuple[type, str]] = {
-    "custom_id": (str, "a string"),
-    "method": (str, "a string"),
-    "url": (str, "a string"),
-    "body": (dict, "an object"),
-}
 
 
 @dataclass(frozen=True, slots=True)

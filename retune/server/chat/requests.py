@@ -17,6 +17,16 @@ _OTHER_PARTS = ("image_url", "input_audio", "file")
 _MAX_PARTS = 2048
 _MAX_CALLS = 128
 _ROLES = ("developer", "system", "user", "assistant", "tool", "function")
+_MAX_MESSAGES = 2048
+# Fields that change nothing about the answer.
+_IGNORED = {"prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier"}
+# Fields of the API that this server does not offer, with the values that ask for nothing.
+_NOT_OFFERED: dict[str, tuple[Any, ...]] = {
+    "audio": (None,),
+    "modalities": (None, ["text"]),
+    "moderation": (None,),
+    "web_search_options": (None,),
+}
 
 
 class ChatMessage(BaseModel):
@@ -156,18 +166,6 @@ def _refuse_function(function: Any, where: str) -> None:
     if not isinstance(function, dict) or not all(isinstance(function.get(key), str) for key in ("name", "arguments")):
         message = f"Invalid value for '{where}': expected an object with the strings 'name' and 'arguments'."
         raise ApiError(400, message, param=where, code="invalid_type")
-
-
-_MAX_MESSAGES = 2048
-# Fields that change nothing about the answer.
-_IGNORED = {"prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier"}
-# Fields of the API that this server does not offer, with the values that ask for nothing.
-_NOT_OFFERED: dict[str, tuple[Any, ...]] = {
-    "audio": (None,),
-    "modalities": (None, ["text"]),
-    "moderation": (None,),
-    "web_search_options": (None,),
-}
 
 
 class ChatRequest(SamplingRequest):

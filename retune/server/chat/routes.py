@@ -17,6 +17,8 @@ from retune.server.generation.streaming import answer_head, chat_logprobs, strea
 from retune.server.generation.tools import Calling
 from retune.server.services import Services, ServicesOf
 
+router = APIRouter(prefix="/chat")
+
 
 def answer_chat(services: Services, request: ChatRequest) -> dict[str, Any]:
     """Answer a conversation, `n` times.
@@ -119,9 +121,6 @@ def _deltas(answer: GeneratedAnswer, calling: Calling | None) -> Iterator[tuple[
         for text in answer.argument_pieces(call):
             piece = {"arguments": text}
             yield {"function_call": piece} if is_legacy else {"tool_calls": [{"index": index, "function": piece}]}, None
-
-
-router = APIRouter(prefix="/chat")
 
 
 @router.post("/completions")

@@ -27,6 +27,8 @@ from retune.server.storage.database import recording
 from retune.server.storage.tables import FileRow
 
 _SEPARATORS = re.compile(r"[/\\]")
+router = APIRouter(prefix="/files")
+_FIELDS = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
 
 
 class FileDownload(FileResponse):
@@ -91,11 +93,6 @@ def _refuse_failure(start: Message, body: Message) -> None:
     if start["status"] == 400:
         reason = body["body"].decode().rstrip(".")
         raise ApiError(400, f"The Range header can't be read: {reason}. Expected such as bytes=0-99.")
-
-
-router = APIRouter(prefix="/files")
-
-_FIELDS = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
 
 
 @router.post("")

@@ -33,6 +33,10 @@ _NO_CHAT_MODEL = (
 _NO_COMPLETION_MODEL = (
     "This is a chat model and not supported in the v1/completions endpoint. Did you mean to use v1/chat/completions?"
 )
+# Most of them wait for their next turn; see `FairSlots`.
+_threads: Final = ThreadPoolExecutor(MAX_STARTED, thread_name_prefix="model")
+_Body = TypeVar("_Body")
+_Result = TypeVar("_Result")
 
 
 def chat_model(services: Services, name: str) -> LanguageModel:
@@ -84,13 +88,6 @@ def _look_up(services: Services, name: str) -> Model | None:
 def _no_such_model(name: str) -> ApiError:
     message = f"The model `{name}` does not exist or you do not have access to it."
     return ApiError(404, message, code="model_not_found")
-
-
-# Most of them wait for their next turn; see `FairSlots`.
-_threads: Final = ThreadPoolExecutor(MAX_STARTED, thread_name_prefix="model")
-
-_Body = TypeVar("_Body")
-_Result = TypeVar("_Result")
 
 
 async def in_model_thread(work: Callable[[_Body, Services], _Result], body: _Body, services: Services) -> _Result:

@@ -16,6 +16,8 @@ from retune.server.generation.sampling import SamplingRequest
 from retune.server.services import Services
 from retune.trainers.base import Completion, TokenLogprob
 
+_END_OF_TURN = "<|endoftext|>"
+
 
 def answer_head(services: Services, request: SamplingRequest, answer_id: str, kind: str) -> dict[str, Any]:
     """The fields that a whole answer and each chunk of a streamed one begin with; `kind` is their `object`."""
@@ -83,9 +85,6 @@ async def _typed_events(events: Iterable[dict[str, Any]]) -> AsyncIterator[bytes
         data = json.dumps(event, separators=(",", ":"))
         yield f"event: {event['type']}\ndata: {data}\n\n".encode()
         await asyncio.sleep(0)
-
-
-_END_OF_TURN = "<|endoftext|>"
 
 
 def chat_logprobs(tokens: Sequence[TokenLogprob], *, of_refusal: bool = False) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from retune.server.training.run import JOURNAL_NAME, LOG_NAME
 from retune.trainers.base import StepMetrics
 
 KEPT_CHECKPOINTS = 3
+_log = logging.getLogger(__name__)
 
 
 def checkpoint_object(row: CheckpointRow) -> dict[str, Any]:
@@ -93,9 +94,6 @@ def publish_models(session: Session, job: JobRow, final_directory: str) -> None:
         ModelRow(name=name, created_at=now, base_model=job.base_model, directory=directory)
         for name, directory in directories.items()
     )
-
-
-_log = logging.getLogger(__name__)
 
 
 def remove_all_but(directory: Path, names: Collection[str] = ()) -> None:

@@ -13,6 +13,13 @@ from retune.server.storage.tables import EventRow, JobRow
 from retune.trainers.base import StepMetrics
 
 Level = Literal["info", "warn", "error"]
+RESULT_FILENAME = "step_metrics.csv"
+_COLUMNS = {
+    "train_loss": "train_loss",
+    "train_accuracy": "train_mean_token_accuracy",
+    "valid_loss": "valid_loss",
+    "valid_mean_token_accuracy": "valid_mean_token_accuracy",
+}
 
 
 def add_event(session: Session, job_id: str, message: str, *, level: Level = "info") -> None:
@@ -71,15 +78,6 @@ def _event(job_id: str, message: str, *, level: Level = "info") -> EventRow:
         message=storable(message),
         data={},
     )
-
-
-RESULT_FILENAME = "step_metrics.csv"
-_COLUMNS = {
-    "train_loss": "train_loss",
-    "train_accuracy": "train_mean_token_accuracy",
-    "valid_loss": "valid_loss",
-    "valid_mean_token_accuracy": "valid_mean_token_accuracy",
-}
 
 
 def step_metrics_lines(session: Session, job_id: str) -> Iterator[bytes]:

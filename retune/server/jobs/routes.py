@@ -30,6 +30,7 @@ router = APIRouter(prefix="/fine_tuning/jobs")
 
 _MAX_METADATA_PAIRS = 16
 _METADATA_PARAMETER = re.compile(r"metadata\[(?P<key>.*)\]", re.DOTALL)
+graders_router = APIRouter(prefix="/fine_tuning/alpha/graders")
 
 
 @router.post("")
@@ -161,9 +162,6 @@ def _metadata_conditions(request: Request) -> list[ColumnElement[bool]]:
         if len(conditions) > _MAX_METADATA_PAIRS:
             raise ApiError(400, f"Jobs have at most {_MAX_METADATA_PAIRS} pairs of metadata.", param="metadata")
     return conditions
-
-
-graders_router = APIRouter(prefix="/fine_tuning/alpha/graders")
 
 
 @graders_router.post("/run")

@@ -23,6 +23,11 @@ _MAX_CONNECTIONS: Final = 10_000
 _MIN_CONNECTIONS: Final = 16
 # What is asked for where the system names no bound.
 _PLENTY: Final = 65_536
+BACKLOG = 512
+# Longer than clients keep an idle connection: one that the server closes just as a request comes is an error there.
+_KEEP_ALIVE_SECONDS = 75
+LAST_ANSWERS_SECONDS = 5
+_ACCEPTED_AT_ONCE = 16
 
 
 def raise_open_files_limit() -> None:
@@ -43,9 +48,6 @@ def max_connections() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = _PLENTY if soft == resource.RLIM_INFINITY else soft
     return min(max((files - _OWN_FILES) // 3, _MIN_CONNECTIONS), _MAX_CONNECTIONS)
-
-
-BACKLOG = 512
 
 
 def listen(settings: ServerSettings) -> socket.socket:
@@ -87,12 +89,6 @@ def _cannot_bind(where: str, error: OSError) -> ServerError:
         )
     hint = "Ports under 1024 need special rights: name another with --port." if error.errno == errno.EACCES else None
     return ServerError(f"Can't listen on {where}: {error.strerror}.", hint=hint or "Check --host and --port.")
-
-
-# Longer than clients keep an idle connection: one that the server closes just as a request comes is an error there.
-_KEEP_ALIVE_SECONDS = 75
-LAST_ANSWERS_SECONDS = 5
-_ACCEPTED_AT_ONCE = 16
 
 
 def run_http_server(

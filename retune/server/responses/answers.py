@@ -12,6 +12,8 @@ from retune.server.responses.requests import FunctionTool, ResponseRequest
 from retune.server.services import Services
 from retune.trainers.base import TokenLogprob
 
+Event = dict[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class AnsweredResponse:
@@ -141,9 +143,6 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": usage["total_tokens"],
     }
-
-
-Event = dict[str, Any]
 
 
 def response_events(answered: AnsweredResponse) -> Iterator[Event]:

@@ -16,6 +16,36 @@ from retune.errors import ServerError
 _POSTGRESQL = "postgresql+psycopg"
 _POSTGRESQL_NAMES = ("postgresql", "postgres", _POSTGRESQL)
 _EXPECTED = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+SQLITE: Final = "sqlite"
+# Marks a connection that writes; see `writing`.
+_WRITES: Final = "retune_writes"
+_BUSY_TIMEOUT_SECONDS = 15
+_STATEMENT_TIMEOUT_SECONDS = 30
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={_BUSY_TIMEOUT_SECONDS * 1000}",
+)
+# A server's connections end on the database's side too when its machine is gone, and give their locks back.
+_POSTGRESQL_OPTIONS = {
+    "statement_timeout": f"{_STATEMENT_TIMEOUT_SECONDS}s",
+    "lock_timeout": f"{_BUSY_TIMEOUT_SECONDS}s",
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+_POSTGRESQL_CONNECT = {
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+    "application_name": "retune",
+}
+# "retune" in ASCII, so that no other program's advisory lock is met by chance.
+_WRITER_LOCK = 0x726574756E65
 
 
 def sqlite_url(path: Path) -> URL:
@@ -52,39 +82,6 @@ def _postgresql_url(text: str) -> URL:
             hint="Install it with: pip install 'retune[postgresql]'.",
         )
     return url.set(drivername=_POSTGRESQL)
-
-
-SQLITE: Final = "sqlite"
-# Marks a connection that writes; see `writing`.
-_WRITES: Final = "retune_writes"
-_BUSY_TIMEOUT_SECONDS = 15
-_STATEMENT_TIMEOUT_SECONDS = 30
-
-_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA foreign_keys=ON",
-    f"PRAGMA busy_timeout={_BUSY_TIMEOUT_SECONDS * 1000}",
-)
-# A server's connections end on the database's side too when its machine is gone, and give their locks back.
-_POSTGRESQL_OPTIONS = {
-    "statement_timeout": f"{_STATEMENT_TIMEOUT_SECONDS}s",
-    "lock_timeout": f"{_BUSY_TIMEOUT_SECONDS}s",
-    "idle_in_transaction_session_timeout": "60s",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-}
-_POSTGRESQL_CONNECT = {
-    "connect_timeout": "5",
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "20000",
-    "application_name": "retune",
-}
-# "retune" in ASCII, so that no other program's advisory lock is met by chance.
-_WRITER_LOCK = 0x726574756E65
 
 
 def create_database_engine(url: URL) -> Engine:

@@ -26,6 +26,8 @@ from retune.server.uploads import store as upload_store
 from retune.server.uploads.store import CompleteUploadRequest, CreateUploadRequest, delete_parts_of_ended_uploads
 
 _PIECE_BYTES = 1024 * 1024
+router = APIRouter(prefix="/uploads")
+_PART_FIELD = "data"
 
 
 def complete_upload(services: Services, upload_id: str, request: CompleteUploadRequest) -> dict[str, Any]:
@@ -97,11 +99,6 @@ def _completed_meanwhile(services: Services, upload_id: str, part_ids: Sequence[
             upload_store.require_pending(upload)
             raise FileNotFoundError(f"parts of the pending upload {upload_id} are missing in the data directory")
         return upload_store.upload_object(session, upload)
-
-
-router = APIRouter(prefix="/uploads")
-
-_PART_FIELD = "data"
 
 
 @router.post("")

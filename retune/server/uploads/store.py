@@ -22,6 +22,9 @@ from retune.server.storage.database import Database
 from retune.server.storage.tables import UploadPartRow, UploadRow
 
 MAX_PARTS: Final = 10_000
+_LIFETIME_SECONDS = 3600
+_MAX_NAMED_IDS = 3
+_AT_ONCE = 500
 
 
 class CreateUploadRequest(RequestModel):
@@ -39,10 +42,6 @@ class CompleteUploadRequest(RequestModel):
 
     part_ids: list[PlainText] = Field(max_length=MAX_PARTS, fail_fast=True)
     md5: Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")] | None = None
-
-
-_LIFETIME_SECONDS = 3600
-_MAX_NAMED_IDS = 3
 
 
 class UploadStatus(StrEnum):
@@ -260,9 +259,6 @@ def _wrong_parts(what: str) -> ApiError:
 def _some(part_ids: Sequence[str]) -> str:
     more = len(part_ids) - _MAX_NAMED_IDS
     return ", ".join(part_ids[:_MAX_NAMED_IDS]) + (f" and {more} more" if more > 0 else "")
-
-
-_AT_ONCE = 500
 
 
 def delete_parts_of_ended_uploads(database: Database, contents: ContentStore) -> None:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
@@ -22,7 +21,7 @@ from retune.server.settings import ServerSettings
 from retune.server.storage.column_types import storable
 from retune.server.storage.database import Database, DatabaseUnavailableError
 from retune.server.storage.tables import WebhookDeliveryRow
-from retune.server.webhooks.receivers import Receiver, receivers_of, signer_of
+from retune.server.webhooks.receivers import Receiver, receivers_of, signer_of, without_credentials
 from retune.server.work_queue import POLL_SECONDS
 
 if TYPE_CHECKING:
@@ -30,6 +29,10 @@ if TYPE_CHECKING:
 
 GIVE_UP_AFTER_SECONDS: Final = 72 * 3600
 _KEPT_SECONDS = 7 * 24 * 3600
+_log = logging.getLogger(__name__)
+_LONGEST_PAUSE_SECONDS = 4 * 3600
+_PAUSE_AFTER_ERROR_SECONDS = 5.0
+_LAST_ANSWER_SECONDS = 2.0
 
 
 def add_event_to_outbox(session: Session, urls: Sequence[str], event_type: str, object_id: str) -> None:
@@ -58,19 +61,6 @@ def outdated(now: int) -> ColumnElement[bool]:
     next_attempt_at = WebhookDeliveryRow.next_attempt_at
     is_over = or_(next_attempt_at.is_(None), next_attempt_at < now - GIVE_UP_AFTER_SECONDS)
     return and_(WebhookDeliveryRow.created_at < now - _KEPT_SECONDS, is_over)
-
-
-def without_credentials(url: str) -> str:
-    """A receiver's URL without the user and password that it may hold: what the database may keep."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-_log = logging.getLogger(__name__)
-
-_LONGEST_PAUSE_SECONDS = 4 * 3600
-_PAUSE_AFTER_ERROR_SECONDS = 5.0
-_LAST_ANSWER_SECONDS = 2.0
 
 
 class WebhookDelivery:

@@ -9,7 +9,6 @@ from standardwebhooks import Webhook
 
 from retune.errors import ServerError
 from retune.server.settings import WEBHOOK_SECRET_VARIABLE, ServerSettings
-from retune.server.webhooks.outbox import without_credentials
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # what every secret begins with
 # Standard Webhooks asks for 192 bits at least.
@@ -80,6 +79,12 @@ def require_secret_for_receivers(settings: ServerSettings) -> None:
     """
     if receivers_of(settings):
         signer_of(settings)
+
+
+def without_credentials(url: str) -> str:
+    """A receiver's URL without the user and password that it may hold: what the database may keep."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _receiver(url: str) -> Receiver:

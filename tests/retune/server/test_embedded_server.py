@@ -1,3 +1,5 @@
+"""A server on demand: started once, shared by processes, ended with its last user."""
+
 import os
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Rows that threads work off: none is missed, none is worked on twice at once, and trouble passes."""
+"""The work queue: no row is missed or processed twice at once, and errors are retried."""
 
 import threading
 from collections.abc import Callable, Iterator
