@@ -1,7 +1,11 @@
-"""JSON Schemas that clients send: checked before use, evaluated within bounds, and never fetched from anywhere.
+"""JSON Schemas that clients send: checked before use, evaluated within a budget of steps, and never fetched.
 
-A schema is small, and its references lead to schemas within it alone, each found once. To evaluate it takes steps, and
-a request has a fixed number of them for all the answers that are validated against its schema.
+A schema is small, and its references lead to schemas within it, each resolved once. Evaluation takes steps, and a
+request has a fixed number of them for all the answers that are validated against its schema.
+
+A faster validator does not replace the budget. With `anyOf` of two equal references on each of 24 levels, 1,712
+characters in all, jsonschema-rs takes 0.35 s of processor time, and twice that for each further level; it can neither
+be given a limit of steps nor interrupted.
 """
 
 import json

@@ -36,7 +36,7 @@ def status_with(server: ServerProcess, key: str) -> int:
     return server.request("GET", "/v1/models", headers={"Authorization": f"Bearer {key}"}).status
 
 
-def test_keys_come_and_go_while_the_server_runs(start_server, keys: Keys, tmp_path: Path):
+def test_keys_are_created_and_revoked_while_the_server_runs(start_server, keys: Keys, tmp_path: Path):
     server: ServerProcess = start_server()
     assert server.request("GET", "/v1/models").status == 200
 
@@ -72,7 +72,7 @@ def test_keys_come_and_go_while_the_server_runs(start_server, keys: Keys, tmp_pa
         assert second.encode() not in content
 
 
-def test_a_key_can_be_made_before_the_first_start(start_server, keys: Keys, refuse, tmp_path: Path):
+def test_a_key_can_be_created_before_the_first_start(start_server, keys: Keys, refuse, tmp_path: Path):
     status, said = refuse(tmp_path / "data", "--host", "0.0.0.0")  # noqa: S104  # it is refused
     assert (status, "needs an API key" in said) == (1, True)
     assert not (tmp_path / "data").exists()
@@ -88,7 +88,7 @@ def test_a_key_can_be_made_before_the_first_start(start_server, keys: Keys, refu
     assert server.request("GET", "/v1/models", headers=headers).status == 200
 
 
-def test_revoked_keys_are_no_keys_for_an_open_address(keys: Keys, refuse, tmp_path: Path):
+def test_revoked_keys_do_not_allow_an_open_address(keys: Keys, refuse, tmp_path: Path):
     keys("create", "gone")
     keys("revoke", json.loads(keys("list", "--json"))[0]["id"])
 
@@ -106,7 +106,7 @@ def test_an_unknown_key_can_not_be_revoked(keys: Keys):
         keys("revoke", "key_nobody")
 
 
-def test_no_database_is_made_where_a_server_has_another_one(keys: Keys, tmp_path: Path):
+def test_key_commands_create_no_database_next_to_that_of_the_server(keys: Keys, tmp_path: Path):
     # As a server leaves it that keeps its objects on PostgreSQL.
     DataDirectory(tmp_path / "data").create()
     DataDirectory(tmp_path / "data").prepare()
@@ -119,7 +119,7 @@ def test_no_database_is_made_where_a_server_has_another_one(keys: Keys, tmp_path
 
 
 @pytest.mark.parametrize("command", [("list",), ("revoke", "key_1")])
-def test_looking_for_keys_makes_no_database(keys: Keys, tmp_path: Path, command: tuple[str, ...]):
+def test_listing_keys_creates_no_database(keys: Keys, tmp_path: Path, command: tuple[str, ...]):
     with pytest.raises(ServerError, match="No server has used"):
         keys(*command)
 
@@ -154,7 +154,7 @@ def cors_headers(answer: Answer) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
 
 
-def test_a_listed_page_gets_leave_and_reads_answers(listing: ServerProcess):
+def test_a_listed_page_passes_the_preflight_and_reads_answers(listing: ServerProcess):
     asked = preflight(listing, LISTED, **{"Access-Control-Request-Private-Network": "true"})
     answered = listing.request("GET", "/v1/models", headers={"Origin": LISTED, "Authorization": f"Bearer {KEY}"})
 
@@ -169,7 +169,7 @@ def test_a_listed_page_gets_leave_and_reads_answers(listing: ServerProcess):
     assert "access-control-allow-credentials" not in {**asked.headers, **answered.headers}
 
 
-def test_a_listed_page_needs_the_key_and_reads_refusals(listing: ServerProcess):
+def test_a_listed_page_needs_the_key_and_reads_errors(listing: ServerProcess):
     answer = listing.request("GET", "/v1/models", headers={"Origin": LISTED})
 
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (401, LISTED)
@@ -196,7 +196,7 @@ def test_other_pages_get_nothing(listing: ServerProcess, origin: str):
     assert cors_headers(asked) == cors_headers(answered) == {}
 
 
-def test_no_page_gets_leave_by_default(server: ServerProcess):
+def test_no_page_passes_the_preflight_by_default(server: ServerProcess):
     assert cors_headers(preflight(server, LISTED)) == {}
     assert cors_headers(preflight(server, "http://localhost:3000")) == {}
 
@@ -220,6 +220,6 @@ def test_a_server_without_a_key_answers_listed_pages_too(start_server: Callable[
         *("http://a..b", "https://ä.example"),
     ],
 )
-def test_what_is_no_single_origin_is_refused_at_the_start(origin: str, tmp_path: Path):
+def test_an_invalid_origin_is_refused_on_start(origin: str, tmp_path: Path):
     with pytest.raises(ConfigError, match="--allow-origin"):
         settings_from({"data_directory": tmp_path, "allowed_origins": [origin]})

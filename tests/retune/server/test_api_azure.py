@@ -44,7 +44,7 @@ def test_a_job_from_upload_to_chat(azure: AzureOpenAI):
     assert azure.files.delete(file.id).deleted
 
 
-def test_the_deployment_in_the_address_wins(server: ServerProcess, succeeded: FineTuningJob):
+def test_the_deployment_in_the_path_overrides_the_model(server: ServerProcess, succeeded: FineTuningJob):
     model = succeeded.fine_tuned_model
     assert model
     with AzureOpenAI(
@@ -58,7 +58,7 @@ def test_the_deployment_in_the_address_wins(server: ServerProcess, succeeded: Fi
         assert client.fine_tuning.jobs.retrieve(succeeded.id).id == succeeded.id
 
 
-def test_prompts_have_a_deployment_too(azure: AzureOpenAI):
+def test_completions_have_a_deployment_too(azure: AzureOpenAI):
     assert azure.completions.create(model="babbage-002", prompt="Once", max_tokens=4).model == "babbage-002"
 
 
@@ -90,7 +90,7 @@ def test_a_batch(azure: AzureOpenAI, succeeded: FineTuningJob):
 
 
 @pytest.mark.parametrize("spelling", [1, "Standard", "GlobalStandard", "globalStandard", "developer_tier"])
-def test_azures_training_type_is_taken(azure: AzureOpenAI, spelling: int | str):
+def test_azures_training_type_is_accepted(azure: AzureOpenAI, spelling: int | str):
     # LiteLLM sends the number with every job.
     file = upload(azure, example_lines(10))
     job = azure.fine_tuning.jobs.create(
@@ -114,7 +114,7 @@ def test_an_unknown_training_type_is_refused(azure: AzureOpenAI, wrong: object):
     ("endpoint", "url"),
     [("/chat/completions", "/chat/completions"), ("/v1/chat/completions", "/chat/completions")],
 )
-def test_a_batch_of_azures_spelling(azure: AzureOpenAI, endpoint: str, url: str):
+def test_a_batch_with_azures_endpoint_names(azure: AzureOpenAI, endpoint: str, url: str):
     line = {"custom_id": "1", "method": "POST", "url": url, "body": {"model": "gpt-35-turbo", "messages": QUESTION}}
     file = azure.files.create(file=("b.jsonl", json.dumps(line).encode()), purpose="batch")
     batch = azure.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h")  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_a_batch_of_azures_spelling(azure: AzureOpenAI, endpoint: str, url: str)
     assert (done.endpoint, done.request_counts.completed) == (endpoint, 1)
 
 
-def test_the_api_itself_lies_below_openai_v1(server: ServerProcess, succeeded: FineTuningJob):
+def test_openai_v1_paths_are_those_of_the_api(server: ServerProcess, succeeded: FineTuningJob):
     with OpenAI(base_url=f"{endpoint(server)}/openai/v1", api_key="any", max_retries=0) as client:
         assert client.fine_tuning.jobs.retrieve(succeeded.id).id == succeeded.id
         answer = client.chat.completions.create(model=str(succeeded.fine_tuned_model), messages=QUESTION)
@@ -144,7 +144,7 @@ def test_the_api_itself_lies_below_openai_v1(server: ServerProcess, succeeded: F
         "/openai/deployments/gpt-4o/embeddings?api-version=2024-10-21",
     ],
 )
-def test_other_addresses_are_not_found_in_azures_words(server: ServerProcess, path: str):
+def test_unknown_azure_paths_get_azures_404(server: ServerProcess, path: str):
     answer = server.request("POST", path, {})
 
     assert answer.status == 404
@@ -152,7 +152,7 @@ def test_other_addresses_are_not_found_in_azures_words(server: ServerProcess, pa
     assert answer.headers["x-should-retry"] == "false"
 
 
-def test_errors_are_the_apis_own(azure: AzureOpenAI):
+def test_errors_below_azure_paths_have_the_apis_body(azure: AzureOpenAI):
     with pytest.raises(openai.NotFoundError) as caught:
         azure.chat.completions.create(model="nobody", messages=QUESTION)
     assert caught.value.code == "model_not_found"
@@ -161,12 +161,12 @@ def test_errors_are_the_apis_own(azure: AzureOpenAI):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"[" * 50_000, b"\xff", b'{"messages": 1}'])
-def test_a_body_that_is_no_request_is_a_400(server: ServerProcess, body: bytes):
+def test_an_invalid_body_is_a_400(server: ServerProcess, body: bytes):
     path = f"/openai/deployments/gpt-4o/chat/completions?api-version={VERSION}"
     assert server.request("POST", path, body).status == 400
 
 
-def test_the_key_comes_in_azures_header(start_server):
+def test_the_key_is_accepted_in_azures_header(start_server):
     server: ServerProcess = start_server(RETUNE_SERVER_API_KEY="the-key-of-this-server")
     path = f"/openai/models?api-version={VERSION}"
 

@@ -21,7 +21,7 @@ KEY = "sk-the-right-key-of-this-server"
     ("method", "path"),
     [("GET", "/v1/nothing"), ("POST", "/v1/fine-tunes"), ("GET", "/v1/files/"), ("GET", "/"), ("GET", "/docs")],
 )
-def test_an_unknown_address_is_told_so(server: ServerProcess, method: str, path: str):
+def test_an_unknown_address_is_a_404(server: ServerProcess, method: str, path: str):
     answer = server.request(method, path)
 
     assert answer.status == 404
@@ -37,7 +37,7 @@ def test_an_unknown_address_is_told_so(server: ServerProcess, method: str, path:
 @pytest.mark.parametrize(
     ("method", "path"), [("PUT", "/v1/files"), ("DELETE", "/v1/fine_tuning/jobs"), ("GET", "/v1/chat/completions")]
 )
-def test_a_wrong_method_is_told_so(server: ServerProcess, method: str, path: str):
+def test_a_wrong_method_is_a_405(server: ServerProcess, method: str, path: str):
     answer = server.request(method, path)
 
     assert answer.status == 405
@@ -60,7 +60,7 @@ def test_a_wrong_method_is_told_so(server: ServerProcess, method: str, path: str
         (b'{"model": 5, "training_file": "f"}', "model"),
     ],
 )
-def test_a_body_that_is_no_request_is_a_400(server: ServerProcess, body: bytes, words: str):
+def test_an_invalid_body_is_a_400(server: ServerProcess, body: bytes, words: str):
     answer = server.request("POST", "/v1/fine_tuning/jobs", body)
 
     assert answer.status == 400
@@ -131,7 +131,7 @@ def test_what_is_too_large_is_refused_before_it_is_read(
     assert (error["message"], error["param"]) == (words, param)
 
 
-def test_whoever_asks_first_is_not_sent_a_body_for_nothing(small: ServerProcess):
+def test_expect_100_continue_is_refused_before_the_body_is_sent(small: ServerProcess):
     with socket.create_connection(address_of(small), timeout=30) as connection:
         head = "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000000\r\n"
         connection.sendall(f"{head}Expect: 100-continue\r\nConnection: close\r\n\r\n".encode())
@@ -141,7 +141,7 @@ def test_whoever_asks_first_is_not_sent_a_body_for_nothing(small: ServerProcess)
 
 
 @pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
-def test_a_client_that_sends_it_all_sees_why_not(small: ServerProcess, headers: dict[str, str]):
+def test_a_client_that_sends_the_whole_body_reads_the_error(small: ServerProcess, headers: dict[str, str]):
     with pytest.raises(openai.APIStatusError) as caught:
         small.client().files.create(file=("a", b"x" * (60 << 20)), purpose="user_data", extra_headers=headers)
 
@@ -149,7 +149,7 @@ def test_a_client_that_sends_it_all_sees_why_not(small: ServerProcess, headers: 
     assert small.request("GET", "/health").status == 200
 
 
-def test_a_body_of_unknown_length_is_held_to_the_limit_too(small: ServerProcess):
+def test_a_body_of_unknown_length_is_limited_too(small: ServerProcess):
     address = address_of(small)
     connection = http.client.HTTPConnection(*address, timeout=30)
     pieces = (b"x" * (1 << 20) for _ in range(40))
@@ -187,7 +187,7 @@ def test_names_of_this_machine_are_answered(small: ServerProcess, host: str):
         {"Origin": "http://localhost@example.com"},
     ],
 )
-def test_other_names_and_pages_are_refused_where_there_is_no_key(small: ServerProcess, headers: dict[str, str]):
+def test_other_names_and_pages_are_refused_without_a_key(small: ServerProcess, headers: dict[str, str]):
     for path in ("/v1/models", "/metrics", "/openai/v1/models", "/nothing"):
         answer = small.request("GET", path, headers=headers)
         assert (answer.status, answer.error["code"]) == (403, "host_not_allowed")
@@ -197,7 +197,7 @@ def test_other_names_and_pages_are_refused_where_there_is_no_key(small: ServerPr
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PATCH", "CONNECT"])
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/fine_tuning/jobs/ftjob-1/cancel", "/nothing", "/metrics", "*"])
-def test_other_methods_have_answers_of_the_api_too(server: ServerProcess, method: str, path: str):
+def test_unknown_methods_get_the_apis_errors(server: ServerProcess, method: str, path: str):
     answer = server.request(method, path)
 
     assert answer.status in {404, 405}
@@ -207,7 +207,7 @@ def test_other_methods_have_answers_of_the_api_too(server: ServerProcess, method
 
 
 @pytest.mark.parametrize("method", ["BREW", "get"])
-def test_what_is_no_http_has_an_answer_of_the_api_too(server: ServerProcess, method: str):
+def test_invalid_http_gets_the_apis_error(server: ServerProcess, method: str):
     answer = server.request(method, "/v1/files")
 
     assert (answer.status, answer.headers["connection"]) == (400, "close")
@@ -215,7 +215,7 @@ def test_what_is_no_http_has_an_answer_of_the_api_too(server: ServerProcess, met
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-def test_health_can_be_asked_without_a_body(server: ServerProcess):
+def test_health_answers_head_requests(server: ServerProcess):
     answer = server.request("HEAD", "/health")
 
     assert (answer.status, answer.content) == (200, b"")
@@ -247,14 +247,14 @@ def test_the_request_id_reaches_the_client(client: OpenAI):
 
 
 @pytest.mark.parametrize("name", ["ft:a:b::c", "a/b", "a b", "日本", "a%2Fb", "...", "x" * 2000])
-def test_any_model_name_is_just_unknown(client: OpenAI, name: str):
+def test_any_unknown_model_name_is_a_404(client: OpenAI, name: str):
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve(name)
 
     assert caught.value.body["message"] == f"The model '{name}' does not exist"  # type: ignore[index]
 
 
-def test_the_right_key_opens_and_others_do_not(start_server):
+def test_only_the_right_key_is_accepted(start_server):
     server: ServerProcess = start_server("--max-queued-jobs", "3", RETUNE_SERVER_API_KEY=KEY)
 
     assert server.client(api_key=KEY).models.list().data
@@ -280,14 +280,14 @@ def test_the_right_key_opens_and_others_do_not(start_server):
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
 
 
-def test_the_key_can_come_as_an_option(start_server):
+def test_the_key_can_be_an_option(start_server):
     server: ServerProcess = start_server("--api-key", KEY)
 
     assert server.request("GET", "/v1/models", headers={"Authorization": f"Bearer {KEY}"}).status == 200
     assert server.request("GET", "/v1/models").status == 401
 
 
-def test_an_unforeseen_failure_has_a_body_and_the_server_lives_on(start_server):
+def test_an_unexpected_error_has_a_body_and_the_server_keeps_running(start_server):
     server: ServerProcess = start_server()
     database = sqlite3.connect(server.data_directory / "server.sqlite")
     database.execute("ALTER TABLE models RENAME TO elsewhere")

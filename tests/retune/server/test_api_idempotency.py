@@ -102,7 +102,7 @@ def forget_answers(server: ServerProcess, seconds: int) -> None:
 
 
 @pytest.mark.parametrize(("create", "path"), CREATES)
-def test_a_lost_answer_makes_no_second_object_and_alike_requests_do(
+def test_a_retry_after_a_lost_answer_creates_nothing_and_an_equal_request_does(
     patient: OpenAI, proxy: FaultyProxy, files: tuple[FileObject, FileObject], create: Create, path: str
 ):
     earlier = create(patient, files)
@@ -115,7 +115,7 @@ def test_a_lost_answer_makes_no_second_object_and_alike_requests_do(
     assert create(patient, files) not in {earlier, made}
 
 
-def test_both_answers_of_two_may_be_lost(
+def test_two_lost_answers_create_one_object(
     patient: OpenAI, proxy: FaultyProxy, client: OpenAI, files: tuple[FileObject, FileObject]
 ):
     before = len([*client.fine_tuning.jobs.list()])
@@ -128,7 +128,7 @@ def test_both_answers_of_two_may_be_lost(
 
 
 @pytest.mark.parametrize(("create", "path"), CREATES)
-def test_what_is_long_ago_is_another_request(
+def test_a_retry_after_a_long_time_is_a_new_request(
     server: ServerProcess, client: OpenAI, files: tuple[FileObject, FileObject], create: Create, path: str
 ):
     earlier = create(client, files)
@@ -144,7 +144,7 @@ def test_what_is_long_ago_is_another_request(
     assert create(client, files, extra_headers=RETRY) != latest
 
 
-def test_what_a_client_has_ended_is_not_found_by_a_copy_without_a_key(
+def test_a_retry_without_a_key_does_not_find_what_a_client_has_ended(
     server: ServerProcess, client: OpenAI, files: tuple[FileObject, FileObject]
 ):
     job, sent, batch = (create(client, files) for create in (create_job, create_upload, create_batch))
@@ -163,7 +163,7 @@ def test_what_a_client_has_ended_is_not_found_by_a_copy_without_a_key(
     assert create_batch(client, files, extra_headers=RETRY) != batch
 
 
-def test_a_key_finds_what_has_ended_too(client: OpenAI, files: tuple[FileObject, FileObject]):
+def test_a_retry_with_a_key_finds_ended_objects_too(client: OpenAI, files: tuple[FileObject, FileObject]):
     key = {"Idempotency-Key": "ended"}
     job, sent = (create(client, files, extra_headers=key) for create in (create_job, create_upload))
     client.fine_tuning.jobs.cancel(job)
@@ -173,7 +173,9 @@ def test_a_key_finds_what_has_ended_too(client: OpenAI, files: tuple[FileObject,
     assert create_upload(client, files, extra_headers=key) == sent
 
 
-def test_a_key_is_its_callers_own(server: ServerProcess, client: OpenAI, files: tuple[FileObject, FileObject]):
+def test_an_idempotency_key_belongs_to_its_caller(
+    server: ServerProcess, client: OpenAI, files: tuple[FileObject, FileObject]
+):
     key = {"Idempotency-Key": "everyone's favourite"}
 
     mine = create_upload(client, files, extra_headers=key)
@@ -182,7 +184,7 @@ def test_a_key_is_its_callers_own(server: ServerProcess, client: OpenAI, files: 
     assert create_upload(client, files, extra_headers=key) == mine
 
 
-def test_a_caller_is_known_by_the_key_and_not_by_how_it_is_sent(server: ServerProcess):
+def test_a_caller_is_recognized_in_either_key_header(server: ServerProcess):
     body = {"filename": "a.jsonl", "purpose": "fine-tune", "bytes": 10, "mime_type": "application/jsonl"}
 
     def create_with(**headers: str) -> str:
@@ -196,7 +198,7 @@ def test_a_caller_is_known_by_the_key_and_not_by_how_it_is_sent(server: ServerPr
     assert create_with(authorization="Basic eDp5", api_key="sk-other") != mine
 
 
-def test_a_refused_request_is_not_told_of_an_older_one(start_server: Callable[..., ServerProcess]):
+def test_a_retry_of_a_refused_request_does_not_find_an_older_object(start_server: Callable[..., ServerProcess]):
     server = start_server("--max-queued-jobs", "1")
     client = server.client()
     file = upload(client, example_lines(300))
@@ -213,7 +215,7 @@ def test_a_refused_request_is_not_told_of_an_older_one(start_server: Callable[..
     assert [job.id for job in client.fine_tuning.jobs.list()] == [waiting, running]
 
 
-def test_rows_go_when_nothing_asks_for_them_any_more(tmp_path: Path):
+def test_outdated_rows_are_deleted(tmp_path: Path):
     database = Database(database_url(None, tmp_path / "server.sqlite"))
     now = int(time.time())
     with database.write() as session:
@@ -238,7 +240,7 @@ def test_rows_go_when_nothing_asks_for_them_any_more(tmp_path: Path):
     database.close()
 
 
-def test_the_same_key_and_upload_make_one_file(client: OpenAI):
+def test_the_same_key_and_upload_create_one_file(client: OpenAI):
     headers = {"Idempotency-Key": "upload-1"}
     content = example_lines(3)
 

@@ -34,7 +34,7 @@ def n_signs(value: Any) -> int:
 
 
 @given(VALUES, st.integers(1, 7), st.booleans())
-def test_values_are_counted_outside_of_strings_however_a_text_is_cut(value: Any, piece_bytes: int, ascii_only: bool):
+def test_values_are_counted_outside_strings_at_any_piece_size(value: Any, piece_bytes: int, ascii_only: bool):
     text = json.dumps(value, ensure_ascii=ascii_only).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_input, "_PIECE_BYTES", piece_bytes)
@@ -52,7 +52,7 @@ def test_what_is_not_json_is_a_value_error(text: bytes):
         parse_json(text)
 
 
-def test_a_byte_order_mark_is_passed_over():
+def test_a_byte_order_mark_is_ignored():
     assert parse_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
 
 
@@ -134,7 +134,7 @@ def test_an_unpaired_surrogate_is_refused_where_it_is(
     assert "JSON object" not in answer.error["message"]
 
 
-def test_any_error_can_be_told():
+def test_any_error_can_be_encoded():
     error = ApiError(400, "found \ud800", param="\udcff").response()
 
     assert json.loads(bytes(error.body))["error"]["message"] == "found ?"
@@ -154,7 +154,7 @@ def test_any_error_can_be_told():
         (FIELDS, f"Invalid request: expected at most 64 fields, but got {MANY + 2}."),
     ],
 )
-def test_what_is_wrong_with_the_whole_is_told(server: ServerProcess, more: dict[str, Any], words: str):
+def test_errors_of_the_whole_body_are_reported(server: ServerProcess, more: dict[str, Any], words: str):
     answer = post(server, "/v1/fine_tuning/jobs", {**JOB, **more})
 
     assert (answer.status, answer.error["message"]) == (400, words)
@@ -296,13 +296,13 @@ def test_a_wrong_field_has_the_recorded_error(
     assert answer.error == {"message": message, "type": "invalid_request_error", "param": param, "code": code}
 
 
-def test_a_query_has_the_same_words(server: ServerProcess):
+def test_errors_in_a_query_have_the_same_messages(server: ServerProcess):
     answer = server.request("GET", "/v1/fine_tuning/jobs?limit=0")
 
     assert (answer.error["code"], answer.error["message"]) == ("integer_below_min_value", below("limit", "1", "0"))
 
 
-def test_a_long_value_is_shown_by_its_ends(server: ServerProcess):
+def test_a_long_value_is_shortened_in_the_middle(server: ServerProcess):
     body = {"model": "gpt-4o", "messages": MESSAGES, "response_format": {"type": "x" * 100_000}}
 
     assert len(server.request("POST", "/v1/chat/completions", body).content) < 1000
@@ -312,7 +312,7 @@ def test_a_long_value_is_shown_by_its_ends(server: ServerProcess):
     "path", ["/v1/fine_tuning/jobs", "/v1/fine_tuning/jobs/ftjob-1", "/openai/fine_tuning/jobs/ftjob-1/events"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_fine_tuning_addresses_lose_a_last_slash(server: ServerProcess, method: str, path: str):
+def test_fine_tuning_addresses_with_a_trailing_slash_redirect(server: ServerProcess, method: str, path: str):
     query = "?api-version=1&limit=2"
 
     answer = server.request(method, f"{path}/{query}", b"{}")
@@ -323,7 +323,7 @@ def test_fine_tuning_addresses_lose_a_last_slash(server: ServerProcess, method: 
 @pytest.mark.parametrize(
     "path", ["/v1/files/", "/v1/chat/completions/", "/v1/batches/", "/v1/fine_tuning/", "/v1/fine_tuning/nothing/"]
 )
-def test_other_addresses_with_a_last_slash_are_unknown(server: ServerProcess, path: str):
+def test_other_addresses_with_a_trailing_slash_are_unknown(server: ServerProcess, path: str):
     answer = server.request("POST", path, b"{}")
 
     assert (answer.status, answer.error["message"]) == (404, f"Invalid URL (POST {path})")

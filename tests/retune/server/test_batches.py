@@ -31,7 +31,7 @@ from webhook_receiver import Receiver, webhook_receivers
 SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
 
 
-def test_what_goes_well_and_what_does_not_lie_in_two_files(client: OpenAI):
+def test_successes_and_failures_are_in_two_files(client: OpenAI):
     requests = [
         a_request(1),
         asking(2, temperature=3),
@@ -86,7 +86,7 @@ def test_the_result_files_are_files_like_others(client: OpenAI):
     assert client.files.delete(file.id).deleted
 
 
-def test_a_batch_without_one_good_answer_is_completed_all_the_same(client: OpenAI):
+def test_a_batch_with_only_failures_is_completed(client: OpenAI):
     batch = end_of(client, start_batch(client, jsonl([asking(1, model="nobody"), asking(2, model="nobody")])).id)
 
     assert (batch.status, batch.output_file_id, batch.model, counts(batch)) == ("completed", None, "nobody", (2, 0, 2))
@@ -96,7 +96,7 @@ def test_a_batch_without_one_good_answer_is_completed_all_the_same(client: OpenA
     assert batch.usage.total_tokens == 0
 
 
-def test_a_create_that_is_sent_again_makes_no_second_batch(client: OpenAI):
+def test_a_retried_create_makes_no_second_batch(client: OpenAI):
     key = {"Idempotency-Key": "a batch of its own"}
     first = start_batch(client, ONE, extra_headers=key)
 
@@ -125,14 +125,14 @@ def test_batches_are_listed_newest_first(client: OpenAI):
 @pytest.mark.parametrize(
     ("options", "param"), [({"limit": 0}, "limit"), ({"limit": 101}, "limit"), ({"after": "batch_none"}, "after")]
 )
-def test_a_list_has_its_bounds(client: OpenAI, options: Any, param: str):
+def test_the_limit_of_a_list_is_bounded(client: OpenAI, options: Any, param: str):
     with pytest.raises(openai.BadRequestError) as caught:
         client.batches.list(**options)
 
     assert caught.value.param == param
 
 
-def test_there_is_no_batch_of_that_name(client: OpenAI):
+def test_an_unknown_batch_is_a_404(client: OpenAI):
     for ask in (client.batches.retrieve, client.batches.cancel):
         with pytest.raises(openai.NotFoundError, match="No batch found with id 'batch_none'"):
             ask("batch_none")
@@ -169,7 +169,7 @@ def test_a_cancelled_batch_keeps_what_was_answered(client: OpenAI):
     assert client.files.delete(running.input_file_id).deleted
 
 
-def test_a_small_batch_does_not_wait_for_the_end_of_costly_ones(client: OpenAI):
+def test_a_small_batch_does_not_wait_for_large_ones(client: OpenAI):
     costly = [start_batch(client, SLOW) for _ in range(3)]
     for batch in costly:
         wait_for_answers(client, batch.id)
@@ -182,7 +182,7 @@ def test_a_small_batch_does_not_wait_for_the_end_of_costly_ones(client: OpenAI):
         assert end_of(client, batch.id).status == "cancelled"
 
 
-def test_what_is_not_answered_in_time_expires(start_server: Callable[..., ServerProcess]):
+def test_unanswered_requests_expire(start_server: Callable[..., ServerProcess]):
     server = start_server()
     client = server.client()
     running, waiting = start_batch(client, SLOW), start_batch(client, THREE)
@@ -220,7 +220,7 @@ def test_legacy_completions_come_in_batches_too(client: OpenAI):
     assert (refusal["status_code"], refusal["body"]["error"]["param"]) == (400, "suffix")
 
 
-def test_each_end_of_a_batch_is_told(start_server: Callable[..., ServerProcess]):
+def test_each_end_of_a_batch_is_notified(start_server: Callable[..., ServerProcess]):
     with webhook_receivers() as receivers:
         receivers.append(Receiver().listen())
         server = start_server("--webhook-url", receivers[0].url, RETUNE_SERVER_WEBHOOK_SECRET=SECRET)

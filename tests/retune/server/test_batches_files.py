@@ -38,7 +38,7 @@ from retune.server.batches.results import Journal, result_line
 from retune.training_lines.keys import MAX_LINE_BYTES
 
 
-def test_blank_lines_and_line_ends_of_all_kinds_are_taken(client: OpenAI):
+def test_blank_lines_and_all_line_ends_are_accepted(client: OpenAI):
     lines = [json.dumps(a_request(number)).encode() for number in range(3)]
     content = b"\xef\xbb\xbf" + lines[0] + b"\r\n\r\n" + lines[1] + b"\n  \n" + lines[2]
 
@@ -90,7 +90,7 @@ def test_an_id_may_be_any_text(client: OpenAI):
         (["{"] * 150, [("invalid_json_line", None, line) for line in range(1, 101)]),
     ],
 )
-def test_all_that_is_wrong_with_a_file_is_told(client: OpenAI, lines: list[Any], errors: list[Any]):
+def test_all_errors_of_an_input_file_are_reported(client: OpenAI, lines: list[Any], errors: list[Any]):
     text = [line if isinstance(line, str) else json.dumps(line) for line in lines]
 
     batch = end_of(client, start_batch(client, "\n".join(text).encode()).id)
@@ -119,7 +119,7 @@ def test_a_file_may_hold_50000_requests_and_no_more(client: OpenAI, tmp_path: Pa
     assert "50000" in str(batch.errors.data[0].message)
 
 
-def test_a_line_has_its_bound(tmp_path: Path):
+def test_the_length_of_a_line_is_limited(tmp_path: Path):
     path = tmp_path / "input"
     path.write_bytes(b"x" * (MAX_LINE_BYTES * 2 + 10) + b"\n" + ONE)
 
@@ -129,7 +129,7 @@ def test_a_line_has_its_bound(tmp_path: Path):
     assert [error["line"] for error in caught.value.errors] == [1]
 
 
-def test_thousands_of_mistakes_in_one_request_have_one_short_answer(client: OpenAI):
+def test_thousands_of_errors_in_one_request_get_one_short_answer(client: OpenAI):
     requests = [asking(1, **dict.fromkeys(map(str, range(3000)), 1)), asking(2, messages=[1] * 3000)]
 
     batch = end_of(client, start_batch(client, jsonl(requests)).id)
@@ -168,7 +168,7 @@ def test_a_file_of_another_purpose_is_refused(client: OpenAI):
 
 
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([jsonl([a_request(number)])[:-1] for number in range(4)])))
-def test_whatever_is_uploaded_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]):
+def test_any_input_file_is_answered_or_refused(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]):
     path = tmp_path_factory.getbasetemp() / f"input-{os.getpid()}"
     path.write_bytes(b"\n".join(lines))
     with suppress(InvalidInputError):
@@ -181,7 +181,9 @@ def journal_of(server: ServerProcess, batch_id: str) -> Path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_batch_goes_on_where_its_server_ended(start_server: Callable[..., ServerProcess], number: signal.Signals):
+def test_a_batch_resumes_where_its_server_was_killed(
+    start_server: Callable[..., ServerProcess], number: signal.Signals
+):
     total = 4000
     server = start_server()
     batch = start_batch(server.client(), jsonl(map(slow, range(total))))
@@ -216,7 +218,7 @@ def test_a_batch_without_its_file_fails_and_the_next_one_runs(client: OpenAI, se
     assert end_of(client, start_batch(client, ONE).id).status == "completed"
 
 
-def test_a_batch_waits_for_room_on_the_disk(small_disk: Path, start_server: Callable[..., ServerProcess]):
+def test_a_batch_waits_for_disk_space(small_disk: Path, start_server: Callable[..., ServerProcess]):
     total = 1500
     log = small_disk.with_name("log")
     server = start_server("--log-file", str(log), data_directory=small_disk / "data")

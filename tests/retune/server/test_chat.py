@@ -22,7 +22,7 @@ def ask(client: OpenAI, model: str, **options: Any) -> Any:
     return client.chat.completions.create(**{"model": model, "messages": QUESTION, **options})
 
 
-def test_an_answer_has_its_text_and_its_usage(client: OpenAI, model: str):
+def test_an_answer_has_text_and_usage(client: OpenAI, model: str):
     answer = ask(client, model, temperature=0)
 
     assert answer.object == "chat.completion"
@@ -34,7 +34,7 @@ def test_an_answer_has_its_text_and_its_usage(client: OpenAI, model: str):
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
-def test_temperature_zero_and_a_seed_give_the_same_again(client: OpenAI, model: str):
+def test_temperature_zero_and_a_seed_are_deterministic(client: OpenAI, model: str):
     assert ask(client, model, temperature=0).choices == ask(client, model, temperature=0).choices
     drawn = ask(client, model, temperature=1.8, seed=11, n=6).choices
     assert drawn == ask(client, model, temperature=1.8, seed=11, n=6).choices
@@ -68,7 +68,7 @@ def test_an_answer_ends_before_a_stop_sequence(client: OpenAI, model: str, stop:
     assert cut.finish_reason == "stop"
 
 
-def test_a_stream_says_the_same_piece_by_piece(client: OpenAI, model: str):
+def test_a_stream_has_the_same_text_as_the_whole_answer(client: OpenAI, model: str):
     whole = ask(client, model, temperature=0)
     chunks = list(ask(client, model, temperature=0, stream=True, stream_options={"include_usage": True}))
 
@@ -109,7 +109,7 @@ def test_the_untrained_base_answers_too(client: OpenAI):
     assert answer.choices[0].message.content is not None
 
 
-def test_text_parts_are_text(client: OpenAI, model: str):
+def test_text_parts_are_read_as_text(client: OpenAI, model: str):
     parts: Any = [{"role": "user", "content": [{"type": "text", "text": "question 4, number 4"}]}]
 
     assert (
@@ -171,7 +171,7 @@ def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any],
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
-def test_half_a_surrogate_pair_is_no_role(server: ServerProcess):
+def test_half_a_surrogate_pair_is_an_invalid_role(server: ServerProcess):
     body = {"model": "baseline-text", "messages": [{"role": "\ud800", "content": "\ud800"}]}
 
     answer = server.request("POST", "/v1/chat/completions", body)
@@ -179,7 +179,7 @@ def test_half_a_surrogate_pair_is_no_role(server: ServerProcess):
     assert (answer.status, answer.error["param"]) == (400, "messages[0].role")
 
 
-def test_what_asks_for_nothing_is_taken(client: OpenAI):
+def test_parameters_with_neutral_values_are_accepted(client: OpenAI):
     ask(
         client,
         "baseline-text",
@@ -220,7 +220,7 @@ def test_each_token_has_its_log_probability(client: OpenAI, model: str):
     assert all(token.top_logprobs == [] for token in bare.logprobs.content)
 
 
-def test_a_stream_tells_the_log_probabilities_of_each_piece(client: OpenAI, model: str):
+def test_a_stream_has_the_log_probabilities_of_each_piece(client: OpenAI, model: str):
     options: Any = {"temperature": 0, "logprobs": True, "top_logprobs": 2}
     whole = ask(client, model, **options).choices[0]
     pieces = [chunk.choices[0] for chunk in ask(client, model, stream=True, **options)]
@@ -231,7 +231,7 @@ def test_a_stream_tells_the_log_probabilities_of_each_piece(client: OpenAI, mode
         assert b"".join(bytes(token.bytes) for token in piece.logprobs.content).decode() == piece.delta.content
 
 
-def test_an_answer_cut_by_a_stop_sequence_has_the_log_probabilities_of_what_was_said(client: OpenAI, model: str):
+def test_an_answer_cut_by_a_stop_sequence_has_the_log_probabilities_of_its_text(client: OpenAI, model: str):
     choice = ask(client, model, temperature=0, logprobs=True, stop="bel").choices[0]
 
     assert choice.message.content == "la"
@@ -267,7 +267,7 @@ def test_a_completion_model_does_not_chat(client: OpenAI):
     }
 
 
-def test_a_deleted_model_answers_no_more(client: OpenAI):
+def test_a_deleted_model_is_a_404(client: OpenAI):
     file = upload(client, example_lines(10))
     name = str(ended(client, client.fine_tuning.jobs.create(model="gpt-4o", training_file=file.id).id).fine_tuned_model)
     assert ask(client, name).choices
@@ -278,7 +278,7 @@ def test_a_deleted_model_answers_no_more(client: OpenAI):
     assert caught.value.code == "model_not_found"
 
 
-def test_a_deleted_model_answers_no_more_though_its_checkpoint_stays(client: OpenAI, server: ServerProcess):
+def test_a_deleted_model_is_a_404_even_if_its_checkpoint_remains(client: OpenAI, server: ServerProcess):
     file = upload(client, example_lines(10))
     job = ended(client, client.fine_tuning.jobs.create(model="gpt-4o", training_file=file.id).id)
     name = str(job.fine_tuned_model)
@@ -294,7 +294,7 @@ def test_a_deleted_model_answers_no_more_though_its_checkpoint_stays(client: Ope
     assert caught.value.code == "model_not_found"
 
 
-def test_a_damaged_model_is_an_error_and_no_crash(client: OpenAI, server: ServerProcess):
+def test_a_damaged_model_is_an_error_of_the_request_alone(client: OpenAI, server: ServerProcess):
     file = upload(client, example_lines(10))
     job = ended(client, client.fine_tuning.jobs.create(model="baseline-text", training_file=file.id).id)
     for path in (server.data_directory / "jobs" / job.id).glob("epoch-*/*"):

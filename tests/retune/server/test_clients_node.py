@@ -93,7 +93,7 @@ def test_node_trains_a_model(seen: dict[str, Any]):
     assert seen["result"].startswith("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n")
 
 
-def test_node_talks_to_the_model(seen: dict[str, Any]):
+def test_node_chats_with_the_model(seen: dict[str, Any]):
     chat = seen["chat"]
     assert seen["job"]["fine_tuned_model"] in seen["models"]
     assert chat["content"] == chat["streamed"] != ""
@@ -119,7 +119,7 @@ def test_node_reads_errors_and_notifications(seen: dict[str, Any]):
     assert seen["notification"]["data"]["id"].startswith("ftjob-")
 
 
-def test_the_ai_sdk_talks_by_responses(installed: Path, server: ServerProcess, labels: str, agent: str):
+def test_the_ai_sdk_uses_responses(installed: Path, server: ServerProcess, labels: str, agent: str):
     command = ["node", str(installed / "ai-sdk.mjs"), labels, agent]
     seen = json.loads(run(command, OPENAI_BASE_URL=server.base_url))
 
@@ -130,7 +130,7 @@ def test_the_ai_sdk_talks_by_responses(installed: Path, server: ServerProcess, l
     assert seen["history"]
 
 
-def test_curl_as_the_documentation_has_it(server: ServerProcess, succeeded: FineTuningJob, tmp_path: Path):
+def test_curl_commands_of_the_documentation_work(server: ServerProcess, succeeded: FineTuningJob, tmp_path: Path):
     """The address of the server in place of api.openai.com, and nothing else."""
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")

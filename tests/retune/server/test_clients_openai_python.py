@@ -52,7 +52,7 @@ def test_raw_and_streamed_responses(client: OpenAI, succeeded: FineTuningJob, tm
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_lists_end(client: OpenAI, succeeded: FineTuningJob, limit: int):
+def test_paging_yields_each_object_once(client: OpenAI, succeeded: FineTuningJob, limit: int):
     """Page by page, a list has each object once, whatever the page's size."""
     whole = client.fine_tuning.jobs.list_events(succeeded.id, limit=1000).data
     paged = list(client.fine_tuning.jobs.list_events(succeeded.id, limit=limit))
@@ -63,7 +63,7 @@ def test_lists_end(client: OpenAI, succeeded: FineTuningJob, limit: int):
     assert files == [file.id for file in client.files.list(limit=10_000)][::-1]
 
 
-def test_a_page_after_nothing_is_an_error(client: OpenAI, succeeded: FineTuningJob):
+def test_a_page_after_an_unknown_object_is_an_error(client: OpenAI, succeeded: FineTuningJob):
     """The first page again would be read for ever."""
     after = "unknown"
     for call in (
@@ -104,7 +104,7 @@ async def test_every_method_of_the_async_sdk_is_answered(
     assert expected - watched.called == set()
 
 
-async def test_many_at_once_get_what_they_asked_for(aclient: AsyncOpenAI, succeeded: FineTuningJob):
+async def test_concurrent_requests_get_their_own_answers(aclient: AsyncOpenAI, succeeded: FineTuningJob):
     async def round_trip(number: int) -> bool:
         content = example_lines(2, f"label of {number}")
         file = await aclient.files.create(file=(f"{number}.jsonl", content), purpose="fine-tune")
@@ -127,7 +127,7 @@ async def test_many_at_once_get_what_they_asked_for(aclient: AsyncOpenAI, succee
     assert len(set(await asyncio.gather(*answers))) == 1
 
 
-async def test_a_stream_that_is_left_is_noticed(start_server: Callable[..., ServerProcess]):
+async def test_an_abandoned_stream_is_closed(start_server: Callable[..., ServerProcess]):
     """The rest of the answer is not written to nobody: that would be logged, line by line."""
     server = start_server()
     async with AsyncOpenAI(base_url=server.base_url, api_key="any", max_retries=0) as client:
@@ -142,7 +142,7 @@ async def test_a_stream_that_is_left_is_noticed(start_server: Callable[..., Serv
     assert b"socket.send() raised exception" not in server.process.communicate()[1]
 
 
-async def test_errors_are_the_same(aclient: AsyncOpenAI):
+async def test_the_async_client_raises_the_same_errors(aclient: AsyncOpenAI):
     with pytest.raises(openai.NotFoundError) as caught:
         await aclient.fine_tuning.jobs.retrieve("ftjob-unknown")
     assert (caught.value.code, caught.value.param) == ("fine_tune_not_found", "fine_tune_id")

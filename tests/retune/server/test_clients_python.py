@@ -95,7 +95,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("name", CHATTING)
-def test_client(name: str, seen: dict[str, dict[str, Any]]):
+def test_third_party_client_works(name: str, seen: dict[str, dict[str, Any]]):
     answers = seen[name]
     assert "failure" not in answers, answers["failure"]
     assert answers

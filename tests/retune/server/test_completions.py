@@ -33,7 +33,7 @@ def ask(client: OpenAI, model: str, **options: Any) -> Any:
     return client.completions.create(**{"model": model, "prompt": PROMPTS[0], "temperature": 0, **options})
 
 
-def test_a_completion_is_given_to_the_letter(client: OpenAI, model: str):
+def test_a_learned_completion_is_returned_exactly(client: OpenAI, model: str):
     answer = ask(client, model)
 
     assert (answer.object, answer.model) == ("text_completion", model)
@@ -44,14 +44,14 @@ def test_a_completion_is_given_to_the_letter(client: OpenAI, model: str):
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
-def test_retune_chat_asks_for_its_completion(server: ServerProcess, model: str):
+def test_retune_chat_completes_a_prompt(server: ServerProcess, model: str):
     said = CliRunner().invoke(
         app, ["chat", model, "--message", PROMPTS[0], "--base-url", str(server.client().base_url)]
     )
     assert (said.exit_code, said.stdout) == (0, " label 1 END\n")
 
 
-def test_the_stop_sequence_cuts_it(client: OpenAI, model: str):
+def test_the_stop_sequence_ends_the_completion(client: OpenAI, model: str):
     choice = ask(client, model, stop=[" END", "\n"]).choices[0]
 
     assert (choice.text, choice.finish_reason) == (" label 1", "stop")
@@ -67,7 +67,7 @@ def test_several_prompts_have_n_answers_each(client: OpenAI, model: str):
     assert answer.usage.completion_tokens == 2 * sum(usage.completion_tokens for usage in alone)
 
 
-def test_a_seed_draws_the_same_again(client: OpenAI, model: str):
+def test_a_seed_is_deterministic(client: OpenAI, model: str):
     drawn = [ask(client, model, temperature=2, seed=5, n=8).choices for _ in range(2)]
 
     assert drawn[0] == drawn[1]
@@ -80,7 +80,7 @@ def test_echo_repeats_the_prompt(client: OpenAI, model: str):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_echo_of_half_a_surrogate_pair_is_what_the_model_read(server: ServerProcess, stream: bool):
+def test_echo_replaces_half_a_surrogate_pair(server: ServerProcess, stream: bool):
     body = {"model": "babbage-002", "prompt": "a \ud800", "echo": True, "max_tokens": 0, "stream": stream}
 
     answer = server.request("POST", "/v1/completions", body)
@@ -89,7 +89,7 @@ def test_echo_of_half_a_surrogate_pair_is_what_the_model_read(server: ServerProc
     assert "a \ufffd" in answer.content.decode()
 
 
-def test_log_probabilities_come_in_lists(client: OpenAI, model: str):
+def test_log_probabilities_are_lists(client: OpenAI, model: str):
     choice = ask(client, model, logprobs=2).choices[0]
 
     logprobs = choice.logprobs
@@ -105,7 +105,7 @@ def test_log_probabilities_come_in_lists(client: OpenAI, model: str):
     assert ask(client, model, logprobs=0).choices[0].logprobs.top_logprobs is None
 
 
-def test_a_stream_says_the_same_piece_by_piece(client: OpenAI, model: str):
+def test_a_stream_has_the_same_text_as_the_whole_answer(client: OpenAI, model: str):
     options: Any = {"prompt": PROMPTS, "logprobs": 1, "stop": " END"}
     whole = ask(client, model, **options)
     chunks = list(ask(client, model, stream=True, stream_options={"include_usage": True}, **options))
@@ -160,7 +160,7 @@ def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any],
     assert words in caught.value.message
 
 
-def test_what_asks_for_nothing_is_taken(client: OpenAI):
+def test_parameters_with_neutral_values_are_accepted(client: OpenAI):
     ask(client, "babbage-002", user="me", best_of=0, frequency_penalty=0, logit_bias={}, suffix=None, stream=False)
 
 

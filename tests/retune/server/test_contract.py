@@ -33,7 +33,7 @@ def complaints(method: str, path: str, status: int, body: Any, kind: str = "appl
     return judge.take_complaints()
 
 
-def test_a_right_answer_has_no_complaint():
+def test_a_valid_answer_has_no_problem():
     assert complaints("GET", "/v1/files/file-1", 200, FILE) == []
     assert complaints("GET", "/v1/files/file-1?x=y", 200, {**FILE, "expires_at": None}, "application/json") == []
     assert complaints("GET", "/openai/v1/files/file-1", 404, {"error": ERROR}) == []
@@ -52,7 +52,7 @@ def test_a_right_answer_has_no_complaint():
         (404, {"error": {**ERROR, "detail": "d"}}, "application/json", "four keys"),
     ],
 )
-def test_a_wrong_answer_has_one(status: int, body: Any, kind: str, words: str):
+def test_an_invalid_answer_has_a_problem(status: int, body: Any, kind: str, words: str):
     assert words in "\n".join(complaints("GET", "/v1/files/file-1", status, body, kind))
 
 
@@ -65,7 +65,7 @@ def test_streams_are_judged_event_by_event():
     assert "$.created" in complaints("POST", "/v1/chat/completions", 200, sound + broken, "text/event-stream")[0]
 
 
-def test_what_the_sdk_hears_is_judged(client: OpenAI, succeeded: FineTuningJob):
+def test_answers_to_the_sdk_are_judged(client: OpenAI, succeeded: FineTuningJob):
     JUDGE.answered.clear()
     client.files.retrieve(succeeded.training_file)
     client.files.content(succeeded.training_file).read()
@@ -77,7 +77,7 @@ def test_what_the_sdk_hears_is_judged(client: OpenAI, succeeded: FineTuningJob):
     assert JUDGE.answered == {"retrieveFile", "downloadFile", "createChatCompletion"}
 
 
-def test_every_operation_is_known_by_its_address():
+def test_every_operation_is_found_by_its_path():
     assert len(operations()) == 30
     for path, item in published()["paths"].items():
         for method, operation in item.items():
@@ -106,7 +106,7 @@ def test_every_operation_is_known_by_its_address():
         ("FineTuningJob", {"hyperparameters": None}),
     ],
 )
-def test_a_deviation_is_one(schema: str, change: dict[str, Any]):
+def test_deviations_are_invalid_in_the_document_and_accepted_by_the_judge(schema: str, change: dict[str, Any]):
     """The published document refuses it, and the one that judges takes it."""
     properties = published()["components"]["schemas"][schema]["properties"]
     patched = document()["components"]["schemas"][schema]["properties"]

@@ -179,14 +179,14 @@ def existing(fuzzed: ServerProcess) -> Existing:
 
 
 @SCHEMA.exclude(path_regex=GRADERS).parametrize()
-def test_no_request_breaks_the_server_or_its_promises(
+def test_generated_requests_get_answers_of_the_schema(
     case: Case[Any], fuzzed: ServerProcess, session: requests.Session
 ) -> None:
     ask(case, fuzzed, session)
 
 
 @ACTING_SCHEMA.include(path_regex=r"\{|/fine_tuning/jobs$|completions$|batches$").parametrize()
-def test_nor_does_a_request_about_what_is_there(
+def test_generated_requests_about_existing_objects_get_answers_of_the_schema(
     case: Case[Any], fuzzed: ServerProcess, session: requests.Session, existing: Existing
 ) -> None:
     operation = str(case.operation.definition.raw["operationId"])

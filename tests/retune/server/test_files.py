@@ -84,7 +84,7 @@ def test_names_lose_folders_and_control_characters(client: OpenAI, sent: str, ke
     ("name", "words"),
     [("../..", "must have a filename"), ("x/", "must have a filename"), ("a" * 256, "at most 255 bytes")],
 )
-def test_names_that_no_file_can_have_are_refused(client: OpenAI, name: str, words: str):
+def test_invalid_file_names_are_refused(client: OpenAI, name: str, words: str):
     with pytest.raises(openai.BadRequestError, match=words):
         client.files.create(file=(name, CONTENT), purpose="user_data")
 
@@ -179,7 +179,7 @@ def test_a_broken_form_is_refused(server: ServerProcess, body: bytes, content_ty
     assert message in answer.error["message"]
 
 
-def test_expiry_is_kept_within_its_bounds(client: OpenAI):
+def test_expiry_is_validated(client: OpenAI):
     created = client.files.create(
         file=("a.bin", b"x"), purpose="user_data", expires_after={"anchor": "created_at", "seconds": 3600}
     )
@@ -194,7 +194,7 @@ def test_expiry_is_kept_within_its_bounds(client: OpenAI):
     assert caught.value.param == "expires_after.seconds"
 
 
-def test_a_file_past_its_time_is_gone(client: OpenAI, server: ServerProcess):
+def test_an_expired_file_is_not_found(client: OpenAI, server: ServerProcess):
     lasting = client.files.create(file=("a.bin", b"x"), purpose="user_data")
     past = client.files.create(
         file=("b.bin", b"x"), purpose="user_data", expires_after={"anchor": "created_at", "seconds": 3600}
@@ -223,7 +223,7 @@ def test_lists_go_page_by_page_in_both_orders(start_server):
     assert client.files.list().data == []
 
 
-def test_an_unknown_cursor_is_no_first_page(client: OpenAI):
+def test_an_unknown_cursor_is_an_error(client: OpenAI):
     with pytest.raises(openai.BadRequestError) as caught:
         client.files.list(after="file-unknown")
 
@@ -237,7 +237,7 @@ def test_a_wrong_query_is_refused(server: ServerProcess, query: str):
     assert (answer.status, answer.error["param"]) == (400, query.split("=", maxsplit=1)[0])
 
 
-def test_a_deleted_file_is_gone(client: OpenAI, server: ServerProcess):
+def test_a_deleted_file_is_not_found(client: OpenAI, server: ServerProcess):
     created = client.files.create(file=("a.jsonl", CONTENT), purpose="fine-tune")
 
     assert client.files.delete(created.id).model_dump() == {"id": created.id, "object": "file", "deleted": True}
@@ -310,7 +310,7 @@ def test_a_download_is_named_without_directories(client: OpenAI, server: ServerP
     ("asked", "status", "words"),
     [("bytes=9-", 416, "3 bytes"), ("foo", 400, "Range"), ("bytes=", 400, "Range"), ("bytes=2-1", 400, "Range")],
 )
-def test_a_range_that_is_none_is_refused(client: OpenAI, server: ServerProcess, asked: str, status: int, words: str):
+def test_an_invalid_range_is_refused(client: OpenAI, server: ServerProcess, asked: str, status: int, words: str):
     created = client.files.create(file=("a", b"abc"), purpose="user_data")
 
     answer = server.request("GET", f"/v1/files/{created.id}/content", headers={"Range": asked})
@@ -321,9 +321,7 @@ def test_a_range_that_is_none_is_refused(client: OpenAI, server: ServerProcess, 
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-1"}])
-def test_a_file_deleted_while_it_is_asked_for_is_not_found(
-    client: OpenAI, server: ServerProcess, headers: dict[str, str]
-):
+def test_a_file_deleted_during_its_request_is_not_found(client: OpenAI, server: ServerProcess, headers: dict[str, str]):
     created = client.files.create(file=("a", b"abc"), purpose="user_data")
     (server.data_directory / "files" / created.id).unlink()
 

@@ -43,7 +43,7 @@ LABEL_B = {
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("temperature", [0, 1.5])
-def test_the_likeliest_known_answer_of_the_wanted_format_is_given(
+def test_the_likeliest_known_answer_of_the_format_is_chosen(
     client: OpenAI, json_model: str, temperature: float, stream: bool
 ):
     def say(**options: Any) -> str:
@@ -69,7 +69,7 @@ def test_the_sdk_parses_an_answer_into_a_model(client: OpenAI, json_model: str):
     assert answer.choices[0].message.parsed in (Label(label="b", sure=False), Label(label="a", sure=True))
 
 
-def test_a_schema_of_many_references_takes_no_thread_from_others(client: OpenAI, json_model: str):
+def test_a_schema_of_many_references_does_not_block_other_requests(client: OpenAI, json_model: str):
     schema = {"$defs": {"a": {"$anchor": "a"}}, "allOf": [{"$ref": "#a"}] * 1200}
 
     answer = ask(client, json_model, response_format=schema_format(schema))
@@ -77,7 +77,7 @@ def test_a_schema_of_many_references_takes_no_thread_from_others(client: OpenAI,
     assert json.loads(answer.choices[0].message.content)
 
 
-def test_a_schema_that_takes_too_long_to_hold_answers_against_is_refused(client: OpenAI, json_model: str):
+def test_a_schema_that_takes_too_many_steps_is_refused(client: OpenAI, json_model: str):
     definitions = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)} | {"d40": {}}
 
     with pytest.raises(openai.BadRequestError) as caught:
@@ -109,13 +109,13 @@ def test_the_untrained_base_refuses_a_format(client: OpenAI, wanted: dict[str, A
     assert "".join(chunk.choices[0].delta.refusal or "" for chunk in chunks) == choice.message.refusal
 
 
-def test_the_untrained_base_says_what_any_text_may_be(client: OpenAI):
+def test_the_untrained_base_answers_where_any_text_is_allowed(client: OpenAI):
     choice = ask(client, "baseline-text", response_format={"type": "text"}).choices[0]
 
     assert (choice.message.refusal, choice.message.content[:6]) == (None, "I have")
 
 
-def test_a_json_answer_that_the_clients_own_limit_cuts_is_passed_on(client: OpenAI, json_model: str):
+def test_a_json_answer_cut_by_the_clients_token_limit_is_returned(client: OpenAI, json_model: str):
     choice = ask(client, json_model, max_tokens=1, response_format={"type": "json_object"}).choices[0]
 
     assert choice.finish_reason == "length"

@@ -47,7 +47,7 @@ class Line:
             self.slots.release(self.turns[name])
 
 
-def test_callers_have_their_turns_one_by_one():
+def test_callers_take_turns():
     line = Line()
     line.request("a1", "a2", "a3", "b1", "c1", "b2")
 
@@ -57,7 +57,7 @@ def test_callers_have_their_turns_one_by_one():
     assert line.granted == ["a1", "a2", "b1", "c1", "a3", "b2"]
 
 
-def test_who_leaves_the_line_is_passed_over():
+def test_a_withdrawn_request_gets_no_slot():
     line = Line()
     line.request("a1", "b1", "c1")
 
@@ -67,7 +67,7 @@ def test_who_leaves_the_line_is_passed_over():
     assert line.granted == ["a1", "c1"]
 
 
-def test_slots_that_are_free_are_given_at_once_and_no_more_of_them():
+def test_free_slots_are_granted_at_once():
     line = Line(2)
 
     line.request("a1", "a2", "a3")
@@ -75,7 +75,7 @@ def test_slots_that_are_free_are_given_at_once_and_no_more_of_them():
     assert line.granted == ["a1", "a2"]
 
 
-def test_long_work_lets_others_have_its_slot(monkeypatch: pytest.MonkeyPatch):
+def test_long_work_yields_its_slot(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fair_slots, "_TURN_SECONDS", 0.0)
     line = Line()
     line.request("a1")
@@ -89,7 +89,7 @@ def test_long_work_lets_others_have_its_slot(monkeypatch: pytest.MonkeyPatch):
         assert line.turns["a1"].is_granted
 
 
-def test_a_caller_that_waits_for_too_much_is_refused_and_others_are_not(monkeypatch: pytest.MonkeyPatch):
+def test_a_caller_with_too_many_waiting_requests_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fair_slots, "MAX_WAITING_PER_CALLER", 2)
     monkeypatch.setattr(fair_slots, "MAX_WAITING", 3)
     line = Line()
@@ -106,7 +106,7 @@ def test_a_caller_that_waits_for_too_much_is_refused_and_others_are_not(monkeypa
     assert {error.value.headers["retry-after"] for error in (refused, overloaded)} == {"1"}
 
 
-def test_a_caller_begins_so_much_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch):
+def test_a_caller_starts_a_limited_number_at_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fair_slots, "_MAX_STARTED_PER_CALLER", 1)
     line = Line(2)
 
@@ -129,7 +129,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return directory
 
 
-def test_a_model_is_recalled_as_long_as_its_checkpoint_is_there(tmp_path: Path, checkpoint: Path):
+def test_a_model_is_cached_while_its_checkpoint_exists(tmp_path: Path, checkpoint: Path):
     models = LoadedModels(default_trainer())
     models.cache(FINE_TUNED)
     assert models.find_cached(FINE_TUNED.name, tmp_path) == FINE_TUNED
@@ -139,7 +139,7 @@ def test_a_model_is_recalled_as_long_as_its_checkpoint_is_there(tmp_path: Path, 
     assert models.find_cached(FINE_TUNED.name, tmp_path) is None
 
 
-def test_a_model_that_was_deleted_is_not_recalled_though_its_checkpoint_stays(tmp_path: Path, checkpoint: Path):
+def test_an_evicted_model_is_not_cached_even_if_its_checkpoint_remains(tmp_path: Path, checkpoint: Path):
     models = LoadedModels(default_trainer())
     models.cache(FINE_TUNED)
 
@@ -149,7 +149,7 @@ def test_a_model_that_was_deleted_is_not_recalled_though_its_checkpoint_stays(tm
 
 
 @pytest.mark.usefixtures("checkpoint")
-def test_what_was_found_long_ago_is_looked_up_again(tmp_path: Path):
+def test_an_old_cache_entry_of_a_fine_tuned_model_is_not_used(tmp_path: Path):
     models = LoadedModels(default_trainer(), cache_seconds=0)
     for model in (FINE_TUNED, BASE):
         models.cache(model)
@@ -244,7 +244,7 @@ def test_a_prompt_beyond_the_context_is_refused(server: ServerProcess, content: 
     )
 
 
-def test_a_prompt_of_the_context_is_answered(server: ServerProcess):
+def test_a_prompt_as_long_as_the_context_is_answered(server: ServerProcess):
     assert server.request("POST", CHAT, a_chat("a" * (CONTEXT_TOKENS - 20))).status == 200
 
 
@@ -272,7 +272,7 @@ def test_a_body_of_many_values_is_refused(server: ServerProcess, path: str, valu
     )
 
 
-def test_signs_within_strings_are_not_values(server: ServerProcess):
+def test_separators_within_strings_are_not_values(server: ServerProcess):
     texts = ["[,{" * 60_000, '\\",\\\\"[' * 30_000]
 
     answer = server.request("POST", CHAT, a_chat(texts[0], user=texts[1]))
@@ -290,7 +290,7 @@ def test_a_line_of_many_values_fails_its_batch_and_its_job(client: OpenAI):
     assert f"more than {MAX_VALUES} values" in str(batch.errors.data[0].message)
 
 
-def test_work_ends_when_its_client_leaves(server: ServerProcess):
+def test_work_ends_when_its_client_disconnects(server: ServerProcess):
     # Hours of work, were it done.
     body = json.dumps({"model": "davinci-002", "prompt": ["a" * 3000 + str(n) for n in range(2048)]}).encode()
     head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -305,7 +305,7 @@ def test_work_ends_when_its_client_leaves(server: ServerProcess):
     assert server.request("POST", CHAT, a_chat("hello")).status == 200
 
 
-def test_one_callers_flood_does_not_keep_others_out(server: ServerProcess):
+def test_one_callers_load_does_not_block_others(server: ServerProcess):
     costly = a_chat("a" * (CONTEXT_TOKENS - 100))
     ended: list[str] = []
 
@@ -332,7 +332,7 @@ def test_a_request_of_many_fields_is_refused(server: ServerProcess, where: str):
     assert server.request("POST", CHAT, body).status == 400
 
 
-def test_examples_beyond_the_context_are_cut_and_said(client: OpenAI):
+def test_examples_beyond_the_context_are_cut_and_reported(client: OpenAI):
     short = json.loads(example_lines(1))["messages"]
     long = [*short, {"role": "user", "content": "é" * CONTEXT_CHARACTERS}, short[1]]
     lines = example_lines(10) + json.dumps({"messages": long}).encode()

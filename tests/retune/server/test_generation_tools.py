@@ -107,7 +107,7 @@ def test_the_result_of_a_call_is_answered(client: OpenAI, agent: str):
     assert answer.choices[0].message.content == "It is sunny in Rome."
 
 
-def test_a_call_that_the_clients_own_limit_cuts_is_passed_on(client: OpenAI, agent: str):
+def test_a_call_cut_by_the_clients_token_limit_is_returned(client: OpenAI, agent: str):
     for limit in range(1, 30):
         choice = ask(client, agent, "weather in Rome?", tools=tools(WEATHER), tool_choice=NAMED, max_tokens=limit)
         cut = choice.choices[0].message.tool_calls[0].function
@@ -118,7 +118,7 @@ def test_a_call_that_the_clients_own_limit_cuts_is_passed_on(client: OpenAI, age
     assert (limit > 3, cut.arguments) == (True, '{"city": "Rome"}')
 
 
-def test_an_answer_that_is_no_call_is_an_error(client: OpenAI, labels: str):
+def test_an_answer_without_a_required_call_is_an_error(client: OpenAI, labels: str):
     for model in (labels, "baseline-text"):
         with pytest.raises(openai.BadRequestError) as caught:
             ask(client, model, tools=tools(ORDER), tool_choice="required")
@@ -126,7 +126,7 @@ def test_an_answer_that_is_no_call_is_an_error(client: OpenAI, labels: str):
         assert "fine-tune the model on examples with such tool calls" in caught.value.message
 
 
-def test_free_choice_waits_for_a_model_that_learned_it(client: OpenAI, labels: str):
+def test_free_choice_needs_a_model_that_learned_calls(client: OpenAI, labels: str):
     with pytest.raises(openai.BadRequestError, match="has not learned to choose between text and calls") as caught:
         ask(client, labels, tools=tools(LABEL))
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "tools")
@@ -168,7 +168,7 @@ MANY = tools(*(function(f"f{n}", a={"pattern": f"^{n}$"}) for n in range(21)))
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id", "Missing required"),
     ],
 )
-def test_tools_that_can_not_be_used(client: OpenAI, options: dict[str, Any], param: str, words: str):
+def test_invalid_tools_are_refused(client: OpenAI, options: dict[str, Any], param: str, words: str):
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, "baseline-text", **options)
 

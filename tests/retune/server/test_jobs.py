@@ -15,7 +15,7 @@ def create(client: OpenAI, training_file: str, **options: Any) -> FineTuningJob:
     return client.fine_tuning.jobs.create(**{"model": "baseline-text", "training_file": training_file, **options})
 
 
-def test_a_new_job_shows_what_was_asked_for(client: OpenAI, training_file: FileObject):
+def test_a_new_job_shows_its_settings(client: OpenAI, training_file: FileObject):
     job = create(
         client,
         training_file.id,
@@ -49,7 +49,7 @@ def test_a_new_job_shows_what_was_asked_for(client: OpenAI, training_file: FileO
     assert "Weights & Biases" in warning.message
 
 
-def test_deprecated_hyperparameters_and_a_file_from_windows_are_taken(client: OpenAI):
+def test_deprecated_hyperparameters_and_windows_line_ends_are_accepted(client: OpenAI):
     content = b"\xef\xbb\xbf" + example_lines(10).replace(b"\n", b"\r\n") + b"\r\n"
     job = create(client, upload(client, content).id, hyperparameters={"n_epochs": 2, "batch_size": 7}, seed=3)
 
@@ -218,7 +218,7 @@ async def test_the_async_client_reads_the_same(server: ServerProcess, succeeded:
     assert completion.choices[0].message.content
 
 
-def test_the_same_key_and_request_make_one_job(client: OpenAI, server: ServerProcess, training_file: FileObject):
+def test_the_same_key_and_request_create_one_job(client: OpenAI, server: ServerProcess, training_file: FileObject):
     headers = {"Idempotency-Key": "job-1"}
 
     first = create(client, training_file.id, seed=1, extra_headers=headers)
@@ -241,7 +241,7 @@ def test_the_same_key_and_request_make_one_job(client: OpenAI, server: ServerPro
     ],
     ids=["lost", "slow", "bad gateway"],
 )
-def test_one_intent_makes_one_job_on_a_bad_connection(server: ServerProcess, training_file: FileObject, fault: Fault):
+def test_one_call_creates_one_job_on_a_bad_connection(server: ServerProcess, training_file: FileObject, fault: Fault):
     metadata = {"intent": f"{fault.delay_seconds} {fault.status}"}
     with (
         faulty_proxy(server.base_url) as proxy,
@@ -267,13 +267,13 @@ def test_one_intent_makes_one_job_on_a_bad_connection(server: ServerProcess, tra
         ("//v1/fine_tuning//jobs//", "/v1/fine_tuning/jobs"),
     ],
 )
-def test_a_redirection_stays_on_the_address_that_was_asked(server: ServerProcess, asked: str, told: str):
+def test_a_redirect_keeps_the_requested_path_and_query(server: ServerProcess, asked: str, told: str):
     answer = server.request("GET", asked, headers={"Host": "localhost:1"})
 
     assert (answer.status, answer.headers["location"]) == (307, told)
 
 
-def test_a_list_is_narrowed_down_by_so_many_pairs_only(server: ServerProcess):
+def test_a_list_is_filtered_by_a_limited_number_of_pairs(server: ServerProcess):
     path = "/v1/fine_tuning/jobs?" + "&".join(f"metadata[a{number}]=1" for number in range(90))
 
     answer = server.request("GET", path)

@@ -85,7 +85,7 @@ def test_a_wrong_request_for_permissions_names_its_field(server: ServerProcess, 
     assert (answer.status, answer.error["param"]) == (400, param)
 
 
-def test_permissions_go_with_their_model(client: OpenAI, training_file: FileObject):
+def test_permissions_are_deleted_with_their_model(client: OpenAI, training_file: FileObject):
     job = client.fine_tuning.jobs.create(
         model="gpt-4o", training_file=training_file.id, hyperparameters={"n_epochs": 2}
     )

@@ -67,7 +67,7 @@ def wait_for_end_of(processes: list[int]) -> None:
     wait_for(lambda: not any(map(is_alive, processes)), "the end of the training process")
 
 
-def test_a_killed_server_goes_on_where_it_was(start_server, undisturbed: bytes):
+def test_a_job_resumes_after_its_server_was_killed(start_server, undisturbed: bytes):
     server: ServerProcess = start_server()
     job_id = start_job(server.client())
     for step in (ROWS + ROWS // 2, 4 * ROWS):
@@ -84,7 +84,7 @@ def test_a_killed_server_goes_on_where_it_was(start_server, undisturbed: bytes):
     assert result_of(client, job_id) == undisturbed
 
 
-def test_a_stopped_server_goes_on_where_it_was(start_server, undisturbed: bytes):
+def test_a_job_resumes_after_its_server_was_stopped(start_server, undisturbed: bytes):
     server: ServerProcess = start_server()
     job_id = start_job(server.client())
     wait_for_step(server.client(), job_id, 2 * ROWS + 7)
@@ -99,7 +99,7 @@ def test_a_stopped_server_goes_on_where_it_was(start_server, undisturbed: bytes)
     assert result_of(client, job_id) == undisturbed
 
 
-def test_steps_that_were_lost_are_trained_again(start_server, undisturbed: bytes):
+def test_lost_steps_are_trained_again(start_server, undisturbed: bytes):
     """As after a power cut: a checkpoint is there, and part of what led to it is not on record."""
     server: ServerProcess = start_server()
     job_id = start_job(server.client())
@@ -123,7 +123,7 @@ def result_of_steps(client: OpenAI, job_id: str) -> bytes:
     return client.files.content(job.result_files[0]).content
 
 
-def test_jobs_that_waited_are_taken_up(start_server):
+def test_waiting_jobs_resume(start_server):
     server: ServerProcess = start_server()
     client = server.client()
     file = upload(client, example_lines(300))

@@ -50,7 +50,7 @@ def newest_step(client: OpenAI, job_id: str) -> int:
     return max((event.data["step"] for event in newest if event.type == "metrics"), default=0)  # type: ignore[index]
 
 
-def test_as_many_jobs_train_at_once_as_are_allowed(start_server):
+def test_the_allowed_number_of_jobs_trains_at_once(start_server):
     server: ServerProcess = start_server("--max-concurrent-jobs", "2")
     client = server.client()
     file = upload(client, example_lines(300))

@@ -105,7 +105,7 @@ def attempt(change: str, session: Session, job: JobRow) -> bool:
 
 @settings(max_examples=60, deadline=None)
 @given(changes=st.lists(st.sampled_from(sorted(CHANGES)), max_size=12))
-def test_a_job_ends_once_and_that_is_told_once(database: Database, changes: list[str]):
+def test_a_job_ends_once_and_is_reported_once(database: Database, changes: list[str]):
     with database.write() as session:
         job_id = add_job(session)
         n_changed = 0
@@ -133,7 +133,7 @@ def check_events(session: Session, job_id: str, n_changed: int) -> None:
         assert f'"fine_tuning.job.{status}"' in told[0].body
 
 
-def test_the_error_of_a_job_is_not_longer_than_anyone_reads(database: Database):
+def test_the_error_of_a_job_is_cut(database: Database):
     with database.write() as session:
         job_id = add_job(session)
         transitions.mark_failed(
@@ -192,7 +192,7 @@ def undisturbed(server: ServerProcess) -> list[object]:
     return first_steps(server.client(), create_endless(server.client()))
 
 
-def test_a_paused_training_goes_on_where_it_was(start_server, undisturbed: list[object]):
+def test_a_paused_training_resumes_where_it_was(start_server, undisturbed: list[object]):
     server: ServerProcess = start_server()
     client = server.client()
     job_id = create_endless(client)
@@ -233,7 +233,7 @@ def test_a_paused_job_stays_paused_when_the_server_is_killed(start_server, undis
     assert first_steps(client, job_id) == undisturbed
 
 
-def test_a_paused_job_gives_its_place_to_the_next(start_server):
+def test_a_paused_job_lets_the_next_one_run(start_server):
     client: OpenAI = start_server().client()
     first, second = create_endless(client), create_endless(client)
     wait_for_status(client, first, "running")
@@ -248,7 +248,7 @@ def test_a_paused_job_gives_its_place_to_the_next(start_server):
     assert status(client, second) == "paused"
 
 
-def test_jobs_that_wait_can_be_paused_and_do_not_count(start_server):
+def test_waiting_jobs_can_be_paused_and_do_not_count(start_server):
     client: OpenAI = start_server("--max-queued-jobs", "1").client()
     running = create_endless(client)
     wait_for_status(client, running, "running")
@@ -286,7 +286,7 @@ def test_a_job_paused_before_its_files_were_read_is_validated_later(start_server
     assert failed.error.code == "invalid_training_file"
 
 
-def test_what_a_paused_job_needs_stays_until_it_is_cancelled(start_server):
+def test_a_paused_job_keeps_its_files_until_it_is_cancelled(start_server):
     server: ServerProcess = start_server()
     client = server.client()
     base = ended(client, create(client, example_lines(10), n_epochs=1)).fine_tuned_model
@@ -307,7 +307,7 @@ def test_what_a_paused_job_needs_stays_until_it_is_cancelled(start_server):
     assert client.models.delete(base).deleted
 
 
-def test_what_can_not_be_paused_or_resumed_says_so(client: OpenAI, succeeded: FineTuningJob):
+def test_invalid_pauses_and_resumes_are_refused(client: OpenAI, succeeded: FineTuningJob):
     jobs = client.fine_tuning.jobs
     paused = create(client, example_lines(10))
     jobs.pause(paused)

@@ -14,7 +14,7 @@ from server_process import ServerProcess, ended, example_lines, messages_on_reco
 STEPS = 56  # 14 examples, 4 epochs, batches of 1
 
 
-def test_a_succeeded_job_shows_what_came_of_it(succeeded: FineTuningJob):
+def test_a_succeeded_job_shows_its_result(succeeded: FineTuningJob):
     assert succeeded.status == "succeeded"
     assert re.fullmatch(r"ftjob-[0-9A-Za-z]{24}", succeeded.id)
     assert succeeded.fine_tuned_model
@@ -47,7 +47,7 @@ def test_events_have_the_texts_and_the_order_of_the_api(client: OpenAI, succeede
     ]
 
 
-def test_there_is_an_event_a_step_with_its_metrics(client: OpenAI, succeeded: FineTuningJob):
+def test_each_step_has_an_event_with_its_metrics(client: OpenAI, succeeded: FineTuningJob):
     events = list(client.fine_tuning.jobs.list_events(succeeded.id, limit=1000))[::-1]
     metrics = [event for event in events if event.type == "metrics"]
 
@@ -126,7 +126,7 @@ def test_the_model_and_its_checkpoints_are_listed_and_answer(client: OpenAI, suc
     assert (best.choices[0].message.content or "").startswith("label ")
 
 
-def test_base_models_and_their_aliases_are_told_apart(client: OpenAI):
+def test_base_models_and_their_aliases_are_distinguished(client: OpenAI):
     owners = {model.id: model.owned_by for model in client.models.list()}
 
     assert owners["baseline-text"] == "retune"

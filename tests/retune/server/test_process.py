@@ -33,7 +33,7 @@ from retune.server.storage.database import Database
 from retune.server.storage.engines import sqlite_url
 
 
-def test_the_announcement_says_where_the_server_is(server: ServerProcess):
+def test_the_announcement_has_the_servers_address(server: ServerProcess):
     announcement = server.announcement
 
     health = server.request("GET", "/health").json
@@ -52,7 +52,7 @@ def test_two_servers_never_share_a_data_directory(refuse, server: ServerProcess)
     assert server.request("GET", "/health").status == 200
 
 
-def test_a_taken_port_is_told_so(refuse, tmp_path: Path):
+def test_a_taken_port_is_reported(refuse, tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -81,7 +81,7 @@ def test_other_machines_need_a_key(tmp_path: Path, host: str):
     assert not (tmp_path / "data").exists()
 
 
-def test_an_address_of_another_machine_is_told_so(tmp_path: Path):
+def test_an_address_of_another_machine_is_reported(tmp_path: Path):
     with pytest.raises(ServerError, match=r"Can't listen on 192\.0\.2\.1"):
         serve(ServerSettings(host="192.0.2.1", port=0, data_directory=tmp_path / "data", api_key=SecretStr("k")))
 
@@ -105,7 +105,7 @@ def write_something_else(path: Path) -> None:
     ("damage", "words"),
     [(write_newer_version, "schema version 99"), (spoil_a_page, "damaged"), (write_something_else, "damaged")],
 )
-def test_a_database_that_can_not_be_used_is_told_so(tmp_path: Path, damage: Callable[[Path], None], words: str):
+def test_an_unusable_database_is_reported(tmp_path: Path, damage: Callable[[Path], None], words: str):
     path = tmp_path / "server.sqlite"
     Database(sqlite_url(path)).close()
     damage(path)
@@ -119,7 +119,7 @@ def test_a_database_that_can_not_be_used_is_told_so(tmp_path: Path, damage: Call
     assert path.read_bytes() == before
 
 
-def test_a_data_directory_that_is_a_file_is_told_so(tmp_path: Path):
+def test_a_data_directory_that_is_a_file_is_reported(tmp_path: Path):
     (tmp_path / "data").write_text("mine")
 
     with pytest.raises(ServerError, match="is a file"):
@@ -129,14 +129,14 @@ def test_a_data_directory_that_is_a_file_is_told_so(tmp_path: Path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_data_directory_that_can_not_be_written_is_told_so(tmp_path: Path):
+def test_an_unwritable_data_directory_is_reported(tmp_path: Path):
     (tmp_path / "data").mkdir(mode=0o500)
 
     with pytest.raises(ServerError, match="Can't write"):
         serve(ServerSettings(port=0, data_directory=tmp_path / "data"))
 
 
-def test_the_data_directory_is_for_its_owner_alone(server: ServerProcess, succeeded: FineTuningJob):
+def test_only_the_owner_can_read_the_data_directory(server: ServerProcess, succeeded: FineTuningJob):
     directory = server.data_directory
     # Other tests put things of their own into other jobs' directories.
     of_the_job = (directory / "jobs" / succeeded.id).rglob("*")
@@ -144,7 +144,7 @@ def test_the_data_directory_is_for_its_owner_alone(server: ServerProcess, succee
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_data_in_a_directory_that_is_open_to_others_is_not(start_server, tmp_path: Path):
+def test_data_in_a_directory_open_to_others_stays_private(start_server, tmp_path: Path):
     data = tmp_path / "data"
     (data / "files").mkdir(parents=True)
     Database(sqlite_url(data / "server.sqlite")).close()
@@ -168,7 +168,7 @@ def test_the_key_is_taken_from_the_environment_and_never_shown(monkeypatch: pyte
     assert "sk-secret" not in json.dumps(settings.model_dump(mode="json"))
 
 
-def test_the_application_runs_without_a_process_of_its_own(tmp_path: Path):
+def test_the_application_runs_in_process(tmp_path: Path):
     app = build_app(open_services(ServerSettings(data_directory=tmp_path, allowed_hosts=("testserver",))))
     with TestClient(app) as http_client:
         client = OpenAI(base_url="http://testserver/v1", api_key="any", http_client=http_client)
@@ -181,7 +181,7 @@ def test_the_application_runs_without_a_process_of_its_own(tmp_path: Path):
     free.unlock()
 
 
-def test_health_tells_when_the_work_behind_requests_does_not_run(tmp_path: Path):
+def test_health_reports_stopped_background_work(tmp_path: Path):
     services = open_services(ServerSettings(data_directory=tmp_path, allowed_hosts=("testserver",)))
     client = TestClient(build_app(services))
     before = client.get("/health")
@@ -203,12 +203,12 @@ def test_sizes_are_bytes_or_have_a_unit(tmp_path: Path, setting: str, text: str,
 
 
 @pytest.mark.parametrize("text", ["", "MB", "-1", "0", "10 apples", "1MBB"])
-def test_what_is_no_size_is_told_so(tmp_path: Path, text: str):
+def test_an_invalid_size_is_reported(tmp_path: Path, text: str):
     with pytest.raises(ConfigError, match=f"--max-part-bytes: .*; found '{text}'"):
         settings_from({"data_directory": tmp_path, "max_part_bytes": text})
 
 
-def test_a_webhook_without_a_secret_is_refused_before_anything_is_made(refuse, tmp_path: Path):
+def test_a_webhook_without_a_secret_is_refused_before_anything_is_created(refuse, tmp_path: Path):
     status, said = refuse(tmp_path / "data", "--webhook-url", "http://127.0.0.1:9/hook")
 
     assert status == 1
@@ -216,7 +216,7 @@ def test_a_webhook_without_a_secret_is_refused_before_anything_is_made(refuse, t
     assert not (tmp_path / "data").exists()
 
 
-def test_services_that_can_not_be_opened_hold_nothing(tmp_path: Path):
+def test_services_that_fail_to_open_release_everything(tmp_path: Path):
     settings = ServerSettings(data_directory=tmp_path, webhook_urls=("http://127.0.0.1:9/hook",))
     with pytest.raises(ServerError, match="no secret"):
         open_services(settings)
@@ -299,14 +299,14 @@ def is_closed(server: ServerProcess) -> bool:
     return False
 
 
-def test_starting_imports_nothing_that_takes_long():
+def test_starting_imports_nothing_slow():
     code = "import sys, retune.server.__main__; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
 
     assert {"pandas", "sklearn", "scipy", "prefect", "plotly", "openai"}.isdisjoint(modules)
 
 
-def test_a_stale_announcement_is_no_server(server: ServerProcess, tmp_path: Path):
+def test_a_stale_announcement_is_ignored(server: ServerProcess, tmp_path: Path):
     # The port of a server that was killed may belong to another one by now.
     DataDirectory(tmp_path).announce(Announcement(1, server.base_url, "0.0", "somebody else"))
 

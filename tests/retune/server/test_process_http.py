@@ -114,12 +114,12 @@ def is_hung_up_on(connection: socket.socket, more: bytes) -> bool:
 @pytest.mark.parametrize(
     "begun", [b"", b"\r\n", b"GET /hea", b"GET /health HTTP/1.1\r\nHost: local"], ids=["none", "end", "line", "header"]
 )
-def test_a_client_that_sends_no_request_is_hung_up_on(connect, begun: bytes):
+def test_a_client_that_sends_no_request_is_disconnected(connect, begun: bytes):
     assert read_to_end(connect(begun)) == b""
 
 
 @pytest.mark.parametrize("rest", [b"\r\n", b"GET /hea"])
-def test_a_client_that_goes_silent_behind_an_answer_is_hung_up_on(connect, rest: bytes):
+def test_a_client_that_goes_silent_after_an_answer_is_disconnected(connect, rest: bytes):
     connection = connect(HEALTH)
     answer = b""
     while not answer.endswith(b"}"):
@@ -131,7 +131,7 @@ def test_a_client_that_goes_silent_behind_an_answer_is_hung_up_on(connect, rest:
     assert read_to_end(connection) == b""
 
 
-def test_a_header_a_moment_does_not_keep_a_connection(connect):
+def test_slow_headers_do_not_keep_a_connection(connect):
     connection = connect(b"GET /health HTTP/1.1\r\n")
     wait_for(lambda: is_hung_up_on(connection, b"X-More: y\r\n"), "the end of the connection")
 
@@ -152,7 +152,7 @@ def test_a_refused_upload_does_not_keep_its_connection(connect):
     wait_for(lambda: is_hung_up_on(connection, b"x"), "the end of the connection")
 
 
-def test_a_server_that_takes_its_time_is_waited_for():
+def test_a_slow_answer_is_not_cut_off():
     async def slow(scope, receive, send) -> None:
         more_body = True
         while more_body:
@@ -167,7 +167,7 @@ def test_a_server_that_takes_its_time_is_waited_for():
         assert connection.getresponse().status == 200
 
 
-def test_one_connection_too_many_is_told_so(app: ASGIApp):
+def test_one_connection_too_many_gets_a_503(app: ASGIApp):
     with listening(app, max_connections=3) as port:
         first = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(3)]
         for connection in first:
@@ -193,16 +193,16 @@ def status_of_health(port: int) -> int:
         return connection.getresponse().status
 
 
-def test_as_many_files_may_be_open_as_the_system_lets(server: ServerProcess):
+def test_the_limit_of_open_files_is_raised(server: ServerProcess):
     assert server.process
     soft, hard = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     assert soft == hard
 
 
-def test_connections_leave_files_for_those_who_are_answered():
-    code = "import resource; from retune.server import open_files\n"
-    code += "resource.setrlimit(resource.RLIMIT_NOFILE, (400, 650)); open_files.raise_limit()\n"
-    code += "print(*resource.getrlimit(resource.RLIMIT_NOFILE), open_files.max_connections())"
+def test_connections_leave_file_descriptors_for_answers():
+    code = "import resource; from retune.server.process import http_server\n"
+    code += "resource.setrlimit(resource.RLIMIT_NOFILE, (400, 650)); http_server.raise_open_files_limit()\n"
+    code += "print(*resource.getrlimit(resource.RLIMIT_NOFILE), http_server.max_connections())"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
 
     assert said.split() == ["650", "650", "133"]

@@ -47,13 +47,13 @@ def pid_of(server: ServerProcess) -> int:
     return server.process.pid
 
 
-def test_there_are_as_many_workers_as_asked_for(many: ServerProcess):
+def test_the_requested_number_of_workers_runs(many: ServerProcess):
     assert len(workers_of(pid_of(many))) == COUNT
     assert many.announcement["pid"] == pid_of(many)
     assert {many.request("GET", "/health").json["instance"] for _ in range(20)} == {many.announcement["instance"]}
 
 
-def test_what_one_worker_took_all_know(many: ServerProcess):
+def test_objects_created_by_one_worker_are_seen_by_all(many: ServerProcess):
     def round_trip(number: int) -> bool:
         body = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n--b\r\nContent-Disposition: '
         body += b'form-data; name="file"; filename="t.jsonl"\r\n\r\n%d\r\n--b--\r\n' % number
@@ -83,7 +83,7 @@ def test_a_job_runs_to_its_end_and_another_is_cancelled(many: ServerProcess):
     assert messages_on_record(client, first.id)[-1] == "The job has successfully completed"
 
 
-def test_figures_are_those_of_all_workers(many: ServerProcess):
+def test_metrics_include_all_workers(many: ServerProcess):
     for _ in range(30):
         assert many.request("GET", "/v1/models/baseline-text").status == 200
 
@@ -93,7 +93,7 @@ def test_figures_are_those_of_all_workers(many: ServerProcess):
     assert "process_resident_memory_bytes" in figures
 
 
-def test_figures_have_what_the_main_process_counts(many: ServerProcess):
+def test_metrics_include_the_main_process(many: ServerProcess):
     client = many.client()
     body = {"model": "baseline-text", "messages": [{"role": "user", "content": "anything"}]}
     line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": body}
@@ -203,7 +203,7 @@ def test_the_process_is_measured(server: ServerProcess, name: str):
     assert figure(server, name) > 0
 
 
-def test_every_figure_says_what_it_is(server: ServerProcess):
+def test_every_metric_has_help_text(server: ServerProcess):
     text = server.request("GET", "/metrics").content.decode()
 
     helped = set(re.findall(r"^# HELP (retune_\w+) \S+", text, re.MULTILINE))

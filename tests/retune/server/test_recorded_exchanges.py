@@ -251,7 +251,7 @@ def check_key(start_server: Callable[..., ServerProcess], exchange: Exchange) ->
     assert {"error": {**answer.error, "message": shown}} == exchange["response_body"]
 
 
-def test_little_is_left_out():
+def test_few_recorded_exchanges_are_skipped():
     reasons = [reason for exchange in recorded() if (reason := reason_to_skip(exchange))]
     assert set(reasons) == {reason for _, reason in NOT_REPEATED}
     assert len(reasons) <= 7

@@ -44,7 +44,7 @@ def test_a_whole_response(strict: OpenAI, labels: str):
     assert usage.total_tokens == usage.input_tokens + usage.output_tokens > usage.output_tokens > 0
 
 
-def test_the_input_may_be_items(strict: OpenAI, labels: str):
+def test_the_input_may_be_a_list_of_items(strict: OpenAI, labels: str):
     parts = [{"type": "input_text", "text": "text 1"}]
     first = ask(strict, labels, [{"role": "user", "content": parts}])
 
@@ -131,7 +131,7 @@ def test_only_allowed_functions_are_called(strict: OpenAI, labels: str):
     assert call.name == "Label"
 
 
-def test_an_answer_that_the_clients_own_limit_cuts(strict: OpenAI, labels: str):
+def test_an_answer_cut_by_the_clients_token_limit_is_incomplete(strict: OpenAI, labels: str):
     options: Any = {"max_output_tokens": 2, "include": ["message.output_text.logprobs"], "top_logprobs": 2}
     response = ask(strict, labels, **options)
     events = list(ask(strict, labels, stream=True, **options))
@@ -144,7 +144,7 @@ def test_an_answer_that_the_clients_own_limit_cuts(strict: OpenAI, labels: str):
     assert events[-1].type == "response.incomplete"
 
 
-def test_what_an_answer_lacks_is_an_error(strict: OpenAI, labels: str):
+def test_an_answer_of_another_format_is_a_400(strict: OpenAI, labels: str):
     wanted: Any = {"format": {"type": "json_schema", "name": "a", "schema": {"required": ["colour"]}}}
     with pytest.raises(openai.BadRequestError) as caught:
         ask(strict, labels, text=wanted)
@@ -163,7 +163,7 @@ def test_the_untrained_base_refuses(strict: OpenAI):
     assert "".join(event.delta for event in events if event.type == "response.refusal.delta") == part.refusal
 
 
-def test_clients_of_azure(server: ServerProcess, labels: str):
+def test_azures_clients_use_responses(server: ServerProcess, labels: str):
     address = server.base_url.removesuffix("/v1")
     azure = AzureOpenAI(azure_endpoint=address, api_key="any", api_version="2025-04-01-preview", max_retries=0)
 

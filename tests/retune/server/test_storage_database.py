@@ -48,7 +48,7 @@ def differences(connection: Connection) -> list[object]:
     return list(compare_metadata(context, Table.metadata))
 
 
-def test_migrations_make_the_tables_of_the_models():
+def test_migrations_create_the_tables_of_the_models():
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
         upgrade(connection)
@@ -79,7 +79,7 @@ def test_a_start_without_migrations_leaves_alembic_alone(tmp_path: Path):
     assert {"alembic", "psycopg"}.isdisjoint(modules)
 
 
-def test_a_server_takes_up_the_data_of_the_first_version(start_server, tmp_path: Path):
+def test_data_of_the_first_version_is_migrated(start_server, tmp_path: Path):
     (tmp_path / "data").mkdir()
     write_version_1(tmp_path / "data" / "server.sqlite")
     before = (tmp_path / "data" / "server.sqlite").read_bytes()
@@ -117,7 +117,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path):
         assert connection.execute("PRAGMA user_version").fetchall() == [(1,)]
 
 
-def test_tables_of_another_program_are_left_alone(path: Path):
+def test_tables_of_another_program_are_not_touched(path: Path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE jobs (mine TEXT)")
 
@@ -125,7 +125,7 @@ def test_tables_of_another_program_are_left_alone(path: Path):
         Database(sqlite_url(path))
 
 
-def test_a_further_process_never_migrates(path: Path):
+def test_a_worker_never_migrates(path: Path):
     write_version_1(path)
 
     with pytest.raises(ServerError, match="has schema version 1; this Retune needs 2"):
@@ -165,7 +165,7 @@ def test_processes_write_one_after_the_other(path: Path, database: Database):
     assert counts == list(range(60))
 
 
-def test_a_read_sees_one_moment(database: Database):
+def test_a_read_sees_one_snapshot(database: Database):
     with database.read() as session:
         assert session.scalars(select(FileRow)).all() == []
         with database.write() as other:
@@ -189,7 +189,7 @@ def test_a_database_that_another_program_keeps_busy_is_a_503(path: Path, databas
 
 
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
-def test_text_that_can_not_be_stored_is_the_clients_to_mend(database: Database, text: str):
+def test_unstorable_text_is_a_400(database: Database, text: str):
     for row in (
         FileRow(id="file", bytes=0, created_at=0, filename=text, purpose=""),
         FileRow(id=text, bytes=0, created_at=0, filename="", purpose=""),
@@ -231,7 +231,7 @@ def test_other_databases_are_refused(tmp_path: Path, url: str, words: str):
 
 
 @pytest.mark.parametrize("name", ["postgres", "postgresql", "postgresql+psycopg"])
-def test_postgresql_has_many_names(tmp_path: Path, name: str):
+def test_all_names_of_postgresql_are_accepted(tmp_path: Path, name: str):
     url = database_url(SecretStr(f"{name}://u:p%40ss@h/d"), tmp_path)
 
     assert (url.drivername, url.password) == ("postgresql+psycopg", "p@ss")
@@ -253,7 +253,7 @@ def test_threads_write_one_after_the_other(database: Database):
         assert len(session.scalars(select(FileRow)).all()) == 80
 
 
-def test_a_file_that_can_not_be_opened_for_the_moment_is_told_in_a_line(
+def test_a_temporary_failure_to_open_the_database_is_logged_in_one_line(
     database: Database, path: Path, caplog: pytest.LogCaptureFixture
 ):
     moved = path.parent.rename(path.parent.with_name("moved"))

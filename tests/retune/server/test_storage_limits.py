@@ -42,7 +42,7 @@ def test_a_part_over_the_limit_is_refused_before_it_is_read(client: OpenAI, serv
     assert (answer.status, answer.error["param"]) == (413, "data")
 
 
-def test_spare_parts_have_an_end(client: OpenAI, server: ServerProcess):
+def test_the_total_of_spare_parts_is_limited(client: OpenAI, server: ServerProcess):
     upload = begin(client, 1)
     part = client.uploads.parts.create(upload.id, data=b"x")
     # As if many large parts had come.
@@ -53,7 +53,7 @@ def test_spare_parts_have_an_end(client: OpenAI, server: ServerProcess):
         client.uploads.parts.create(upload.id, data=b"x")
 
 
-def test_all_files_together_keep_to_their_limit(start_server):
+def test_the_total_size_of_files_is_limited(start_server):
     server: ServerProcess = start_server("--max-total-bytes", "1000000")
     client = server.client()
     file = client.files.create(file=("a.bin", b"x" * 600_000), purpose="user_data")
@@ -146,7 +146,7 @@ def create_jobs(client: OpenAI, file_id: str) -> None:
         client.fine_tuning.jobs.create(model="baseline-text", training_file=file_id, metadata=metadata)
 
 
-def test_uploads_leave_the_database_room(server: ServerProcess, small_disk: Path):
+def test_uploads_leave_disk_space_for_the_database(server: ServerProcess, small_disk: Path):
     client = server.client()
     large = client.files.create(file=("large.bin", b"x" * (8 << 20)), purpose="user_data")
     fill(small_disk, leave=SPARE_BYTES + (4 << 20))

@@ -105,7 +105,7 @@ def test_files_jobs_and_models(start_on):
         jobs.create(model="gpt-4o", training_file=files[0].id, metadata={"n": "\0"})
 
 
-def test_a_killed_server_goes_on_and_another_is_refused(start_on, refuse, url: URL, tmp_path: Path, monkeypatch):
+def test_a_killed_server_resumes_and_another_is_refused(start_on, refuse, url: URL, tmp_path: Path, monkeypatch):
     client = (server := start_on()).client()
     job_id = start_job(client)
     cancelled = start_job(client)
@@ -158,7 +158,7 @@ def test_a_restart_of_the_database_is_survived(start_on, cluster: PostgreSQL):
     assert server.process.poll() is None
 
 
-def test_the_lock_is_taken_again_after_a_restart(url: URL, cluster: PostgreSQL):
+def test_the_lock_is_reacquired_after_a_restart(url: URL, cluster: PostgreSQL):
     database = Database(url)
     cluster.stop()
     cluster.start()
@@ -201,7 +201,7 @@ def test_a_server_that_lost_its_database_to_another_stops(url: URL):
         engine.dispose()
 
 
-def test_migrations_make_the_tables_of_the_models(url: URL):
+def test_migrations_create_the_tables_of_the_models(url: URL):
     engine = create_engine(url)
     with engine.begin() as connection:
         upgrade(connection)
@@ -226,7 +226,7 @@ def test_a_new_database_has_the_same_tables(url: URL):
         ("CREATE TABLE alembic_version AS SELECT '0099' AS version_num", "has schema version 99"),
     ],
 )
-def test_a_database_that_is_not_ours_is_left_alone(url: URL, cluster: PostgreSQL, statement: str, words: str):
+def test_a_foreign_database_is_not_touched(url: URL, cluster: PostgreSQL, statement: str, words: str):
     cluster.execute(statement, str(url.database))
 
     with pytest.raises(ServerError, match=words) as caught:
@@ -235,7 +235,7 @@ def test_a_database_that_is_not_ours_is_left_alone(url: URL, cluster: PostgreSQL
     assert str(url.password) not in str(caught.value)
 
 
-def test_a_database_that_can_not_be_reached_is_told_so(url: URL):
+def test_an_unreachable_database_is_reported(url: URL):
     for wrong in (url.set(port=1), url.set(password="wrong-password"), url.set(database="nothing")):
         with pytest.raises(ServerError, match="Can't use the server's database") as caught:
             Database(wrong)

@@ -109,7 +109,7 @@ def problem_of(path: Path, example: Any, job: Any = CHAT) -> str:
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, example: Any, words: str):
+def test_errors_name_the_line(tmp_path: Path, example: Any, words: str):
     problem = problem_of(tmp_path / "train.jsonl", example)
 
     assert problem.startswith((": line 11: ", ": line 11, column "))
@@ -149,7 +149,7 @@ NO_DPO = (
         ),
     ],
 )
-def test_lines_of_another_format_are_told_by_its_name(tmp_path: Path, job: Any, example: Any, problem: str):
+def test_lines_of_another_format_name_that_format(tmp_path: Path, job: Any, example: Any, problem: str):
     assert problem_of(tmp_path / "train.jsonl", example, job) == problem
 
 
@@ -164,7 +164,7 @@ def test_lines_of_another_format_are_told_by_its_name(tmp_path: Path, job: Any, 
         ({"prompt": "a", "completion": ""}, "completion: expected text, found an empty text"),
     ],
 )
-def test_what_is_wrong_with_a_prompt_and_its_completion_is_told(tmp_path: Path, example: Any, words: str):
+def test_errors_of_prompt_completion_lines_are_named(tmp_path: Path, example: Any, words: str):
     problem = problem_of(tmp_path / "train.jsonl", example, COMPLETION)
 
     assert problem == f": line 11: {words}."
@@ -185,7 +185,7 @@ def test_every_wrong_line_is_named_up_to_ten_and_counted(tmp_path: Path):
     assert last == "and 3 more."
 
 
-def test_all_lines_of_another_format_are_named_beside_what_else_is_wrong(tmp_path: Path):
+def test_lines_of_another_format_are_named_in_addition_to_other_errors(tmp_path: Path):
     path = tmp_path / "train.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in [*[PAIR] * 12, []]))
 
@@ -206,7 +206,7 @@ def test_all_lines_of_another_format_are_named_beside_what_else_is_wrong(tmp_pat
         [USER, ASSISTANT, USER],
     ],
 )
-def test_what_says_nothing_does_no_harm(tmp_path: Path, messages: Any):
+def test_empty_optional_values_are_accepted(tmp_path: Path, messages: Any):
     path = tmp_path / "train.jsonl"
     line = json.dumps({"messages": messages, "tools": [], "metadata": None}).encode()
     path.write_bytes(example_lines(9) + line)
@@ -221,7 +221,7 @@ def test_prompts_may_be_empty_and_completions_blank(tmp_path: Path):
     assert check_training_file(path, never, **COMPLETION) == 10
 
 
-def test_good_files_are_counted_blank_lines_and_byte_order_mark_aside(tmp_path: Path):
+def test_examples_are_counted_without_blank_lines_and_byte_order_mark(tmp_path: Path):
     path = tmp_path / "train.jsonl"
     parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}, {**ASSISTANT, "weight": 0}]}
     lines = [*example_lines(10).decode().splitlines(), "", json.dumps(parts), "  "]
@@ -241,7 +241,7 @@ def test_a_validation_file_needs_one_example(tmp_path: Path):
     assert (caught.value.code, caught.value.param) == ("invalid_validation_file", "validation_file")
 
 
-def test_a_server_that_stops_is_not_kept_waiting(tmp_path: Path):
+def test_validation_stops_with_the_server(tmp_path: Path):
     path = tmp_path / "train.jsonl"
     path.write_bytes(example_lines(10))
 
@@ -286,7 +286,7 @@ LONG = "x" * 3_000_000
     ],
     ids=range(9),
 )
-def test_what_is_quoted_is_cut(tmp_path: Path, job: Any, example: Any):
+def test_quoted_text_is_cut(tmp_path: Path, job: Any, example: Any):
     assert len(problem_of(tmp_path / "train.jsonl", example, job)) < 700
 
 
@@ -309,7 +309,7 @@ messages = st.fixed_dictionaries(
     ),
     st.sampled_from([CHAT, COMPLETION]),
 )
-def test_no_json_at_all_makes_it_stumble(tmp_path_factory: pytest.TempPathFactory, lines: list[Any], job: Any):
+def test_any_json_lines_are_refused_with_a_code(tmp_path_factory: pytest.TempPathFactory, lines: list[Any], job: Any):
     path = tmp_path_factory.mktemp("any") / "train.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
 

@@ -138,7 +138,7 @@ def test_completing_again_with_the_same_parts_is_harmless(client: OpenAI):
         client.uploads.parts.create(upload.id, data=b"x")
 
 
-def test_wrong_parts_are_refused_and_the_upload_goes_on(client: OpenAI):
+def test_wrong_parts_are_refused_and_the_upload_stays_pending(client: OpenAI):
     upload, other = begin(client, len(CONTENT)), begin(client, 1)
     part_ids = send(client, upload, THIRDS)
     (foreign,) = send(client, other, [b"x"])
@@ -161,7 +161,7 @@ def test_wrong_parts_are_refused_and_the_upload_goes_on(client: OpenAI):
     assert client.files.content(done.file.id).content == CONTENT
 
 
-def test_a_cancelled_upload_takes_nothing_more(client: OpenAI, server: ServerProcess):
+def test_a_cancelled_upload_accepts_nothing(client: OpenAI, server: ServerProcess):
     upload = begin(client, len(CONTENT))
     part_ids = send(client, upload, THIRDS)
     assert set(part_ids) < stored(server)
@@ -177,7 +177,7 @@ def test_a_cancelled_upload_takes_nothing_more(client: OpenAI, server: ServerPro
         client.uploads.parts.create(upload.id, data=b"x")
 
 
-def test_an_upload_past_its_time_is_expired(client: OpenAI, server: ServerProcess):
+def test_an_old_upload_is_expired(client: OpenAI, server: ServerProcess):
     key = {"Idempotency-Key": "expiring"}
     upload = begin(client, len(CONTENT), extra_headers=key)
     part_ids = send(client, upload, THIRDS)
@@ -194,7 +194,7 @@ def test_an_upload_past_its_time_is_expired(client: OpenAI, server: ServerProces
         assert caught.value.code == "upload_expired"
 
 
-def test_copies_of_one_request_make_one_upload_and_one_part(client: OpenAI):
+def test_copies_of_one_request_create_one_upload_and_one_part(client: OpenAI):
     key = {"Idempotency-Key": "upload in parts"}
     upload = begin(client, 2, extra_headers=key)
     assert begin(client, 2, extra_headers=key) == upload

@@ -77,7 +77,7 @@ def test_a_kill_in_the_middle_of_a_file_and_a_part(start_server):
     assert client.files.content(done.file.id).content == b"abcd"
 
 
-def test_a_client_that_hangs_up_leaves_nothing(server: ServerProcess):
+def test_a_client_that_disconnects_leaves_nothing(server: ServerProcess):
     before = {path.name for path in contents(server).iterdir()}
 
     send_half(server, "/v1/files", "file", drafts_then=1).close()
@@ -123,7 +123,7 @@ def leave_draft(directory: Path, content_id: str, *, kept: bool) -> None:
         (directory / content_id).hardlink_to(directory / f"{content_id}.tmp")
 
 
-def test_what_a_dead_server_left_goes_and_nothing_else(start_server):
+def test_leftovers_of_a_dead_server_are_deleted_and_nothing_else(start_server):
     server: ServerProcess = start_server()
     client = server.client()
     known, deleted, past = (client.files.create(file=("a.jsonl", CONTENT), purpose="fine-tune").id for _ in range(3))
@@ -152,7 +152,7 @@ def test_what_a_dead_server_left_goes_and_nothing_else(start_server):
         wait_for(lambda: stored(server) == left, "the end of what is over")
 
 
-def test_a_draft_that_is_dropped_before_it_has_its_lock_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_draft_deleted_before_it_is_locked_is_created_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     contents = ContentStore(tmp_path)
     lock, dropped = fcntl.flock, list[int]()
 

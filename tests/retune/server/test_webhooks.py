@@ -69,7 +69,7 @@ def deliveries(server: ServerProcess) -> list[dict[str, Any]]:
     return rows
 
 
-def test_each_end_of_a_job_is_told(telling: Tell, new_receiver):
+def test_each_end_of_a_job_is_notified(telling: Tell, new_receiver):
     receiver = new_receiver().listen()
     client = telling(receiver.url).client()
     training_file = upload(client, example_lines(300)).id
@@ -99,7 +99,7 @@ def test_each_end_of_a_job_is_told(telling: Tell, new_receiver):
         client.webhooks.unwrap(receiver.received[0].body, receiver.received[1].headers, secret=SECRET)
 
 
-def test_a_receiver_that_was_away_hears_of_it_even_after_a_kill(telling: Tell, new_receiver):
+def test_a_receiver_that_was_down_is_notified_even_after_a_kill(telling: Tell, new_receiver):
     receiver = new_receiver()
     server = telling(receiver.url)
     job_id = failed_job(server.client())
@@ -117,7 +117,7 @@ def test_a_receiver_that_was_away_hears_of_it_even_after_a_kill(telling: Tell, n
     assert len(receiver.received) == 1
 
 
-def test_what_is_no_success_is_tried_again(telling: Tell, new_receiver):
+def test_anything_but_success_is_retried(telling: Tell, new_receiver):
     elsewhere = new_receiver().listen()
     receiver = new_receiver(answers=[500, 302], headers={"Location": elsewhere.url}).listen()
     server = telling(receiver.url)
@@ -135,7 +135,7 @@ def test_what_is_no_success_is_tried_again(telling: Tell, new_receiver):
     assert deliveries(server)[0]["attempts"] == 3
 
 
-def test_a_receiver_that_is_gone_and_one_that_was_away_for_days_are_given_up(telling: Tell, new_receiver):
+def test_deliveries_to_receivers_that_are_gone_or_down_for_days_end(telling: Tell, new_receiver):
     receiver = new_receiver(answers=[410, 500]).listen()
     server = telling(receiver.url)
     failed_job(server.client())
@@ -156,7 +156,7 @@ def test_a_receiver_that_is_gone_and_one_that_was_away_for_days_are_given_up(tel
     assert (late["delivered_at"], late["last_error"]) == (None, "HTTP status 500")
 
 
-def test_a_slow_receiver_holds_up_nobody(telling: Tell, new_receiver):
+def test_a_slow_receiver_does_not_delay_others(telling: Tell, new_receiver):
     slow, quick = new_receiver().listen(), new_receiver().listen()
     slow.silence.clear()
     server = telling(slow.url, quick.url)
@@ -170,7 +170,7 @@ def test_a_slow_receiver_holds_up_nobody(telling: Tell, new_receiver):
     assert [row["delivered_at"] for row in deliveries(server) if row["url"] == slow.url] == [None] * 3
 
 
-def test_secrets_of_a_url_reach_the_receiver_and_nothing_else(telling: Tell, new_receiver):
+def test_secrets_of_a_url_reach_only_the_receiver(telling: Tell, new_receiver):
     receiver = new_receiver(answers=[500]).listen()
     url = receiver.url.replace("http://", "http://someone:p%40ss-word@") + "?token=t0ken"
     server = telling(url)
@@ -203,7 +203,7 @@ def test_secrets_of_a_url_reach_the_receiver_and_nothing_else(telling: Tell, new
         (("http://h/hunter2", "http://hunter2@h/hunter2"), SECRET, "A webhook URL at http://h is given twice"),
     ],
 )
-def test_settings_that_could_not_tell_are_refused(urls: tuple[str, ...], secret: str | None, words: str):
+def test_invalid_webhook_settings_are_refused(urls: tuple[str, ...], secret: str | None, words: str):
     settings = ServerSettings(
         data_directory=Path("unused"), webhook_urls=urls, webhook_secret=SecretStr(secret) if secret else None
     )

@@ -62,7 +62,7 @@ def finisher(database: Database, done: list[str]) -> Callable[[BatchRow], None]:
     return finish
 
 
-def test_who_brings_news_does_not_wait_for_the_database(new_queue):
+def test_wake_does_not_wait_for_the_database(new_queue):
     asking, answer = threading.Event(), threading.Event()
 
     def asked() -> Select[tuple[BatchRow]]:
@@ -84,7 +84,7 @@ def test_who_brings_news_does_not_wait_for_the_database(new_queue):
     assert not was_kept_waiting
 
 
-def test_news_during_a_look_are_not_lost(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
+def test_changes_during_a_query_are_not_lost(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(work_queue, "POLL_SECONDS", LONG_SECONDS)
     done: list[str] = []
     queue = new_queue()
@@ -105,7 +105,7 @@ def test_news_during_a_look_are_not_lost(new_queue, database: Database, monkeypa
     wait_for(lambda: done == ["b"], "the batch")
 
 
-def test_each_row_is_worked_on_once_and_in_order(new_queue, database: Database):
+def test_each_row_is_processed_once_and_in_order(new_queue, database: Database):
     done: list[str] = []
     queue = new_queue()
     for number in range(3):
@@ -120,7 +120,7 @@ def test_each_row_is_worked_on_once_and_in_order(new_queue, database: Database):
     assert sorted(done, key=int) == [str(number) for number in range(30)]
 
 
-def test_trouble_is_told_once_and_passes(
+def test_an_error_is_logged_once_and_retried(
     new_queue, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(work_queue, "_PAUSE_AFTER_ERROR_SECONDS", 0.01)
@@ -147,7 +147,7 @@ def test_trouble_is_told_once_and_passes(
     assert [record.message for record in caplog.records] == ["Batches wait: no such table: batches"]
 
 
-def test_a_row_that_can_not_be_given_up_is_tried_again(
+def test_a_row_whose_failure_can_not_be_recorded_is_retried(
     new_queue, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(work_queue, "_PAUSE_AFTER_ERROR_SECONDS", 0.01)
@@ -172,7 +172,7 @@ def test_a_row_that_can_not_be_given_up_is_tried_again(
     assert [record.message for record in caplog.records] == ["Batches wait: not yet"]
 
 
-def test_long_work_learns_that_it_is_of_no_use(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
+def test_long_work_notices_that_it_is_no_longer_wanted(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(work_queue, "_STATUS_CHECK_SECONDS", 0)
     add(database, "b")
     queue = new_queue()
