@@ -144,7 +144,7 @@ def test_an_error_is_logged_once_and_retried(
 
     wait_for(lambda: done == ["b"], "the batch")
 
-    assert [record.message for record in caplog.records] == ["Batches wait: no such table: batches"]
+    assert [record.message for record in caplog.records] == ["Batches are delayed: no such table: batches"]
 
 
 def test_a_row_whose_failure_can_not_be_recorded_is_retried(
@@ -169,7 +169,7 @@ def test_a_row_whose_failure_can_not_be_recorded_is_retried(
     wait_for(lambda: done == ["b"], "the batch")
 
     assert tried == ["b"] * 4
-    assert [record.message for record in caplog.records] == ["Batches wait: not yet"]
+    assert [record.message for record in caplog.records] == ["Batches are delayed: not yet"]
 
 
 def test_long_work_notices_that_it_is_no_longer_wanted(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
