@@ -162,6 +162,11 @@ class ProblemCollector:
                 first.append(problem)
             self._stream.write(problem.model_dump_json().encode() + b"\n")
 
+    @property
+    def n_errors(self) -> int:
+        """How many errors there were."""
+        return sum(count for kind, count in self._counts.items() if RULES[kind].level == "error")
+
     def close(self) -> None:
         """Write what is still buffered and close the file."""
         self._stream.close()

@@ -180,8 +180,12 @@ def _refuse_to_lose_rows(store: ExampleStore, mended: _Mended) -> None:
     """An example without a body was empty in the source, or something stood there that can't be read.
 
     Raises:
-        CheckError: The latter.
+        CheckError: The latter; or there are so many errors that not all was read.
     """
+    for group in store.facts.problem_groups:
+        if group.kind == "reading_stopped":
+            text = f"{group.first[0].message} A repaired file would lack it."
+            raise CheckError(f"{store.facts.source} has {text}", hint=group.hint)
     if not mended.without_body:
         return
     places = store.locations(np.array(mended.without_body, np.int64))

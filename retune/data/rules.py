@@ -34,6 +34,9 @@ class Rule(NamedTuple):
 RULES: dict[str, Rule] = {
     # All examples together
     "too_many_examples": Rule("error", "Leave some out; the provider takes no more."),
+    "reading_stopped": Rule(
+        "error", "Fix what is reported here first; or raise data.limits.max_errors (--max-errors)."
+    ),
     "method_not_offered": Rule("warning", "Choose another base model, or another training method."),
     "split_contradiction": Rule("error", "Keep the question in one split, and remove it from the others."),
     # The source's text
