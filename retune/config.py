@@ -74,7 +74,7 @@ class ExampleShape(StrEnum):
 
 
 class LimitsConfig(Section):
-    """How much of a source is read and kept before it is refused. The defaults are far above what a fine-tuning takes."""
+    """How much of a source is read and kept before it is refused. The defaults are far above what fine-tuning takes."""
 
     max_source_gb: float = Field(50, gt=0, le=1e6, description="Refuse a source of more gigabytes, unpacked.")
     max_unpacked_ratio: float = Field(

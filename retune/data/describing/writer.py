@@ -170,7 +170,21 @@ class ExampleWriter:
         Raises:
             RunDirectoryError: The disk is full, or otherwise unwilling.
         """
-        facts = StoreFacts(
+        with self._writing():
+            for stream in self._files():
+                stream.flush()
+            self._wait_until_saved()
+            _save([stream.fileno() for stream in self._files()])
+        self.__exit__(None, None, None)
+        with self._writing():
+            facts = self._facts(source, plan, row_numbers, unused)
+            write_json(self._directory / "facts.json", facts.model_dump(mode="json"))
+        return ExampleStore(self._directory)
+
+    def _facts(
+        self, source: str, plan: Plan, row_numbers: Mapping[int, tuple[int, int]], unused: Sequence[str]
+    ) -> StoreFacts:
+        return StoreFacts(
             version=STORE_VERSION,
             source=source,
             files=list(plan.files),
@@ -190,15 +204,6 @@ class ExampleWriter:
             problem_groups=self._problems.groups(),
             split_column=plan.shape.split_column,
         )
-        with self._writing():
-            for stream in self._files():
-                stream.flush()
-            self._wait_until_saved()
-            _save([stream.fileno() for stream in self._files()])
-        self.__exit__(None, None, None)
-        with self._writing():
-            write_json(self._directory / "facts.json", facts.model_dump(mode="json"))
-        return ExampleStore(self._directory)
 
 
 def _save(descriptors: Iterable[int]) -> None:
