@@ -13,6 +13,9 @@ from retune.training_lines.problems import chat_problems, completion_problems, n
 _SHOWN_LINES = 10
 """At most this many wrong lines are named; the others are counted."""
 
+_MOST_WRONG_LINES = 100_000
+"""After so many wrong lines no more are checked: a file may have hundreds of millions."""
+
 _SHOWN_CHARACTERS = 20
 
 
@@ -104,13 +107,17 @@ class _FileCheck:
     other_format: str | None = None
     lines_of_other_format: list[int] = field(default_factory=list)
     n_of_other_format: int = 0
+    stopped_at: int | None = None
 
     def run(self, should_stop: Callable[[], bool]) -> int:
-        """Check every line, and count those that are not blank."""
+        """Check every line, and count those that are not blank; after 100,000 wrong ones it stops."""
         count = 0
         try:
             for number, line in input_lines(self.path, should_stop):
                 count += self._check_line(line, number)
+                if self.n_wrong + self.n_of_other_format >= _MOST_WRONG_LINES:
+                    self.stopped_at = number
+                    break
         except OSError as error:
             raise self.invalid(f": the server can't read it ({error.strerror}).") from error
         if self.n_of_other_format or self.n_wrong:
@@ -131,6 +138,8 @@ class _FileCheck:
             more = self.n_wrong - len(self.wrong)
             total = f" {self.n_wrong:,} lines are wrong:" if self.n_wrong > 1 else ""
             reason += f"{'' if reason else ':'}{total} {'; '.join(self.wrong)}{f'; and {more:,} more' if more else ''}."
+        if self.stopped_at is not None:
+            reason += f" Lines after line {self.stopped_at:,} were not checked."
         return reason
 
     def _name_lines(self) -> str:

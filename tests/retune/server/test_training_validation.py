@@ -185,6 +185,17 @@ def test_every_wrong_line_is_named_up_to_ten_and_counted(tmp_path: Path):
     assert last == "and 3 more."
 
 
+def test_after_many_wrong_lines_no_more_are_checked(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    path.write_text("7\n" * 100_000 + "\n" + "7\n" * 100_000)
+
+    with pytest.raises(InvalidFileError) as caught:
+        check_training_file(path, never, **CHAT)
+
+    assert caught.value.message.startswith(f"{INVALID}: 100,000 lines are wrong: line 1: expected a JSON object, found")
+    assert caught.value.message.endswith("; and 99,990 more. Lines after line 100,000 were not checked.")
+
+
 def test_lines_of_another_format_are_named_in_addition_to_other_errors(tmp_path: Path):
     path = tmp_path / "train.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in [*[PAIR] * 12, []]))

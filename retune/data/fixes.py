@@ -17,15 +17,16 @@ CHANGES: dict[Change, tuple[str, str]] = {
     "trimmed": ("example", "trimmed"),
     "empty_dropped": ("empty row", "dropped"),
     "duplicate_dropped": ("exact duplicate", "dropped"),
+    "overlap_dropped": ("question", "dropped that a split held out from it has, too"),
 }
 """What is counted for each change, and what was done to it."""
 
 _OUTPUTS = ("preferred_output", "non_preferred_output")
-# All carriage returns of "\r\r\n": else the mended text would have something to mend.
+# All carriage returns of "\r\r\n": else the fixed text would have something to fix.
 _WINDOWS_LINE_END = re.compile(r"\r+\n")
 
 
-def mend_example(body: dict[str, Any]) -> dict[Change, list[int]]:
+def fix_example(body: dict[str, Any]) -> dict[Change, list[int]]:
     """Trim the contents of all messages, and replace Windows line ends in them; the example is changed in place.
 
     Returns:
