@@ -159,6 +159,7 @@ def _first_rows(readers: Sequence[FileReader]) -> list[Row]:
 def _text_findings(reader: FileReader) -> Iterator[Finding]:
     if reader.notes.has_byte_order_mark:
         yield Finding("byte_order_mark", "the file starts with a byte order mark.")
+    yield from reader.findings
     if reader.header_doubt is not None:
         yield Finding("header_missing", f"the first row may be an example: {reader.header_doubt}.")
     yield from (Finding("layout", f"{text}.") for text in reader.notes.layout)
