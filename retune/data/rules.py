@@ -47,6 +47,11 @@ RULES: dict[str, Rule] = {
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
     "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
     "not_one_text": Rule("error", "Give all rows one text in the list, or write the texts as lists by a template."),
+    "split_name_alone": Rule(
+        "warning",
+        "Name the examples to train on as the source, and this by --test-data or --validation-data. If it is to be "
+        "trained on, say --ignore-splits.",
+    ),
     "unknown_split": Rule("error", "Write train, validation or test there; --ignore-splits draws the splits anew."),
     "file_not_read": Rule("warning", "If it holds examples, do as it says; else move it elsewhere, or name a pattern."),
     "other_file": Rule("note", "Nothing to do: no examples are lost with it."),

@@ -95,6 +95,21 @@ def _count_title_rows(head: str, layout: CsvLayout, *, is_whole: bool) -> int:
     return place if are_names and are_titles else 0
 
 
+def is_table(head: str, *, is_whole: bool) -> bool:
+    """Whether a text is a table beyond doubt: several columns, each with a name, and rows that are as wide.
+
+    Args:
+        head: Its start.
+        is_whole: Nothing is missing.
+    """
+    layout = find_layout(head, None, is_whole=is_whole)
+    head = head[len(layout.separator_line) :]
+    rows = read_rows(head, layout, is_whole=is_whole, most=_ROWS_SNIFFED) or []
+    header, *rows = [row for row in rows if any(cell.strip() for cell in row)][layout.n_title_rows :] or [[]]
+    are_names = len(header) > 1 and all(cell.strip() and not _is_text(cell) for cell in header)
+    return are_names and bool(rows) and all(len(row) == len(header) for row in rows)
+
+
 def _is_title(row: Sequence[str], width: int) -> bool:
     text = "".join(row).strip()
     return text.startswith("#") or len(row) == width or len(text.split()) > 1

@@ -6,8 +6,8 @@ much. Here the system's limits end it, and whoever started it lives on.
     python -P workbook_process.py MEGABYTES SECONDS [SHEET] < book.xlsx
 
 The first line of its output says how much the file unpacks to; the second is an object that tells of the workbook
-(`error`, or `sheet`, `others`, `merged` and `faults`); each further one is a row that isn't empty: its number and the text of its
-cells.
+(`error`, or `sheet`, `others`, `merged` and `faults`); each further one is a row that isn't empty: its number and the
+text of its cells.
 """
 
 import html
@@ -115,8 +115,12 @@ def _part_of(archive: zipfile.ZipFile, sheet: str) -> str:
     """
     book = archive.read("xl/workbook.xml").decode(errors="replace")
     related = archive.read("xl/_rels/workbook.xml.rels").decode(errors="replace")
-    ids = {html.unescape(_attribute(tag, "name")): _attribute(tag, "r:id") for tag in re.findall(r"<sheet\s[^>]*>", book)}
-    targets = {_attribute(tag, "Id"): _attribute(tag, "Target") for tag in re.findall(r"<Relationship\s[^>]*>", related)}
+    ids = {
+        html.unescape(_attribute(tag, "name")): _attribute(tag, "r:id") for tag in re.findall(r"<sheet\s[^>]*>", book)
+    }
+    targets = {
+        _attribute(tag, "Id"): _attribute(tag, "Target") for tag in re.findall(r"<Relationship\s[^>]*>", related)
+    }
     target = targets[ids[sheet]]
     return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
 
