@@ -1,4 +1,4 @@
-"""Flow runs whose process is lost are taken up again, whether Prefect knows that or takes them for alive.
+"""Reschedule flow runs whose process is lost, whether Prefect knows that or still takes them for alive.
 
 Automations do it within minutes (`deployments/automations.py`). They forget what they wait for when they are changed,
 miss events that were lost, never hear of a process that ended before its first heartbeat, and after a restart of the
@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
 from prefect.states import AwaitingRetry
 
-from tasks.flow_run_states import in_states
+from tasks.runtime.flow_run import in_states
 
 _FLOW = "retrain"
 _MOST_AT_ONCE = 200
@@ -37,14 +37,14 @@ _WAITING_FOR_ITS_CONTAINER = timedelta(minutes=45)
 # The first heartbeat comes with the state, from another clock.
 _CLOCKS_DIFFER = timedelta(minutes=1)
 # After an outage of Prefect's server healthy runs look silent, until their next heartbeat.
-_SECONDS_BETWEEN_LOOKS = 75.0
+_SECONDS_UNTIL_CONFIRMED = 75.0
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def take_up_lost_runs() -> list[str]:
-    """Look for lost runs, look again a while later, and have those that are still lost started again.
+async def reschedule_lost_runs() -> list[str]:
+    """Find lost runs, check again a while later, and reschedule those that are still lost.
 
-    One that was taken for lost and is not keeps its run to itself (`tasks.run_lock`), and no second job is made.
+    A run that is still alive holds its lock (`tasks.runtime.locks.exclusive_run`), so no second job is created.
 
     Returns:
         Their names.
@@ -53,13 +53,13 @@ async def take_up_lost_runs() -> list[str]:
         suspected = {run.id async for run in _lost_runs(client)}
         if not suspected:
             return []
-        await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        await asyncio.sleep(_SECONDS_UNTIL_CONFIRMED)
         lost = [run async for run in _lost_runs(client) if run.id in suspected]
         for run in lost:
             await client.set_flow_run_state(
-                run.id, AwaitingRetry(message="Taken up again: nothing was heard of its process."), force=True
+                run.id, AwaitingRetry(message="Rescheduled: its process sent no heartbeat."), force=True
             )
-            get_run_logger().warning("%s is taken up again: nothing was heard of its process.", run.name)
+            get_run_logger().warning("%s is rescheduled: its process sent no heartbeat.", run.name)
     return [run.name for run in lost]
 
 

@@ -16,7 +16,7 @@ from retrain_runs import configuration, flow_runs_on, log_of, soon, write_ticket
 from flows.retrain import retrain
 from retune.errors import RunBusyError
 from retune.run import Run, exclusive
-from tasks import run_lock
+from tasks.runtime import locks
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -30,7 +30,7 @@ def tickets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def deployed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_lock, "_SECONDS_BETWEEN_TRIES", 0.2)
+    monkeypatch.setattr(locks, "_SECONDS_BETWEEN_TRIES", 0.2)
     monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", str(uuid4()))
 
 

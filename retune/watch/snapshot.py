@@ -12,8 +12,8 @@ from retune.data.examples import canonical_json
 from retune.data.sources.addresses import without_secrets
 from retune.data.sources.locations import list_files
 from retune.data.sources.stored_files import FoundFile
-from retune.data.watching.config import CountMethod, WatchConfig
 from retune.errors import ConfigError, EmptySourceError, SourceError
+from retune.watch.config import CountMethod, WatchConfig
 
 _CHUNK_BYTES = 1 << 20
 _MOST_CELLS_SHOWN = 3
@@ -22,8 +22,8 @@ _ROWS_MODULUS = 1 << 128
 _FILES_ALONE = WatchConfig()
 
 
-class Sight(BaseModel):
-    """What was seen of a source in one look.
+class SourceSnapshot(BaseModel):
+    """What a source looks like from outside.
 
     Attributes:
         source: What people call it, without secrets.
@@ -31,7 +31,7 @@ class Sight(BaseModel):
         what: What was seen, for people: "3 files, 12,345 bytes".
         n_rows: Number of rows, where the watermark query is asked for it.
         beside_rows: Hash of the rest of the watermark; empty where there is none.
-        is_cheap: Whether another look costs nothing to speak of.
+        is_cheap: Whether another snapshot costs next to nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,7 +49,7 @@ class Sight(BaseModel):
         return not self.fingerprint
 
 
-def look(data: DataConfig, watch: WatchConfig) -> Sight:
+def take_snapshot(data: DataConfig, watch: WatchConfig) -> SourceSnapshot:
     """Look at a source from outside, and at the sources that are named for its validation and test splits.
 
     Files are listed, and read only where their file system knows neither a time nor a checksum. Of a database it is
@@ -63,16 +63,16 @@ def look(data: DataConfig, watch: WatchConfig) -> Sight:
         _look_at_one(data.model_copy(update={"source": place, "query": None}), _FILES_ALONE)
         for place in data.held_out_sources.values()
     ]
-    sight = _look_at_one(data, watch)
-    if not held_out or sight.is_empty:
-        return sight
-    together = hashlib.sha256(canonical_json([sight.fingerprint, *(other.fingerprint for other in held_out)]))
-    what = "; ".join([sight.what, *(f"{other.source}: {other.what}" for other in held_out)])
-    is_cheap = all(other.is_cheap for other in (sight, *held_out))
-    return sight.model_copy(update={"fingerprint": together.hexdigest(), "what": what, "is_cheap": is_cheap})
+    snapshot = _look_at_one(data, watch)
+    if not held_out or snapshot.is_empty:
+        return snapshot
+    together = hashlib.sha256(canonical_json([snapshot.fingerprint, *(other.fingerprint for other in held_out)]))
+    what = "; ".join([snapshot.what, *(f"{other.source}: {other.what}" for other in held_out)])
+    is_cheap = all(other.is_cheap for other in (snapshot, *held_out))
+    return snapshot.model_copy(update={"fingerprint": together.hexdigest(), "what": what, "is_cheap": is_cheap})
 
 
-def _look_at_one(data: DataConfig, watch: WatchConfig) -> Sight:
+def _look_at_one(data: DataConfig, watch: WatchConfig) -> SourceSnapshot:
     name = without_secrets(data.source)
     is_query = _is_query(data)
     if watch.watermark_query is not None and not is_query:
@@ -87,7 +87,7 @@ def _look_at_one(data: DataConfig, watch: WatchConfig) -> Sight:
             return _look_at_files(name, list_files(data.source, data.format, follow_links=data.follow_links))
         return _look_at_watermark(name, data, watch) if watch.watermark_query else _look_at_rows(name, data)
     except EmptySourceError as error:
-        return Sight(source=name, fingerprint="", what=error.message)
+        return SourceSnapshot(source=name, fingerprint="", what=error.message)
 
 
 def fingerprint_of_files(files: Iterable[tuple[str, int | None, str]]) -> str:
@@ -123,12 +123,12 @@ def _is_query(data: DataConfig) -> bool:
     return data.query is not None or is_database(data.source)
 
 
-def _look_at_files(name: str, files: list[FoundFile]) -> Sight:
+def _look_at_files(name: str, files: list[FoundFile]) -> SourceSnapshot:
     known = [(file.relative, file.size, file.version or f"sha256 {_sha256(file)}") for file in files]
     n_bytes = sum(file.size or 0 for file in files)
     what = f"{len(files):,} file{'' if len(files) == 1 else 's'}, {n_bytes:,} bytes"
     is_cheap = all(file.version for file in files)
-    return Sight(source=name, fingerprint=fingerprint_of_files(known), what=what, is_cheap=is_cheap)
+    return SourceSnapshot(source=name, fingerprint=fingerprint_of_files(known), what=what, is_cheap=is_cheap)
 
 
 def _sha256(file: FoundFile) -> str:
@@ -143,19 +143,19 @@ def _sha256(file: FoundFile) -> str:
     return digest.hexdigest()
 
 
-def _look_at_watermark(name: str, data: DataConfig, watch: WatchConfig) -> Sight:
+def _look_at_watermark(name: str, data: DataConfig, watch: WatchConfig) -> SourceSnapshot:
     rows = list(_rows(data.model_copy(update={"query": watch.watermark_query})))
     fingerprint, _ = fingerprint_of_rows(rows)
     first, *others = rows[0].values.values()
     shown = ", ".join(f"{key} = {_short(value)}" for key, value in list(rows[0].values.items())[:_MOST_CELLS_SHOWN])
     if watch.count is not CountMethod.ROWS:
-        return Sight(source=name, fingerprint=fingerprint, what=f"watermark: {shown}")
+        return SourceSnapshot(source=name, fingerprint=fingerprint, what=f"watermark: {shown}")
     if not isinstance(first, int) or isinstance(first, bool) or first < 0:
         raise ConfigError(
             f"The first column of watermark_query is no number of rows; it gave {type(first).__name__}.",
             hint="Put count(*) first; or count by content.",
         )
-    return Sight(
+    return SourceSnapshot(
         source=name,
         fingerprint=fingerprint if first else "",
         what=f"watermark: {shown}",
@@ -169,10 +169,10 @@ def _short(value: object) -> str:
     return text if len(str(value)) <= _LONGEST_CELL else f"{text}…"
 
 
-def _look_at_rows(name: str, data: DataConfig) -> Sight:
+def _look_at_rows(name: str, data: DataConfig) -> SourceSnapshot:
     fingerprint, n_rows = fingerprint_of_rows(_rows(data))
     what = f"{n_rows:,} row{'' if n_rows == 1 else 's'}"
-    return Sight(source=name, fingerprint=fingerprint, what=what, is_cheap=False)
+    return SourceSnapshot(source=name, fingerprint=fingerprint, what=what, is_cheap=False)
 
 
 def _rows(data: DataConfig) -> Iterator[Row]:

@@ -1,8 +1,8 @@
-"""At most so many fine-tuning jobs of one model family at once, as a global concurrency limit in Prefect says."""
+"""One process for each run, and at most as many jobs of a model family as a concurrency limit in Prefect allows."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 
 import httpx
 from prefect import get_run_logger, task
@@ -15,22 +15,55 @@ from prefect.concurrency.asyncio import (
     concurrency,
 )
 from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.runtime import deployment
 
 from retune.config import ProviderConfig, TrainingConfig
 from retune.data.models import limit_name, model_family
+from retune.errors import RunBusyError
 from retune.provider.job_journal import JobJournal
 from retune.provider.one_job import job_request
 from retune.provider.own_jobs import existing_job
 from retune.provider.statuses import JobState, job_state
-from retune.run import Run
-from tasks.cancelling import leave_if_cancelled
-from tasks.policies import retried
-from tasks.provider_client import provider_client
-from tasks.values import Upload
+from retune.run import Run, exclusive
+from tasks.runtime.cancelling import raise_if_cancelled
+from tasks.runtime.provider_client import provider_client
+from tasks.runtime.steps import retried
+from tasks.runtime.values import Upload
 
-_LOOK_EVERY_SECONDS = 20.0
+_SECONDS_BETWEEN_TRIES = 10.0
+_SLOT_TIMEOUT_SECONDS = 20.0
 _PAUSES_SECONDS = (2.0, 10.0, 30.0)
 _LOCKED = 423
+
+
+@asynccontextmanager
+async def exclusive_run(run: Run) -> AsyncIterator[None]:
+    """Hold the run's directory while the block runs.
+
+    A flow run of a deployment waits for the process that has it, and then finds what that one did: two schedules may
+    mean the same run, and one that Prefect took for dead may still be alive. Elsewhere a person waits for the answer.
+
+    Raises:
+        RunBusyError: Another process is working on the same run, and this is no run of a deployment.
+        RunDirectoryError: Somebody removed files of it.
+        CancelledRun: The flow run was cancelled while it waited.
+    """
+    with ExitStack() as stack:
+        has_logged = False
+        while True:
+            try:
+                stack.enter_context(exclusive(run))
+            except RunBusyError as busy:
+                if not has_logged and deployment.id is None:
+                    raise
+                if not has_logged:
+                    get_run_logger().info("%s This flow run continues when that one has ended.", busy.message)
+                    has_logged = True
+                await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
+                await raise_if_cancelled()
+            else:
+                break
+        yield
 
 
 @asynccontextmanager
@@ -39,9 +72,9 @@ async def job_slot(
 ) -> AsyncIterator[None]:
     """Hold one place of the model family's limit while the block creates a job and waits for its end.
 
-    A run whose job has ended needs no place. One whose job goes on takes a place if there is one, and waits for none:
+    A run whose job has ended needs no place. One whose job is running takes a free place, and does not wait for one:
     the job is there already, and the place may still be held by the process that made it and was killed. Without
-    such a limit nothing is held. Where Prefect can't be asked for a while the run goes on without a place.
+    such a limit nothing is held. While Prefect can't be reached the run continues without a place.
 
     Raises:
         CancelledRun: The flow run was cancelled while it waited.
@@ -51,14 +84,14 @@ async def job_slot(
     if limit := await _read_limit(limit_name(model_family(training.model))):
         state = await find_job(run, training, training_file, provider)
         if state != "succeeded":
-            await _take_place(slot, limit, waits=state is None)
+            await _acquire_slot(slot, limit, waits=state is None)
     try:
         yield
     finally:
-        await _give_back(slot)
+        await _release(slot)
 
 
-# Not cached: a job may end at any moment, and Prefect would give a run that is taken up again what it found before.
+# Not cached: a job may end at any moment, and Prefect would give a rescheduled run what it found before.
 @task(**retried(2, 10, 30, 60), cache_policy=NO_CACHE, persist_result=False)
 async def find_job(
     run: Run, training: TrainingConfig, training_file: Upload, provider: ProviderConfig
@@ -82,38 +115,38 @@ async def _read_limit(name: str) -> GlobalConcurrencyLimitResponse | None:
     except ObjectNotFound:
         return None
     except (httpx.HTTPError, PrefectException) as error:
-        get_run_logger().warning("The concurrency limit %s could not be read; going on without it: %s", name, error)
+        get_run_logger().warning("The concurrency limit %s could not be read; continuing without it: %s", name, error)
         return None
     return limit if limit.active else None
 
 
-async def _take_place(slot: AsyncExitStack, limit: GlobalConcurrencyLimitResponse, *, waits: bool) -> None:
+async def _acquire_slot(slot: AsyncExitStack, limit: GlobalConcurrencyLimitResponse, *, waits: bool) -> None:
     failures = iter(_PAUSES_SECONDS)
-    has_told = False
+    has_logged = False
     while True:
         try:
-            await slot.enter_async_context(_place(limit.name, waits=has_told))
+            await slot.enter_async_context(_slot(limit.name, waits=has_logged))
         except AcquireConcurrencySlotTimeoutError:
-            await leave_if_cancelled()
+            await raise_if_cancelled()
         except ConcurrencySlotAcquisitionError as error:
             if _is_full(error):
                 if not waits:
                     return
-                _tell_waiting(limit)
-                has_told = True
+                _log_waiting(limit)
+                has_logged = True
             elif (pause := next(failures, None)) is not None:
                 await asyncio.sleep(pause)
             else:
-                get_run_logger().warning("Going on without a place in the limit %s: %s", limit.name, error.__cause__)
+                get_run_logger().warning("Continuing without a place in the limit %s: %s", limit.name, error.__cause__)
                 return
         else:
             return
 
 
-def _place(name: str, *, waits: bool) -> AbstractAsyncContextManager[None]:
+def _slot(name: str, *, waits: bool) -> AbstractAsyncContextManager[None]:
     # A lost lease is a place too many for a while; ending the run would lose what the job costs.
     if waits:
-        return concurrency(name, timeout_seconds=_LOOK_EVERY_SECONDS, raise_on_lease_renewal_failure=False)
+        return concurrency(name, timeout_seconds=_SLOT_TIMEOUT_SECONDS, raise_on_lease_renewal_failure=False)
     return concurrency(name, max_retries=0, raise_on_lease_renewal_failure=False)
 
 
@@ -122,18 +155,18 @@ def _is_full(error: ConcurrencySlotAcquisitionError) -> bool:
     return isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code == _LOCKED
 
 
-def _tell_waiting(limit: GlobalConcurrencyLimitResponse) -> None:
+def _log_waiting(limit: GlobalConcurrencyLimitResponse) -> None:
     get_run_logger().info(
         "Waiting for another job to end: the limit %s allows %d at once.",
         limit.name,
         limit.limit,
-        extra={"for_people": True},
+        extra={"user_facing": True},
     )
 
 
-async def _give_back(slot: AsyncExitStack) -> None:
+async def _release(slot: AsyncExitStack) -> None:
     try:
         await slot.aclose()
     except (httpx.HTTPError, PrefectException) as error:
-        # It is given back by itself when its lease is over, in five minutes at most.
-        get_run_logger().warning("The place in the concurrency limit could not be given back: %s", error)
+        # It is released by itself when its lease is over, in five minutes at most.
+        get_run_logger().warning("The place in the concurrency limit could not be released: %s", error)

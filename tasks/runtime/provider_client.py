@@ -14,7 +14,7 @@ from retune.errors import AuthenticationFailedError
 from retune.provider.client import NO_KEY, build_client
 from retune.provider.endpoint import require_endpoint
 from retune.provider.keys import block_key, is_sent_in_clear, require_environment_address
-from tasks.deployed import is_deployed
+from tasks.runtime.deployed import is_deployed
 
 # Kept for this process alone: while Prefect's server is away the key is known all the same.
 _opened: dict[str, object] = {}
@@ -73,7 +73,7 @@ async def _value_of(block: str) -> object:
 
 def _warn(text: str) -> None:
     try:
-        get_run_logger().warning(text, extra={"for_people": True})
+        get_run_logger().warning(text, extra={"user_facing": True})
     except MissingContextError:
         # Called from a hook, outside of any run.
         logging.getLogger(__name__).warning(text)

@@ -33,23 +33,22 @@ from retune.provider.job_journal import JobJournal, run_key_of
 from retune.provider.jobs import cancel_job, retrieve_job
 from retune.provider.own_jobs import find_own_jobs
 from retune.provider.statuses import has_ended
-from tasks.events import JobNotice, emit_job_event
-from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, JOB_IS_OURS, RUN_DIRECTORY, RUN_KEY
-from tasks.flow_run_states import in_states
-from tasks.provider_client import provider_client
+from tasks.runtime.events import JobNotice, emit_job_event
+from tasks.runtime.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, JOB_IS_OURS, RUN_DIRECTORY, RUN_KEY, in_states
+from tasks.runtime.provider_client import provider_client
 
 Result = TypeVar("Result")
 
-# Cheap for Prefect's server with hundreds of runs; a job that goes on so much longer costs little.
-_SECONDS_BETWEEN_LOOKS = 10.0
+# Cheap for Prefect's server with hundreds of runs; a job that runs that much longer costs little.
+_POLL_SECONDS = 10.0
 _PAUSES_SECONDS = (1.0, 3.0, 10.0)
 # A job whose request was not answered may be listed a little later.
 _UNCLEAR_PAUSES_SECONDS = (5.0, 10.0, 20.0, 30.0)
 _RUNS_PER_PAGE = 200
 _CANCELLED = {StateType.CANCELLING, StateType.CANCELLED}
 _LIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
-# A crashed run is taken up again after 15 seconds, and goes on with its job (see `deployments/automations.py`).
-_TAKEN_UP_WITHIN = timedelta(minutes=2)
+# A crashed run is rescheduled after 15 seconds, and continues with its job (see `deployments/automations.py`).
+_RESCHEDULED_WITHIN = timedelta(minutes=2)
 
 
 async def cancel_job_of(flow_run_id: UUID) -> None:
@@ -84,7 +83,7 @@ async def cancel_job_of(flow_run_id: UUID) -> None:
             pause = next(unclear_pauses, None)
             if pause is None:
                 raise
-            flow_run_logger(run).warning("%s Looking again in %.0f s.", error.message, pause)
+            flow_run_logger(run).warning("%s Checking again in %.0f s.", error.message, pause)
         else:
             return
         await asyncio.sleep(pause)
@@ -102,7 +101,7 @@ async def _reason_to_leave_alone(prefect: PrefectClient, run: FlowRun) -> str | 
 
 
 async def _live_runs(prefect: PrefectClient, flow_id: UUID) -> AsyncIterator[FlowRun]:
-    just_now = FlowRunFilterEndTime(after_=datetime.now(UTC) - _TAKEN_UP_WITHIN)
+    just_now = FlowRunFilterEndTime(after_=datetime.now(UTC) - _RESCHEDULED_WITHIN)
     for wanted in (
         FlowRunFilter(state=in_states(*_LIVE)),
         FlowRunFilter(state=in_states(StateType.CRASHED), end_time=just_now),
@@ -203,8 +202,8 @@ async def _cancel_one(client: AsyncOpenAI, run: FlowRun, job: FineTuningJob, lab
     logger.info("The fine-tuning job %s is left alone: it has ended (%s).", job.id, job.status)
 
 
-async def unless_cancelled(work: Coroutine[Any, Any, Result]) -> Result:
-    """Do the work, unless this flow run is cancelled meanwhile: then its job is cancelled too.
+async def run_until_cancelled(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine until it returns or this flow run is cancelled; then its job is cancelled too.
 
     A worker ends the process by itself; this is for where none does, as after a state was set by hand.
 
@@ -229,7 +228,7 @@ async def unless_cancelled(work: Coroutine[Any, Any, Result]) -> Result:
 
 async def _wait_until_cancelled(flow_run_id: UUID) -> None:
     while True:
-        await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        await asyncio.sleep(_POLL_SECONDS)
         if await is_cancelled(flow_run_id):
             return
 
@@ -253,7 +252,7 @@ async def end_cancelled_run(flow_run_id: UUID) -> CancelledRun:
     try:
         await cancel_job_of(flow_run_id)
     except (RetuneError, openai.OpenAIError, httpx.HTTPError, PrefectException) as error:
-        say_not_cancelled(error, flow_run_id)
+        log_not_cancelled(error, flow_run_id)
     async with get_client() as prefect:
         state = (await prefect.read_flow_run(flow_run_id)).state
         if state and state.type is StateType.CANCELLING:
@@ -262,8 +261,8 @@ async def end_cancelled_run(flow_run_id: UUID) -> CancelledRun:
     return CancelledRun("The flow run was cancelled.")
 
 
-async def leave_if_cancelled() -> None:
-    """Go on, unless this flow run was cancelled.
+async def raise_if_cancelled() -> None:
+    """Return, unless this flow run was cancelled.
 
     Raises:
         CancelledRun: It was.
@@ -273,17 +272,17 @@ async def leave_if_cancelled() -> None:
         raise await end_cancelled_run(UUID(flow_run_id))
 
 
-def say_not_cancelled(error: Exception, flow_run_id: UUID) -> None:
-    """Log that the job of a cancelled flow run may go on."""
+def log_not_cancelled(error: Exception, flow_run_id: UUID) -> None:
+    """Log that the job of a cancelled flow run may still run."""
     flow_run_logger(flow_run_id=flow_run_id).error(
-        "The job of this run could not be cancelled, and may go on: %s Look with `retune jobs list`, and cancel it "
+        "The job of this run could not be cancelled, and may still run: %s Look with `retune jobs list`, and cancel it "
         "with `retune jobs cancel`.",
         one_line(error),
     )
 
 
 @contextmanager
-def ending_as_cancelled() -> Iterator[None]:
+def abort_on_cancel() -> Iterator[None]:
     """End a flow whose run was cancelled without another state: Prefect would show it as failed."""
     try:
         yield

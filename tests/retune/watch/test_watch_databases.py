@@ -11,10 +11,10 @@ from postgresql import PostgreSQL
 from sql_rows import needs_postgresql
 
 from retune.config import DataConfig
-from retune.data.watching.config import CountMethod, WatchConfig
-from retune.data.watching.memory import WatchMemory, count_by_rows, remember_announced
-from retune.data.watching.sight import Sight, look
 from retune.errors import ConfigError, SourceError
+from retune.watch.config import CountMethod, WatchConfig
+from retune.watch.snapshot import SourceSnapshot, take_snapshot
+from retune.watch.state import WatchState, count_by_rows, with_announcement
 
 WATERMARK = "SELECT count(*) AS n, max(updated) AS latest FROM tickets"
 
@@ -49,12 +49,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     return address, run
 
 
-def by_rows(address: str) -> Sight:
-    return look(DataConfig(source=address), WatchConfig())
+def by_rows(address: str) -> SourceSnapshot:
+    return take_snapshot(DataConfig(source=address), WatchConfig())
 
 
-def by_watermark(address: str, count: CountMethod = CountMethod.CONTENT, query: str = WATERMARK) -> Sight:
-    return look(DataConfig(source=address), WatchConfig(watermark_query=query, count=count))
+def by_watermark(address: str, count: CountMethod = CountMethod.CONTENT, query: str = WATERMARK) -> SourceSnapshot:
+    return take_snapshot(DataConfig(source=address), WatchConfig(watermark_query=query, count=count))
 
 
 CHANGES = [
@@ -66,7 +66,9 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("see", [by_rows, by_watermark])
-def test_a_changed_table_is_noticed(database: tuple[str, Execute], see: Callable[[str], Sight], change: str) -> None:
+def test_a_changed_table_is_noticed(
+    database: tuple[str, Execute], see: Callable[[str], SourceSnapshot], change: str
+) -> None:
     address, execute = database
     before = see(address)
     assert see(address) == before
@@ -109,9 +111,9 @@ def test_a_database_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
 def test_new_rows_are_counted_without_reading_them(database: tuple[str, Execute], change: str, n_new: int) -> None:
     address, execute = database
     first = by_watermark(address, CountMethod.ROWS)
-    counted = count_by_rows(WatchMemory(), first)
+    counted = count_by_rows(WatchState(), first)
     assert (counted.n_examples, counted.n_new) == (2, 2)
-    memory = remember_announced(WatchMemory(), counted, first, "event")
+    memory = with_announcement(WatchState(), counted, first, "event")
     execute(change)
     assert count_by_rows(memory, by_watermark(address, CountMethod.ROWS)).n_new == n_new
 

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from retune.config import DataConfig
 from retune.data.blocks import Row
-from retune.data.watching.config import CountMethod, WatchConfig
-from retune.data.watching.sight import Sight, fingerprint_of_files, fingerprint_of_rows, look
 from retune.errors import ConfigError, SourceError
+from retune.watch.config import CountMethod, WatchConfig
+from retune.watch.snapshot import SourceSnapshot, fingerprint_of_files, fingerprint_of_rows, take_snapshot
 
 CSV = "q,a\nwhere,here\n"
 
 
-def see(source: object, **data: str) -> Sight:
-    return look(DataConfig(source=str(source), **data), WatchConfig())
+def see(source: object, **data: str) -> SourceSnapshot:
+    return take_snapshot(DataConfig(source=str(source), **data), WatchConfig())
 
 
 @pytest.fixture
@@ -143,17 +143,17 @@ def test_an_archive_tells_by_its_checksums(tmp_path: Path) -> None:
 def test_no_secret_is_in_what_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOLDER", str(tmp_path))
     (tmp_path / "x.csv").write_text(CSV)
-    sight = see("${FOLDER}/x.csv")
-    assert sight.source == "${FOLDER}/x.csv"
-    assert str(tmp_path) not in sight.model_dump_json()
+    snapshot = see("${FOLDER}/x.csv")
+    assert snapshot.source == "${FOLDER}/x.csv"
+    assert str(tmp_path) not in snapshot.model_dump_json()
 
 
 def test_settings_that_do_not_fit_are_refused(folder: Path) -> None:
     data = DataConfig(source=str(folder))
     with pytest.raises(ConfigError, match="watermark_query needs a database"):
-        look(data, WatchConfig(watermark_query="SELECT 1"))
+        take_snapshot(data, WatchConfig(watermark_query="SELECT 1"))
     with pytest.raises(ConfigError, match="needs watermark_query"):
-        look(data, WatchConfig(count=CountMethod.ROWS))
+        take_snapshot(data, WatchConfig(count=CountMethod.ROWS))
 
 
 _FILES = st.dictionaries(st.text(min_size=1), st.tuples(st.none() | st.integers(0, 2**60), st.text()))

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import httpx
 from prefect import get_run_logger
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 
@@ -23,8 +25,8 @@ TRAINING_FILE, API_KEY_BLOCK = "retune.training_file", "retune.api_key_block"
 # Where the journal of its job is; and whether it is proven that this run created the job: yes or no.
 RUN_DIRECTORY, JOB_IS_OURS = "retune.run_directory", "retune.job_is_ours"
 
-# A machine that is restarted now and then takes a run up once or twice; what ends the process every time, such as too
-# little memory, would otherwise go on for ever and hold a place that other runs need.
+# A machine that is restarted now and then resumes a run once or twice; what ends the process every time, such as too
+# little memory, would otherwise repeat for ever and hold a place that other runs need.
 MOST_STARTS = 5
 _PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 2.0
@@ -57,7 +59,7 @@ async def begin_flow_run(config: RetrainConfig) -> None:
     if (count := flow_run.get_run_count()) > MOST_STARTS:
         raise RunStoppedError(
             f"This run was started {count} times, and each time it ended before its work was done; "
-            f"after {MOST_STARTS} it is not taken up again.",
+            f"after {MOST_STARTS} it is not rescheduled.",
             hint="Look at its log, fix the cause, and start a new run: it resumes where this one stopped.",
         )
     tags = [f"model:{base_model(config.training.model)}", f"data:{config.data.label}"]
@@ -96,3 +98,8 @@ async def _update_labels(client: PrefectClient, flow_run_id: UUID, labels: dict[
             await asyncio.sleep(_PAUSE_SECONDS)
         else:
             return
+
+
+def in_states(*types: StateType) -> FlowRunFilterState:
+    """Flow runs in any of these states."""
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))

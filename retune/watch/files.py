@@ -22,7 +22,7 @@ def source_hash(data: DataConfig) -> str:
 def watch_key(config: RetrainConfig) -> str:
     """16 hexadecimal digits that name a watch: the source, and everything in the config that changes the model.
 
-    Another base model or split is another watch, whose first look finds everything new: nothing was trained with it.
+    Another base model or split is another watch, whose first check finds everything new: nothing was trained with it.
     """
     # Settings at their defaults are left out, so that a setting that is new makes no other watch.
     data = hashlib.sha256(canonical_json(config.data.model_dump(mode="json", exclude_defaults=True))).hexdigest()
@@ -30,7 +30,7 @@ def watch_key(config: RetrainConfig) -> str:
     return compute_run_key(config, data_sha256=data, provider_identity=config.provider.base_url or "")[:16]
 
 
-class WatchPlace:
+class WatchFiles:
     """The files of one watch, in `watch/` of Retune's home directory; all workers should share that.
 
     Args:
@@ -51,7 +51,7 @@ class WatchPlace:
         """Hold the watch for this process; the lock ends with it, however it ends.
 
         Yields:
-            Whether it is held: False where another process is looking at this moment.
+            Whether it is held: False where another process is checking right now.
 
         Raises:
             RunDirectoryError: The home directory can't be written.

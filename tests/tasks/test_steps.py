@@ -8,7 +8,7 @@ import pytest
 
 from retune.config import ProviderConfig, SplitConfig
 from retune.run import Run
-from tasks.policies import by_content
+from tasks.runtime.steps import by_content
 
 RUN = Run(key="k", directory=Path("runs/k"), directory_id="d")
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from retune.config import RetrainConfig
 from retune.config_file import parse_config
-from retune.data.watching.examples import count_new, read_hashes, read_known, write_hashes
-from retune.data.watching.place import WatchPlace, watch_key
 from retune.errors import EmptySourceError
+from retune.watch.example_hashes import count_new, read_hashes, read_known, write_hashes
+from retune.watch.files import WatchFiles, watch_key
 
 ROWS = [(f"question {number}", f"answer {number % 3}") for number in range(50)]
 
@@ -111,11 +111,11 @@ def test_what_changes_no_model_makes_no_other_watch(tmp_path: Path) -> None:
 
 def test_one_process_looks_at_a_time(tmp_path: Path) -> None:
     config = configuration(tmp_path)
-    with WatchPlace(config).exclusive() as first, WatchPlace(config).exclusive() as second:
+    with WatchFiles(config).exclusive() as first, WatchFiles(config).exclusive() as second:
         assert (first, second) == (True, False)
-        with WatchPlace(configuration(tmp_path / "other")).exclusive() as other:
+        with WatchFiles(configuration(tmp_path / "other")).exclusive() as other:
             assert other
-    with WatchPlace(config).exclusive() as again:
+    with WatchFiles(config).exclusive() as again:
         assert again
 
 

@@ -18,13 +18,13 @@ from pydantic import ValidationError
 
 from retune.config import RetrainConfig
 from retune.errors import OverBudgetError, RetuneError
-from retune.manifest import RunManifest
 from retune.provider.errors import one_line
 from retune.results.links import report_url
+from retune.results.manifest import RunManifest
 from retune.results.run_message import RunNotice
-from tasks.cancelling import cancel_job_of, say_not_cancelled
-from tasks.events import emit_run_event
-from tasks.provider_client import without_keys
+from tasks.runtime.cancelling import cancel_job_of, log_not_cancelled
+from tasks.runtime.events import emit_run_event
+from tasks.runtime.provider_client import without_keys
 
 _KEY_VARIABLES = ("OPENAI_API_KEY", "RETUNE_SERVER_API_KEY")
 _TROUBLE = (RetuneError, openai.OpenAIError, httpx.HTTPError, PrefectException)
@@ -35,10 +35,10 @@ async def cancel_remote_job(flow: Flow[..., Any], flow_run: FlowRun, state: Stat
     try:
         await cancel_job_of(flow_run.id)
     except _TROUBLE as error:
-        say_not_cancelled(error, flow_run.id)
+        log_not_cancelled(error, flow_run.id)
 
 
-async def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+async def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """On failure: emit `retune.run.failed`, or `over-budget` where the cost was refused."""
     error = await _error_of(state)
     model, data = _intent(flow_run)
@@ -61,7 +61,7 @@ def flow_run_url(flow_run: FlowRun) -> str | None:
     return url_for("flow-run", obj_id=flow_run.id, url_type="ui")
 
 
-def tell_success(config: RetrainConfig, manifest: RunManifest) -> None:
+def notify_success(config: RetrainConfig, manifest: RunManifest) -> None:
     """Emit `retune.run.succeeded`."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:

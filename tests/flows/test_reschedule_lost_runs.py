@@ -1,4 +1,4 @@
-"""Runs of which nothing is heard are taken up again, and only those."""
+"""Runs that send no heartbeats are rescheduled, and only those."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -15,7 +15,7 @@ from retrain_runs import events, soon
 
 from flows.reconcile import reconcile
 from flows.retrain import retrain
-from tasks import take_up_lost_runs
+from tasks import reschedule_lost_runs
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -38,9 +38,9 @@ async def deployment() -> AsyncIterator[UUID]:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(take_up_lost_runs, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(reschedule_lost_runs, "_SECONDS_UNTIL_CONFIRMED", 0.0)
     for name in ("_SILENT", "_STARTING", "_WAITING_FOR_ITS_CONTAINER", "_CRASHED"):
-        monkeypatch.setattr(take_up_lost_runs, name, LONG)
+        monkeypatch.setattr(reschedule_lost_runs, name, LONG)
 
 
 async def run_in(state: State, deployment: UUID | None) -> UUID:
@@ -76,7 +76,7 @@ async def test_a_run_that_nothing_is_heard_of_is_taken_up(
     if state.is_running():
         await beat(lost)
     assert await reconcile() == []
-    monkeypatch.setattr(take_up_lost_runs, limit, SHORT)
+    monkeypatch.setattr(reschedule_lost_runs, limit, SHORT)
     assert len(await reconcile()) == 1
     assert await state_of(lost) == "AwaitingRetry"
     assert (await state_of(by_hand), await state_of(ended)) == (state.name, "Completed")
@@ -86,7 +86,7 @@ async def test_a_run_that_is_heard_of_is_left_alone(deployment: UUID, monkeypatc
     alive = await run_in(Running(), deployment)
     await beat(alive)
     # It has been running for long, so that its heartbeat alone speaks for it.
-    monkeypatch.setattr(take_up_lost_runs, "_patience", lambda _state: SHORT)
+    monkeypatch.setattr(reschedule_lost_runs, "_patience", lambda _state: SHORT)
     assert await reconcile() == []
     assert await state_of(alive) == "Running"
 
@@ -95,7 +95,7 @@ async def test_a_run_of_a_worker_without_heartbeats_is_left_alone(
     deployment: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quiet = await run_in(Running(), deployment)
-    monkeypatch.setattr(take_up_lost_runs, "_SILENT", SHORT)
+    monkeypatch.setattr(reschedule_lost_runs, "_SILENT", SHORT)
     assert await reconcile() == []
     assert await state_of(quiet) == "Running"
 
