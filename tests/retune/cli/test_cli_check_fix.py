@@ -241,7 +241,7 @@ def test_a_held_out_file_of_an_earlier_repair_is_not_left_beside_another_one(che
     answer = check("plain.csv", "--fix", "fixed.jsonl", "--force")
 
     assert answer.status == 2
-    assert "fixed.test.jsonl is there, and this source declares no test split" in answer.err
+    assert "fixed.test.jsonl is there, and this source has no test split of its own" in answer.err
     assert files() == before
     Path("fixed.test.jsonl").unlink()
     assert check("plain.csv", "--fix", "fixed.jsonl", "--force").status == 0
