@@ -1,6 +1,6 @@
 import pytest
 
-from retune.data.split_names import split_named, split_of_key, splits_of_files
+from retune.data.split_names import split_named, split_named_alone, split_of_key, splits_of_files
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,20 @@ def test_files_that_are_named_for_their_split(paths, splits):
 )
 def test_names_that_tell_nothing_apart_declare_no_split(paths):
     assert splits_of_files(paths) == [None] * len(paths)
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        (["test.jsonl"], "test"),
+        (["valid.csv"], "validation"),
+        (["test-00000-of-00002.parquet", "test-00001-of-00002.parquet"], "test"),
+        (["tickets_test.csv.gz"], "test"),
+        (["train.jsonl"], None),
+        (["test.jsonl", "more.jsonl"], None),
+        (["latest.csv"], None),
+        (["contest.csv"], None),
+    ],
+)
+def test_what_is_named_for_one_split_alone(names, split):
+    assert split_named_alone(names) == split

@@ -1,4 +1,4 @@
-"""Files packed with gzip or zstd, whole, cut off and damaged."""
+"""Files packed with gzip, bzip2 or zstd, whole, cut off and damaged."""
 
 import bz2
 import gzip
@@ -17,7 +17,7 @@ def zstd(content):
     return pa.compress(content, "zstd", asbytes=True)
 
 
-PACKERS = {"gzip": gzip.compress, "zstd": zstd}
+PACKERS = {"gzip": gzip.compress, "bz2": bz2.compress, "zstd": zstd}
 
 
 def find(source):
@@ -38,7 +38,7 @@ def here(tmp_path, monkeypatch):
 
 class TestPacking:
     @pytest.mark.parametrize("packing", PACKERS)
-    @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.ZST", "a.csv.zstd", "a.csv.gzip"])
+    @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.ZST", "a.csv.zstd", "a.csv.gzip", "a.csv.bz2"])
     def test_the_content_tells_and_not_the_name(self, here, packing, name):
         (here / name).write_bytes(PACKERS[packing](ROWS))
         [location] = find(name)
