@@ -46,8 +46,8 @@ class TestConversations:
         assert [said(row) for row in rows] == [["u:a", "a:b", "u:c", "a:d"], ["u:e", "a:f"]]
         assert [row.number for row in rows] == [1, 2]
         assert found(source) == {
-            "conversations_assumed": "1 conversation with rows in several files read as one each; if conversation_id "
-            "starts anew in every file, put the file's name before its values; the first: data 2, row 1."
+            "conversations_assumed": "2 conversations with rows in several files read as one each; if conversation_id "
+            "starts anew in every file, put the file's name before its values; the first: 1.csv, line 1."
         }
         assert title == (
             "conversations of one message a row: role from role, text from content, conversations by conversation_id"
