@@ -88,3 +88,17 @@ def test_names_that_tell_nothing_apart_declare_no_split(paths):
 )
 def test_what_is_named_for_one_split_alone(names, split):
     assert split_named_alone(names) == split
+
+
+@pytest.mark.parametrize(
+    ("paths", "splits"),
+    [
+        (["bikes_train_v2.jsonl", "bikes_test_v2.jsonl"], ["train", "test"]),
+        (["a.train.en.csv", "a.dev.en.csv", "a.test.en.csv"], ["train", "validation", "test"]),
+        (["bikes_train_v2.jsonl", "cars_test_v2.jsonl"], [None, None]),
+        (["how_to_test_bikes.csv", "how_to_ride_bikes.csv"], [None, None]),
+        (["bikes_test_v1.jsonl", "bikes_test_v2.jsonl"], [None, None]),
+    ],
+)
+def test_a_word_in_the_midst_of_a_name_counts_where_files_differ_in_it(paths, splits):
+    assert splits_of_files(paths) == splits
