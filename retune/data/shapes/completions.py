@@ -11,6 +11,7 @@ from retune.data.shapes.endings import Endings
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import settings_beside
 from retune.data.shapes.shape import PlainColumns
+from retune.data.shapes.transcripts import read_open_transcript
 
 
 @dataclass
@@ -21,11 +22,13 @@ class CompletionsShape(RowShape):
         prompt: Column with the prompt.
         completion: Column with the completion.
         endings: What is stripped of them.
+        template: The chat template whose marks stand in the prompts; None where there are none.
     """
 
     prompt: str
     completion: str
     endings: Endings
+    template: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -35,9 +38,10 @@ class CompletionsShape(RowShape):
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """A conversation; a row without the separator or the stop sequence keeps its text as it is."""
         self.check_keys(values, (self.prompt, self.completion))
-        prompt = messages_in(values.get(self.prompt), "user", self.prompt)
+        prompt, unmarked = self._read_prompt(values)
         completion = messages_in(values.get(self.completion), "assistant", self.completion)
         findings = [
+            *unmarked,
             *_strip_end(prompt, self.endings.separator, f"{self.prompt} does not end with the separator"),
             *_strip_end(completion, self.endings.stop, f"{self.completion} does not end with the stop sequence"),
         ]
@@ -45,16 +49,25 @@ class CompletionsShape(RowShape):
         framed, conflicts = self.framed([*prompt, *completion], values)
         return {"messages": framed, **settings_beside(values, self.settings)}, (*findings, *conflicts)
 
+    def _read_prompt(self, values: Mapping[str, Any]) -> tuple[list[Any], list[Finding]]:
+        cell = values.get(self.prompt)
+        if self.template is None:
+            return messages_in(cell, "user", self.prompt), []
+        if isinstance(cell, str) and (messages := read_open_transcript(cell)) is not None:
+            return messages, []
+        message = f"{self.prompt} does not have the marks of {self.template}, as most do; it is learned as it stands."
+        return messages_in(cell, "user", self.prompt), [Finding("separator_missing", message)]
+
     def verbatim(self) -> Self:
         """The same with separator, leading space and stop sequence left where they are: such models learn them."""
         title = f"{self.prompt} and {self.completion}, to the letter{self.system.title}"
-        return replace(self, title=title, endings=Endings())
+        return replace(self, title=title, endings=Endings(), template=None)
 
     @property
     def plain_columns(self) -> PlainColumns | None:
         """The columns, where nothing needs to be stripped and the split goes by no column."""
         is_framed = self.system.template is not None or self.history or self.settings
-        if self.split.names or is_framed or self.endings != Endings():
+        if self.split.names or is_framed or self.template or self.endings != Endings():
             return None
         return PlainColumns(self.prompt, self.completion, self.system.fixed)
 

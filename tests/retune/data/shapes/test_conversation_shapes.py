@@ -143,7 +143,7 @@ class TestShareGpt:
     def test_threads_have_their_content_under_text(self, make_source, read, choose):
         thread = [{"text": "Where is my card?", "role": "prompter"}, {"text": "On its way.", "role": "assistant"}]
         source = make_source([{"thread": thread, "source": "made up"}])
-        assert choose(source).title == "conversations in thread"
+        assert choose(source).title == "conversations in thread (roles and contents made into the API's)"
         assert body_of(read(source)) == {"messages": CHAT}
 
     def test_the_same_column_may_hold_chat_messages(self, make_source, read, choose):
