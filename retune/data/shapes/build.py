@@ -255,6 +255,8 @@ class ShapeBuilder:
             prompt = self.pair.user if self.pair else find_prompt(self.source.columns)
             if prompt is None:
                 raise self.lacks("reinforcement")
+        if isinstance(prompt, ColumnText) and hold_requests(self.rows, prompt.column):
+            prompt, column = None, prompt.column
         shape = ReinforcementShape(
             "",
             "reinforcement",

@@ -10,24 +10,18 @@ from retune.data.quoting import shown
 from retune.data.shapes.cells import UnusableCellError, cell_text, json_value
 from retune.data.shapes.fields import field_value
 from retune.data.shapes.structures import lone_text, structure_in, structures_in
-from retune.data.shapes.templates import ColumnText, FieldText, TextSource
+from retune.data.shapes.templates import ColumnText, FieldText, OneColumn, TextSource
 
 
-@dataclass(frozen=True, slots=True)
-class LoneText:
+class LoneText(OneColumn):
     """The text of a list of one, as annotation tools write a label."""
 
-    name: str
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The column."""
-        return (self.name,)
+    __slots__ = ()
 
     @property
     def title(self) -> str:
         """The column's name, and that lists are read."""
-        return f"{self.name} (the one text of each list)"
+        return f"{self.column} (the one text of each list)"
 
     def text(self, values: Mapping[str, Any]) -> str | None:
         """The text; None where the list is empty or the cell is missing.
@@ -35,43 +29,41 @@ class LoneText:
         Raises:
             UnusableCellError: The list holds more, or something else.
         """
-        value = field_value(values, self.name)
+        value = field_value(values, self.column)
         found = structure_in(value)
         if found is None:
-            return cell_text(value, self.name)
+            return cell_text(value, self.column)
         text = lone_text(found)
         if text is None and found:
             message = (
-                f"column {self.name}: expected a list of one text, as the first rows have; found {shown(value)}. "
-                f"The template '{{{self.name}}}' reads every list as JSON."
+                f"column {self.column}: expected a list of one text, as the first rows have; found {shown(value)}. "
+                f"The template '{{{self.column}}}' reads every list as JSON."
             )
             raise UnusableCellError(Finding("not_one_text", message))
         return text
 
 
 @dataclass(frozen=True, slots=True)
-class StructureText:
-    """Lists and objects as JSON, also where they are written in Python's notation."""
+class StructureText(OneColumn):
+    """Lists and objects as JSON, also where they are written in Python's notation.
 
-    name: str
+    Attributes:
+        holds: What the cells hold, for people.
+    """
+
     holds: str
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The column."""
-        return (self.name,)
 
     @property
     def title(self) -> str:
         """The column's name, and what it holds."""
-        return f"{self.name} ({self.holds} as JSON)"
+        return f"{self.column} ({self.holds} as JSON)"
 
     def text(self, values: Mapping[str, Any]) -> str | None:
         """The structure as JSON; text that is JSON already, or plain, stays as it is."""
-        value = field_value(values, self.name)
+        value = field_value(values, self.column)
         if isinstance(value, str) and (_is_json(value) or structure_in(value) is None):
             return value
-        return cell_text(json_value(structure_in(value) or value, self.name), self.name)
+        return cell_text(json_value(structure_in(value) or value, self.column), self.column)
 
 
 class ReadAs(NamedTuple):

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 _SAYS_NOTHING = {"cache_control", "citations", "annotations", "logprobs"}
+_API_TEXT = {"type", "text"}
+_JSON_SCHEMA = {"type", "properties", "$ref", "anyOf", "oneOf", "allOf"}
+_PYTHON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array"}
 _TEXT_TYPES = ("text", "input_text", "output_text")
 
 
@@ -93,14 +96,27 @@ def _declared(tool: Any) -> list[Any]:
         schema = spec.get("inputSchema")
         tool = {**spec, "input_schema": schema.get("json", schema) if isinstance(schema, dict) else schema}
         del tool["inputSchema"]
-    if "name" not in tool or "function" in tool:
-        return [tool]
-    if "input_schema" not in tool and "type" in tool:
+    if "name" not in tool or "function" in tool or ("input_schema" not in tool and "type" in tool):
         return [tool]
     function = {key: value for key, value in tool.items() if key not in ("type", "input_schema", *_SAYS_NOTHING)}
     if "input_schema" in tool:
         function["parameters"] = tool["input_schema"]
+    if "parameters" in function:
+        function["parameters"] = _schema(function["parameters"])
     return [{"type": "function", "function": function}]
+
+
+def _schema(parameters: Any) -> Any:
+    """A JSON schema; xlam's parameters stand without the object around them, and have Python's names of types."""
+    if not isinstance(parameters, dict) or not parameters or not _JSON_SCHEMA.isdisjoint(parameters):
+        return parameters
+    if not all(isinstance(each, dict) and isinstance(each.get("type"), str) for each in parameters.values()):
+        return parameters
+    typed = {
+        name: {**each, "type": _PYTHON_TYPES.get(each["type"].split(",")[0].strip(), each["type"])}
+        for name, each in parameters.items()
+    }
+    return {"type": "object", "properties": typed}
 
 
 def _lower_types(schema: Any) -> Any:
@@ -120,9 +136,6 @@ def _is_foreign(part: Any) -> bool:
     if block.kind == "text":
         return isinstance(part, str) or part.keys() != _API_TEXT
     return block.value is not part
-
-
-_API_TEXT = {"type", "text"}
 
 
 def _text(part: dict[str, Any]) -> ContentBlock | None:

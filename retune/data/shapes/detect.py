@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from retune.config import DataConfig, ExampleShape, SplitConfig
+from retune.config import DataConfig, ExampleShape, SplitConfig, SplitMethod
 from retune.data.blocks import Source
 from retune.data.examples import Method
 from retune.data.shapes.build import NEEDS, ShapeBuilder
@@ -46,6 +46,9 @@ def _split_columns(
 ) -> SplitColumns:
     """The columns that the split goes by: those that the settings name, and one that says train, validation or test."""
     named = SplitColumns.of(split)
+    if split.method is SplitMethod.STABLE:
+        # What is said later in a conversation must not move it to another side.
+        named = replace(named, group=next(iter(source.grouped_by), None))
     if data.ignore_splits:
         return named
     columns = list(dict.fromkeys(name for file in source.files for name in file.columns))

@@ -23,6 +23,7 @@ _LANGCHAIN = {
     "ToolMessage": "tool",
 }
 _THOUGHT = "reasoning"
+_CALL = {"name", "arguments"}
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _TOOLS = ("tools", "functions", "parallel_tool_calls", "toolConfig")
 
@@ -72,6 +73,12 @@ def response_items(items: Any) -> Message | None:
             return None
     message = {"role": "assistant", **({"content": "".join(texts)} if texts else {}), "tool_calls": calls or None}
     return _cleaned(message) if texts or calls else None
+
+
+def called(items: list[Any]) -> Message | None:
+    """The message of a list of bare calls, each with its name and arguments alone; None for any other list."""
+    read = api_messages([{"from": "function_call", "value": items}])[0]
+    return read if all(isinstance(item, dict) and item.keys() == _CALL for item in items) and items else None
 
 
 def log_settings(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from retune.data.shapes.content_blocks import blocks_text
-from retune.data.shapes.log_messages import Message, log_message, log_messages, log_settings, response_items
+from retune.data.shapes.log_messages import Message, called, log_message, log_messages, log_settings, response_items
 from retune.data.shapes.structures import structure_in
 
 _MOST_WRAPPERS = 6
@@ -99,7 +99,7 @@ def _read_answers(found: list[Any], depth: int) -> list[Message] | None:
     if isinstance(first, list) or is_choice or (isinstance(first, dict) and isinstance(first.get("message"), dict)):
         # Of several choices the first is what a caller took.
         return read_answer(first, depth - 1)
-    if (message := response_items(found)) is not None:
+    if (message := response_items(found) or called(found)) is not None:
         return [message]
     messages = log_messages(found)
     return messages if messages is not None and messages[-1]["role"] == "assistant" else None

@@ -38,8 +38,12 @@ class TextSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnText:
-    """The text of one column."""
+class OneColumn:
+    """What reads one column, or a field in one.
+
+    Attributes:
+        column: Its name.
+    """
 
     column: str
 
@@ -53,30 +57,25 @@ class ColumnText:
         """The column's name."""
         return self.column
 
+
+class ColumnText(OneColumn):
+    """The text of one column."""
+
+    __slots__ = ()
+
     def text(self, values: Mapping[str, Any]) -> str | None:
         """The cell as text; None where it is missing."""
         return cell_text(values.get(self.column), self.column)
 
 
-@dataclass(frozen=True, slots=True)
-class FieldText:
+class FieldText(OneColumn):
     """The text of a field that lies deeper in a column: `translation.en`."""
 
-    name: str
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The field."""
-        return (self.name,)
-
-    @property
-    def title(self) -> str:
-        """The field's name."""
-        return self.name
+    __slots__ = ()
 
     def text(self, values: Mapping[str, Any]) -> str | None:
         """The field as text; None where it is missing."""
-        return cell_text(field_value(values, self.name), self.name)
+        return cell_text(field_value(values, self.column), self.column)
 
 
 @dataclass(frozen=True, slots=True)

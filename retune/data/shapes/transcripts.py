@@ -12,7 +12,8 @@ from retune.data.shapes.role_names import role_of
 
 Message = dict[str, Any]
 _MOST_READ = 1_000_000
-_CALLS = ("<functioncall>", "FUNCTION RESPONSE:", "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>")
+CALLS_IN_TEXT = ("<functioncall>", "FUNCTION RESPONSE:", "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>")
+"""Marks of calls of functions that stand among the words."""
 
 
 class _Template(NamedTuple):
@@ -88,7 +89,7 @@ def find_open_template(texts: Sequence[Any]) -> str | None:
 
 def _read(text: str) -> tuple[str, list[Message]] | None:
     # Calls of functions that stand in the text are no words of the assistant's.
-    if len(text) > _MOST_READ or any(mark in text for mark in _CALLS):
+    if len(text) > _MOST_READ or any(mark in text for mark in CALLS_IN_TEXT):
         return None
     body = _START.sub("", text, count=1)
     if body.startswith("[INST]") and (messages := list(_llama_2(body))):
