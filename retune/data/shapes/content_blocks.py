@@ -96,7 +96,8 @@ def _declared(tool: Any) -> list[Any]:
         schema = spec.get("inputSchema")
         tool = {**spec, "input_schema": schema.get("json", schema) if isinstance(schema, dict) else schema}
         del tool["inputSchema"]
-    if "name" not in tool or "function" in tool or ("input_schema" not in tool and "type" in tool):
+    is_function = "input_schema" in tool or tool.get("type", "function") == "function"
+    if "name" not in tool or "function" in tool or not is_function:
         return [tool]
     function = {key: value for key, value in tool.items() if key not in ("type", "input_schema", *_SAYS_NOTHING)}
     if "input_schema" in tool:

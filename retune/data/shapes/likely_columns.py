@@ -75,9 +75,9 @@ def unknown_columns(source: Source, rows: Sequence[Mapping[str, Any]]) -> Source
     question = f"{found} Which holds what the user says, and which the answer?"
     fields = _fields(source.columns, rows)
     hint = (
-        _of_one_text(source.columns, rows)
+        _of_calls(source.columns, rows)
+        or _of_one_text(source.columns, rows)
         or _of_messages(source.columns, rows)
-        or _of_calls(source.columns, rows)
         or _of_two_texts(source.columns, rows)
         or _how_to_name((*source.columns, *fields), rows, fields)
     )
