@@ -37,13 +37,14 @@ from retune.data.shapes.known_columns import (
 )
 from retune.data.shapes.likely_columns import unknown_columns
 from retune.data.shapes.logs import LogsShape, find_log, hold_answers, hold_requests
+from retune.data.shapes.numbered_turns import NumberedTurnsShape, Turns
 from retune.data.shapes.preferences import PreferencesShape
 from retune.data.shapes.reinforcement import ReinforcementShape
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import SETTINGS, find_settings
 from retune.data.shapes.split_columns import SplitColumns
 from retune.data.shapes.templates import ColumnText, SystemPrompt, TextSource, read_text_source
-from retune.data.shapes.transcripts import find_open_template
+from retune.data.shapes.transcripts import find_open_template, without_marks
 from retune.data.shapes.turns import find_turns
 from retune.errors import SourceError
 
@@ -215,6 +216,13 @@ class ShapeBuilder:
         )
         return self._framed(shape)
 
+    def numbered_turns(self, turns: Turns) -> NumberedTurnsShape:
+        """Conversations in numbered columns."""
+        title = f"turns in {listed([column for turn in turns for column in turn])}"
+        settings = find_settings(self._free, self.rows)
+        shape = NumberedTurnsShape(title, "supervised", self.split, self._system(), turns, settings=settings)
+        return self._framed(shape, is_columns=True)
+
     def completions(self) -> CompletionsShape | LogsShape:
         """Prompt and completion, or a logged call in columns of these names."""
         if self.data.user_template is not None or self.data.assistant_template is not None:
@@ -225,9 +233,9 @@ class ShapeBuilder:
             for named, usual in ((self.data.user_column, "prompt"), (self.data.assistant_column, "completion"))
         )
         endings, settings = find_endings(self.rows, prompt, completion), find_settings(self._free, self.rows)
-        template = self._template(prompt)
+        template = find_open_template(self.rows, prompt)
         endings = endings if template is None else replace(endings, separator="")
-        title = f"{prompt} and {completion}{_marks(template)}{endings.title}"
+        title = f"{prompt} and {completion}{without_marks(template)}{endings.title}"
         shape = CompletionsShape(
             title, "supervised", self.split, self._system(), prompt, completion, endings, template, settings=settings
         )
@@ -239,9 +247,9 @@ class ShapeBuilder:
             raise self.lacks("dpo")
         about = f", {self.preference.about}" if self.preference.about else ""
         title = f"preference pairs in {listed(self.preference.columns)}{about}"
-        template = None if self.preference.prompt is None else self._template(self.preference.prompt)
+        template = None if self.preference.prompt is None else find_open_template(self.rows, self.preference.prompt)
         has_transcripts = self.preference.prompt is None
-        title = f"{title}{written_title(self.rows, self.preference.preferred) if has_transcripts else _marks(template)}"
+        title += written_title(self.rows, self.preference.preferred) if has_transcripts else without_marks(template)
         shape = PreferencesShape(
             *(title, "dpo", self.split, self._system(), self.preference, has_transcripts, template), settings=SETTINGS
         )
@@ -328,16 +336,8 @@ class ShapeBuilder:
         check_fields(self.rows, [name for text in texts if text for name in text.columns], columns)
         return texts
 
-    def _template(self, column: str) -> str | None:
-        """The chat template whose marks stand in a column of prompts."""
-        return find_open_template([row[column] for row in self.rows if row.get(column) not in (None, "")])
-
     def _refuse_templates(self) -> Never:
         raise SourceError(
             "Templates are for the shape columns, not for completion.",
             hint="Name the columns with --user-column and --assistant-column, or leave the shape out.",
         )
-
-
-def _marks(template: str | None) -> str:
-    return "" if template is None else f", without the marks of {template}"

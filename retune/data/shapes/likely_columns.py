@@ -126,6 +126,11 @@ def _of_messages(columns: Sequence[str], rows: _Rows) -> str | None:
         items = [item for each in found if isinstance(each, list) for item in each]
         if not items or not all(isinstance(item, dict) for item in items):
             continue
+        if all("qas" in item for item in items):
+            return (
+                "These are SQuAD's paragraphs, each with its questions. As rows: jq -c '.data[].paragraphs[] | "
+                ".context as $c | .qas[] | {context: $c, question, answer: .answers[0].text}' data.json > data.jsonl"
+            )
         keys = listed(list(dict.fromkeys(str(key) for item in items for key in item)))
         if any(isinstance(text, str) and " " in text.strip() for item in items for text in item.values()):
             return (

@@ -5,7 +5,7 @@ ChatML (`<|im_start|>user`), Llama 2 (`[INST] … [/INST]`), Llama 3, Gemma, Zep
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from retune.data.shapes.role_names import role_of
@@ -79,12 +79,17 @@ def read_open_transcript(text: str) -> list[Message] | None:
     return messages if messages[-1]["role"] == "user" else None
 
 
-def find_open_template(texts: Sequence[Any]) -> str | None:
-    """The template in which all of these texts ask; None where they have no marks, or several templates'."""
-    titles = {
-        transcript_title(text) if isinstance(text, str) and read_open_transcript(text) else None for text in texts
-    }
+def find_open_template(rows: Sequence[Mapping[str, Any]], column: str) -> str | None:
+    """The template in which all filled cells of a column ask; None where they have no marks, or several templates'."""
+    texts = [row[column] for row in rows if row.get(column) not in (None, "")]
+    are_open = (isinstance(text, str) and read_open_transcript(text) is not None for text in texts)
+    titles = {transcript_title(text) if is_open else None for text, is_open in zip(texts, are_open, strict=True)}
     return titles.pop() if len(titles) == 1 else None
+
+
+def without_marks(template: str | None) -> str:
+    """What is added to a title where the marks of a template are left out."""
+    return "" if template is None else f", without the marks of {template}"
 
 
 def _read(text: str) -> tuple[str, list[Message]] | None:
