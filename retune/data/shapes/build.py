@@ -166,13 +166,15 @@ class ShapeBuilder:
             read_cells(text, self.rows, is_answer=is_answer) for text, is_answer in ((user, False), (assistant, True))
         )
         settings = find_settings(self._free, self.rows)
+        template = find_open_template(self.rows, user.column) if isinstance(user, ColumnText) else None
         shape = ColumnsShape(
-            f"columns {user_cells.source.title} → {answers.source.title}{how}",
+            f"columns {user_cells.source.title} → {answers.source.title}{how}{without_marks(template)}",
             "supervised",
             self.split,
             self._system(user, assistant),
             user_cells.source,
             answers.source,
+            template,
             settings=settings,
             remarks=(*user_cells.findings, *answers.findings),
         )

@@ -7,11 +7,11 @@ from typing import Any, Self
 from retune.data.blocks import Finding
 from retune.data.quoting import shown_part
 from retune.data.shapes.cells import UnusableCellError, cell_text, messages_in
+from retune.data.shapes.conversation_cells import read_prompt
 from retune.data.shapes.endings import Endings
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import settings_beside
 from retune.data.shapes.shape import PlainColumns
-from retune.data.shapes.transcripts import read_open_transcript
 
 
 @dataclass
@@ -38,7 +38,7 @@ class CompletionsShape(RowShape):
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """A conversation; a row without the separator or the stop sequence keeps its text as it is."""
         self.check_keys(values, (self.prompt, self.completion))
-        prompt, unmarked = self._read_prompt(values)
+        prompt, unmarked = read_prompt(values, self.prompt, self.template)
         completion = messages_in(values.get(self.completion), "assistant", self.completion)
         findings = [
             *unmarked,
@@ -48,15 +48,6 @@ class CompletionsShape(RowShape):
         _strip_start(completion, self.endings.space)
         framed, conflicts = self.framed([*prompt, *completion], values)
         return {"messages": framed, **settings_beside(values, self.settings)}, (*findings, *conflicts)
-
-    def _read_prompt(self, values: Mapping[str, Any]) -> tuple[list[Any], list[Finding]]:
-        cell = values.get(self.prompt)
-        if self.template is None:
-            return messages_in(cell, "user", self.prompt), []
-        if isinstance(cell, str) and (messages := read_open_transcript(cell)) is not None:
-            return messages, []
-        message = f"{self.prompt} does not have the marks of {self.template}, as most do; it is learned as it stands."
-        return messages_in(cell, "user", self.prompt), [Finding("separator_missing", message)]
 
     def verbatim(self) -> Self:
         """The same with separator, leading space and stop sequence left where they are: such models learn them."""

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from retune.data.blocks import Finding
-from retune.data.shapes.cells import UnusableCellError, parsed_cell
+from retune.data.shapes.cells import UnusableCellError, messages_in, parsed_cell
 from retune.data.shapes.column_names import MESSAGES, listed, near_key
 from retune.data.shapes.foreign_messages import api_messages, is_foreign_message, is_sharegpt_message, read_turn
 from retune.data.shapes.role_names import plain_name, words
-from retune.data.shapes.transcripts import read_transcript, transcript_title
+from retune.data.shapes.transcripts import read_open_transcript, read_transcript, transcript_title
 
 # `turns` holds the questions alone in some data sets.
 _IN_TURN = set(words("messages conversations conversation dialogue dialog dialogs chat data 对话 会話"))
@@ -57,6 +57,21 @@ def written_conversation(values: Mapping[str, Any], column: str) -> tuple[dict[s
     if isinstance(found, dict) and MESSAGES in found:
         return {key: value for key, value in found.items() if key != MESSAGES}, found[MESSAGES]
     return {}, found
+
+
+def read_prompt(values: Mapping[str, Any], column: str, template: str | None) -> tuple[list[Any], list[Finding]]:
+    """The messages of a prompt, without the marks of the chat template that the first rows have around theirs.
+
+    Raises:
+        UnusableCellError: It is a list of something else than messages, or bytes that are not UTF-8.
+    """
+    cell = values.get(column)
+    if template is None:
+        return messages_in(cell, "user", column), []
+    if isinstance(cell, str) and (messages := read_open_transcript(cell)) is not None:
+        return messages, []
+    message = f"{column} does not have the marks of {template}, as most do; it is learned as it stands."
+    return messages_in(cell, "user", column), [Finding("separator_missing", message)]
 
 
 def conversations_in(

@@ -61,7 +61,7 @@ def unread_keys(messages: Sequence[Any]) -> list[str]:
     found: dict[str, None] = {}
     for message in messages:
         if isinstance(message, dict) and (form := _form(message)) is not None and is_foreign_message(message):
-            left = message.keys() - {*form, *_KEPT}
+            left = message.keys() - {*form, *_kept(message, form)}
             found |= {key: None for key in message if key in left and not _says_nothing(key, message[key])}
     return list(found)
 
@@ -124,16 +124,16 @@ class _Reader:
         elif self._waiting and (name in _RESULTS or name == "tool") and "tool_call_id" not in message:
             self._answer_all(content)
         elif has_foreign_blocks(content):
-            self._add_blocks(self._role_of(said), [read_block(part) for part in content], message)
+            blocks = [read_block(part) for part in content]
+            self._add_blocks(self._role_of(said), blocks, _kept(message, form))
         else:
-            kept = {key: message[key] for key in _KEPT if key in message}
-            self._append({"role": self._role_of(said), "content": content, **kept})
+            self._append({"role": self._role_of(said), "content": content, **_kept(message, form)})
 
     @staticmethod
     def _role_of(said: Any) -> Any:
         return "tool" if _normal(said) in _RESULTS else _role(said) or said
 
-    def _add_blocks(self, role: Any, blocks: list[ContentBlock], message: dict[str, Any]) -> None:
+    def _add_blocks(self, role: Any, blocks: list[ContentBlock], kept: dict[str, Any]) -> None:
         for block in blocks:
             if block.kind == "result":
                 self._answer(block)
@@ -142,7 +142,6 @@ class _Reader:
         if calls:
             self._call(calls, content or None)
         elif content or not any(block.kind == "result" for block in blocks):
-            kept = {key: message[key] for key in _KEPT if key in message}
             self._append({"role": role, "content": content, **kept})
 
     def _add_item(self, item: dict[str, Any]) -> None:
@@ -197,6 +196,12 @@ def _form(message: Any) -> tuple[str, str] | None:
     if role is None or content is None or (role != "from" and not isinstance(message[role], str)):
         return None
     return role, content
+
+
+def _kept(message: dict[str, Any], form: tuple[str, str]) -> dict[str, Any]:
+    """What stays beside role and content; a name is the API's only where these two are."""
+    names = (key for key in _KEPT if key in message and (key != "name" or form == _API_FORM))
+    return {key: message[key] for key in names}
 
 
 def _is_call_item(message: Any) -> bool:

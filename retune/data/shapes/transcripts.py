@@ -21,14 +21,14 @@ class _Template(NamedTuple):
 
     Attributes:
         title: What people call it.
+        sign: What stands in every text of it; a quick look.
         start: A mark that begins a message; its group says who speaks.
-        end: What ends one, and is no text.
         role: The role that the group stands for.
     """
 
     title: str
+    sign: str
     start: re.Pattern[str]
-    end: re.Pattern[str]
     role: Callable[[str], str | None] = role_of
 
 
@@ -36,22 +36,23 @@ def _alpaca_role(said: str) -> str | None:
     return {"instruction": "user", "input": "input", "response": "assistant", "output": "assistant"}.get(said.lower())
 
 
-_END = re.compile(r"\s*(?:</s>|<\|endoftext\|>|<\|end_of_text\|>|<\|eot_id\|>|<eos>)?\s*\Z")
-_TEMPLATES = (
-    _Template("ChatML", re.compile(r"<\|im_start\|>(\w+)\n"), re.compile(r"\s*(?:<\|im_end\|>)?\s*\Z")),
-    _Template("Llama 3", re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\n*"), _END),
-    _Template("Gemma", re.compile(r"<start_of_turn>(\w+)\n"), re.compile(r"\s*(?:<end_of_turn>)?\s*(?:<eos>)?\s*\Z")),
-    _Template("Zephyr", re.compile(r"<\|(system|user|assistant)\|>\n"), _END),
-    _Template("Guanaco", re.compile(r"###\s*(Human|Assistant|System|User)\s*:\s*"), _END),
-    _Template("Alpaca", re.compile(r"###\s*(Instruction|Input|Response|Output)\s*:\s*"), _END, _alpaca_role),
-    _Template("Human and Assistant", re.compile(r"(?:\A|\n\n)(Human|Assistant)\s*:[ \t]*"), _END),
-    _Template("Vicuna", re.compile(r"(?:\A|(?<=\s)|(?<=</s>))(USER|ASSISTANT):\s*"), _END),
-)
+_DIALOGUE = "Human and Assistant"
 _LLAMA_2 = "Llama 2"
-_INSTRUCTION = re.compile(
-    r"\[INST\]\s*(?:<<SYS>>\s*(?P<system>.*?)\s*<</SYS>>\s*)?(?P<user>.*?)\s*\[/INST\]", re.DOTALL
+_TEMPLATES = (
+    _Template("ChatML", "<|im_start|>", re.compile(r"<\|im_start\|>(\w+)\n")),
+    _Template("Llama 3", "<|start_header_id|>", re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\n*")),
+    _Template("Gemma", "<start_of_turn>", re.compile(r"<start_of_turn>(\w+)\n")),
+    _Template("Zephyr", "<|user|>", re.compile(r"<\|(system|user|assistant)\|>\n")),
+    _Template("Guanaco", "###", re.compile(r"###\s*(Human|Assistant|System|User)\s*:\s*")),
+    _Template("Alpaca", "###", re.compile(r"###\s*(Instruction|Input|Response|Output)\s*:\s*"), _alpaca_role),
+    _Template(_DIALOGUE, "Human", re.compile(r"(?:\A|\n\n)(Human|Assistant)\s*:[ \t]*")),
+    _Template("Vicuna", "USER:", re.compile(r"(?:\A|(?<=\s)|(?<=</s>))(USER|ASSISTANT):\s*")),
 )
-_START = re.compile(r"\A\s*(?:<s>|<bos>|<\|begin_of_text\|>)?\s*")
+_STARTS = ("<s>", "<bos>", "<|begin_of_text|>")
+_ENDS = (
+    *("</s>", "<s>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>", "<eos>"),
+    "<|end|>",
+)
 
 
 def transcript_title(text: str) -> str | None:
@@ -96,30 +97,29 @@ def _read(text: str) -> tuple[str, list[Message]] | None:
     # Calls of functions that stand in the text are no words of the assistant's.
     if len(text) > _MOST_READ or any(mark in text for mark in CALLS_IN_TEXT):
         return None
-    body = _START.sub("", text, count=1)
+    body = text.lstrip()
+    for start in _STARTS:
+        body = body.removeprefix(start).lstrip()
     if body.startswith("[INST]") and (messages := list(_llama_2(body))):
         return _LLAMA_2, messages
     for template in _TEMPLATES:
-        messages = list(_marked(template, text if template.title == "Human and Assistant" else body))
+        messages = list(_marked(template, text if template.title == _DIALOGUE else body))
         if len(messages) > 1:
             return template.title, messages
     return None
 
 
 def _marked(template: _Template, text: str) -> Iterator[Message]:
-    marks = list(template.start.finditer(text))
+    marks = list(template.start.finditer(text)) if template.sign in text else []
     roles = [template.role(mark[1]) for mark in marks]
     if not marks or None in roles or not {"user", "assistant"} <= set(roles):
         return
-    before = text[: marks[0].start()].strip()
     # Beside Alpaca's and Vicuna's first mark stands what they say to every model.
-    if before:
+    if before := text[: marks[0].start()].strip():
         yield {"role": "system", "content": before}
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    parts = [
-        (role, template.end.sub("", text[m.end() : end]).strip())
-        for role, m, end in zip(roles, marks, ends, strict=True)
-    ]
+    said = (_without_ends(text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True))
+    parts = list(zip(roles, said, strict=True))
     for place, (role, content) in enumerate(parts):
         if role == "input":
             continue
@@ -128,12 +128,21 @@ def _marked(template: _Template, text: str) -> Iterator[Message]:
 
 
 def _llama_2(text: str) -> Iterator[Message]:
-    turns = list(_INSTRUCTION.finditer(text))
-    ends = [turn.start() for turn in turns[1:]] + [len(text)]
-    for turn, end in zip(turns, ends, strict=True):
-        if turn["system"]:
-            yield {"role": "system", "content": turn["system"]}
-        yield {"role": "user", "content": turn["user"]}
-        answer = text[turn.end() : end].strip().removesuffix("<s>").strip().removesuffix("</s>").strip()
-        if answer:
+    for turn in text.split("[INST]")[1:]:
+        asked, is_closed, answered = turn.partition("[/INST]")
+        if not is_closed:
+            return
+        system, has_system, rest = asked.partition("<</SYS>>")
+        if has_system:
+            yield {"role": "system", "content": system.replace("<<SYS>>", "", 1).strip()}
+        yield {"role": "user", "content": (rest if has_system else asked).strip()}
+        if answer := _without_ends(answered):
             yield {"role": "assistant", "content": answer}
+
+
+def _without_ends(text: str) -> str:
+    """The text without the tokens that end it; no pattern, as one would look at long white space again and again."""
+    text = text.strip()
+    while end := next((end for end in _ENDS if text.endswith(end)), None):
+        text = text.removesuffix(end).rstrip()
+    return text

@@ -120,3 +120,16 @@ def test_a_prompt_in_marks_before_two_answers_is_read(make_source, read):
 
 def test_a_text_that_ends_with_an_answer_asks_nothing():
     assert read_open_transcript(TEXTS["ChatML"]) is None
+
+
+def test_the_marks_around_a_question_are_left_out_too(make_source, read, choose):
+    source = make_source([{"instruction": "<s>[INST] Is the bridge open? [/INST]", "response": "Until ten."}])
+    [example] = read(source)
+    assert example.body == {"messages": CHAT[:2]}
+    assert choose(source).title == "columns instruction → response (by their names), without the marks of Llama 2"
+    assert choose(source).plain_columns is None
+
+
+@pytest.mark.parametrize("text", ["[INST]" * 150_000, "### Human:" + " " * 900_000 + "x", "\n\nHuman" + " " * 900_000])
+def test_long_texts_without_an_end_are_left_quickly(text):
+    assert read_transcript(text) is None
