@@ -266,7 +266,7 @@ class ShapeBuilder:
             if prompt is None:
                 raise self.lacks("reinforcement")
         if isinstance(prompt, ColumnText) and hold_requests(self.rows, prompt.column):
-            prompt, column = None, prompt.column
+            column, prompt = prompt.column, None
         shape = ReinforcementShape(
             "",
             "reinforcement",

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from retune.data.blocks import Finding
-from retune.data.shapes.cells import UnusableCellError, messages_in, parsed_cell
+from retune.data.examples import INSTRUCTION_ROLES
+from retune.data.shapes.cells import UnusableCellError, cell_text, messages_in, parsed_cell
 from retune.data.shapes.column_names import MESSAGES, listed, near_key
 from retune.data.shapes.foreign_messages import api_messages, is_foreign_message, is_sharegpt_message, read_turn
+from retune.data.shapes.known_columns import find_system
 from retune.data.shapes.role_names import plain_name, words
 from retune.data.shapes.transcripts import read_open_transcript, read_transcript, transcript_title
 
@@ -31,7 +33,14 @@ def read_conversation(values: Mapping[str, Any], column: str) -> tuple[dict[str,
         UnusableCellError: The cell is missing or isn't JSON.
     """
     beside, found = written_conversation(values, column)
-    return beside, api_messages(_spoken_in_turn(found, column), with_pairs=True) if isinstance(found, list) else found
+    if not isinstance(found, list):
+        return beside, found
+    messages = api_messages(_spoken_in_turn(found, column), with_pairs=True)
+    system = find_system(list(beside))
+    if system is None or (messages and isinstance(messages[0], dict) and messages[0].get("role") in INSTRUCTION_ROLES):
+        return beside, messages
+    said = cell_text(beside.pop(system), system)
+    return beside, [{"role": "system", "content": said}, *messages] if said and said.strip() else messages
 
 
 def written_conversation(values: Mapping[str, Any], column: str) -> tuple[dict[str, Any], Any]:

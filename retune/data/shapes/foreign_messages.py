@@ -9,6 +9,7 @@ messages of the role `tool`. What doesn't fit stays as it is, and the checks nam
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,10 @@ _PAIRS = (
     *(("user", "bot"), ("question", "answer"), ("query", "response"), ("prompt", "response"), ("prompt", "completion")),
     *(("instruction", "output"), ("input", "output"), ("q", "a")),
 )
+_CALL_SIGN = "<tool_call>"
+# As far as the next bracket that opens a tag: a long text without an end is passed over once.
+_CALL = re.compile(r"<tool_call>([^<]*)</tool_call>")
+_RESULT = re.compile(r"<tool_response>(.*)</tool_response>", re.DOTALL)
 _ITEM_CALL, _ITEM_RESULT = "function_call", "function_call_output"
 
 
@@ -44,7 +49,10 @@ def is_foreign_message(message: Any) -> bool:
     role, content = message[form[0]], message[form[1]]
     if form != _API_FORM:
         return form == ("from", "value") or isinstance(content, str) or has_foreign_blocks(content)
-    return (role not in ROLES and _role(role) is not None) or (role in ROLES and has_foreign_blocks(content))
+    if role not in ROLES:
+        return _role(role) is not None
+    is_unnamed_result = role == "tool" and holds_nothing(message.get("tool_call_id"))
+    return is_unnamed_result or _has_bare_calls(message) or has_foreign_blocks(content)
 
 
 def read_turn(item: Any) -> tuple[Any, Any] | None:
@@ -119,10 +127,14 @@ class _Reader:
         said, content = message[form[0]], message[form[1]]
         name = _normal(said)
         calls = _calls_in(content) if name in _CALLS else []
-        if calls:
+        if _has_bare_calls(message):
+            self._call([_bare_call(call) for call in message["tool_calls"]], content or None)
+        elif calls:
             self._call([ContentBlock("call", arguments, name) for name, arguments in calls], content=None)
-        elif self._waiting and (name in _RESULTS or name == "tool") and "tool_call_id" not in message:
-            self._answer_all(content)
+        elif self._waiting and (name in _RESULTS or name == "tool") and holds_nothing(message.get("tool_call_id")):
+            self._answer_all(content, message.get("name"))
+        elif isinstance(content, str) and self._role_of(said) == "assistant" and (said_calls := _calls_within(content)):
+            self._call([ContentBlock("call", arguments, name) for name, arguments in said_calls[1]], said_calls[0])
         elif has_foreign_blocks(content):
             blocks = [read_block(part) for part in content]
             self._add_blocks(self._role_of(said), blocks, _kept(message, form))
@@ -176,15 +188,17 @@ class _Reader:
         self._waiting = [call for call in self._waiting if call[0] != id_]
         self._append({"role": "tool", "tool_call_id": id_, "content": written(block.value)})
 
-    def _answer_all(self, content: Any) -> None:
-        """An answer to every call: of several calls, the JSON list has one for each."""
-        calls = [id_ for id_, _ in self._waiting]
-        values = _json_in(content) if len(calls) > 1 else None
-        if not isinstance(values, list) or len(values) != len(calls):
-            calls, values = calls[:1], [content]
-        for id_, value in zip(calls, values, strict=True):
-            self._append({"role": "tool", "tool_call_id": id_, "content": _text(value)})
-        self._waiting = []
+    def _answer_all(self, content: Any, name: str | None) -> None:
+        """An answer to every call, where a JSON list has one for each; else to that of a name, or the first."""
+        if isinstance(content, str) and (inside := _RESULT.fullmatch(content.strip())) is not None:
+            content = inside[1].strip()
+        values = _json_in(content) if len(self._waiting) > 1 else None
+        if not isinstance(values, list) or len(values) != len(self._waiting):
+            values = [content]
+        calls = [call for call in self._waiting if len(values) > 1 or call[1] == name] or self._waiting
+        for call, value in zip(calls[: len(values)], values, strict=True):
+            self._waiting.remove(call)
+            self._append({"role": "tool", "tool_call_id": call[0], "content": _text(value)})
 
 
 def _form(message: Any) -> tuple[str, str] | None:
@@ -206,6 +220,30 @@ def _kept(message: dict[str, Any], form: tuple[str, str]) -> dict[str, Any]:
 
 def _is_call_item(message: Any) -> bool:
     return isinstance(message, dict) and message.get("type") in (_ITEM_CALL, _ITEM_RESULT) and "call_id" in message
+
+
+def _has_bare_calls(message: dict[str, Any]) -> bool:
+    """Whether calls lack what the API has of each: an id, and arguments as text; so chat templates take them."""
+    calls = message.get("tool_calls")
+    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    if not functions or len(functions) != len(calls) or not all(isinstance(each, dict) for each in functions):
+        return False
+    are_whole = all(isinstance(each.get("arguments"), str) for each in functions)
+    return not are_whole or any(holds_nothing(call.get("id")) for call in calls)
+
+
+def _bare_call(call: dict[str, Any]) -> ContentBlock:
+    function = call["function"]
+    return ContentBlock("call", function.get("arguments", {}), function.get("name"), call.get("id") or None)
+
+
+def _calls_within(content: str) -> tuple[str | None, list[tuple[str, Any]]] | None:
+    """What is said beside calls that stand in a text as Hermes writes them, and the calls; None where none do."""
+    if _CALL_SIGN not in content:
+        return None
+    calls = [call for found in _CALL.findall(content) for call in _calls_in(found)]
+    rest = _CALL.sub("", content).strip()
+    return (rest or None, calls) if calls and _CALL_SIGN not in rest else None
 
 
 def _role(said: Any) -> str | None:

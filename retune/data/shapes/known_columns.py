@@ -36,6 +36,10 @@ _PREFERENCES = (
     ("preferred_completion", "non_preferred_completion"),
     # TRL's, and those of most data sets on Hugging Face.
     ("chosen", "rejected"),
+    ("chosen_response", "rejected_response"),
+    ("response_chosen", "response_rejected"),
+    # Those made of Stack Exchange's, in which j has more votes.
+    ("response_j", "response_k"),
 )
 _PROMPTS = ("input", "prompt", "question", "instruction", *CONVERSATIONS)
 _QUESTIONS = (

@@ -8,6 +8,7 @@ from typing import Any
 from retune.data.blocks import Source
 from retune.data.shapes.column_names import MESSAGES, find_column, listed
 from retune.data.shapes.fields import field_value
+from retune.data.shapes.foreign_messages import read_turn
 from retune.data.shapes.known_columns import names_of
 from retune.data.shapes.logs import find_log
 from retune.data.shapes.structures import structure_in, structures_in
@@ -17,11 +18,13 @@ from retune.errors import SourceError
 _ASKS = (
     *("question", "questions", "query", "prompt", "user", "customer", "client", "human", "request", "ask", "asked"),
     *("input", "instruction", "problem", "inquiry", "body", "email", "article", "document", "dialogue", "source"),
+    *("description",),
     *("質問", "問い", "ユーザ", "顧客", "お客", "入力", "依頼", "问题", "問題", "提问", "用户", "客户", "输入", "咨询"),
 )
 _ANSWERS = (
     *("answer", "answers", "response", "assistant", "reply", "bot", "agent", "output", "completion", "solution"),
     *("label", "category", "intent", "answered", "target", "summary", "highlights", "translation", "ideal"),
+    *("resolution",),
     *(
         "回答",
         "返信",
@@ -46,7 +49,8 @@ _OTHER = {
 }
 _OTHER_SIGNS = ("番号", "日時", "日付", "氏名", "名前", "编号", "序号", "时间", "日期", "姓名", "編號")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_EXACT, _LIKE = 2, 1
+_EXACT, _LIKE, _LABEL = 2, 1, 0
+_LABELS = ("label", "labels", "category", "class", "intent", "target")
 _MOST_FIELDS = 100
 _TWO_TEXTS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text1", "text2"))
 _Rows = Sequence[Mapping[str, Any]]
@@ -87,7 +91,8 @@ def unknown_columns(source: Source, rows: Sequence[Mapping[str, Any]]) -> Source
 def likely_pair(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
     """The likeliest question and answer by names and contents; None where two are as likely, or none is likely."""
     texts = [c for c in columns if not _is_something_else(c) and _holds_words(c, rows)]
-    asked, answered = _best(texts, _ASKS, are_answers=False), _best(texts, _ANSWERS, are_answers=True)
+    answers = [column for column in texts if not _says_one_thing(column, rows)]
+    asked, answered = _best(texts, _ASKS, are_answers=False), _best(answers, _ANSWERS, are_answers=True)
     return None if asked is None or answered is None or asked == answered else (asked, answered)
 
 
@@ -130,6 +135,12 @@ def _of_messages(columns: Sequence[str], rows: _Rows) -> str | None:
             return (
                 "These are SQuAD's paragraphs, each with its questions. As rows: jq -c '.data[].paragraphs[] | "
                 ".context as $c | .qas[] | {context: $c, question, answer: .answers[0].text}' data.json > data.jsonl"
+            )
+        if all(read_turn(item) is not None for item in items):
+            name = shlex.quote(column)
+            return (
+                f"{column} holds lists of questions and answers. If each list is a conversation: --messages-column "
+                f"{name}. If each pair is an example: jq -c '.{column}[]' data.jsonl > pairs.jsonl"
             )
         keys = listed(list(dict.fromkeys(str(key) for item in items for key in item)))
         if any(isinstance(text, str) and " " in text.strip() for item in items for text in item.values()):
@@ -177,11 +188,16 @@ def _how_to_name(columns: Sequence[str], rows: _Rows, fields: Sequence[str]) -> 
 
 def _best(columns: Sequence[str], words: Sequence[str], *, are_answers: bool) -> str | None:
     exact = names_of(columns, are_answers=are_answers)
-    scores = {
-        column: _EXACT if column in exact else _LIKE for column in columns if column in exact or _has(column, words)
-    }
+    scores = {column: _score(column, exact) for column in columns if column in exact or _has(column, words)}
     best = [column for column, score in scores.items() if score == max(scores.values())]
     return best[0] if len(best) == 1 else None
+
+
+def _score(column: str, exact: Sequence[str]) -> int:
+    # Beside an answer a category says what it is about.
+    if _has(column, _LABELS):
+        return _LABEL
+    return _EXACT if column in exact else _LIKE
 
 
 def _has(column: str, words: Sequence[str]) -> bool:
@@ -203,6 +219,11 @@ def _holds_words(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     cells = [cell for row in rows if (cell := field_value(row, column)) not in (None, "")]
     texts = [cell for cell in cells if isinstance(cell, str) and _is_words(cell)]
     return bool(cells) and len(texts) >= _SHARE * len(cells)
+
+
+def _says_one_thing(column: str, rows: _Rows) -> bool:
+    """Whether several rows have the same text: nothing can be learned of it."""
+    return len(rows) > 1 and len({str(field_value(row, column)) for row in rows}) == 1
 
 
 def _is_words(cell: str) -> bool:

@@ -144,9 +144,9 @@ class _Finder:
     def _fields(self) -> Iterator[str]:
         """What lies in objects that say who speaks, as Discord's `author.isBot`."""
         for name in self.names:
-            found = next((row[name] for row in self.rows if isinstance(row.get(name), dict)), {})
             if plain_name(name) in _SPEAKERS:
-                yield from (f"{name}.{key}" for key in found)
+                cells = (cell for row in self.rows if isinstance(cell := row.get(name), dict))
+                yield from (f"{name}.{key}" for key in next(cells, ()))
 
     def text(self) -> str | None:
         return next(filter(self._are_texts, self._among(_TEXTS)), None)

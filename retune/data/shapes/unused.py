@@ -9,6 +9,7 @@ from retune.data.quoting import masked
 from retune.data.shapes.columns import ColumnsShape
 from retune.data.shapes.completions import CompletionsShape
 from retune.data.shapes.conversations import ConversationsShape
+from retune.data.shapes.logs import LogsShape
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.templates import Template, TextSource
@@ -16,6 +17,7 @@ from retune.data.shapes.templates import Template, TextSource
 _SYSTEM = ("system", "systemprompt", "systemmessage", "システム", "系统", "系统提示")
 _CONTEXT = (
     *("context", "contexts", "instruction", "instructions", "input", "inputs", "document", "documents", "passage"),
+    *("article", "schema"),
     *("background", "文脈", "指示", "入力", "上下文", "背景", "指令", "输入"),
 )
 _HISTORY = ("history", "chathistory", "conversationhistory", "previousturns", "履歴", "历史", "历史对话")
@@ -29,7 +31,7 @@ _GROUPS = (
 _CONVERSATIONS = ("messages", "message", "conversations", "conversation", "dialogue", "dialog", "turns", "thread")
 _CHOICES = ("choices", "options", "choice", "a", "b", "c", "d", "optiona", "optionb", "optionc", "optiond", "endings")
 _JUDGEMENTS = ("label", "rating", "score", "reward", "feedback", "isgood", "accepted", "preferred")
-_JUDGED = CompletionsShape | ColumnsShape | ConversationsShape
+_JUDGED = CompletionsShape | ColumnsShape | ConversationsShape | LogsShape
 
 
 def unused_columns(source: Source, shape: Shape) -> list[str]:

@@ -220,3 +220,50 @@ def test_messages_without_an_answer_are_items_for_a_grader_under_any_name(make_s
     row = {"prompt": [ASKED], "reward_model": {"ground_truth": "noon"}}
     body = body_of(read(make_source([row]), method="reinforcement"))
     assert body == {"messages": [ASKED], "reward_model": {"ground_truth": "noon"}}
+
+
+def test_calls_as_chat_templates_take_them_get_ids_and_arguments_as_text(make_source, read):
+    def call(kiln):
+        return {"type": "function", "function": {"name": f"gauge_{kiln}", "arguments": {"kiln": kiln}}}
+
+    results = [{"role": "tool", "name": f"gauge_{kiln}", "content": f"{kiln}00"} for kiln in (2, 1)]
+    calling = {"role": "assistant", "content": "", "tool_calls": [call(1), call(2)]}
+    _, called, *answered, _ = body_of(read(make_source([{"messages": [ASKED, calling, *results, ANSWERED]}])))[
+        "messages"
+    ]
+    assert [each["function"]["arguments"] for each in called["tool_calls"]] == ['{"kiln": 1}', '{"kiln": 2}']
+    assert [each["id"] for each in called["tool_calls"]] == ["call_1", "call_2"]
+    assert [(each["tool_call_id"], each["content"]) for each in answered] == [("call_2", "200"), ("call_1", "100")]
+
+
+def test_calls_among_the_words_as_hermes_writes_them_are_calls(make_source, read):
+    calling = 'Let me look. <tool_call>\n{"name": "gauge", "arguments": {"kiln": 2}}\n</tool_call>'
+    said = [
+        {"from": "human", "value": "Is the kiln hot?"},
+        {"from": "gpt", "value": calling},
+        {"from": "tool", "value": "<tool_response>\n1200\n</tool_response>"},
+        {"from": "gpt", "value": "Since noon."},
+    ]
+    called = {**CALLED, "content": "Let me look.", "tool_calls": [{**CALLED["tool_calls"][0], "id": "call_1"}]}
+    expected = [ASKED, called, {**RESULT, "tool_call_id": "call_1"}, ANSWERED]
+    assert body_of(read(make_source([{"conversations": said}])))["messages"] == expected
+
+
+@pytest.mark.parametrize("text", ["<tool_call>nothing</tool_call>", "<tool_call>{", "a <tool_call> is a tag"])
+def test_what_is_no_call_stays_in_the_words(make_source, read, text):
+    said = [{"from": "human", "value": "Is the kiln hot?"}, {"from": "gpt", "value": text}]
+    assert body_of(read(make_source([{"conversations": said}])))["messages"][1] == {
+        "role": "assistant",
+        "content": text,
+    }
+
+
+def test_a_system_prompt_beside_the_messages_in_a_cell_comes_first(make_source, read):
+    row = {"data": {"messages": [ASKED, ANSWERED], "system_prompt": "Be brief."}, "date": "2026"}
+    assert body_of(read(make_source([row]))) == {"messages": [SYSTEM, ASKED, ANSWERED]}
+
+
+@pytest.mark.parametrize("names", [("chosen_response", "rejected_response"), ("response_j", "response_k")])
+def test_other_names_of_preferences_are_known(make_source, read, names):
+    body = body_of(read(make_source([{"question": "Is the kiln hot?", names[0]: "Since noon.", names[1]: "No."}])))
+    assert (body["input"]["messages"], body["preferred_output"]) == ([ASKED], [ANSWERED])

@@ -274,6 +274,9 @@ def test_a_file_unlike_the_first_is_told_what_asks_for_the_column(make_source, c
         ({"document": "long", "summary": "short"}, "--user-column document --assistant-column summary"),
         ({"premise": "It rains.", "hypothesis": "It is wet.", "label": 1}, "--user-template '{premise} {hypothesis}'"),
         ({"text": "A note on rain."}, "--model babbage-002"),
+        ({"FAQ Question": "q", "FAQ Answer": "a", "Category": "c"}, "--assistant-column 'FAQ Answer'"),
+        ({"id": 1, "qa_pairs": [{"question": "q", "answer": "a"}]}, "--messages-column qa_pairs"),
+        ({"title": "t", "paragraphs": [{"context": "c", "qas": []}]}, "jq -c '.data[].paragraphs[]"),
         ({"id": 1, "parts": [{"body": "It is wet.", "by": 4}]}, "--messages-column parts"),
         ({"chat": "USER: a ASSISTANT: <functioncall> {}"}, '"observation" with its result'),
     ],
@@ -288,3 +291,10 @@ def test_choices_beside_a_question_are_asked_for(make_source, choose):
     source = make_source([{"question": "q", "choices": ["x", "y"], "answer": "x"}])
     [finding] = warn_of_unused(["choices"], choose(source), [row.values for row in source.sample()])
     assert "--user-template '{question} {choices}' --assistant-column answer" in finding.message
+
+
+def test_a_column_that_says_one_thing_is_no_answer(make_source, choose):
+    rows = [{"text": f"note {n}", "answer": "accept", "spans": []} for n in range(3)]
+    with pytest.raises(SourceError) as error:
+        choose(make_source(rows))
+    assert error.value.hint.startswith("Name them with --user-column and --assistant-column")
