@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from retune.data.blocks import Finding
 from retune.data.jsonl import parse_json
-from retune.data.quoting import shown
+from retune.data.quoting import listed, shown
 from retune.data.shapes.cells import UnusableCellError, cell_text, json_value
 from retune.data.shapes.fields import field_value
 from retune.data.shapes.structures import lone_text, structure_in, structures_in
@@ -89,7 +89,9 @@ def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, is_answ
     cells = [field_value(row, name) for row in rows]
     found = structures_in(cells)
     if not found:
-        return ReadAs(source)
+        numbers = _numbers_for_labels(cells) if is_answer else []
+        message = f"column {name} holds the numbers {listed(list(map(str, numbers)))}, which are learned as they stand."
+        return ReadAs(source, (Finding("numbered_labels", message),) if numbers else ())
     if is_answer and all(lone_text(each) is not None for each in found if each) and any(found):
         return ReadAs(LoneText(name))
     kinds = {type(each) for each in found}
@@ -98,6 +100,14 @@ def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, is_answ
     message = f"column {name} holds {holds}, which are read as JSON text, such as {shown(found[0])}."
     findings = () if is_meant else (Finding("structured_cells", message),)
     return ReadAs(StructureText(name, holds), findings)
+
+
+def _numbers_for_labels(cells: Sequence[Any]) -> list[int]:
+    """The whole numbers that stand for labels: a few that come again and again; else nothing."""
+    filled = [cell for cell in cells if cell not in (None, "")]
+    are_numbers = all(isinstance(cell, int) and not isinstance(cell, bool) for cell in filled)
+    different = sorted(set(filled)) if are_numbers else []
+    return different if 1 < len(different) <= len(filled) // 2 else []
 
 
 def _is_json(text: str) -> bool:
