@@ -23,7 +23,7 @@ class EvaluationExample(BaseModel):
         prompt: The conversation up to the answer, as chat messages; or one message with the prompt to complete.
         expected: The answer that the data holds.
         completes: The model completes a prompt, and does not chat.
-        stop: What ends every completion of the data, and is no part of what is said; None where nothing does.
+        stop: The sequence that ends every completion of the data, and that `expected` lacks; None where nothing does.
     """
 
     model_config = ConfigDict(frozen=True)

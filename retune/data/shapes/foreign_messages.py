@@ -115,7 +115,7 @@ class _Reader:
             self._add_message(message, form)
 
     def name_the_assistant(self) -> None:
-        """In dialogue data `system` is the program that answers: there is no assistant, and it speaks after a user."""
+        """In dialogue data `system` is the program that answers: it speaks after a user, and nobody is the assistant."""
         roles = [message.get("role") if isinstance(message, dict) else None for message in self.messages]
         if "assistant" in roles or "user" not in roles or "system" not in roles[roles.index("user") :]:
             return

@@ -46,7 +46,7 @@ def log_messages(value: Any) -> list[Message] | None:
         value = value[0]
     if not isinstance(value, list) or not value:
         return None
-    # What a model thought of stands between its items, and is no message.
+    # What a model thought of stands between its items, and is not a message.
     items = [item for item in value if not (isinstance(item, dict) and item.get("type") == _THOUGHT)]
     read = api_messages([item if is_foreign_message(item) else log_message(item) for item in items])
     are_messages = all(isinstance(message, dict) and message.get("role") in ROLES for message in read)

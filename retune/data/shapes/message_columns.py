@@ -326,9 +326,9 @@ def _missing(source: Source, what: str) -> SourceError:
 
 
 def _unknown_assistant(source: Source, rows: Rows, role: str, conversation: str | None, text: str) -> SourceError:
-    told = f"{role} tells" if conversation is None else f"{conversation} tells the conversation, {role}"
+    tells = f"{role} tells" if conversation is None else f"{conversation} tells the conversation, {role}"
     return SourceError(
-        f"{source.name} has a message a row: {told} who speaks, {text} what is said. "
+        f"{source.name} has a message a row: {tells} who speaks, {text} what is said. "
         f"Which of those who speak is the assistant? {role} says: {values_shown(role, rows)}.",
         hint="Name the assistant with --assistant-role, and several with commas between them; if another column tells "
         "who speaks, name it with --role-column.",

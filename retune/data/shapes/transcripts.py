@@ -94,7 +94,7 @@ def without_marks(template: str | None) -> str:
 
 
 def _read(text: str) -> tuple[str, list[Message]] | None:
-    # Calls of functions that stand in the text are no words of the assistant's.
+    # Calls of functions that stand in the text are not the assistant's words.
     if len(text) > _MOST_READ or any(mark in text for mark in CALLS_IN_TEXT):
         return None
     body = text.lstrip()

@@ -47,7 +47,7 @@ def test_conflicting_answers_are_shown_side_by_side(tmp_path):
     ]
 
 
-def test_the_same_labels_in_another_order_are_no_conflict(tmp_path):
+def test_the_same_labels_in_another_order_do_not_conflict(tmp_path):
     orders = ['["oil", "wet"]', '["wet", "oil"]', '["wet","oil"]', '["dry"]', '["dry", "oil"]']
     store = make_store(tmp_path, [chat(question, answer) for question in "abc" for answer in orders])
     assert {text for kind, _, text in found(check_duplicates, store) if kind == "conflicting_answers"} == {

@@ -204,7 +204,7 @@ def test_what_messages_hold_beside_their_texts_is_named(make_source, read):
     assert example.other_keys == ("thread.id", "thread.score")
 
 
-def test_a_word_that_is_no_known_role_stays(make_source, read):
+def test_an_unknown_role_stays(make_source, read):
     odd = {"role": "narrator", "content": "It was noon."}
     assert body_of(read(make_source([{"messages": [odd, ASKED, ANSWERED]}])))["messages"][0] == odd
 
@@ -250,7 +250,7 @@ def test_calls_among_the_words_as_hermes_writes_them_are_calls(make_source, read
 
 
 @pytest.mark.parametrize("text", ["<tool_call>nothing</tool_call>", "<tool_call>{", "a <tool_call> is a tag"])
-def test_what_is_no_call_stays_in_the_words(make_source, read, text):
+def test_other_tags_stay_in_the_words(make_source, read, text):
     said = [{"from": "human", "value": "Is the kiln hot?"}, {"from": "gpt", "value": text}]
     assert body_of(read(make_source([{"conversations": said}])))["messages"][1] == {
         "role": "assistant",

@@ -306,7 +306,7 @@ class TestExports:
         assert [said(row) for row in rows] == [["u:a", "a:b"]]
         assert "role from author.isBot (true: the assistant)" in title
 
-    def test_help_desks_notes_are_no_answers(self, read_rows):
+    def test_notes_of_help_desks_are_left_out(self, read_rows):
         kinds = ("conversation_message", "note", "comment")
         parts = [
             {"conversation_id": 1, "message_type": kind, "message_author_type": who, "message_body": kind}

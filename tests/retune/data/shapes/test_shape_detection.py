@@ -293,7 +293,7 @@ def test_choices_beside_a_question_are_asked_for(make_source, choose):
     assert "--user-template '{question} {choices}' --assistant-column answer" in finding.message
 
 
-def test_a_column_that_says_one_thing_is_no_answer(make_source, choose):
+def test_a_column_that_says_one_thing_is_not_an_answer(make_source, choose):
     rows = [{"text": f"note {n}", "answer": "accept", "spans": []} for n in range(3)]
     with pytest.raises(SourceError) as error:
         choose(make_source(rows))

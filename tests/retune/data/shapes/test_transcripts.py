@@ -64,7 +64,7 @@ def test_llamas_system_prompt_is_a_message():
         "",
     ],
 )
-def test_other_texts_are_no_conversation(make_source, choose, text):
+def test_other_texts_are_not_conversations(make_source, choose, text):
     rows = [{"question": "q", "answer": "a", "text": text}]
     assert choose(make_source(rows)).title == "columns question → answer (by their names)"
     if not text.startswith("["):
