@@ -115,7 +115,7 @@ class _Reader:
             self._add_message(message, form)
 
     def name_the_assistant(self) -> None:
-        """In dialogue data `system` is the program that answers: it speaks after a user, and nobody is the assistant."""
+        """In dialogue data `system` is the program that answers: it speaks after a user, with no assistant there."""
         roles = [message.get("role") if isinstance(message, dict) else None for message in self.messages]
         if "assistant" in roles or "user" not in roles or "system" not in roles[roles.index("user") :]:
             return
@@ -225,10 +225,11 @@ def _is_call_item(message: Any) -> bool:
 def _has_bare_calls(message: dict[str, Any]) -> bool:
     """Whether calls lack what the API has of each: an id, and arguments as text; so chat templates take them."""
     calls = message.get("tool_calls")
-    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-    if not functions or len(functions) != len(calls) or not all(isinstance(each, dict) for each in functions):
+    if not isinstance(calls, list) or not calls:
         return False
-    are_whole = all(isinstance(each.get("arguments"), str) for each in functions)
+    if not all(isinstance(call, dict) and isinstance(call.get("function"), dict) for call in calls):
+        return False
+    are_whole = all(isinstance(call["function"].get("arguments"), str) for call in calls)
     return not are_whole or any(holds_nothing(call.get("id")) for call in calls)
 
 
