@@ -1,6 +1,7 @@
 """Conversations as other services and programs write them."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ SYSTEM = {"role": "system", "content": "Be brief."}
 ASKED = {"role": "user", "content": "Is the kiln hot?"}
 ANSWERED = {"role": "assistant", "content": "Since noon."}
 MORE = [{"role": "user", "content": "How hot?"}, {"role": "assistant", "content": "1,200 degrees."}]
-CALLED = {
+CALLED: dict[str, Any] = {
     "role": "assistant",
     "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "gauge", "arguments": '{"kiln": 2}'}}],
 }
