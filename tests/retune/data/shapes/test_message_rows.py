@@ -45,7 +45,10 @@ class TestConversations:
         rows, source, title = read_rows([one[0], two[0], one[1]], [one[2], two[1], one[3]])
         assert [said(row) for row in rows] == [["u:a", "a:b", "u:c", "a:d"], ["u:e", "a:f"]]
         assert [row.number for row in rows] == [1, 2]
-        assert found(source) == {}
+        assert found(source) == {
+            "conversations_assumed": "2 conversations with rows in several files read as one each; if conversation_id "
+            "starts anew in every file, put the file's name before its values; the first: 1.csv, line 1."
+        }
         assert title == (
             "conversations of one message a row: role from role, text from content, conversations by conversation_id"
         )
