@@ -134,6 +134,13 @@ def jq():
     )
 
 
+def test_lists_one_a_line_are_named_by_the_command_of_the_hint(tmp_path, jq):
+    with pytest.raises(SourceError) as caught:
+        opened(tmp_path / "t.jsonl", "".join(json.dumps(list(row.values())) + "\n" for row in ROWS))
+    program = str(caught.value.hint).split("'")[1]
+    assert read(opened(tmp_path / "named.jsonl", jq(program, tmp_path / "t.jsonl"))) == ROWS
+
+
 @pytest.mark.parametrize(
     ("content", "advice"),
     [
