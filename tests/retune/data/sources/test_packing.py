@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,7 @@ def zstd(content):
     return pa.compress(content, "zstd", asbytes=True)
 
 
-PACKERS = {"gzip": gzip.compress, "bz2": bz2.compress, "zstd": zstd}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "bz2": bz2.compress, "zstd": zstd}
 
 
 def find(source):
