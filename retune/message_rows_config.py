@@ -25,7 +25,7 @@ class ConversationStart(StrEnum):
 class MessageRowsConfig(BaseModel):
     """Columns of a table with one message a row; what is not named is found by names and content, and shown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, defer_build=True)
 
     conversation_column: str | None = Field(
         None, min_length=1, description="Column that tells which conversation a message belongs to."

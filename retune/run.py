@@ -86,7 +86,7 @@ class Run(BaseModel):
         directory_id: Drawn when the directory was made. Whoever caches by a `Run` forgets when the directory is gone.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     key: str
     directory: Path

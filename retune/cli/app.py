@@ -1,5 +1,7 @@
 """The command tree, and how errors reach the terminal."""
 
+import atexit
+import gc
 import os
 import sys
 import traceback
@@ -59,6 +61,8 @@ def options(
 
 def main() -> None:
     """Run the command line: errors become one clear message on stderr and a non-zero exit status."""
+    # Else Python looks for cycles in all that the libraries made, several times, when it ends.
+    atexit.register(gc.freeze)
     debug = "--debug" in sys.argv
     # `--debug` helps wherever it stands; people add it at the end of the command that just failed.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]

@@ -10,6 +10,8 @@ python -m retune.cli.prefect_serving --home DIRECTORY [--host ADDRESS] [--port P
 """
 
 import argparse
+import hashlib
+import json
 import os
 import socket
 import sys
@@ -34,6 +36,9 @@ from retune.files import write_bytes
 from retune.private_files import keep_files_private
 from retune.shared_process import stop_when_unused
 
+_BLOCKS_FILE = "blocks"
+_DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
+
 
 def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = lambda _link: None) -> None:
     """Run Prefect's server in this process, until a signal ends it.
@@ -52,6 +57,12 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     url = (os.environ.get("PREFECT_UI_URL") or local).rstrip("/")
     password = prefect_password(home)
     _configure_prefect(home, port, url, password)
+    blocks = _block_sources()
+    if _registered_blocks(home) == blocks:
+        # To see that it has nothing to register, Prefect would import every collection that is installed.
+        os.environ.update(
+            PREFECT_SERVER_REGISTER_BLOCKS_ON_START="false", PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION="false"
+        )
     from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings made just now
 
     names = frozenset({host, *os.environ.get("RETUNE_PREFECT_ALLOWED_HOSTS", "").replace(",", " ").split()})
@@ -63,6 +74,7 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     def ready() -> None:
         # Not before it listens: the port may be somebody else's.
         write_bytes(home / ADDRESS_FILE, local.encode())
+        write_bytes(home / _BLOCKS_FILE, blocks.encode())
         when_ready(login.new_link(url))
 
     server.when_ready = ready
@@ -98,6 +110,25 @@ def _forget_address(home: Path, address: str) -> None:
         (home / ADDRESS_FILE).unlink(missing_ok=True)
 
 
+def _block_sources() -> str:
+    """A digest of all that says which block types a database should have; installing a package changes it."""
+    installed = {str(path): path.stat().st_mtime_ns for path in map(Path, sys.path) if path.is_dir()}
+    databases = {name: os.environ.get(name) for name in _DATABASES}
+    return hashlib.sha256(json.dumps([sorted(installed.items()), databases]).encode()).hexdigest()
+
+
+def _registered_blocks(home: Path) -> str | None:
+    """What `_block_sources` gave when the server of this home was last ready; None where its database has gone."""
+    try:
+        return (home / _BLOCKS_FILE).read_text(encoding="ascii") if _has_database(home) else None
+    except OSError:
+        return None
+
+
+def _has_database(home: Path) -> bool:
+    return any(map(os.environ.get, _DATABASES)) or (home / "prefect.db").exists()
+
+
 def _configure_prefect(home: Path, port: int, url: str, password: str) -> None:
     # Whoever starts a server means this one.
     os.environ.pop("PREFECT_API_URL", None)
@@ -110,6 +141,8 @@ def _configure_prefect(home: Path, port: int, url: str, password: str) -> None:
         PREFECT_UI_URL=url,
         # A run waits at its end until its task runs are written down; by default that is up to five seconds.
         PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL="0.2",
+        # Prefect's library for Redis, which is not used here, would be rewritten to check types at every start.
+        PY_KEY_VALUE_DISABLE_BEARTYPE="true",
         # The guard refuses other pages already; these hold should something get past it.
         PREFECT_SERVER_CORS_ALLOWED_ORIGINS=url,
         PREFECT_SERVER_CSRF_PROTECTION_ENABLED="true",
