@@ -13,8 +13,7 @@ import typer
 from retune.cli import chat, check, deploy, jobs, models, prefect_commands, results, run, server, up
 from retune.cli.terminal import print_quietly, show_error
 from retune.errors import CheckError, PrefectGoneError, RetuneError
-from retune.private_files import keep_files_private, what_was_closed
-from retune.run import home_directory
+from retune.private_files import home_directory, keep_files_private, what_was_closed
 
 app = typer.Typer(
     name="retune",

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from retune.cli.prefect_access import PASSWORD_VARIABLE, is_server_of, new_link, prefect_password
 from retune.errors import ServerError
-from retune.run import home_directory
+from retune.private_files import home_directory
 from retune.shared_process import ProcessPlan, shared_process
 
 ADDRESS_FILE = "address"
