@@ -37,7 +37,7 @@ from retune.private_files import keep_files_private
 from retune.shared_process import stop_when_unused
 
 _BLOCKS_FILE = "blocks"
-_DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
+_DATABASE_VARIABLES = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
 
 
 def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = lambda _link: None) -> None:
@@ -57,7 +57,7 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     url = (os.environ.get("PREFECT_UI_URL") or local).rstrip("/")
     password = prefect_password(home)
     _configure_prefect(home, port, url, password)
-    blocks = _block_sources()
+    blocks = _block_sources(home)
     if _registered_blocks(home) == blocks:
         # To see that it has nothing to register, Prefect would import every collection that is installed.
         os.environ.update(
@@ -110,23 +110,26 @@ def _forget_address(home: Path, address: str) -> None:
         (home / ADDRESS_FILE).unlink(missing_ok=True)
 
 
-def _block_sources() -> str:
+def _block_sources(home: Path) -> str:
     """A digest of all that says which block types a database should have; installing a package changes it."""
     installed = {str(path): path.stat().st_mtime_ns for path in map(Path, sys.path) if path.is_dir()}
-    databases = {name: os.environ.get(name) for name in _DATABASES}
-    return hashlib.sha256(json.dumps([sorted(installed.items()), databases]).encode()).hexdigest()
+    profiles = home / "profiles.toml"
+    profile = profiles.read_text(encoding="utf-8") if profiles.exists() else None
+    known = [sorted(installed.items()), sorted(_database_variables().items()), profile]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def _database_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_DATABASE_VARIABLES)}
 
 
 def _registered_blocks(home: Path) -> str | None:
     """What `_block_sources` gave when the server of this home was last ready; None where its database has gone."""
     try:
-        return (home / _BLOCKS_FILE).read_text(encoding="ascii") if _has_database(home) else None
+        has_database = bool(_database_variables()) or (home / "prefect.db").exists()
+        return (home / _BLOCKS_FILE).read_text(encoding="ascii") if has_database else None
     except OSError:
         return None
-
-
-def _has_database(home: Path) -> bool:
-    return any(map(os.environ.get, _DATABASES)) or (home / "prefect.db").exists()
 
 
 def _configure_prefect(home: Path, port: int, url: str, password: str) -> None:
