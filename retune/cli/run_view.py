@@ -27,8 +27,8 @@ from retune.cli.terminal import out, print_fields, print_unfolded
 
 if TYPE_CHECKING:
     from retune.config import ProviderConfig, RetrainConfig
-    from retune.manifest import EvaluationFacts, RunManifest
     from retune.provider.endpoint import Endpoint
+    from retune.results.manifest import EvaluationFacts, RunManifest
 
 _STEP_WIDTH = 9
 _SHOWN_FIGURES = {"train_loss": "loss", "valid_loss": "validation loss"}
@@ -78,7 +78,7 @@ class RunView(logging.Handler):
             self.show_step(fields["step"], fields["summary"], fields["seconds"])
         elif "done" in fields:
             self._show_progress(fields)
-        elif record.levelno >= logging.WARNING and fields.get("for_people"):
+        elif record.levelno >= logging.WARNING and fields.get("user_facing"):
             self.warn(record.getMessage())
 
     def warn(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""`retune server`: the fine-tuning server of one's own."""
+"""`retune server`: the fine-tuning server."""
 
 from functools import cache
 
@@ -21,7 +21,7 @@ class _Commands(TyperGroup):
 @cache
 def _loaded() -> TyperGroup:
     from retune.cli import server_keys  # noqa: PLC0415 - pydantic takes a while to import
-    from retune.server.command import start  # noqa: PLC0415 - likewise
+    from retune.server.process.command import start  # noqa: PLC0415 - likewise
 
     commands = typer.Typer()
     commands.command()(start)

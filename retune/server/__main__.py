@@ -8,8 +8,8 @@ import sys
 import typer
 
 from retune.errors import RetuneError
-from retune.server.command import start
-from retune.server.logs import set_up_logging
+from retune.server.process.command import start
+from retune.server.process.logs import set_up_logging
 from retune.server.storage.data_directory import DataDirectoryInUseError
 
 _log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ _EXIT_FAILED = 1
 
 
 def main() -> int:
-    """Run the server; the exit status tells whoever started it what went wrong."""
+    """Run the server and return its exit status."""
     # Else Python looks for cycles in all that the libraries made, several times, while somebody waits for the end.
     atexit.register(gc.freeze)
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
