@@ -77,7 +77,7 @@ class ServerSettings(BaseModel):
         exit_with_parent: Stop when standard input ends, which it does when the parent process is gone.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8123, ge=0, le=65_535)
