@@ -62,7 +62,9 @@ def read_conversation(values: Mapping[str, Any], column: str, *, is_sharegpt: bo
         near = near_key(column, values) if column not in values else None
         advice = f' Is "{near}" meant to be "{column}"?' if near else ""
         message = f"expected a list of messages in {column}, found none; there is: {_filled(values)}.{advice}"
-        raise UnusableCellError(Finding("missing_messages", message))
+        # A key that is not there says that the line is another kind of example, which is not empty.
+        kind = "other_shape" if column not in values and _filled(values) else "missing_messages"
+        raise UnusableCellError(Finding(kind, message))
     expected = "a JSON list of messages"
     found = parsed_cell(values[column], column, kind="cell_not_messages", expected=expected)
     beside: dict[str, Any] = {}
