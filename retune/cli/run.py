@@ -19,7 +19,7 @@ from retune.config import RetrainConfig
 from retune.config_file import load_config
 
 if TYPE_CHECKING:
-    from retune.manifest import RunManifest
+    from retune.results.manifest import RunManifest
 
 _EXIT_SIGNALLED = 128
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "retune.progress")

@@ -65,6 +65,11 @@ RULES: dict[str, Rule] = {
     "split_of_file": Rule(
         "error", "Name the same split in the row as for its file, or none; --ignore-splits draws the splits anew."
     ),
+    "split_name_alone": Rule(
+        "warning",
+        "Name the examples to train on as the source, and this by --test-data or --validation-data. If it is to be "
+        "trained on, say --ignore-splits.",
+    ),
     "unknown_split": Rule("error", "Write train, validation or test there; --ignore-splits draws the splits anew."),
     "file_not_read": Rule("warning", "If it holds examples, do as it says; else move it elsewhere, or name a pattern."),
     "other_file": Rule("note", "Nothing to do: no examples are lost with it."),

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retune.server.files.input_lines import TOO_LONG, input_lines, is_too_long
-from retune.server.json_text import parse_json
+from retune.server.json_input import TOO_LONG, input_lines, is_too_long, parse_json
 from retune.training_lines.keys import COMPLETION_KEYS, EXAMPLE_KEYS, MINIMUM_EXAMPLES
 from retune.training_lines.problems import chat_problems, completion_problems, name_type
 
 _SHOWN_LINES = 10
-"""So many wrong lines are named; of the others, how many there are."""
+"""At most this many wrong lines are named; the others are counted."""
 
 _MOST_WRONG_LINES = 100_000
 """After so many wrong lines no more are checked: a file may have hundreds of millions."""
@@ -54,7 +53,7 @@ def check_training_file(path: Path, should_stop: Callable[[], bool], *, file_id:
 
     Raises:
         InvalidFileError: A line is wrong, or there are fewer than ten.
-        ReadingStoppedError: `should_stop` said so.
+        ReadingStoppedError: `should_stop` returned true.
     """
     count = _FileCheck(path, "training", file_id, model).run(should_stop)
     if count < MINIMUM_EXAMPLES:
@@ -71,7 +70,7 @@ def check_validation_file(path: Path, should_stop: Callable[[], bool], *, file_i
 
     Raises:
         InvalidFileError: A line is wrong, or there is none.
-        ReadingStoppedError: `should_stop` said so.
+        ReadingStoppedError: `should_stop` returned true.
     """
     check = _FileCheck(path, "validation", file_id, model)
     if check.run(should_stop) == 0:
@@ -82,7 +81,7 @@ def count_long_examples(path: Path, should_stop: Callable[[], bool], *, context_
     """Count the examples of a checked file that have more characters than a trainer reads of one.
 
     Raises:
-        ReadingStoppedError: `should_stop` said so.
+        ReadingStoppedError: `should_stop` returned true.
     """
     long_lines = (line for _, line in input_lines(path, should_stop) if len(line) > context_characters)
     return sum(_n_characters(parse_json(line)) > context_characters for line in long_lines)
@@ -226,7 +225,7 @@ def _not_using(method: str) -> str:
 
 
 def _is_for_reinforcement(example: Mapping[str, Any], messages: list[Any]) -> bool:
-    """Whether a conversation waits for its answer, and has beside it what a grader would look at."""
+    """Whether a conversation ends before its answer, and has fields in addition that a grader would read."""
     last = messages[-1] if messages else None
     has_items = bool(example.keys() - set(EXAMPLE_KEYS))
     return has_items and isinstance(last, dict) and last.get("role") in ("user", "developer")
