@@ -187,7 +187,7 @@ def test_every_wrong_line_is_named_up_to_ten_and_counted(tmp_path: Path):
 
 def test_blank_lines_are_counted_however_many_there_are(tmp_path: Path):
     path = tmp_path / "train.jsonl"
-    blank = "\n" * 200_000 + " \t\r\n" * 50_000 + " " * 100_000 + "\n"
+    blank = "\n" * 200_000 + " \t\r\n" * 49_999 + " " * 100_000 + "\n" + " " * (MAX_LINE_BYTES + 10) + "\n"
     path.write_text(f"\ufeff\n{blank}{example_lines(10).decode()}{blank}7\n{blank}")
 
     with pytest.raises(InvalidFileError, match=": line 500014: expected a JSON object, found a number"):
