@@ -1,4 +1,4 @@
-"""What an operator chooses about the server."""
+"""The server's settings."""
 
 import ipaddress
 import os
@@ -102,7 +102,7 @@ class ServerSettings(BaseModel):
     exit_with_parent: bool = False
 
     def revealed(self) -> dict[str, Any]:
-        """All settings as JSON holds them, secrets in the clear: for a pipe to the server's own processes alone."""
+        """All settings as JSON values, with secrets in clear text: only for a pipe to the server's own processes."""
         secrets = {name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)}
         return {**self.model_dump(mode="json"), **secrets}
 
