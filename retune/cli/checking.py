@@ -54,7 +54,7 @@ class CheckRequest:
         settings: The source, its split, the training.
         method: What the examples are to train; None for what they can.
         provider: Whose limits they must keep; None for whoever would train.
-        report_path: Where every single problem goes; None for nowhere.
+        report_path: Where the problems go, up to 1,000 of each kind; None for nowhere.
         fix: Where the repaired examples go; None to repair nothing.
         may_overwrite: That file may be there already.
         today: The day by which the base model's dates are judged, in UTC.
@@ -76,7 +76,7 @@ class Checked:
     Attributes:
         facts: What was read.
         repaired: What was repaired; None where nobody asked for it.
-        report_path: Where every single problem is.
+        report_path: Where the problems are, up to 1,000 of each kind.
         split: How what was repaired is split; None where it is as the user said.
         max_cost_usd: The user's limit.
         dates: When the provider ends the base model; None where nothing is published.
@@ -293,7 +293,8 @@ def _refuse_files_of_other_splits(target: Path, written: dict[str, Path]) -> Non
         path = held_out_path(target, split)
         if split not in written and path.exists():
             raise ConfigError(
-                f"{path} is there, and this source has no {split} split of its own: it would seem to belong to {target}.",
+                f"{path} is there, and this source has no {split} split of its own: it would seem to belong to "
+                f"{target}.",
                 hint="Move it away if you need it, or else delete it; or name another file for --fix.",
             )
 

@@ -90,8 +90,9 @@ def repair_examples(
     """Write the store's examples anew with the safe repairs made, and list every change beside the file.
 
     A validation or a test split that the source declares goes into a file of its own beside it, as does one that goes
-    by a column: a line of a training file can't say which split it belongs to. All files appear once they are whole. The same examples give the
-    same bytes, and repairing a repaired file changes nothing. Memory grows by some 50 bytes an example.
+    by a column: a line of a training file can't say which split it belongs to. All files appear once they are whole.
+    The same examples give the same bytes, and repairing a repaired file changes nothing. Memory grows by some 50 bytes
+    an example.
 
     Args:
         store: The examples; working files of their size are put into its directory.
@@ -241,9 +242,9 @@ def _refuse_to_lose_rows(store: ExampleStore, fixed: _Fixed) -> None:
                 unreadable.append(problem)
     if not unreadable:
         return
-    rows_are, them = ("row is", "it") if len(rows) == 1 else ("rows are", "them")
+    are_not, them = ("row is not an example", "it") if len(rows) == 1 else ("rows are not examples", "them")
     at_least = "at least " if len(rows) >= MOST_KEPT_PER_KIND else ""
-    lines = [f"{at_least}{len(rows):,} {rows_are} no example, and a repaired file would lack {them}:"]
+    lines = [f"{at_least}{len(rows):,} {are_not}, and a repaired file would lack {them}:"]
     lines += [f"  {problem.location}: {problem.message}" for problem in unreadable]
     if len(rows) > len(unreadable):
         lines.append(f"  and {len(rows) - len(unreadable):,} more")

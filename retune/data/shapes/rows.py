@@ -53,6 +53,11 @@ class RowShape(Shape):
         return self.split.title
 
     @property
+    def group_column(self) -> str | None:
+        """The column whose equal values stay together in a split."""
+        return self.split.group
+
+    @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """The columns that it reads, without what stands beside them."""
