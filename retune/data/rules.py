@@ -72,7 +72,7 @@ RULES: dict[str, Rule] = {
     ),
     "split_name_unused": Rule(
         "warning",
-        "If it is to be trained on, nothing is to be done; rename it, or say --ignore-splits, and it is quiet.",
+        "If it is to be trained on, nothing is to be done. --ignore-splits says so for every file.",
     ),
     "unknown_split": Rule("error", "Write train, validation or test there; --ignore-splits draws the splits anew."),
     "file_not_read": Rule("warning", "If it holds examples, do as it says; else move it elsewhere, or name a pattern."),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from retune.config import DataConfig, LimitsConfig, ProviderKind, SplitConfig
+from retune.config import DataConfig, ProviderKind, SplitConfig
 from retune.data.blocks import BLOCK_BYTES, Source, UnreadFile, describe_location
 from retune.data.describing.described import Described
 from retune.data.describing.plan import Plan, make_problem
@@ -88,45 +88,34 @@ def load_examples(
     describers = Describers(
         directory / _SPOOL, encoding=encoding if options.counts_tokens else None, processes=options.processes
     )
+
+    def describe_all(plan: Plan, writer: ExampleWriter) -> LateRows:
+        """Describe every example, up to too many errors; rows that have what the shape was chosen without knowing."""
+        late = LateRows()
+        for described in describers.describe(source.blocks(), plan):
+            writer.append(described)
+            late.add(described.late)
+            progress.described(described.source_bytes)
+            check_kept(source.name, data.limits, n_examples=writer.n_examples, n_bytes=writer.n_bytes)
+            if writer.n_errors > data.limits.max_errors:
+                writer.add_problems([_reading_stopped(source, described, data.limits.max_errors)])
+                return LateRows()
+        return late
+
     with describers:
         if progress.total is not None and progress.total > BLOCKS_WITHOUT_PROCESSES * BLOCK_BYTES:
             describers.start()
         plan = _plan_for(source, data, split, options)
         with ExampleWriter(directory) as writer:
-            late = _describe_all(source, plan, describers, writer, progress, data.limits)
+            late = describe_all(plan, writer)
             late.add_to(source)
             better = _plan_for(source, data, split, options) if late else plan
             if better.shape.reads == plan.shape.reads:
                 return _finish(source, plan, writer)
         progress.start_again()
         with ExampleWriter(directory) as writer:
-            _describe_all(source, better, describers, writer, progress, data.limits)
+            describe_all(better, writer)
             return _finish(source, better, writer)
-
-
-def _describe_all(
-    source: Source,
-    plan: Plan,
-    describers: Describers,
-    writer: ExampleWriter,
-    progress: "_Reading",
-    limits: LimitsConfig,
-) -> LateRows:
-    """Describe every example, up to too many errors.
-
-    Returns:
-        Rows that have what the shape was chosen without knowing of; none where not all was read.
-    """
-    late = LateRows()
-    for described in describers.describe(source.blocks(), plan):
-        writer.append(described)
-        late.add(described.late)
-        progress.described(described.source_bytes)
-        check_kept(source.name, limits, n_examples=writer.n_examples, n_bytes=writer.n_bytes)
-        if writer.n_errors > limits.max_errors:
-            writer.add_problems([_reading_stopped(source, described, limits.max_errors)])
-            return LateRows()
-    return late
 
 
 def _finish(source: Source, plan: Plan, writer: ExampleWriter) -> ExampleStore:

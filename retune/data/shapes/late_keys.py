@@ -1,7 +1,7 @@
 """Keys that only later rows of a source have, and what its first rows therefore don't show."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from retune.config import DataConfig, SplitConfig
@@ -127,23 +127,27 @@ def find_named_keys(source: Source, names: Iterable[str]) -> None:
         return
     late = LateRows()
     for block in source.blocks():
-        if not source.has_any_keys(source.files[block.file]):
-            continue
-        found: list[LateRow] = []
-
-        def take(_number: int, values: Any, found: list[LateRow] = found) -> bool:
-            if isinstance(values, dict) and not values.keys() <= known:
-                roots = [key for key in values if key not in known and _is_asked_for(key, missing)]
-                if roots:
-                    found.append(LateRow(values, roots))
-            return True
-
-        block.rows_left(take)
-        late.add(some_of_each(found))
-        missing = {name for name in missing if find_root(name, late.keys) not in late.keys}
-        if not missing:
-            break
+        if source.has_any_keys(source.files[block.file]):
+            late.add(some_of_each(_rows_with(block, missing - set(late.keys), known)))
+            if all(find_root(name, late.keys) in late.keys for name in missing):
+                break
     late.add_to(source)
+
+
+def _rows_with(
+    block: Block, names: Collection[str], known: Collection[str]
+) -> list[tuple[Mapping[str, Any], list[str]]]:
+    """The rows of a block that have the keys which names ask for, with these keys."""
+    found: list[LateRow] = []
+
+    def take(_number: int, values: Any) -> bool:
+        others = values.keys() - known if isinstance(values, dict) else ()
+        if keys := [key for key in others if _is_asked_for(key, names)]:
+            found.append(LateRow(values, keys))
+        return True
+
+    block.rows_left(take)
+    return found
 
 
 def _is_asked_for(key: str, names: Iterable[str]) -> bool:
