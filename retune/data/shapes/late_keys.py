@@ -134,9 +134,7 @@ def find_named_keys(source: Source, names: Iterable[str]) -> None:
     late.add_to(source)
 
 
-def _rows_with(
-    block: Block, names: Collection[str], known: Collection[str]
-) -> list[tuple[Mapping[str, Any], list[str]]]:
+def _rows_with(block: Block, names: Collection[str], known: Collection[str]) -> list[LateRow]:
     """The rows of a block that have the keys which names ask for, with these keys."""
     found: list[LateRow] = []
 

@@ -42,9 +42,9 @@ def open_with_splits(data: DataConfig, open_one: Callable[[DataConfig, OnRead], 
     if data.ignore_splits:
         source.files = _of_split(source.files, None, "")
     else:
-        alone = _note_name_alone(source.files)
+        notes = _note_name_alone(source.files)
         source.files = _declared(source.files)
-        source.split_notes = alone or _note_unused_names(source.files)
+        source.split_notes = notes or _note_unused_names(source.files)
     parts = []
     for split, place in data.held_out_sources.items():
         alone = data.model_copy(update={"source": place, "query": None, "sheet": None})

@@ -23,7 +23,10 @@ def load(tmp_path: Path) -> Load:
     def load(source: Path, split: SplitConfig | None = None, **data: Any) -> ExampleStore:
         options = LoadOptions(model="baseline-text", counts_tokens=False)
         return load_examples(
-            DataConfig(source=str(source), **data), split or SplitConfig(), options, tmp_path / f"store of {source.name}"
+            DataConfig(source=str(source), **data),
+            split or SplitConfig(),
+            options,
+            tmp_path / f"store of {source.name}",
         )
 
     return load
