@@ -56,8 +56,8 @@ class TestTexts:
         assert examples[1].findings == (broken,)
 
     def test_the_system_prompt_stands_first(self, make_source, read):
-        [example] = read(make_source([{"text": "q", "category": "a"}]), system="Name {it}.", **NAMED)
-        assert example.body["messages"][0] == {"role": "system", "content": "Name {it}."}
+        [example] = read(make_source([{"text": "q", "category": "a"}]), system="Name {{it}}.", **NAMED)
+        assert example.body["messages"][0] == {"role": "system", "content": "Name {{it}}."}
 
     def test_a_blank_system_prompt_is_none(self, make_source, read):
         [example] = read(make_source([{"text": "q", "category": "a"}]), system=" ", **NAMED)
@@ -170,12 +170,16 @@ class TestSplitColumns:
         assert [keys.side for keys, _ in found] == [*["train"] * 3, *["validation"] * 5, "test"]
         assert not any(findings for _, findings in found)
 
-    @pytest.mark.parametrize(("value", "shown"), [("extra", '"extra"'), (None, "nothing"), (3, '"3"'), ("", '""')])
+    @pytest.mark.parametrize(("value", "shown"), [("extra", '"extra"'), (3, '"3"')])
     def test_any_other_value_is_a_finding(self, make_source, read, value, shown):
         [(keys, findings)] = self.keys(make_source, read, [value], SplitConfig(method="column", column="s"))
         assert keys == SplitKeys()
         message = f"column s: expected train, validation or test, found {shown}."
         assert findings == (Finding("unknown_split", message),)
+
+    @pytest.mark.parametrize("value", [None, "", " "])
+    def test_nothing_says_nothing(self, make_source, read, value):
+        assert self.keys(make_source, read, [value], SplitConfig(method="column", column="s")) == [(SplitKeys(), ())]
 
     def test_groups_and_strata_are_kept_as_text(self, make_source, read):
         [(keys, _)] = self.keys(make_source, read, [7], SplitConfig(method="group", column="s"))

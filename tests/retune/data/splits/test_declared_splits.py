@@ -324,7 +324,7 @@ def test_an_empty_cell_of_a_named_column_is_not_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("name", "cells", "split", "advice"),
     [
-        ("fold", ["0", "1", "2"], SplitMethod.GROUP, "--split group --split-column fold"),
+        ("fold", ["0", "1", "2", "3", "4"], SplitMethod.GROUP, "--split group --split-column fold"),
         ("phase", ["train", "dev"], SplitMethod.COLUMN, "--split column --split-column phase"),
         ("is_valid", ["0", "1"], SplitMethod.COLUMN, "--split column --split-column is_valid"),
     ],
