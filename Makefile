@@ -1,6 +1,7 @@
 # make run    fine-tune, evaluate and report on examples/support_tickets.csv
 # make test   run the tests
 # make lint   style, types, import contracts
+# make docs   build the documentation into site/
 # Each sets itself up first, in .venv, from the committed lock; it needs Python 3.11 or newer and nothing else.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ UV_VERSION := 0.13.9
 # Compiling bytecode once, here, takes seconds off every start.
 SYNC := $(BIN)/uv sync --locked --inexact --compile-bytecode --quiet
 
-.PHONY: run test lint clean
+.PHONY: run test lint docs clean
 .DELETE_ON_ERROR:
 
 run: .venv/ready-to-run
@@ -25,6 +26,11 @@ lint: .venv/ready-to-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# In CI the generated pages must be committed as they are; elsewhere they are brought up to date.
+docs: .venv/ready-for-docs
+	PYTHONPATH=. $(BIN)/python scripts/generate_docs.py $(if $(CI),--check)
+	$(BIN)/zensical build --clean --strict
+
 clean:
 	rm -rf .venv
 
@@ -36,6 +42,10 @@ clean:
 .venv/ready-to-test: pyproject.toml uv.lock | $(BIN)/uv
 	@$(SYNC)
 	@touch $@ .venv/ready-to-run
+
+.venv/ready-for-docs: pyproject.toml uv.lock | $(BIN)/uv
+	@$(SYNC) --no-dev --group docs
+	@touch $@
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -16,7 +16,7 @@ from retune.run import home_directory
 
 app = typer.Typer(
     name="retune",
-    help="Keep a fine-tuned chat model fresh: fine-tune, evaluate and promote through the OpenAI fine-tuning API.",
+    help="Keep a fine-tuned chat model fresh: fine-tune and evaluate through the OpenAI fine-tuning API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
