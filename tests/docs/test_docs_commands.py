@@ -59,12 +59,9 @@ class System:
     job: str
 
     def environment(self) -> dict[str, str]:
-        bin_directory = Path(sys.executable).parent
-        return {
-            **os.environ,
-            "PATH": f"{bin_directory}:{os.environ['PATH']}",
-            "RETUNE_HOME": f"{self.directory}/.retune",
-        }
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "PREFECT_"))}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**own, "PATH": path, "RETUNE_HOME": f"{self.directory}/.retune", "COLUMNS": "200"}
 
     def as_here(self, text: str) -> str:
         """A block's text with the addresses and names of this machine."""
@@ -133,7 +130,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         csv.writer(table).writerows(rows)
     server_port, prefect_port = free_port(), free_port()
     bare = System(directory, f"http://127.0.0.1:{server_port}/v1", prefect_port, "", "")
-    environment = {name: value for name, value in bare.environment().items() if not name.startswith("OPENAI_")}
+    environment = bare.environment()
     with ExitStack() as stack:
         health = f"http://127.0.0.1:{server_port}/health", f"http://127.0.0.1:{prefect_port}/api/health"
         for command, port, address in zip(SERVERS, (server_port, prefect_port), health, strict=True):
@@ -153,7 +150,7 @@ def bash(system: System, script: str, **variables: str) -> str:
     done = subprocess.run(
         ["bash", "-c", f"set -euo pipefail\n{script}"],
         cwd=system.directory,
-        env={**system.environment(), "COLUMNS": "200", **variables},
+        env={**system.environment(), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
