@@ -1,7 +1,8 @@
-# make run    fine-tune, evaluate and report on examples/support_tickets.csv
-# make test   run the tests
-# make lint   style, types, import contracts
-# make docs   build the documentation into site/
+# make run       fine-tune, evaluate and report on examples/support_tickets.csv
+# make test      run the tests
+# make test-all  run the slow ones too: clients of others, fuzzing, the whole system started, killed and restarted
+# make lint      style, types, import contracts
+# make docs      build the documentation into site/
 # Each sets itself up first, in .venv, from the committed lock; it needs Python 3.11 or newer and nothing else.
 
 PYTHON ?= python3
@@ -11,14 +12,20 @@ UV_VERSION := 0.13.9
 # Compiling bytecode once, here, takes seconds off every start.
 SYNC := $(BIN)/uv sync --locked --inexact --compile-bytecode --quiet
 
-.PHONY: run test lint docs clean
+# Files in the order that tests/conftest.py gives them, the longest first.
+PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+.PHONY: run test test-all lint docs clean
 .DELETE_ON_ERROR:
 
 run: .venv/ready-to-run
 	@$(BIN)/retune run --config examples/support_tickets.yaml
 
 test: .venv/ready-to-test
-	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
+	$(PYTEST) -m "not slow"
+
+test-all: .venv/ready-to-test
+	$(PYTEST)
 
 lint: .venv/ready-to-test
 	$(BIN)/ruff check .

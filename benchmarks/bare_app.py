@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from retune.server.http_server import run_http_server
+from retune.server.process.http_server import run_http_server
 
 app = FastAPI()
 _JOB = json.load(sys.stdin)

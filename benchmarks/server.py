@@ -138,7 +138,7 @@ def measure_chat(home: Path, sizes: Sizes) -> Iterator[tuple[str, str]]:
 def chat_prompt(messages: list[dict[str, str]]) -> Any:
     from retune.server.chat.requests import ChatRequest
 
-    return ChatRequest.model_validate({"model": "any", "messages": messages}).question(None).conversation
+    return ChatRequest.model_validate({"model": "any", "messages": messages}).answer_request(None).conversation
 
 
 def call_directly(call: Callable[[int], object], n_threads: int, total: int) -> list[float]:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from retune.server import ids
 from retune.server.storage.data_directory import DataDirectory
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import sqlite_url
+from retune.server.storage.engines import sqlite_url
 from retune.server.storage.tables import CheckpointRow, EventRow, FileRow, JobMetadataRow, JobRow, Table
 
 _CREATED_AT = 1_790_000_000
@@ -49,7 +49,7 @@ class _Rows:
 
 def fill(database: Database, n_jobs: int, n_events: int) -> dict[str, str]:
     """Add everything; the oldest job has a tenth of all events, the others have the rest in equal parts."""
-    job_ids = [ids.new_job_id() for _ in range(n_jobs)]
+    job_ids = [ids.new_id("ftjob-") for _ in range(n_jobs)]
     longest = n_events // 10
     each = (n_events - longest) // max(n_jobs - 1, 1)
     events_of_longest = []
@@ -72,7 +72,7 @@ def fill(database: Database, n_jobs: int, n_events: int) -> dict[str, str]:
 
 
 def _add_job(rows: _Rows, position: int, job_id: str) -> None:
-    file_id = ids.new_file_id()
+    file_id = ids.new_id("file-")
     purpose = "batch" if position % 1000 == 0 else "fine-tune"
     rows.add(FileRow, id=file_id, bytes=1000, created_at=_CREATED_AT, filename="train.jsonl", purpose=purpose)
     # One project has most jobs, one a few long ago; some jobs have no metadata, all of them old.
@@ -104,7 +104,7 @@ def _add_job(rows: _Rows, position: int, job_id: str) -> None:
 def _add_checkpoint(rows: _Rows, job_id: str, step: int, model_name: str) -> None:
     rows.add(
         CheckpointRow,
-        id=ids.new_checkpoint_id(),
+        id=ids.new_id("ftckpt_"),
         job_id=job_id,
         created_at=_CREATED_AT,
         step_number=step,
@@ -115,7 +115,7 @@ def _add_checkpoint(rows: _Rows, job_id: str, step: int, model_name: str) -> Non
 
 
 def _add_event(rows: _Rows, job_id: str, step: int) -> str:
-    event_id = ids.new_event_id()
+    event_id = ids.new_id("ftevent-")
     rows.add(
         EventRow,
         id=event_id,

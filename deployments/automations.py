@@ -25,7 +25,7 @@ def _events(*states: str) -> set[str]:
 def automations() -> list[AutomationCore]:
     """The automations of Retune, by name."""
     again = ChangeFlowRunState(
-        state=StateType.SCHEDULED, name="AwaitingRetry", message="Taken up again after its process was lost."
+        state=StateType.SCHEDULED, name="AwaitingRetry", message="Rescheduled after its process was lost."
     )
     lost = ChangeFlowRunState(state=StateType.CRASHED, message="No heartbeat: its process is gone.")
     return [
@@ -39,7 +39,7 @@ def automations() -> list[AutomationCore]:
         ),
         _automation(
             "retune - notice lost processes",
-            "Marks a retrain run as crashed from which nothing was heard for three minutes.",
+            "Marks a retrain run as crashed that sent no heartbeat for three minutes.",
             after={"prefect.flow-run.heartbeat"},
             expect={
                 "prefect.flow-run.heartbeat",

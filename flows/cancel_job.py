@@ -4,7 +4,7 @@ from uuid import UUID
 
 from prefect import flow
 
-from tasks.cancelling import cancel_job_of
+from tasks.runtime.cancelling import cancel_job_of
 
 
 @flow(name="cancel-job", flow_run_name="cancel the job of {flow_run_id}", retries=5, retry_delay_seconds=60)

@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from flows.retrain import retrain
 from retune.config import RetrainConfig
 from retune.errors import ConfigError, PrefectGoneError, RunStoppedError
-from retune.manifest import RunManifest
+from retune.results.manifest import RunManifest
 
 _FLUSH_TIMEOUT_SECONDS = 5.0
 _PATIENCE = "RETUNE_PREFECT_PATIENCE_SECONDS"
@@ -62,7 +62,7 @@ async def retrain_and_flush(config: RetrainConfig, api_url: str, password: str |
             except httpx.TransportError:
                 # A request that Prefect's client does not repeat fell into the time that the server was away.
                 await prefect.wait_until_back()
-                _log.warning("Prefect's server was away; a new flow run resumes this run.", extra={"for_people": True})
+                _log.warning("Prefect's server was away; a new flow run resumes this run.", extra={"user_facing": True})
         raise prefect.gone("was away again and again")
 
 
@@ -173,7 +173,7 @@ class _Prefect:
                     "The Prefect server at %s does not answer. The run continues, and stops if that takes %g s.",
                     self._api_url,
                     self._patience_seconds,
-                    extra={"for_people": True},
+                    extra={"user_facing": True},
                 )
         return False
 

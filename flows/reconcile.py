@@ -1,15 +1,15 @@
-"""What Prefect says of runs is held against what is heard of them."""
+"""Compare the states of flow runs in Prefect with the heartbeats of their processes."""
 
 from prefect import flow
 
-from tasks.take_up_lost_runs import take_up_lost_runs
+from tasks.reschedule_lost_runs import reschedule_lost_runs
 
 
 @flow(name="reconcile")
 async def reconcile() -> list[str]:
-    """Have retrain runs started again whose process is gone, where nothing else did.
+    """Reschedule retrain runs whose process is gone, where nothing else did.
 
     Returns:
         Their names.
     """
-    return await take_up_lost_runs()
+    return await reschedule_lost_runs()

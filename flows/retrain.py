@@ -6,25 +6,24 @@ from functools import partial
 from prefect import flow
 
 from retune.config import RetrainConfig
-from retune.manifest import RunManifest
+from retune.results.manifest import RunManifest
 from tasks.ask_approval import ask_approval
-from tasks.cancelling import ending_as_cancelled
 from tasks.check_data import check_data
 from tasks.create_job import create_job
 from tasks.download_results import download_results
 from tasks.evaluate_model import evaluate_model
-from tasks.flow_run import begin_flow_run, run_name
-from tasks.hooks import cancel_remote_job, tell_failure, tell_success
-from tasks.job_slot import job_slot
 from tasks.limit_cost import limit_cost
 from tasks.load_data import load_data
 from tasks.plot_results import plot_results
 from tasks.publish_report import RunOutcome, publish_report
-from tasks.run_lock import run_to_itself
+from tasks.runtime.cancelling import abort_on_cancel
+from tasks.runtime.flow_run import begin_flow_run, run_name
+from tasks.runtime.hooks import cancel_remote_job, notify_failure, notify_success
+from tasks.runtime.locks import exclusive_run, job_slot
+from tasks.runtime.steps import step_durations
+from tasks.runtime.values import Evaluation, FinishedJob, TrainingFiles
 from tasks.split_data import split_data
-from tasks.steps import Steps
 from tasks.upload_file import upload_file
-from tasks.values import Evaluation, FinishedJob, TrainingFiles
 from tasks.wait_for_job import wait_for_job
 from tasks.write_jsonl import write_jsonl
 
@@ -32,35 +31,32 @@ from tasks.write_jsonl import write_jsonl
 @flow(
     name="retrain",
     flow_run_name=run_name,
-    on_failure=[tell_failure],
+    on_failure=[notify_failure],
     on_cancellation=[cancel_remote_job],
 )
 async def retrain(config: RetrainConfig) -> RunManifest:
-    """Fine-tune a chat model on a table of examples, judge it on held-out ones, and report.
+    """Fine-tune a chat model on a table of examples, evaluate it on held-out ones, and report.
 
-    Running it again on the same data and settings goes on where it stopped and never starts a second job.
+    Running it again on the same data and settings resumes where it stopped and never starts a second job.
     """
     provider, training = config.provider, config.training
     await begin_flow_run(config)
-    steps = Steps()
-    with ending_as_cancelled():
-        data = await steps.take("load", load_data(config))
-        async with run_to_itself(data.run):
-            checked = await steps.take(
-                "check", check_data(data, config.split, training.model, training.hyperparameters.n_epochs)
-            )
-            split = await steps.take("split", split_data(checked, config.split))
-            files = await steps.take("write", write_jsonl(split, checked.cost, provider))
+    with abort_on_cancel():
+        data = await load_data(config)
+        async with exclusive_run(data.run):
+            checked = await check_data(data, config.split, training.model, training.hyperparameters.n_epochs)
+            split = await split_data(checked, config.split)
+            files = await write_jsonl(split, checked.cost, provider)
             terms = await limit_cost(config, files)
             if terms.needs_approval:
                 await ask_approval(config, files, terms.dates)
 
-            finished = await _train(steps, config, files)
-            results = await steps.take("results", download_results(finished, provider))
-            # Drawing and judging don't need each other, and both take seconds.
-            drawing = asyncio.create_task(steps.take("plot", plot_results(results)))
+            finished = await _train(config, files)
+            results = await download_results(finished, provider)
+            # Plotting and evaluating don't need each other, and both take seconds.
+            drawing = asyncio.create_task(plot_results(results))
             try:
-                base, fine_tuned = await _evaluate_both(steps, config, files, finished)
+                base, fine_tuned = await _evaluate_both(config, files, finished)
             finally:
                 figures = await drawing
 
@@ -74,30 +70,28 @@ async def retrain(config: RetrainConfig) -> RunManifest:
                 base=base,
                 fine_tuned=fine_tuned,
                 dates=terms.dates,
-                durations_seconds=steps.durations_seconds,
+                durations_seconds=step_durations(),
             )
             manifest = await publish_report(config, outcome)
-            tell_success(config, manifest)
+            notify_success(config, manifest)
             return manifest
 
 
-async def _train(steps: Steps, config: RetrainConfig, files: TrainingFiles) -> FinishedJob:
+async def _train(config: RetrainConfig, files: TrainingFiles) -> FinishedJob:
     run, provider, training = files.run, config.provider, config.training
-    train_file = await steps.take("upload", upload_file(run, files.train, provider))
-    validation_file = (
-        await steps.take("upload", upload_file(run, files.validation, provider)) if files.validation else None
-    )
+    train_file = await upload_file(run, files.train, provider)
+    validation_file = await upload_file(run, files.validation, provider) if files.validation else None
     async with job_slot(run, training, train_file, provider):
-        job = await steps.take("job", create_job(run, train_file, validation_file, training, provider))
-        return await steps.take("train", wait_for_job(run, job.started.job_id, training, provider))
+        job = await create_job(run, train_file, validation_file, training, provider)
+        return await wait_for_job(run, job.started.job_id, training, provider)
 
 
 async def _evaluate_both(
-    steps: Steps, config: RetrainConfig, files: TrainingFiles, job: FinishedJob
+    config: RetrainConfig, files: TrainingFiles, job: FinishedJob
 ) -> tuple[Evaluation | None, Evaluation | None]:
     if files.test is None:
         return None, None
-    judge = partial(evaluate_model, test_file=files.test, evaluation=config.evaluation, provider=config.provider)
-    base = await steps.take("evaluate", judge(job.run, "base", config.training.model))
-    fine_tuned = await steps.take("evaluate", judge(job.run, "fine_tuned", job.fine_tuned_model))
+    evaluate = partial(evaluate_model, test_file=files.test, evaluation=config.evaluation, provider=config.provider)
+    base = await evaluate(job.run, "base", config.training.model)
+    fine_tuned = await evaluate(job.run, "fine_tuned", job.fine_tuned_model)
     return base, fine_tuned

@@ -74,7 +74,7 @@ class ExampleShape(StrEnum):
 
 
 class LimitsConfig(Section):
-    """How much of a source is read before it is refused. The defaults are far above what a fine-tuning takes."""
+    """How much of a source is read and kept before it is refused. The defaults are far above what fine-tuning takes."""
 
     max_source_gb: float = Field(50, gt=0, le=1e6, description="Refuse a source of more gigabytes, unpacked.")
     max_unpacked_ratio: float = Field(
@@ -87,6 +87,16 @@ class LimitsConfig(Section):
         le=1_000_000,
         description="Refuse a pickle or a workbook that takes more megabytes of memory; both are read whole.",
     )
+    max_rows: int = Field(
+        20_000_000, ge=1, le=2_000_000_000, description="Refuse a source of more examples; each takes some memory."
+    )
+    max_errors: int = Field(
+        1_000_000, ge=1, le=2_000_000_000, description="Stop reading after more errors than this, and report these."
+    )
+    max_disk_gb: float = Field(
+        100, gt=0, le=1e6, description="Refuse a source whose examples take more gigabytes of disk while it is read."
+    )
+    max_minutes: float = Field(240, gt=0, le=1e6, description="Refuse a source that takes more minutes to read.")
 
 
 class DataConfig(Section):

@@ -225,7 +225,8 @@ def _let_go(child: subprocess.Popen[bytes], users: IO[str]) -> None:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         child.stdin.close()
-        _left_to_others.append(child)
+        # Its other users end it; whoever forgets a Popen before then is warned, and leaves a zombie.
+        threading.Thread(target=child.wait, name=f"wait for {child.pid}", daemon=True).start()
         return
     child.terminate()
     try:
@@ -234,10 +235,6 @@ def _let_go(child: subprocess.Popen[bytes], users: IO[str]) -> None:
         child.kill()
         child.wait()
     child.stdin.close()
-
-
-# Ended by their last user; kept here because a forgotten Popen of a living process is a warning.
-_left_to_others: list[subprocess.Popen[bytes]] = []
 
 
 def stop_when_unused(users_lock: Path) -> None:

@@ -1,4 +1,4 @@
-"""Say that a source holds new examples, so that a trigger may start a training, and remember that it was said."""
+"""Announce that a source holds new examples, so that a trigger can start a training, and save that it was announced."""
 
 import asyncio
 import time
@@ -7,7 +7,6 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import httpx
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.events.filters import EventFilter, EventIDFilter, EventOccurredFilter
@@ -16,41 +15,42 @@ from prefect.events.schemas.events import Event, Resource
 from prefect.exceptions import PrefectException
 
 from retune.config import RetrainConfig
-from retune.data.watching.config import CountMethod, WatchConfig
-from retune.data.watching.memory import Counted, WatchMemory, remember_announced
-from retune.data.watching.place import WatchPlace, source_hash, watch_key
-from retune.data.watching.sight import Sight
 from retune.errors import AnnouncementError
-from tasks.watch_memory import recall, remember
-from tasks.watch_values import Look
+from retune.watch.config import CountMethod, WatchConfig
+from retune.watch.files import WatchFiles, source_hash, watch_key
+from retune.watch.snapshot import SourceSnapshot
+from retune.watch.state import Counted, WatchState, with_announcement
+from tasks.runtime.steps import step
+from tasks.runtime.watch_state import WatchResult, load_state, save_state
 
 DATA_CHANGED = "retune.data.changed"
 """Name of the event."""
 
 _RECORDED_WITHIN_SECONDS = 30.0
-_SECONDS_BETWEEN_LOOKS = 0.25
+_POLL_SECONDS = 0.25
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
-async def announce_data(config: RetrainConfig, watch: WatchConfig, look: Look) -> Look:
-    """Emit the event `retune.data.changed`; remember it once Prefect has it in its database.
+@step("announce", cache_policy=NO_CACHE, persist_result=False)
+async def announce_data(config: RetrainConfig, watch: WatchConfig, result: WatchResult) -> WatchResult:
+    """Emit the event `retune.data.changed`; save the announcement once Prefect has the event in its database.
 
-    Whoever is ended in between says it again at the next look, which starts no second job: the run key finds the first
-    one. Where another worker has announced something since the count, nothing is said; the next look counts anew.
+    A process that ends in between announces again at the next check, which starts no second job: the run key finds the
+    first one. Where another worker has announced something since the count, nothing is announced; the next check
+    counts again.
 
     Raises:
         AnnouncementError: Prefect did not take the event, or did not record it in time.
         RunDirectoryError: Retune's home directory can't be written.
     """
-    memory = await recall(config)
-    if look.sight is None or look.counted is None or memory.counted != look.counted:
-        return look.model_copy(update={"judgement": "unchanged"})
-    event_id = _event_id(config, memory, look.counted)
-    await emit(_event(config, look.sight, look.counted, event_id))
+    state = await load_state(config)
+    if result.snapshot is None or result.counted is None or state.counted != result.counted:
+        return result.model_copy(update={"status": "unchanged"})
+    event_id = _event_id(config, state, result.counted)
+    await emit(_event(config, result.snapshot, result.counted, event_id))
     if watch.count is CountMethod.CONTENT:
-        WatchPlace(config).keep_counted()
-    await remember(config, remember_announced(memory, look.counted, look.sight, str(event_id)))
-    return look.model_copy(update={"judgement": "announced", "event_id": str(event_id)})
+        WatchFiles(config).keep_counted()
+    await save_state(config, with_announcement(state, result.counted, result.snapshot, str(event_id)))
+    return result.model_copy(update={"status": "announced", "event_id": str(event_id)})
 
 
 async def emit(event: Event) -> None:
@@ -70,7 +70,7 @@ async def emit(event: Event) -> None:
     except (httpx.HTTPError, PrefectException) as error:
         raise AnnouncementError(
             f"Prefect did not take the event {event.event}: {type(error).__name__}.",
-            hint="Nothing is lost: the next look sends it again.",
+            hint="Nothing is lost: the next check sends it again.",
         ) from error
 
 
@@ -81,9 +81,9 @@ async def _wait_until_recorded(client: PrefectClient, event: Event) -> None:
             raise AnnouncementError(
                 f"Prefect took the event {event.event} {event.id} and did not record it within "
                 f"{_RECORDED_WITHIN_SECONDS:.0f} seconds.",
-                hint="See what the server's log says of its event persister; the next look sends it again.",
+                hint="See the event persister's lines in the server's log; the next check sends the event again.",
             )
-        await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _is_recorded(client: PrefectClient, event: Event) -> bool:
@@ -96,9 +96,9 @@ async def _is_recorded(client: PrefectClient, event: Event) -> bool:
     return bool(found.events)
 
 
-def _event(config: RetrainConfig, sight: Sight, counted: Counted, event_id: UUID) -> Event:
+def _event(config: RetrainConfig, snapshot: SourceSnapshot, counted: Counted, event_id: UUID) -> Event:
     payload: dict[str, Any] = {
-        "source": sight.source,
+        "source": snapshot.source,
         "fingerprint": counted.fingerprint,
         "n_examples": counted.n_examples,
         "n_new": counted.n_new,
@@ -117,7 +117,7 @@ def _event(config: RetrainConfig, sight: Sight, counted: Counted, event_id: UUID
     )
 
 
-def _event_id(config: RetrainConfig, memory: WatchMemory, counted: Counted) -> UUID:
+def _event_id(config: RetrainConfig, state: WatchState, counted: Counted) -> UUID:
     """The same for the same announcement, however often it is tried, and another one for every later one."""
-    before = memory.announced.event_id if memory.announced else "first"
+    before = state.announced.event_id if state.announced else "first"
     return uuid5(NAMESPACE_URL, f"{DATA_CHANGED} {watch_key(config)} {before} {counted.fingerprint}")

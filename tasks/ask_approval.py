@@ -15,9 +15,9 @@ from retune.data.model_dates import ModelDates, describe_dates, utc_today
 from retune.errors import OverBudgetError
 from retune.results.markdown import escape
 from retune.results.run_message import RunNotice
-from tasks.events import emit_run_event
-from tasks.hooks import flow_run_url
-from tasks.values import TrainingFiles
+from tasks.runtime.events import emit_run_event
+from tasks.runtime.hooks import flow_run_url
+from tasks.runtime.values import TrainingFiles
 
 _TIME_TO_ANSWER = timedelta(days=7)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.artifacts import acreate_table_artifact
 from prefect.exceptions import PrefectException
 
@@ -17,8 +17,8 @@ from retune.data.comparison.report import CheckReport
 from retune.data.store.store import ExampleStore
 from retune.errors import CheckError
 from retune.results.markdown import escape
-from tasks.policies import PERSISTED, by_content
-from tasks.values import CheckedData, LoadedData
+from tasks.runtime.steps import PERSISTED, by_content, step
+from tasks.runtime.values import CheckedData, LoadedData
 
 _LOG_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "note": logging.INFO}
 _SHOWN_PER_KIND = 5
@@ -27,7 +27,7 @@ _LONGEST_TEXT = 300
 _MOST_BYTES = 150_000
 
 
-@task(cache_policy=by_content(), **PERSISTED)
+@step("check", cache_policy=by_content(), **PERSISTED)
 async def check_data(data: LoadedData, split: SplitConfig, model: str, n_epochs: Auto | int) -> CheckedData:
     """Check all examples and write `check_report.json`; errors stop the run, warnings don't.
 

@@ -1,6 +1,6 @@
 """Start the fine-tuning job, or find the one that an earlier attempt started."""
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.cache_policies import NO_CACHE
 
 from retune.config import ProviderConfig, TrainingConfig
@@ -8,9 +8,9 @@ from retune.provider.endpoint import require_endpoint
 from retune.provider.job_journal import JobJournal
 from retune.provider.one_job import JobCreator, job_request, unclear_wait_seconds
 from retune.run import Run
-from tasks.cancelling import unless_cancelled
-from tasks.events import JobNotice, emit_job_event
-from tasks.flow_run import (
+from tasks.runtime.cancelling import run_until_cancelled
+from tasks.runtime.events import JobNotice, emit_job_event
+from tasks.runtime.flow_run import (
     API_KEY_BLOCK,
     BASE_URL,
     JOB_ID,
@@ -19,13 +19,13 @@ from tasks.flow_run import (
     TRAINING_FILE,
     label_flow_run,
 )
-from tasks.policies import PERSISTED, retried
-from tasks.provider_client import provider_client
-from tasks.values import Job, Upload
+from tasks.runtime.provider_client import provider_client
+from tasks.runtime.steps import PERSISTED, retried, step
+from tasks.runtime.values import Job, Upload
 
 
 # Not cached: the journal and the provider's own list are what a second paid job is checked against.
-@task(**retried(10, 30, 60, 120), cache_policy=NO_CACHE, **PERSISTED)
+@step("job", **retried(10, 30, 60, 120), cache_policy=NO_CACHE, **PERSISTED)
 async def create_job(
     run: Run, training_file: Upload, validation_file: Upload | None, training: TrainingConfig, provider: ProviderConfig
 ) -> Job:
@@ -61,7 +61,7 @@ async def create_job(
             job_id=training.job_id,
             say=warn_people,
         )
-        started = await unless_cancelled(creator.create_once())
+        started = await run_until_cancelled(creator.create_once())
     notice = JobNotice(job_id=started.job_id, model=training.model, provider_url=base_url, run_key=run.key)
     emit_job_event("created", notice, run=run)
     for duplicate in started.duplicates_cancelled:
@@ -71,4 +71,4 @@ async def create_job(
 
 def warn_people(line: str) -> None:
     """Log a line that the terminal shows, too."""
-    get_run_logger().warning(line, extra={"for_people": True})
+    get_run_logger().warning(line, extra={"user_facing": True})

@@ -3,7 +3,7 @@
 import asyncio
 
 from openai import AsyncOpenAI
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from retune.config import ProviderConfig
 from retune.data.jsonl import read_jsonl
@@ -11,12 +11,12 @@ from retune.errors import ProviderError
 from retune.files import write_bytes, write_json
 from retune.provider.results import download_result_files, list_checkpoints
 from retune.results.metrics import TrainingMetrics, collect_metrics
-from tasks.policies import PERSISTED, by_content, retried
-from tasks.provider_client import provider_client
-from tasks.values import FinishedJob, JobResults
+from tasks.runtime.provider_client import provider_client
+from tasks.runtime.steps import PERSISTED, by_content, retried, step
+from tasks.runtime.values import FinishedJob, JobResults
 
 
-@task(cache_policy=by_content(exclude=("provider",)), **retried(2, 10, 30, 60), **PERSISTED)
+@step("results", cache_policy=by_content(exclude=("provider",)), **retried(2, 10, 30, 60), **PERSISTED)
 async def download_results(job: FinishedJob, provider: ProviderConfig) -> JobResults:
     """Download every result file; where there is none that can be read, the events and checkpoints stand in.
 

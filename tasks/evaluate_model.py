@@ -1,7 +1,5 @@
 """Put the test questions to a model and score its answers."""
 
-from prefect import task
-
 from retune.config import EvaluationConfig, ProviderConfig
 from retune.data.jsonl import FileFacts, write_jsonl
 from retune.errors import ProviderError
@@ -10,17 +8,17 @@ from retune.evaluation.examples import Answer, read_examples
 from retune.evaluation.scorers import score_answers
 from retune.provider.models import wait_for_model
 from retune.run import Run
-from tasks.policies import PERSISTED
-from tasks.progress import ProgressReport
-from tasks.provider_client import provider_client
-from tasks.values import Evaluation, Role
+from tasks.runtime.progress import ProgressReport
+from tasks.runtime.provider_client import provider_client
+from tasks.runtime.steps import PERSISTED, step
+from tasks.runtime.values import Evaluation, Role
 
 # Right after a job's success a provider may not know the model yet.
 _MODEL_APPEARS_WITHIN_SECONDS = 300.0
 
 
 # Not cached: the file of answers is, answer by answer, and what could not be answered is asked again.
-@task(task_run_name="evaluate_model-{role}", **PERSISTED)
+@step("evaluate", task_run_name="evaluate_model-{role}", **PERSISTED)
 async def evaluate_model(
     run: Run, role: Role, model: str, *, test_file: FileFacts, evaluation: EvaluationConfig, provider: ProviderConfig
 ) -> Evaluation:

@@ -27,12 +27,12 @@ from retune.provider.models import read_shutdown_date
 from retune.provider.one_job import job_request
 from retune.provider.own_jobs import existing_job
 from retune.results.run_message import RunNotice
-from tasks.events import emit_run_event
-from tasks.hooks import flow_run_url
-from tasks.policies import PERSISTED, retried
-from tasks.provider_client import provider_client
+from tasks.runtime.events import emit_run_event
+from tasks.runtime.hooks import flow_run_url
+from tasks.runtime.provider_client import provider_client
+from tasks.runtime.steps import PERSISTED, retried
+from tasks.runtime.values import JobTerms, TrainingFiles
 from tasks.upload_file import uploaded_name
-from tasks.values import JobTerms, TrainingFiles
 
 
 # Not cached: the limit may be another one, days pass, and the provider's own list says whether there is anything left
@@ -102,7 +102,7 @@ def _warn_of_end(config: RetrainConfig, dates: ModelDates | None, today: date) -
         get_run_logger().info("%s", lifetime)
         return
     move = describe_move(dates, today=today)
-    get_run_logger().warning("%s %s", lifetime, move, extra={"for_people": True})
+    get_run_logger().warning("%s %s", lifetime, move, extra={"user_facing": True})
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return

@@ -6,8 +6,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-
 from retune.config import RetrainConfig
 from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.model_dates import check_model_fits, utc_today
@@ -16,12 +14,12 @@ from retune.provider.endpoint import require_endpoint
 from retune.results.links import artifact_name
 from retune.run import directory_before_run, open_run
 from retune.staging import replace_directory, staging_directory
-from tasks.deployed import refuse_foreign_source
-from tasks.flow_run import API_KEY_BLOCK, BASE_URL, RUN_KEY, label_flow_run
-from tasks.policies import PERSISTED
-from tasks.progress import ProgressReport
-from tasks.run_lock import run_to_itself
-from tasks.values import LoadedData, StoredExamples
+from tasks.runtime.deployed import refuse_foreign_source
+from tasks.runtime.flow_run import API_KEY_BLOCK, BASE_URL, RUN_KEY, label_flow_run
+from tasks.runtime.locks import exclusive_run
+from tasks.runtime.progress import ProgressReport
+from tasks.runtime.steps import PERSISTED, step
+from tasks.runtime.values import LoadedData, StoredExamples
 
 _NOT_TOLD_BEFORE_SECONDS = 3.0
 _MEGABYTE = 1_000_000
@@ -29,7 +27,7 @@ _AS_USUAL = 0o777
 
 
 # Not cached: whether the data has changed is only known by reading it.
-@task(**PERSISTED)
+@step("load", **PERSISTED)
 async def load_data(config: RetrainConfig) -> LoadedData:
     """Read the source and write it, and what was found out about each example, as `examples/` into the run's directory.
 
@@ -55,7 +53,7 @@ async def load_data(config: RetrainConfig) -> LoadedData:
         await label_flow_run(
             {RUN_KEY: run.key, BASE_URL: endpoint.base_url, API_KEY_BLOCK: config.provider.api_key_block}
         )
-        async with run_to_itself(run):
+        async with exclusive_run(run):
             kept = await asyncio.to_thread(_keep, store, run.path("examples"))
     return LoadedData(
         run=run,

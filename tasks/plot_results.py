@@ -5,16 +5,15 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from prefect import task
 
 from retune.files import write_bytes
 from retune.results.figures import training_figures
 from retune.results.static_images import figures_svg
-from tasks.policies import PERSISTED, by_content
-from tasks.values import Figures, JobResults
+from tasks.runtime.steps import PERSISTED, by_content, step
+from tasks.runtime.values import Figures, JobResults
 
 
-@task(cache_policy=by_content(), **PERSISTED)
+@step("plot", cache_policy=by_content(), **PERSISTED)
 async def plot_results(results: JobResults) -> Figures:
     """Write `figures/<name>.json` for plotly, and `figures/<name>.svg`."""
     return await asyncio.to_thread(_plot, results)

@@ -18,7 +18,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from retune.results.overview import ListedRun, overview_markdown, read_past_runs, score_figure
 from retune.results.static_images import draw_figure
 from retune.run import home_directory
-from tasks.flow_run_states import in_states
+from tasks.runtime.flow_run import in_states
 
 _FLOW = "retrain"
 _MOST_LISTED = 10

@@ -20,12 +20,12 @@ from retune.config import RetrainConfig
 from retune.data.model_dates import ModelDates
 from retune.evaluation.examples import Answer
 from retune.files import write_json
-from retune.manifest import EvaluationFacts, RunManifest
 from retune.provider.endpoint import require_endpoint
 from retune.results.curves import best_checkpoint
 from retune.results.evaluation_figures import evaluation_figures
 from retune.results.example_table import describe_examples, example_rows
 from retune.results.links import artifact_name, report_url, run_links, summary_key
+from retune.results.manifest import EvaluationFacts, RunManifest
 from retune.results.markdown import markdown_summary
 from retune.results.report import write_report
 from retune.results.report_data import (
@@ -38,9 +38,9 @@ from retune.results.report_data import (
     report_evaluation,
 )
 from retune.results.report_figures import describe_best, describe_figures
-from tasks.policies import PERSISTED
-from tasks.training_cost import training_cost
-from tasks.values import CheckedData, Evaluation, Figures, FinishedJob, JobResults, LoadedData, TrainingFiles
+from retune.results.training_cost import training_cost
+from tasks.runtime.steps import PERSISTED
+from tasks.runtime.values import CheckedData, Evaluation, Figures, FinishedJob, JobResults, LoadedData, TrainingFiles
 
 
 class RunOutcome(BaseModel):

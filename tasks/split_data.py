@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from retune.config import SplitConfig
 from retune.data.splits.origins import find_origins
@@ -12,11 +12,11 @@ from retune.data.splits.split import deal_examples
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.files import atomic_write, writing
-from tasks.policies import PERSISTED, by_content
-from tasks.values import CheckedData, SplitData
+from tasks.runtime.steps import PERSISTED, by_content, step
+from tasks.runtime.values import CheckedData, SplitData
 
 
-@task(cache_policy=by_content(), **PERSISTED)
+@step("split", cache_policy=by_content(), **PERSISTED)
 async def split_data(data: CheckedData, split: SplitConfig) -> SplitData:
     """Split the examples and write who went where as `sides.npy`.
 
@@ -28,7 +28,7 @@ async def split_data(data: CheckedData, split: SplitConfig) -> SplitData:
     notes: list[str] = []
     counts, origins = await asyncio.to_thread(_split, data, split, path, notes)
     for note in notes:
-        get_run_logger().warning("split: %s", note, extra={"for_people": True})
+        get_run_logger().warning("split: %s", note, extra={"user_facing": True})
     return SplitData(run=data.run, examples=data.examples, sides=path, origins=origins, **counts)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 
 from openai import AsyncOpenAI
-from prefect import task
 
 from retune.config import ProviderConfig
 from retune.data.jsonl import FileFacts
@@ -12,10 +11,10 @@ from retune.provider.files import UploadedFile, upload_once
 from retune.provider.job_journal import JobJournal
 from retune.provider.own_jobs import recorded_job
 from retune.run import Run
-from tasks.policies import PERSISTED, retried
-from tasks.progress import ProgressReport
-from tasks.provider_client import provider_client
-from tasks.values import Upload
+from tasks.runtime.progress import ProgressReport
+from tasks.runtime.provider_client import provider_client
+from tasks.runtime.steps import PERSISTED, retried, step
+from tasks.runtime.values import Upload
 
 _NOT_TOLD_BEFORE_SECONDS = 3.0
 _MEGABYTE = 1_000_000
@@ -27,7 +26,7 @@ def uploaded_name(run: Run, file: FileFacts) -> str:
 
 
 # Not cached: the provider is asked what it has, because a file that was deleted there can't be trained on.
-@task(**retried(2, 10, 30, 60), **PERSISTED)
+@step("upload", **retried(2, 10, 30, 60), **PERSISTED)
 async def upload_file(run: Run, file: FileFacts, provider: ProviderConfig) -> Upload:
     """Upload a training or validation file under a name made of the run key, unless it is there already.
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.runtime import flow_run
 
 from retune.config import ProviderConfig, TrainingConfig
@@ -18,21 +18,21 @@ from retune.provider.follow import event_as_dict, follow_job, pauses_at, raise_u
 from retune.provider.job_journal import JobJournal
 from retune.provider.one_job import unclear_wait_seconds
 from retune.provider.twins import TwinWatch
+from retune.results.training_cost import training_cost
 from retune.run import JOB_FILE, Run
-from tasks.cancelling import unless_cancelled
 from tasks.create_job import warn_people
-from tasks.events import JobNews, JobNotice, emit_job_event
-from tasks.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, JOB_IS_OURS, RUN_KEY, label_flow_run
-from tasks.policies import PERSISTED, by_content
-from tasks.progress import ProgressReport
-from tasks.provider_client import provider_client
-from tasks.training_cost import training_cost
-from tasks.values import FinishedJob
+from tasks.runtime.cancelling import run_until_cancelled
+from tasks.runtime.events import JobNews, JobNotice, emit_job_event
+from tasks.runtime.flow_run import API_KEY_BLOCK, BASE_URL, JOB_ID, JOB_IS_OURS, RUN_KEY, label_flow_run
+from tasks.runtime.progress import ProgressReport
+from tasks.runtime.provider_client import provider_client
+from tasks.runtime.steps import PERSISTED, by_content, step
+from tasks.runtime.values import FinishedJob
 
 _FIGURES = {"train_loss", "train_mean_token_accuracy", "valid_loss", "full_valid_loss"}
 
 
-@task(cache_policy=by_content(exclude=("provider", "training")), **PERSISTED)
+@step("train", cache_policy=by_content(exclude=("provider", "training")), **PERSISTED)
 async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider: ProviderConfig) -> FinishedJob:
     """Follow the job to its end: every event once, in order, in the log; steps as a progress artifact.
 
@@ -48,7 +48,7 @@ async def wait_for_job(run: Run, job_id: str, training: TrainingConfig, provider
         JobWaitTimeoutError: The job has not ended in time; it was left alone.
         ProviderError: The provider refuses the key.
     """
-    job, events = await unless_cancelled(_follow(run, job_id, training, provider))
+    job, events = await run_until_cancelled(_follow(run, job_id, training, provider))
     await asyncio.to_thread(write_jsonl, run.path("events.jsonl"), map(event_as_dict, events))
     notice = _notice(run, job, events, provider)
     try:
@@ -127,7 +127,7 @@ def _notice(run: Run, job: FineTuningJob, events: list[FineTuningJobEvent], prov
 
 
 class _LoggedEvents:
-    """Logs each event once in a flow run, also when that run was interrupted and is taken up again."""
+    """Logs each event once in a flow run, also when that run was interrupted and resumed."""
 
     def __init__(self, run: Run) -> None:
         self._logger = get_run_logger()
@@ -150,7 +150,7 @@ def _tell_trouble(error: Exception, pause_seconds: float) -> None:
         "Can't see the job for the moment (%s); it continues all the same. Looking again in %.0f s.",
         one_line(error),
         pause_seconds,
-        extra={"for_people": True},
+        extra={"user_facing": True},
     )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 
 import numpy as np
-from prefect import task
 
 from retune.config import ProviderConfig
 from retune.data.cost import CostEstimate
@@ -11,12 +10,12 @@ from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.data.store.training_files import write_splits
 from retune.provider.endpoint import require_endpoint
-from tasks.policies import PERSISTED, by_content
-from tasks.values import SplitData, TrainingFiles
+from tasks.runtime.steps import PERSISTED, by_content, step
+from tasks.runtime.values import SplitData, TrainingFiles
 
 
 # The provider's address may change from run to run; what stays the same of it is in the run's key.
-@task(cache_policy=by_content(exclude=("provider",)), **PERSISTED)
+@step("write", cache_policy=by_content(exclude=("provider",)), **PERSISTED)
 async def write_jsonl(data: SplitData, cost: CostEstimate, provider: ProviderConfig) -> TrainingFiles:
     """Write `train.jsonl`, `validation.jsonl` and `test.jsonl`, and count their tokens.
 

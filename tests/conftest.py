@@ -1,6 +1,9 @@
 """Every test starts without the user's own settings, in a directory of its own."""
 
 import os
+import signal
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +11,27 @@ import pytest
 
 from retune.server.embedded import embedded_server
 
+# The hundreds of programs that the tests start share compiled bytecode: each would compile its modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# A shell that starts the tests in the background, or under nohup, ignores these, and every program that the tests
+# start would inherit that. A handler ends with this process; programs start with the usual behaviour.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda _number, _frame: None)
+
 _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files so that those that take longest come first: one that came last would leave cores idle.
+
+    Those with slow tests do, and then those with few tests, since they start programs.
+    """
+    tests = Counter(item.path for item in items)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, tests[item.path]))
 
 
 @pytest.fixture(autouse=True)

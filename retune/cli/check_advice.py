@@ -16,6 +16,7 @@ _REPAIRS: dict[Change, tuple[str, str]] = {
     "ending_dropped": ("cut {} example after its last answer", "cut {} examples after their last answer"),
     "trimmed": ("trim {} text", "trim {} texts"),
     "duplicate_dropped": ("drop {} duplicate", "drop {} duplicates"),
+    "overlap_dropped": ("keep a question in one split", "keep each question in one split"),
 }
 """What a repair does to what the checks warn of, for one and for more."""
 
@@ -64,7 +65,7 @@ def _how_to_go_on(checked: "Checked", source: str | None, flags: Flags, own_flag
         command = _command("check", [source] if source else [], {**flags, **own_flags}, ["--fix", target])
         advice.append(f"{repairs[0].upper()}{repairs[1:]}, in a new file: {command}")
     if checked.report.n_errors:
-        return [*advice, "Mend the errors, then check again."]
+        return [*advice, "Fix the errors, then check again."]
     if checked.refusal is not None:
         return [*advice, checked.refusal.hint or ""]
     if checked.move is not None:
@@ -73,7 +74,7 @@ def _how_to_go_on(checked: "Checked", source: str | None, flags: Flags, own_flag
 
 
 def _repairs(checked: "Checked") -> Iterator[str]:
-    counts = {RULES[group.kind].mended_by: group.count for group in checked.report.groups}
+    counts = {RULES[group.kind].fixed_by: group.count for group in checked.report.groups}
     for change, (one, many) in _REPAIRS.items():
         if count := counts.get(change):
             yield (one if count == 1 else many).format(f"{count:,}")

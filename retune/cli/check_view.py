@@ -132,7 +132,7 @@ def show_repair(repaired: "Repaired") -> None:
     _show_fields(
         [
             ("examples", f"{repaired.n_written:,} of {repaired.n_read:,}"),
-            ("changes", ", ".join(done) or "none: nothing here that a safe repair mends"),
+            ("changes", ", ".join(done) or "none: nothing here that a safe repair fixes"),
             *((name, f"in a file of its own: {path}") for name, path in repaired.held_out.items()),
             ("listed in", str(repaired.changes_path)),
         ]
@@ -160,7 +160,7 @@ def _show_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def _problem_table(groups: Sequence["ProblemGroup"]) -> Table:
-    """A row of kind, level and count for each kind, and below it the first places and the way to mend it."""
+    """A row of kind, level and count for each kind, and below it the first places and the way to fix it."""
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)

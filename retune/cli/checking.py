@@ -23,7 +23,7 @@ from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.examples import Method
 from retune.data.model_dates import ModelDates, days_left, describe_dates, describe_move, find_dates, refuse_if_ended
 from retune.data.models import completes_prompts, provider_dates
-from retune.data.repair import Repaired, changes_path_of, held_out_paths, repair_examples
+from retune.data.repair import HELD_OUT, Repaired, changes_path_of, held_out_path, held_out_paths, repair_examples
 from retune.data.sources.stored_files import has_wildcard
 from retune.data.store.store import ExampleStore, StoreFacts
 from retune.errors import ConfigError
@@ -210,6 +210,7 @@ def _who_trains(settings: RetrainConfig) -> ProviderKind:
 def _repair(request: CheckRequest, target: Path, directory: Path, bar: ReadingBar) -> tuple[Repaired, RetrainConfig]:
     store = _load(request.settings, request, directory, bar, for_repair=True)
     others = held_out_paths(store, target)
+    _refuse_files_of_other_splits(target, others)
     _refuse_files_there([*others.values()], may_overwrite=request.may_overwrite)
     _keep_source_whole([target, changes_path_of(target), *others.values(), request.report_path], store)
     bar.say("repairing")
@@ -239,7 +240,7 @@ def _refuse_bad_outputs(request: CheckRequest) -> None:
         if path is not None and path.is_dir():
             raise ConfigError(f"{flag} needs a file; {path} is a directory.", hint="Name a file in it.")
         if path is not None and not path.parent.is_dir():
-            raise ConfigError(f"{flag} {path}: there is no directory {path.parent}.", hint="Make it, or mend the name.")
+            raise ConfigError(f"{flag} {path}: there is no directory {path.parent}.", hint="Make it, or fix the name.")
     if request.fix is None or request.report_path is None:
         return
     for written in (request.fix, changes_path_of(request.fix)):
@@ -271,6 +272,17 @@ def _refuse_files_there(paths: list[Path], *, may_overwrite: bool) -> None:
     there = [path for path in paths if path.exists()]
     if there and not may_overwrite:
         raise ConfigError(f"{there[0]} is there already.", hint="Name another file, or add --force to overwrite it.")
+
+
+def _refuse_files_of_other_splits(target: Path, written: dict[str, Path]) -> None:
+    """A held-out file of an earlier repair would stay beside one without that split, and seem to be a part of it."""
+    for split in HELD_OUT:
+        path = held_out_path(target, split)
+        if split not in written and path.exists():
+            raise ConfigError(
+                f"{path} is there, and this source declares no {split} split: it would seem to belong to {target}.",
+                hint="Move it away if you need it, or else delete it; or name another file for --fix.",
+            )
 
 
 def _keep_source_whole(targets: list[Path | None], store: ExampleStore) -> None:

@@ -94,6 +94,16 @@ MaxPickleMb = Annotated[
     int | None,
     _data("Refuse a pickle or workbook that takes more megabytes of memory; default 512.", metavar="INTEGER"),
 ]
+MaxRows = Annotated[int | None, _data("Refuse a source of more examples; default 20,000,000.", metavar="INTEGER")]
+MaxErrors = Annotated[
+    int | None, _data("Stop reading after more errors, and report these; default 1,000,000.", metavar="INTEGER")
+]
+MaxDiskGb = Annotated[
+    float | None, _data("Refuse a source whose examples take more gigabytes of disk; default 100.", metavar="NUMBER")
+]
+MaxMinutes = Annotated[
+    float | None, _data("Refuse a source that takes more minutes to read; default 240.", metavar="NUMBER")
+]
 Shape = Annotated[ExampleShape | None, _data("What a row holds; auto goes by the columns.")]
 UserColumn = Annotated[str | None, _data("Column with what the user says.", metavar="NAME")]
 AssistantColumn = Annotated[str | None, _data("Column with the answer to learn.", metavar="NAME")]
@@ -186,6 +196,10 @@ PLACES = {
     "max_unpacked_ratio": "data.limits.max_unpacked_ratio",
     "max_row_mb": "data.limits.max_row_mb",
     "max_pickle_mb": "data.limits.max_pickle_mb",
+    "max_rows": "data.limits.max_rows",
+    "max_errors": "data.limits.max_errors",
+    "max_disk_gb": "data.limits.max_disk_gb",
+    "max_minutes": "data.limits.max_minutes",
     "shape": "data.shape",
     "user_column": "data.user_column",
     "assistant_column": "data.assistant_column",

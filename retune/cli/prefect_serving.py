@@ -47,7 +47,7 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     Raises:
         ServerError: It can't listen there.
     """
-    port = port or _free_port(host)
+    port = _free_port(host, port)
     local = local_address(host, port)
     url = (os.environ.get("PREFECT_UI_URL") or local).rstrip("/")
     password = prefect_password(home)
@@ -79,10 +79,7 @@ class _Server(uvicorn.Server):
             await super().startup(sockets=sockets)
         except SystemExit:
             # Uvicorn has logged the reason.
-            raise ServerError(
-                f"Prefect's server can't listen on {self.config.host}, port {self.config.port}.",
-                hint="If another program uses the port, name another one with --port.",
-            ) from None
+            raise _cannot_listen(self.config.host, self.config.port) from None
         if self.started:
             self.when_ready()
 
@@ -108,8 +105,9 @@ def _configure_prefect(home: Path, port: int, url: str, password: str) -> None:
         # The UI asks the API at the address it came from; without this it would ask port 4200.
         PREFECT_SERVER_UI_API_URL="/api",
         PREFECT_UI_URL=url,
-        # A run waits at its end until its task runs are written down; by default that is up to five seconds.
-        PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL="0.2",
+        # How soon the record of a task run that could not be written is tried again; the first write is at once.
+        # Whole seconds: Prefect takes the integer part, and with 0 the server never sleeps.
+        PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL="1",
         # The guard refuses other pages already; these hold should something get past it.
         PREFECT_SERVER_CORS_ALLOWED_ORIGINS=url,
         PREFECT_SERVER_CSRF_PROTECTION_ENABLED="true",
@@ -117,10 +115,23 @@ def _configure_prefect(home: Path, port: int, url: str, password: str) -> None:
     )
 
 
-def _free_port(host: str) -> int:
+def _free_port(host: str, port: int) -> int:
+    """The port, or any free one for 0. Asked first: Prefect takes seconds to come to the point of listening."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
+        # Connections of a server that ended just now do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise _cannot_listen(host, port, f": {error.strerror or error}") from None
         return int(probe.getsockname()[1])
+
+
+def _cannot_listen(host: str, port: int, reason: str = "") -> ServerError:
+    return ServerError(
+        f"Prefect's server can't listen on {host}, port {port}{reason}.",
+        hint="If another program uses the port, name another one with --port.",
+    )
 
 
 def _main() -> None:

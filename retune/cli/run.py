@@ -19,7 +19,7 @@ from retune.config import RetrainConfig
 from retune.config_file import load_config
 
 if TYPE_CHECKING:
-    from retune.manifest import RunManifest
+    from retune.results.manifest import RunManifest
 
 _EXIT_SIGNALLED = 128
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "retune.progress")
@@ -85,6 +85,10 @@ def run(
     max_unpacked_ratio: options.MaxUnpackedRatio = None,
     max_row_mb: options.MaxRowMb = None,
     max_pickle_mb: options.MaxPickleMb = None,
+    max_rows: options.MaxRows = None,
+    max_errors: options.MaxErrors = None,
+    max_disk_gb: options.MaxDiskGb = None,
+    max_minutes: options.MaxMinutes = None,
     shape: options.Shape = None,
     user_column: options.UserColumn = None,
     assistant_column: options.AssistantColumn = None,

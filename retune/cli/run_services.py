@@ -28,7 +28,7 @@ from retune.provider.endpoint import Endpoint, resolve_endpoint
 from retune.server.embedded import RunningServer, embedded_server
 
 if TYPE_CHECKING:
-    from retune.manifest import RunManifest
+    from retune.results.manifest import RunManifest
 
 _MOST_BYTES_READ_TWICE = 16_000_000
 

@@ -28,7 +28,7 @@ from retune.config import ProviderConfig, RetrainConfig
 from retune.provider.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from retune.manifest import EvaluationFacts, RunManifest
+    from retune.results.manifest import EvaluationFacts, RunManifest
 
 _STEP_WIDTH = 9
 _SHOWN_FIGURES = {"train_loss": "loss", "valid_loss": "validation loss"}
@@ -78,7 +78,7 @@ class RunView(logging.Handler):
             self.show_step(fields["step"], fields["summary"], fields["seconds"])
         elif "done" in fields:
             self._show_progress(fields)
-        elif record.levelno >= logging.WARNING and fields.get("for_people"):
+        elif record.levelno >= logging.WARNING and fields.get("user_facing"):
             self.warn(record.getMessage())
 
     def warn(self, text: str) -> None:

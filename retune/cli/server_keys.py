@@ -10,43 +10,43 @@ from retune.cli.connection import server_directory
 from retune.cli.terminal import as_local_time, print_json, print_line, print_quietly, print_table
 from retune.errors import ServerError
 from retune.private_files import keep_files_private
-from retune.server.command import DatabaseUrl, DataDirectory, settings_from
+from retune.server.process.command import DatabaseUrl, DataDirectory, settings_from
 from retune.server.settings import DATABASE_URL_VARIABLE
 
 if TYPE_CHECKING:
     from retune.server.storage.data_directory import DataDirectory as Directory
     from retune.server.storage.database import Database
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke a server's API keys, while it runs or not.")
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke a server's API keys, whether it runs or not.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What the key is for, as you will know it in the list.")],
+    name: Annotated[str, typer.Argument(help="What the key is for, as shown in the list.")],
     data_directory: DataDirectory = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Make a key and print it. It can't be shown again: the server keeps its hash alone.
+    """Create a key and print it. It can't be shown again: the server stores only its hash.
 
-    From the first key on, a server answers nobody without one.
+    Once a server has a key, every request needs one.
     """
-    from retune.server.keys import store  # noqa: PLC0415 - the database's libraries are slow to import
+    from retune.server import keys  # noqa: PLC0415 - the database's libraries are slow to import
 
     with _database(data_directory, database_url, may_be_new=True) as database, database.write() as session:
-        row, key = store.add_key(session, name)
+        row, key = keys.add_key(session, name)
     print_line(key)
-    print_quietly(f"Key {row.id}. Keep it now: it is not shown again. A running server takes it within two seconds.")
+    print_quietly(f"Key {row.id}. Store it now: it is not shown again. A running server accepts it within two seconds.")
 
 
 @app.command("list")
 def list_keys(data_directory: DataDirectory = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """List all keys that were ever made, newest first."""
-    from retune.server.keys import store  # noqa: PLC0415 - the database's libraries are slow to import
+    """List all keys, revoked ones included, newest first."""
+    from retune.server import keys  # noqa: PLC0415 - the database's libraries are slow to import
 
     with _database(data_directory, database_url) as database, database.read() as session:
-        rows = store.list_keys(session)
+        rows = keys.list_keys(session)
     if as_json:
         fields = ("id", "name", "hint", "created_at", "revoked_at")
         print_json([{field: getattr(row, field) for field in fields} for row in rows])
@@ -67,11 +67,11 @@ def revoke(
     data_directory: DataDirectory = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Take a key back for good. A running server refuses it within two seconds."""
-    from retune.server.keys import store  # noqa: PLC0415 - the database's libraries are slow to import
+    """Revoke a key. A running server refuses it within two seconds."""
+    from retune.server import keys  # noqa: PLC0415 - the database's libraries are slow to import
 
     with _database(data_directory, database_url) as database, database.write() as session:
-        row = store.revoke_key(session, key_id)
+        row = keys.revoke_key(session, key_id)
     print_line(f"Revoked {row.id} ({row.name}).")
 
 
@@ -82,7 +82,7 @@ def _database(
     """Open a server's database: with its server beside it, or alone, and then nobody else starts one meanwhile."""
     from retune.server.storage import data_directory as directories  # noqa: PLC0415 - they are slow to import
     from retune.server.storage.database import Database  # noqa: PLC0415 - likewise
-    from retune.server.storage.database_url import database_url as url_of  # noqa: PLC0415 - likewise
+    from retune.server.storage.engines import database_url as url_of  # noqa: PLC0415 - likewise
 
     settings = settings_from({"data_directory": server_directory(data_directory), "database_url": database_url})
     directory = directories.DataDirectory(settings.data_directory)

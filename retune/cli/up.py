@@ -115,14 +115,17 @@ class _Stopping:
 
     def __init__(self) -> None:
         self.times = 0
+        # What is ignored already, as by nohup, stays so.
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self._signals = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in self._signals:
             signal.signal(number, self._count)
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in self._signals:
             signal.signal(number, signal.SIG_DFL)
 
     def _count(self, _number: int, _frame: FrameType | None) -> None:

@@ -260,10 +260,12 @@ class Source(ABC):
     Attributes:
         name: What people call it.
         files: What it consists of, in the order in which it is read.
+        split_notes: What is odd about the splits that its names say.
     """
 
     name: str
     files: list[SourceFile]
+    split_notes: Sequence[FileNote] = ()
 
     @abstractmethod
     def blocks(self) -> Iterator[Block]:

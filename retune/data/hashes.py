@@ -15,7 +15,7 @@ from retune.data.examples import (
     is_completion,
     prompt_messages,
 )
-from retune.data.mending import mend_example
+from retune.data.fixes import fix_example
 
 WINDOWS_LINE_END = r"\r+\n"
 _PLAIN_MESSAGE = {"role", "content"}
@@ -107,5 +107,5 @@ def _mend(message: dict[str, Any]) -> dict[str, Any]:
     if isinstance(content, str):
         return {**message, "content": normalized_text(content)}
     mended = deepcopy(message)
-    mend_example({"messages": [mended]})
+    fix_example({"messages": [mended]})
     return mended

@@ -87,7 +87,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def parse_line(line: bytes) -> dict[str, Any] | Finding:
-    """Parse one line of JSONL; where it is no JSON object in UTF-8, say why."""
+    """Parse one line of JSONL; where it is not a JSON object in UTF-8, say why."""
     try:
         text = line.rstrip(_JSON_SPACE).decode()
         value = parse_json(text)

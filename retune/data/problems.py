@@ -28,7 +28,7 @@ class Problem(BaseModel):
         level: An `error` stops the run, nothing else does.
         location: Where in the source, for people: "row 12", "b.csv, line 12" or "all examples".
         message: What was found and what is allowed.
-        hint: How to mend it.
+        hint: How to fix it.
         file: The file's name; None for what concerns all examples.
         number: The row or line in it; None as above.
     """
@@ -47,7 +47,7 @@ class Problem(BaseModel):
 def problem_at(
     location: str, kind: str, message: str, *, file: str | None = None, number: int | None = None
 ) -> Problem:
-    """A problem with its place; how much it matters, and how to mend it, is its kind's."""
+    """A problem with its place; how much it matters, and how to fix it, is its kind's."""
     rule = RULES[kind]
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[: _LONGEST_MESSAGE - 1]}…"
@@ -161,6 +161,11 @@ class ProblemCollector:
             if len(first) < _SHOWN_PER_KIND:
                 first.append(problem)
             self._stream.write(problem.model_dump_json().encode() + b"\n")
+
+    @property
+    def n_errors(self) -> int:
+        """How many errors there were."""
+        return sum(count for kind, count in self._counts.items() if RULES[kind].level == "error")
 
     def close(self) -> None:
         """Write what is still buffered and close the file."""

@@ -1,9 +1,10 @@
 """Repairs that can't do harm, as `retune check --fix` makes them: into a new file, with a list of every change.
 
 Byte order marks and Windows line ends go, white space at the ends of contents goes, and so do rows with nothing in
-them and all but the first of equal examples. Of examples without errors that goes, too, which is left out of a training
-file: other keys and those that hold nothing, empty system messages, what follows the last answer. Whatever would need a
-decision stays as it is.
+them and all but the first of equal examples. Where the source declares splits, a question that is in several of them
+stays in test, or else in validation, so that nothing is judged by what was trained on. Of examples without errors that
+goes, too, which is left out of a training file: other keys and those that hold nothing, empty system messages, what
+follows the last answer. Whatever would need a decision stays as it is.
 """
 
 import errno
@@ -21,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.data.examples import canonical_json
+from retune.data.fixes import CHANGES, fix_example, is_empty
 from retune.data.jsonl import encode_line
-from retune.data.mending import CHANGES, is_empty, mend_example
 from retune.data.problems import Problem, read_problems
 from retune.data.rules import MOST_KEPT_PER_KIND, Change
 from retune.data.store.columns import SIDES
@@ -38,11 +39,14 @@ _CHANGES_OF_FILES: dict[str, Change] = {
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _DIGEST_BYTES = 16
+
+HELD_OUT = ("validation", "test")
+"""Splits that go into files of their own."""
 _SHOWN_PLACES = 3
 _EXAMPLES_BETWEEN_PROGRESS = 4_096
 
 Progress = Callable[[int, int], None]
-"""Called with the number of examples that were mended, and of all."""
+"""Called with the number of examples that were fixed, and of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,35 +97,38 @@ def repair_examples(store: ExampleStore, path: Path, *, on_progress: Progress = 
     """
     held_out = held_out_paths(store, path)
     with writing(path):
-        mended = _mend_all(store, on_progress)
-        _refuse_to_lose_rows(store, mended)
+        fixed = _fix_all(store, on_progress)
+        _refuse_to_lose_rows(store, fixed)
         with ExitStack() as stack:
             written = (path, changes_path_of(path), *held_out.values())
             lines, changes, *others = (stack.enter_context(atomic_write(item, is_private=False)) for item in written)
             writer = _Writer(store, lines, dict(zip(held_out, others, strict=True)), changes)
-            writer.write(mended)
+            writer.write(fixed)
     return Repaired(path, changes_path_of(path), held_out, len(store), writer.n_written, writer.counts)
 
 
 def held_out_paths(store: ExampleStore, path: Path) -> dict[str, Path]:
     """Where repaired examples go that the source declares for validation or test, by the split."""
     declared = np.unique(store.column("side")).tolist()
-    return {
-        name: path.with_name(f"{path.stem}.{name}{path.suffix}")
-        for name in ("validation", "test")
-        if SIDES.index(name) in declared
-    }
+    return {name: held_out_path(path, name) for name in HELD_OUT if SIDES.index(name) in declared}
+
+
+def held_out_path(path: Path, split: str) -> Path:
+    """Where the repaired examples of a split go that is held out of `path`."""
+    return path.with_name(f"{path.stem}.{split}{path.suffix}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Mended:
-    """All examples, mended one by one.
+class _Fixed:
+    """All examples, fixed one by one, and which of them stay.
 
     Attributes:
         lines: File with their lines.
         changes: File with the index and the changes of each that was changed.
         twins: `int64[n]`, for each the index of the first example of its split that equals it: its own, where there
             is none.
+        overlaps: `int64[n]`, for each the index of an example that asks the same in a split that is held out from its
+            own; -1 where there is none.
         is_empty: `bool[n]`, whether there is nothing in it.
         without_body: Indices of those that are `{}`.
     """
@@ -129,17 +136,18 @@ class _Mended:
     lines: Path
     changes: Path
     twins: npt.NDArray[np.int64]
+    overlaps: npt.NDArray[np.int64]
     is_empty: npt.NDArray[np.bool_]
     without_body: list[int]
 
 
-def _mend_all(store: ExampleStore, on_progress: Progress) -> _Mended:
-    lines, changes = store.directory / "mended.jsonl", store.directory / "mended_changes.jsonl"
+def _fix_all(store: ExampleStore, on_progress: Progress) -> _Fixed:
+    lines, changes = store.directory / "fixed.jsonl", store.directory / "fixed_changes.jsonl"
     digests, empty, without_body = bytearray(), bytearray(), []
     splits = np.maximum(store.column("side"), SIDES.index("train")).tolist()
     with (
-        open(lines, "wb", opener=private_opener) as mended_lines,
-        open(changes, "wb", opener=private_opener) as mended_changes,
+        open(lines, "wb", opener=private_opener) as fixed_lines,
+        open(changes, "wb", opener=private_opener) as fixed_changes,
     ):
         is_sound = store.column("sound").tolist()
         for index, line in enumerate(store.lines()):
@@ -149,19 +157,20 @@ def _mend_all(store: ExampleStore, on_progress: Progress) -> _Mended:
                 body, removed = clean_line(body, store.facts.method)
                 for change, messages in removed.items():
                     changed[change] = messages
-            changed |= mend_example(body)
+            changed |= fix_example(body)
             if changed:
-                mended_changes.write(encode_line({"index": index, "changes": changed}))
+                fixed_changes.write(encode_line({"index": index, "changes": changed}))
             if not body:
                 without_body.append(index)
             empty.append(is_empty(body))
             split = SIDES[splits[index]].encode()
             digests += hashlib.blake2b(canonical_json(body), digest_size=_DIGEST_BYTES, person=split).digest()
-            mended_lines.write(encode_line(body) if changed else line)
+            fixed_lines.write(encode_line(body) if changed else line)
             if index % _EXAMPLES_BETWEEN_PROGRESS == 0:
                 on_progress(index, len(store))
     pairs = np.frombuffer(digests, np.uint64).reshape(-1, 2)
-    return _Mended(lines, changes, _find_twins(pairs), np.frombuffer(empty, np.bool_), without_body)
+    twins, overlaps = _find_twins(pairs), _find_overlaps(store)
+    return _Fixed(lines, changes, twins, overlaps, np.frombuffer(empty, np.bool_), without_body)
 
 
 def _find_twins(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
@@ -176,15 +185,36 @@ def _find_twins(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     return twins
 
 
-def _refuse_to_lose_rows(store: ExampleStore, mended: _Mended) -> None:
+def _find_overlaps(store: ExampleStore) -> npt.NDArray[np.int64]:
+    """For each example one that asks the same in test, or else in validation, and is not of its own split."""
+    overlaps = np.full(len(store), -1, np.int64)
+    sides = np.maximum(store.column("side"), SIDES.index("train")).astype(np.int64)
+    if (sides == SIDES.index("train")).all():
+        return overlaps
+    sound = np.flatnonzero(store.column("sound"))
+    prompts = store.hashes("prompt")
+    order = sound[np.lexsort((sound, -sides[sound], prompts[sound]))]
+    is_first = np.ones(len(order), np.bool_)
+    is_first[1:] = prompts[order[1:]] != prompts[order[:-1]]
+    kept = order[is_first][np.cumsum(is_first) - 1]
+    is_lost = sides[order] != sides[kept]
+    overlaps[order[is_lost]] = kept[is_lost]
+    return overlaps
+
+
+def _refuse_to_lose_rows(store: ExampleStore, fixed: _Fixed) -> None:
     """An example without a body was empty in the source, or something stood there that can't be read.
 
     Raises:
-        CheckError: The latter.
+        CheckError: The latter; or there are so many errors that not all was read.
     """
-    if not mended.without_body:
+    for group in store.facts.problem_groups:
+        if group.kind == "reading_stopped":
+            text = f"{group.first[0].message} A repaired file would lack it."
+            raise CheckError(f"{store.facts.source} has {text}", hint=group.hint)
+    if not fixed.without_body:
         return
-    places = store.locations(np.array(mended.without_body, np.int64))
+    places = store.locations(np.array(fixed.without_body, np.int64))
     wanted = {(file, number) for _, file, number in places}
     unreadable: list[Problem] = []
     rows = set()
@@ -202,11 +232,11 @@ def _refuse_to_lose_rows(store: ExampleStore, mended: _Mended) -> None:
     lines += [f"  {problem.location}: {problem.message}" for problem in unreadable]
     if len(rows) > len(unreadable):
         lines.append(f"  and {len(rows) - len(unreadable):,} more")
-    raise CheckError("\n".join(lines), hint=f"Mend or remove {them} by hand; then --fix does the rest.")
+    raise CheckError("\n".join(lines), hint=f"Fix or remove {them} by hand; then --fix does the rest.")
 
 
 class _Writer:
-    """Writes the mended examples that stay, and every change.
+    """Writes the fixed examples that stay, and every change.
 
     Attributes:
         n_written: Examples that were written.
@@ -225,15 +255,15 @@ class _Writer:
         self._file = store.column("file")
         self._number = store.column("number")
 
-    def write(self, mended: _Mended) -> None:
+    def write(self, fixed: _Fixed) -> None:
         self._list_changes_of_files()
         left_out = self._rows_left_out()
-        changed = _read_changes(mended.changes)
+        changed = _read_changes(fixed.changes)
         index_of_next, changes_of_next = next(changed, _NO_MORE)
-        with mended.lines.open("rb", buffering=1 << 20) as stream:
+        with fixed.lines.open("rb", buffering=1 << 20) as stream:
             for index, line in enumerate(stream):
                 self._list_left_out(left_out.get(index, []))
-                is_kept = self._keep(index, mended)
+                is_kept = self._keep(index, fixed)
                 if is_kept:
                     self.n_written += 1
                     self._outputs[self._side[index]].write(line)
@@ -243,10 +273,13 @@ class _Writer:
                     index_of_next, changes_of_next = next(changed, _NO_MORE)
         self._list_left_out(left_out.get(len(self._number), []))
 
-    def _keep(self, index: int, mended: _Mended) -> bool:
-        twin = int(mended.twins[index])
-        if mended.is_empty[index]:
+    def _keep(self, index: int, fixed: _Fixed) -> bool:
+        twin, overlap = int(fixed.twins[index]), int(fixed.overlaps[index])
+        if fixed.is_empty[index]:
             self._list("empty_dropped", *self._place(index))
+        elif overlap >= 0:
+            kept = {**self._describe(*self._place(overlap)), "split": SIDES[self._side[overlap]]}
+            self._list("overlap_dropped", *self._place(index), asks_the_same_as=kept)
         elif twin != index:
             self._list("duplicate_dropped", *self._place(index), equal_to=self._describe(*self._place(twin)))
         else:
@@ -272,8 +305,10 @@ class _Writer:
 
     def _list_left_out(self, rows: list[tuple[int, range]]) -> None:
         for file, numbers in rows:
-            for number in numbers:
-                self._list("empty_dropped", file, number)
+            # Millions of blank lines are a few bytes of a packed file.
+            to = {"to": numbers[-1]} if len(numbers) > 1 else {}
+            self._list("empty_dropped", file, numbers[0], **to)
+            self.counts["empty_dropped"] += len(numbers) - 1
 
     def _list_changes_of_files(self) -> None:
         groups = {group.kind for group in self._store.facts.problem_groups}

@@ -1,4 +1,4 @@
-"""Every kind of problem that the checks can find: how much it matters, and how to mend it."""
+"""Every kind of problem that the checks can find: how much it matters, and how to fix it."""
 
 from typing import Literal, NamedTuple
 
@@ -8,7 +8,15 @@ Level = Literal["error", "warning", "note"]
 """An error stops a run, a warning is worth a look, a note asks for nothing. In this order they are shown."""
 
 Change = (
-    Literal["byte_order_mark_removed", "line_ends_replaced", "trimmed", "empty_dropped", "duplicate_dropped"] | Removal
+    Literal[
+        "byte_order_mark_removed",
+        "line_ends_replaced",
+        "trimmed",
+        "empty_dropped",
+        "duplicate_dropped",
+        "overlap_dropped",
+    ]
+    | Removal
 )
 """What a safe repair can do."""
 
@@ -21,21 +29,28 @@ class Rule(NamedTuple):
     """One kind of problem.
 
     Attributes:
-        mended_by: What `retune check --fix` does to it; None for nothing.
+        fixed_by: What `retune check --fix` does to it; None for nothing.
         is_said_once: The same message is kept once, with the first place; how often it was found is counted.
     """
 
     level: Level
     hint: str
-    mended_by: Change | None = None
+    fixed_by: Change | None = None
     is_said_once: bool = False
 
 
 RULES: dict[str, Rule] = {
     # All examples together
     "too_many_examples": Rule("error", "Leave some out; the provider takes no more."),
+    "reading_stopped": Rule(
+        "error", "Fix what is reported here first; or raise data.limits.max_errors (--max-errors)."
+    ),
     "method_not_offered": Rule("warning", "Choose another base model, or another training method."),
-    "split_contradiction": Rule("error", "Keep the question in one split, and remove it from the others."),
+    "split_contradiction": Rule(
+        "error",
+        "Keep the question in one split, and remove it from the others; --fix keeps it in test, or else in validation.",
+        "overlap_dropped",
+    ),
     # The source's text
     "not_json": Rule(
         "error",
@@ -47,6 +62,14 @@ RULES: dict[str, Rule] = {
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
     "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
     "not_one_text": Rule("error", "Give all rows one text in the list, or write the texts as lists by a template."),
+    "split_of_file": Rule(
+        "error", "Name the same split in the row as for its file, or none; --ignore-splits draws the splits anew."
+    ),
+    "split_name_alone": Rule(
+        "warning",
+        "Name the examples to train on as the source, and this by --test-data or --validation-data. If it is to be "
+        "trained on, say --ignore-splits.",
+    ),
     "unknown_split": Rule("error", "Write train, validation or test there; --ignore-splits draws the splits anew."),
     "file_not_read": Rule("warning", "If it holds examples, do as it says; else move it elsewhere, or name a pattern."),
     "other_file": Rule("note", "Nothing to do: no examples are lost with it."),
@@ -57,7 +80,7 @@ RULES: dict[str, Rule] = {
     "nested_too_deeply": Rule("error", "Write it flatter; no provider needs so many levels."),
     "message_not_object": Rule("error", 'Write every message as an object: {"role": "user", "content": "…"}.'),
     "unknown_role": Rule("error", "Rename the role."),
-    "unknown_key": Rule("error", "Remove the key or mend its spelling."),
+    "unknown_key": Rule("error", "Remove the key or fix its spelling."),
     "missing_content": Rule("error", "Fill the cell in or remove the example."),
     "empty_content": Rule("error", "Fill the cell in or remove the example."),
     "content_not_text": Rule("error", "Write the content as text, or as a list of content parts."),

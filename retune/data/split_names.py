@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+SPLIT_COLUMNS = ("split", "dataset_split", "data_split", "splits", "partition", "subset", "set")
+"""Columns that say the split, if their cells do."""
+
 _SPLITS = {
     "train": ("train", "training", "trn", "訓練", "訓練用", "学習", "学習用", "训练", "训练集", "訓練集"),
     "validation": ("validation", "valid", "val", "dev", "development", "eval", "evaluation", "検証", "検証用", "验证"),
@@ -17,7 +20,7 @@ _NOISE = {"data", "dataset", "set", "split", "part", "shard", "file", "files", "
 
 _SHARD = re.compile(r"[-_]\d{5}-of-\d{5}(-[0-9a-f]{6,})?$")
 _WORD = re.compile(r"[^\W\d_]+")
-_PACKED = (".gz", ".gzip", ".zst", ".zstd")
+_PACKED = (".gz", ".gzip", ".bz2", ".zst", ".zstd")
 
 
 def split_named(text: str) -> str | None:
@@ -49,6 +52,17 @@ def splits_of_files(paths: Sequence[str]) -> list[str | None]:
     others = {name.rest for name in names if name.split is None}
     splits = [name.split if name.is_exact or is_clear or name.rest in others else None for name in names]
     return splits if set(splits) - {"train", None} and len(set(splits)) > 1 else [None] * len(paths)
+
+
+def split_named_alone(names: Sequence[str]) -> str | None:
+    """Validation or test, where every name of a source says just that: there is nothing to train on beside it.
+
+    Args:
+        names: Of its files, or keys of a document.
+    """
+    splits = {_read_words(_words_of(_stem(name))).split for name in names}
+    split = splits.pop() if len(splits) == 1 else None
+    return None if split == "train" else split
 
 
 class _Name(NamedTuple):

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from pydantic import ValidationError
 
 from retune.data.cost import format_usd
-from retune.manifest import RunManifest
 from retune.results.links import report_url, summary_key
+from retune.results.manifest import RunManifest
 from retune.results.markdown import MOST_BYTES, escape, link
 from retune.results.theme import LIGHT, base_layout
 

@@ -6,8 +6,8 @@ import sys
 import typer
 
 from retune.errors import RetuneError
-from retune.server.command import start
-from retune.server.logs import set_up_logging
+from retune.server.process.command import start
+from retune.server.process.logs import set_up_logging
 from retune.server.storage.data_directory import DataDirectoryInUseError
 
 _log = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ _EXIT_FAILED = 1
 
 
 def main() -> int:
-    """Run the server; the exit status tells whoever started it what went wrong."""
+    """Run the server and return its exit status."""
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     app.command()(start)
     try:

@@ -12,35 +12,33 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from retune.server.api import health, metrics
-from retune.server.api.cors import ListedOrigins
-from retune.server.api.json_route import JsonRoute
+from retune.server import completions, models, monitoring
 from retune.server.api.middleware import ApiMiddleware
-from retune.server.background import BackgroundWork
+from retune.server.api.origins import ListedOrigins
+from retune.server.api.request_bodies import JsonRoute
 from retune.server.batches import routes as batches
 from retune.server.batches.runner import BatchRunner
-from retune.server.chat import completion_routes as completions
 from retune.server.chat import routes as chat
 from retune.server.errors import add_error_handlers
 from retune.server.files import routes as files
-from retune.server.jobs import graders, permissions
+from retune.server.jobs import permissions
 from retune.server.jobs import routes as jobs
 from retune.server.jobs.runner import JobRunner
-from retune.server.models import routes as models
 from retune.server.responses import routes as responses
 from retune.server.retention import Retention
 from retune.server.services import Services
 from retune.server.settings import ServerSettings
 from retune.server.uploads import routes as uploads
-from retune.server.webhooks.delivery import WebhookDelivery
+from retune.server.webhooks.outbox import WebhookDelivery
+from retune.server.work_queue import BackgroundWork
 
 _READING = frozenset({"GET", "HEAD"})
-# One writes at a time; the others need a thread only to wait for their turn.
+# One writes at a time; the others only wait in their threads.
 _WRITING_THREADS = 16
 
 
 def open_services(settings: ServerSettings) -> Services:
-    """Open a data directory, with all the work behind requests.
+    """Open a data directory, with all background work.
 
     Raises:
         ServerError: Another server has the directory, it can't be written, or its database is damaged.
@@ -70,7 +68,7 @@ def _background_work(services: Services) -> Iterator[BackgroundWork]:
 
 
 def build_app(services: Services) -> FastAPI:
-    """Build the application; its lifespan starts the work behind requests, and at its end closes all services."""
+    """Build the application; its lifespan starts the background work, and closes all services at its end."""
     # No pages of documentation: they would load scripts from elsewhere, and unknown addresses are 404 here.
     app = FastAPI(lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
@@ -81,18 +79,18 @@ def build_app(services: Services) -> FastAPI:
     app.router.route_class = JsonRoute
     add_error_handlers(app)
     writers = CapacityLimiter(_WRITING_THREADS)
-    # Whose a path is they are asked in this order: the most wanted first.
-    for module in (jobs, chat, responses, files, models, batches, uploads, permissions, graders, completions):
+    # Paths are matched in this order: the most requested first.
+    for module in (jobs, chat, responses, files, models, batches, uploads, permissions, completions):
         _add_routes(app, module.router, writers, prefix="/v1")
-    for module in (health, metrics):
-        _add_routes(app, module.router, writers, prefix="")
+    _add_routes(app, jobs.graders_router, writers, prefix="/v1")
+    _add_routes(app, monitoring.router, writers, prefix="")
     return app
 
 
 def _add_routes(app: FastAPI, router: APIRouter, writers: CapacityLimiter, *, prefix: str) -> None:
     """Add a router's routes to the application's own.
 
-    `include_router` would keep the router, and FastAPI would look through it three times at each request.
+    `include_router` would keep the router, and FastAPI would search it three times for each request.
     """
     for route in router.routes:
         if isinstance(route, APIRoute):
@@ -104,7 +102,7 @@ def _add_routes(app: FastAPI, router: APIRouter, writers: CapacityLimiter, *, pr
 
 
 def _in_own_threads(endpoint: Callable[..., Response], limiter: CapacityLimiter) -> Callable[..., Any]:
-    """Keep those who wait to write out of the threads that reads are answered from."""
+    """Run an endpoint in threads of its own, so that requests that wait to write do not block those that read."""
 
     @functools.wraps(endpoint)
     async def run(**arguments: Any) -> Response:

@@ -1,7 +1,7 @@
-"""Processes that the server starts from modules of its own: how they begin, are told what to do, and end.
+"""Processes that the server starts from its own modules: how they start, receive their task, and end.
 
-A child reads a line of JSON from standard input, which stays open as long as its parent lives. What it has to say it
-writes to standard output; whatever else prints there goes to standard error.
+A child reads a line of JSON from standard input, which stays open as long as its parent lives. It writes its results to
+standard output; whatever else prints there goes to standard error.
 """
 
 import os
@@ -27,8 +27,8 @@ def start_module(
     Args:
         module: What to run.
         arguments: Its command line.
-        stdout: Where what it says goes.
-        stderr: Where all else goes; None for this process's own.
+        stdout: Where its results go.
+        stderr: Where everything else goes; None for this process's own.
         defaults: Variables for its environment where this process's has others.
         pass_fds: Descriptors that it inherits.
     """
@@ -46,13 +46,13 @@ def start_module(
 
 
 def send_line(process: "subprocess.Popen[bytes]", line: bytes) -> None:
-    """Tell a child what to do."""
+    """Send a line to a child's standard input."""
     assert process.stdin  # noqa: S101  # a pipe was asked for
     try:
         process.stdin.write(line + b"\n")
         process.stdin.flush()
     except BrokenPipeError:
-        pass  # It died before it could read; its exit status tells.
+        pass  # It died before it could read; its exit status says so.
 
 
 def describe_exit(status: int) -> str:
@@ -61,13 +61,13 @@ def describe_exit(status: int) -> str:
 
 
 def take_standard_output() -> int:
-    """In a child: a descriptor for what it has to say; from now on all else that prints goes to standard error."""
+    """In a child: a descriptor for its results; from now on everything else that prints goes to standard error."""
     taken = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return taken
 
 
-def wait_for_parents_end() -> None:
+def wait_for_parent_exit() -> None:
     """In a child: return once the parent is gone, however it ended."""
     # Reading the descriptor itself: a buffered reader's lock would be held while the interpreter shuts down.
     while os.read(sys.stdin.fileno(), 4096):

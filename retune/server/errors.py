@@ -1,4 +1,4 @@
-"""Errors as the API tells them: `{"error": {"message", "type", "param", "code"}}`, whatever went wrong."""
+"""Errors in the API's format: `{"error": {"message", "type", "param", "code"}}`, for every kind of failure."""
 
 import errno
 import re
@@ -19,7 +19,7 @@ _LONGEST_PARAM = 200
 _REDIRECTED = "/v1/fine_tuning/"
 _SLASHES = re.compile("/+")
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
-# What pydantic finds where a request has no body, or one that is no JSON object.
+# pydantic's error types for a request without a body, or with one that is not a JSON object.
 _NO_OBJECT = {"missing", "model_type", "model_attributes_type", "dict_type"}
 
 
@@ -34,7 +34,7 @@ class ApiError(Exception):
         type: Error type; `invalid_request_error` for everything that the client can fix.
         headers: Further response headers.
         retryable: Whether the same request may succeed a little later. Where it can't, a header says so: the
-            SDK repeats 409, 429 and 5xx by itself.
+            SDKs retry 409, 429 and 5xx automatically.
     """
 
     def __init__(
@@ -64,17 +64,17 @@ class ApiError(Exception):
 
 
 def invalid_url(method: str, path: str) -> ApiError:
-    """404 of an address that is no part of the API."""
+    """404 for an address that is not part of the API."""
     return ApiError(404, f"Invalid URL ({method} {path})")
 
 
 def invalid_json() -> ApiError:
-    """400 of a body that is no JSON."""
+    """400 for a body that is not JSON."""
     return ApiError(400, "We could not parse the JSON body of your request: it is not valid JSON.")
 
 
 def internal_error(request_id: str) -> ApiError:
-    """500 of something that the server did not foresee; the log has it under the request's id."""
+    """500 for an unexpected error; the log has it under the request's id."""
     return ApiError(
         500,
         f"The server had an error while processing your request. Its log says more under {request_id}.",
@@ -94,7 +94,7 @@ def out_of_space() -> ApiError:
 
 
 def is_out_of_space(error: BaseException) -> bool:
-    """Tell whether an error means that the disk is full."""
+    """Whether an error means that the disk is full."""
     if isinstance(error, OperationalError):
         return "disk is full" in str(error.orig)
     return isinstance(error, OSError) and error.errno in _OUT_OF_SPACE
@@ -174,7 +174,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return _without_slash(request) or invalid_url(method, path).response()
     if error.status_code == 400:
-        # FastAPI's own 400, for whatever it met while it read the body: our limit, or bytes that are no JSON text.
+        # FastAPI's own 400, for whatever it met while it read the body: our limit, or bytes that are not JSON text.
         reason = error.__cause__
         return (reason if isinstance(reason, ApiError) else invalid_json()).response()
     if error.status_code == 405:
@@ -199,8 +199,8 @@ def _without_slash(request: Request) -> Response | None:
     return RedirectResponse(f"{address}?{query}" if query else address)
 
 
-def _allowed_methods(request: Request, told: str) -> str:
-    # Starlette tells the methods of the first route of an address alone.
+def _allowed_methods(request: Request, reported: str) -> str:
+    # Starlette reports the methods of the first matching route only.
     routes = (route for route in request.app.routes if isinstance(route, Route))
     meant = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
-    return ", ".join(sorted({told, *(method for route in meant for method in route.methods or ())} - {""}))
+    return ", ".join(sorted({reported, *(method for route in meant for method in route.methods or ())} - {""}))

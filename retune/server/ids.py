@@ -1,98 +1,46 @@
-"""Identifiers, in the shapes that the API's own have."""
+"""Identifiers in the same shapes as those of OpenAI's API."""
 
 import random
 import re
 import secrets
 import string
+from typing import Final
 
-_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_HEX: Final = "0123456789abcdef"
+# By prefix: which characters follow it, and how many.
+_SHAPES: Final = {
+    "batch_": (_HEX, 32),
+    "batch_req_": (_HEX, 32),
+    "call_": (_BASE62, 24),
+    "chatcmpl-": (_BASE62, 29),
+    "cmpl-": (_BASE62, 29),
+    "cp_": (_BASE62, 24),  # a checkpoint permission
+    "evt_": (_HEX, 32),  # a notification
+    "fc_": (_HEX, 48),  # a function call of a response
+    "file-": (_BASE62, 24),
+    "ftckpt_": (_BASE62, 24),
+    "ftevent-": (_BASE62, 24),
+    "ftjob-": (_BASE62, 24),
+    "key_": (_BASE62, 24),
+    "msg_": (_HEX, 48),
+    "part_": (_HEX, 32),
+    "resp_": (_HEX, 48),
+    "upload_": (_HEX, 32),
+}
 # Seeded by the system once for each process: asking the system for every request takes longer than all else of an id.
 _request_numbers = random.Random()  # noqa: S311  # see new_request_id
 _OUTSIDE_A_NAME = re.compile(r"[^\w.-]")
 
 
-def _base62(length: int) -> str:
-    # One draw for all characters: each draw is a call to the system.
-    number, characters = secrets.randbelow(62**length), []
-    for _ in range(length):
-        number, digit = divmod(number, 62)
-        characters.append(_BASE62[digit])
-    return "".join(characters)
+def new_id(prefix: str) -> str:
+    """A new identifier: a prefix of the table above, and as many random characters as the API's own ids of it have.
 
-
-def new_file_id() -> str:
-    """`file-` and 24 base62 characters."""
-    return f"file-{_base62(24)}"
-
-
-def new_job_id() -> str:
-    """`ftjob-` and 24 base62 characters."""
-    return f"ftjob-{_base62(24)}"
-
-
-def new_event_id() -> str:
-    """`ftevent-` and 24 base62 characters."""
-    return f"ftevent-{_base62(24)}"
-
-
-def new_checkpoint_id() -> str:
-    """`ftckpt_` and 24 base62 characters."""
-    return f"ftckpt_{_base62(24)}"
-
-
-def new_upload_id() -> str:
-    """`upload_` and 32 hex digits."""
-    return f"upload_{secrets.token_hex(16)}"
-
-
-def new_part_id() -> str:
-    """`part_` and 32 hex digits."""
-    return f"part_{secrets.token_hex(16)}"
-
-
-def new_call_id() -> str:
-    """`call_` and 24 base62 characters."""
-    return f"call_{_base62(24)}"
-
-
-def new_response_id(prefix: str) -> str:
-    """A prefix, such as `resp_`, `msg_` or `fc_`, and 48 hex digits."""
-    return f"{prefix}{secrets.token_hex(24)}"
-
-
-def new_batch_id() -> str:
-    """`batch_` and 32 hex digits."""
-    return f"batch_{secrets.token_hex(16)}"
-
-
-def new_batch_request_id() -> str:
-    """`batch_req_` and 32 hex digits."""
-    return f"batch_req_{secrets.token_hex(16)}"
-
-
-def new_permission_id() -> str:
-    """`cp_` and 24 base62 characters."""
-    return f"cp_{_base62(24)}"
-
-
-def new_key_id() -> str:
-    """`key_` and 24 base62 characters."""
-    return f"key_{_base62(24)}"
-
-
-def new_webhook_event_id() -> str:
-    """`evt_` and 32 hex digits."""
-    return f"evt_{secrets.token_hex(16)}"
-
-
-def new_completion_id() -> str:
-    """`chatcmpl-` and 29 base62 characters."""
-    return f"chatcmpl-{_base62(29)}"
-
-
-def new_legacy_completion_id() -> str:
-    """`cmpl-` and 29 base62 characters."""
-    return f"cmpl-{_base62(29)}"
+    Raises:
+        KeyError: The prefix is not in the table.
+    """
+    alphabet, length = _SHAPES[prefix]
+    return prefix + _random_text(alphabet, length)
 
 
 def new_request_id() -> str:
@@ -106,9 +54,19 @@ def new_model_name(base: str, organization: str, suffix: str | None) -> str:
     Characters that would make the name ambiguous or awkward in a URL (colons, slashes, spaces, …) become dashes.
     """
     slug = _OUTSIDE_A_NAME.sub("-", suffix or "")
-    return f"ft:{base}:{organization}:{slug}:{_base62(8)}"
+    return f"ft:{base}:{organization}:{slug}:{_random_text(_BASE62, 8)}"
 
 
 def new_checkpoint_model_name(base: str, organization: str, suffix: str | None, step: int) -> str:
     """The name of a checkpoint on the way: as a model's, with `:ckpt-step-{step}`, and a code of its own."""
     return f"{new_model_name(base, organization, suffix)}:ckpt-step-{step}"
+
+
+def _random_text(alphabet: str, length: int) -> str:
+    # One draw for all characters: each draw is a call to the system.
+    base = len(alphabet)
+    number, characters = secrets.randbelow(base**length), []
+    for _ in range(length):
+        number, digit = divmod(number, base)
+        characters.append(alphabet[digit])
+    return "".join(characters)

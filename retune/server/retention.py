@@ -1,4 +1,4 @@
-"""What goes by itself: what is past its time, and what servers left half done when they were killed."""
+"""Deletes what has expired, and what killed servers left unfinished."""
 
 import logging
 import threading
@@ -16,12 +16,12 @@ from retune.server.storage.content_store import ContentStore
 from retune.server.storage.database import Database
 from retune.server.storage.tables import FileRow, IdempotencyRow, UploadPartRow, WebhookDeliveryRow
 from retune.server.uploads import store as upload_store
-from retune.server.uploads.parts import drop_parts_of_ended_uploads
+from retune.server.uploads.store import delete_parts_of_ended_uploads
 from retune.server.webhooks import outbox
 
 _log = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 60.0
-_IDS_AT_ONCE: Final = 500  # databases take only so many values in one statement
+_IDS_AT_ONCE: Final = 500  # databases limit the number of values in one statement
 _ROWS_THAT_GO = ((IdempotencyRow, idempotency.outdated), (WebhookDeliveryRow, outbox.outdated))
 
 
@@ -29,7 +29,7 @@ class Retention:
     """Deletes what has expired and what was left behind, every minute. Background work.
 
     It deletes only what the database says is over, and drafts whose process is gone. A content that the database does
-    not know is left alone: it may be the database that is the wrong one.
+    not know is kept: the database may be the wrong one.
     """
 
     def __init__(self, database: Database, contents: ContentStore) -> None:
@@ -52,7 +52,7 @@ class Retention:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End the thread; a second time does nothing."""
+        """End the thread; a second call does nothing."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -62,7 +62,7 @@ class Retention:
             try:
                 self._look()
             except (SQLAlchemyError, ApiError, OSError) as error:
-                _log.warning("What has expired could not be deleted, and will be tried again: %s", error)
+                _log.warning("Expired objects could not be deleted; retrying in a minute: %s", error)
             self._stopping.wait(_INTERVAL_SECONDS)
 
     def _look(self) -> None:
@@ -76,12 +76,12 @@ class Retention:
         if has_outdated:
             with self._database.write() as session:
                 delete_outdated_rows(session)
-        drop_parts_of_ended_uploads(self._database, self._contents)
+        delete_parts_of_ended_uploads(self._database, self._contents)
 
     def _drop_abandoned(self) -> None:
         abandoned = self._contents.drop_abandoned_drafts(self._is_referenced)
         if abandoned:
-            _log.info("Dropped %d unfinished files of requests that were cut off", abandoned)
+            _log.info("Deleted %d unfinished files of requests that were cut off", abandoned)
 
     def _expire(self) -> None:
         with self._database.write() as session:
@@ -101,13 +101,13 @@ class Retention:
         content_ids = self._contents.content_ids()
         for start in range(0, len(content_ids), _IDS_AT_ONCE):
             with self._database.read() as session:
-                unneeded = file_store.are_unneeded(session, content_ids[start : start + _IDS_AT_ONCE])
+                unneeded = file_store.find_unneeded(session, content_ids[start : start + _IDS_AT_ONCE])
             for file_id in unneeded:
                 self._contents.remove(file_id)
 
 
 def delete_outdated_rows(session: Session) -> None:
-    """Take away the rows that nothing will ask for any more."""
+    """Delete the rows that nothing will request again."""
     now = int(time.time())
     for table, outdated in _ROWS_THAT_GO:
         session.execute(delete(table).where(outdated(now)))

@@ -1,4 +1,4 @@
-"""Everything that the routers work with, opened together and closed together."""
+"""Everything that the routes use, opened together and closed together."""
 
 import os
 import secrets
@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from retune.server.api.request_metrics import RequestMetrics
-from retune.server.background import BackgroundWork
-from retune.server.chat.fair_slots import FairSlots
-from retune.server.models.loaded_models import LoadedModels
+from retune.server.fair_slots import FairSlots
+from retune.server.loaded_models import LoadedModels
+from retune.server.request_metrics import RequestMetrics
 from retune.server.settings import ServerSettings
 from retune.server.storage.content_store import ContentStore
 from retune.server.storage.data_directory import DataDirectory, not_writable
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import database_url
+from retune.server.storage.engines import database_url
+from retune.server.work_queue import BackgroundWork
 from retune.trainers.base import Trainer
 from retune.trainers.registry import default_trainer
 
@@ -27,7 +27,7 @@ class Services:
     """One open data directory, with its database, contents and trainer.
 
     Attributes:
-        background: The work that goes on behind requests; whoever opens the services adds it.
+        background: The background work; `open_services` adds it.
     """
 
     settings: ServerSettings
@@ -44,7 +44,7 @@ class Services:
 
     @classmethod
     def open(cls, settings: ServerSettings) -> "Services":
-        """Take the data directory and open what is in it; nothing is started yet.
+        """Lock the data directory and open what is in it; nothing is started yet.
 
         Raises:
             ServerError: Another server has the directory, it can't be written, or its database is damaged.
@@ -62,7 +62,7 @@ class Services:
             raise
 
     @classmethod
-    def open_beside(cls, settings: ServerSettings, instance: str) -> "Services":
+    def open_for_worker(cls, settings: ServerSettings, instance: str) -> "Services":
         """Open the directory of a server that runs, in a further process of it: to answer requests and nothing else.
 
         Raises:
@@ -90,22 +90,22 @@ class Services:
         )
 
     def start(self) -> None:
-        """Begin the work behind requests."""
+        """Start the background work."""
         for work in self.background:
             work.start()
 
     def wake(self) -> None:
-        """Tell the work behind requests that the database has news; it would find them by itself a little later."""
+        """Wake the background work: the database has changed. Without this, it would notice a little later."""
         for work in self.background:
             work.wake()
 
     def count_usage(self, usage: Mapping[str, Any]) -> None:
-        """Count the tokens of a model's answer for `/metrics`, as its `usage` object tells them."""
+        """Count the tokens of a model's answer for `/metrics`, from its `usage` object."""
         self.metrics.count_tokens(prompt=usage["prompt_tokens"], completion=usage["completion_tokens"])
         self.metrics.models_loaded.set(len(self.loaded_models))
 
     def close(self) -> None:
-        """Stop the work behind requests and give the data directory back; a second time does nothing."""
+        """Stop the background work and unlock the data directory; a second call does nothing."""
         for work in reversed(self.background):
             work.stop()
         self.database.close()

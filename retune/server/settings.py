@@ -69,10 +69,10 @@ class ServerSettings(BaseModel):
         max_upload_bytes: Largest file sent in parts.
         max_part_bytes: Largest part.
         max_total_bytes: Most bytes of all files together; None for what the disk holds.
-        webhook_urls: Where the ends of jobs and batches are told; they may hold passwords. Unset:
+        webhook_urls: Where the ends of jobs and batches are reported; they may hold passwords. Unset:
             RETUNE_SERVER_WEBHOOK_URLS, with spaces between them.
         webhook_secret: What notifications are signed with, `whsec_` and base64. Unset: RETUNE_SERVER_WEBHOOK_SECRET.
-        log_file: Where to log instead of standard error; a second, older file beside it, `.1`, bounds both.
+        log_file: Where to log instead of standard error; when it is full, its content moves to a second file, `.1`.
         log_requests: Log a line for every request.
         exit_with_parent: Stop when standard input ends, which it does when the parent process is gone.
     """
@@ -107,7 +107,7 @@ class ServerSettings(BaseModel):
         return {**self.model_dump(mode="json"), **secrets}
 
     def is_loopback(self) -> bool:
-        """Tell whether only this machine can reach the server."""
+        """Whether only this machine can reach the server."""
         if self.host == "localhost":
             return True
         try:

@@ -27,9 +27,9 @@ class Fault(NamedTuple):
     """What is wrong with one field of a request.
 
     Attributes:
-        message: For people.
+        message: For humans.
         param: The field; None for the request as a whole.
-        code: For programs; None where the service gives none.
+        code: For programs; None if the service has none.
     """
 
     message: str

@@ -1,39 +1,67 @@
-"""Threads that work off rows of the database: each row by one thread at a time, whatever a single one meets."""
+"""Background work: training jobs, batches, notifications.
+
+`WorkQueue` has threads that process rows of the database, each row in one thread at a time; an error with one row does
+not stop the others.
+"""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError
 
-from retune.server.background import LOOK_AGAIN_SECONDS
 from retune.server.errors import is_out_of_space
 from retune.server.storage.database import Database, DatabaseUnavailableError
 from retune.server.storage.tables import BatchRow, JobRow
 
+# Other processes may answer requests; their changes are seen in the database only.
+POLL_SECONDS: Final = 0.5
 Row = TypeVar("Row", JobRow, BatchRow)
-
 _log = logging.getLogger(__name__)
-_PAUSE_AFTER_TROUBLE_SECONDS = 2.0
-_LOOK_AT_ROW_SECONDS = 0.25
+_PAUSE_AFTER_ERROR_SECONDS = 2.0
+_STATUS_CHECK_SECONDS = 0.25
+
+
+class BackgroundWork(Protocol):
+    """Processes what is in the database, in threads of its own. All methods may be called from any thread.
+
+    The database is the queue: what an earlier server left unfinished is resumed, and a change is noticed after
+    `POLL_SECONDS` even without a call of `wake`.
+    """
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def wake(self) -> None:
+        """Poll the database now: something may have been added, or cancelled."""
+        ...
+
+    def is_alive(self) -> bool:
+        """Whether all started threads run: none ends before `stop`, except by a bug of the server."""
+        ...
+
+    def stop(self) -> None:
+        """End all threads and processes, leaving unfinished work for the next server; a second call does nothing."""
+        ...
 
 
 class WorkQueue(Generic[Row]):
-    """Hands the rows that wait to threads. The queue is the database itself; this knows who is at which row.
+    """Assigns waiting rows to threads. The database is the queue; this knows which rows are being processed.
 
-    Trouble that a thread meets is logged once; the thread pauses, and goes on when it has passed.
+    A thread that meets an error logs it once, pauses, and retries until the error is gone.
 
     Args:
         database: Where the rows are.
         table: Their table.
-        name: What they are, for the log: `Jobs`.
-        give_up: Ends a row whose work raised an error. It may raise itself: then the row is worked on again later.
+        name: Plural name of the rows, for the log: `Jobs`.
+        give_up: Ends a row whose work raised an error. If it raises too, the row is processed again later.
 
     Attributes:
-        stopping: Set once the queue is told to stop. Work that takes long looks at it.
+        stopping: Set once the queue is stopping. Long work checks it.
     """
 
     def __init__(
@@ -45,10 +73,10 @@ class WorkQueue(Generic[Row]):
         self._name = name
         self._give_up: Callable[[Row, Exception], None] = give_up
         self._threads: list[threading.Thread] = []
-        # Requests call `wake`: nobody asks the database while holding what guards the news.
+        # Requests call `wake`: the database must not be queried while this is held.
         self._changed = threading.Condition()
         self._n_changes = 0
-        # Held from looking at a row to taking it: so what is seen of a row is seen after its last work was done.
+        # Held from reading a row to taking it: so a row is read after the previous work on it has ended.
         self._taking = threading.Lock()
         self._taken: set[str] = set()
 
@@ -57,18 +85,18 @@ class WorkQueue(Generic[Row]):
 
         Args:
             name: The thread's name.
-            waiting: Gives the query for the rows that wait for it, most urgent first.
-            work: What it does with one of them. Afterwards the row waits no more, or is worked on again.
+            waiting: Returns the query for the rows that wait for it, most urgent first.
+            work: Processes one of them. If the row still matches the query afterwards, it is processed again.
         """
         self._threads.append(threading.Thread(target=self._work_off, args=(waiting, work), name=name))
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def wake(self) -> None:
-        """Look for work now. Never waits for the database."""
+        """Poll for work now. Never blocks on the database."""
         with self._changed:
             self._n_changes += 1
             self._changed.notify_all()
@@ -78,10 +106,10 @@ class WorkQueue(Generic[Row]):
         return all(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """End all threads; a second time does nothing.
+        """End all threads; a second call does nothing.
 
-        It waits as long as they take: all work looks at `stopping`, and what runs on behind it (a line that is parsed,
-        a request that is answered) would find the database closed.
+        It waits as long as they take: all work checks `stopping`, and a thread that outlived the call would find the
+        database closed.
         """
         self.stopping.set()
         self.wake()
@@ -89,23 +117,23 @@ class WorkQueue(Generic[Row]):
             if thread.is_alive():
                 thread.join()
 
-    def call_off(self, row: Row) -> Callable[[], bool]:
-        """Give what tells long work on a row whether it is of no use any more. It may be asked all the time.
+    def cancellation_check(self, row: Row) -> Callable[[], bool]:
+        """Return a check, cheap to call often, of whether long work on a row is no longer wanted.
 
-        That is so once the queue stops, or the row's status is another than `row` has it.
+        It returns true once the queue stops, or the row's status differs from that of `row`.
         """
         looked_at = time.monotonic()
         status = select(self._table.status).where(self._table.id == row.id)
 
-        def is_called_off() -> bool:
+        def is_cancelled() -> bool:
             nonlocal looked_at
-            if time.monotonic() - looked_at < _LOOK_AT_ROW_SECONDS:
+            if time.monotonic() - looked_at < _STATUS_CHECK_SECONDS:
                 return self.stopping.is_set()
             looked_at = time.monotonic()
             with self._database.read() as session:
                 return self.stopping.is_set() or session.scalar(status) != row.status
 
-        return is_called_off
+        return is_cancelled
 
     def _work_off(self, waiting: Callable[[], Select[tuple[Row]]], work: Callable[[Row], None]) -> None:
         trouble: str | None = None
@@ -116,8 +144,8 @@ class WorkQueue(Generic[Row]):
                 if row is not None:
                     self._work_on(row, work)
             except Exception as error:  # noqa: BLE001  # whatever it is, the thread must live on
-                trouble = self._tell(error, trouble)
-                self.stopping.wait(_PAUSE_AFTER_TROUBLE_SECONDS)
+                trouble = self._log_once(error, trouble)
+                self.stopping.wait(_PAUSE_AFTER_ERROR_SECONDS)
                 continue
             trouble = None
             if row is None:
@@ -143,20 +171,18 @@ class WorkQueue(Generic[Row]):
             self.wake()
 
     def _wait_for_change(self, n_changes: int) -> None:
-        # What changed after `n_changes` was read may have been missed by the look at the database.
+        # The query may have missed what changed after `n_changes` was read.
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._n_changes != n_changes or self.stopping.is_set(), timeout=LOOK_AGAIN_SECONDS
-            )
+            self._changed.wait_for(lambda: self._n_changes != n_changes or self.stopping.is_set(), timeout=POLL_SECONDS)
 
-    def _tell(self, error: Exception, told: str | None) -> str:
+    def _log_once(self, error: Exception, logged: str | None) -> str:
         # The statement and its parameters, of which some are the time, make each message of SQLAlchemy another one.
         trouble = str(error.orig if isinstance(error, DBAPIError) else error)
-        if trouble != told:
-            _log.error("%s wait: %s", self._name, trouble, exc_info=None if may_pass(error) else error)
+        if trouble != logged:
+            _log.error("%s are delayed: %s", self._name, trouble, exc_info=None if is_retryable(error) else error)
         return trouble
 
 
-def may_pass(error: Exception) -> bool:
-    """Tell whether the same work may go well a little later: the database is away, or the disk is full."""
+def is_retryable(error: Exception) -> bool:
+    """Whether the same work may succeed later: the database is unreachable, or the disk is full."""
     return isinstance(error, DatabaseUnavailableError) or is_out_of_space(error)

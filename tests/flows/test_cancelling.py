@@ -22,8 +22,8 @@ from flows.cancel_job import cancel_job
 from flows.retrain import retrain
 from retune.provider.job_journal import RUN_KEY, JobJournal
 from retune.provider.one_job import job_request
-from tasks import cancelling
-from tasks.hooks import cancel_remote_job
+from tasks.runtime import cancelling
+from tasks.runtime.hooks import cancel_remote_job
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -79,7 +79,7 @@ async def set_state(run_id: UUID, state: State) -> None:
 async def test_a_run_whose_state_is_set_to_cancelled_ends_and_so_does_its_job(
     training_server: str, client: OpenAI, tickets: Path, monkeypatch: pytest.MonkeyPatch, state: State
 ) -> None:
-    monkeypatch.setattr(cancelling, "_SECONDS_BETWEEN_LOOKS", 0.1)
+    monkeypatch.setattr(cancelling, "_POLL_SECONDS", 0.1)
     running = asyncio.create_task(retrain(configuration(training_server, tickets)))
     run = await soon(lambda: waiting_run(tickets), "the job")
     assert run
@@ -145,7 +145,7 @@ async def test_a_job_that_another_run_waits_for_goes_on(
     other = await flow_run_of(job, training_server, Running(), run_key=run_key)
     await cancel_job(cancelled)
     assert status(client, job) != "cancelled"
-    # Nor is one cancelled whose run was taken up again.
+    # Nor is one cancelled whose run was rescheduled.
     await cancel_job(other)
     assert status(client, job) != "cancelled"
     # A crashed one is, in a moment.

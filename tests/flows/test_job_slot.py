@@ -15,7 +15,7 @@ from retrain_runs import configuration, flow_runs_on, log_of, soon, write_ticket
 
 from flows.retrain import retrain
 from retune.data.models import limit_name, model_family
-from tasks import job_slot
+from tasks.runtime import locks
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -51,7 +51,7 @@ async def is_waiting(data: Path) -> bool:
 async def test_a_job_waits_for_its_place_and_gives_it_back(
     training_server: str, tickets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_slot, "_LOOK_EVERY_SECONDS", 0.5)
+    monkeypatch.setattr(locks, "_SLOT_TIMEOUT_SECONDS", 0.5)
     with faulty_proxy(training_server) as proxy:
         config = configuration(proxy.base_url, tickets)
         async with concurrency(LIMIT):
@@ -71,7 +71,7 @@ async def test_a_job_waits_for_its_place_and_gives_it_back(
 async def test_a_run_that_waits_for_a_place_can_be_cancelled(
     training_server: str, tickets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_slot, "_LOOK_EVERY_SECONDS", 0.2)
+    monkeypatch.setattr(locks, "_SLOT_TIMEOUT_SECONDS", 0.2)
     with faulty_proxy(training_server) as proxy:
         async with concurrency(LIMIT):
             running = asyncio.create_task(retrain(configuration(proxy.base_url, tickets)))

@@ -16,9 +16,9 @@ from tasks.check_data import check_data
 from tasks.create_job import create_job
 from tasks.limit_cost import limit_cost
 from tasks.load_data import load_data
+from tasks.runtime.values import TrainingFiles
 from tasks.split_data import split_data
 from tasks.upload_file import upload_file
-from tasks.values import TrainingFiles
 from tasks.write_jsonl import write_jsonl
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.

@@ -16,8 +16,8 @@ from retrain_runs import configuration, write_tickets
 from flows.retrain import retrain
 from retune.config import ProviderConfig
 from retune.errors import AuthenticationFailedError, CheckError, JobFailedError, ProviderError, RunDirectoryError
-from retune.manifest import RunManifest
-from tasks.training_cost import training_cost
+from retune.results.manifest import RunManifest
+from retune.results.training_cost import training_cost
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -15,7 +15,7 @@ from retrain_runs import artifacts, configuration, events, flow_runs_on, log_of,
 from flows.retrain import retrain
 from retune.data.model_dates import utc_today
 from retune.errors import ModelEndedError, OverBudgetError, RunStoppedError, SourceError
-from tasks import flow_run as flow_run_facts
+from tasks.runtime import flow_run as flow_run_facts
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

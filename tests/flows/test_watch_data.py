@@ -26,14 +26,14 @@ from prefect.variables import Variable
 from flows.watch_data import watch_data
 from retune.config import RetrainConfig
 from retune.config_file import parse_config
-from retune.data.watching.config import CountMethod, WatchConfig
-from retune.data.watching.place import WatchPlace, source_hash
-from retune.data.watching.sight import look
 from retune.errors import AnnouncementError, SourceError
+from retune.watch.config import CountMethod, WatchConfig
+from retune.watch.files import WatchFiles, source_hash
+from retune.watch.snapshot import take_snapshot
 from tasks.announce_data import DATA_CHANGED
 from tasks.count_new_examples import count_new_examples
-from tasks.publish_look import look_key
-from tasks.watch_memory import recall, variable_name
+from tasks.publish_watch_result import watch_artifact_key
+from tasks.runtime.watch_state import load_state, variable_name
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -71,20 +71,20 @@ async def announcements(config: RetrainConfig) -> Sequence[Event]:
 async def test_new_data_is_announced_once(tickets: Path) -> None:
     config = configuration(tickets)
     first = await watch_data(config, AT_ONCE)
-    assert (first.judgement, first.n_examples, first.n_new) == ("announced", 30, 30)
-    assert (await watch_data(config, AT_ONCE)).judgement == "unchanged"
+    assert (first.status, first.n_examples, first.n_new) == ("announced", 30, 30)
+    assert (await watch_data(config, AT_ONCE)).status == "unchanged"
     write_csv(tickets, [*ROWS[1:], ("question 0", "another answer"), ("one", "more")])
     second = await watch_data(config, AT_ONCE)
-    assert (second.judgement, second.n_examples, second.n_new) == ("announced", 31, 2)
+    assert (second.status, second.n_examples, second.n_new) == ("announced", 31, 2)
     events = await announcements(config)
     assert [str(event.id) for event in events] == [first.event_id, second.event_id]
     event = events[1]
     assert event.resource.name == "tickets"
     assert RetrainConfig.model_validate(event.payload["config"]) == config
-    assert second.sight
+    assert second.snapshot
     assert {key: event.payload[key] for key in ("source", "fingerprint", "n_examples", "n_new")} == {
         "source": str(tickets),
-        "fingerprint": second.sight.fingerprint,
+        "fingerprint": second.snapshot.fingerprint,
         "n_examples": 31,
         "n_new": 2,
     }
@@ -97,10 +97,10 @@ async def test_what_is_no_new_example_is_not_announced(tickets: Path) -> None:
     for rows in (ROWS[::-1], ROWS[:20]):
         write_csv(tickets, rows)
         seen = await watch_data(config, AT_ONCE)
-        assert (seen.judgement, seen.n_new, seen.n_examples) == ("unchanged", 0, len(rows))
+        assert (seen.status, seen.n_new, seen.n_examples) == ("unchanged", 0, len(rows))
     for content in ("q,a\n", ""):
         tickets.write_text(content)  # noqa: ASYNC240
-        assert (await watch_data(config, AT_ONCE)).judgement in {"unchanged", "empty"}
+        assert (await watch_data(config, AT_ONCE)).status in {"unchanged", "empty"}
     assert len(await announcements(config)) == 1
 
 
@@ -111,34 +111,34 @@ async def test_a_few_new_examples_count_towards_the_next_time(tickets: Path) -> 
     for n_more in (2, 4, 6):
         write_csv(tickets, [*ROWS, *((f"new {number}", "x") for number in range(n_more))])
         seen = await watch_data(config, watch)
-        found.append((seen.judgement, seen.n_new))
+        found.append((seen.status, seen.n_new))
     assert found == [("too few", 2), ("too few", 4), ("announced", 6)]
 
 
 async def test_data_that_is_being_written_is_not_announced(tickets: Path) -> None:
     config, watch = configuration(tickets), WatchConfig(quiet_seconds=1)
     looking = asyncio.create_task(watch_data(config, watch))
-    while not (await recall(config)).seen:  # noqa: ASYNC110
+    while not (await load_state(config)).seen:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     write_csv(tickets, [*ROWS, ("one", "more")])
     seen = await looking
-    assert seen.judgement == "settling"
-    assert (await watch_data(config, watch)).judgement == "announced"
+    assert seen.status == "settling"
+    assert (await watch_data(config, watch)).status == "announced"
     slow = WatchConfig(quiet_seconds=1000)
     write_csv(tickets, ROWS[1:])
     seen = await watch_data(config, slow)
-    assert seen.judgement == "settling"
+    assert seen.status == "settling"
     assert seen.wait_seconds > 900
     assert [event.payload["n_examples"] for event in await announcements(config)] == [31]
 
 
 async def test_data_that_changed_while_it_was_read_settles_anew(tickets: Path) -> None:
     config, watch = configuration(tickets), WatchConfig(quiet_seconds=60)
-    sight = look(config.data, watch)
+    snapshot = take_snapshot(config.data, watch)
     write_csv(tickets, [*ROWS, ("one", "more")])
     with temporary_settings({PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}):
-        counted = await count_new_examples(config, watch, sight)
-    assert (counted.judgement, counted.counted) == ("settling", None)
+        counted = await count_new_examples(config, watch, snapshot)
+    assert (counted.status, counted.counted) == ("settling", None)
 
 
 @pytest.mark.parametrize("is_first", [True, False])
@@ -159,7 +159,7 @@ async def test_a_crash_after_the_event_loses_nothing(
             await watch_data(config, AT_ONCE)
     assert len(await announcements(config)) == before + 1
     await watch_data(config, AT_ONCE)
-    assert (await watch_data(config, AT_ONCE)).judgement == "unchanged"
+    assert (await watch_data(config, AT_ONCE)).status == "unchanged"
     assert len(await announcements(config)) == before + 1
 
 
@@ -167,7 +167,7 @@ async def test_two_watchers_announce_once(tickets: Path) -> None:
     config, watch = configuration(tickets), WatchConfig(quiet_seconds=0.5)
     looks = await asyncio.gather(*(watch_data(config, watch) for _ in range(3)))
     # Who starts when the first one has ended finds nothing new.
-    first, *others = sorted(look.judgement for look in looks)
+    first, *others = sorted(look.status for look in looks)
     assert first == "announced"
     assert set(others) <= {"busy", "unchanged"}
     assert len(await announcements(config)) == 1
@@ -179,24 +179,24 @@ async def test_two_watchers_that_share_no_home_announce_one_event(
     config = configuration(tickets)
     await watch_data(config, AT_ONCE)
     monkeypatch.setenv("RETUNE_HOME", str(tmp_path / "another-home"))
-    assert (await watch_data(config, AT_ONCE)).judgement == "unchanged"
+    assert (await watch_data(config, AT_ONCE)).status == "unchanged"
     write_csv(tickets, [*ROWS, ("one", "more")])
     seen = await watch_data(config, AT_ONCE)
     # This worker doesn't know the earlier examples: one announcement too many rather than one too few.
-    assert (seen.judgement, seen.n_new) == ("announced", 31)
+    assert (seen.status, seen.n_new) == ("announced", 31)
     assert len(await announcements(config)) == 2
 
 
 async def test_a_source_that_is_away_is_a_failed_look_and_no_change(tickets: Path) -> None:
     config = configuration(tickets)
     await watch_data(config, AT_ONCE)
-    before = await recall(config)
+    before = await load_state(config)
     away = tickets.rename(tickets.with_suffix(".away"))  # noqa: ASYNC240
     with pytest.raises(SourceError, match="There is no file"):
         await watch_data(config, AT_ONCE)
-    assert await recall(config) == before
+    assert await load_state(config) == before
     away.rename(tickets)
-    assert (await watch_data(config, AT_ONCE)).judgement == "unchanged"
+    assert (await watch_data(config, AT_ONCE)).status == "unchanged"
     assert len(await announcements(config)) == 1
 
 
@@ -204,12 +204,12 @@ async def test_lost_memory_announces_again_and_loses_nothing(tickets: Path) -> N
     config = configuration(tickets)
     first = await watch_data(config, AT_ONCE)
     await Variable.aset(variable_name(config), {"announced": "nonsense"}, overwrite=True)
-    assert (await watch_data(config, AT_ONCE)).judgement == "announced"
-    WatchPlace(config).known.write_bytes(b"nonsense")
-    assert (await watch_data(config, AT_ONCE)).judgement == "unchanged"
+    assert (await watch_data(config, AT_ONCE)).status == "announced"
+    WatchFiles(config).known.write_bytes(b"nonsense")
+    assert (await watch_data(config, AT_ONCE)).status == "unchanged"
     write_csv(tickets, [*ROWS, ("one", "more")])
     seen = await watch_data(config, AT_ONCE)
-    assert (seen.judgement, seen.n_new) == ("announced", 31)
+    assert (seen.status, seen.n_new) == ("announced", 31)
     events = await announcements(config)
     # The same announcement, said twice, is one event.
     assert [str(event.id) for event in events] == [first.event_id, seen.event_id]
@@ -230,8 +230,8 @@ async def test_an_event_that_prefect_did_not_take_is_sent_again(tickets: Path, p
     with pytest.raises(AnnouncementError, match="did not take"):
         await watch_data(config, AT_ONCE)
     assert await announcements(config) == []
-    assert not (await recall(config)).announced
-    assert (await watch_data(config, AT_ONCE)).judgement == "announced"
+    assert not (await load_state(config)).announced
+    assert (await watch_data(config, AT_ONCE)).status == "announced"
     assert len(await announcements(config)) == 1
 
 
@@ -245,10 +245,10 @@ async def test_an_event_that_may_be_lost_is_sent_again_as_the_same(
         patch.setattr("tasks.announce_data._RECORDED_WITHIN_SECONDS", 0.0)
         with pytest.raises(AnnouncementError, match="did not record"):
             await watch_data(config, AT_ONCE)
-    assert not (await recall(config)).announced
+    assert not (await load_state(config)).announced
     # This time it gets there, and the answer is lost.
     proxy.faults[:] = [Fault("POST", "/events", after_forwarding=True)]
-    assert (await watch_data(config, AT_ONCE)).judgement == "announced"
+    assert (await watch_data(config, AT_ONCE)).status == "announced"
     assert len(await announcements(config)) == 1
 
 
@@ -261,15 +261,15 @@ async def test_a_table_is_watched_by_its_watermark_alone(tmp_path: Path) -> None
     config = configuration(f"sqlite:///{tmp_path}/tickets.db", query="SELECT q, a FROM tickets")
     query = "SELECT count(*), max(id) FROM tickets"
     by_rows = WatchConfig(quiet_seconds=0, watermark_query=query, count=CountMethod.ROWS)
-    assert (await watch_data(config, by_rows)).judgement == "empty"
+    assert (await watch_data(config, by_rows)).status == "empty"
     execute("INSERT INTO tickets VALUES (1, 'where', 'here'), (2, 'who', 'me')")
     seen = await watch_data(config, by_rows)
-    assert (seen.judgement, seen.n_new) == ("announced", 2)
+    assert (seen.status, seen.n_new) == ("announced", 2)
     execute("DELETE FROM tickets WHERE id = 1")
-    assert (await watch_data(config, by_rows)).judgement == "unchanged"
+    assert (await watch_data(config, by_rows)).status == "unchanged"
     execute("INSERT INTO tickets VALUES (3, 'how', 'so'), (4, 'why', 'so'), (5, 'what', 'so')")
     seen = await watch_data(config, by_rows)
-    assert (seen.judgement, seen.n_examples, seen.n_new) == ("announced", 4, 2)
+    assert (seen.status, seen.n_examples, seen.n_new) == ("announced", 4, 2)
 
 
 async def test_prefect_shows_what_was_seen(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ async def test_prefect_shows_what_was_seen(tmp_path: Path) -> None:
     await watch_data(config, AT_ONCE)
     await watch_data(config, AT_ONCE)
     async with get_client() as client:
-        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[look_key(config.data)]))
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[watch_artifact_key(config.data)]))
         artifacts = await client.read_artifacts(artifact_filter=wanted)
         run = await client.read_flow_run(artifacts[0].flow_run_id)  # type: ignore[arg-type]
     assert len(artifacts) == 2

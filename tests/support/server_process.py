@@ -21,13 +21,15 @@ from openai.types.fine_tuning import FineTuningJob
 _DEADLINE_SECONDS = 60
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = _DEADLINE_SECONDS) -> Any:
+def wait_for(
+    condition: Callable[[], Any], what: str, seconds: float = _DEADLINE_SECONDS, *, pause_seconds: float = 0.05
+) -> Any:
     """Wait until `condition` gives something; the deadline only ends a test that hangs."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.05)
+        time.sleep(pause_seconds)
     raise AssertionError(f"waited in vain for {what}")
 
 

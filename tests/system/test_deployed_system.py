@@ -20,6 +20,7 @@ from prefect_pages import PrefectPages, browser_path, prefect_pages
 from prefect_process import eventually
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(postgresql.missing() is not None, reason=str(postgresql.missing())),
     pytest.mark.skipif(browser_path() is None, reason="no Chromium on this machine"),
 ]

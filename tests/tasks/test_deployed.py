@@ -6,7 +6,7 @@ import pytest
 
 from retune.config import DataConfig
 from retune.errors import SourceError
-from tasks.deployed import refuse_foreign_source
+from tasks.runtime.deployed import refuse_foreign_source
 
 SECRET = "https://data.example/${API_TOKEN}/tickets.csv"
 

@@ -21,6 +21,7 @@ from retune.data.words import Words
 NOT_VALUES = (
     *("nan", "NaN", "NAN", "-nan", "<NA>", "NaT", "None", "null", "NULL", "Null", "undefined", "[object Object]"),
     *("N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!"),
+    *("#ERROR!", "#SPILL!", "#CALC!", "\\N", "(null)", "<null>"),
 )
 _LONGEST_NOT_VALUE = max(map(len, NOT_VALUES))
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retune.config import DataConfig, ProviderKind, SplitConfig
-from retune.data.blocks import BLOCK_BYTES, Source, UnreadFile
+from retune.data.blocks import BLOCK_BYTES, Source, UnreadFile, describe_location
+from retune.data.describing.described import Described
 from retune.data.describing.plan import Plan, make_problem
 from retune.data.describing.texts import examine_instructions
 from retune.data.describing.workers import BLOCKS_WITHOUT_PROCESSES, Describers
@@ -18,6 +19,7 @@ from retune.data.shapes.detect import choose_shape
 from retune.data.shapes.message_rows import put_together
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.unused import unused_columns, warn_of_unused
+from retune.data.sources.bounds import check_kept
 from retune.data.sources.open import open_source
 from retune.data.store.store import ExampleStore
 from retune.data.tokens import encoding_for
@@ -62,7 +64,8 @@ def load_examples(
 ) -> ExampleStore:
     """Read a source, make an example of every row, find out about each, and write it all to `directory`.
 
-    The source is only ever read.
+    The source is only ever read. After more errors than `data.limits.max_errors` no more of it is read, which is a
+    problem of the kind `reading_stopped`: an error, so that nobody trains on a part.
 
     Args:
         data: The source.
@@ -72,35 +75,63 @@ def load_examples(
         on_progress: Called now and then.
 
     Raises:
-        SourceError: The source can't be read.
+        SourceError: The source can't be read, or is more than the limits allow.
         RunDirectoryError: The directory can't be written.
     """
-    total: int | None = None
-    done = 0
-    # Until there are rows, what was read is all that there is to tell.
-    source = put_together(
-        open_source(data, lambda read: on_progress(done or (read if total is None else min(read, total)), total)), data
-    )
+    progress = _Reading(on_progress)
+    source = put_together(open_source(data, progress.read), data)
     sizes = [file.bytes for file in source.files]
-    total = None if None in sizes else sum(size or 0 for size in sizes)
+    progress.total = None if None in sizes else sum(size or 0 for size in sizes)
     encoding = encoding_for(options.model)
     describers = Describers(
         directory / _SPOOL, encoding=encoding if options.counts_tokens else None, processes=options.processes
     )
     with describers, ExampleWriter(directory) as writer:
-        if total is not None and total > BLOCKS_WITHOUT_PROCESSES * BLOCK_BYTES:
+        if progress.total is not None and progress.total > BLOCKS_WITHOUT_PROCESSES * BLOCK_BYTES:
             describers.start()
         plan = _plan_for(source, data, split, options)
         for described in describers.describe(source.blocks(), plan):
             writer.append(described)
-            done += described.source_bytes
-            on_progress(done, total)
+            progress.described(described.source_bytes)
+            check_kept(source.name, data.limits, n_examples=writer.n_examples, n_bytes=writer.n_bytes)
+            if writer.n_errors > data.limits.max_errors:
+                writer.add_problems([_reading_stopped(source, described, data.limits.max_errors)])
+                break
         if options.checks:
             writer.add_problems(make_problem(plan, file, None, finding) for file, finding in source.notes())
             writer.add_problems(map(_problem_of, source.unread()))
             writer.add_problems(problem_at("the system prompt", *finding) for finding in examine_instructions(plan))
         unused = _say_what_is_unused(source, plan, writer)
         return writer.finish(source.name, plan, row_numbers=source.row_numbers(), unused=unused)
+
+
+class _Reading:
+    """Says how far the reading is: until there are examples by what was read, then by what became of it.
+
+    Attributes:
+        total: Bytes of the source, where that is known.
+    """
+
+    def __init__(self, on_progress: Progress) -> None:
+        self._on_progress = on_progress
+        self._done = 0
+        self.total: int | None = None
+
+    def read(self, n_bytes: int) -> None:
+        """So many bytes were read."""
+        self._on_progress(self._done or (n_bytes if self.total is None else min(n_bytes, self.total)), self.total)
+
+    def described(self, n_bytes: int) -> None:
+        """So many more bytes are examples now."""
+        self._done += n_bytes
+        self._on_progress(self._done, self.total)
+
+
+def _reading_stopped(source: Source, last: Described, limit: int) -> Problem:
+    file, number = int(last.columns["file"][-1]), int(last.columns["number"][-1])
+    place = describe_location(source.files, file, number)
+    text = f"more than {limit:,} errors up to {place}. What comes after it was not read, and is not in this report."
+    return problem_at(source.name, "reading_stopped", text)
 
 
 def _say_what_is_unused(source: Source, plan: Plan, writer: ExampleWriter) -> list[str]:

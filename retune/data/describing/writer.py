@@ -47,6 +47,7 @@ class ExampleWriter:
         self._streams: dict[str, IO[bytes]] = {}
         self._on_disk: Future[None] | None = None
         self._unsaved_bytes = 0
+        self._bytes = 0
         with self._writing():
             make_private_directory(directory / "columns")
             self._problems = ProblemCollector(directory / "problems.jsonl")
@@ -97,14 +98,15 @@ class ExampleWriter:
             for index, (part, lines) in enumerate(zip(self._parts, described.lines, strict=True), start=1):
                 part.write(lines, int((described.columns["part"] == index).sum()))
                 self._unsaved_bytes += len(lines)
+                self._bytes += len(lines)
             self._save_in_the_background()
             self._problems.add(described.problems)
             self._problems.add(described.further)
             for name, values in described.columns.items():
-                self._streams[name].write(values.astype(COLUMNS[name], copy=False).tobytes())
+                self._bytes += self._streams[name].write(values.astype(COLUMNS[name], copy=False).tobytes())
             if described.bands is not None:
                 for index in range(BANDS):
-                    self._streams[f"band-{index}"].write(described.bands[:, index].tobytes())
+                    self._bytes += self._streams[f"band-{index}"].write(described.bands[:, index].tobytes())
         self._count_labels(described)
         self._count_other_keys(described)
 
@@ -130,6 +132,21 @@ class ExampleWriter:
                 self._other_keys[key] += count
 
     @property
+    def n_examples(self) -> int:
+        """How many there are so far."""
+        return self._count
+
+    @property
+    def n_bytes(self) -> int:
+        """What the examples take on disk so far; problems, of which few are kept, not counted."""
+        return self._bytes
+
+    @property
+    def n_errors(self) -> int:
+        """How many errors they have so far."""
+        return self._problems.n_errors
+
+    @property
     def other_keys(self) -> Mapping[str, int]:
         """The first keys that only later rows have and that reach no example, and how many rows have each."""
         return self._other_keys
@@ -153,7 +170,21 @@ class ExampleWriter:
         Raises:
             RunDirectoryError: The disk is full, or otherwise unwilling.
         """
-        facts = StoreFacts(
+        with self._writing():
+            for stream in self._files():
+                stream.flush()
+            self._wait_until_saved()
+            _save([stream.fileno() for stream in self._files()])
+        self.__exit__(None, None, None)
+        with self._writing():
+            facts = self._facts(source, plan, row_numbers, unused)
+            write_json(self._directory / "facts.json", facts.model_dump(mode="json"))
+        return ExampleStore(self._directory)
+
+    def _facts(
+        self, source: str, plan: Plan, row_numbers: Mapping[int, tuple[int, int]], unused: Sequence[str]
+    ) -> StoreFacts:
+        return StoreFacts(
             version=STORE_VERSION,
             source=source,
             files=list(plan.files),
@@ -173,15 +204,6 @@ class ExampleWriter:
             problem_groups=self._problems.groups(),
             split_column=plan.shape.split_column,
         )
-        with self._writing():
-            for stream in self._files():
-                stream.flush()
-            self._wait_until_saved()
-            _save([stream.fileno() for stream in self._files()])
-        self.__exit__(None, None, None)
-        with self._writing():
-            write_json(self._directory / "facts.json", facts.model_dump(mode="json"))
-        return ExampleStore(self._directory)
 
 
 def _save(descriptors: Iterable[int]) -> None:

@@ -44,6 +44,7 @@ class _Conversation:
     findings: list[Finding] = field(default_factory=list)
     last_place: float | None = None
     size: int = 0
+    is_spread: bool = False
 
     @property
     def has_answer(self) -> bool:
@@ -78,7 +79,7 @@ class Joiner:
         counts: `joined`: messages that were put into the one before, of the same speaker. `unanswered`: conversations
             without a message of the assistant's, which are left out. `empty`: messages without text, left out.
             `branched`: messages of other branches than the one that is used. `unplaced`: messages whose time or number
-            can't be read.
+            can't be read. `spread`: conversations with messages in several files.
         first: File and row of the first of each.
     """
 
@@ -155,6 +156,9 @@ class Joiner:
         return False
 
     def _add(self, current: _Conversation, message: Message, role: str | None) -> None:
+        if message.file != current.file and not current.is_spread:
+            current.is_spread = True
+            self._count("spread", message.file, message.number)
         # A conversation stands where its first row does, also where its times say otherwise.
         current.file, current.number = min((current.file, current.number), (message.file, message.number))
         current.last_place = message.place if message.place is not None else current.last_place

@@ -33,7 +33,13 @@ def notes_of(columns: MessageColumns, joiner: Joiner, files: list[SourceFile]) -
         yield FileNote(0, Finding("conversations_assumed", f"{assumed}."))
     order = columns.order.column if columns.order else ""
     counts = joiner.counts
+    restart = f"if {columns.conversation} starts anew in every file, put the file's name before its values"
     messages = {
+        "spread": (
+            "conversations_assumed",
+            f"{{n}} with rows in several files read as one each; {restart}",
+            "conversation",
+        ),
         "joined": ("messages_joined", "{n} put together with the one before, of the same speaker", "message"),
         "empty": ("messages_left_out", "{n} without text left out", "message"),
         "unanswered": ("conversations_left_out", "{n} without an answer left out", "conversation"),

@@ -9,10 +9,7 @@ from retune.data.blocks import Finding
 from retune.data.examples import SplitKeys
 from retune.data.quoting import shown
 from retune.data.shapes.cells import cell_text
-from retune.data.split_names import split_named
-
-_USUAL_NAMES = ("split", "dataset_split", "data_split", "splits", "partition", "subset", "set")
-"""Columns that say the split, if their cells do."""
+from retune.data.split_names import SPLIT_COLUMNS, split_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class SplitColumns:
         """
         if self.side is not None:
             return self
-        for name in _USUAL_NAMES:
+        for name in SPLIT_COLUMNS:
             for column in columns:
                 if column.strip().casefold() == name and column not in used and _says_splits(column, rows):
                     return replace(self, side=column, is_found=True)

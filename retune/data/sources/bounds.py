@@ -1,11 +1,13 @@
 """How much may be read of a source, and how much was: a few megabytes may be packed to unpack to terabytes."""
 
+import time
 from collections.abc import Callable
 
 from retune.config import LimitsConfig
 from retune.errors import SourceError
 
 MEGABYTE, GIGABYTE = 10**6, 10**9
+_MINUTE_SECONDS = 60
 
 # What small files that unpack to many times their size may unpack to all the same, all of them together.
 _HARMLESS_BYTES = 64 * MEGABYTE
@@ -33,6 +35,7 @@ class Bounds:
         self._sizes: dict[str, int] = {}
         self._beyond: dict[str, int] = {}
         self._total = self._total_beyond = 0
+        self._ends_at = time.monotonic() + self._limits.max_minutes * _MINUTE_SECONDS
         self.row_bytes = self._limits.max_row_mb * MEGABYTE
         self.pickle_bytes = self._limits.max_pickle_mb * MEGABYTE
         self.stored_bytes_read = 0
@@ -50,6 +53,11 @@ class Bounds:
         """
         self._on_read(self.stored_bytes_read)
         limits = self._limits
+        if time.monotonic() > self._ends_at:
+            raise SourceError(
+                f"{name}: reading the source has taken more than {limits.max_minutes:g} minutes.",
+                hint=_raise("max_minutes", "--max-minutes", f"{limits.max_minutes:g}"),
+            )
         added = unpacked - self._sizes.get(name, 0)
         if added > 0:
             self._sizes[name] = unpacked
@@ -125,6 +133,30 @@ class FileCount:
         self._unpacked += n_bytes
         stored = (self._stored or self._stored_read) if self._is_packed else None
         self._bounds.count(self._name, self._unpacked, stored)
+
+
+def check_kept(name: str, limits: LimitsConfig, *, n_examples: int, n_bytes: int) -> None:
+    """Refuse a source that became more examples, or takes more of the disk, than the limits allow.
+
+    Args:
+        name: The source.
+        limits: The user's.
+        n_examples: How many there are so far.
+        n_bytes: What they take on disk so far.
+
+    Raises:
+        SourceError: It did.
+    """
+    if n_examples > limits.max_rows:
+        raise SourceError(
+            f"{name} has more than {limits.max_rows:,} examples.",
+            hint=_raise("max_rows", "--max-rows", f"{limits.max_rows:,}"),
+        )
+    if n_bytes > limits.max_disk_gb * GIGABYTE:
+        raise SourceError(
+            f"{name}: its examples take more than {limits.max_disk_gb:g} GB of disk.",
+            hint=_raise("max_disk_gb", "--max-disk-gb", f"{limits.max_disk_gb:g}"),
+        )
 
 
 def check_columns(count: int, name: str) -> None:

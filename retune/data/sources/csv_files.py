@@ -13,7 +13,13 @@ from retune.data.sources.byte_stream import ByteStream
 from retune.data.sources.csv_layout import CsvLayout, doubt_header, read_rows
 from retune.data.sources.csv_rows import CsvRows
 from retune.data.sources.locations import Location
-from retune.data.sources.reader import FileReader, TextNotes, unique_columns
+from retune.data.sources.reader import (
+    FileReader,
+    TextNotes,
+    describe_headers_again,
+    describe_titles,
+    unique_columns,
+)
 from retune.errors import SourceError
 
 # Arrow's own handler loses a Ctrl-C that comes as it ends reading a block.
@@ -65,7 +71,7 @@ class CsvReader(FileReader):
         )
 
     def _read_header(self, rows: CsvRows) -> tuple[str, ...]:
-        header = rows.read_header()
+        header = rows.read_header(passes_titles=self._has_header)
         try:
             return unique_columns(header if self._has_header else [""] * len(header), self.location.name)
         except SourceError as error:
@@ -80,6 +86,7 @@ class CsvReader(FileReader):
             self.notes = TextNotes(stream.has_byte_order_mark, layout=list(rows.layout.notes))
             if self._has_header and self._read_header(rows) != self.columns:
                 raise self.changed()
+            self.notes.layout += describe_titles(rows.titles)
             first = rows.number + 1
             table = _RegularRows(self.columns, rows.layout)
             rows.skip_blank_lines()
@@ -91,12 +98,15 @@ class CsvReader(FileReader):
                 self.notes.row_numbers = (first, rows.number)
                 yield from block.pieces() if isinstance(block, ArrowBlock) else (block,)
                 rows.skip_blank_lines()
+            self.notes.layout += describe_headers_again(rows.headers_again)
             self.check_size(stream.taken)
 
     def _read_regular(self, stream: ByteStream, rows: CsvRows, table: "_RegularRows", file: int) -> Block | None:
         content, is_last = stream.peek_block(self._block_bytes)
         size = table.find_end(content, is_last=is_last) if rows.layout.is_plain else 0
-        batch = table.parse(content, size) if size else None
+        has_header_again = rows.header_line and content.find(b"\n" + rows.header_line, 0, size) >= 0
+        is_header = rows.header_line and content.startswith(rows.header_line)
+        batch = table.parse(content, size) if size and not (has_header_again or is_header) else None
         if batch is None:
             return None
         stream.skip(size)

@@ -13,6 +13,7 @@ DELIMITERS = (",", ";", "\t")
 rows as many cells as the header; where none does, the first that the header holds."""
 
 _ROWS_SNIFFED, _LINES_SNIFFED = 20, 500
+_ROWS_OF_TABLE = 4
 _LINES_CUT = 50
 _QUOTED = re.compile(r'"[^"]*"')
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[,;\t]*(?:\r\n|\n|\r)', re.IGNORECASE)
@@ -30,6 +31,7 @@ class CsvLayout(NamedTuple):
         has_quotes: Quotes around a cell are no part of it; else they are letters like any other.
         skips_spaces: Spaces after a separator are no part of the cell.
         separator_line: The line before the header that names the separator, with its end; empty where there is none.
+        n_title_rows: How many rows with anything in them stand above the header: a title, comments.
         notes: What of that isn't as CSV, or TSV, has it.
     """
 
@@ -37,6 +39,7 @@ class CsvLayout(NamedTuple):
     has_quotes: bool = True
     skips_spaces: bool = False
     separator_line: str = ""
+    n_title_rows: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -71,7 +74,49 @@ def find_layout(head: str, delimiter: str | None, *, is_whole: bool) -> CsvLayou
         notes.append(
             "a space stands after each separator; these spaces are left out, and quotes after them are not text"
         )
-    return layout._replace(notes=tuple(notes))
+    n_title_rows = _count_title_rows(head, layout, is_whole=is_whole)
+    return layout._replace(notes=tuple(notes), n_title_rows=n_title_rows)
+
+
+def _count_title_rows(head: str, layout: CsvLayout, *, is_whole: bool) -> int:
+    """How many rows stand above the header: comments, and titles of one cell in an even table of several columns."""
+    rows = [
+        row
+        for row in read_rows(head, layout, is_whole=is_whole, most=_ROWS_SNIFFED) or ()
+        if any(cell.strip() for cell in row)
+    ]
+    place = next((place for place, row in enumerate(rows) if sum(bool(cell.strip()) for cell in row) > 1), 0)
+    titles, table = rows[:place], rows[place : place + _ROWS_OF_TABLE]
+    if not titles or len(table) < _ROWS_OF_TABLE or len({len(row) for row in table}) != 1:
+        return 0
+    header = [cell.strip() for cell in table[0]]
+    are_names = all(header) and len(set(header)) == len(header) and not any(map(_is_text, header))
+    are_titles = all(_is_title(row, len(header)) for row in titles)
+    return place if are_names and are_titles else 0
+
+
+def is_table(head: str, *, is_whole: bool) -> bool:
+    """Whether a text is a table beyond doubt: several columns, each with a name, and rows that are as wide.
+
+    Args:
+        head: Its start.
+        is_whole: Nothing is missing.
+    """
+    layout = find_layout(head, None, is_whole=is_whole)
+    head = head[len(layout.separator_line) :]
+    rows = read_rows(head, layout, is_whole=is_whole, most=_ROWS_SNIFFED) or []
+    header, *rows = [row for row in rows if any(cell.strip() for cell in row)][layout.n_title_rows :] or [[]]
+    are_names = len(header) > 1 and all(cell.strip() and not _is_text(cell) for cell in header)
+    return are_names and bool(rows) and all(len(row) == len(header) for row in rows)
+
+
+def _is_title(row: Sequence[str], width: int) -> bool:
+    text = "".join(row).strip()
+    return text.startswith("#") or len(row) == width or len(text.split()) > 1
+
+
+def _is_text(cell: str) -> bool:
+    return bool(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell))
 
 
 def _sniff(head: str, *, is_whole: bool) -> str:
@@ -80,10 +125,10 @@ def _sniff(head: str, *, is_whole: bool) -> str:
     candidates = [mark for mark in DELIMITERS if mark in header]
     if not candidates and "|" in header and _is_even(head, CsvLayout("|"), is_whole=is_whole):
         return "|"
-    candidates = candidates or [DELIMITERS[0]]
-    # A header may hold several of them, as in "text (raw, long);label".
+    # A header may hold several of them, as in "text (raw, long);label", and what stands above it, others or none.
     even = (mark for mark in candidates if _is_even(head, CsvLayout(mark), is_whole=is_whole))
-    return next(even, candidates[0])
+    titled = (mark for mark in DELIMITERS if _count_title_rows(head, CsvLayout(mark), is_whole=is_whole))
+    return next(even, None) or next(titled, None) or next(iter(candidates), DELIMITERS[0])
 
 
 def _is_even(head: str, layout: CsvLayout, *, is_whole: bool) -> bool:
@@ -168,7 +213,7 @@ def doubt_header(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str | 
         if cell.strip() and again:
             return f"{_shown(cell)} comes again in {again:,} of the first rows below it"
     filled = [cell for cell in header if cell.strip()]
-    if rows and filled and all(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell) for cell in filled):
+    if rows and filled and all(map(_is_text, filled)):
         # A form's questions may be the header of its answers; these have their own kind of text below them.
         stops = sum(bool(_ENDS_IN_STOP.search(cell)) for cell in filled)
         if stops or any(_NUMBER.fullmatch(cell) for cell in filled):

@@ -34,6 +34,9 @@ class CsvRows:
         line: How many lines were read, by their LF, as most editors count them; the same.
         windows_line_ends: How many of the lines that ended a row ended in CRLF.
         layout: How the table is written.
+        header_line: The header as it is written, without its end; empty where it has several lines.
+        titles: The rows above the header that were passed over.
+        headers_again: Numbers of the rows that repeat the header, as files that were put together have them.
     """
 
     def __init__(self, stream: ByteStream, name: str, bounds: Bounds, delimiter: str | None) -> None:
@@ -41,6 +44,9 @@ class CsvRows:
         self._name = name
         self._bounds = bounds
         self.number = self.line = self.windows_line_ends = 0
+        self.header_line = b""
+        self.titles: list[tuple[int, str]] = []
+        self.headers_again: list[int] = []
         content, is_whole = stream.peek_block(_SNIFFED_BYTES)
         self.layout = find_layout(content.decode(errors="replace"), delimiter, is_whole=is_whole)
         if self.layout.separator_line:
@@ -49,6 +55,7 @@ class CsvRows:
         self._taken_before = stream.taken
         self._this_line = 1
         self._bad_byte: str | None = None
+        self._lines_taken = b""
         self._ends_in_crlf = False
         # The limit of the standard library, for all its readers, is 128 KiB; an example may well be longer.
         csv.field_size_limit(max(csv.field_size_limit(), bounds.row_bytes))
@@ -71,6 +78,7 @@ class CsvRows:
             self.line += n_line_feeds
             self._this_line = first_line + max(0, n_line_feeds - 1)
             self._ends_in_crlf = lines.endswith(b"\r\n")
+            self._lines_taken = lines
             try:
                 yield lines.decode()
             except UnicodeDecodeError as error:
@@ -84,18 +92,26 @@ class CsvRows:
             return self._stream.take_line(most + 1)
         return self._stream.take_lines_without(b'"', most + 1)
 
-    def read_header(self) -> list[str]:
-        """The first row with anything in it.
+    def read_header(self, *, passes_titles: bool = True) -> list[str]:
+        """The first row with anything in it, or the first below the titles.
+
+        Args:
+            passes_titles: What the layout counts as titles is passed over.
 
         Raises:
             SourceError: There is none, or it can't be read.
         """
+        n_titles = self.layout.n_title_rows if passes_titles else 0
         while (row := self._next()) is not None:
             cells, findings = row
             for finding in findings:
                 hint = SAVE_AS_UTF8 if finding.kind == "not_utf8" else _HOW_TO_QUOTE
                 raise SourceError(f"{self._name}, row {self.number}: {finding.message}", hint=hint)
-            if any(cell.strip() for cell in cells):
+            if any(cell.strip() for cell in cells) and len(self.titles) < n_titles:
+                self.titles.append((self.number, " ".join(filter(None, cells))))
+            elif any(cell.strip() for cell in cells):
+                line = self._lines_taken.rstrip(b"\r\n")
+                self.header_line = b"" if b"\n" in line else line
                 return cells
         raise SourceError(f"{self._name} is empty: it has no row with anything in it.")
 
@@ -112,6 +128,8 @@ class CsvRows:
                 findings = (Finding("row_width", f"{found}, but the header names {len(columns)} columns."),)
             if findings:
                 yield Row(self.number, {}, findings)
+            elif self.header_line and tuple(cells) == tuple(columns):
+                self.headers_again.append(self.number)
             elif any(cell.strip() for cell in cells):
                 yield Row(self.number, dict(zip(columns, cells, strict=True)))
 

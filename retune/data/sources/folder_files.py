@@ -29,8 +29,9 @@ _HOLD_NO_EXAMPLES = {
 _RENAME = "if it is CSV, TSV or JSONL, rename it to end in .csv, .tsv or .jsonl"
 _UNPACK, _DATABASE = "unpack it", "read it by its address, sqlite:///PATH, with --query"
 _ADVICE = {
-    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz"), _UNPACK),
-    **dict.fromkeys((".gz", ".zst"), "name it by its format too, as in tickets.csv.gz"),
+    **dict.fromkeys((".zip", ".tar", ".tgz"), "name it by itself, or unpack it here"),
+    **dict.fromkeys((".7z", ".rar", ".xz"), _UNPACK),
+    **dict.fromkeys((".gz", ".bz2", ".zst"), "name it by its format too, as in tickets.csv.gz"),
     **dict.fromkeys((".db", ".sqlite", ".sqlite3"), _DATABASE),
     ".numbers": "export it as CSV",
 }

@@ -8,6 +8,17 @@ from retune.errors import SourceError
 _NAMED_FORMATS = "csv, tsv, jsonl, json, parquet, arrow, excel or pickle"
 _UNPACK = "Is it packed twice, or has its name lost the ending .{ending}? Rename it, or unpack it."
 
+_EXPORT = "Save or export it as CSV UTF-8, and name that."
+_OF_OTHERS = {
+    ".xz": "Unpack it: unxz FILE.",
+    **dict.fromkeys((".7z", ".rar"), "Unpack it, and name the folder."),
+    **dict.fromkeys((".docx", ".doc", ".pdf", ".pptx", ".numbers", ".html", ".htm"), _EXPORT),
+    **dict.fromkeys((".yaml", ".yml"), "Write it as JSON: yq -o json FILE.yaml > FILE.json"),
+    ".xml": "Write it as CSV: python -c \"import pandas; pandas.read_xml('FILE.xml').to_csv('FILE.csv', index=False)\"",
+    ".sql": "Load it into a database, and read that by its address with --query: sqlite:///PATH, postgresql://…",
+    ".duckdb": "Export the table: duckdb FILE.duckdb \"COPY (SELECT question, answer FROM faq) TO 'faq.parquet'\"",
+}
+
 _PICKLE = "Rename it to end in .pkl, or say --format pickle."
 
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
@@ -31,20 +42,26 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
 )
 
 
-def format_of(location: Location, wanted: SourceFormat) -> SourceFormat:
-    """The format that the user named, else what the file's ending stands for.
+def format_by_name(location: Location) -> SourceFormat | None:
+    """The format that the file's ending stands for; None where it stands for none.
 
     Raises:
-        SourceError: It stands for none.
+        SourceError: It stands for one that can't be read.
     """
-    known = FORMAT_BY_SUFFIX.get(location.suffix) if wanted is SourceFormat.AUTO else wanted
-    if known is None:
-        raise SourceError(
-            f"Can't tell the format of {location.name} by its name; known endings are {', '.join(FORMAT_BY_SUFFIX)}, "
-            "each also with .gz or .zst.",
-            hint=f"Rename it, or say --format {_NAMED_FORMATS}.",
-        )
-    return known
+    advice = _OF_OTHERS.get(location.suffix)
+    if advice is not None:
+        raise SourceError(f"{location.name} ends in {location.suffix}, which can't be read.", hint=advice)
+    return FORMAT_BY_SUFFIX.get(location.suffix)
+
+
+def unknown_format(location: Location) -> SourceError:
+    """The error for a file whose format neither its name nor its content says."""
+    return SourceError(
+        f"Can't tell the format of {location.name} by its name or its content; known endings are "
+        f"{', '.join(FORMAT_BY_SUFFIX)}, each also with .gz, .bz2 or .zst.",
+        hint="Write the examples as CSV, with a column for what the user says and one for the answer, or as JSONL, one "
+        f'{{"messages": […]}} a line. If it is of a known format, rename it, or say --format {_NAMED_FORMATS}.',
+    )
 
 
 def refuse_other_formats(head: bytes, name: str, expected: str) -> None:

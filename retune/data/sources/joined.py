@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from retune.config import DataConfig
-from retune.data.blocks import Block, FileNote, Row, Source, SourceFile, UnreadFile
-from retune.data.split_names import split_of_key
+from retune.data.blocks import Block, FileNote, Finding, Row, Source, SourceFile, UnreadFile
+from retune.data.split_names import SPLIT_COLUMNS, split_named_alone, split_of_key
 from retune.errors import SourceError
 
 MOST_FILES = 1 << 16
@@ -38,6 +38,8 @@ def open_with_splits(data: DataConfig, open_one: Callable[[DataConfig, OnRead], 
         on_read(sum(read.values()))
 
     source = open_one(data, partial(tell, "source"))
+    if not data.ignore_splits:
+        source.split_notes = _note_name_alone(source.files)
     source.files = _of_split(source.files, None, "") if data.ignore_splits else _declared(source.files)
     parts = []
     for split, place in data.held_out_sources.items():
@@ -134,6 +136,16 @@ def _declared(files: Sequence[SourceFile]) -> list[SourceFile]:
         replace(file, split=split, split_by=file.split_by if split else "")
         for file, split in zip(files, splits, strict=True)
     ]
+
+
+def _note_name_alone(files: Sequence[SourceFile]) -> list[FileNote]:
+    """A warning where all that there is to train on is named for validation or test."""
+    split = split_named_alone([file.split or PurePosixPath(file.name).name for file in files])
+    columns = {column.strip().casefold() for file in files for column in file.columns}
+    if split is None or not columns.isdisjoint(SPLIT_COLUMNS):
+        return []
+    message = f"its name says {split}, and there is nothing else: it is split anew, and most of it is trained on."
+    return [FileNote(0, Finding("split_name_alone", message))]
 
 
 def _refuse_own_splits(part: Source, setting: str) -> None:

@@ -10,7 +10,8 @@ from retune.data.blocks import Block, Finding, Row
 from retune.data.jsonl import parse_line
 from retune.data.quoting import masked
 from retune.data.sources.byte_stream import ByteStream
-from retune.data.sources.json_text import ADVICE, JsonText, NotStrictError
+from retune.data.sources.json_advice import ADVICE, advice_on_elements, advice_on_object, outline_of
+from retune.data.sources.json_text import JsonText, NotStrictError
 from retune.data.sources.jsonl_files import JsonLinesReader
 from retune.data.sources.locations import Location
 from retune.data.sources.reader import FileReader, TextNotes, blocks_of_rows, object_keys
@@ -22,6 +23,9 @@ _MOST_KEYS_SHOWN = 20
 _MOST_SHOWN = 40
 _CONVERSATIONS = {"role": "messages", "from": "conversations"}
 """By a key of each of its messages: what a conversation is called."""
+
+_ARRAY, _ROWS = [""], [{"": ""}]
+"""What stands for an array in an outline, and for one of objects."""
 
 _EXPECTED_COMMA = "Expecting ',' delimiter"
 
@@ -64,10 +68,12 @@ class _Member(NamedTuple):
     Attributes:
         number: Of the member; None where the whole document is one row.
         split: The split that its key names.
+        is_sequence: The document is none, but objects one after the other, each of which is a row.
     """
 
     number: int | None
     split: str | None = None
+    is_sequence: bool = False
 
 
 class JsonArrayReader(FileReader):
@@ -89,6 +95,11 @@ class JsonArrayReader(FileReader):
         first_rows = self.sample()
         if not first_rows:
             raise SourceError(f"{location.name} is empty: its JSON array has no elements.")
+        if all(map(_is_no_object, first_rows)):
+            found = first_rows[0].findings[0].message.removeprefix(_NO_OBJECT).strip(", .")
+            raise SourceError(
+                f"{location.name}: expected an array of JSON objects, {found} in row 1.", hint=advice_on_elements(found)
+            )
         self.columns = object_keys(first_rows, location.name)
 
     def _text_of(self, stream: ByteStream) -> JsonText:
@@ -105,7 +116,10 @@ class JsonArrayReader(FileReader):
 
     def _rows(self, text: JsonText) -> Iterator[tuple[Row, int]]:
         """The rows, each with its length in characters."""
-        if self._member is not None and self._member.number is None:
+        if self._member is not None and self._member.is_sequence:
+            self.notes.layout.append("objects stand one after the other, and each is read as a row")
+            yield from _sequence(text)
+        elif self._member is not None and self._member.number is None:
             value, length = text.take_value("row 1")
             yield _row(1, value), length
         else:
@@ -144,23 +158,30 @@ def _find_rows(text: JsonText, name: str) -> list[_Member | None]:
         return [None]
     if mark != "{":
         raise _no_array(name, repr(_strict_value(text, name)))
-    found, keys, is_conversation = [], [], False
+    found, is_conversation, seen = [], False, dict[str, Any]()
     for number, key in _members(text, name):
-        keys += [key] if number < _MOST_KEYS_SHOWN else []
-        if text.next_mark() != "[":
-            _strict_value(text, name)
-        elif _are_rows(text):
+        outline = _outline(text, name)
+        if outline is _ROWS:
             found.append(_Member(number, key if split_of_key(key) else None))
-        else:
-            is_conversation = is_conversation or key in _CONVERSATIONS.values()
+        is_conversation = is_conversation or (outline is _ARRAY and key in _CONVERSATIONS.values())
+        seen |= {key: outline} if number < _MOST_KEYS_SHOWN else {}
+    if text.next_mark() in ("{", ","):
+        return [_Member(None, is_sequence=True)]
     if text.next_mark():
         raise text.not_json("Extra data")
-    splits = [member for member in found if member.split is not None]
-    if len(found) == 1 or (splits and len(splits) == len(found)):
+    if len(found) == 1 or (found and all(member.split is not None for member in found)):
         return [*found]
     if not found and is_conversation:
         return [_Member(None)]
-    raise _no_array(name, f"an object with the keys {masked(', '.join(map(repr, keys)), 0, 80)}")
+    keys = masked(", ".join(map(repr, seen)), 0, 80)
+    raise _no_array(name, f"an object with the keys {keys}", advice_on_object(name, seen))
+
+
+def _outline(text: JsonText, name: str) -> Any:
+    """What a member holds, in outline; it is passed over."""
+    if text.next_mark() != "[":
+        return outline_of(_strict_value(text, name))
+    return _ROWS if _are_rows(text) else _ARRAY
 
 
 def _members(text: JsonText, name: str) -> Iterator[tuple[int, str]]:
@@ -195,6 +216,21 @@ def _elements(text: JsonText) -> Iterator[tuple[Row, int]]:
             break
         text.take_mark(",", _EXPECTED_COMMA)
     text.take_mark("]", _EXPECTED_COMMA)
+
+
+def _sequence(text: JsonText) -> Iterator[tuple[Row, int]]:
+    """Objects one after the other, over several lines each or all in one, perhaps with commas between them."""
+    number = 0
+    while text.next_mark():
+        number += 1
+        try:
+            value, length = text.take_value(f"row {number}")
+        except NotStrictError as error:
+            yield Row(number, {}, (Finding("not_json", f"not valid JSON ({error})."),)), error.length
+        else:
+            yield _row(number, value), length
+        if text.next_mark() == ",":
+            text.take_mark(",", _EXPECTED_COMMA)
 
 
 def _are_rows(text: JsonText) -> bool:
@@ -237,5 +273,5 @@ def _strict_value(text: JsonText, name: str) -> Any:
         raise SourceError(f"{name}: not valid JSON ({error}).") from None
 
 
-def _no_array(name: str, found: str) -> SourceError:
-    return NoRowsError(f"{name}: expected a JSON array of objects, found {masked(found, 0, 120)}.", hint=ADVICE)
+def _no_array(name: str, found: str, hint: str = ADVICE) -> SourceError:
+    return NoRowsError(f"{name}: expected a JSON array of objects, found {masked(found, 0, 120)}.", hint=hint)

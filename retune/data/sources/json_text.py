@@ -11,9 +11,8 @@ from retune.data.jsonl import STRICT_DECODER, TooManyValuesError, refuse_too_man
 from retune.data.quoting import masked
 from retune.data.sources.bounds import Bounds
 from retune.data.sources.byte_stream import ByteStream
+from retune.data.sources.json_advice import advice_on_text
 from retune.errors import SourceError
-
-ADVICE = "Write the examples as [{…}, {…}], or one object a line with --format jsonl."
 
 _NO_SPACE = re.compile(r"[^ \t\r\n]")
 _LAX_DECODER = json.JSONDecoder()
@@ -138,7 +137,8 @@ class JsonText:
         is_there = place < len(self._text)
         found = repr(masked(self._text, place, place + 40)) if is_there else "the end of the file"
         return SourceError(
-            f"{self._name}, line {line}, column {column}: not valid JSON ({message}; found {found}).", hint=ADVICE
+            f"{self._name}, line {line}, column {column}: not valid JSON ({message}; found {found}).",
+            hint=advice_on_text(self._text, place),
         )
 
     def _may_be_cut(self, error: json.JSONDecodeError) -> bool:

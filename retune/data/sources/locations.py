@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -147,6 +147,7 @@ def _list(
     on_unread: Callable[[UnreadFile], None] = lambda _file: None,
 ) -> "tuple[list[FoundFile], RemoteFiles | None]":
     """The files, and what reads them where they are not of this machine."""
+    address = _inside_archive(address)
     if address.scheme in ("", "file", "local"):
         path = _local_path(address) if address.scheme else address.expanded
         found, is_single = find_local_files(address.written, path, follow_links=follow_links)
@@ -156,6 +157,16 @@ def _list(
     remote = RemoteFiles(address)
     found, is_single = remote.find()
     return _chosen(found, address.name, wanted, on_unread, is_single=is_single), remote
+
+
+def _inside_archive(address: Address) -> Address:
+    """An archive of this machine stands for the files in it."""
+    suffixes = PurePosixPath(address.expanded.lower()).suffixes
+    kind = "zip" if suffixes[-1:] == [".zip"] else "tar"
+    is_tar = suffixes[-1:] in ([".tar"], [".tgz"], [".tbz2"]) or suffixes[-2:-1] == [".tar"]
+    if address.scheme or not (kind == "zip" or is_tar) or not Path(address.expanded).expanduser().is_file():
+        return address
+    return Address.of(f"{kind}:///::{address.written}")
 
 
 def _chosen(

@@ -7,8 +7,9 @@ from retune.config import DataConfig, SourceFormat
 from retune.data.blocks import Block, FileNote, Finding, Row, Source, UnreadFile
 from retune.data.sources.addresses import without_secrets
 from retune.data.sources.arrow_files import ArrowReader
+from retune.data.sources.contents import describe_content, format_by_content
 from retune.data.sources.csv_files import CsvReader
-from retune.data.sources.formats import format_of
+from retune.data.sources.formats import format_by_name, unknown_format
 from retune.data.sources.joined import MOST_FILES, open_with_splits
 from retune.data.sources.json_arrays import NoRowsError, open_json
 from retune.data.sources.jsonl_files import JsonLinesReader
@@ -59,7 +60,12 @@ class FileSource(Source):
     def notes(self) -> list[FileNote]:
         """What is odd about the text of the files, as far as `blocks` was read."""
         return [
-            FileNote(index, finding) for index, reader in enumerate(self._readers) for finding in _text_findings(reader)
+            *self.split_notes,
+            *(
+                FileNote(index, finding)
+                for index, reader in enumerate(self._readers)
+                for finding in _text_findings(reader)
+            ),
         ]
 
     def unread(self) -> list[UnreadFile]:
@@ -136,7 +142,20 @@ def _open_files(locations: Sequence[Location], data: DataConfig, unread: list[Un
 
 
 def _open_file(location: Location, data: DataConfig) -> Sequence[FileReader]:
-    file_format = format_of(location, data.format)
+    if data.format is not SourceFormat.AUTO:
+        return _open_as(data.format, location, data)
+    named = format_by_name(location)
+    # Of a server each look would be a request.
+    found = format_by_content(location, named) if named is None or location.path is not None else None
+    if found is None and named is None:
+        raise unknown_format(location)
+    readers = _open_as(found or named or data.format, location, data)
+    if found is not None:
+        readers[0].findings += (Finding("layout", f"{describe_content(named, found)}."),)
+    return readers
+
+
+def _open_as(file_format: SourceFormat, location: Location, data: DataConfig) -> Sequence[FileReader]:
     if file_format is SourceFormat.PICKLE:
         from retune.data.sources.pickle_files import PickleReader  # noqa: PLC0415  (imports pandas)
 
@@ -159,6 +178,7 @@ def _first_rows(readers: Sequence[FileReader]) -> list[Row]:
 def _text_findings(reader: FileReader) -> Iterator[Finding]:
     if reader.notes.has_byte_order_mark:
         yield Finding("byte_order_mark", "the file starts with a byte order mark.")
+    yield from reader.findings
     if reader.header_doubt is not None:
         yield Finding("header_missing", f"the first row may be an example: {reader.header_doubt}.")
     yield from (Finding("layout", f"{text}.") for text in reader.notes.layout)

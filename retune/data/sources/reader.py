@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Literal
 
 from retune.config import SourceFormat
-from retune.data.blocks import BLOCK_BYTES, Block, Row, RowsBlock, SourceFile
+from retune.data.blocks import BLOCK_BYTES, Block, Finding, Row, RowsBlock, SourceFile
+from retune.data.quoting import masked
 from retune.data.sources.bounds import check_columns
 from retune.data.sources.locations import Location
 from retune.errors import SourceError
@@ -51,10 +52,12 @@ class FileReader(ABC):
         columns: Names of its columns; of JSON, the keys of its first objects.
         notes: What is odd about its text, as far as it was read.
         header_doubt: Why what names its columns may be an example; None where it isn't.
+        findings: What else was found when it was opened, of the whole file.
     """
 
     columns: tuple[str, ...] = ()
     header_doubt: str | None = None
+    findings: tuple[Finding, ...] = ()
 
     def __init__(self, location: Location, format: SourceFormat, unit: Literal["row", "line"]) -> None:  # noqa: A002
         self.location = location
@@ -137,6 +140,31 @@ def unique_columns(names: Iterable[str], name: str) -> tuple[str, ...]:
             raise SourceError(f'{name} has more than one column "{column}".', hint="Give each its own name.")
         seen.add(column)
     return columns
+
+
+def describe_titles(titles: Sequence[tuple[int, str]]) -> list[str]:
+    """What is said of rows above the header.
+
+    Args:
+        titles: Their numbers and texts.
+    """
+    if not titles:
+        return []
+    (first, text), last = titles[0], titles[-1][0]
+    rows = f"row {first} stands" if first == last else f"rows {first} to {last} stand"
+    return [f'{rows} above the header and {"is" if first == last else "are"} not read ("{masked(text, 0, 60)}")']
+
+
+def describe_headers_again(numbers: Sequence[int]) -> list[str]:
+    """What is said of rows that repeat the header.
+
+    Args:
+        numbers: Theirs.
+    """
+    if not numbers:
+        return []
+    rows = f"row {numbers[0]}" if len(numbers) == 1 else f"{len(numbers):,} rows (the first: row {numbers[0]})"
+    return [f"the header comes again in {rows}, which {'is' if len(numbers) == 1 else 'are'} left out"]
 
 
 def object_keys(rows: Sequence[Row], name: str) -> tuple[str, ...]:

@@ -148,7 +148,8 @@ class RemoteFiles:
 
     def _below(self) -> list[FoundFile]:
         root = self._path_of(self._path).rstrip("/") + "/"
-        shown = self._address.name.partition("::")[0].rstrip("/") + "/"
+        shown = self._address.name.partition("::")[0].rstrip("/")
+        shown += "//" if shown.endswith(":") else "/"
         return self._listed(self._files.find(self._path, detail=True), root, shown, with_hidden=True)
 
     def _matching(self) -> list[FoundFile]:

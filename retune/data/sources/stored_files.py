@@ -72,11 +72,11 @@ class FoundFile:
 def is_hidden(relative: str) -> bool:
     """Whether a path below a folder is none of the user's data.
 
-    Those are names that start with a dot, and folders that start with an underscore: Spark and Delta Lake keep their
-    own files there, and all readers of tables leave them out.
+    Those are names that start with a dot, folders that start with an underscore: Spark and Delta Lake keep their
+    own files there, and all readers of tables leave them out; and the files `~$…` of an Office that has one open.
     """
     *folders, name = relative.split("/")
-    return name.startswith(".") or any(folder.startswith((".", "_")) for folder in folders)
+    return name.startswith((".", "~$")) or any(folder.startswith((".", "_")) for folder in folders)
 
 
 def names_near(wanted: str, names: Iterable[str]) -> str:

@@ -6,17 +6,19 @@ from typing import Any, BinaryIO, Literal
 
 from retune.errors import SourceError
 
-Packing = Literal["gzip", "zstd"]
+Packing = Literal["gzip", "bz2", "zstd"]
 
 HEAD_BYTES = 16
 """So many of a file's first bytes tell how it is packed."""
 
-PACKED_SUFFIXES: dict[str, Packing] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+PACKED_SUFFIXES: dict[str, Packing] = {".gz": "gzip", ".gzip": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zstd": "zstd"}
 
 _BUFFER_BYTES = 1 << 20
 _MOST_READ_BYTES = 16 << 20
 GZIP = b"\x1f\x8b\x08"  # RFC 1952, 2.3.1: deflate is the one method there is
+BZ2 = b"BZh"
 ZSTD = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
+_BZ2_BLOCK = b"1AY&SY"  # pi, in every file that is not empty
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # RFC 8878, 3.1.2: after a byte 0x50 to 0x5f; parallel packers start with it
 
 
@@ -24,13 +26,15 @@ def packing_of(head: bytes) -> Packing | None:
     """Tell by its first bytes how a file is packed."""
     if head.startswith(GZIP):
         return "gzip"
+    if head.startswith(BZ2) and head[4:10] == _BZ2_BLOCK:
+        return "bz2"
     is_skippable = head[1:4] == _ZSTD_SKIPPABLE and head[0] & 0xF0 == 0x50
     return "zstd" if head.startswith(ZSTD) or is_skippable else None
 
 
 def is_cut_in_its_mark(head: bytes, named: Packing) -> bool:
     """Whether a file that is named as packed ends before the bytes that would tell."""
-    mark = GZIP if named == "gzip" else ZSTD
+    mark = {"gzip": GZIP, "bz2": BZ2, "zstd": ZSTD}[named]
     return len(head) < len(mark) and mark.startswith(head)
 
 

@@ -6,11 +6,13 @@ much. Here the system's limits end it, and whoever started it lives on.
     python -P workbook_process.py MEGABYTES SECONDS [SHEET] < book.xlsx
 
 The first line of its output says how much the file unpacks to; the second is an object that tells of the workbook
-(`error`, or `sheet`, `others` and `merged`); each further one is a row that isn't empty: its number and the text of its
-cells.
+(`error`, or `sheet`, `others`, `merged` and `faults`); each further one is a row that isn't empty: its number and the
+text of its cells.
 """
 
+import html
 import json
+import re
 import resource
 import sys
 import zipfile
@@ -23,6 +25,12 @@ import python_calamine as calamine
 
 _MOST_OTHERS = 20
 _LARGEST_EXACT = 1e15
+_PIECE_BYTES = 1 << 20
+_FORMULA = rb"(?:<f[^>]*/>|<f[^>]*>[^<]*</f>)"
+_FAULTS = {
+    "errors": re.compile(rb'<c\s(?=[^>]*\bt="e")[^>]*\br="([A-Z]+\d+)"[^>]*>%s?<v>([^<]*)</v>' % _FORMULA),
+    "formulas": re.compile(rb'<c\s[^>]*\br="([A-Z]+\d+)"[^>]*>(%s)(?:<v\s*/>|<v></v>)?</c>' % _FORMULA),
+}
 
 
 def main() -> None:
@@ -78,7 +86,48 @@ def _choose(book: Any, wanted: str | None) -> tuple[dict[str, Any], Any]:
     if chosen is None:
         return {"error": "empty"}, None
     merged = [[first[0] + 1, last[0] + 1] for first, last in (chosen.merged_cell_ranges or ())[:1000]]
-    return {"sheet": chosen.name, "others": others, "merged": merged}, chosen
+    return {"sheet": chosen.name, "others": others, "merged": merged, "faults": _faults(chosen.name)}, chosen
+
+
+def _faults(sheet: str) -> dict[str, list[Any]]:
+    """Cells of an xlsx that calamine gives as empty ones: how many, the first, and what it holds."""
+    faults: dict[str, list[Any]] = {}
+    with suppress(zipfile.BadZipFile, KeyError), zipfile.ZipFile(sys.stdin.buffer) as archive:
+        content = b""
+        with archive.open(_part_of(archive, sheet)) as stream:
+            while piece := stream.read(_PIECE_BYTES):
+                content += piece
+                end = content.rfind(b"</row>") + 1 or len(content)
+                for kind, pattern in _FAULTS.items():
+                    for found in pattern.finditer(content, 0, end):
+                        cell = found[1].decode(errors="replace")
+                        faults.setdefault(kind, [0, cell, found[2].decode(errors="replace")])[0] += 1
+                content = content[end:]
+    sys.stdin.buffer.seek(0)
+    return faults
+
+
+def _part_of(archive: zipfile.ZipFile, sheet: str) -> str:
+    """Where in the archive a sheet is.
+
+    Raises:
+        KeyError: It is in none that is known.
+    """
+    book = archive.read("xl/workbook.xml").decode(errors="replace")
+    related = archive.read("xl/_rels/workbook.xml.rels").decode(errors="replace")
+    ids = {
+        html.unescape(_attribute(tag, "name")): _attribute(tag, "r:id") for tag in re.findall(r"<sheet\s[^>]*>", book)
+    }
+    targets = {
+        _attribute(tag, "Id"): _attribute(tag, "Target") for tag in re.findall(r"<Relationship\s[^>]*>", related)
+    }
+    target = targets[ids[sheet]]
+    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+
+
+def _attribute(tag: str, name: str) -> str:
+    found = re.search(rf'\s{name}="([^"]*)"', tag)
+    return found[1] if found else ""
 
 
 def _unpacked_bytes() -> int:

@@ -16,7 +16,15 @@ from retune.data.blocks import Block, Finding, Row, UnreadFile
 from retune.data.quoting import masked
 from retune.data.sources.bounds import MEGABYTE
 from retune.data.sources.locations import Location
-from retune.data.sources.reader import SAMPLE_ROWS, FileReader, TextNotes, blocks_of_rows, unique_columns
+from retune.data.sources.reader import (
+    SAMPLE_ROWS,
+    FileReader,
+    TextNotes,
+    blocks_of_rows,
+    describe_headers_again,
+    describe_titles,
+    unique_columns,
+)
 from retune.errors import EmptySourceError, SourceError
 
 _PROGRAM = Path(__file__).with_name("workbook_process.py")
@@ -66,7 +74,8 @@ class WorkbookReader(FileReader):
             self.columns = opened.columns
             self._layout = list(_describe_layout(opened))
             self.unread = [self._unread(name, height) for name, height in opened.facts["others"]]
-            self._sample = [row for row, _ in islice(self._rows(opened), SAMPLE_ROWS)]
+            self.findings = tuple(_describe_faults(opened.facts["faults"]))
+            self._sample = [row for row, _ in islice(self._rows(opened, []), SAMPLE_ROWS)]
 
     def sample(self, most: int = SAMPLE_ROWS) -> list[Row]:
         """The first rows; see `FileReader`."""
@@ -79,9 +88,13 @@ class WorkbookReader(FileReader):
         with self._open() as opened:
             if opened.columns != self.columns:
                 raise self.changed()
-            yield from blocks_of_rows(self._rows(opened), file, lambda read: min(read, size), file_bytes=size)
+            again: list[int] = []
+            rows = self._rows(opened, again)
+            yield from blocks_of_rows(rows, file, lambda read: min(read, size), file_bytes=size)
+            self.notes.layout += describe_headers_again(again)
 
-    def _rows(self, opened: _Sheet) -> Iterator[tuple[Row, int]]:
+    def _rows(self, opened: _Sheet, again: list[int]) -> Iterator[tuple[Row, int]]:
+        """The rows with their sizes; numbers of those that repeat the header are put into `again`."""
         total, width = 0, len(self.columns)
         for number, cells in opened.rows:
             size = sum(map(len, cells))
@@ -90,6 +103,8 @@ class WorkbookReader(FileReader):
             if len(cells) > width:
                 found = f"{len(cells)} cells, but the header names {width} columns."
                 yield Row(number, {}, (Finding("row_width", found),)), size
+            elif tuple(cells) == self.columns:
+                again.append(number)
             else:
                 missing = [""] * (width - len(cells))
                 yield Row(number, dict(zip(self.columns, cells + missing, strict=True))), size
@@ -191,12 +206,18 @@ def _find_header(head: Sequence[_Cells]) -> tuple[list[_Cells], list[str], list[
     return list(head[:place]), list(head[place][1]), list(head[place + 1 :])
 
 
+def _describe_faults(faults: dict[str, list[Any]]) -> Iterator[Finding]:
+    causes = {
+        "errors": "holds an error ({seen}), or more: {n} in all; they are read as empty",
+        "formulas": "holds a formula that was never computed: {n} in all; they are read as empty. Open the workbook "
+        "in a spreadsheet program and save it",
+    }
+    for kind, (n, first, seen) in faults.items():
+        yield Finding("not_a_value", f"cell {first} {causes[kind].format(n=f'{n:,}', seen=masked(seen, 0, 40))}.")
+
+
 def _describe_layout(opened: _Sheet) -> Iterator[str]:
-    if opened.title:
-        first, last = opened.title[0][0], opened.title[-1][0]
-        rows = f"row {first} stands" if first == last else f"rows {first} to {last} stand"
-        text = masked(" ".join(filter(None, opened.title[0][1])), 0, 60)
-        yield f'{rows} above the header and {"is" if first == last else "are"} not read ("{text}")'
+    yield from describe_titles([(number, " ".join(filter(None, cells))) for number, cells in opened.title])
     nameless = [name for place, name in enumerate(opened.columns, start=1) if name == f"column {place}"]
     if nameless:
         cause = ": cells of the header are merged" if opened.facts["merged"] else ""

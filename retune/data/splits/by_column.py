@@ -71,7 +71,7 @@ def compare_with_file(examples: Sequence[Example], found: Found, split: str | No
         return found
     found = [(index, finding) for index, finding in found if finding.kind != "unknown_split"]
     found += [
-        (index, Finding("split_contradiction", f"the row says {example.keys.side}, and its file is for {split}."))
+        (index, Finding("split_of_file", f"the row says {example.keys.side}, and its file is for {split}."))
         for index, example in enumerate(examples)
         if example.keys.side not in (None, split)
     ]

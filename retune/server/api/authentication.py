@@ -5,15 +5,14 @@ import hmac
 from pydantic import SecretStr
 
 from retune.server.errors import ApiError
-from retune.server.keys.current_keys import CurrentKeys
-from retune.server.keys.store import digest_of
+from retune.server.keys import CurrentKeys, digest_of
 from retune.server.storage.database import Database
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="OpenAI API"'}
 
 
 class ApiKeyCheck:
-    """Holds the keys of requests against the operator's key and the stored ones; without either, any and none will do.
+    """Checks the keys of requests against the operator's key and the stored ones; with neither, no key is required.
 
     Only hashes are kept, and a comparison takes the same time wherever two differ.
     """
@@ -22,13 +21,13 @@ class ApiKeyCheck:
         self._digest = digest_of(api_key.get_secret_value()) if api_key else None
         self._stored = CurrentKeys(database)
 
-    async def asks_for_key(self) -> bool:
-        """Whether requests need a key.
+    async def requires_key(self) -> bool:
+        """Return whether requests need a key.
 
         Raises:
             DatabaseUnavailableError: It can't be known now.
         """
-        return self._digest is not None or await self._stored.exist()
+        return self._digest is not None or await self._stored.any_created()
 
     async def refuse(self, authorization: str | None, api_key: str | None) -> ApiError | None:
         """Say what is wrong with a request's key; None where nothing is.
@@ -46,7 +45,7 @@ class ApiKeyCheck:
         digest = digest_of(key)
         if self._digest is not None and hmac.compare_digest(digest, self._digest):
             return None
-        return None if await self._stored.hold(digest) else _wrong_key(key)
+        return None if await self._stored.contains(digest) else _wrong_key(key)
 
 
 def sent_key(authorization: str | None, api_key: str | None) -> str:

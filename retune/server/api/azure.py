@@ -1,4 +1,4 @@
-"""The addresses that Azure's clients use, told as the API's own.
+"""Rewrites the paths that Azure's clients use to the API's own.
 
 * `/openai/v1/…`: the API itself.
 * `/openai/…?api-version=…`: files, fine-tuning, batches, uploads, models and responses.
@@ -19,20 +19,20 @@ _RESOURCES = frozenset({"files", "fine_tuning", "batches", "uploads", "models", 
 
 
 @dataclass(frozen=True, slots=True)
-class OwnAddress:
-    """Where a request of Azure's goes here.
+class RewrittenPath:
+    """The path that an Azure path stands for.
 
     Attributes:
         path: Below `/v1`.
-        model: What the address says that the model is; None where it says nothing.
+        model: The model that the path names; None where it names none.
     """
 
     path: str
     model: str | None = None
 
 
-def own_address(path: str, query_string: bytes) -> OwnAddress:
-    """Find the address that one below `/openai/` stands for.
+def rewrite_azure_path(path: str, query_string: bytes) -> RewrittenPath:
+    """Rewrite a path below `/openai/`.
 
     Args:
         path: Decoded, without the query.
@@ -42,7 +42,7 @@ def own_address(path: str, query_string: bytes) -> OwnAddress:
         ApiError: 404, in Azure's words: there is no such address, or `api-version` is missing.
     """
     if path.startswith(_V1):
-        return OwnAddress("/v1/" + path.removeprefix(_V1))
+        return RewrittenPath("/v1/" + path.removeprefix(_V1))
     if not parse_qs(query_string.decode("latin-1")).get("api-version"):
         raise _resource_not_found()
     if path.startswith(_DEPLOYMENTS):
@@ -50,14 +50,14 @@ def own_address(path: str, query_string: bytes) -> OwnAddress:
     rest = path.removeprefix(PREFIX)
     if rest.partition("/")[0] not in _RESOURCES:
         raise _resource_not_found()
-    return OwnAddress("/v1/" + rest)
+    return RewrittenPath("/v1/" + rest)
 
 
-def _of_deployment(rest: str) -> OwnAddress:
+def _of_deployment(rest: str) -> RewrittenPath:
     for call in _CALLS:
         model = rest.removesuffix(call)
         if model and model != rest:
-            return OwnAddress("/v1" + call, model)
+            return RewrittenPath("/v1" + call, model)
     raise _resource_not_found()
 
 

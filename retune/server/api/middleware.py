@@ -1,4 +1,4 @@
-"""What every request goes through: its key, its address, its limit, its headers, and a last resort for errors."""
+"""What applies to every request: its key, its address, its size limit, its headers, and a fallback for errors."""
 
 import logging
 import re
@@ -10,13 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from retune.server import errors
 from retune.server.api import azure
 from retune.server.api.authentication import ApiKeyCheck, sent_key
-from retune.server.api.body_limits import BodyLimits, BodyMemory
-from retune.server.api.exchange import Exchange, current_exchange
-from retune.server.api.hosts import HostCheck
 from retune.server.api.idempotency import hash_of
-from retune.server.api.json_route import MODEL_OF_ADDRESS
-from retune.server.api.request_metrics import UNKNOWN
+from retune.server.api.origins import HostCheck
+from retune.server.api.request_bodies import MODEL_OVERRIDE
+from retune.server.api.request_context import BodyLimits, BodyMemory, RequestContext, current_request
 from retune.server.errors import ApiError
+from retune.server.request_metrics import UNKNOWN
 from retune.server.services import Services
 
 _log = logging.getLogger(__name__)
@@ -45,8 +44,8 @@ class ApiMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(receive, send, caller=_caller(scope), memory=self._body_memory)
-        current_exchange.set(exchange)
+        exchange = RequestContext(receive, send, caller=_caller(scope), memory=self._body_memory)
+        current_request.set(exchange)
         self._metrics.in_flight.inc()
         try:
             await self._run(scope, exchange)
@@ -55,19 +54,19 @@ class ApiMiddleware:
             exchange.close()
             self._record(scope, exchange)
 
-    async def _run(self, scope: Scope, exchange: Exchange) -> None:
+    async def _run(self, scope: Scope, exchange: RequestContext) -> None:
         try:
             await self._admit(scope, exchange)
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
-            _log.info("%s: the client hung up in the middle of its request", exchange.request_id)
+            _log.info("%s: the client disconnected during its request", exchange.request_id)
         except Exception as error:
             if exchange.status:
                 raise
             response = _explain(error, scope, exchange.request_id).response()
             await response(scope, exchange.receive, exchange.send)
 
-    async def _admit(self, scope: Scope, exchange: Exchange) -> None:
+    async def _admit(self, scope: Scope, exchange: RequestContext) -> None:
         """Check a request by its headers, and find the address that it means.
 
         Raises:
@@ -83,13 +82,13 @@ class ApiMiddleware:
         if path != _HEALTH:
             await self._check_sender(headers)
         if path.startswith(azure.PREFIX):
-            address = azure.own_address(path, scope["query_string"])
+            address = azure.rewrite_azure_path(path, scope["query_string"])
             path = scope["path"] = address.path
-            scope[MODEL_OF_ADDRESS] = address.model
+            scope[MODEL_OVERRIDE] = address.model
         exchange.limit_body(self._body_limits.of(path), headers)
 
     async def _check_sender(self, headers: Mapping[bytes, bytes]) -> None:
-        if await self._key_check.asks_for_key():
+        if await self._key_check.requires_key():
             refusal = await self._key_check.refuse(_text(headers, b"authorization"), _text(headers, b"api-key"))
         else:
             origin = _text(headers, b"origin")
@@ -98,7 +97,7 @@ class ApiMiddleware:
         if refusal:
             raise refusal
 
-    def _record(self, scope: Scope, exchange: Exchange) -> None:
+    def _record(self, scope: Scope, exchange: RequestContext) -> None:
         route = scope.get("route")
         template = UNKNOWN if route is None else str(route.path)
         self._metrics.count_request(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MAX_FIELD_BYTES = 4096
 _MAX_PARTS = 16
-# Boundaries, headers and fields: what a body may have beside its file.
+# Boundaries, headers and fields: what a body may contain in addition to its file.
 FORM_BYTES: Final = 64 * 1024 + _MAX_PARTS * _MAX_FIELD_BYTES
 _PIECE_BYTES = 4 * 1024 * 1024
 
@@ -51,12 +51,12 @@ async def read_form(request: Request, sink: Sink, *, file_field: str, max_file_b
 
     Args:
         request: Its body is not read yet.
-        sink: Takes the file's bytes; nothing writes to it any more when this has returned or raised.
+        sink: Takes the file's bytes; nothing is written to it after this returns or raises.
         file_field: Name of the form's part that is the file.
         max_file_bytes: Largest file.
 
     Raises:
-        ApiError: 400: the body is no multipart form, or is not whole; 413: the file is too large.
+        ApiError: 400: the body is not a multipart form, or is incomplete; 413: the file is too large.
         OSError: The disk is full.
     """
     content_type, options = parse_options_header(request.headers.get("content-type"))
@@ -103,7 +103,7 @@ class _ThreadedWriter:
         await self._written()
 
     async def stop(self) -> None:
-        # Whoever owns the file may close it only when no thread writes to it any more.
+        # The file's owner may close it only when no thread writes to it.
         if self._writing:
             await asyncio.wait([self._writing])
             self._writing.exception()  # it has been raised, or something else was first; asyncio would log it

@@ -7,12 +7,10 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from retune.server import ids
-from retune.server.batches.input_file import BatchRequest
-from retune.server.batches.requests import canonical_endpoint
-from retune.server.chat.answers import answer_chat
-from retune.server.chat.completion_answers import answer_completion
-from retune.server.chat.completion_requests import CompletionRequest
+from retune.server.batches.requests import BatchRequest, canonical_endpoint
 from retune.server.chat.requests import ChatRequest
+from retune.server.chat.routes import answer_chat
+from retune.server.completions import CompletionRequest, answer_completion
 from retune.server.errors import ApiError, from_validation, internal_error, is_out_of_space
 from retune.server.responses.answers import answer_response
 from retune.server.responses.requests import ResponseRequest
@@ -46,13 +44,13 @@ def answer_request(services: Services, endpoint: str, request: BatchRequest) -> 
         _log.exception("%s: a request of a batch to %s failed", request_id, endpoint)
         status, body = 500, internal_error(request_id).body
     response = {"status_code": status, "request_id": request_id, "body": body}
-    return {"id": ids.new_batch_request_id(), "custom_id": request.custom_id, "response": response, "error": None}
+    return {"id": ids.new_id("batch_req_"), "custom_id": request.custom_id, "response": response, "error": None}
 
 
 def unanswered(request: BatchRequest, code: str, message: str) -> dict[str, Any]:
     """The line for the error file of a request that was never answered."""
     error = {"code": code, "message": message}
-    return {"id": ids.new_batch_request_id(), "custom_id": request.custom_id, "response": None, "error": error}
+    return {"id": ids.new_id("batch_req_"), "custom_id": request.custom_id, "response": None, "error": error}
 
 
 def _answer_chat(services: Services, body: Mapping[str, Any]) -> dict[str, Any]:

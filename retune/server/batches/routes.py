@@ -7,12 +7,12 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import select
 
 from retune.server.api import idempotency
-from retune.server.api.idempotency import SenderOf
+from retune.server.api.idempotency import RequestIdentityOf
 from retune.server.api.pagination import After, list_object, page
 from retune.server.batches import store as batch_store
 from retune.server.batches.requests import CreateBatchRequest
-from retune.server.batches.statuses import BatchStatus
 from retune.server.services import ServicesOf
+from retune.server.storage.statuses import BatchStatus
 from retune.server.storage.tables import BatchRow
 
 router = APIRouter(prefix="/batches")
@@ -21,13 +21,13 @@ _CANCELLED = (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
 
 
 @router.post("")
-def create_batch(body: CreateBatchRequest, services: ServicesOf, sender: SenderOf) -> JSONResponse:
+def create_batch(body: CreateBatchRequest, services: ServicesOf, identity: RequestIdentityOf) -> JSONResponse:
     """Accept a batch; its input file is checked afterwards, so this answers at once."""
     request_hash = idempotency.hash_of_body(body)
-    with idempotency.creating(services.database, "batch", sender, request_hash) as creation:
-        batch = creation.once(
+    with idempotency.idempotent_create(services.database, "batch", identity, request_hash) as creation:
+        batch = creation.get_or_create(
             find=batch_store.get_batch,
-            is_untouched=lambda batch: batch.status not in _CANCELLED,
+            is_unmodified=lambda batch: batch.status not in _CANCELLED,
             make=lambda session: batch_store.add_batch(session, body),
         )
     services.wake()

@@ -1,6 +1,6 @@
-"""Works off the batches in the database: checks their input files, answers their requests, makes their result files.
+"""Runs the batches in the database: checks their input files, answers their requests, writes their result files.
 
-The queue is the database itself: whatever is not finished there when the server starts is taken up again. One request
+The queue is the database itself: whatever is unfinished there when the server starts is resumed. One request
 of a batch is answered at a time. Batches take turns, and let those go first who wait for their answers.
 """
 
@@ -16,15 +16,14 @@ from sqlalchemy import Select, and_, case, or_, select
 
 from retune.server.batches import store as batch_store
 from retune.server.batches.answering import answer_request, unanswered
-from retune.server.batches.input_file import BatchRequest, InvalidInputError, check_input_file, requests_of
-from retune.server.batches.journal import Journal, result_line
-from retune.server.batches.result_files import ResultFiles
-from retune.server.batches.statuses import BatchStatus
-from retune.server.files.input_lines import ReadingStoppedError
+from retune.server.batches.requests import BatchRequest, InvalidInputError, check_input_file, requests_of
+from retune.server.batches.results import Journal, ResultFiles, result_line
 from retune.server.files.rules import SPARE_BYTES
+from retune.server.json_input import ReadingStoppedError
 from retune.server.services import Services
+from retune.server.storage.statuses import BatchStatus
 from retune.server.storage.tables import BatchRow
-from retune.server.work_queue import WorkQueue, may_pass
+from retune.server.work_queue import WorkQueue, is_retryable
 from retune.trainers.interruption import InterruptedWorkError, checkpoint, interruptible
 
 _log = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ _ANSWERING_THREADS = 2
 _TURN_SECONDS = 1.0
 # Those that wait for their next turn; of more than that, each turn reads again what was answered.
 _KEPT_OPEN = 16
-# A batch works so long, then waits so long for those who come first.
+# A batch works this long, then waits at most this long while interactive requests need the models.
 _WORK_SECONDS, _GIVE_WAY_SECONDS = 0.05, 0.2
 _UNANSWERED = {
     BatchStatus.EXPIRED: (
@@ -54,7 +53,7 @@ class JournalDamagedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _OpenBatch:
-    """A batch between its turns: what it has answered, and what is to be answered."""
+    """A batch between its turns: its results so far, and the requests that remain."""
 
     journal: Journal
     requests: Iterator[BatchRequest]
@@ -77,12 +76,12 @@ class BatchRunner:
         self._queue.add_thread("batch-files", _to_check_or_end, self._check_or_end)
 
     def start(self) -> None:
-        """Begin to work, with the batches that an earlier server left unfinished first."""
+        """Start working, with the batches that an earlier server left unfinished first."""
         self._clean_after_earlier_server()
         self._queue.start()
 
     def wake(self) -> None:
-        """Look for work now."""
+        """Check the database for work now."""
         self._queue.wake()
 
     def is_alive(self) -> bool:
@@ -90,23 +89,23 @@ class BatchRunner:
         return self._queue.is_alive()
 
     def stop(self) -> None:
-        """End all threads, in the middle of requests too. Unfinished batches stay for the next server."""
+        """End all threads, in the middle of requests too. The next server resumes unfinished batches."""
         self._queue.stop()
         for batch_id in list(self._open):
             self._close(batch_id)
 
     def _give_up(self, batch: BatchRow, error: Exception) -> None:
-        if may_pass(error):
-            # Nothing is lost: it goes on where it was, once it can.
+        if is_retryable(error):
+            # Nothing is lost: it resumes once it can.
             raise error
-        _log.error("Batch %s met an error of the server", batch.id, exc_info=error)
+        _log.error("Batch %s failed with an error of the server", batch.id, exc_info=error)
         message = f"The server met an error while it ran this batch ({type(error).__name__}). Its log says more."
         self._fail(batch, [{"code": "server_error", "message": message, "param": None, "line": None}])
 
     def _take_turn(self, batch: BatchRow) -> None:
         """Answer requests of a batch for a while; then it is another one's turn."""
         self._last_position = batch.position
-        self._contents.require_room(0, spare_bytes=SPARE_BYTES)
+        self._contents.require_space(0, spare_bytes=SPARE_BYTES)
         try:
             has_more = self._answer(batch, self._opened(batch))
         except BaseException:
@@ -124,24 +123,24 @@ class BatchRunner:
                     request = next(opened.requests, None)
                     if request is None:
                         break
-                    self._contents.require_room(0, spare_bytes=SPARE_BYTES)
+                    self._contents.require_space(0, spare_bytes=SPARE_BYTES)
                     opened.journal.append(answer_request(self._services, batch.endpoint, request))
         except InterruptedWorkError:
-            # The request that was under way is not answered: whoever opens the batch anew begins with it.
+            # The current request is not answered: the next turn of the batch begins with it.
             self._record(batch, opened.journal)
             return False
         return self._record(batch, opened.journal)
 
     def _check_of(self, batch: BatchRow) -> Callable[[], None]:
-        """What a batch's requests do at their checkpoints: end where they are of no use, and let others go first."""
-        is_called_off, since = self._queue.call_off(batch), time.monotonic()
+        """The check that a batch's requests run: it aborts unwanted work, and lets other requests go first."""
+        is_cancelled, since = self._queue.cancellation_check(batch), time.monotonic()
 
         def check() -> None:
             nonlocal since
-            if is_called_off() or time.time() >= batch.expires_at:
+            if is_cancelled() or time.time() >= batch.expires_at:
                 raise InterruptedWorkError
             if time.monotonic() - since >= _WORK_SECONDS:
-                self._services.model_slots.give_way(_GIVE_WAY_SECONDS)
+                self._services.model_slots.yield_to_others(_GIVE_WAY_SECONDS)
                 since = time.monotonic()
 
         return check
@@ -160,7 +159,7 @@ class BatchRunner:
             opened.journal.close()
 
     def _record(self, batch: BatchRow, journal: Journal) -> bool:
-        """Show what is on disk by now; False if there is no more to answer."""
+        """Record the results that are on disk; False if there is nothing left to answer."""
         journal.sync()
         is_done = journal.tally.answered == batch.total
         with self._database.write() as session:
@@ -177,7 +176,7 @@ class BatchRunner:
 
     def _check(self, batch: BatchRow) -> None:
         try:
-            checked = check_input_file(self._input_path(batch), batch.endpoint, self._queue.call_off(batch))
+            checked = check_input_file(self._input_path(batch), batch.endpoint, self._queue.cancellation_check(batch))
         except InvalidInputError as error:
             self._fail(batch, error.errors)
         except ReadingStoppedError:
@@ -211,7 +210,7 @@ class BatchRunner:
         if batch.in_progress_at is None:
             return
         with closing(self._open_journal(batch)) as journal:
-            self._contents.require_room(journal.size, spare_bytes=SPARE_BYTES)
+            self._contents.require_space(journal.size, spare_bytes=SPARE_BYTES)
             if status == BatchStatus.COMPLETED and journal.tally.answered != batch.total:
                 raise JournalDamagedError(f"its answers were damaged on disk after request {journal.tally.answered}")
             yield from journal.lines()

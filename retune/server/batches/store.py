@@ -8,15 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.batches.input_file import CheckedInput
-from retune.server.batches.journal import Tally
-from retune.server.batches.requests import CreateBatchRequest
-from retune.server.batches.result_files import ResultFile
-from retune.server.batches.statuses import CANCELLABLE, UNFINISHED, BatchStatus
+from retune.server.batches.requests import CheckedInput, CreateBatchRequest
+from retune.server.batches.results import ResultFile, Tally
 from retune.server.errors import ApiError
 from retune.server.files import store as file_store
 from retune.server.storage.column_types import storable
-from retune.server.storage.conditional_update import change_if
+from retune.server.storage.statuses import CANCELLABLE_BATCHES, UNFINISHED_BATCHES, BatchStatus, change_if
 from retune.server.storage.tables import BatchRow
 from retune.server.webhooks.outbox import add_event_to_outbox
 
@@ -78,7 +75,7 @@ def add_batch(session: Session, request: CreateBatchRequest) -> BatchRow:
         raise ApiError(400, message, param="input_file_id")
     now = int(time.time())
     batch = BatchRow(
-        id=ids.new_batch_id(),
+        id=ids.new_id("batch_"),
         created_at=now,
         endpoint=request.endpoint,
         completion_window=request.completion_window,
@@ -94,13 +91,13 @@ def add_batch(session: Session, request: CreateBatchRequest) -> BatchRow:
 
 
 def mark_cancelling(session: Session, batch_id: str) -> BatchRow:
-    """Have a batch end soon; one that is cancelling already stays so.
+    """Cancel a batch; one that is already cancelling is unchanged.
 
     Raises:
         ApiError: 404: there is no such batch; 409: it is finished already, or about to be.
     """
     batch = get_batch(session, batch_id)
-    if batch.status in CANCELLABLE:
+    if batch.status in CANCELLABLE_BATCHES:
         batch.status = BatchStatus.CANCELLING
         batch.cancelling_at = int(time.time())
     elif batch.status != BatchStatus.CANCELLING:
@@ -114,7 +111,7 @@ def status_of(session: Session, batch_id: str) -> str | None:
 
 
 def mark_in_progress(session: Session, batch_id: str, checked: CheckedInput) -> bool:
-    """Have the requests of a checked file answered; False if the batch is validated no more."""
+    """Start answering the requests of a checked file; False if the batch is no longer `validating`."""
     values = {
         "status": BatchStatus.IN_PROGRESS,
         "in_progress_at": int(time.time()),
@@ -126,21 +123,21 @@ def mark_in_progress(session: Session, batch_id: str, checked: CheckedInput) -> 
 
 
 def record_progress(session: Session, batch_id: str, tally: Tally) -> bool:
-    """Show what is answered so far; False if the batch is in progress no more."""
+    """Record the counts so far; False if the batch is no longer `in_progress`."""
     return change_if(session, BatchRow, batch_id, [BatchStatus.IN_PROGRESS], _counted(tally))
 
 
 def mark_finalizing(session: Session, batch_id: str, tally: Tally) -> bool:
-    """Have the files made of a batch whose requests are all answered; False if it is in progress no more."""
+    """Start writing the files of a batch whose requests are all answered; False if it is no longer `in_progress`."""
     values = {"status": BatchStatus.FINALIZING, "finalizing_at": int(time.time()), **_counted(tally)}
     return change_if(session, BatchRow, batch_id, [BatchStatus.IN_PROGRESS], values)
 
 
 def mark_failed(session: Session, batch_id: str, errors: list[dict[str, Any]], webhook_urls: Sequence[str]) -> bool:
     """End an unfinished batch with errors; False if it is finished already."""
-    told = [{**error, "message": storable(error["message"])} for error in errors]
-    values = {"status": BatchStatus.FAILED, "failed_at": int(time.time()), "errors": told}
-    changed = change_if(session, BatchRow, batch_id, UNFINISHED, values)
+    storable_errors = [{**error, "message": storable(error["message"])} for error in errors]
+    values = {"status": BatchStatus.FAILED, "failed_at": int(time.time()), "errors": storable_errors}
+    changed = change_if(session, BatchRow, batch_id, UNFINISHED_BATCHES, values)
     if changed:
         add_event_to_outbox(session, webhook_urls, "batch.failed", batch_id)
     return changed
@@ -165,7 +162,7 @@ def mark_ended(
         tally: Counts over both files.
         output: The output file; None where nothing went well.
         errors: The error file; None where nothing went wrong.
-        webhook_urls: Who is told.
+        webhook_urls: Who is notified.
     """
     now = int(time.time())
     values = {

@@ -1,35 +1,102 @@
-"""`/v1/files`: upload, list, retrieve, delete, download."""
+"""`/v1/files`: create, list, retrieve, delete, and download, whole or by ranges."""
 
 import asyncio
+import re
 import time
+from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from starlette.types import Message, Receive, Scope, Send
 
 from retune.server import ids
 from retune.server.api import idempotency
-from retune.server.api.idempotency import Sender, SenderOf
+from retune.server.api.idempotency import RequestIdentity, RequestIdentityOf
 from retune.server.api.multipart import SentForm, announced_size, read_form
 from retune.server.api.pagination import MAX_LIMIT, After, Limit, list_object, page
 from retune.server.errors import ApiError, missing_parameter, unknown_parameter
 from retune.server.files import rules
 from retune.server.files import store as file_store
-from retune.server.files.download import FileDownload
+from retune.server.files.store import no_such_file
 from retune.server.services import Services, ServicesOf
 from retune.server.storage.content_store import Draft
-from retune.server.storage.recording import recording
+from retune.server.storage.database import recording
 from retune.server.storage.tables import FileRow
 
+_SEPARATORS = re.compile(r"[/\\]")
 router = APIRouter(prefix="/files")
-
 _FIELDS = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
 
 
+class FileDownload(FileResponse):
+    """A file, or the ranges of it that the request names.
+
+    Args:
+        file: Its object.
+        content: Where its bytes are.
+    """
+
+    def __init__(self, file: FileRow, content: Path) -> None:
+        # The name is the uploader's: saving the file under it must not leave the target directory.
+        name = _SEPARATORS.split(file.filename)[-1] or file.id
+        super().__init__(content, media_type="application/octet-stream", filename=name)
+        self._file_id = file.id
+        self._content = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it.
+
+        Raises:
+            ApiError: 404: it was deleted meanwhile; 400 or 416: the request asks for a range that it has not.
+        """
+        start = _HeldStart(send)
+        try:
+            await super().__call__(scope, receive, start.pass_on)
+        except (FileNotFoundError, RuntimeError) as error:
+            if start.is_sent or self._content.exists():
+                raise
+            raise no_such_file(self._file_id) from error
+
+
+class _HeldStart:
+    """Holds an answer's start back until its body comes: then the file is open, and the range was understood."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message | None = None
+        self.is_sent = False
+
+    async def pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        if self._start is not None:
+            start, self._start = self._start, None
+            _refuse_failure(start, message)
+            self.is_sent = True
+            await self._send(start)
+        await self._send(message)
+
+
+def _refuse_failure(start: Message, body: Message) -> None:
+    if start["status"] == 416:
+        headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        size = headers["content-range"].removeprefix("bytes */")
+        raise ApiError(
+            416,
+            f"The requested range begins behind the end of the file, which has {size} bytes.",
+            headers={"content-range": headers["content-range"]},
+        )
+    if start["status"] == 400:
+        reason = body["body"].decode().rstrip(".")
+        raise ApiError(400, f"The Range header can't be read: {reason}. Expected such as bytes=0-99.")
+
+
 @router.post("")
-async def create_file(request: Request, services: ServicesOf, sender: SenderOf) -> JSONResponse:
+async def create_file(request: Request, services: ServicesOf, identity: RequestIdentityOf) -> JSONResponse:
     """Store a file; it is answered once it is on disk."""
     max_file_bytes = services.settings.max_file_bytes
     draft = await asyncio.to_thread(_begin, services, announced_size(request))
@@ -40,7 +107,7 @@ async def create_file(request: Request, services: ServicesOf, sender: SenderOf) 
         draft.discard()
         raise
     # In one go, in a thread: a request that is cut off here leaves a whole file or none.
-    row = await asyncio.to_thread(_record, services, form, draft, sender)
+    row = await asyncio.to_thread(_record, services, form, draft, identity)
     return JSONResponse(file_store.file_object(row))
 
 
@@ -88,10 +155,10 @@ def retrieve_file_content(file_id: str, services: ServicesOf) -> FileDownload:
 
 
 def _begin(services: Services, size: int) -> Draft:
-    services.contents.require_room(size, spare_bytes=rules.SPARE_BYTES)
+    services.contents.require_space(size, spare_bytes=rules.SPARE_BYTES)
     with services.database.read() as session:
         rules.check_total(session, size, services.settings.max_total_bytes)
-    return services.contents.new_draft(ids.new_file_id(), spare_bytes=rules.SPARE_BYTES)
+    return services.contents.new_draft(ids.new_id("file-"), spare_bytes=rules.SPARE_BYTES)
 
 
 def _check(form: SentForm) -> None:
@@ -123,16 +190,16 @@ def _lifetime_seconds(form: SentForm) -> int | None:
     return int(seconds or "")
 
 
-def _record(services: Services, form: SentForm, draft: Draft, sender: Sender) -> FileRow:
+def _record(services: Services, form: SentForm, draft: Draft, identity: RequestIdentity) -> FileRow:
     def make(session: Session) -> FileRow:
         rules.check_total(session, form.size, services.settings.max_total_bytes)
         return _add(session, form, draft.content_id)
 
     request_hash = idempotency.hash_of(str(sorted(form.fields.items())), str(form.filename), form.sha256)
-    with idempotency.creating(
-        services.database, "file", sender, request_hash, recording(services.database, draft)
+    with idempotency.idempotent_create(
+        services.database, "file", identity, request_hash, recording(services.database, draft)
     ) as creation:
-        row = creation.once(find=file_store.find_file, is_untouched=lambda _: True, make=make)
+        row = creation.get_or_create(find=file_store.find_file, is_unmodified=lambda _: True, make=make)
         if row.id != draft.content_id:
             draft.discard()
     return row

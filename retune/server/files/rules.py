@@ -1,13 +1,15 @@
-"""What files may be: their purposes, names, lifetimes and sizes. The same for those sent whole and in parts."""
+"""Rules for files: purposes, names, lifetimes and sizes, the same for files sent whole and in parts."""
 
 import re
 import unicodedata
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, Literal
 
+from pydantic import Field
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from retune.server.api.request_bodies import RequestModel
 from retune.server.errors import ApiError
 from retune.server.files.store import ids_read_by_jobs
 from retune.server.storage.tables import FileRow, UploadPartRow
@@ -15,13 +17,20 @@ from retune.server.storage.tables import FileRow, UploadPartRow
 PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 SHORTEST_LIFETIME_SECONDS: Final = 3600
 LONGEST_LIFETIME_SECONDS: Final = 30 * 24 * 3600
-# Uploads leave so much of the disk alone: without it the database could not take even the deletion that makes room.
+# Uploads leave this much disk space: without it the database could not even record the deletion that makes room.
 SPARE_BYTES: Final = 16 * 1024 * 1024
 # What file systems take as a name.
 _LONGEST_NAME_BYTES: Final = 255
 _SEPARATORS: Final = re.compile(r"[/\\]")
 _JSONL_ONLY = {"fine-tune": "Fine-Tuning", "batch": "Batch"}
 _BATCH_SECONDS = 30 * 24 * 3600
+
+
+class ExpiresAfter(RequestModel):
+    """How long a file is kept, from its creation."""
+
+    anchor: Literal["created_at"]
+    seconds: int = Field(ge=SHORTEST_LIFETIME_SECONDS, le=LONGEST_LIFETIME_SECONDS)
 
 
 def base_name(filename: str, param: str) -> str:
@@ -59,7 +68,7 @@ def check_purpose(purpose: str, filename: str) -> None:
 
 
 def end_of_life(created_at: int, lifetime_seconds: int | None, purpose: str) -> int | None:
-    """When a file expires, in Unix seconds; None for a file that stays until it is deleted."""
+    """When a file expires, in Unix seconds; None if it is kept until it is deleted."""
     if lifetime_seconds is None and purpose == "batch":
         lifetime_seconds = _BATCH_SECONDS
     return None if lifetime_seconds is None else created_at + lifetime_seconds

@@ -1,4 +1,4 @@
-"""Files in the database: rows, what they look like on the wire, and when they go."""
+"""Files in the database: rows, their objects on the wire, and when they are deleted."""
 
 import time
 from collections.abc import Sequence
@@ -7,9 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, CompoundSelect, and_, literal, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from retune.server.batches import statuses as batch_statuses
 from retune.server.errors import ApiError
-from retune.server.jobs import statuses as job_statuses
+from retune.server.storage.statuses import UNFINISHED_BATCHES, UNFINISHED_JOBS
 from retune.server.storage.tables import BatchRow, FileRow, JobRow
 
 
@@ -52,7 +51,7 @@ def get_file(session: Session, file_id: str) -> FileRow:
 
 
 def no_such_file(file_id: str) -> ApiError:
-    """404 of a file that is not there, or not any more."""
+    """404 for a file that does not exist, or no longer does."""
     return ApiError(404, f"No such File object: {file_id}", param="id")
 
 
@@ -66,7 +65,7 @@ def add_file(
     created_at: int | None = None,
     expires_at: int | None = None,
 ) -> FileRow:
-    """Add the row of a file whose bytes are in the content store; it is created now unless told otherwise."""
+    """Add the row of a file whose bytes are in the content store; its creation time defaults to now."""
     row = FileRow(
         id=file_id,
         bytes=size,
@@ -81,10 +80,10 @@ def add_file(
 
 
 def delete_file(session: Session, file_id: str) -> bool:
-    """Mark a file deleted, and tell whether its bytes can go once this is committed.
+    """Mark a file deleted, and return whether its bytes can be deleted once this is committed.
 
-    A fine-tuning job continues on a file that is deleted meanwhile, as at OpenAI; `are_unneeded` tells when its bytes
-    can go.
+    A fine-tuning job continues on a file that is deleted meanwhile, as at OpenAI; `find_unneeded` returns
+    it once its bytes can be deleted.
 
     Raises:
         ApiError: 404: there is no such file; 409: a batch that is not finished needs it.
@@ -102,7 +101,7 @@ def delete_file(session: Session, file_id: str) -> bool:
     return not _is_needed_by_job(session, file_id)
 
 
-def are_unneeded(session: Session, file_ids: Sequence[str]) -> list[str]:
+def find_unneeded(session: Session, file_ids: Sequence[str]) -> list[str]:
     """Those of `file_ids` that are deleted and that no unfinished job reads."""
     is_unneeded = and_(FileRow.deleted_at.is_not(None), FileRow.id.not_in(ids_read_by_jobs()))
     return list(session.scalars(select(FileRow.id).where(FileRow.id.in_(file_ids), is_unneeded)))
@@ -111,13 +110,13 @@ def are_unneeded(session: Session, file_ids: Sequence[str]) -> list[str]:
 def ids_read_by_jobs() -> CompoundSelect[tuple[str | None]]:
     """Query of the ids of all files that unfinished jobs read; an id may come twice."""
     files = (JobRow.training_file, JobRow.validation_file)
-    is_read = JobRow.status.in_(job_statuses.UNFINISHED)
-    # Not null: SQL can't tell whether an id is among values of which one is unknown.
+    is_read = JobRow.status.in_(UNFINISHED_JOBS)
+    # Not null: in SQL, `id NOT IN (…, NULL)` is never true.
     return union_all(*(select(file).where(is_read, file.is_not(None)) for file in files))
 
 
 def has_expired(session: Session) -> bool:
-    """Tell whether there is something for `mark_expired`."""
+    """Whether `mark_expired` has anything to do."""
     return bool(_expired(session))
 
 
@@ -144,5 +143,5 @@ def _is_needed_by_job(session: Session, file_id: str) -> bool:
 
 
 def _unfinished_batch_of(session: Session, file_id: str) -> str | None:
-    unfinished = and_(BatchRow.status.in_(batch_statuses.UNFINISHED), BatchRow.input_file_id == file_id)
+    unfinished = and_(BatchRow.status.in_(UNFINISHED_BATCHES), BatchRow.input_file_id == file_id)
     return session.scalar(select(BatchRow.id).where(unfinished).limit(1))

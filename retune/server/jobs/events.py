@@ -1,8 +1,10 @@
-"""The events of a job: their texts, and how they are written and shown."""
+"""The events of a job: their texts, how they are written and shown, and the result file that is made of its metrics."""
 
 import time
+from collections.abc import Iterator
 from typing import Any, Literal
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
@@ -11,15 +13,22 @@ from retune.server.storage.tables import EventRow, JobRow
 from retune.trainers.base import StepMetrics
 
 Level = Literal["info", "warn", "error"]
+RESULT_FILENAME = "step_metrics.csv"
+_COLUMNS = {
+    "train_loss": "train_loss",
+    "train_accuracy": "train_mean_token_accuracy",
+    "valid_loss": "valid_loss",
+    "valid_mean_token_accuracy": "valid_mean_token_accuracy",
+}
 
 
 def add_event(session: Session, job_id: str, message: str, *, level: Level = "info") -> None:
-    """Tell something in a job's events."""
+    """Add a message to a job's events."""
     session.add(_event(job_id, message, level=level))
 
 
 def add_metrics_event(session: Session, job_id: str, metrics: StepMetrics) -> None:
-    """Tell a step's metrics: losses rounded in the event's text, in full in its data."""
+    """Add a step's metrics to a job's events: losses are rounded in the text, and exact in the data."""
     text = f"Step {metrics.step}/{metrics.total_steps}: training loss={metrics.train_loss:.2f}"
     if metrics.valid_loss is not None:
         text += f", validation loss={metrics.valid_loss:.2f}"
@@ -33,13 +42,13 @@ def add_metrics_event(session: Session, job_id: str, metrics: StepMetrics) -> No
 
 
 def validating_message(job: JobRow) -> str:
-    """What a job says when its files are about to be read."""
+    """The event of a job whose files are about to be read."""
     text = f"Validating training file: {job.training_file}"
     return f"{text} and validation file: {job.validation_file}" if job.validation_file else text
 
 
 def cut_message(n_examples: int, context_tokens: int) -> str:
-    """What a job says of examples that are longer than a model's context."""
+    """The event about examples that are longer than a model's context."""
     return (
         f"{n_examples} example(s) of the training file are longer than the model's context of {context_tokens} tokens; "
         "they are cut at their end."
@@ -61,7 +70,7 @@ def event_object(row: EventRow) -> dict[str, Any]:
 
 def _event(job_id: str, message: str, *, level: Level = "info") -> EventRow:
     return EventRow(
-        id=ids.new_event_id(),
+        id=ids.new_id("ftevent-"),
         job_id=job_id,
         created_at=int(time.time()),
         level=level,
@@ -69,3 +78,19 @@ def _event(job_id: str, message: str, *, level: Level = "info") -> EventRow:
         message=storable(message),
         data={},
     )
+
+
+def step_metrics_lines(session: Session, job_id: str) -> Iterator[bytes]:
+    """The lines of a job's CSV, made of its metrics events: five decimals, empty where nothing was measured."""
+    yield f"step,{','.join(_COLUMNS)}\n".encode()
+    metrics = select(EventRow.step, EventRow.data).where(EventRow.job_id == job_id, EventRow.step.is_not(None))
+    for step, data in session.execute(metrics.order_by(EventRow.step).execution_options(yield_per=1000)):
+        cells = (_cell(data.get(key)) for key in _COLUMNS.values())
+        yield f"{step},{','.join(cells)}\n".encode()
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.5f}".rstrip("0")
+    return f"{text}0" if text.endswith(".") else text

@@ -1,6 +1,6 @@
 """`/v1/fine_tuning/checkpoints/{checkpoint}/permissions`: which other projects may use a checkpoint.
 
-They are kept and shown, and not enforced: the server knows one organization, and whoever has a key may use every model.
+They are stored and listed, but not enforced: the server has one organization, and every key may use every model.
 """
 
 import time
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api.pagination import After, Limit, list_object, page
-from retune.server.api.request_fields import RequestModel
+from retune.server.api.request_bodies import RequestModel
 from retune.server.errors import ApiError
 from retune.server.services import ServicesOf
 from retune.server.storage.tables import CheckpointPermissionRow, ModelRow
@@ -73,7 +73,7 @@ def list_permissions(
 
 @router.delete("/{permission_id}")
 def delete_permission(checkpoint: str, permission_id: str, services: ServicesOf) -> JSONResponse:
-    """Take a permission back."""
+    """Delete a permission."""
     query = select(CheckpointPermissionRow).where(
         CheckpointPermissionRow.id == permission_id, CheckpointPermissionRow.checkpoint == checkpoint
     )
@@ -105,7 +105,7 @@ def _permit(session: Session, checkpoint: str, project_id: str) -> CheckpointPer
     )
     if row is None:
         row = CheckpointPermissionRow(
-            id=ids.new_permission_id(), checkpoint=checkpoint, project_id=project_id, created_at=int(time.time())
+            id=ids.new_id("cp_"), checkpoint=checkpoint, project_id=project_id, created_at=int(time.time())
         )
         session.add(row)
         session.flush()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AliasChoices, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from retune.server.api.request_fields import Metadata, PlainText, RequestModel, shown
+from retune.server.api.request_bodies import Metadata, PlainText, RequestModel, shown
 from retune.trainers.base import RequestedHyperparameters
 
 # Azure's training tiers by name, and by the numbers that LiteLLM and older examples of Azure's send.

@@ -1,4 +1,7 @@
-"""`/v1/fine_tuning/jobs`: create, list, retrieve, pause, resume, cancel, events, checkpoints."""
+"""`/v1/fine_tuning/jobs`: create, list, retrieve, pause, resume, cancel, events, checkpoints.
+
+`/v1/fine_tuning/alpha/graders` is refused: graders belong to reinforcement fine-tuning, which no trainer offers.
+"""
 
 import re
 from typing import Any
@@ -9,34 +12,35 @@ from sqlalchemy import ColumnElement, Row, exists, select
 from sqlalchemy.orm import Session
 
 from retune.server.api import idempotency
-from retune.server.api.idempotency import SenderOf
+from retune.server.api.idempotency import RequestIdentityOf
 from retune.server.api.pagination import After, Limit, list_object, page
 from retune.server.errors import ApiError
 from retune.server.files import store as file_store
 from retune.server.jobs import checkpoints as checkpoint_store
-from retune.server.jobs import directories, transitions
 from retune.server.jobs import store as job_store
+from retune.server.jobs import transitions
 from retune.server.jobs.events import event_object
 from retune.server.jobs.requests import CreateJobRequest
-from retune.server.jobs.statuses import JobStatus
-from retune.server.models import store as model_store
+from retune.server.models import find_model
 from retune.server.services import Services, ServicesOf
+from retune.server.storage.statuses import JobStatus
 from retune.server.storage.tables import CheckpointRow, EventRow, JobMetadataRow, JobRow
 
 router = APIRouter(prefix="/fine_tuning/jobs")
 
 _MAX_METADATA_PAIRS = 16
 _METADATA_PARAMETER = re.compile(r"metadata\[(?P<key>.*)\]", re.DOTALL)
+graders_router = APIRouter(prefix="/fine_tuning/alpha/graders")
 
 
 @router.post("")
-def create_job(body: CreateJobRequest, services: ServicesOf, sender: SenderOf) -> JSONResponse:
+def create_job(body: CreateJobRequest, services: ServicesOf, identity: RequestIdentityOf) -> JSONResponse:
     """Accept a job; its files are validated afterwards, so this answers at once."""
     request_hash = idempotency.hash_of_body(body)
-    with idempotency.creating(services.database, "job", sender, request_hash) as creation:
-        job = creation.once(
+    with idempotency.idempotent_create(services.database, "job", identity, request_hash) as creation:
+        job = creation.get_or_create(
             find=job_store.get_job,
-            is_untouched=lambda job: job.status != JobStatus.CANCELLED,
+            is_unmodified=lambda job: job.status != JobStatus.CANCELLED,
             make=lambda session: _add_job(session, services, body),
         )
     services.wake()
@@ -61,7 +65,7 @@ async def retrieve_job(job_id: str, services: ServicesOf) -> JSONResponse:
 
 @router.post("/{job_id}/pause")
 def pause_job(job_id: str, services: ServicesOf) -> JSONResponse:
-    """Pause a job: it gives its place back and keeps what it has learned."""
+    """Pause a job: its slot is free for another job, and its checkpoints are kept."""
     with services.database.write() as session:
         job = transitions.mark_paused(session, job_id)
     services.wake()
@@ -70,7 +74,7 @@ def pause_job(job_id: str, services: ServicesOf) -> JSONResponse:
 
 @router.post("/{job_id}/resume")
 def resume_job(job_id: str, services: ServicesOf) -> JSONResponse:
-    """Queue a paused job again; it goes on from its last checkpoint."""
+    """Queue a paused job again; it resumes from its last checkpoint."""
     with services.database.write() as session:
         job = transitions.mark_resumed(session, job_id)
     services.wake()
@@ -85,7 +89,7 @@ def cancel_job(job_id: str, services: ServicesOf) -> JSONResponse:
         job = transitions.mark_cancelled(session, job_id, webhook_urls=services.settings.webhook_urls)
     services.wake()
     if not has_process:
-        directories.clean_up(services.database, services.directory, job.id)
+        checkpoint_store.remove_unneeded(services.database, services.directory, job.id)
     return JSONResponse(job_store.job_object(job))
 
 
@@ -121,7 +125,7 @@ def _object(session: Session, job: JobRow | Row[Any]) -> dict[str, Any]:
 
 
 def _add_job(session: Session, services: Services, request: CreateJobRequest) -> JobRow:
-    model = model_store.find_model(session, services.trainer, request.model)
+    model = find_model(session, services.trainer, request.model)
     if model is None:
         raise ApiError(
             400,
@@ -152,9 +156,26 @@ def _metadata_conditions(request: Request) -> list[ColumnElement[bool]]:
                 raise ApiError(400, "metadata must be 'null', or be given as metadata[key]=value.", param="metadata")
             conditions.append(~exists().where(JobMetadataRow.job_position == JobRow.position))
         elif match := _METADATA_PARAMETER.fullmatch(name):
-            # Not `exists`: that looks at every job where few have the pair.
+            # Not `exists`: that scans every job where few have the pair.
             pair = (JobMetadataRow.key == match["key"], JobMetadataRow.value == value)
             conditions.append(JobRow.position.in_(select(JobMetadataRow.job_position).where(*pair)))
         if len(conditions) > _MAX_METADATA_PAIRS:
             raise ApiError(400, f"Jobs have at most {_MAX_METADATA_PAIRS} pairs of metadata.", param="metadata")
     return conditions
+
+
+@graders_router.post("/run")
+@graders_router.post("/validate")
+def refuse_grader() -> None:
+    """Refuse to run or validate a grader.
+
+    Raises:
+        ApiError: 400, whatever the grader.
+    """
+    raise ApiError(
+        400,
+        "Graders are not supported by this server: they belong to reinforcement fine-tuning, and its trainer offers "
+        "supervised fine-tuning alone.",
+        param="grader",
+        code="unsupported_value",
+    )

@@ -1,6 +1,6 @@
-"""Works off the jobs in the database: validates their files, trains them, writes down how they ended.
+"""Runs the jobs in the database: validates their files, trains, and records how they ended.
 
-The queue is the database itself: whatever is not finished there when the server starts is taken up again.
+The database is the queue: whatever is unfinished there when the server starts is resumed.
 """
 
 import logging
@@ -13,18 +13,16 @@ from sqlalchemy.orm import Session
 from retune.server import ids
 from retune.server.errors import is_out_of_space
 from retune.server.files import store as file_store
-from retune.server.files.input_lines import ReadingStoppedError
-from retune.server.jobs import directories, transitions
+from retune.server.jobs import checkpoints, transitions
 from retune.server.jobs.checkpoints import publish_models
-from retune.server.jobs.events import add_event, cut_message
-from retune.server.jobs.result_file import RESULT_FILENAME, step_metrics_lines
-from retune.server.jobs.statuses import ACTIVE, JobStatus
+from retune.server.jobs.events import RESULT_FILENAME, add_event, cut_message, step_metrics_lines
 from retune.server.jobs.training_record import MissingStepsError, TrainingRecord
 from retune.server.jobs.transitions import job_error
+from retune.server.json_input import ReadingStoppedError
 from retune.server.storage.content_store import ContentStore
 from retune.server.storage.data_directory import DataDirectory
-from retune.server.storage.database import Database, DatabaseUnavailableError
-from retune.server.storage.recording import recording
+from retune.server.storage.database import Database, DatabaseUnavailableError, recording
+from retune.server.storage.statuses import ACTIVE_JOBS, JobStatus
 from retune.server.storage.tables import JobRow
 from retune.server.training.run import TrainingRun
 from retune.server.training.validation import (
@@ -71,12 +69,12 @@ class JobRunner:
             self._queue.add_thread(name, lambda: _waiting(JobStatus.RUNNING, JobStatus.QUEUED), self._train)
 
     def start(self) -> None:
-        """Begin to work, with the jobs that an earlier server left unfinished first."""
-        directories.clean_up(self._database, self._directory)
+        """Start working, with the jobs that an earlier server left unfinished first."""
+        checkpoints.remove_unneeded(self._database, self._directory)
         self._queue.start()
 
     def wake(self) -> None:
-        """Look for work now. Whether a running job was cancelled or paused is looked at all the time."""
+        """Check the database for work now. Running jobs notice by themselves that they were cancelled or paused."""
         self._queue.wake()
 
     def is_alive(self) -> bool:
@@ -84,25 +82,25 @@ class JobRunner:
         return self._queue.is_alive()
 
     def stop(self) -> None:
-        """End all processes and threads. Unfinished jobs stay as they are, for the next server to take up."""
+        """End all processes and threads. Unfinished jobs stay as they are, for the next server to resume."""
         self._queue.stop()
 
     def _give_up(self, job: JobRow, error: Exception) -> None:
         if isinstance(error, DatabaseUnavailableError):
-            # Nothing is lost: it goes on where it was, once it can.
+            # Nothing is lost: it resumes once it can.
             raise error
-        _log.error("Job %s met an error of the server", job.id, exc_info=error)
+        _log.error("Job %s failed with an error of the server", job.id, exc_info=error)
         reason = "its disk is full" if is_out_of_space(error) else f"{type(error).__name__}: {error}"
         self._fail(job, job_error("server_error", f"The server could not run this job: {reason}."))
-        directories.clean_up(self._database, self._directory, job.id)
+        checkpoints.remove_unneeded(self._database, self._directory, job.id)
 
-    def _fail(self, job: JobRow, error: dict[str, str | None], was: Sequence[JobStatus] = ACTIVE) -> None:
+    def _fail(self, job: JobRow, error: dict[str, str | None], was: Sequence[JobStatus] = ACTIVE_JOBS) -> None:
         with self._database.write() as session:
             transitions.mark_failed(session, job.id, error, webhook_urls=self._webhook_urls, was=was)
 
     def _validate(self, job: JobRow) -> None:
         training, validation = job.training_file, job.validation_file
-        should_stop = self._queue.call_off(job)
+        should_stop = self._queue.cancellation_check(job)
         model = LearningModel(job.base_model, completes_prompts=job.base_model in self._trainer.completion_models)
         try:
             n_examples = check_training_file(self._contents.path(training), should_stop, file_id=training, model=model)
@@ -127,26 +125,26 @@ class JobRunner:
                 return
         directory = self._directory.jobs / job.id
         directory.mkdir(exist_ok=True)
-        has_history = directories.has_history(directory)
+        has_earlier_output = checkpoints.has_earlier_output(directory)
         record = TrainingRecord(job, self._database, self._directory)
         run = TrainingRun(self._task(job, directory), self._queue.stopping)
         try:
             self._run(job, run, record)
         except MissingStepsError:
-            if not has_history:
+            if not has_earlier_output:
                 raise
-            _log.warning("Job %s: steps are missing on record; its training starts over", job.id)
-            directories.remove_all_but(directory)
+            _log.warning("Job %s: recorded steps are missing; its training restarts from the beginning", job.id)
+            checkpoints.remove_all_but(directory)
         else:
             self._conclude(job, run, record)
 
     def _run(self, job: JobRow, run: TrainingRun, record: TrainingRecord) -> None:
-        run.catch_up(record.write)
-        # Since this job was taken it may have been cancelled or paused, and the server told to stop.
+        run.replay(record.write)
+        # Meanwhile the job may have been cancelled or paused, and the server may be stopping.
         if record.finished or record.failure or self._queue.stopping.is_set() or not record.write([]):
             return
         with self._database.read() as session:
-            resume = directories.prepare_for_training(session, job, self._directory.jobs / job.id)
+            resume = checkpoints.prepare_for_training(session, job, self._directory.jobs / job.id)
         run.follow(record.write, resume=resume)
 
     def _task(self, job: JobRow, directory: Path) -> TrainingTask:
@@ -165,12 +163,12 @@ class JobRunner:
         elif record.failure:
             self._fail(job, job_error("training_failed", record.failure), [JobStatus.RUNNING])
         elif not self._queue.stopping.is_set():
-            # Where the job was cancelled or paused this fails nothing: it is running no more.
+            # This changes nothing if the job was cancelled or paused: it is no longer running.
             self._fail(job, job_error("training_process_died", run.describe_end()), [JobStatus.RUNNING])
-        directories.clean_up(self._database, self._directory, job.id)
+        checkpoints.remove_unneeded(self._database, self._directory, job.id)
 
     def _succeed(self, job: JobRow, finished: TrainingFinished) -> None:
-        with self._contents.new_draft(ids.new_file_id()) as draft:
+        with self._contents.new_draft(ids.new_id("file-")) as draft:
             with self._database.read() as session:
                 size = sum(draft.write(line) for line in step_metrics_lines(session, job.id))
             with recording(self._database, draft) as session:

@@ -12,8 +12,8 @@ from retune.server import ids
 from retune.server.errors import ApiError
 from retune.server.jobs.events import add_event, validating_message
 from retune.server.jobs.requests import CreateJobRequest
-from retune.server.jobs.statuses import PENDING, UNFINISHED, JobStatus
-from retune.server.models.store import Model
+from retune.server.loaded_models import Model
+from retune.server.storage.statuses import PENDING_JOBS, UNFINISHED_JOBS, JobStatus
 from retune.server.storage.tables import EventRow, JobMetadataRow, JobRow
 
 ORGANIZATION = "retune"
@@ -94,7 +94,7 @@ def estimate_finish(session: Session, job: JobRow | Row[Any]) -> int | None:
 def add_job(session: Session, request: CreateJobRequest, model: Model) -> JobRow:
     """Add a job with its first events; its files are read later."""
     job = JobRow(
-        id=ids.new_job_id(),
+        id=ids.new_id("ftjob-"),
         created_at=int(time.time()),
         status=JobStatus.VALIDATING_FILES,
         model=model.name,
@@ -125,7 +125,7 @@ def add_job(session: Session, request: CreateJobRequest, model: Model) -> JobRow
 
 def count_by_status(session: Session) -> dict[str, int]:
     """How many unfinished jobs there are of each status."""
-    query = select(JobRow.status, func.count()).where(JobRow.status.in_(UNFINISHED)).group_by(JobRow.status)
+    query = select(JobRow.status, func.count()).where(JobRow.status.in_(UNFINISHED_JOBS)).group_by(JobRow.status)
     return dict(session.execute(query).tuples().all())
 
 
@@ -137,7 +137,7 @@ def refuse_past_limit(session: Session, model: str, max_queued_jobs: int) -> Non
     """
     counts = count_by_status(session)
     running = counts.get(JobStatus.RUNNING, 0)
-    pending = sum(counts.get(status, 0) for status in PENDING)
+    pending = sum(counts.get(status, 0) for status in PENDING_JOBS)
     if pending >= max_queued_jobs:
         raise ApiError(
             429,

@@ -20,13 +20,13 @@ from retune.trainers.base import CheckpointSaved, StepMetrics, TrainingFinished
 
 
 class MissingStepsError(Exception):
-    """A training goes on behind steps that it never reported."""
+    """A training continues after steps that it never reported."""
 
 
 class TrainingRecord:
     """The record of one job's training.
 
-    A training that was taken up again repeats the steps after its last checkpoint, and its journal repeats what was
+    A resumed training repeats the steps after its last checkpoint, and its journal repeats what was
     written down before; what is on record already is not written a second time.
 
     Attributes:
@@ -48,7 +48,7 @@ class TrainingRecord:
             self._last_checkpoint_step = session.scalar(checkpoints) or 0
 
     def write(self, updates: Sequence[ProcessUpdate]) -> bool:
-        """Write updates in one transaction; False if the job is running no more, and nothing was written.
+        """Write updates in one transaction; False if the job is no longer running, and nothing was written.
 
         Raises:
             MissingStepsError: Steps between the last one on record and these were never reported.

@@ -1,7 +1,7 @@
-"""Each change of a job's status: only from where it may come, with its event, and told to webhooks where it is an end.
+"""Each change of a job's status: only from the statuses that allow it, with its event, and its notification at the end.
 
-Requests and the job runner, which may be of different processes, meet here: a change happens in one conditional
-update, and whoever comes too late is told so.
+Requests and the job runner may run in different processes. A change is one conditional update; of two that race, the
+later one is refused.
 """
 
 import time
@@ -13,20 +13,19 @@ from sqlalchemy.orm import Session
 
 from retune.server.errors import ApiError
 from retune.server.jobs.events import add_event
-from retune.server.jobs.statuses import ACTIVE, UNFINISHED, JobStatus
 from retune.server.jobs.store import get_job
 from retune.server.storage.column_types import storable
-from retune.server.storage.conditional_update import change_if
+from retune.server.storage.statuses import ACTIVE_JOBS, UNFINISHED_JOBS, JobStatus, change_if
 from retune.server.storage.tables import CheckpointRow, JobRow
 from retune.server.webhooks.outbox import add_event_to_outbox
 from retune.trainers.base import Hyperparameters
 
-# Whatever a trainer or a library has to say: the job's object and its last event carry it for ever.
+# Messages of trainers and libraries have any length, and the job's object and its last event keep them.
 _MAX_ERROR_CHARACTERS = 2000
 
 
 def mark_queued(session: Session, job_id: str, hyperparameters: Hyperparameters) -> bool:
-    """Queue a job whose files are good, with its hyperparameters in numbers; False if it is validated no more."""
+    """Queue a job whose files are valid, with resolved hyperparameters; False if it is no longer `validating_files`."""
     values = {"status": JobStatus.QUEUED, "hyperparameters": hyperparameters.model_dump()}
     if not _change(session, job_id, [JobStatus.VALIDATING_FILES], values):
         return False
@@ -35,7 +34,7 @@ def mark_queued(session: Session, job_id: str, hyperparameters: Hyperparameters)
 
 
 def mark_running(session: Session, job_id: str) -> bool:
-    """Start a queued job, or take up one that was running when the server stopped; False if it is neither."""
+    """Start a queued job, or resume one that was running when the server stopped; False if it is neither."""
     if _change(session, job_id, [JobStatus.QUEUED], {"status": JobStatus.RUNNING}):
         add_event(session, job_id, "Fine-tuning job started")
         return True
@@ -43,7 +42,7 @@ def mark_running(session: Session, job_id: str) -> bool:
 
 
 def is_running(session: Session, job_id: str) -> bool:
-    """Tell whether the job is running: neither cancelled nor paused meanwhile."""
+    """Whether the job is running: neither cancelled nor paused meanwhile."""
     return session.scalar(select(JobRow.status).where(JobRow.id == job_id)) == JobStatus.RUNNING
 
 
@@ -54,7 +53,7 @@ def mark_paused(session: Session, job_id: str) -> JobRow:
         ApiError: 404: there is no such job; 400: it is finished, or paused already.
     """
     job = get_job(session, job_id)
-    if not _change(session, job_id, ACTIVE, {"status": JobStatus.PAUSED}):
+    if not _change(session, job_id, ACTIVE_JOBS, {"status": JobStatus.PAUSED}):
         raise _refusal(session, job, "pause")
     add_event(session, job_id, "Fine-tuning job paused")
     return _changed(session, job)
@@ -83,7 +82,7 @@ def mark_cancelled(session: Session, job_id: str, *, webhook_urls: Sequence[str]
         ApiError: 404: there is no such job; 400: it is finished already.
     """
     job = get_job(session, job_id)
-    if not _change(session, job_id, UNFINISHED, {"status": JobStatus.CANCELLED}):
+    if not _change(session, job_id, UNFINISHED_JOBS, {"status": JobStatus.CANCELLED}):
         raise _refusal(session, job, "cancel")
     _drop_checkpoints(session, job_id)
     add_event(session, job_id, "Fine-tuning job cancelled")
@@ -97,7 +96,7 @@ def mark_failed(
     error: dict[str, str | None],
     *,
     webhook_urls: Sequence[str],
-    was: Sequence[JobStatus] = ACTIVE,
+    was: Sequence[JobStatus] = ACTIVE_JOBS,
 ) -> bool:
     """End a job with an error; False if it is no longer what it `was`."""
     if not _change(session, job_id, was, {"status": JobStatus.FAILED, "error": error}):
@@ -111,7 +110,7 @@ def mark_failed(
 def mark_succeeded(
     session: Session, job: JobRow, *, trained_tokens: int, result_file: str, webhook_urls: Sequence[str]
 ) -> bool:
-    """End a running job well; False if it is running no more."""
+    """Record a running job's success; False if it is no longer running."""
     values = {
         "status": JobStatus.SUCCEEDED,
         "finished_at": int(time.time()),
@@ -127,7 +126,7 @@ def mark_succeeded(
 
 
 def job_error(code: str, message: str, param: str | None = None) -> dict[str, str | None]:
-    """Why a job failed, as its object tells it; of a long message, the beginning."""
+    """The `error` of a failed job; a long message is cut."""
     return {"code": code, "message": storable(_cut(message)), "param": param}
 
 

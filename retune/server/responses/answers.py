@@ -1,29 +1,31 @@
-"""Responses without HTTP: the routes answer with them, and so do batches."""
+"""Responses without HTTP, whole and as the typed events of a stream: routes use them, and so do batches."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from retune.server import ids
-from retune.server.chat.drawing import DrawnAnswer, answers_usage, draw_answers
-from retune.server.chat.logprobs import chat_logprobs
+from retune.server.generation.answers import GeneratedAnswer, answers_usage, generate_answers
+from retune.server.generation.streaming import chat_logprobs
 from retune.server.responses.requests import FunctionTool, ResponseRequest
 from retune.server.services import Services
 from retune.trainers.base import TokenLogprob
 
+Event = dict[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A response and how it came to be.
+class AnsweredResponse:
+    """A response and the answer that it was made of.
 
     Attributes:
         response: The `response` object.
-        answer: What it tells; its items are in the order of the output.
+        answer: What it was made of; its items are in the order of the output.
     """
 
     response: dict[str, Any]
-    answer: DrawnAnswer
+    answer: GeneratedAnswer
 
 
 def answer_response(services: Services, request: ResponseRequest) -> dict[str, Any]:
@@ -39,15 +41,15 @@ def answer_response(services: Services, request: ResponseRequest) -> dict[str, A
     return respond(services, request).response
 
 
-def respond(services: Services, request: ResponseRequest) -> Answered:
-    """Answer a request; raises as of `answer_response`."""
+def respond(services: Services, request: ResponseRequest) -> AnsweredResponse:
+    """Answer a request; raises the errors of `answer_response`."""
     began = int(time.time())
-    answers = draw_answers(services, request.question())
+    answers = generate_answers(services, request.answer_request())
     answer = answers[0]
     is_cut = answer.completion.finish_reason == "length"
     status = "incomplete" if is_cut else "completed"
     response = {
-        "id": ids.new_response_id("resp_"),
+        "id": ids.new_id("resp_"),
         "object": "response",
         "created_at": began,
         "status": status,
@@ -55,14 +57,14 @@ def respond(services: Services, request: ResponseRequest) -> Answered:
         "completed_at": None if is_cut else int(time.time()),
         "error": None,
         "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
-        **_asked_for(request),
+        **_echoed_settings(request),
         "output": output_items(answer, status),
         "usage": _usage(answers_usage(answers)),
     }
-    return Answered(response, answer)
+    return AnsweredResponse(response, answer)
 
 
-def output_items(answer: DrawnAnswer, status: str) -> list[dict[str, Any]]:
+def output_items(answer: GeneratedAnswer, status: str) -> list[dict[str, Any]]:
     """The items of a response: the message, where it says something, and its calls."""
     items: list[dict[str, Any]] = []
     if answer.text is not None:
@@ -71,11 +73,11 @@ def output_items(answer: DrawnAnswer, status: str) -> list[dict[str, Any]]:
         else:
             # Of the text alone: the calls after it are other items.
             part = text_part(answer.text, tuple(token for _, tokens in answer.pieces() for token in tokens))
-        head = {"id": ids.new_response_id("msg_"), "type": "message", "status": status}
+        head = {"id": ids.new_id("msg_"), "type": "message", "status": status}
         items.append({**head, "role": "assistant", "content": [part]})
     for call in answer.calls:
-        head = {"id": ids.new_response_id("fc_"), "type": "function_call", "status": status}
-        called = {"call_id": ids.new_call_id(), "name": call.name, "arguments": answer.arguments(call)}
+        head = {"id": ids.new_id("fc_"), "type": "function_call", "status": status}
+        called = {"call_id": ids.new_id("call_"), "name": call.name, "arguments": answer.arguments(call)}
         items.append({**head, **called})
     return items
 
@@ -94,7 +96,7 @@ def text_logprobs(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
     return found
 
 
-def _asked_for(request: ResponseRequest) -> dict[str, Any]:
+def _echoed_settings(request: ResponseRequest) -> dict[str, Any]:
     """What a response repeats of its request, with the values that took effect."""
     return {
         "instructions": request.instructions,
@@ -141,3 +143,60 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": usage["total_tokens"],
     }
+
+
+def response_events(answered: AnsweredResponse) -> Iterator[Event]:
+    """The events of a response that is there already, in the order and shape of the API, numbered from 0."""
+    for number, event in enumerate(_events(answered)):
+        yield {"type": event["type"], "sequence_number": number, **event}
+
+
+def _events(answered: AnsweredResponse) -> Iterator[Event]:
+    response, answer = answered.response, answered.answer
+    begun = {
+        **response,
+        "status": "in_progress",
+        "completed_at": None,
+        "incomplete_details": None,
+        "output": [],
+        "usage": None,
+    }
+    yield {"type": "response.created", "response": begun}
+    yield {"type": "response.in_progress", "response": begun}
+    for index, item in enumerate(response["output"]):
+        place = {"output_index": index}
+        events = (
+            _message_events(item, answer, place) if item["type"] == "message" else _call_events(item, answer, place)
+        )
+        yield from events
+        yield {"type": "response.output_item.done", **place, "item": item}
+    yield {"type": f"response.{response['status']}", "response": response}
+
+
+def _message_events(item: Event, answer: GeneratedAnswer, place: Event) -> Iterator[Event]:
+    yield {"type": "response.output_item.added", **place, "item": {**item, "status": "in_progress", "content": []}}
+    part = item["content"][0]
+    where = {**place, "item_id": item["id"], "content_index": 0}
+    is_refusal = answer.refusal is not None
+    empty = {"type": "refusal", "refusal": ""} if is_refusal else text_part("", ())
+    yield {"type": "response.content_part.added", **where, "part": empty}
+    for text, tokens in answer.pieces():
+        if is_refusal:
+            yield {"type": "response.refusal.delta", **where, "delta": text}
+        else:
+            yield {"type": "response.output_text.delta", **where, "delta": text, "logprobs": text_logprobs(tokens)}
+    if is_refusal:
+        yield {"type": "response.refusal.done", **where, "refusal": part["refusal"]}
+    else:
+        yield {"type": "response.output_text.done", **where, "text": part["text"], "logprobs": part["logprobs"]}
+    yield {"type": "response.content_part.done", **where, "part": part}
+
+
+def _call_events(item: Event, answer: GeneratedAnswer, place: Event) -> Iterator[Event]:
+    yield {"type": "response.output_item.added", **place, "item": {**item, "status": "in_progress", "arguments": ""}}
+    where = {**place, "item_id": item["id"]}
+    call = answer.calls[place["output_index"] - (answer.text is not None)]
+    for text in answer.argument_pieces(call):
+        yield {"type": "response.function_call_arguments.delta", **where, "delta": text}
+    call_fields = {"name": item["name"], "arguments": item["arguments"]}
+    yield {"type": "response.function_call_arguments.done", **where, **call_fields}

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from retune.server.api.request_fields import shown
-from retune.server.chat.sampling import unsupported
+from retune.server.api.request_bodies import shown
 from retune.server.errors import ApiError, missing_parameter
+from retune.server.generation.sampling import unsupported
 
 _MAX_ITEMS: Final = 2048
 _ROLES: Final = ("user", "assistant", "system", "developer")

@@ -5,13 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
-from retune.server.api.request_fields import FEW_FIELDS, Metadata, RequestModel, at_most
-from retune.server.chat.call_format import CallFormat
-from retune.server.chat.drawing import Question
-from retune.server.chat.response_format import AnswerFormat, schema_format
-from retune.server.chat.sampling import SamplingRequest, StreamOptions, refuse_fields, unsupported
-from retune.server.chat.tools import FunctionDefinition, call_format, functions_alone, read_choice, schema_text
+from retune.server.api.request_bodies import FEW_FIELDS, Metadata, RequestModel, at_most
 from retune.server.errors import missing_parameter
+from retune.server.generation.answer_formats import AnswerFormat, CallFormat, schema_format
+from retune.server.generation.answers import AnswerRequest
+from retune.server.generation.sampling import SamplingRequest, StreamOptions, refuse_fields, unsupported
+from retune.server.generation.tools import FunctionDefinition, call_format, functions_alone, read_choice, schema_text
 from retune.server.responses.input_items import conversation_of
 
 _MAX_TOOLS = 128
@@ -80,7 +79,7 @@ def _refuse_other_tools(value: Any) -> Any:
 
 
 class FunctionTool(FunctionDefinition):
-    """A function that may be called; there are no other tools."""
+    """A function that may be called; other kinds of tools are not supported."""
 
     type: Literal["function"]
     # Tools that are found or called by programs would have more to them.
@@ -120,7 +119,7 @@ class ResponseRequest(BaseModel):
     user: str | None = None
     safety_identifier: str | None = Field(None, max_length=128)
 
-    def question(self) -> Question:
+    def answer_request(self) -> AnswerRequest:
         """The conversation, and what is wanted of its answer.
 
         Raises:
@@ -129,7 +128,7 @@ class ResponseRequest(BaseModel):
         self._refuse_what_is_not_offered()
         text_format = self.text.format.answer_format() if self.text and self.text.format else None
         with_logprobs = _LOGPROBS in (self.include or ()) or bool(self.top_logprobs)
-        return Question(
+        return AnswerRequest(
             SamplingRequest(model=self.model, temperature=self.temperature, top_p=self.top_p),
             conversation_of(self.input, self.instructions),
             self._call_format(text_format) or text_format,

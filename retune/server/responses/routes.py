@@ -6,11 +6,10 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from retune.server.chat.event_stream import stream_typed_events
-from retune.server.chat.model_threads import in_model_thread
 from retune.server.errors import ApiError
-from retune.server.responses.answers import respond
-from retune.server.responses.events import response_events
+from retune.server.generation.model_lookup import in_model_thread
+from retune.server.generation.streaming import stream_typed_events
+from retune.server.responses.answers import respond, response_events
 from retune.server.responses.requests import ResponseRequest
 from retune.server.services import Services, ServicesOf
 
@@ -26,7 +25,7 @@ async def create_response(body: ResponseRequest, services: ServicesOf) -> Respon
 @router.post("/compact")
 @router.post("/input_tokens")
 async def refuse_helper() -> Response:
-    """What the API has beside responses, and this server does not."""
+    """Refuse the endpoints next to responses that this server does not have."""
     raise ApiError(404, "This server neither compacts responses nor counts their tokens: use POST /v1/responses.")
 
 
@@ -35,7 +34,7 @@ async def refuse_helper() -> Response:
 @router.post("/{response_id}/cancel")
 @router.get("/{response_id}/input_items")
 async def refuse_stored(response_id: str) -> Response:
-    """Nothing is stored, so there is no response to find."""
+    """Refuse to look up responses: none is stored."""
     raise ApiError(404, f"Response with id '{response_id}' not found. This server stores no responses.")
 
 

@@ -1,1 +1,1 @@
-"""What lies on disk and in the database."""
+"""What is stored on disk and in the database."""

@@ -57,7 +57,7 @@ class Json(TypeDecorator[Any]):
 
 
 def storable(text: str) -> str:
-    """A text with replacement characters for what can't be stored: for texts that no client can mend."""
+    """A text with replacement characters for what can't be stored: for texts that no client can change."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 

@@ -14,7 +14,7 @@ _WRITE_BACK_BYTES = 32 * 1024 * 1024
 
 
 def sync_to_disk(path: Path) -> None:
-    """Have the system bring a file or a directory to the disk."""
+    """Flush a file or a directory to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -23,12 +23,12 @@ def sync_to_disk(path: Path) -> None:
 
 
 class Draft:
-    """A content on its way in: written beside the others, then kept under its id, then settled or discarded.
+    """A content while it arrives: written under a temporary name, then kept under its id, then settled or discarded.
 
     While it is open its file is there and locked, also after `keep`. So one that a process left behind when it died
-    is known by its lock being free, and its content, if it got as far, by its name.
+    is recognized by its lock being free, and its content, if it exists, by its name.
 
-    As a context manager it is settled where the block ends well and discarded where it raises.
+    As a context manager it is settled if the block succeeds, and discarded if it raises.
 
     Attributes:
         content_id: What it is kept under.
@@ -50,7 +50,7 @@ class Draft:
             OSError: The disk is full or failing.
         """
         if self._spare_bytes:
-            _require_room(self._path.parent, self._spare_bytes)
+            _require_space(self._path.parent, self._spare_bytes)
         rest = memoryview(data)
         while rest:
             rest = rest[self._stream.write(rest) :]
@@ -59,7 +59,7 @@ class Draft:
         return len(data)
 
     def keep(self) -> None:
-        """Bring the bytes to disk for good, under their id.
+        """Store the bytes durably, under their id.
 
         Raises:
             OSError: The disk is full or failing.
@@ -71,12 +71,12 @@ class Draft:
         sync_to_disk(self._path.parent)
 
     def settle(self) -> None:
-        """End the draft of a content that the database refers to by now."""
+        """Close the draft of a content that the database now refers to."""
         self._path.unlink(missing_ok=True)
         self._stream.close()
 
     def discard(self) -> None:
-        """End the draft of a content that nothing refers to, and drop its bytes; a second time does nothing."""
+        """Close the draft of a content that nothing refers to, and delete its bytes; a second call does nothing."""
         if self._stream.closed:
             return
         if self._kept:
@@ -99,7 +99,7 @@ class Draft:
             self.discard()
 
     def _begin_write_back(self) -> None:
-        # Linux brings to disk what it is told not to keep in memory, and does not wait for it. So `keep` waits for
+        # Linux starts writing pages that it is advised to drop from memory, without blocking. So `keep` waits for
         # the last bytes only.
         behind = self._size - self._written_back
         if behind >= _WRITE_BACK_BYTES and hasattr(os, "posix_fadvise"):
@@ -118,7 +118,7 @@ class ContentStore:
         directory.mkdir(parents=True, exist_ok=True)
 
     def path(self, content_id: str) -> Path:
-        """Where a content's bytes lie."""
+        """The path of a content's bytes."""
         return self._directory / content_id
 
     def new_draft(self, content_id: str, *, spare_bytes: int = 0) -> Draft:
@@ -135,26 +135,26 @@ class ContentStore:
         return Draft(path.with_name(path.name + _DRAFT_SUFFIX), path, spare_bytes=spare_bytes)
 
     def remove(self, content_id: str) -> None:
-        """Delete a content; one that is gone already is no error."""
+        """Delete a content; not an error if it is already gone."""
         self.path(content_id).unlink(missing_ok=True)
 
-    def require_room(self, size: int, *, spare_bytes: int) -> None:
-        """Make sure that the disk has room for so many bytes more, and some to spare.
+    def require_space(self, size: int, *, spare_bytes: int) -> None:
+        """Check that the disk has room for `size` more bytes, and `spare_bytes` in addition.
 
         Raises:
             OSError: ENOSPC: it has not.
         """
-        _require_room(self._directory, size + spare_bytes)
+        _require_space(self._directory, size + spare_bytes)
 
     def content_ids(self) -> list[str]:
         """Ids of all contents that are there."""
         return [path.name for path in self._directory.iterdir() if path.suffix != _DRAFT_SUFFIX]
 
     def drop_abandoned_drafts(self, is_referenced: Callable[[str], bool]) -> int:
-        """Drop what processes left half done when they died, and return how many drafts that were.
+        """Delete the unfinished drafts of dead processes, and return how many there were.
 
         Args:
-            is_referenced: Tells whether the database knows a content of this id; then only its draft goes.
+            is_referenced: Returns whether the database refers to a content of this id; then only its draft is deleted.
         """
         return sum(self._drop_abandoned(path, is_referenced) for path in self._directory.glob(f"*{_DRAFT_SUFFIX}"))
 
@@ -187,7 +187,7 @@ def _open_locked(path: Path) -> FileIO:
         stream.close()
 
 
-def _require_room(directory: Path, size: int) -> None:
+def _require_space(directory: Path, size: int) -> None:
     disk = os.statvfs(directory)
     if disk.f_bavail * disk.f_frsize < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))

@@ -1,4 +1,4 @@
-"""The data directory: what lies where in it, who uses it, and where its server answers."""
+"""The data directory: its layout, its locks, and the address of its server."""
 
 import fcntl
 import json
@@ -15,20 +15,20 @@ from retune.private_files import denied_rights, make_private_directory, private_
 
 
 class DataDirectoryInUseError(ServerError):
-    """Another server has the data directory."""
+    """Another server uses the data directory."""
 
-    EXIT_STATUS: ClassVar = 75  # sysexits' EX_TEMPFAIL: tells a loser of the race from a server that can't start
+    EXIT_STATUS: ClassVar = 75  # sysexits' EX_TEMPFAIL: distinguishes losing the race from a server that can't start
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a running server says of itself in `server.json`.
+    """What a running server writes to `server.json`.
 
     Attributes:
         pid: Its process.
         base_url: Where its API answers, with `/v1`.
         version: Retune's version.
-        instance: A number of its own, which `/health` repeats: another program on the same port has another one.
+        instance: A random id, which `/health` repeats: another program on the same port has a different one.
     """
 
     pid: int
@@ -72,10 +72,10 @@ class DataDirectory:
             raise not_writable(self.path, error) from error
 
     def lock(self) -> None:
-        """Take the directory for this process's server.
+        """Lock the directory for this process's server.
 
         Raises:
-            DataDirectoryInUseError: Another server has it.
+            DataDirectoryInUseError: Another server uses it.
             ServerError: It can't be written.
         """
         self.create()
@@ -97,7 +97,7 @@ class DataDirectory:
         return self.contents.exists()
 
     def prepare(self) -> None:
-        """Make what lies in it, and keep it for its owner, as the directory itself may be open to others.
+        """Create what is in it, readable for its owner only, as the directory itself may be open to others.
 
         Raises:
             OSError: It can't be written.
@@ -116,21 +116,21 @@ class DataDirectory:
         return list(self.path.glob(f"{self.database.stem}*{self.database.suffix}*"))
 
     def unlock(self) -> None:
-        """Give the directory back."""
+        """Unlock the directory."""
         if self._lock:
             self._lock.close()
             self._lock = None
 
     def announce(self, announcement: Announcement) -> None:
-        """Say where the server answers."""
+        """Write the server's address to `server.json`."""
         write_json(self._announcement, asdict(announcement))
 
-    def withdraw_announcement(self) -> None:
-        """Say nothing any more."""
+    def remove_announcement(self) -> None:
+        """Remove `server.json`."""
         self._announcement.unlink(missing_ok=True)
 
     def announcement(self) -> Announcement | None:
-        """What a server said here last; it may be gone since."""
+        """What a server announced last; it may have ended since."""
         try:
             return Announcement(**json.loads(self._announcement.read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -153,7 +153,7 @@ class DataDirectory:
 
 
 def not_writable(path: Path, error: OSError) -> ServerError:
-    """What to tell whoever named a data directory that can't be written."""
+    """The error for a data directory that can't be written."""
     return ServerError(
         f"Can't write {path}: {error.strerror}.",
         hint="Check its permissions and the room on its disk, or name another directory with --data-dir.",

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from retune.errors import ServerError
 from retune.server.errors import ApiError, is_out_of_space
 from retune.server.storage import schema
+from retune.server.storage.content_store import Draft
 from retune.server.storage.engines import SQLITE, create_database_engine, reading, writing
 from retune.server.storage.server_lock import ServerLock
 
@@ -25,11 +26,11 @@ _log = logging.getLogger(__name__)
 # What SQLite says where the process has no file descriptors left, or its disk fails for a moment.
 _FILE_TROUBLE = ("unable to open database file", "disk I/O error")
 _LOOK_UP_THREADS = 4
-_WRITER_PATIENCE_SECONDS = 20
+_WRITER_TIMEOUT_SECONDS = 20
 
 
 class DatabaseUnavailableError(ApiError):
-    """The database is away or too busy: a 503 for who asks, a reason to try again later for work behind requests."""
+    """The database is unreachable or too busy: a 503 for requests, and a reason for background work to retry later."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -47,8 +48,8 @@ class Database:
 
     Args:
         url: SQLite or PostgreSQL, as `database_url` gives it.
-        owner: This is the server itself, which takes the database for itself and brings its tables up to date. Further
-            processes of the same server are no owners.
+        owner: Whether this is the server's main process, which locks the database and migrates its tables. Workers
+            are not owners.
 
     Raises:
         DatabaseInUseError: Another server has the PostgreSQL database.
@@ -76,9 +77,9 @@ class Database:
         """A session that only reads, on one consistent snapshot.
 
         Raises:
-            DatabaseUnavailableError: The database is away or too busy.
+            DatabaseUnavailableError: The database is unreachable or too busy.
         """
-        with _telling_when_away(), Session(self._reading, expire_on_commit=False) as session:
+        with _translate_unavailable(), Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     async def look_up(self, query: Callable[[Session], Result]) -> Result:
@@ -86,10 +87,10 @@ class Database:
 
         From a file on this machine that takes a tenth of a millisecond, and handing it to a thread several times as
         long: so it runs in the event loop. A database elsewhere is asked by one of a few threads that do nothing else:
-        however many requests wait to write, these go on.
+        requests that wait to write do not block these.
 
         Raises:
-            DatabaseUnavailableError: The database is away or too busy.
+            DatabaseUnavailableError: The database is unreachable or too busy.
         """
         if self._engine.dialect.name == SQLITE:
             return self._run(query)
@@ -97,22 +98,22 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session whose changes are committed when the block ends well, and dropped when it raises.
+        """A session whose changes are committed if the block succeeds, and rolled back if it raises.
 
         Raises:
-            DatabaseUnavailableError: The database is away or too busy. Nothing was changed, unless it went away in the
-                very moment of the commit.
+            DatabaseUnavailableError: The database is unreachable or too busy. Nothing was changed, unless
+                the connection was lost during the commit.
         """
         with (
             self._only_writer_here(),
-            _telling_when_away(),
+            _translate_unavailable(),
             Session(self._writing, expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session
 
     def close(self) -> None:
-        """Give the database back; a second time does nothing."""
+        """Release the database; a second call does nothing."""
         if self._server_lock:
             self._server_lock.release()
             self._server_lock = None
@@ -125,7 +126,7 @@ class Database:
     @contextmanager
     def _only_writer_here(self) -> Iterator[None]:
         # The databases let processes take turns by polling; threads of one process can simply queue.
-        if not self._one_writer.acquire(timeout=_WRITER_PATIENCE_SECONDS):
+        if not self._one_writer.acquire(timeout=_WRITER_TIMEOUT_SECONDS):
             raise DatabaseUnavailableError("other writers take too long")
         try:
             yield
@@ -146,20 +147,22 @@ class Database:
 
 
 @contextmanager
-def _telling_when_away() -> Iterator[None]:
+def _translate_unavailable() -> Iterator[None]:
     try:
         yield
     except PoolTimeoutError as error:
         raise DatabaseUnavailableError("all connections to it are in use") from error
     except DBAPIError as error:
-        if not _is_away(error):
+        if not _is_unavailable(error):
             raise
         if _is_file_trouble(error):
-            _log.error("The database can't be used: %s", _first_line(error))  # who asked is told without a traceback
+            _log.error(
+                "The database can't be used: %s", _first_line(error)
+            )  # the request gets a 503, without a traceback
         raise DatabaseUnavailableError(_first_line(error)) from error
 
 
-def _is_away(error: DBAPIError) -> bool:
+def _is_unavailable(error: DBAPIError) -> bool:
     if is_out_of_space(error):
         return False
     if type(error.orig).__module__.startswith("sqlite3"):
@@ -200,3 +203,28 @@ def _first_line(error: DBAPIError) -> str:
 
 def _damage_hint(path: Path) -> str:
     return f"Restore {path.name} from a backup, or start on another data directory with --data-dir."
+
+
+@contextmanager
+def recording(database: Database, draft: Draft) -> Iterator[Session]:
+    """Store a draft's bytes, and yield the writing session for the rows that refer to them.
+
+    A block that finds its rows there already discards the draft by itself. Where the block or the commit fails, the
+    bytes are dropped.
+
+    Raises:
+        OSError: The disk is full or failing.
+        DatabaseUnavailableError: The database is unreachable or too busy.
+    """
+    try:
+        draft.keep()
+        with database.write() as session:
+            yield session
+    except DatabaseUnavailableError:
+        # It may have gone away just after the commit. Retention checks whether the rows exist.
+        draft.abandon()
+        raise
+    except BaseException:
+        draft.discard()
+        raise
+    draft.settle()

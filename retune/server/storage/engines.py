@@ -1,17 +1,26 @@
-"""How each kind of database is connected to: durable, never waiting for ever, one writer at a time."""
+"""The database of a server: a PostgreSQL one by URL, or a SQLite file of its data directory, and how to connect to it.
 
+Connections are durable, wait for a bounded time, and have one writer at a time.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from pydantic import SecretStr
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError
 
 from retune.errors import ServerError
 
+_POSTGRESQL = "postgresql+psycopg"
+_POSTGRESQL_NAMES = ("postgresql", "postgres", _POSTGRESQL)
+_EXPECTED = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 SQLITE: Final = "sqlite"
 # Marks a connection that writes; see `writing`.
 _WRITES: Final = "retune_writes"
 _BUSY_TIMEOUT_SECONDS = 15
 _STATEMENT_TIMEOUT_SECONDS = 30
-
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -39,6 +48,42 @@ _POSTGRESQL_CONNECT = {
 _WRITER_LOCK = 0x726574756E65
 
 
+def sqlite_url(path: Path) -> URL:
+    """The URL of a SQLite file."""
+    return URL.create("sqlite", database=str(path))
+
+
+def database_url(chosen: SecretStr | None, sqlite_path: Path) -> URL:
+    """The URL that an operator chose, or that of the SQLite file where none was chosen.
+
+    Raises:
+        ServerError: It is not a PostgreSQL URL, or the driver for that is not installed. The message never
+            repeats the URL, which may hold a password.
+    """
+    return _postgresql_url(chosen.get_secret_value()) if chosen else sqlite_url(sqlite_path)
+
+
+def _postgresql_url(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ServerError(
+            f"The server's database URL can't be read: expected {_EXPECTED}.",
+            hint="Escape special characters of the password (a / is %2F, an @ is %40).",
+        ) from None
+    if url.drivername not in _POSTGRESQL_NAMES:
+        raise ServerError(
+            f"The server's database URL must be {_EXPECTED}, but it begins with {url.drivername}://.",
+            hint="For SQLite give no URL: the file is kept in the data directory.",
+        )
+    if find_spec("psycopg") is None:
+        raise ServerError(
+            "A PostgreSQL database needs the driver psycopg, which is not installed.",
+            hint="Install it with: pip install 'retune[postgresql]'.",
+        )
+    return url.set(drivername=_POSTGRESQL)
+
+
 def create_database_engine(url: URL) -> Engine:
     """An engine for a SQLite file or a PostgreSQL database; nothing is opened yet.
 
@@ -59,7 +104,7 @@ def writing(engine: Engine) -> Engine:
     """The engine for transactions that write, one at a time among all processes.
 
     Rows are numbered as they are written, and cursors go by these numbers: were two transactions to commit in another
-    order than they took their numbers in, who reads between them would miss rows for good.
+    order than they took their numbers in, readers between the two would miss rows permanently.
     """
     return engine.execution_options(**{_WRITES: True})
 

@@ -1,7 +1,7 @@
 """Which version a database's tables are of, and bringing them to this Retune's.
 
 A version is the number of a migration, and the name of its file begins with it. SQLite keeps it in `user_version` too,
-which every version of Retune looks at.
+which every version of Retune reads.
 """
 
 import logging
@@ -30,7 +30,7 @@ def newest_version() -> int:
 def bring_up_to_date(engine: Engine) -> None:
     """Create the tables, or migrate them from an older version, in one transaction.
 
-    A SQLite file is copied before, beside it: `server.version-1.sqlite`.
+    A SQLite file is copied first, to `server.version-1.sqlite` next to it.
 
     Raises:
         ServerError: A newer Retune wrote the database, or it holds another program's tables.
@@ -43,7 +43,7 @@ def bring_up_to_date(engine: Engine) -> None:
         return
     if version and engine.dialect.name == SQLITE:
         copy = _keep_copy(Path(str(engine.url.database)), version)
-        _log.info("Bringing the database from version %d to %d; a copy of it as it was is %s", version, newest, copy)
+        _log.info("Migrating the database from version %d to %d; a copy of the old one is %s", version, newest, copy)
     with engine.begin() as connection:
         if version == 0:
             _create(connection, newest)

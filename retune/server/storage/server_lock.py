@@ -1,4 +1,4 @@
-"""The hold of one server on a PostgreSQL database: a session's advisory lock, for as long as the server lives."""
+"""The lock of one server on a PostgreSQL database: an advisory lock of a session, for as long as the server lives."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 _SERVER_LOCK = 0x726574756E657365
 _CHECK_SECONDS = 2.0
 # The session of a server that was killed a moment ago may still be there.
-_PATIENCE_SECONDS = 5.0
+_LOCK_TIMEOUT_SECONDS = 5.0
 
 
 class DatabaseInUseError(DataDirectoryInUseError):
@@ -27,7 +27,7 @@ class DatabaseInUseError(DataDirectoryInUseError):
 class ServerLock:
     """Held from construction to `release`.
 
-    The database drops it with its session. A thread looks after the session: after a restart of the database the lock
+    The database drops it with its session. A thread monitors the session: after a restart of the database the lock
     is taken again; if another server was quicker, this one stops, as if by SIGTERM.
 
     Raises:
@@ -42,7 +42,7 @@ class ServerLock:
         self._keeper.start()
 
     def release(self) -> None:
-        """Give the database back; a second time does nothing."""
+        """Release the database; a second call does nothing."""
         self._released.set()
         self._keeper.join()
         self._drop()
@@ -70,7 +70,7 @@ class ServerLock:
                     _log.warning("The database does not answer: %s", str(reason).strip())
                 self._drop()
             except DatabaseInUseError as error:
-                _log.critical("%s This server stops.", error)
+                _log.critical("%s This server is stopping.", error)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
@@ -84,7 +84,7 @@ class ServerLock:
 
 
 def _take(connection: Connection) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _LOCK_TIMEOUT_SECONDS
     while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _SERVER_LOCK}):
         if time.monotonic() > deadline:
             where = connection.engine.url.set(query={}).render_as_string(hide_password=True)

@@ -25,7 +25,7 @@ class Table(DeclarativeBase):
 
 
 class FileRow(Table):
-    """An uploaded file or a result file; its bytes lie in the content store under its id."""
+    """An uploaded file or a result file; its bytes are in the content store under its id."""
 
     __tablename__ = "files"
     __table_args__ = (Index("files_by_purpose", "purpose", "position"),)
@@ -43,7 +43,7 @@ class FileRow(Table):
 class JobRow(Table):
     """A fine-tuning job.
 
-    `model_name` is settled at creation and becomes `fine_tuned_model` on success. `base_directory` is the checkpoint
+    `model_name` is chosen at creation and becomes `fine_tuned_model` on success. `base_directory` is the checkpoint
     that training starts from, relative to the data directory; NULL for an untrained base.
     """
 
@@ -72,7 +72,7 @@ class JobRow(Table):
 
 
 class JobMetadataRow(Table):
-    """One pair of a job's metadata, where lists can look for it."""
+    """One pair of a job's metadata, in a table that lists can search."""
 
     __tablename__ = "job_metadata"
     __table_args__ = (Index("job_metadata_by_pair", "key", "value", "job_position"),)
@@ -150,7 +150,7 @@ class UploadRow(Table):
 
 
 class UploadPartRow(Table):
-    """A part of an upload; its bytes lie beside those of files, under its id, until the upload ends."""
+    """A part of an upload; its bytes are next to those of files, under its id, until the upload ends."""
 
     __tablename__ = "upload_parts"
 

@@ -2,7 +2,7 @@
 
 It reads one `TrainingTask` as a line of JSON from standard input, trains, and writes every update as a line of JSON
 to standard output. Standard input stays open as long as the server lives; when it ends, or when SIGTERM comes, this
-process ends behind the update that it is at: a checkpoint that is on disk but was never told of can't be resumed from.
+process ends after the current update: a checkpoint that is on disk but was never reported can't be resumed from.
 """
 
 import math
@@ -17,7 +17,7 @@ from typing import IO, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from retune.errors import TrainerError
-from retune.server.child_process import take_standard_output, wait_for_parents_end
+from retune.server.child_process import take_standard_output, wait_for_parent_exit
 from retune.trainers.base import StepMetrics, TrainingTask, TrainingUpdate
 from retune.trainers.registry import default_trainer
 
@@ -29,7 +29,7 @@ _NICENESS = 5
 
 
 class TrainingFailed(BaseModel):
-    """The trainer said why it can't go on."""
+    """The trainer reported why it can't continue."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,7 +45,7 @@ def parse_update(line: bytes) -> ProcessUpdate:
     """Read one line that a training process wrote.
 
     Raises:
-        ValueError: It is no update.
+        ValueError: It is not an update.
     """
     return _updates.validate_json(line)
 
@@ -67,7 +67,7 @@ def main() -> int:
         _write(updates, TrainingFailed(message=str(error)))
         return EXIT_FAILED
     if stopping.is_set():
-        # Whoever asks how this process ended is told by which signal.
+        # The exit status names the signal that ended this process.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)
     return 0
@@ -98,7 +98,7 @@ def _write(updates: IO[bytes], update: ProcessUpdate) -> None:
 
 
 def _exit_with_server(stopping: threading.Event) -> None:
-    wait_for_parents_end()
+    wait_for_parent_exit()
     stopping.set()
     time.sleep(_GRACE_SECONDS)
     os._exit(EXIT_SERVER_GONE)

@@ -17,8 +17,8 @@ from retune.trainers.base import TrainingTask
 _POLL_SECONDS = 0.15
 _READ_BYTES = 1 << 20
 _LOG_TAIL_BYTES = 4000
-_LAST_WORDS_CHARACTERS = 600
-# Time for a process to write down the step or checkpoint that it is at; longer, and cancelling would take a second.
+_LAST_LINE_CHARACTERS = 600
+# Time for a process to record its current step or checkpoint; if longer, cancelling would take a second.
 _GRACE_SECONDS = 0.5
 
 # The matrices are small: more threads of OpenBLAS spin more than they compute, and took two to seven times as long on
@@ -51,8 +51,8 @@ class TrainingRun:
         self._stopping = stopping
         self._process: subprocess.Popen[bytes] | None = None
 
-    def catch_up(self, write: Write) -> None:
-        """Hand over what an earlier process of this training reported, whether it was written down then or not."""
+    def replay(self, write: Write) -> None:
+        """Pass on what an earlier process of this training reported, whether it was recorded then or not."""
         if self._journal.exists():
             self._wait_for_predecessor()
             if self._stopping.is_set():
@@ -62,7 +62,7 @@ class TrainingRun:
                 pass
 
     def follow(self, write: Write, *, resume: bool) -> None:
-        """Start the process, and hand over what it reports until it has ended or `write` wants no more."""
+        """Start the process, and hand over what it reports until it has ended or `write` returns false."""
         process = self._process = self._start()
         try:
             task = self._task.model_copy(update={"resume": resume})
@@ -79,7 +79,7 @@ class TrainingRun:
         if status is None:
             return "The training process was not started."
         hint = " The machine may have run out of memory." if status == -signal.SIGKILL else ""
-        words = self._last_words()
+        words = self._last_line()
         said = f" It printed last: {words}" if words else ""
         return f"The training process {describe_exit(status)} before the training was over.{hint}{said}"
 
@@ -106,7 +106,7 @@ class TrainingRun:
         while True:
             has_ended = process.poll() is not None
             updates = self._new_updates()
-            # An empty list is written too: it tells whether the job is running still.
+            # An empty list is written too: the result says whether the job is still running.
             if not write(updates) or (has_ended and not updates):
                 return
             if not has_ended and self._stopping.wait(_POLL_SECONDS):
@@ -120,13 +120,13 @@ class TrainingRun:
         self._position += len(whole)
         return [parse_update(line) for line in whole.splitlines()]
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         with self._log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, size - _LOG_TAIL_BYTES))
             lines = log.read().decode("utf-8", "replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
-        return said[-1][-_LAST_WORDS_CHARACTERS:] if said else ""
+        return said[-1][-_LAST_LINE_CHARACTERS:] if said else ""
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

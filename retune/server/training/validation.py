@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retune.server.files.input_lines import TOO_LONG, input_lines, is_too_long
-from retune.server.json_text import parse_json
+from retune.server.json_input import TOO_LONG, input_lines, is_too_long, parse_json
 from retune.training_lines.keys import COMPLETION_KEYS, EXAMPLE_KEYS, MINIMUM_EXAMPLES
 from retune.training_lines.problems import chat_problems, completion_problems, name_type
 
 _SHOWN_LINES = 10
-"""So many wrong lines are named; of the others, how many there are."""
+"""At most this many wrong lines are named; the others are counted."""
+
+_MOST_WRONG_LINES = 100_000
+"""After so many wrong lines no more are checked: a file may have hundreds of millions."""
 
 _SHOWN_CHARACTERS = 20
 
@@ -51,7 +53,7 @@ def check_training_file(path: Path, should_stop: Callable[[], bool], *, file_id:
 
     Raises:
         InvalidFileError: A line is wrong, or there are fewer than ten.
-        ReadingStoppedError: `should_stop` said so.
+        ReadingStoppedError: `should_stop` returned true.
     """
     count = _FileCheck(path, "training", file_id, model).run(should_stop)
     if count < MINIMUM_EXAMPLES:
@@ -68,7 +70,7 @@ def check_validation_file(path: Path, should_stop: Callable[[], bool], *, file_i
 
     Raises:
         InvalidFileError: A line is wrong, or there is none.
-        ReadingStoppedError: `should_stop` said so.
+        ReadingStoppedError: `should_stop` returned true.
     """
     check = _FileCheck(path, "validation", file_id, model)
     if check.run(should_stop) == 0:
@@ -79,7 +81,7 @@ def count_long_examples(path: Path, should_stop: Callable[[], bool], *, context_
     """Count the examples of a checked file that have more characters than a trainer reads of one.
 
     Raises:
-        ReadingStoppedError: `should_stop` said so.
+        ReadingStoppedError: `should_stop` returned true.
     """
     long_lines = (line for _, line in input_lines(path, should_stop) if len(line) > context_characters)
     return sum(_n_characters(parse_json(line)) > context_characters for line in long_lines)
@@ -105,13 +107,17 @@ class _FileCheck:
     other_format: str | None = None
     lines_of_other_format: list[int] = field(default_factory=list)
     n_of_other_format: int = 0
+    stopped_at: int | None = None
 
     def run(self, should_stop: Callable[[], bool]) -> int:
-        """Check every line, and count those that are not blank."""
+        """Check every line, and count those that are not blank; after 100,000 wrong ones it stops."""
         count = 0
         try:
             for number, line in input_lines(self.path, should_stop):
                 count += self._check_line(line, number)
+                if self.n_wrong + self.n_of_other_format >= _MOST_WRONG_LINES:
+                    self.stopped_at = number
+                    break
         except OSError as error:
             raise self.invalid(f": the server can't read it ({error.strerror}).") from error
         if self.n_of_other_format or self.n_wrong:
@@ -132,6 +138,8 @@ class _FileCheck:
             more = self.n_wrong - len(self.wrong)
             total = f" {self.n_wrong:,} lines are wrong:" if self.n_wrong > 1 else ""
             reason += f"{'' if reason else ':'}{total} {'; '.join(self.wrong)}{f'; and {more:,} more' if more else ''}."
+        if self.stopped_at is not None:
+            reason += f" Lines after line {self.stopped_at:,} were not checked."
         return reason
 
     def _name_lines(self) -> str:
@@ -217,7 +225,7 @@ def _not_using(method: str) -> str:
 
 
 def _is_for_reinforcement(example: Mapping[str, Any], messages: list[Any]) -> bool:
-    """Whether a conversation waits for its answer, and has beside it what a grader would look at."""
+    """Whether a conversation ends before its answer, and has fields in addition that a grader would read."""
     last = messages[-1] if messages else None
     has_items = bool(example.keys() - set(EXAMPLE_KEYS))
     return has_items and isinstance(last, dict) and last.get("role") in ("user", "developer")

@@ -1,24 +1,47 @@
-"""Uploads in the database: pending → completed, cancelled or expired, and the parts that came so far."""
+"""Uploads in the database: pending → completed, cancelled or expired, and the parts received so far."""
 
 import time
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Final
 
+from pydantic import Field
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from retune.server import ids
 from retune.server.api.idempotency import hash_of
+from retune.server.api.request_bodies import PlainText, RequestModel
 from retune.server.errors import ApiError
 from retune.server.files import rules
 from retune.server.files import store as file_store
+from retune.server.files.rules import ExpiresAfter
+from retune.server.storage.content_store import ContentStore
+from retune.server.storage.database import Database
 from retune.server.storage.tables import UploadPartRow, UploadRow
-from retune.server.uploads.requests import MAX_PARTS, CreateUploadRequest
 
+MAX_PARTS: Final = 10_000
 _LIFETIME_SECONDS = 3600
 _MAX_NAMED_IDS = 3
+_AT_ONCE = 500
+
+
+class CreateUploadRequest(RequestModel):
+    """An upload as a client asks for it; `bytes` is what it promises to send."""
+
+    filename: str = Field(min_length=1, max_length=1024)
+    purpose: PlainText
+    bytes: int = Field(ge=0)
+    mime_type: str = Field(min_length=1, max_length=256)
+    expires_after: ExpiresAfter | None = None
+
+
+class CompleteUploadRequest(RequestModel):
+    """The parts in the order of the file, and optionally the hash of the whole, in hexadecimal digits."""
+
+    part_ids: list[PlainText] = Field(max_length=MAX_PARTS, fail_fast=True)
+    md5: Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")] | None = None
 
 
 class UploadStatus(StrEnum):
@@ -70,7 +93,7 @@ def get_upload(session: Session, upload_id: str) -> UploadRow:
 
 
 def is_pending(row: UploadRow) -> bool:
-    """Tell whether an upload still takes parts."""
+    """Whether an upload still accepts parts."""
     return status_of(row) is UploadStatus.PENDING
 
 
@@ -94,7 +117,7 @@ def add_upload(session: Session, request: CreateUploadRequest) -> UploadRow:
     """Add a pending upload."""
     now = int(time.time())
     row = UploadRow(
-        id=ids.new_upload_id(),
+        id=ids.new_id("upload_"),
         created_at=now,
         expires_at=now + _LIFETIME_SECONDS,
         status=UploadStatus.PENDING,
@@ -140,7 +163,7 @@ def add_part(session: Session, *, part_id: str, upload_id: str, size: int) -> Up
 
 
 def check_chosen_parts(session: Session, upload: UploadRow, part_ids: Sequence[str]) -> None:
-    """Hold the parts of a completion against those that came.
+    """Check the parts of a completion against those received.
 
     Raises:
         ApiError: 400: a part is named twice or is none of this upload's, or they have not the promised bytes.
@@ -160,7 +183,7 @@ def check_chosen_parts(session: Session, upload: UploadRow, part_ids: Sequence[s
 
 
 def is_completed_with(row: UploadRow, part_ids: Sequence[str]) -> bool:
-    """Tell whether these parts, in this order, completed an upload."""
+    """Whether these parts, in this order, completed an upload."""
     return row.completed_with == hash_of(*part_ids)
 
 
@@ -195,12 +218,12 @@ def mark_cancelled(session: Session, upload_id: str) -> UploadRow:
 
 
 def has_expired(session: Session) -> bool:
-    """Tell whether there is something for `mark_expired`."""
+    """Whether `mark_expired` has anything to do."""
     return session.scalar(select(UploadRow.position).where(*_is_overdue()).limit(1)) is not None
 
 
 def mark_expired(session: Session) -> None:
-    """Put on record which pending uploads are past their time."""
+    """Mark the pending uploads that are past their time."""
     session.execute(update(UploadRow).where(*_is_overdue()).values(status=UploadStatus.EXPIRED))
 
 
@@ -210,13 +233,13 @@ def find_part(session: Session, part_id: str) -> UploadPartRow | None:
 
 
 def parts_of_ended_uploads(session: Session, *, limit: int) -> Sequence[str]:
-    """Ids of parts that nobody can use any more."""
+    """Ids of parts that can no longer be used."""
     query = select(UploadPartRow.id).join(UploadRow, UploadRow.id == UploadPartRow.upload_id)
     return session.scalars(query.where(UploadRow.status != UploadStatus.PENDING).limit(limit)).all()
 
 
-def forget_parts(session: Session, part_ids: Sequence[str]) -> None:
-    """Take away the rows of parts whose bytes are gone."""
+def delete_part_rows(session: Session, part_ids: Sequence[str]) -> None:
+    """Delete the rows of parts whose bytes are deleted."""
     session.execute(delete(UploadPartRow).where(UploadPartRow.id.in_(part_ids)))
 
 
@@ -236,3 +259,16 @@ def _wrong_parts(what: str) -> ApiError:
 def _some(part_ids: Sequence[str]) -> str:
     more = len(part_ids) - _MAX_NAMED_IDS
     return ", ".join(part_ids[:_MAX_NAMED_IDS]) + (f" and {more} more" if more > 0 else "")
+
+
+def delete_parts_of_ended_uploads(database: Database, contents: ContentStore) -> None:
+    """Delete the parts of all uploads that are completed, cancelled or expired: first their bytes, then their rows."""
+    while True:
+        with database.read() as session:
+            part_ids = parts_of_ended_uploads(session, limit=_AT_ONCE)
+        if not part_ids:
+            return
+        for part_id in part_ids:
+            contents.remove(part_id)
+        with database.write() as session:
+            delete_part_rows(session, part_ids)

@@ -1,4 +1,4 @@
-"""Who is told: the operator's URLs and secret, checked before the server starts."""
+"""The receivers of notifications: the operator's URLs and secret, checked before the server starts."""
 
 import base64
 import binascii
@@ -9,7 +9,6 @@ from standardwebhooks import Webhook
 
 from retune.errors import ServerError
 from retune.server.settings import WEBHOOK_SECRET_VARIABLE, ServerSettings
-from retune.server.webhooks.outbox import without_credentials
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # what every secret begins with
 # Standard Webhooks asks for 192 bits at least.
@@ -22,7 +21,7 @@ _HOW_TO_SET_THE_SECRET = (
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """One address that is told of events.
+    """One address that is notified of events.
 
     Attributes:
         url: Where notifications go, without credentials.
@@ -39,7 +38,7 @@ def receivers_of(settings: ServerSettings) -> list[Receiver]:
     """The receivers that an operator named.
 
     Raises:
-        ServerError: A URL is no HTTP address, or is named twice.
+        ServerError: A URL is not an HTTP address, or is given twice.
     """
     receivers = [_receiver(url) for url in settings.webhook_urls]
     urls = [receiver.url for receiver in receivers]
@@ -55,7 +54,7 @@ def signer_of(settings: ServerSettings) -> Webhook:
     """What signs notifications.
 
     Raises:
-        ServerError: There is no secret, or none that can be used.
+        ServerError: The secret is missing or invalid.
     """
     if settings.webhook_secret is None:
         raise ServerError("Webhook URLs are set, but no secret to sign with.", hint=_HOW_TO_SET_THE_SECRET)
@@ -80,6 +79,12 @@ def require_secret_for_receivers(settings: ServerSettings) -> None:
     """
     if receivers_of(settings):
         signer_of(settings)
+
+
+def without_credentials(url: str) -> str:
+    """A receiver's URL without the user and password that it may hold: what the database may keep."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _receiver(url: str) -> Receiver:

@@ -17,7 +17,7 @@ _GONE = 410
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A notification was not taken.
+    """A notification was not accepted.
 
     Attributes:
         reason: What came instead of a 2xx.
@@ -28,8 +28,8 @@ class Refusal:
     is_final: bool = False
 
 
-class Sender:
-    """Posts notifications, signed as Standard Webhooks has it. Safe to use from several threads at once."""
+class WebhookSender:
+    """Posts notifications, signed as Standard Webhooks specifies. Safe to use from several threads at once."""
 
     def __init__(self, signer: Webhook) -> None:
         # At its usual level it would log every URL, and those may hold secrets.

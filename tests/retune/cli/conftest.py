@@ -1,4 +1,4 @@
-"""The real command in processes of its own; one Prefect server for each file, since each takes seconds to start."""
+"""The real command in processes of its own, and one Prefect server for all, since each takes seconds to start."""
 
 import os
 import subprocess
@@ -23,12 +23,9 @@ def prefect_api_url(own_prefect_api_url: str, monkeypatch: pytest.MonkeyPatch) -
     return own_prefect_api_url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def own_prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a real Prefect API with nothing in it.
-
-    It ends with the file that uses it: idle, on SQLite, it takes two fifths of a core from the tests that follow.
-    """
+    """Address of a real Prefect API, with nothing in it but the runs of other tests."""
     before = dict(os.environ)
     os.environ["RETUNE_HOME"] = str(tmp_path_factory.mktemp("prefect"))
     os.environ["PREFECT_SERVER_API_AUTH_STRING"] = _PASSWORD

@@ -146,13 +146,9 @@ def test_every_row_that_is_dropped_is_listed(check: Check) -> None:
     answer = check("data", "--fix", "fixed.jsonl", "--json")
 
     changes = [json.loads(line) for line in Path("fixed.jsonl.changes.jsonl").read_text().splitlines()]
-    assert [(change["file"][-5:], change["row"], change["done"]) for change in changes] == [
-        (file, row, "empty_dropped")
-        for file, row in [
-            *(("a.csv", row) for row in (2, 3, 24, 45, 46)),
-            *(("b.csv", row) for row in (3, 4)),
-            ("c.csv", 2),
-        ]
+    assert [(change["file"][-5:], change["row"], change.get("to"), change["done"]) for change in changes] == [
+        (*place, "empty_dropped")
+        for place in [("a.csv", 2, 3), ("a.csv", 24, None), ("a.csv", 45, 46), ("b.csv", 3, 4), ("c.csv", 2, None)]
     ]
     assert answer.document["fix"]["counts"] == {"empty_dropped": 8}
 
@@ -161,10 +157,11 @@ def test_blank_lines_of_jsonl_are_listed(check: Check) -> None:
     line = '{"messages": [{"role": "user", "content": "a%d"}, {"role": "assistant", "content": "b"}]}\n'
     Path("a.jsonl").write_text("\n" + "".join(line % number for number in range(20)) + "\n\n")
 
-    check("a.jsonl", "--fix", "fixed.jsonl")
+    answer = check("a.jsonl", "--fix", "fixed.jsonl")
 
     changes = [json.loads(line) for line in Path("fixed.jsonl.changes.jsonl").read_text().splitlines()]
-    assert [change["line"] for change in changes] == [1, 22, 23]
+    assert [(change["line"], change.get("to")) for change in changes] == [(1, None), (22, 23)]
+    assert "3 empty rows dropped" in answer.out
 
 
 def test_force_overwrites_a_file_and_never_the_source(check: Check) -> None:
@@ -194,8 +191,8 @@ def test_files_that_users_name_have_their_umask(retune: Any, tmp_path: Path) -> 
 
 def test_fix_keeps_the_splits_of_the_source_in_files_of_their_own(check: Check) -> None:
     rows = [(f"question {number}", f" answer {number}", "test" if number < 20 else "train") for number in range(60)]
-    # The same question and answer twice in one split, which goes; in two splits it stays, and is reported.
-    rows += [rows[-1], ("question 0", "answer 0", "train")]
+    # Twice in one split, and in two with another answer.
+    rows += [rows[-1], ("question 0", "another answer", "train")]
     Path("tickets.csv").write_text("\n".join(["question,answer,split", *map(",".join, rows)]) + "\n")
 
     answer = check("tickets.csv", "--fix", "fixed.jsonl", "--json")
@@ -203,11 +200,88 @@ def test_fix_keeps_the_splits_of_the_source_in_files_of_their_own(check: Check) 
     assert answer.document["fix"]["held_out"] == {"test": "fixed.test.jsonl"}
     assert answer.document["fix"]["counts"]["duplicate_dropped"] == 1
     assert len(Path("fixed.test.jsonl").read_text().splitlines()) == 20
-    assert len(Path("fixed.jsonl").read_text().splitlines()) == 41
-    assert [group["kind"] for group in answer.document["groups"] if group["level"] == "error"] == [
-        "split_contradiction"
-    ]
+    assert len(Path("fixed.jsonl").read_text().splitlines()) == 40
+    overlap = json.loads(Path("fixed.jsonl.changes.jsonl").read_text().splitlines()[-1])
+    assert (overlap["row"], overlap["done"]) == (63, "overlap_dropped")
+    assert overlap["asks_the_same_as"] == {"file": "tickets.csv", "row": 2, "split": "test"}
+    assert answer.document["n_errors"] == 0
     Path("other.test.jsonl").write_text("mine")
     refused = check("tickets.csv", "--fix", "other.jsonl")
     assert (refused.status, "other.test.jsonl is there already" in refused.err) == (2, True)
     assert not Path("other.jsonl").exists()
+
+
+def test_a_question_of_several_splits_stays_in_the_one_that_is_held_out_most(check: Check) -> None:
+    rows = [(f"question {number}", f"answer {number}", "train") for number in range(40)]
+    rows += [(f"question {number}", f"answer {number}", "validation") for number in range(30, 45)]
+    rows += [(f"question {number}", f"another answer {number}", "test") for number in range(35, 60)]
+    Path("tickets.csv").write_text("\n".join(["question,answer,split", *map(",".join, rows)]) + "\n")
+
+    before = check("tickets.csv")
+    assert (before.status, "Keep each question in one split, in a new file: retune" in before.out) == (1, True)
+    answer = check("tickets.csv", "--fix", "fixed.jsonl", "--json")
+
+    assert answer.document["n_errors"] == 0
+    assert answer.document["fix"]["counts"] == {"overlap_dropped": 20}
+    asked = {
+        name: {json.loads(line)["messages"][0]["content"] for line in Path(name).read_text().splitlines()}
+        for name in ("fixed.jsonl", "fixed.validation.jsonl", "fixed.test.jsonl")
+    }
+    assert [len(questions) for questions in asked.values()] == [30, 5, 25]
+    assert asked["fixed.test.jsonl"] == {f"question {number}" for number in range(35, 60)}
+
+
+def test_a_held_out_file_of_an_earlier_repair_is_not_left_beside_another_one(check: Check) -> None:
+    rows = [(f"question {number}", f" answer {number}", "test" if number < 20 else "train") for number in range(60)]
+    Path("split.csv").write_text("\n".join(["question,answer,split", *map(",".join, rows)]) + "\n")
+    write_table("plain.csv", good_rows())
+    check("split.csv", "--fix", "fixed.jsonl")
+    before = files()
+
+    answer = check("plain.csv", "--fix", "fixed.jsonl", "--force")
+
+    assert answer.status == 2
+    assert "fixed.test.jsonl is there, and this source declares no test split" in answer.err
+    assert files() == before
+    Path("fixed.test.jsonl").unlink()
+    assert check("plain.csv", "--fix", "fixed.jsonl", "--force").status == 0
+
+
+def test_a_file_that_was_not_read_to_its_end_is_not_repaired(check: Check) -> None:
+    lines = '{"messages": [{"role": "user", "content": "a"}, {"role": "bot", "content": "b"}]}\n' * 50_000
+    Path("a.jsonl").write_text(lines)
+
+    answer = check("a.jsonl", "--max-errors", "1000", "--json")
+    assert answer.status == 1
+    kinds = {group["kind"]: group for group in answer.document["groups"]}
+    assert kinds["unknown_role"]["count"] == answer.document["n_examples"] < 50_000
+    assert kinds["reading_stopped"]["first"][0]["message"] == (
+        f"more than 1,000 errors up to line {answer.document['n_examples']}. What comes after it was not read, and is "
+        "not in this report."
+    )
+
+    fixed = check("a.jsonl", "--max-errors", "1000", "--fix", "fixed.jsonl")
+    assert (fixed.status, "A repaired file would lack it." in fixed.err) == (1, True)
+    assert not Path("fixed.jsonl").exists()
+    assert check("a.jsonl", "--max-errors", "1000000", "--fix", "fixed.jsonl").status == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--max-rows", "39", "tickets.csv has more than 39 examples."),
+        ("--max-disk-gb", "0.000001", "tickets.csv: its examples take more than 1e-06 GB of disk."),
+        ("--max-minutes", "0.0000001", "tickets.csv: reading the source has taken more than 1e-07 minutes."),
+    ],
+)
+def test_what_is_beyond_a_limit_is_refused_and_the_flag_lets_it_through(
+    check: Check, flag: str, value: str, message: str
+) -> None:
+    write_table("tickets.csv", good_rows())
+
+    answer = check("tickets.csv", flag, value)
+
+    assert answer.status == 2
+    assert message in answer.err
+    assert f"({flag}), which is {value if flag == '--max-rows' else float(value):} now" in answer.err
+    assert check("tickets.csv", flag, "40").status == 0

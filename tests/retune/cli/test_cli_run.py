@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from retune.server.embedded import find_running_server
+from retune.server.embedded import embedded_server, find_running_server
 
 RETUNE = ["-m", "retune.cli.app"]
 WORDS = {"refund": "money back please", "delivery": "parcel never came", "login": "password does not work"}
@@ -46,9 +46,11 @@ def list_of(retune: Any, *command: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def running(table: Path, tmp_path: Path, *more: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+def running(
+    table: Path, tmp_path: Path, *more: str, starter: tuple[str, ...] = (), **environment: str
+) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
-        [sys.executable, *RETUNE, *arguments(table, *more)],
+        [*starter, sys.executable, *RETUNE, *arguments(table, *more)],
         cwd=tmp_path,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -105,16 +107,18 @@ def test_a_newcomer_s_run(retune: Any, table: Path, tmp_path: Path) -> None:
     assert server_is_gone(tmp_path / "retune-home")
     answer = retune("chat", facts["fine_tuned_model"], "-m", "my parcel never came")
     assert answer.stdout.strip() in WORDS
-    (job,) = list_of(retune, "jobs", "list")
-    assert job["id"] == facts["job"]["id"]
-    events = retune("jobs", "events", job["id"], "--follow").stdout
-    assert events.splitlines()[-1].endswith("The job has successfully completed")
-    assert facts["job"]["id"] in retune("jobs", "show", job["id"]).stdout
-    assert "wrote curves.svg" in retune("jobs", "results", job["id"], "-o", "curves.svg", "-o", "curves.csv").stdout
-    assert "epoch 3" in (tmp_path / "curves.svg").read_text(encoding="utf-8")
-    assert (tmp_path / "curves.csv").read_text(encoding="utf-8").startswith("step,train_loss,")
-    models = [model["id"] for model in list_of(retune, "models", "list")]
-    assert {"baseline-text", facts["fine_tuned_model"]} <= set(models)
+    # The other commands would each start the server, too.
+    with embedded_server(tmp_path / "retune-home" / "server"):
+        (job,) = list_of(retune, "jobs", "list")
+        assert job["id"] == facts["job"]["id"]
+        events = retune("jobs", "events", job["id"], "--follow").stdout
+        assert events.splitlines()[-1].endswith("The job has successfully completed")
+        assert facts["job"]["id"] in retune("jobs", "show", job["id"]).stdout
+        assert "wrote curves.svg" in retune("jobs", "results", job["id"], "-o", "curves.svg", "-o", "curves.csv").stdout
+        assert "epoch 3" in (tmp_path / "curves.svg").read_text(encoding="utf-8")
+        assert (tmp_path / "curves.csv").read_text(encoding="utf-8").startswith("step,train_loss,")
+        models = [model["id"] for model in list_of(retune, "models", "list")]
+        assert {"baseline-text", facts["fine_tuned_model"]} <= set(models)
     assert "was open to other users of this machine" in result.stderr
     assert "was open" not in answer.stderr
     assert [path for path in everything_of(tmp_path / "retune-home", tmp_path / "out") if is_open(path)] == []
@@ -148,20 +152,36 @@ def wait_until_gone(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted_it_says_how_to_go_on(
-    retune: Any, table: Path, tmp_path: Path, prefect_api_url: str, number: signal.Signals
+# A script's shell starts so what it puts in the background, and nohup adds SIGHUP.
+IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
+
+
+def test_interrupted_it_says_how_to_resume_and_resumes(
+    retune: Any, table: Path, tmp_path: Path, prefect_api_url: str
 ) -> None:
     slow = ("--n-epochs", "30", "--batch-size", "1")
-    with running(table, tmp_path, *slow, PREFECT_API_URL=prefect_api_url) as process:
-        wait_for(lambda: steps_seen(tmp_path), process)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=150)
-    assert process.returncode == 128 + number
-    assert "run the same command again" in errors
-    assert "Traceback" not in errors
-    assert server_is_gone(tmp_path / "retune-home")
-    assert retune(*arguments(table, *slow), PREFECT_API_URL=prefect_api_url).returncode == 0
+    interruptions: list[tuple[signal.Signals, tuple[str, ...]]] = [
+        *((signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGHUP, ())),
+        (signal.SIGTERM, IN_THE_BACKGROUND),
+    ]
+    for number, starter in interruptions:
+        with running(table, tmp_path, *slow, starter=starter, PREFECT_API_URL=prefect_api_url) as process:
+            assert process.stdout
+            seen = next((line for line in process.stdout if line.startswith("✓ job")), None)
+            assert seen, process.communicate()
+            if starter:
+                # As when the terminal closes; it has no effect.
+                process.send_signal(signal.SIGHUP)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=150)
+        assert process.returncode == 128 + number, errors
+        assert "run the same command again" in errors
+        assert "Traceback" not in errors
+        assert server_is_gone(tmp_path / "retune-home")
+    result = retune(*arguments(table, *slow), PREFECT_API_URL=prefect_api_url)
+    assert result.returncode == 0, result.stderr
+    (job,) = list_of(retune, "jobs", "list")
+    assert (job["id"], job["status"]) == (manifest(tmp_path)["job"]["id"], "succeeded")
 
 
 def test_a_key_of_the_user_s_stays_out_of_everything(

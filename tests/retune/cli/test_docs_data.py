@@ -55,9 +55,9 @@ def test_the_table_of_checks_is_that_of_the_rules() -> None:
     assert documented == {kind: (rule.level, rule.hint) for kind, rule in RULES.items()}
 
 
-def test_a_hint_names_fix_where_that_mends_it_and_nowhere_else() -> None:
+def test_a_hint_names_fix_where_that_fixes_it_and_nowhere_else() -> None:
     assert {kind for kind, rule in RULES.items() if "--fix" in rule.hint} == {
-        kind for kind, rule in RULES.items() if rule.mended_by
+        kind for kind, rule in RULES.items() if rule.fixed_by
     }
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from retune.shared_process import answers
 
+pytestmark = pytest.mark.slow
+
 RETUNE = [sys.executable, "-m", "retune.cli.app"]
 _DEADLINE_SECONDS = 240
 

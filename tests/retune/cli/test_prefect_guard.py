@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from prefect_pages import FLAGS, browser_path
-from prefect_process import PrefectServer, Processes, eventually
+from prefect_process import TLS, PrefectServer, Processes, eventually
 from web_attacks import attack, other_site
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
@@ -51,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     def is_up() -> bool:
         assert process.poll() is None, processes.log("prefect-server")
         try:
-            return httpx.get(f"{url}/api/health").is_success
+            return httpx.get(f"{url}/api/health", verify=TLS).is_success
         except httpx.TransportError:
             return False
 
@@ -100,6 +101,20 @@ def status(server: PrefectServer, path: str, **headers: str) -> int:
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+def test_it_sleeps_while_nobody_asks(server):
+    """One that spins is never found asleep, however fast or slow the machine is."""
+    [process] = server.processes.found()
+
+    def sleeps() -> bool:
+        states = []
+        for _ in range(20):
+            states.append(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0])
+            time.sleep(0.01)
+        return states.count("S") >= 15
+
+    eventually(sleeps, "the server's sleep")
 
 
 def test_hosts(server):

@@ -122,7 +122,8 @@ def start(up: Up) -> None:
     """Start it and wait until everything is there."""
     (up.directory / "output").unlink(missing_ok=True)
     up.process = command(up.directory, "--port", str(up.port), "--server-port", str(up.server_port))
-    eventually(lambda: "Ctrl-C" in up.output or up.process.poll() is not None, "the whole system")
+    said_or_ended = lambda: "Ctrl-C" in up.output or up.process.poll() is not None  # noqa: E731
+    eventually(said_or_ended, "the whole system", _DEADLINE_SECONDS)
     assert up.process.poll() is None, up.output
 
 
@@ -209,6 +210,7 @@ def working_on(up: Up, run_id: str) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_outlives_its_worker_and_ctrl_c_and_pays_one_job(running):
     before = {job["id"] for job in jobs(running)}
     run = start_run(running, n_epochs=30)
@@ -234,6 +236,7 @@ def test_a_run_outlives_its_worker_and_ctrl_c_and_pays_one_job(running):
     assert job["status"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_killed_one(tmp_path):
     up = Up(tmp_path, free_port(), free_port(), None)  # type: ignore[arg-type]
     up.process = command(tmp_path, "--port", str(up.port), "--server-port", str(up.server_port))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.data.checks.structure import check_structure
-from retune.data.mending import is_empty, mend_example
+from retune.data.fixes import fix_example, is_empty
 from retune.data.problems import Problem, ProblemCollector, read_problems
 from retune.data.repair import changes_path_of, repair_examples
 from retune.data.rules import RULES
@@ -212,7 +212,7 @@ def test_repairing_a_repaired_file_changes_nothing(
     for body in bodies:
         is_sound = all(RULES[found.kind].level != "error" for found in check_structure(body, "supervised", "openai"))
         repaired = clean_line(body, "supervised").body if is_sound else copy.deepcopy(body)
-        mend_example(repaired)
+        fix_example(repaired)
         assert (repaired in bodies_of(once)) != is_empty(repaired)
 
 

@@ -23,20 +23,13 @@ def answers_keep_to_the_published_document() -> Iterator[None]:
     assert JUDGE.take_complaints() == []
 
 
-@pytest.fixture(scope="session")
-def compiled(pytestconfig: pytest.Config) -> dict[str, str]:
-    """Environment in which the many servers of these tests share compiled bytecode, wherever the tests run."""
-    assert pytestconfig.cache
-    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(pytestconfig.cache.mkdir("bytecode"))}
-
-
 @pytest.fixture
-def start_server(tmp_path: Path, compiled: dict[str, str]) -> Iterator[Callable[..., ServerProcess]]:
+def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Start a server of the test's own; it is stopped with the test."""
     servers: list[ServerProcess] = []
 
     def start(*arguments: str, data_directory: Path = tmp_path / "data", **environment: str) -> ServerProcess:
-        servers.append(ServerProcess(data_directory, arguments, {**compiled, **environment}))
+        servers.append(ServerProcess(data_directory, arguments, environment))
         return servers[-1].start()
 
     yield start
@@ -59,19 +52,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def refuse(compiled: dict[str, str]) -> Callable[..., tuple[int, str]]:
+def refuse() -> Callable[..., tuple[int, str]]:
     """Start a server that is expected not to start; its exit status and what it said."""
 
     def run(data_directory: Path, *arguments: str) -> tuple[int, str]:
-        return ServerProcess(data_directory, ("--port", "0", *arguments), dict(compiled)).run_to_end()
+        return ServerProcess(data_directory, ("--port", "0", *arguments)).run_to_end()
 
     return run
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]) -> Iterator[ServerProcess]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The server that most tests share."""
-    process = ServerProcess(tmp_path_factory.mktemp("server") / "data", environment=compiled).start()
+    process = ServerProcess(tmp_path_factory.mktemp("server") / "data").start()
     yield process
     assert process.end(signal.SIGTERM) == 0
 
@@ -118,12 +111,10 @@ def agent(server: ServerProcess) -> str:
 
 # Anew for each module: an SDK refuses one that is older than five minutes.
 @pytest.fixture(scope="module")
-def notification(
-    tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]
-) -> tuple[bytes, dict[str, str], str]:
+def notification(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, str], str]:
     """What a server told a receiver of a job that succeeded: bytes, headers, and the secret of the signature."""
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    environment = {**compiled, "RETUNE_SERVER_WEBHOOK_SECRET": secret}
+    environment = {"RETUNE_SERVER_WEBHOOK_SECRET": secret}
     with receiving() as received:
         data_directory = tmp_path_factory.mktemp("notifying") / "data"
         server = ServerProcess(data_directory, ("--webhook-url", received.url), environment).start()

@@ -1,3 +1,5 @@
+"""A server on demand: started once, shared by processes, ended with its last user."""
+
 import os
 import signal
 import subprocess
@@ -22,12 +24,6 @@ with embedded_server(Path(sys.argv[1])) as server:
     print(server.started_here, server.base_url, flush=True)
     sys.stdin.readline()
 """
-
-
-@pytest.fixture(autouse=True)
-def _compiled(compiled: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in compiled.items():
-        monkeypatch.setenv(name, value)
 
 
 def user(data_directory: Path) -> subprocess.Popen[str]:
@@ -88,14 +84,14 @@ def test_a_server_is_started_and_leaves_nothing_behind(tmp_path: Path, monkeypat
     assert "Traceback" not in (data / "server.log").read_text()
 
 
-def test_a_server_that_runs_already_is_used_and_left_alone(server: ServerProcess):
+def test_a_running_server_is_used_and_not_stopped(server: ServerProcess):
     with embedded_server(server.data_directory) as found:
         assert (found.started_here, found.base_url) == (False, server.base_url)
 
     assert server.request("GET", "/health").status == 200
 
 
-def test_whoever_loses_the_race_uses_the_winners_server(tmp_path: Path):
+def test_the_loser_of_a_race_uses_the_winners_server(tmp_path: Path):
     with ThreadPoolExecutor(3) as pool:
         users = list(pool.map(lambda _: user(tmp_path), range(3)))
         said = list(pool.map(said_by, users))
@@ -109,7 +105,7 @@ def test_whoever_loses_the_race_uses_the_winners_server(tmp_path: Path):
     wait_for(lambda: is_gone(pid), "the end of the server")
 
 
-def test_the_server_lives_as_long_as_somebody_uses_it(tmp_path: Path):
+def test_the_server_runs_until_its_last_user_ends(tmp_path: Path):
     starter = user(tmp_path)
     assert said_by(starter)[0]
     pid = pid_of_server(tmp_path)

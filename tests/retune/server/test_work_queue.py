@@ -1,4 +1,4 @@
-"""Rows that threads work off: none is missed, none is worked on twice at once, and trouble passes."""
+"""The work queue: no row is missed or processed twice at once, and errors are retried."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from sqlalchemy import Select, select, text
 
 from retune.server import work_queue
 from retune.server.storage.database import Database
-from retune.server.storage.database_url import database_url
+from retune.server.storage.engines import database_url
 from retune.server.storage.tables import BatchRow
 from retune.server.work_queue import WorkQueue
 
@@ -62,7 +62,7 @@ def finisher(database: Database, done: list[str]) -> Callable[[BatchRow], None]:
     return finish
 
 
-def test_who_brings_news_does_not_wait_for_the_database(new_queue):
+def test_wake_does_not_wait_for_the_database(new_queue):
     asking, answer = threading.Event(), threading.Event()
 
     def asked() -> Select[tuple[BatchRow]]:
@@ -84,8 +84,8 @@ def test_who_brings_news_does_not_wait_for_the_database(new_queue):
     assert not was_kept_waiting
 
 
-def test_news_during_a_look_are_not_lost(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(work_queue, "LOOK_AGAIN_SECONDS", LONG_SECONDS)
+def test_changes_during_a_query_are_not_lost(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(work_queue, "POLL_SECONDS", LONG_SECONDS)
     done: list[str] = []
     queue = new_queue()
     added = threading.Event()
@@ -105,7 +105,7 @@ def test_news_during_a_look_are_not_lost(new_queue, database: Database, monkeypa
     wait_for(lambda: done == ["b"], "the batch")
 
 
-def test_each_row_is_worked_on_once_and_in_order(new_queue, database: Database):
+def test_each_row_is_processed_once_and_in_order(new_queue, database: Database):
     done: list[str] = []
     queue = new_queue()
     for number in range(3):
@@ -120,10 +120,10 @@ def test_each_row_is_worked_on_once_and_in_order(new_queue, database: Database):
     assert sorted(done, key=int) == [str(number) for number in range(30)]
 
 
-def test_trouble_is_told_once_and_passes(
+def test_an_error_is_logged_once_and_retried(
     new_queue, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_TROUBLE_SECONDS", 0.01)
+    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_ERROR_SECONDS", 0.01)
     done: list[str] = []
     queue = new_queue()
     looks: list[None] = []
@@ -144,13 +144,13 @@ def test_trouble_is_told_once_and_passes(
 
     wait_for(lambda: done == ["b"], "the batch")
 
-    assert [record.message for record in caplog.records] == ["Batches wait: no such table: batches"]
+    assert [record.message for record in caplog.records] == ["Batches are delayed: no such table: batches"]
 
 
-def test_a_row_that_can_not_be_given_up_is_tried_again(
+def test_a_row_whose_failure_can_not_be_recorded_is_retried(
     new_queue, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_TROUBLE_SECONDS", 0.01)
+    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_ERROR_SECONDS", 0.01)
     done: list[str] = []
     finish = finisher(database, done)
     tried: list[str] = []
@@ -169,24 +169,24 @@ def test_a_row_that_can_not_be_given_up_is_tried_again(
     wait_for(lambda: done == ["b"], "the batch")
 
     assert tried == ["b"] * 4
-    assert [record.message for record in caplog.records] == ["Batches wait: not yet"]
+    assert [record.message for record in caplog.records] == ["Batches are delayed: not yet"]
 
 
-def test_long_work_learns_that_it_is_of_no_use(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(work_queue, "_LOOK_AT_ROW_SECONDS", 0)
+def test_long_work_notices_that_it_is_no_longer_wanted(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(work_queue, "_STATUS_CHECK_SECONDS", 0)
     add(database, "b")
     queue = new_queue()
     with database.read() as session:
         batch = session.scalar(new_batches())
     assert batch
-    is_called_off = queue.call_off(batch)
-    assert not is_called_off()
+    is_cancelled = queue.cancellation_check(batch)
+    assert not is_cancelled()
 
     with database.write() as session:
         session.execute(text("UPDATE batches SET status = 'cancelling'"))
-    assert is_called_off()
+    assert is_cancelled()
     with database.write() as session:
         session.execute(text("UPDATE batches SET status = 'new'"))
-    assert not is_called_off()
+    assert not is_cancelled()
     queue.stop()
-    assert is_called_off()
+    assert is_cancelled()

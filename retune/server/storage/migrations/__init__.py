@@ -1,7 +1,7 @@
 """Migrations of the server's tables, by Alembic, with no ini file.
 
 After a change of `tables.py`, `python -m retune.server.storage.migrations "what changes"` writes the next one, to be
-read and corrected; a test holds migrations and tables against each other.
+reviewed and corrected; a test compares migrations and tables.
 """
 
 import logging
@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
-# It tells of its plugins and of each step.
+# At INFO it logs its plugins and each step.
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 

@@ -7,7 +7,7 @@ from retune.server.storage.tables import Table
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Table.metadata,
-    # SQLite can't alter a column in place: its table is written anew.
+    # SQLite can't alter a column in place: the table is rewritten.
     render_as_batch=True,
     transactional_ddl=True,
 )

@@ -223,7 +223,7 @@ def test_a_row_that_says_another_split_than_its_file_is_an_error(tmp_path):
     write_csv(tmp_path / "data" / "test.csv", rows, "question,answer,split")
     _, _, store = load(tmp_path, tmp_path / "data")
     [group] = [group for group in store.facts.problem_groups if group.level == "error"]
-    assert (group.kind, group.count) == ("split_contradiction", 1)
+    assert (group.kind, group.count) == ("split_of_file", 1)
     assert group.first[0].message == "the row says train, and its file is for test."
 
 

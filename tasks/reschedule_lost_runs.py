@@ -1,0 +1,101 @@
+"""Reschedule flow runs whose process is lost, whether Prefect knows that or still takes them for alive.
+
+Automations do it within minutes (`deployments/automations.py`). They forget what they wait for when they are changed,
+miss events that were lost, never hear of a process that ended before its first heartbeat, and after a restart of the
+server hear late of what follows from before it (measured: after 15 minutes). This looks at the states themselves.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
+from prefect.states import AwaitingRetry
+
+from tasks.runtime.flow_run import in_states
+
+_FLOW = "retrain"
+_MOST_AT_ONCE = 200
+# Each a few minutes after the automation that usually does it; pulling an image may take long.
+_SILENT = timedelta(minutes=6)
+_STARTING = timedelta(minutes=10)
+_CRASHED = timedelta(minutes=3)
+# What crashed earlier and was left so, somebody left so.
+_CRASHED_WITHIN = timedelta(hours=1)
+_WAITING_FOR_ITS_CONTAINER = timedelta(minutes=45)
+# The first heartbeat comes with the state, from another clock.
+_CLOCKS_DIFFER = timedelta(minutes=1)
+# After an outage of Prefect's server healthy runs look silent, until their next heartbeat.
+_SECONDS_UNTIL_CONFIRMED = 75.0
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def reschedule_lost_runs() -> list[str]:
+    """Find lost runs, check again a while later, and reschedule those that are still lost.
+
+    A run that is still alive holds its lock (`tasks.runtime.locks.exclusive_run`), so no second job is created.
+
+    Returns:
+        Their names.
+    """
+    async with get_client() as client:
+        suspected = {run.id async for run in _lost_runs(client)}
+        if not suspected:
+            return []
+        await asyncio.sleep(_SECONDS_UNTIL_CONFIRMED)
+        lost = [run async for run in _lost_runs(client) if run.id in suspected]
+        for run in lost:
+            await client.set_flow_run_state(
+                run.id, AwaitingRetry(message="Rescheduled: its process sent no heartbeat."), force=True
+            )
+            get_run_logger().warning("%s is rescheduled: its process sent no heartbeat.", run.name)
+    return [run.name for run in lost]
+
+
+async def _lost_runs(client: PrefectClient) -> AsyncIterator[FlowRun]:
+    now = datetime.now(UTC)
+    lately = FlowRunFilterEndTime(after_=now - _CRASHED_WITHIN)
+    for wanted in (
+        FlowRunFilter(state=in_states(StateType.RUNNING, StateType.PENDING)),
+        FlowRunFilter(state=in_states(StateType.CRASHED), end_time=lately),
+    ):
+        runs = await client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])), flow_run_filter=wanted, limit=_MOST_AT_ONCE
+        )
+        for run in runs:
+            # What somebody runs without a deployment, no worker can start again.
+            if run.deployment_id and run.state and now - run.state.timestamp > _patience(run.state):
+                heard = await _last_heartbeat(client, run.id, since=run.state.timestamp - _CLOCKS_DIFFER)
+                # A worker may be set up without heartbeats: then a run that goes on for days is never heard of.
+                is_silent = run.state.type is not StateType.RUNNING if heard is None else now - heard > _SILENT
+                if is_silent:
+                    yield run
+
+
+def _patience(state: State) -> timedelta:
+    if state.type is StateType.RUNNING:
+        return _SILENT
+    if state.type is StateType.CRASHED:
+        return _CRASHED
+    return _WAITING_FOR_ITS_CONTAINER if state.name == "InfrastructurePending" else _STARTING
+
+
+async def _last_heartbeat(client: PrefectClient, flow_run_id: UUID, *, since: datetime) -> datetime | None:
+    wanted = EventFilter(
+        event=EventNameFilter(name=["prefect.flow-run.heartbeat"]),
+        resource=EventResourceFilter(id=[f"prefect.flow-run.{flow_run_id}"]),
+        occurred=EventOccurredFilter(since=since),
+    )
+    page = await client.read_events(wanted, limit=1)
+    return page.events[0].occurred if page.events else None
