@@ -175,6 +175,7 @@ def pages_with(language: str) -> list[str]:
     return [page for page in PAGES if any(block.language == language and not block.reason for block in blocks(page))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in pages_with("sh") if page != "docs/data.md"])
 def test_the_commands_of_a_page_run_in_its_order(page: str, system: System, tmp_path: Path) -> None:
     run = [block.text for block in blocks(page) if block.language == "sh" and not block.reason]
@@ -184,6 +185,7 @@ def test_the_commands_of_a_page_run_in_its_order(page: str, system: System, tmp_
     bash(system, system.as_here("\n".join(run)), **variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("python"))
 def test_the_python_of_a_page_runs(page: str, system: System) -> None:
     for block in blocks(page):
