@@ -143,6 +143,10 @@ RULES: dict[str, Rule] = {
     "odd_characters": Rule("warning", "Save the text again as UTF-8: some of it was decoded wrongly, or is invisible."),
     "unused_column": Rule("warning", "Nothing to do if it is not meant to be learned. The message says what reads it."),
     "system_conflict": Rule("warning", "The conversation's own is kept; leave one of them out."),
+    "numbered_labels": Rule(
+        "note",
+        "Nothing to do if numbers are meant; where they stand for names, put the names into a column, and name that.",
+    ),
     "structured_cells": Rule("warning", "Nothing to do if JSON is meant; a template reads a field: {column.field}."),
     "byte_order_mark": Rule(
         "note", "Nothing to do: it is read over. --fix writes the file without it.", "byte_order_mark_removed"

@@ -218,6 +218,8 @@ class _Questioning:
 
     async def _complete(self, example: EvaluationExample) -> Completion:
         request: dict[str, Any] = {**self._settings, "prompt": example.prompt[0]["content"]}
+        if example.stop is not None:
+            request["stop"] = [example.stop]
         completion = await self._client.completions.create(**request, max_tokens=self._max_tokens)
         if not isinstance(completion, Completion) or not completion.choices:
             raise openai.OpenAIError("The host's answer is not a completion.")

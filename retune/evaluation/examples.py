@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from retune.data.shapes.endings import Endings
 from retune.errors import SourceError
 
 # `weight` says what to train on; the chat completions API refuses it as an unknown parameter.
 _TRAINING_ONLY_FIELDS = {"weight"}
+_FEWEST_TO_COMPARE = 2
 
 
 class EvaluationExample(BaseModel):
@@ -21,6 +23,7 @@ class EvaluationExample(BaseModel):
         prompt: The conversation up to the answer, as chat messages; or one message with the prompt to complete.
         expected: The answer that the data holds.
         completes: The model completes a prompt, and does not chat.
+        stop: The sequence that ends every completion of the data, and that `expected` lacks; None where nothing does.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,6 +32,7 @@ class EvaluationExample(BaseModel):
     prompt: list[dict[str, Any]]
     expected: str
     completes: bool = False
+    stop: str | None = None
 
 
 class Answer(BaseModel):
@@ -71,6 +75,8 @@ class Answer(BaseModel):
 def read_examples(path: Path, *, limit: int | None = None) -> list[EvaluationExample]:
     """Read the test split: JSONL whose last assistant messages, or completions, are the expected answers.
 
+    Completions that all end in a stop sequence are expected without it, as it is what stops the model.
+
     An example without a final answer in text (a tool call, say) can't be judged by its text and is left out.
 
     Args:
@@ -86,7 +92,7 @@ def read_examples(path: Path, *, limit: int | None = None) -> list[EvaluationExa
             break
         if example := _example_of(index, line, path, number):
             examples.append(example)
-    return examples
+    return _with_stop(examples)
 
 
 def example_from_messages(index: int, messages: Sequence[Mapping[str, Any]]) -> EvaluationExample | None:
@@ -99,6 +105,21 @@ def example_from_messages(index: int, messages: Sequence[Mapping[str, Any]]) -> 
         return None
     prompt = [_as_asked(message) for message in messages[: asked[-1]]]
     return EvaluationExample(index=index, prompt=prompt, expected=expected)
+
+
+def _with_stop(examples: list[EvaluationExample]) -> list[EvaluationExample]:
+    completing = [example for example in examples if example.completes]
+    texts = [example.expected for example in completing]
+    stop = Endings.find([example.prompt[0]["content"] for example in completing], texts).stop
+    # A stop sequence ends every completion, and stands nowhere else in one: there it would cut the answer off.
+    if len(texts) < _FEWEST_TO_COMPARE or not stop or any(text.find(stop) != len(text) - len(stop) for text in texts):
+        return examples
+    return [
+        example.model_copy(update={"stop": stop, "expected": example.expected.removesuffix(stop)})
+        if example.completes
+        else example
+        for example in examples
+    ]
 
 
 def _as_asked(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import numpy as np
 
 from retune.data.comparison.subject import Subject
 from retune.data.examples import expected_answer
+from retune.data.hashes import text_hash
+from retune.data.label_counts import count_listed_labels
 from retune.data.problems import Further, Problem, everywhere
 from retune.data.quoting import shown
 from retune.data.repeats import Repeats, combine, find_repeats
@@ -63,11 +65,20 @@ def _conflicts(subject: Subject, duplicates: Repeats) -> Iterator[Problem | Furt
     asked_before = find_repeats(
         combine(subject.store.hashes(name) for name in ("prompt", "instructions")), subject.sound
     )
-    answers = subject.store.hashes("answer")
+    answers = _as_sets(subject)
     differs = answers[asked_before.again] != answers[asked_before.first]
     del answers
     conflicts = asked_before.where(differs & ~np.isin(asked_before.again, duplicates.again, assume_unique=True))
     yield from subject.problems_at("conflicting_answers", conflicts.again, _describe_conflicts(subject, conflicts))
+
+
+def _as_sets(subject: Subject) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
+    """The hashes of the answers, the same for lists of the same labels: their order doesn't matter."""
+    answers, counts = subject.store.hashes("answer"), subject.store.facts.labels or {}
+    if not count_listed_labels(counts):
+        return answers
+    as_sets = {text_hash(answer): text_hash(json.dumps(sorted(set(json.loads(answer))))) for answer in counts}
+    return np.array([as_sets.get(value, value) for value in answers.tolist()], np.uint64)
 
 
 def _describe_conflicts(subject: Subject, conflicts: Repeats) -> Iterator[str]:

@@ -203,6 +203,7 @@ class ExampleWriter:
             labels=None if self._labels is None else dict(self._labels),
             problem_groups=self._problems.groups(),
             split_column=plan.shape.split_column,
+            group_column=plan.shape.group_column,
         )
 
 

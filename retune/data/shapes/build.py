@@ -1,7 +1,7 @@
 """Building each shape from what the user named, and from the usual names where nothing is named."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Never, TypeVar
 
@@ -10,12 +10,18 @@ from retune.data.blocks import Finding, Source
 from retune.data.checks.structure import EXAMPLE_KEYS
 from retune.data.examples import last_assistant
 from retune.data.shapes.cell_kinds import read_cells
-from retune.data.shapes.cells import UnusableCellError
 from retune.data.shapes.column_names import MESSAGES, find_column, listed, near_key, no_column
 from retune.data.shapes.columns import ColumnsShape
 from retune.data.shapes.completions import CompletionsShape, find_endings
-from retune.data.shapes.conversations import ConversationsShape, read_conversation
+from retune.data.shapes.conversation_cells import (
+    conversations_in,
+    hold_conversations,
+    some_message,
+    written_title,
+)
+from retune.data.shapes.conversations import ConversationsShape
 from retune.data.shapes.fields import check_fields
+from retune.data.shapes.foreign_messages import is_foreign_message
 from retune.data.shapes.known_columns import (
     CONVERSATIONS,
     PROVENANCE,
@@ -31,13 +37,14 @@ from retune.data.shapes.known_columns import (
 )
 from retune.data.shapes.likely_columns import unknown_columns
 from retune.data.shapes.logs import LogsShape, find_log, hold_answers, hold_requests
+from retune.data.shapes.numbered_turns import NumberedTurnsShape, Turns
 from retune.data.shapes.preferences import PreferencesShape
 from retune.data.shapes.reinforcement import ReinforcementShape
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import SETTINGS, find_settings
-from retune.data.shapes.sharegpt import is_foreign_message, is_sharegpt_message
 from retune.data.shapes.split_columns import SplitColumns
 from retune.data.shapes.templates import ColumnText, SystemPrompt, TextSource, read_text_source
+from retune.data.shapes.transcripts import find_open_template, without_marks
 from retune.data.shapes.turns import find_turns
 from retune.errors import SourceError
 
@@ -53,6 +60,8 @@ NEEDS = {
 """What each method trains on, for people."""
 
 _MOST_LOOKED_AT = 100
+# Beside messages these are a grader's.
+_COMPARED = ("ideal", "expected_output")
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ class ShapeBuilder:
         found = find_preference(self.source.columns)
         if found is None or found.prompt is not None:
             return found
-        return found if any(len(messages) > 1 for messages in self._conversations(found.preferred)) else None
+        return found if any(len(messages) > 1 for messages in conversations_in(self.rows, found.preferred)) else None
 
     @cached_property
     def conversation_column(self) -> str | None:
@@ -107,12 +116,14 @@ class ShapeBuilder:
         if self.data.messages_column != MESSAGES or MESSAGES in self.source.columns:
             return self.data.messages_column
         found = (find_column(self.source.columns, name) for name in CONVERSATIONS)
-        return next((name for name in found if name is not None and any(self._conversations(name))), None)
+        return next((name for name in found if name is not None and any(conversations_in(self.rows, name))), None)
 
     @cached_property
     def any_conversations(self) -> str | None:
         """The only column of whatever name all of whose filled cells are conversations of two messages and more."""
-        found = [column for column in self._free[:_MOST_LOOKED_AT] if self._holds_conversations(column)]
+        earlier = find_history(self._free)
+        columns = [column for column in self._free[:_MOST_LOOKED_AT] if column not in earlier]
+        found = [column for column in columns if hold_conversations(self.rows, column)]
         return found[0] if len(found) == 1 else None
 
     @cached_property
@@ -121,7 +132,8 @@ class ShapeBuilder:
         request, answer = find_log(self.rows, self._free)
         if request is not None and answer is None:
             # Of conversations without their answers: a grader's items have other names for what they compare with.
-            answer = next(iter(find_plain_answers(self._free)), None)
+            names = find_plain_answers(self._free)
+            answer = next((name for name in names if request != MESSAGES or name.lower() not in _COMPARED), None)
         if answer is not None and request is None:
             request = next(iter(find_plain_questions(self._free)), None)
         return None if request is None or answer is None else (request, answer)
@@ -154,13 +166,15 @@ class ShapeBuilder:
             read_cells(text, self.rows, is_answer=is_answer) for text, is_answer in ((user, False), (assistant, True))
         )
         settings = find_settings(self._free, self.rows)
+        template = find_open_template(self.rows, user.column) if isinstance(user, ColumnText) else None
         shape = ColumnsShape(
-            f"columns {user_cells.source.title} → {answers.source.title}{how}",
+            f"columns {user_cells.source.title} → {answers.source.title}{how}{without_marks(template)}",
             "supervised",
             self.split,
             self._system(user, assistant),
             user_cells.source,
             answers.source,
+            template,
             settings=settings,
             remarks=(*user_cells.findings, *answers.findings),
         )
@@ -176,7 +190,9 @@ class ShapeBuilder:
         title = f"logged calls, {request} → {answer if text is None else text.title}"
         settings = find_settings(self._free, self.rows)
         shape = LogsShape(
-            title, "supervised", self.split, self._system(), request, answer, text, settings=settings, remarks=remarks
+            *(title, "supervised", self.split, self._system(is_request=True), request, answer, text),
+            settings=settings,
+            remarks=remarks,
         )
         return self._framed(shape)
 
@@ -192,15 +208,22 @@ class ShapeBuilder:
         is_misspelt = not reading and column != MESSAGES and near_key(MESSAGES, [column]) is not None
         title = (
             f"conversations {f'of {reading}' if reading else f'in {column}'}"
-            f"{' (ShareGPT)' if self._some_message(column, is_sharegpt_message) else ''}"
+            f"{written_title(self.rows, column)}"
             f"{f', which the API calls {MESSAGES}' if is_misspelt else ''}"
             f"{f', with {listed(beside)}' if beside else ''}"
         )
-        is_foreign = self._is_foreign(column)
+        is_foreign = some_message(self.rows, column, is_foreign_message)
         shape = ConversationsShape(
             title, "supervised", self.split, self._system(), column, is_foreign, settings=SETTINGS
         )
         return self._framed(shape)
+
+    def numbered_turns(self, turns: Turns) -> NumberedTurnsShape:
+        """Conversations in numbered columns."""
+        title = f"turns in {listed([column for turn in turns for column in turn])}"
+        settings = find_settings(self._free, self.rows)
+        shape = NumberedTurnsShape(title, "supervised", self.split, self._system(), turns, settings=settings)
+        return self._framed(shape, is_columns=True)
 
     def completions(self) -> CompletionsShape | LogsShape:
         """Prompt and completion, or a logged call in columns of these names."""
@@ -212,9 +235,11 @@ class ShapeBuilder:
             for named, usual in ((self.data.user_column, "prompt"), (self.data.assistant_column, "completion"))
         )
         endings, settings = find_endings(self.rows, prompt, completion), find_settings(self._free, self.rows)
-        title = f"{prompt} and {completion}{endings.title}"
+        template = find_open_template(self.rows, prompt)
+        endings = endings if template is None else replace(endings, separator="")
+        title = f"{prompt} and {completion}{without_marks(template)}{endings.title}"
         shape = CompletionsShape(
-            title, "supervised", self.split, self._system(), prompt, completion, endings, settings=settings
+            title, "supervised", self.split, self._system(), prompt, completion, endings, template, settings=settings
         )
         return self._framed(shape, is_columns=True)
 
@@ -224,7 +249,12 @@ class ShapeBuilder:
             raise self.lacks("dpo")
         about = f", {self.preference.about}" if self.preference.about else ""
         title = f"preference pairs in {listed(self.preference.columns)}{about}"
-        shape = PreferencesShape(title, "dpo", self.split, self._system(), self.preference, settings=SETTINGS)
+        template = None if self.preference.prompt is None else find_open_template(self.rows, self.preference.prompt)
+        has_transcripts = self.preference.prompt is None
+        title += written_title(self.rows, self.preference.preferred) if has_transcripts else without_marks(template)
+        shape = PreferencesShape(
+            *(title, "dpo", self.split, self._system(), self.preference, has_transcripts, template), settings=SETTINGS
+        )
         return self._framed(shape)
 
     def reinforcement(self) -> ReinforcementShape:
@@ -235,7 +265,8 @@ class ShapeBuilder:
             prompt = self.pair.user if self.pair else find_prompt(self.source.columns)
             if prompt is None:
                 raise self.lacks("reinforcement")
-        is_sharegpt = prompt is None and column is not None and self._is_foreign(column)
+        if isinstance(prompt, ColumnText) and hold_requests(self.rows, prompt.column):
+            column, prompt = prompt.column, None
         shape = ReinforcementShape(
             "",
             "reinforcement",
@@ -244,7 +275,6 @@ class ShapeBuilder:
             prompt,
             column or MESSAGES,
             answer,
-            is_sharegpt,
             history=self.history,
             settings=SETTINGS,
         )
@@ -263,7 +293,7 @@ class ShapeBuilder:
         beside = set(self.source.columns) - {column, *EXAMPLE_KEYS, *self.split.names}
         if column is None or not beside or self.source.files[0].reading:
             return False
-        lasts = [(last_assistant(messages), len(messages) - 1) for messages in self._conversations(column)]
+        lasts = [(last_assistant(messages), len(messages) - 1) for messages in conversations_in(self.rows, column)]
         if beside <= PROVENANCE:
             return sum(last is not None for last, _ in lasts) * 2 < len(lasts)
         return sum(last is not None and last == end for last, end in lasts) * 2 < len(lasts)
@@ -275,9 +305,9 @@ class ShapeBuilder:
             f"{NEEDS[method]}."
         )
 
-    def _system(self, *texts: TextSource) -> SystemPrompt:
+    def _system(self, *texts: TextSource, is_request: bool = False) -> SystemPrompt:
         """What the user said, else the column of the usual name, unless a text is made of it."""
-        found = find_system(self._free)
+        found = find_system(self._free, is_request=is_request)
         if self.data.system is None and found is not None and found not in {c for text in texts for c in text.columns}:
             return SystemPrompt.in_column(found)
         system = SystemPrompt.parse(self.data.system, self.source.columns)
@@ -307,39 +337,6 @@ class ShapeBuilder:
         )
         check_fields(self.rows, [name for text in texts if text for name in text.columns], columns)
         return texts
-
-    def _conversations(self, column: str) -> Iterator[list[dict[str, Any]]]:
-        """The conversations among the first rows, ShareGPT's as the API's."""
-        for values in self.rows:
-            try:
-                _, found = read_conversation(values, column, is_sharegpt=True)
-            except UnusableCellError:
-                continue
-            if isinstance(found, list) and all(isinstance(message, dict) for message in found):
-                yield found
-
-    def _holds_conversations(self, column: str) -> bool:
-        n_filled = sum(values.get(column) not in (None, "") for values in self.rows)
-        found = list(self._conversations(column))
-        return (
-            len(found) == n_filled
-            and all(len(messages) > 1 and all("role" in message for message in messages) for messages in found)
-            and any(messages[-1]["role"] == "assistant" for messages in found)
-        )
-
-    def _is_foreign(self, column: str) -> bool:
-        """Whether messages are written in another way than the API's."""
-        return self._some_message(column, is_foreign_message)
-
-    def _some_message(self, column: str, are: Callable[[Any], bool]) -> bool:
-        for values in self.rows:
-            try:
-                _, found = read_conversation(values, column, is_sharegpt=False)
-            except UnusableCellError:
-                continue
-            if isinstance(found, list) and any(map(are, found)):
-                return True
-        return False
 
     def _refuse_templates(self) -> Never:
         raise SourceError(

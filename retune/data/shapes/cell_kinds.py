@@ -6,28 +6,22 @@ from typing import Any, NamedTuple
 
 from retune.data.blocks import Finding
 from retune.data.jsonl import parse_json
-from retune.data.quoting import shown
+from retune.data.quoting import listed, shown
 from retune.data.shapes.cells import UnusableCellError, cell_text, json_value
 from retune.data.shapes.fields import field_value
 from retune.data.shapes.structures import lone_text, structure_in, structures_in
-from retune.data.shapes.templates import ColumnText, FieldText, TextSource
+from retune.data.shapes.templates import ColumnText, FieldText, OneColumn, TextSource
 
 
-@dataclass(frozen=True, slots=True)
-class LoneText:
+class LoneText(OneColumn):
     """The text of a list of one, as annotation tools write a label."""
 
-    name: str
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The column."""
-        return (self.name,)
+    __slots__ = ()
 
     @property
     def title(self) -> str:
         """The column's name, and that lists are read."""
-        return f"{self.name} (the one text of each list)"
+        return f"{self.column} (the one text of each list)"
 
     def text(self, values: Mapping[str, Any]) -> str | None:
         """The text; None where the list is empty or the cell is missing.
@@ -35,43 +29,41 @@ class LoneText:
         Raises:
             UnusableCellError: The list holds more, or something else.
         """
-        value = field_value(values, self.name)
+        value = field_value(values, self.column)
         found = structure_in(value)
         if found is None:
-            return cell_text(value, self.name)
+            return cell_text(value, self.column)
         text = lone_text(found)
         if text is None and found:
             message = (
-                f"column {self.name}: expected a list of one text, as the first rows have; found {shown(value)}. "
-                f"The template '{{{self.name}}}' reads every list as JSON."
+                f"column {self.column}: expected a list of one text, as the first rows have; found {shown(value)}. "
+                f"The template '{{{self.column}}}' reads every list as JSON."
             )
             raise UnusableCellError(Finding("not_one_text", message))
         return text
 
 
 @dataclass(frozen=True, slots=True)
-class StructureText:
-    """Lists and objects as JSON, also where they are written in Python's notation."""
+class StructureText(OneColumn):
+    """Lists and objects as JSON, also where they are written in Python's notation.
 
-    name: str
+    Attributes:
+        holds: What the cells hold, for people.
+    """
+
     holds: str
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The column."""
-        return (self.name,)
 
     @property
     def title(self) -> str:
         """The column's name, and what it holds."""
-        return f"{self.name} ({self.holds} as JSON)"
+        return f"{self.column} ({self.holds} as JSON)"
 
     def text(self, values: Mapping[str, Any]) -> str | None:
         """The structure as JSON; text that is JSON already, or plain, stays as it is."""
-        value = field_value(values, self.name)
+        value = field_value(values, self.column)
         if isinstance(value, str) and (_is_json(value) or structure_in(value) is None):
             return value
-        return cell_text(json_value(structure_in(value) or value, self.name), self.name)
+        return cell_text(json_value(structure_in(value) or value, self.column), self.column)
 
 
 class ReadAs(NamedTuple):
@@ -97,7 +89,9 @@ def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, is_answ
     cells = [field_value(row, name) for row in rows]
     found = structures_in(cells)
     if not found:
-        return ReadAs(source)
+        numbers = _numbers_for_labels(cells) if is_answer else []
+        message = f"column {name} holds the numbers {listed(list(map(str, numbers)))}, which are learned as they stand."
+        return ReadAs(source, (Finding("numbered_labels", message),) if numbers else ())
     if is_answer and all(lone_text(each) is not None for each in found if each) and any(found):
         return ReadAs(LoneText(name))
     kinds = {type(each) for each in found}
@@ -106,6 +100,14 @@ def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, is_answ
     message = f"column {name} holds {holds}, which are read as JSON text, such as {shown(found[0])}."
     findings = () if is_meant else (Finding("structured_cells", message),)
     return ReadAs(StructureText(name, holds), findings)
+
+
+def _numbers_for_labels(cells: Sequence[Any]) -> list[int]:
+    """The whole numbers that stand for labels: a few that come again and again; else nothing."""
+    filled = [cell for cell in cells if cell not in (None, "")]
+    are_numbers = all(isinstance(cell, int) and not isinstance(cell, bool) for cell in filled)
+    different = sorted(set(filled)) if are_numbers else []
+    return different if 1 < len(different) <= len(filled) // 2 else []
 
 
 def _is_json(text: str) -> bool:

@@ -8,7 +8,7 @@ from retune.data.blocks import Finding
 from retune.data.checks.messages import MESSAGE_KEYS, ROLES
 from retune.data.jsonl import parse_json
 from retune.data.quoting import shown
-from retune.data.shapes.sharegpt import from_sharegpt, is_foreign_message
+from retune.data.shapes.foreign_messages import api_messages, is_foreign_message
 from retune.data.shapes.structures import python_literal, structure_in
 
 
@@ -105,7 +105,7 @@ def messages_in(value: Any, role: str, column: str) -> list[dict[str, Any]]:
     messages = [value] if isinstance(value, dict) else value
     if isinstance(messages, list):
         if all(isinstance(message, dict) for message in messages):
-            return from_sharegpt(messages)
+            return api_messages(messages)
         message = f"{column}: expected text or a list of messages, found {shown(value)}."
         raise UnusableCellError(Finding("content_not_text", message))
     return [{"role": role, "content": cell_text(value, column)}]

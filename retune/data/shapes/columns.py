@@ -1,10 +1,11 @@
 """The user's words and the answer, each from a column or put together from several."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from retune.data.blocks import Finding
+from retune.data.shapes.conversation_cells import read_prompt
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import settings_beside
 from retune.data.shapes.shape import PlainColumns
@@ -18,10 +19,12 @@ class ColumnsShape(RowShape):
     Attributes:
         user: What the user says.
         assistant: The answer.
+        template: The chat template whose marks stand in what the user says; None where there are none.
     """
 
     user: TextSource
     assistant: TextSource
+    template: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -35,14 +38,21 @@ class ColumnsShape(RowShape):
             self.check_keys(values, self.user.columns)
         if assistant is None:
             self.check_keys(values, self.assistant.columns)
-        messages = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
-        framed, findings = self.framed(messages, values)
-        return {"messages": framed, **settings_beside(values, self.settings)}, findings
+        asked: list[Any] = [{"role": "user", "content": user}]
+        unmarked: list[Finding] = []
+        if self.template is not None:
+            asked, unmarked = read_prompt(values, self.user.columns[0], self.template)
+        framed, findings = self.framed([*asked, {"role": "assistant", "content": assistant}], values)
+        return {"messages": framed, **settings_beside(values, self.settings)}, (*unmarked, *findings)
+
+    def verbatim(self) -> Self:
+        """The same with the marks of a chat template left where they are: such models learn them."""
+        return replace(super().verbatim(), template=None)
 
     @property
     def plain_columns(self) -> PlainColumns | None:
         """The columns, where nothing is put together and the split goes by no column."""
-        if self.split.names or self.system.template is not None or self.history or self.settings:
+        if self.split.names or self.system.template is not None or self.history or self.settings or self.template:
             return None
         if not (isinstance(self.user, ColumnText) and isinstance(self.assistant, ColumnText)):
             return None

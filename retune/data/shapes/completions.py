@@ -7,6 +7,7 @@ from typing import Any, Self
 from retune.data.blocks import Finding
 from retune.data.quoting import shown_part
 from retune.data.shapes.cells import UnusableCellError, cell_text, messages_in
+from retune.data.shapes.conversation_cells import read_prompt
 from retune.data.shapes.endings import Endings
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import settings_beside
@@ -21,11 +22,13 @@ class CompletionsShape(RowShape):
         prompt: Column with the prompt.
         completion: Column with the completion.
         endings: What is stripped of them.
+        template: The chat template whose marks stand in the prompts; None where there are none.
     """
 
     prompt: str
     completion: str
     endings: Endings
+    template: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -35,9 +38,10 @@ class CompletionsShape(RowShape):
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """A conversation; a row without the separator or the stop sequence keeps its text as it is."""
         self.check_keys(values, (self.prompt, self.completion))
-        prompt = messages_in(values.get(self.prompt), "user", self.prompt)
+        prompt, unmarked = read_prompt(values, self.prompt, self.template)
         completion = messages_in(values.get(self.completion), "assistant", self.completion)
         findings = [
+            *unmarked,
             *_strip_end(prompt, self.endings.separator, f"{self.prompt} does not end with the separator"),
             *_strip_end(completion, self.endings.stop, f"{self.completion} does not end with the stop sequence"),
         ]
@@ -48,13 +52,13 @@ class CompletionsShape(RowShape):
     def verbatim(self) -> Self:
         """The same with separator, leading space and stop sequence left where they are: such models learn them."""
         title = f"{self.prompt} and {self.completion}, to the letter{self.system.title}"
-        return replace(self, title=title, endings=Endings())
+        return replace(self, title=title, endings=Endings(), template=None)
 
     @property
     def plain_columns(self) -> PlainColumns | None:
         """The columns, where nothing needs to be stripped and the split goes by no column."""
         is_framed = self.system.template is not None or self.history or self.settings
-        if self.split.names or is_framed or self.endings != Endings():
+        if self.split.names or is_framed or self.template or self.endings != Endings():
             return None
         return PlainColumns(self.prompt, self.completion, self.system.fixed)
 

@@ -1,15 +1,17 @@
-"""Ready conversations: chat messages as the API takes them, or as ShareGPT writes them."""
+"""Ready conversations: chat messages as the API takes them, or as other programs write them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from retune.data.blocks import Finding
-from retune.data.shapes.cells import UnusableCellError, parsed_cell
-from retune.data.shapes.column_names import MESSAGES, listed, near_key
+from retune.data.blocks import Finding, Row
+from retune.data.examples import Example
+from retune.data.shapes.cells import UnusableCellError
+from retune.data.shapes.column_names import MESSAGES
+from retune.data.shapes.conversation_cells import read_conversation, written_conversation
+from retune.data.shapes.foreign_messages import unread_keys
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import settings_beside
-from retune.data.shapes.sharegpt import api_tools, from_sharegpt
 
 
 @dataclass
@@ -18,11 +20,11 @@ class ConversationsShape(RowShape):
 
     Attributes:
         column: Column with the messages.
-        is_sharegpt: Messages are written `{"from": "human", "value": "…"}`, or in another way that is not the API's.
+        is_foreign: Messages of the first rows are written in another way than the API's.
     """
 
     column: str
-    is_sharegpt: bool
+    is_foreign: bool
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -32,47 +34,28 @@ class ConversationsShape(RowShape):
     @property
     def keeps_plain_messages(self) -> bool:
         """Whether nothing is converted, and nothing beside the messages is asked for."""
-        is_as_it_is = self.column == MESSAGES and not self.is_sharegpt
+        is_as_it_is = self.column == MESSAGES and not self.is_foreign
         return is_as_it_is and not (self.split.names or self.history or self.system.template)
 
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """The conversation, and the settings beside it, in the row's order."""
-        beside, messages = read_conversation(values, self.column, is_sharegpt=self.is_sharegpt)
+        beside, messages = read_conversation(values, self.column)
         findings: tuple[Finding, ...] = ()
         if isinstance(messages, list):
             messages, findings = self.framed(messages, values)
         settings = settings_beside(values, self.settings)
-        if self.is_sharegpt and "tools" in settings:
-            settings["tools"] = api_tools(settings["tools"])
         known = {self.column: messages, **settings}
         body = {MESSAGES if key == self.column else key: known[key] for key in values if key in known}
         return {**body, **beside}, findings
 
-
-def read_conversation(values: Mapping[str, Any], column: str, *, is_sharegpt: bool) -> tuple[dict[str, Any], Any]:
-    """The conversation in a cell, and what stands beside it in there.
-
-    Returns:
-        Settings such as tools, where the cell holds a whole example; and the messages, of whatever kind they are.
-
-    Raises:
-        UnusableCellError: The cell is missing or isn't JSON.
-    """
-    if values.get(column) is None:
-        near = near_key(column, values) if column not in values else None
-        advice = f' Is "{near}" meant to be "{column}"?' if near else ""
-        message = f"expected a list of messages in {column}, found none; there is: {_filled(values)}.{advice}"
-        raise UnusableCellError(Finding("missing_messages", message))
-    expected = "a JSON list of messages"
-    found = parsed_cell(values[column], column, kind="cell_not_messages", expected=expected)
-    beside: dict[str, Any] = {}
-    if isinstance(found, dict) and MESSAGES in found:
-        beside = {key: value for key, value in found.items() if key != MESSAGES}
-        found = found[MESSAGES]
-    if is_sharegpt and isinstance(found, list):
-        found = from_sharegpt(found)
-    return beside, found
-
-
-def _filled(values: Mapping[str, Any]) -> str:
-    return listed([name for name, value in values.items() if value is not None])
+    def _example(self, row: Row) -> Example:
+        """The example, with the names of what foreign messages hold beside their texts."""
+        example = super()._example(row)
+        if not self.is_foreign or row.findings:
+            return example
+        try:
+            _, found = written_conversation(row.values, self.column)
+        except UnusableCellError:
+            return example
+        left = unread_keys(found) if isinstance(found, list) else ()
+        return replace(example, other_keys=(*example.other_keys, *(f"{self.column}.{key}" for key in left)))

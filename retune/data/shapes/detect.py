@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from retune.config import DataConfig, ExampleShape, SplitConfig
+from retune.config import DataConfig, ExampleShape, SplitConfig, SplitMethod
 from retune.data.blocks import Source
 from retune.data.examples import Method
 from retune.data.shapes.build import NEEDS, ShapeBuilder
 from retune.data.shapes.column_names import MESSAGES, check_columns, find_column, listed
 from retune.data.shapes.likely_columns import unknown_columns
+from retune.data.shapes.numbered_turns import find_numbered_turns
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.split_columns import SplitColumns
@@ -46,6 +47,9 @@ def _split_columns(
 ) -> SplitColumns:
     """The columns that the split goes by: those that the settings name, and one that says train, validation or test."""
     named = SplitColumns.of(split)
+    if split.method is SplitMethod.STABLE:
+        # What is said later in a conversation must not move it to another side.
+        named = replace(named, group=next(iter(source.grouped_by), None))
     if data.ignore_splits:
         return named
     columns = list(dict.fromkeys(name for file in source.files for name in file.columns))
@@ -130,6 +134,8 @@ def _candidates(builder: ShapeBuilder, method: Method | None) -> Iterator[_Candi
         yield _Candidate("supervised", (prompt, completion), builder.completions)
     if builder.pair is not None:
         yield _Candidate("supervised", (*builder.pair.user.columns, *builder.pair.assistant.columns), builder.columns)
+    elif builder.conversation_column is None and (turns := find_numbered_turns(columns)) is not None:
+        yield _Candidate("supervised", turns[0], lambda: builder.numbered_turns(turns))
     elif builder.conversation_column is None and builder.any_conversations is not None:
         yield _Candidate("supervised", (builder.any_conversations,), builder.conversations)
 

@@ -17,6 +17,7 @@ CONVERSATIONS = (
     "chat",
     "turns",
     "thread",
+    "contents",
     "对话",
     "会话",
     "会話",
@@ -35,6 +36,10 @@ _PREFERENCES = (
     ("preferred_completion", "non_preferred_completion"),
     # TRL's, and those of most data sets on Hugging Face.
     ("chosen", "rejected"),
+    ("chosen_response", "rejected_response"),
+    ("response_chosen", "response_rejected"),
+    # Those made of Stack Exchange's, in which j has more votes.
+    ("response_j", "response_k"),
 )
 _PROMPTS = ("input", "prompt", "question", "instruction", *CONVERSATIONS)
 _QUESTIONS = (
@@ -61,7 +66,10 @@ _LABELS = (
     "类别",
     "分类",
 )
-_SYSTEM = ("system", "system_prompt", "system_message", "システム", "系统", "系统提示")
+_SYSTEM = (
+    *("system", "system_prompt", "system_message", "systeminstruction", "system_instruction", "preamble"),
+    *("システム", "系统", "系统提示"),
+)
 _HISTORY = ("history", "chat_history", "conversation_history", "previous_turns", "履歴", "历史", "历史对话", "対話履歴")
 
 
@@ -112,9 +120,14 @@ def find_instruction(columns: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
-def find_system(columns: Sequence[str]) -> str | None:
-    """The column with a system prompt; the first by the usual names."""
-    return next(iter(_among(columns, _SYSTEM)), None)
+def find_system(columns: Sequence[str], *, is_request: bool = False) -> str | None:
+    """The column with a system prompt; the first by the usual names.
+
+    Args:
+        columns: The columns.
+        is_request: They are a request's; the Responses API calls it `instructions`.
+    """
+    return next(iter(_among(columns, (*_SYSTEM, *(("instructions",) if is_request else ())))), None)
 
 
 def find_history(columns: Sequence[str]) -> list[str]:
@@ -124,7 +137,7 @@ def find_history(columns: Sequence[str]) -> list[str]:
 
 def find_plain_answers(columns: Sequence[str]) -> list[str]:
     """The columns that hold what an assistant said, whatever stands beside them."""
-    return _among(columns, ("assistant", "response", "completion", "output", "reply"))
+    return _among(columns, ("assistant", "response", "completion", "output", "reply", "ideal", "expected_output"))
 
 
 def find_plain_questions(columns: Sequence[str]) -> list[str]:

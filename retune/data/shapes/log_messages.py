@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from retune.data.checks.messages import MESSAGE_KEYS, ROLES
-from retune.data.shapes.settings import as_tools
-from retune.data.shapes.sharegpt import from_sharegpt, is_sharegpt_message
+from retune.data.shapes.content_blocks import api_tools
+from retune.data.shapes.foreign_messages import api_messages, is_foreign_message
 
 Message = dict[str, Any]
 
@@ -22,17 +22,19 @@ _LANGCHAIN = {
     "SystemMessage": "system",
     "ToolMessage": "tool",
 }
+_THOUGHT = "reasoning"
+_CALL = {"name", "arguments"}
 _TEXT_PARTS = ("text", "input_text", "output_text")
-_TOOLS = ("tools", "functions", "parallel_tool_calls")
+_TOOLS = ("tools", "functions", "parallel_tool_calls", "toolConfig")
 
 
 def log_message(value: Any) -> Message | None:
     """A message as the API takes it, without the keys that only logs have; None where it isn't a message."""
     if not isinstance(value, dict):
         return None
-    if is_sharegpt_message(value):
-        said: Message = from_sharegpt([value])[0]
-        return said
+    if is_foreign_message(value):
+        read = api_messages([value])
+        return _cleaned(read[0]) if len(read) == 1 and read[0].get("role") in ROLES else None
     if value.get("role") in ROLES:
         return _cleaned({**value, "content": _content(value.get("content"))})
     return _langchain_message(value)
@@ -44,8 +46,11 @@ def log_messages(value: Any) -> list[Message] | None:
         value = value[0]
     if not isinstance(value, list) or not value:
         return None
-    messages = [message for item in value if (message := log_message(item)) is not None]
-    return messages if len(messages) == len(value) else None
+    # What a model thought of stands between its items, and is not a message.
+    items = [item for item in value if not (isinstance(item, dict) and item.get("type") == _THOUGHT)]
+    read = api_messages([item if is_foreign_message(item) else log_message(item) for item in items])
+    are_messages = all(isinstance(message, dict) and message.get("role") in ROLES for message in read)
+    return [_cleaned(message) for message in read] if read and are_messages else None
 
 
 def response_items(items: Any) -> Message | None:
@@ -64,18 +69,23 @@ def response_items(items: Any) -> Message | None:
             texts.append(content)
         elif item.get("type") in _TEXT_PARTS and isinstance(item.get("text"), str):
             texts.append(item["text"])
-        elif item.get("type") != "reasoning":
+        elif item.get("type") != _THOUGHT:
             return None
     message = {"role": "assistant", **({"content": "".join(texts)} if texts else {}), "tool_calls": calls or None}
     return _cleaned(message) if texts or calls else None
 
 
+def called(items: list[Any]) -> Message | None:
+    """The message of a list of bare calls, each with its name and arguments alone; None for any other list."""
+    read = api_messages([{"from": "function_call", "value": items}])[0]
+    return read if all(isinstance(item, dict) and item.keys() == _CALL for item in items) and items else None
+
+
 def log_settings(request: Mapping[str, Any]) -> dict[str, Any]:
     """The tools of a request, as the API takes them beside messages."""
     settings = {key: request[key] for key in _TOOLS if request.get(key) not in (None, [])}
-    if isinstance(tools := settings.get("tools"), list):
-        settings["tools"] = as_tools([_as_function(tool) for tool in tools])
-    return settings
+    tools = settings.get("tools", settings.pop("toolConfig", None))
+    return settings if tools is None else {**settings, "tools": api_tools(tools)}
 
 
 def _cleaned(message: Mapping[str, Any]) -> Message:
@@ -114,12 +124,3 @@ def _langchain_call(call: Any) -> Any:
         return call
     called = {"name": call.get("name"), "arguments": json.dumps(call["args"], ensure_ascii=False, default=str)}
     return {"id": call.get("id"), "type": "function", "function": called}
-
-
-def _as_function(tool: Any) -> Any:
-    if not isinstance(tool, dict) or "function" in tool or "name" not in tool:
-        return tool
-    described = {key: value for key, value in tool.items() if key not in ("type", "input_schema")}
-    if "input_schema" in tool:
-        described["parameters"] = tool["input_schema"]
-    return {"type": "function", "function": described}

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from retune.data.shapes.log_messages import Message, log_message, log_messages, log_settings, response_items
+from retune.data.shapes.content_blocks import blocks_text
+from retune.data.shapes.log_messages import Message, called, log_message, log_messages, log_settings, response_items
 from retune.data.shapes.structures import structure_in
 
 _MOST_WRAPPERS = 6
 _REQUEST_WRAPPERS = ("body", "request", "request_body", "input", "inputs", "json", "kwargs")
-_ANSWER_WRAPPERS = ("body", "response", "response_body", "output", "outputs", "result", "message")
-_ANSWER_LISTS = ("choices", "generations", "messages", "output")
+_ANSWER_WRAPPERS = ("body", "response", "response_body", "output", "outputs", "result", "message", "content")
+_ANSWER_LISTS = ("choices", "generations", "candidates", "messages", "output")
+_INSTRUCTIONS = ("system", "instructions", "systemInstruction", "system_instruction", "preamble")
+_OF_CHOICES = {"index", "finish_reason", "finishReason", "generation_info"}
 # Of chains that take one text and give one.
 _ASKED = ("question", "query", "prompt", "input", "text", "user_input", "instruction")
 _ANSWERED = ("answer", "response", "output", "text", "completion", "result", "content", "generated_text")
@@ -39,13 +42,13 @@ def read_request(value: Any, depth: int = _MOST_WRAPPERS) -> Request | None:
         return None if messages is None else Request(messages, {})
     if not isinstance(found, dict) or depth == 0:
         return None
-    given = found.get("messages", found.get("input"))
+    given = found.get("messages", found.get("input", found.get("contents")))
     messages = log_messages(given)
     if messages is None and "instructions" in found and isinstance(given, str):
         messages = [{"role": "user", "content": given}]
     if messages is not None:
-        instructions = found.get("system", found.get("instructions"))
-        if instructions and isinstance(instructions, str):
+        said = (found[key] for key in _INSTRUCTIONS if found.get(key))
+        if instructions := blocks_text(next(said, None)):
             messages = [{"role": "system", "content": instructions}, *messages]
         return Request(messages, log_settings(found))
     if (message := log_message(found)) is not None:
@@ -92,11 +95,11 @@ def is_one_text(value: Any) -> bool:
 
 def _read_answers(found: list[Any], depth: int) -> list[Message] | None:
     first = found[0] if found else None
-    is_choice = isinstance(first, dict) and ("index" in first or "finish_reason" in first or "generation_info" in first)
+    is_choice = isinstance(first, dict) and not _OF_CHOICES.isdisjoint(first)
     if isinstance(first, list) or is_choice or (isinstance(first, dict) and isinstance(first.get("message"), dict)):
         # Of several choices the first is what a caller took.
         return read_answer(first, depth - 1)
-    if (message := response_items(found)) is not None:
+    if (message := response_items(found) or called(found)) is not None:
         return [message]
     messages = log_messages(found)
     return messages if messages is not None and messages[-1]["role"] == "assistant" else None

@@ -14,8 +14,15 @@ from retune.data.shapes.settings import settings_beside
 from retune.data.shapes.structures import structure_in
 from retune.data.shapes.templates import TextSource
 
-_REQUESTS = ("input", "inputs", "request", "request_body", "requests", "prompt", "body", MESSAGES)
-_ANSWERS = ("output", "outputs", "response", "response_body", "responses", "completion", "choices", "result", "answer")
+_REQUESTS = (
+    *("input", "inputs", "request", "request_body", "requests", "prompt", "body", MESSAGES),
+    # Phoenix's, in the names of OpenInference.
+    *("attributes.llm.input_messages", "attributes.input.value"),
+)
+_ANSWERS = (
+    *("output", "outputs", "response", "response_body", "responses", "completion", "choices", "result", "answer"),
+    *("answers", "attributes.llm.output_messages", "attributes.output.value"),
+)
 _EXPECTED_ANSWER = "the message of an answer"
 _EXPECTED_REQUEST = "a request with its messages"
 

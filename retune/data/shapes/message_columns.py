@@ -7,14 +7,21 @@ from typing import Any
 from retune.data.blocks import Source
 from retune.data.examples import MINIMUM_EXAMPLES
 from retune.data.shapes.column_names import MESSAGES, check_columns, listed
+from retune.data.shapes.fields import field_value
 from retune.data.shapes.known_columns import find_preference, guess_pair
 from retune.data.shapes.message_order import Order, count_pauses, find_order
 from retune.data.shapes.role_names import plain_name, role_of, words
-from retune.data.shapes.speakers import Speakers, find_speakers, is_flag_name, named_speakers, values_shown
+from retune.data.shapes.speakers import Speakers, find_bots, find_speakers, is_flag_name, named_speakers, values_shown
 from retune.errors import SourceError
 from retune.message_rows_config import ConversationStart, MessageRowsConfig
 
 Rows = Sequence[Mapping[str, Any]]
+
+EVENT = "subtype"
+"""The column in which Slack names what happened."""
+
+THREAD = "threadts"
+"""The column that names Slack's threads; a message outside of them has none."""
 
 _CONVERSATIONS = words(
     "conversationid conversationuuid conversation convid conv dialogueid dialogue dialogid dialog threadid thread "
@@ -27,9 +34,10 @@ _ROOMS = words(
 )
 _SPEAKERS = words(
     "role senderrole senderrolename authorrole speakerrole participantrole authortype sendertype usertype speakertype "
-    "issender isfromme fromme isbot isagent isassistant isoutgoing outgoing isself issend inbound isinbound incoming "
-    "direction messagedirection sender from author speaker speakeridx speakerid speakerindex participant fromname "
-    "sendername authorname who sentby writtenby user username talker type isuser iscustomer ishuman isstaff isoperator "
+    "messageauthortype issender isfromme fromme isbot isagent isassistant isoutgoing outgoing isself issend inbound "
+    "isinbound incoming direction messagedirection sender from author speaker speakeridx speakerid speakerindex "
+    "participant fromname sendername authorname who sentby writtenby user username talker type isuser iscustomer "
+    "ishuman isstaff isoperator "
     "角色 发送者 发送人 发言人 话者 話者 送信者 発言者 役割"
 )
 _TEXTS = words(
@@ -42,15 +50,22 @@ _PLACES = words(
 )
 _TIMES = words(
     "time timestamp datetime date createdat createtime created sentat sent sentdate postedat messagetime messagedate "
-    "createdtime createddate datecreated datesent ts 时间 时间戳 日期 日時 送信日時"
+    "messagecreatedat createdtime createddate datecreated datesent ts 时间 时间戳 日期 日時 送信日時"
 )
 _IDS = words("id messageid messageuuid tweetid msgid uuid commentid")
 _PARENTS = words(
     "parentid parent parentmessageid parentuuid inreplyto inreplytoid inresponsetotweetid inresponseto replytoid "
     "replyto inreplytostatusid inreplytotweetid"
 )
+_BOTS = words("botid botname")
 _KINDS = words("typename messagetype msgtype type contenttype kind")
-_PLAIN_KINDS = words("text 文本 plain テキスト")
+_PLAIN_KINDS = words("text message comment conversation_message 文本 plain テキスト")
+# What Slack writes into its logs, and nobody said.
+_EVENTS = words(
+    "channel_join channel_leave channel_topic channel_purpose channel_name channel_archive channel_unarchive "
+    "group_join group_leave pinned_item unpinned_item bot_add bot_remove reminder_add huddle_thread tombstone"
+)
+_MOST_SPEAKERS = 20
 # One of the first rows at most in so many may hold no text in a column of texts.
 _LEAST_FILLED = 0.5
 
@@ -105,7 +120,8 @@ def find_message_columns(source: Source, rows: Rows, settings: MessageRowsConfig
     if text is None or speakers is None:
         if settings.names_columns:
             raise _missing(source, "role" if text else "text")
-        if text is None or conversation is None or (asked := finder.unknown_speakers()) is None:
+        asked = finder.unknown_speakers()
+        if text is None or asked is None or (conversation is None and not finder.is_log_of(asked)):
             return None
         raise _unknown_assistant(source, rows, asked, conversation, text)
     if conversation is None and speakers.kind == "words":
@@ -120,8 +136,17 @@ class _Finder:
     settings: MessageRowsConfig
 
     def _among(self, wanted: Sequence[str]) -> Iterator[str]:
-        by_name = {plain_name(name): name for name in reversed(self.names)}
+        fields = list(self._fields())
+        flags = {plain_name(name.rsplit(".", 1)[-1]): name for name in fields if is_flag_name(name)}
+        by_name = flags | {plain_name(name): name for name in reversed((*self.names, *fields))}
         return (by_name[name] for name in wanted if name in by_name)
+
+    def _fields(self) -> Iterator[str]:
+        """What lies in objects that say who speaks, as Discord's `author.isBot`."""
+        for name in self.names:
+            if plain_name(name) in _SPEAKERS:
+                cells = (cell for row in self.rows if isinstance(cell := row.get(name), dict))
+                yield from (f"{name}.{key}" for key in next(cells, ()))
 
     def text(self) -> str | None:
         return next(filter(self._are_texts, self._among(_TEXTS)), None)
@@ -141,8 +166,13 @@ class _Finder:
         return next((name for name in self._among(_CONVERSATIONS) if plain_name(name) != "id"), None)
 
     def _repeats(self, column: str) -> bool:
-        values = [value for row in self.rows if isinstance(value := row.get(column), str | int) and value != ""]
-        return len(set(values)) < len(values)
+        return self._count_different(column) is not None
+
+    def _count_different(self, column: str) -> int | None:
+        """How many different values there are; None where none comes twice."""
+        cells = (field_value(row, column) for row in self.rows)
+        values = [value for value in cells if isinstance(value, str | int) and value != ""]
+        return len(set(values)) if len(set(values)) < len(values) else None
 
     def speakers(self) -> Speakers | None:
         settings = self.settings
@@ -156,13 +186,20 @@ class _Finder:
             for column in columns
             if (speakers := find_speakers(column, self.rows, one_is_enough=has_conversation)) is not None
         ]
-        return min(found, key=lambda speakers: speakers.kind == "turns", default=None)
+        found += [speakers for name in self._among(_BOTS) if (speakers := find_bots(name, self.rows)) is not None]
+        return min(found, key=lambda speakers: speakers.kind in ("turns", "filled"), default=None)
 
     def unknown_speakers(self) -> str | None:
         """The column that tells who speaks, where its words say nothing by themselves."""
         return self.settings.role_column or next(
             (name for name in self._among(_SPEAKERS) if self._repeats(name) and not is_flag_name(name)), None
         )
+
+    def is_log_of(self, speakers: str) -> bool:
+        """Whether a few people speak again and again, each at a time."""
+        n_speakers = self._count_different(speakers)
+        is_few = n_speakers is not None and 1 < n_speakers <= min(_MOST_SPEAKERS, len(self.rows) // 2)
+        return is_few and any(find_order(name, self.rows, is_time=True) for name in self._among(_TIMES))
 
     def columns_of(self, conversation: str | None, speakers: Speakers, text: str) -> MessageColumns:
         settings = self.settings
@@ -238,6 +275,11 @@ def plain_number(value: Any) -> str | None:
     return text.removesuffix(".0")
 
 
+def is_event(values: Mapping[str, Any]) -> bool:
+    """Whether a row of Slack's says that something happened, and nothing that somebody said."""
+    return values.get(EVENT) in _EVENTS
+
+
 def is_plain_kind(value: Any) -> bool:
     """Whether a cell says that a message is text, and no picture or note of a call."""
     return isinstance(value, str) and value.strip().casefold() in _PLAIN_KINDS
@@ -283,10 +325,11 @@ def _missing(source: Source, what: str) -> SourceError:
     return SourceError(f"{source.name} has the columns: {listed(source.columns)}. None of them {says}.", hint=hint)
 
 
-def _unknown_assistant(source: Source, rows: Rows, role: str, conversation: str, text: str) -> SourceError:
+def _unknown_assistant(source: Source, rows: Rows, role: str, conversation: str | None, text: str) -> SourceError:
+    tells = f"{role} tells" if conversation is None else f"{conversation} tells the conversation, {role}"
     return SourceError(
-        f"{source.name} has a message a row: {conversation} tells the conversation, {role} who speaks, {text} what is "
-        f"said. Which of those who speak is the assistant? {role} says: {values_shown(role, rows)}.",
+        f"{source.name} has a message a row: {tells} who speaks, {text} what is said. "
+        f"Which of those who speak is the assistant? {role} says: {values_shown(role, rows)}.",
         hint="Name the assistant with --assistant-role, and several with commas between them; if another column tells "
         "who speaks, name it with --role-column.",
     )

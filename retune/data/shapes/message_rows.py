@@ -20,11 +20,21 @@ from retune.data.blocks import (
 from retune.data.shapes.cells import UnusableCellError, cell_text, parsed_cell
 from retune.data.shapes.chat_exports import find_tree_format
 from retune.data.shapes.column_names import MESSAGES, check_columns
-from retune.data.shapes.message_columns import MessageColumns, find_message_columns, is_plain_kind, plain_number
+from retune.data.shapes.fields import field_value
+from retune.data.shapes.message_columns import (
+    EVENT,
+    THREAD,
+    MessageColumns,
+    find_message_columns,
+    is_event,
+    is_plain_kind,
+    plain_number,
+)
 from retune.data.shapes.message_joining import Joined, Joiner
 from retune.data.shapes.message_notes import describe_columns, notes_of
 from retune.data.shapes.message_spill import Message, in_order
 from retune.data.shapes.message_trees import TreesSource
+from retune.data.shapes.role_names import plain_name
 from retune.errors import EmptySourceError, SourceError
 
 # Keys of a message beside its role and content, where a column bears their name.
@@ -83,7 +93,7 @@ class MessageRowsSource(Source):
         self._source = source
         self._columns = columns
         self._data = data
-        self._used = {*columns.names, *_KEYS, *([_RANK] if columns.parent else [])} - {columns.conversation}
+        self._used = {*columns.names, EVENT, *_KEYS, *([_RANK] if columns.parent else [])} - {columns.conversation}
         self.files = [
             replace(
                 file,
@@ -155,12 +165,14 @@ class MessageRowsSource(Source):
             conversation = f"\1{file}"
             if columns.conversation is not None:
                 said = cell_text(row.values.get(columns.conversation), columns.conversation)
+                if (said is None or not said.strip()) and plain_name(columns.conversation) == THREAD:
+                    said = alone
                 if said is None or not said.strip():
                     finding = Finding("other_shape", f"column {columns.conversation}: expected a value, found nothing.")
                     return Message(alone, None, file, row.number, findings=(finding,))
                 # Files of different splits number their conversations anew.
                 conversation = f"{self.files[file].split or ''}\1{said}"
-            speaker = cell_text(row.values.get(columns.speakers.column), columns.speakers.column)
+            speaker = cell_text(field_value(row.values, columns.speakers.column), columns.speakers.column)
             body = self._body(row.values)
         except UnusableCellError as error:
             return Message(alone, None, file, row.number, findings=(error.finding,))
@@ -174,9 +186,12 @@ class MessageRowsSource(Source):
 
     def _body(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
         columns = self._columns
-        if columns.kind is not None and not is_plain_kind(values.get(columns.kind)):
+        if is_event(values) or (columns.kind is not None and not is_plain_kind(values.get(columns.kind))):
             return None
         content = values.get(columns.text)
+        if isinstance(content, list) and any(isinstance(part, str) for part in content):
+            # Telegram's texts with links in them.
+            content = "".join(part if isinstance(part, str) else str(part.get("text", "")) for part in content)
         if not isinstance(content, list):
             content = cell_text(content, columns.text)
         others = {key: _parsed(values[key], key) for key in _KEYS if values.get(key) not in (None, "", [])}

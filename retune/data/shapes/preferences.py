@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from retune.data.blocks import Finding
@@ -12,6 +13,7 @@ from retune.data.shapes.known_columns import Preference
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import settings_beside
 from retune.data.shapes.templates import JoinedColumns
+from retune.data.shapes.transcripts import read_open_transcript, read_transcript
 
 _Messages = list[dict[str, Any]]
 
@@ -22,9 +24,13 @@ class PreferencesShape(RowShape):
 
     Attributes:
         pair: The columns that hold it.
+        has_transcripts: Both answers are whole conversations in one text, as HH-RLHF has them.
+        template: The chat template whose marks stand in the prompts; None where there are none.
     """
 
     pair: Preference
+    has_transcripts: bool = False
+    template: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -39,8 +45,7 @@ class PreferencesShape(RowShape):
             message = f"expected {', '.join(self.pair.columns)}; there is nothing in {', '.join(missing)}."
             raise UnusableCellError(Finding("bad_preference", message))
         given = self._read_input(values)
-        preferred = _read_answer(values, self.pair.preferred)
-        non_preferred = _read_answer(values, self.pair.non_preferred)
+        preferred, non_preferred = map(partial(self._read_answer, values), self.pair.columns[-2:])
         shared = preferred[:-1]
         if shared and shared == non_preferred[:-1]:
             # TRL's conversational data sets have the conversation in both answers, or its last turns.
@@ -58,7 +63,10 @@ class PreferencesShape(RowShape):
         if self.pair.about is not None:
             said = JoinedColumns((prompt, self.pair.about)).text(values)
             return {MESSAGES: [{"role": "user", "content": said}], **beside}
-        found = written_messages(values[prompt], prompt)
+        cell = values[prompt]
+        if self.template and isinstance(cell, str) and (asked := read_open_transcript(cell)) is not None:
+            return {MESSAGES: asked, **beside}
+        found = written_messages(cell, prompt)
         if isinstance(found, dict) and MESSAGES in found:
             if not isinstance(found[MESSAGES], list):
                 message = f"{prompt}: expected a list of messages, found {shown(found[MESSAGES])}."
@@ -66,9 +74,11 @@ class PreferencesShape(RowShape):
             return {**found, **beside}
         return {MESSAGES: messages_in(found, "user", prompt), **beside}
 
-
-def _read_answer(values: Mapping[str, Any], column: str) -> _Messages:
-    return messages_in(written_messages(values[column], column), "assistant", column)
+    def _read_answer(self, values: Mapping[str, Any], column: str) -> _Messages:
+        cell = values[column]
+        if self.has_transcripts and isinstance(cell, str) and (said := read_transcript(cell)) is not None:
+            return said
+        return messages_in(written_messages(cell, column), "assistant", column)
 
 
 def _join(prompt: _Messages, shared: _Messages) -> _Messages:

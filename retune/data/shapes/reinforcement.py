@@ -7,7 +7,7 @@ from typing import Any
 from retune.data.blocks import Finding
 from retune.data.shapes.cells import json_value
 from retune.data.shapes.column_names import MESSAGES
-from retune.data.shapes.conversations import read_conversation
+from retune.data.shapes.conversation_cells import read_conversation
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import SETTINGS, settings_beside
 from retune.data.shapes.templates import ColumnText, TextSource
@@ -23,13 +23,11 @@ class ReinforcementShape(RowShape):
         prompt: What the user says; None where conversations are ready.
         messages: Column with ready conversations; used where there is no `prompt`.
         answer: Put together from columns, it becomes the field `reference_answer`; a column alone keeps its name.
-        is_sharegpt: Messages are written `{"from": "human", "value": "…"}`.
     """
 
     prompt: TextSource | None
     messages: str
     answer: TextSource | None
-    is_sharegpt: bool
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -56,7 +54,7 @@ class ReinforcementShape(RowShape):
         beside: dict[str, Any] = {}
         messages: Any
         if self.prompt is None:
-            beside, messages = read_conversation(values, self.messages, is_sharegpt=self.is_sharegpt)
+            beside, messages = read_conversation(values, self.messages)
         else:
             said = self.prompt.text(values)
             if said is None:

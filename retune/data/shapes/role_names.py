@@ -7,9 +7,9 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 _NAMES: dict[Role, str] = {
     "user": "user human prompter customer client visitor guest member enduser requester contact caller buyer patient "
-    "student person inbound incoming 用户 使用者 顾客 客户 客戶 访客 ユーザー お客様 顧客 質問者 利用者",
+    "student person lead inbound incoming 用户 使用者 顾客 客户 客戶 访客 ユーザー お客様 顧客 質問者 利用者",
     "assistant": "assistant gpt chatgpt bot chatbot ai model agent bing bard claude gemini llama llm operator support "
-    "supportagent customersupport advisor representative rep staff employee helpdesk seller outbound "
+    "supportagent customersupport advisor representative rep staff employee admin helpdesk seller outbound "
     "outgoing 助手 助理 机器人 客服 智能助手 アシスタント ボット オペレーター 担当者 サポート",
     "system": "system developer systemprompt instruction 系统 システム",
     "tool": "tool function",

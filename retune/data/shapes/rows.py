@@ -51,6 +51,11 @@ class RowShape(Shape):
         return self.split.side
 
     @property
+    def group_column(self) -> str | None:
+        """The column whose equal values stay together in a split."""
+        return self.split.group
+
+    @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """The columns that every file must have."""

@@ -6,6 +6,7 @@ from typing import Any
 from retune.data.checks.structure import EXAMPLE_KEYS
 from retune.data.shapes.cells import json_value, parsed_cell
 from retune.data.shapes.column_names import MESSAGES
+from retune.data.shapes.content_blocks import api_tools
 from retune.data.shapes.structures import structures_in
 
 SETTINGS = tuple(key for key in EXAMPLE_KEYS if key != MESSAGES)
@@ -18,8 +19,7 @@ _LISTS = ("tools", "functions")
 def settings_beside(values: Mapping[str, Any], keys: Sequence[str] = SETTINGS) -> dict[str, Any]:
     """Tools and the like from the columns that bear their names; JSON is read where they are text.
 
-    What holds nothing is left out. Functions that are listed as tools by themselves, as LLaMA-Factory's data sets have
-    them, become tools of the type function.
+    What holds nothing is left out. Tools of other services become the API's.
 
     Raises:
         UnusableCellError: A cell isn't JSON.
@@ -34,13 +34,8 @@ def settings_beside(values: Mapping[str, Any], keys: Sequence[str] = SETTINGS) -
         found = json_value(parsed_cell(value, key, kind="bad_tools", expected="JSON"), key)
         if found is None or (key in _LISTS and found == []):
             continue
-        settings[key] = as_tools(found) if key == "tools" else found
+        settings[key] = api_tools(found) if key == "tools" else found
     return settings
-
-
-def as_tools(found: Any) -> Any:
-    """A list of tools, with bare functions made into tools; anything else as it is."""
-    return list(map(_as_tool, found)) if isinstance(found, list) else found
 
 
 def find_settings(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -56,8 +51,3 @@ def _hold_objects(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     found = structures_in(row.get(column) for row in rows)
     objects = [item for each in found if isinstance(each, list) for item in each]
     return bool(objects) and all(isinstance(item, dict) and ("function" in item or "name" in item) for item in objects)
-
-
-def _as_tool(tool: Any) -> Any:
-    is_bare = isinstance(tool, dict) and "name" in tool and not ("type" in tool or "function" in tool)
-    return {"type": "function", "function": tool} if is_bare else tool

@@ -59,6 +59,11 @@ class Shape(ABC):
         return None
 
     @property
+    def group_column(self) -> str | None:
+        """The column whose equal values stay together in a split; None where there is none."""
+        return None
+
+    @property
     def plain_columns(self) -> PlainColumns | None:
         """The columns, where the shape is that simple: then a block is described without making its examples."""
         return None

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from retune.data.quoting import shown
 from retune.data.shapes.cells import cell_text
+from retune.data.shapes.fields import field_value
 from retune.data.shapes.role_names import plain_name, role_of, words
 
-Kind = Literal["words", "flag", "turns", "named"]
+Kind = Literal["words", "flag", "turns", "named", "filled"]
 
 _ASSISTANT_IF_TRUE = words(
     "issender fromme isfromme isme isbot isagent isassistant isai isoutgoing isoutbound outgoing isstaff isoperator "
@@ -31,6 +32,7 @@ class Speakers:
         column: The column.
         kind: `words`: known ones, such as customer and agent. `flag`: true and false, or 1 and 0. `turns`: numbers or
             letters of people; whoever speaks first is the user. `named`: the user said which are the assistant.
+            `filled`: the name of a bot, where one speaks.
         assistants: Of `flag`, the texts that mean the assistant; of `named`, those that the user gave.
         others: Of `flag`, the texts that mean the user.
     """
@@ -45,6 +47,8 @@ class Speakers:
         """What people call it."""
         if self.kind == "flag":
             return f"{self.column} ({'true' if self.assistants == frozenset(_TRUE) else 'false'}: the assistant)"
+        if self.kind == "filled":
+            return f"{self.column} (where it is filled: the assistant)"
         if self.kind == "named":
             return f"{self.column} ({', '.join(sorted(self.assistants))}: the assistant)"
         return self.column
@@ -58,7 +62,7 @@ class Speakers:
         """
         said = said_in(value, self.column)
         if said is None:
-            return None
+            return "user" if self.kind == "filled" else None
         known = role_of(said)
         if self.kind == "words":
             return known
@@ -66,13 +70,12 @@ class Speakers:
             return "assistant" if said in self.assistants else "user" if said in self.others else None
         if known in ("system", "tool") and said not in self.assistants:
             return known
-        if self.kind == "named":
-            return "assistant" if said in self.assistants else "user"
-        return "user" if first in (None, said) else "assistant"
+        is_assistant = said in self.assistants if self.kind == "named" else first not in (None, said)
+        return "assistant" if is_assistant or self.kind == "filled" else "user"
 
     def speak_in(self, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Whether one of the assistants is named in these rows."""
-        return any(said_in(row.get(self.column), self.column) in self.assistants for row in rows)
+        return any(said_in(field_value(row, self.column), self.column) in self.assistants for row in rows)
 
 
 def said_in(value: Any, column: str) -> str | None:
@@ -85,7 +88,7 @@ def named_speakers(column: str, assistant_role: str, rows: Iterable[Mapping[str,
     """Speakers of whom the user said which are the assistant; the whole text where a cell says just that."""
     whole = assistant_role.strip().casefold()
     names = [name.strip() for name in whole.split(",") if name.strip()]
-    is_one = any(said_in(row.get(column), column) == whole for row in rows)
+    is_one = any(said_in(field_value(row, column), column) == whole for row in rows)
     return Speakers(column, "named", frozenset([whole] if is_one else names))
 
 
@@ -97,7 +100,7 @@ def find_speakers(column: str, rows: Sequence[Mapping[str, Any]], *, one_is_enou
         rows: The first rows.
         one_is_enough: They may all be of one speaker, as where rows are sorted by something else.
     """
-    said = [text for row in rows if (text := said_in(row.get(column), column)) is not None]
+    said = [text for row in rows if (text := said_in(field_value(row, column), column)) is not None]
     values = set(said)
     if not values:
         return None
@@ -105,7 +108,7 @@ def find_speakers(column: str, rows: Sequence[Mapping[str, Any]], *, one_is_enou
     sides = {"user", "assistant"} & set(roles)
     if len(sides) > (0 if one_is_enough else 1) and sum(map(bool, roles)) >= _KNOWN_SHARE * len(roles):
         return Speakers(column, "words")
-    name = plain_name(column)
+    name = plain_name(column.rsplit(".", 1)[-1])
     if len(values) == 2 and values <= _TRUE | _FALSE and name in (*_ASSISTANT_IF_TRUE, *_ASSISTANT_IF_FALSE):
         true, false = frozenset(_TRUE), frozenset(_FALSE)
         return Speakers(column, "flag", *((true, false) if name in _ASSISTANT_IF_TRUE else (false, true)))
@@ -115,14 +118,20 @@ def find_speakers(column: str, rows: Sequence[Mapping[str, Any]], *, one_is_enou
     return Speakers(column, "turns") if len(values) > 1 and are_places and name.startswith("speaker") else None
 
 
+def find_bots(column: str, rows: Sequence[Mapping[str, Any]]) -> Speakers | None:
+    """A column that names the bot wherever one speaks; None where it always does, or never."""
+    filled = [said_in(row.get(column), column) is not None for row in rows]
+    return Speakers(column, "filled") if any(filled) and not all(filled) else None
+
+
 def is_flag_name(column: str) -> bool:
     """Whether a column's name says that it tells by true and false who speaks."""
-    return plain_name(column) in (*_ASSISTANT_IF_TRUE, *_ASSISTANT_IF_FALSE)
+    return plain_name(column.rsplit(".", 1)[-1]) in (*_ASSISTANT_IF_TRUE, *_ASSISTANT_IF_FALSE)
 
 
 def values_shown(column: str, rows: Iterable[Mapping[str, Any]]) -> str:
     """The different things that a column says, for a message; the first few."""
-    values = list(dict.fromkeys(cell_text(row.get(column), column) for row in rows))
+    values = list(dict.fromkeys(cell_text(field_value(row, column), column) for row in rows))
     texts = [shown(value) for value in values if value is not None]
     more = f" and {len(texts) - _MOST_SHOWN} more" if len(texts) > _MOST_SHOWN else ""
     return ", ".join(texts[:_MOST_SHOWN]) + more

@@ -10,7 +10,9 @@ from retune.data.examples import INSTRUCTION_ROLES
 from retune.data.quoting import shown
 from retune.data.shapes.cells import cell_text
 from retune.data.shapes.column_names import listed
+from retune.data.shapes.content_blocks import blocks_text
 from retune.data.shapes.fields import field_value, find_root
+from retune.data.shapes.structures import structure_in
 from retune.errors import SourceError
 
 _HOW_TO_WRITE = "Write {column} for a column's text, and {{ or }} for a brace itself."
@@ -36,8 +38,12 @@ class TextSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnText:
-    """The text of one column."""
+class OneColumn:
+    """What reads one column, or a field in one.
+
+    Attributes:
+        column: Its name.
+    """
 
     column: str
 
@@ -51,30 +57,25 @@ class ColumnText:
         """The column's name."""
         return self.column
 
+
+class ColumnText(OneColumn):
+    """The text of one column."""
+
+    __slots__ = ()
+
     def text(self, values: Mapping[str, Any]) -> str | None:
         """The cell as text; None where it is missing."""
         return cell_text(values.get(self.column), self.column)
 
 
-@dataclass(frozen=True, slots=True)
-class FieldText:
+class FieldText(OneColumn):
     """The text of a field that lies deeper in a column: `translation.en`."""
 
-    name: str
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The field."""
-        return (self.name,)
-
-    @property
-    def title(self) -> str:
-        """The field's name."""
-        return self.name
+    __slots__ = ()
 
     def text(self, values: Mapping[str, Any]) -> str | None:
         """The field as text; None where it is missing."""
-        return cell_text(field_value(values, self.name), self.name)
+        return cell_text(field_value(values, self.column), self.column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,17 +241,22 @@ class SystemPrompt:
             return messages
         if self.template is None:
             return messages if self.fixed is None else [{"role": "system", "content": self.fixed}, *messages]
-        text = self.template.text(values)
+        text = self._text(self.template, values)
         if not self.template.has_words and not (text and text.strip()):
             return messages
         return [{"role": "system", "content": text}, *messages]
+
+    def _text(self, template: Template, values: Mapping[str, Any]) -> str | None:
+        """The text; of blocks such as Anthropic's and Gemini's, what they say."""
+        blocks = None if self.found is None else structure_in(values.get(self.found))
+        return template.text(values) if blocks is None else blocks_text(blocks) or template.text(values)
 
     def conflicts(self, messages: list[Any], values: Mapping[str, Any]) -> Iterator[Finding]:
         """What a column says, where the conversation begins with another system message."""
         first = messages[0] if messages else None
         if self.found is None or not isinstance(first, dict) or first.get("role") not in INSTRUCTION_ROLES:
             return
-        said, own = cell_text(values.get(self.found), self.found), first.get("content")
+        said, own = self._text(Template((("", self.found),)), values), first.get("content")
         if said and said.strip() and (not isinstance(own, str) or said.strip() != own.strip()):
             message = f"column {self.found} says {shown(said)}, and the conversation begins with {shown(own)}."
             yield Finding("system_conflict", message)

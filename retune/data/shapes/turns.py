@@ -6,11 +6,10 @@ from typing import Any
 from retune.data.blocks import Finding
 from retune.data.quoting import shown
 from retune.data.shapes.cells import UnusableCellError, cell_text
-from retune.data.shapes.sharegpt import from_sharegpt, is_foreign_message
+from retune.data.shapes.foreign_messages import api_messages, is_foreign_message, read_turn
 from retune.data.shapes.structures import structure_in
 
 _PAIR = 2
-_KEYS = (("question", "answer"), ("user", "assistant"), ("prompt", "response"), ("instruction", "output"))
 
 
 def read_turns(values: Mapping[str, Any], column: str) -> list[dict[str, Any]]:
@@ -27,7 +26,7 @@ def read_turns(values: Mapping[str, Any], column: str) -> list[dict[str, Any]]:
     if any(turn is None for turn in messages):
         message = f"column {column}: expected pairs of question and answer, or messages; found {shown(value)}."
         raise UnusableCellError(Finding("cell_not_messages", message))
-    return from_sharegpt([message for turn in messages if turn for message in turn])
+    return api_messages([message for turn in messages if turn for message in turn])
 
 
 def hold_turns(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
@@ -52,10 +51,8 @@ def _read_turn(turn: Any, column: str) -> list[dict[str, Any]] | None:
         return None
     if is_foreign_message(turn) or "role" in turn:
         return [turn]
-    for keys in _KEYS:
-        if turn.keys() == set(keys):
-            return _pair(turn[keys[0]], turn[keys[1]], column)
-    return None
+    pair = read_turn(turn)
+    return None if pair is None else _pair(*pair, column)
 
 
 def _pair(question: Any, answer: Any, column: str) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ from retune.data.blocks import Finding, Source
 from retune.data.quoting import masked
 from retune.data.shapes.columns import ColumnsShape
 from retune.data.shapes.completions import CompletionsShape
+from retune.data.shapes.conversations import ConversationsShape
+from retune.data.shapes.logs import LogsShape
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.templates import Template, TextSource
@@ -15,6 +17,7 @@ from retune.data.shapes.templates import Template, TextSource
 _SYSTEM = ("system", "systemprompt", "systemmessage", "システム", "系统", "系统提示")
 _CONTEXT = (
     *("context", "contexts", "instruction", "instructions", "input", "inputs", "document", "documents", "passage"),
+    *("article", "schema"),
     *("background", "文脈", "指示", "入力", "上下文", "背景", "指令", "输入"),
 )
 _HISTORY = ("history", "chathistory", "conversationhistory", "previousturns", "履歴", "历史", "历史对话")
@@ -26,7 +29,9 @@ _GROUPS = (
     *("userid", "customerid", "documentid", "docid", "ticketid"),
 )
 _CONVERSATIONS = ("messages", "message", "conversations", "conversation", "dialogue", "dialog", "turns", "thread")
+_CHOICES = ("choices", "options", "choice", "a", "b", "c", "d", "optiona", "optionb", "optionc", "optiond", "endings")
 _JUDGEMENTS = ("label", "rating", "score", "reward", "feedback", "isgood", "accepted", "preferred")
+_JUDGED = CompletionsShape | ColumnsShape | ConversationsShape | LogsShape
 
 
 def unused_columns(source: Source, shape: Shape) -> list[str]:
@@ -69,8 +74,12 @@ def _advice(name: str, shape: RowShape, rows: Sequence[Mapping[str, Any]]) -> st
         advice = "Tools are read where every cell is a JSON list of them, each with its name."
     elif plain in _CONVERSATIONS:
         advice = f"If it holds conversations, --messages-column {quoted} reads them in place of the other columns."
-    elif plain in _JUDGEMENTS and isinstance(shape, CompletionsShape | ColumnsShape) and _are_judgements(cells):
+    elif plain in _JUDGEMENTS and isinstance(shape, _JUDGED) and _are_judgements(cells):
         advice = "If it says which answers are good: the others are learned too. Leave their rows out."
+    elif plain in _CHOICES and isinstance(shape, CompletionsShape | ColumnsShape):
+        advice = (
+            f"If it is to choose from, the question needs it. {_how_to_use(name, shape, as_system=False, after=True)}"
+        )
     elif plain in (*_SYSTEM, *_CONTEXT, *_HISTORY):
         advice = _how_to_use(name, shape, as_system=plain in _SYSTEM)
     return advice
@@ -88,7 +97,7 @@ def _is_yes_or_no(cell: Any) -> bool:
     return isinstance(cell, str) and cell.strip().lower() in ("true", "false", "yes", "no", "0", "1")
 
 
-def _how_to_use(name: str, shape: RowShape, *, as_system: bool) -> str:
+def _how_to_use(name: str, shape: RowShape, *, as_system: bool, after: bool = False) -> str:
     if "{" in name or "}" in name:
         return "Rename it without braces: then a template can read it."
     field = f"{{{name}}}"
@@ -99,7 +108,8 @@ def _how_to_use(name: str, shape: RowShape, *, as_system: bool) -> str:
     if as_system or not isinstance(shape, CompletionsShape | ColumnsShape):
         template = " ".join([*(f"{{{column}}}" for column in shape.system.columns), field])
         return f"The system prompt can hold it: --system {shlex.quote(template)}."
-    return f"What the user says can hold it: --user-template {shlex.quote(f'{field} {user}')} {answer}."
+    text = f"{user} {field}" if after else f"{field} {user}"
+    return f"What the user says can hold it: --user-template {shlex.quote(text)} {answer}."
 
 
 def _answer_flag(text: TextSource) -> str:

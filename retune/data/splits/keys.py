@@ -73,6 +73,13 @@ def read_keys(store: ExampleStore, config: SplitConfig, chosen: npt.NDArray[np.b
     )
 
 
+def with_groups(store: ExampleStore, config: SplitConfig) -> SplitConfig:
+    """How the examples are really dealt: the stable split goes by groups where the source itself tells them."""
+    if config.method is not SplitMethod.STABLE or store.facts.group_column is None:
+        return config
+    return config.model_copy(update={"method": SplitMethod.GROUP, "column": store.facts.group_column})
+
+
 def is_stratified(config: SplitConfig) -> bool:
     """Whether the splits should have the same mixture of labels."""
     return config.stratify or config.stratify_column is not None

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
-from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Sides
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Sides, with_groups
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 
@@ -28,7 +28,7 @@ def find_origins(store: ExampleStore, config: SplitConfig, sides: Sides) -> dict
     """
     declared = np.where(sides > 0, store.column("side"), 0)
     if config.method is not SplitMethod.COLUMN and not (declared > TRAIN).any():
-        return dict.fromkeys(SIDES[1:], str(config.method))
+        return dict.fromkeys(SIDES[1:], _drawn_by(store, config))
     column = store.facts.split_column or config.column
     by = {SIDES[side]: _declared_by(store, column, declared == side) for side in (TRAIN, VALIDATION, TEST)}
     origins = {name: _DECLARED + " and ".join(reasons) for name, reasons in by.items() if reasons}
@@ -39,7 +39,7 @@ def find_origins(store: ExampleStore, config: SplitConfig, sides: Sides) -> dict
         for name in ("validation", "test"):
             share = getattr(config, name)
             if name not in origins and share:
-                origins[name] = f"drawn from train, {config.method}"
+                origins[name] = f"drawn from train, {_drawn_by(store, config)}"
             elif share not in (0, getattr(_DEFAULTS, name)):
                 origins[name] += f"; --{name} {share:g} draws nothing"
     return origins
@@ -57,6 +57,11 @@ def describe_splits(sizes: Mapping[str, int], origins: Mapping[str, str], item: 
     if len(set(origins.values())) == 1:
         return f"{', '.join(items.values())} ({next(iter(origins.values()))})"
     return ", ".join(f"{text} ({origins[name]})" if name in origins else text for name, text in items.items())
+
+
+def _drawn_by(store: ExampleStore, config: SplitConfig) -> str:
+    dealt = with_groups(store, config)
+    return str(config.method) if dealt is config else f"{config.method} by {dealt.column}"
 
 
 def _declared_by(store: ExampleStore, column: str | None, chosen: npt.NDArray[np.bool_]) -> list[str]:

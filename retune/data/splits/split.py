@@ -11,7 +11,7 @@ from retune.data.repeats import find_repeats
 from retune.data.rules import RULES
 from retune.data.splits.by_column import deal_as_said, deal_declared, declares, find_contradictions
 from retune.data.splits.by_hash import deal_groups, deal_stable, find_grouped
-from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides, read_keys
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides, read_keys, with_groups
 from retune.data.splits.shuffled import deal_randomly, find_questions
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
@@ -46,6 +46,7 @@ def deal_examples(
         DataError: Fewer than 10 examples would remain for training, the split's column contradicts itself, or no
             label is frequent enough to stratify by.
     """
+    config = with_groups(store, config)
     is_sound = store.column("sound").astype(np.bool_)
     keys = read_keys(store, config, is_sound)
     sides = deal(keys, config, on_note=on_note)

@@ -48,6 +48,7 @@ class StoreFacts(BaseModel):
         unused: Columns of the source that reach no example, and keys that only some rows have; the first 100.
         method: What the examples can train.
         split_column: The column that says which split a row belongs to; None where there is none.
+        group_column: The column whose equal values stay together; None where there is none.
         encoding: The tokenizer that counted.
         n_examples: How many there are.
         parts: The files with their lines, by their names in `SIDES`.
@@ -77,6 +78,7 @@ class StoreFacts(BaseModel):
     labels: dict[str, int] | None
     problem_groups: list[ProblemGroup]
     split_column: str | None = None
+    group_column: str | None = None
 
 
 class ExampleStore:

@@ -49,6 +49,23 @@ def test_a_prompt_and_its_completion_are_asked_as_such(tmp_path):
     assert example.completes
 
 
+def test_completions_are_expected_without_the_sequence_that_ends_them_all(tmp_path):
+    lines = [f'{{"prompt": "{n}?\\n\\n###\\n\\n", "completion": " answer {n} END"}}' for n in range(3)]
+    examples = read_examples(write_lines(tmp_path / "test.jsonl", *lines))
+
+    assert [example.stop for example in examples] == [" END"] * 3
+    assert [example.expected for example in examples] == [" answer 0", " answer 1", " answer 2"]
+
+
+def test_what_stands_within_a_completion_too_does_not_stop_one(tmp_path):
+    lines = [f'{{"prompt": "{n}?", "completion": "first\\nthen {n}\\n"}}' for n in range(3)]
+    examples = read_examples(write_lines(tmp_path / "test.jsonl", *lines))
+
+    assert [(example.stop, example.expected) for example in examples] == [
+        (None, f"first\nthen {n}\n") for n in range(3)
+    ]
+
+
 def test_the_limit_takes_from_the_top(tmp_path):
     path = write_lines(tmp_path / "test.jsonl", *[conversation(USER, ASSISTANT)] * 5)
 

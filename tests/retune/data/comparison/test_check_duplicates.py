@@ -7,6 +7,7 @@ from retune.data.comparison import subject
 from retune.data.comparison.duplicates import check_duplicates, check_same_answer
 from retune.data.comparison.subject import Subject
 from retune.data.problems import Problem
+from retune.data.quoting import shown
 
 PAIR = {
     "input": {"messages": [{"role": "user", "content": "q"}]},
@@ -44,6 +45,16 @@ def test_conflicting_answers_are_shown_side_by_side(tmp_path):
     assert found(check_duplicates, store) == [
         ("conflicting_answers", "row 3", f'asks the same as row 2, but answers "{"b" * 58}… and not "a".')
     ]
+
+
+def test_the_same_labels_in_another_order_do_not_conflict(tmp_path):
+    orders = ['["oil", "wet"]', '["wet", "oil"]', '["wet","oil"]', '["dry"]', '["dry", "oil"]']
+    store = make_store(tmp_path, [chat(question, answer) for question in "abc" for answer in orders])
+    assert {text for kind, _, text in found(check_duplicates, store) if kind == "conflicting_answers"} == {
+        f"asks the same as row {row}, but answers {shown(answer)} and not {shown(orders[0])}."
+        for row in (2, 7, 12)
+        for answer in orders[3:]
+    }
 
 
 def test_of_very_many_the_first_are_kept_and_the_others_counted(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def plan_for(system: str | None = None, **settings: Any) -> Plan:
         SplitColumns(),
         SystemPrompt.parse(system, ()),
         column="messages",
-        is_sharegpt=False,
+        is_foreign=False,
         known=frozenset({"messages", "id"}),
     )
     assert shape.keeps_plain_messages

@@ -4,6 +4,7 @@ import pytest
 
 from retune.config import SplitConfig
 from retune.data.blocks import Finding
+from retune.errors import SourceError
 
 ASKED = {"role": "user", "content": "Where is my card?"}
 ANSWERED = {"role": "assistant", "content": "On its way."}
@@ -143,10 +144,36 @@ class TestShareGpt:
     def test_threads_have_their_content_under_text(self, make_source, read, choose):
         thread = [{"text": "Where is my card?", "role": "prompter"}, {"text": "On its way.", "role": "assistant"}]
         source = make_source([{"thread": thread, "source": "made up"}])
-        assert choose(source).title == "conversations in thread"
+        assert choose(source).title == "conversations in thread (roles and contents made into the API's)"
         assert body_of(read(source)) == {"messages": CHAT}
 
     def test_the_same_column_may_hold_chat_messages(self, make_source, read, choose):
         source = make_source([{"conversations": CHAT}])
         assert choose(source).title == "conversations in conversations"
         assert body_of(read(source)) == {"messages": CHAT}
+
+
+class TestNumberedColumns:
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("question_1", "answer_1", "question_2", "answer_2"),
+            ("turn1_user", "turn1_assistant", "turn2_user", "turn2_assistant"),
+            ("Q1", "A1", "Q2", "A2"),
+            ("prompt 1", "response 1", "prompt 2", "response 2"),
+        ],
+    )
+    def test_turns_in_numbered_columns_are_a_conversation(self, make_source, read, choose, names):
+        texts = ("Where is my card?", "On its way.", "Since when?", "Monday.")
+        rows = [dict(zip(names, texts, strict=True)), dict(zip(names, (*texts[:2], "", ""), strict=True))]
+        source = make_source(rows, file_format="csv")
+        more = [{"role": "user", "content": "Since when?"}, {"role": "assistant", "content": "Monday."}]
+        assert [example.body["messages"] for example in read(source)] == [[*CHAT, *more], CHAT]
+        assert choose(source).title == f"turns in {', '.join(names)}"
+
+    @pytest.mark.parametrize(
+        "names", [("question_1", "answer_1"), ("answer_1", "answer_2"), ("user_1", "user_2", "bot_1")]
+    )
+    def test_numbers_alone_make_no_turns(self, make_source, choose, names):
+        with pytest.raises(SourceError):
+            choose(make_source([dict.fromkeys(names, "text")]))

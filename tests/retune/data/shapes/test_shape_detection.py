@@ -6,6 +6,7 @@ import pytest
 
 from retune.config import SplitConfig
 from retune.data.blocks import Finding
+from retune.data.shapes.unused import warn_of_unused
 from retune.errors import SourceError
 
 CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -260,3 +261,40 @@ def test_a_file_unlike_the_first_is_told_what_asks_for_the_column(make_source, c
     )
     with pytest.raises(SourceError, match=r"0\.jsonl has it, and --assistant-column names it\."):
         choose(source, user_column="question", assistant_column="answer")
+
+
+@pytest.mark.parametrize(
+    ("row", "hint"),
+    [
+        ({"item": {"question": "q", "answer": "a"}}, "--user-column item.question --assistant-column item.answer"),
+        ({"question": "q", "answers": {"text": ["a", "b"], "start": [3]}}, "--assistant-column answers.text.0"),
+        ({"question": "q", "answers": ["a", "b"]}, "--user-column question --assistant-column answers.0"),
+        ({"question": "q", "answers": "{'text': ['a'], 'answer_start': [0]}"}, "--assistant-column answers.text.0"),
+        ({"translation": {"en": "dog", "de": "Hund"}}, "there are: translation.en, translation.de."),
+        ({"document": "long", "summary": "short"}, "--user-column document --assistant-column summary"),
+        ({"premise": "It rains.", "hypothesis": "It is wet.", "label": 1}, "--user-template '{premise} {hypothesis}'"),
+        ({"text": "A note on rain."}, "--model babbage-002"),
+        ({"FAQ Question": "q", "FAQ Answer": "a", "Category": "c"}, "--assistant-column 'FAQ Answer'"),
+        ({"id": 1, "qa_pairs": [{"question": "q", "answer": "a"}]}, "--messages-column qa_pairs"),
+        ({"title": "t", "paragraphs": [{"context": "c", "qas": []}]}, "jq -c '.data[].paragraphs[]"),
+        ({"id": 1, "parts": [{"body": "It is wet.", "by": 4}]}, "--messages-column parts"),
+        ({"chat": "USER: a ASSISTANT: <functioncall> {}"}, '"observation" with its result'),
+    ],
+)
+def test_the_hint_fits_what_the_cells_hold(make_source, choose, row, hint):
+    with pytest.raises(SourceError) as error:
+        choose(make_source([row]))
+    assert hint in (error.value.hint or "")
+
+
+def test_choices_beside_a_question_are_asked_for(make_source, choose):
+    source = make_source([{"question": "q", "choices": ["x", "y"], "answer": "x"}])
+    [finding] = warn_of_unused(["choices"], choose(source), [row.values for row in source.sample()])
+    assert "--user-template '{question} {choices}' --assistant-column answer" in finding.message
+
+
+def test_a_column_that_says_one_thing_is_not_an_answer(make_source, choose):
+    rows = [{"text": f"note {n}", "answer": "accept", "spans": []} for n in range(3)]
+    with pytest.raises(SourceError) as error:
+        choose(make_source(rows))
+    assert (error.value.hint or "").startswith("Name them with --user-column and --assistant-column")

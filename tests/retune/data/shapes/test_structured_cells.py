@@ -111,3 +111,19 @@ class TestLists:
 def test_python_is_read_and_never_run(text, found):
     assert python_literal(text) == found
     assert structure_in(text) == found
+
+
+@pytest.mark.parametrize(
+    ("labels", "numbers"),
+    [
+        ([0, 1, 1, 0], "0, 1"),
+        ([2, 0, 1, 2, 1, 0], "0, 1, 2"),
+        ([1, 2, 3, 4], None),
+        ([True, False] * 2, None),
+        (["0"] * 4, None),
+    ],
+)
+def test_numbers_in_place_of_labels_are_named(make_source, choose, labels, numbers):
+    remarks = choose(make_source([{"text": "t", "label": label} for label in labels])).remarks
+    expected = f"column label holds the numbers {numbers}, which are learned as they stand."
+    assert remarks == (() if numbers is None else (Finding("numbered_labels", expected),))

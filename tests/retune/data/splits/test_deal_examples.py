@@ -1,4 +1,5 @@
 import csv
+import json
 import re
 
 import numpy as np
@@ -6,8 +7,10 @@ import pytest
 from example_stores import chat, make_store
 from split_keys import AskedRow, make_keys, rows_by_side
 
-from retune.config import SplitConfig, SplitMethod
+from retune.config import DataConfig, SplitConfig, SplitMethod
+from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION
+from retune.data.splits.origins import find_origins
 from retune.data.splits.split import deal, deal_examples
 from retune.data.store.columns import SIDES
 from retune.errors import DataError
@@ -256,3 +259,24 @@ def test_a_group_column_that_is_empty_is_told(tmp_path):
     notes: list[str] = []
     deal_examples(store_of(tmp_path, numbered(40), config), config, on_note=notes.append)
     assert notes == ["the column key is empty in every row; examples were dealt one by one."]
+
+
+def test_a_conversation_that_grows_keeps_its_side(tmp_path):
+    def sides_of(n_turns):
+        rows = [
+            {"ticket_id": ticket, "role": role, "content": f"{role} {ticket} {turn}"}
+            for ticket in range(60)
+            for turn in range(n_turns)
+            for role in ("user", "assistant")
+        ]
+        path = tmp_path / f"{n_turns}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        options = LoadOptions("baseline-text", counts_tokens=False, processes=1)
+        store = load_examples(DataConfig(source=str(path)), SplitConfig(), options, tmp_path / f"store {n_turns}")
+        sides = deal_examples(store, SplitConfig())
+        assert set(find_origins(store, SplitConfig(), sides).values()) == {"stable by ticket_id"}
+        return sides.tolist()
+
+    first, *others = (sides_of(n_turns) for n_turns in (1, 2, 5))
+    assert others == [first, first]
+    assert set(first) == {TRAIN, VALIDATION, TEST}
