@@ -88,8 +88,14 @@ PAGES: dict[str, Callable[[], str]] = {
 def _commands(command: Any, context: Any) -> Iterator[tuple[Any, Any]]:
     """A command and all beneath it, in the order of `--help`; each with the context that its help is written in."""
     yield command, context
-    for name, child in getattr(command, "commands", {}).items():
+    for name, child in _children(command, context):
         yield from _commands(child, typer.Context(child, info_name=name, parent=context))
+
+
+def _children(command: Any, context: Any) -> list[tuple[str, Any]]:
+    """The commands of a group by their names; a group may load them only when it is asked."""
+    names = command.list_commands(context) if hasattr(command, "list_commands") else []
+    return [(name, command.get_command(context, name)) for name in names]
 
 
 def _panels(command: Any, context: Any) -> dict[str, list[list[str]]]:
@@ -99,7 +105,7 @@ def _panels(command: Any, context: Any) -> dict[str, list[list[str]]]:
             continue
         kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
         panels.setdefault(parameter.rich_help_panel or kind, []).append(_row(*parameter.get_help_record(context)))
-    for name, child in getattr(command, "commands", {}).items():
+    for name, child in _children(command, context):
         path = f"{context.command_path} {name}"
         link = f"[`{path}`](#{path.replace(' ', '-')})"
         panels.setdefault("Commands", []).append([link, child.get_short_help_str(limit=_WIDE_ENOUGH)])
