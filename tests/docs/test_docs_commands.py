@@ -125,7 +125,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     for name in ("examples", ".venv", "deployments"):
         (directory / name).symlink_to(REPOSITORY / name)
     with (directory / "examples" / "support_tickets.csv").open(encoding="utf-8", newline="") as table:
-        rows = list(csv.reader(table))[:121]
+        rows = list(csv.reader(table))[:61]
     with (directory / "tickets.csv").open("w", encoding="utf-8", newline="") as table:
         csv.writer(table).writerows(rows)
     server_port, prefect_port = free_port(), free_port()
