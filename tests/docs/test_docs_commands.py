@@ -28,7 +28,7 @@ from retune.cli.app import app
 from retune.config_file import parse_config
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = ["AGENTS.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]
+PAGES = ["README.md", "AGENTS.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]
 _LANGUAGES = {"sh", "python", "yaml", "json", "csv", "text"}
 _FENCE = re.compile(
     r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n *)?```(?P<language>\w*)\n(?P<text>.*?)\n *```", re.DOTALL
