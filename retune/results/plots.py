@@ -13,7 +13,7 @@ from retune.results.figures import MOST_COMPARED, comparison_figures, drawn_colu
 from retune.results.metrics import parse_result_file
 from retune.results.report import render_figures
 from retune.results.report_figures import describe_figures
-from retune.results.static_images import draw_figures
+from retune.results.static_images import ImageFormat, draw_figures
 
 _MOST_BYTES = 256 * 1024 * 1024
 _LONGEST_NAME = 30
@@ -97,10 +97,12 @@ def write_plots(jobs: Sequence[JobMetrics], paths: Sequence[Path], *, dark: bool
         if len(jobs) == 1
         else comparison_figures({job.name: job.table for job in jobs})
     )
+    described = describe_figures(figures)
+    titles = [f"{one.name}: {figure.title}" if len(jobs) == 1 else figure.title for figure in described]
     for path in paths:
         if path.suffix.lower() == ".html":
             title = ", ".join(job.name for job in jobs)
-            content = render_figures(title, describe_figures(figures)).encode("utf-8", "replace")
+            content = render_figures(title, described).encode("utf-8", "replace")
         elif path.suffix.lower() == ".csv":
             if len(jobs) > 1:
                 raise ConfigError(
@@ -108,7 +110,9 @@ def write_plots(jobs: Sequence[JobMetrics], paths: Sequence[Path], *, dark: bool
                 )
             content = one.table.to_csv(index=False).encode()
         else:
-            content = draw_figures(list(figures.values()), "svg" if path.suffix.lower() == ".svg" else "png", dark=dark)
+            image_format: ImageFormat = "svg" if path.suffix.lower() == ".svg" else "png"
+            drawn = [figures[figure.name] for figure in described]
+            content = draw_figures(drawn, image_format, dark=dark, titles=titles)
         with writing(path):
             write_bytes(path, content, is_private=False)
 

@@ -150,8 +150,8 @@ def test_what_is_left_out_is_said():
     assert metrics.notes == (
         "The result file: 1 infinite value of train_loss left out.",
         (
-            "The result file: train_accuracy and train_mean_token_accuracy are the same metric and differ in 1 row, first "
-            "in row 3 (0.5 and 0.75); there train_accuracy is kept and train_mean_token_accuracy left out."
+            "The result file: train_accuracy and train_mean_token_accuracy are the same metric and differ in 1 row, "
+            "first in row 3 (0.5 and 0.75); there train_accuracy is kept and train_mean_token_accuracy left out."
         ),
         "The result file: 2 rows of 7 left out, first row 4: step must be a whole number, 0 or more.",
         "The result file: train_loss has several values in 1 step, first in step 2 (0.4, 0.3); the last one is kept.",
