@@ -24,7 +24,7 @@ _OTHER_LOOKS = (
     ("longdashdot", "cross"),
 )
 # Scores often lie on each other: the later ones are thinner, so that those below stay visible at both sides.
-_SCORE_WIDTHS = (6.0, 5.0, 4.0, 3.0, 2.25, 1.5)
+_SCORE_WIDTHS = (5.0, 4.3, 3.6, 2.9, 2.2, 1.5)
 _CLASSIFICATION = "classification/"
 
 
@@ -114,14 +114,17 @@ def comparison_figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, go.Figur
     ]
     figures = {}
     for name, title, series in kinds:
-        measured = [one for one in series if any(one.column in table.columns for table in tables.values())]
+        jobs = [
+            (job, table, color, symbol)
+            for (job, table), color, (_, symbol) in zip(_escaped(tables), LIGHT.series, _OTHER_LOOKS, strict=False)
+            if any(one.column in table.columns for one in series)
+        ]
+        kinds_measured = [one for one in series if any(one.column in table.columns for _, table, _, _ in jobs)]
         lines = [
-            (table, Series(one.column, f"{job}: {one.name}" if one.name else job, color, dash, symbol))
-            for (job, table), color, (job_dash, symbol) in zip(
-                _escaped(tables), LIGHT.series, _OTHER_LOOKS, strict=False
-            )
-            for one, (kind_dash, _) in zip(measured, _OTHER_LOOKS, strict=False)
-            for dash in [kind_dash if len(measured) > 1 else job_dash]
+            (table, Series(one.column, f"{job}: {one.name}" if one.name else job, color, _OTHER_LOOKS[look][0], symbol))
+            for number, (job, table, color, symbol) in enumerate(jobs)
+            for kind, one in enumerate(kinds_measured)
+            for look in [kind if len(kinds_measured) > 1 else number]
         ]
         if figure := _figure(lines, title, is_comparison=True):
             figures[name] = figure

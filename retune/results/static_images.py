@@ -190,6 +190,7 @@ class _Painter:
             loc="outside upper left",
             ncols=max(1, min(4, len(named), _LEGEND_LETTERS // (6 + max(len(_plain(name)) for _, name in named)))),
             frameon=False,
+            handlelength=3.2,  # room for the longest dashes
             fontsize=9.5,
             labelcolor=self._color(LIGHT.ink),
             # The layout makes room for one thing above the axes, so the title belongs to the legend.

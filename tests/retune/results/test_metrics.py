@@ -196,7 +196,7 @@ def test_an_accuracy_that_is_neither_fraction_nor_percent_is_refused(value, row)
 
 
 def test_a_header_alone_is_an_empty_table():
-    assert parse_result_file(b"step,train_loss\n").empty
+    assert parse_result_file(b"step,train_loss\n").table.empty
 
 
 @pytest.mark.parametrize(
