@@ -14,7 +14,7 @@ SYNC := $(BIN)/uv sync --locked --inexact --compile-bytecode --quiet
 # Files in the order that tests/conftest.py gives them, the longest first.
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test test-all lint clean
+.PHONY: run test test-slow test-all lint clean
 .DELETE_ON_ERROR:
 
 run: .venv/ready-to-run
@@ -23,8 +23,10 @@ run: .venv/ready-to-run
 test: .venv/ready-to-test
 	$(PYTEST) -m "not slow"
 
-test-all: .venv/ready-to-test
-	$(PYTEST)
+test-slow: .venv/ready-to-test
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 lint: .venv/ready-to-test
 	$(BIN)/ruff check .

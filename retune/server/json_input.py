@@ -23,7 +23,6 @@ _OPENING_OR_NEXT = (b",", b"[", b"{")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 TOO_LONG: Final = f"it is longer than {MAX_LINE_BYTES} bytes"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BUFFER_BYTES = 64 * 1024
 _BLANK_LINES = re.compile(rb"(?:[ \t\r\v\f]*\n)+")
 
 
@@ -94,7 +93,7 @@ def input_lines(path: Path, should_stop: Callable[[], bool] = lambda: False) -> 
         ReadingStoppedError: `should_stop` returned true.
         OSError: The file can't be read.
     """
-    with path.open("rb", buffering=_BUFFER_BYTES) as stream:
+    with path.open("rb") as stream:
         number = 0
         while line := stream.readline(MAX_LINE_BYTES + 1):
             number += 1
