@@ -172,7 +172,8 @@ def _figure(
         title = f"{y_title}, from {lowest:.0%}" if lowest else y_title
         figure.update_yaxes(title_text=title, tickformat=".0%", hoverformat=".1%", range=[lowest, 1.04 - 0.04 * lowest])
     else:
-        figure.update_yaxes(range=[min(0, 1.1 * _extreme(min, figure)), 1.1 * _extreme(max, figure) or 1.0])
+        low, high = min(0.0, 1.1 * _extreme(min, figure)), max(0.0, 1.1 * _extreme(max, figure))
+        figure.update_yaxes(range=[low, high if low < high else 1.0])
     return figure
 
 
