@@ -185,7 +185,7 @@ def _lowest_percent(figure: go.Figure) -> float:
 
 def _extreme(choose: Callable[[Iterable[float]], float], figure: go.Figure) -> float:
     """Lowest or highest value that is not faint: the first raw steps alone would flatten the rest."""
-    return choose(value for trace in figure.data if trace.opacity is None for value in trace.y)
+    return float(choose(value for trace in figure.data if trace.opacity is None for value in trace.y))
 
 
 def _draw_series(figure: go.Figure, table: pd.DataFrame, series: Series, *, is_faint_drawn: bool) -> None:
