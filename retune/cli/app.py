@@ -17,7 +17,7 @@ from retune.private_files import home_directory, keep_files_private, what_was_cl
 
 app = typer.Typer(
     name="retune",
-    help="Keep a fine-tuned chat model fresh: fine-tune, evaluate and promote through the OpenAI fine-tuning API.",
+    help="Keep a fine-tuned chat model fresh: fine-tune and evaluate through the OpenAI fine-tuning API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
