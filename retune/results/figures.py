@@ -180,7 +180,7 @@ def _figure(
 def _lowest_percent(figure: go.Figure) -> float:
     """Where an axis of percent begins: a twentieth below the lowest point, faint lines among them."""
     lowest = min(value for trace in figure.data for value in trace.y)
-    return max(0, math.floor(20 * lowest - 0.4)) / 20
+    return float(max(0, math.floor(20 * lowest - 0.4)) / 20)
 
 
 def _extreme(choose: Callable[[Iterable[float]], float], figure: go.Figure) -> float:
