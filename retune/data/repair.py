@@ -7,7 +7,6 @@ goes, too, which is left out of a training file: other keys and those that hold 
 follows the last answer. Whatever would need a decision stays as it is.
 """
 
-import errno
 import hashlib
 import json
 from collections import Counter
@@ -38,7 +37,6 @@ _CHANGES_OF_FILES: dict[str, Change] = {
     "byte_order_mark": "byte_order_mark_removed",
     "windows_line_ends": "line_ends_replaced",
 }
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _DIGEST_BYTES = 16
 
 HELD_OUT = ("validation", "test")

@@ -99,8 +99,7 @@ class ShapeBuilder:
     @cached_property
     def pair(self) -> Pair | None:
         """Question and answer by their names; a column that the split goes by is neither."""
-        pair = guess_pair([column for column in self.source.columns if column not in self.split.names])
-        wider = guess_pair(self._free)
+        pair, wider = guess_pair(self._first), guess_pair(self._free)
         if pair is None or wider is None or wider.assistant != pair.assistant:
             return pair
         # What an instruction is about may come up in later rows alone.
