@@ -157,7 +157,7 @@ def _one_row_a_step(source: str, table: pd.DataFrame, notes: list[str]) -> pd.Da
     for name in n_values.columns:
         differ = n_values[name] > 1
         if differ.any():
-            step = int(n_values.index[differ.to_numpy().argmax()])
+            step = int(n_values.index[int(differ.to_numpy().argmax())])
             values = repeated.loc[repeated["step"] == step, name].dropna()
             notes.append(
                 f"{source}: {name} has several values in {_counted(differ, 'step')}, first in step {step} "

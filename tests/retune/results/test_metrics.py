@@ -5,7 +5,7 @@ import math
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.errors import ResultsError
@@ -218,6 +218,7 @@ def test_what_cannot_be_read_says_what_was_found(content, message):
         parse_result_file(content)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(0, 50), st.none() | st.floats(0, 1)),
@@ -242,6 +243,7 @@ HEADERS = st.sampled_from([b"", b"step", b"step,train_loss\n", b"step,a,a\n1,2,3
 BODIES = st.binary(max_size=60) | st.text('0123456789,.-e\n"', max_size=60).map(str.encode)
 
 
+@settings(deadline=None)
 @given(st.builds(bytes.__add__, HEADERS, BODIES))
 def test_any_bytes_are_read_or_refused(content):
     try:
