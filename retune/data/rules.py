@@ -168,6 +168,12 @@ RULES: dict[str, Rule] = {
         "warning", "Of several answers to one message the best or first is used; nothing to do if that is meant."
     ),
     "messages_left_out": Rule("warning", "Check that they hold nothing to learn, or name another --text-column."),
+    "times_not_read": Rule(
+        "warning",
+        "Nothing to do if the rows stand in the order in which they were said; else --day-first, --month-first or "
+        "another --time-column, or write times as 2025-03-01 10:30:00.",
+    ),
+    "ties_newest_first": Rule("note", "Nothing to do if the newest rows stand first; else write finer times."),
     "messages_unplaced": Rule("warning", "Write a time or number into every row, or name another --time-column."),
     "messages_joined": Rule("note", "Nothing to do: turns alternate in what is trained."),
     # What should not leave the building
