@@ -59,6 +59,7 @@ RULES: dict[str, Rule] = {
     "not_utf8": Rule("error", "Save the file as UTF-8; spreadsheets call it “CSV UTF-8”."),
     "row_width": Rule("error", "Put a cell that holds the separator in quotes."),
     "bad_quotes": Rule("error", 'End a cell that starts with a quote with one; write a quote inside it twice: "".'),
+    "failed_call": Rule("error", "Leave out failed calls: there is no answer in them to learn."),
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
     "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
     "not_one_text": Rule("error", "Give all rows one text in the list, or write the texts as lists by a template."),
@@ -156,6 +157,14 @@ RULES: dict[str, Rule] = {
     ),
     "separator_missing": Rule("warning", "End every prompt, and every completion, in the same way, or none of them."),
     "stray_whitespace": Rule("warning", "Trim the texts; --fix does. The model would learn the spaces.", "trimmed"),
+    # Logged calls
+    "answer_cut": Rule(
+        "warning", "Leave these calls out, or complete the answers: the model would learn to break off."
+    ),
+    "choices_left_out": Rule(
+        "warning", "Nothing to do if the first answer is the one that was used; else put it first."
+    ),
+    "log_items_left_out": Rule("warning", "Check that the answers can be known without: no training file takes these."),
     # One message a row
     "conversations_assumed": Rule(
         "warning",
