@@ -62,7 +62,9 @@ RULES: dict[str, Rule] = {
     "failed_call": Rule("error", "Leave out failed calls: there is no answer in them to learn."),
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
     "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
-    "not_one_text": Rule("error", "Give all rows one text in the list, or write the texts as lists by a template."),
+    "not_one_text": Rule(
+        "error", "Give all rows one text in the list, or read all as lists by the flags that the message names."
+    ),
     "split_of_file": Rule(
         "error", "Name the same split in the row as for its file, or none; --ignore-splits draws the splits anew."
     ),

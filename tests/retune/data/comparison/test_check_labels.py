@@ -69,7 +69,8 @@ def test_imbalance_in_lists_is_told_by_the_share_of_lists(tmp_path):
     store = labelled(tmp_path, {'["wool", "silk"]': 1, '["wool"]': 29})
     messages = [one.message for one in check_labels(subject_of(store)) if isinstance(one, Problem)]
     assert messages[-1] == (
-        '"wool" is the most frequent of 2 labels with 30 examples, "silk" the rarest with 1; the first stands in 100% of the lists.'
+        '"wool" is the most frequent of 2 labels with 30 examples, "silk" the rarest with 1; the first stands in 100% '
+        "of the lists."
     )
 
 
