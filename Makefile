@@ -2,6 +2,7 @@
 # make test      run the tests
 # make test-all  run the slow ones too: clients of others, fuzzing, the whole system started, killed and restarted
 # make lint      style, types, import contracts
+# make docs      build the documentation into site/
 # Each sets itself up first, in .venv, from the committed lock; it needs Python 3.11 or newer and nothing else.
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ SYNC := $(BIN)/uv sync --locked --inexact --compile-bytecode --quiet
 # Files in the order that tests/conftest.py gives them, the longest first.
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test test-all lint clean
+.PHONY: run test test-slow test-all lint docs clean
 .DELETE_ON_ERROR:
 
 run: .venv/ready-to-run
@@ -23,14 +24,21 @@ run: .venv/ready-to-run
 test: .venv/ready-to-test
 	$(PYTEST) -m "not slow"
 
-test-all: .venv/ready-to-test
-	$(PYTEST)
+test-slow: .venv/ready-to-test
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 lint: .venv/ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# In CI the generated pages must be committed as they are; elsewhere they are brought up to date.
+docs: .venv/ready-for-docs
+	PYTHONPATH=. $(BIN)/python scripts/generate_docs.py $(if $(CI),--check)
+	$(BIN)/zensical build --clean --strict
 
 clean:
 	rm -rf .venv
@@ -43,6 +51,10 @@ clean:
 .venv/ready-to-test: pyproject.toml uv.lock | $(BIN)/uv
 	@$(SYNC)
 	@touch $@ .venv/ready-to-run
+
+.venv/ready-for-docs: pyproject.toml uv.lock | $(BIN)/uv
+	@$(SYNC) --no-dev --group docs
+	@touch $@
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

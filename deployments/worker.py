@@ -29,8 +29,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from deployments.definitions import PROCESS, WORK_POOL, entry_points, job_template, require_prefect_api
 from retune.errors import ConfigError
-from retune.private_files import keep_files_private
-from retune.run import home_directory
+from retune.private_files import home_directory, keep_files_private
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus

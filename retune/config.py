@@ -4,16 +4,16 @@ The same model reads a YAML file, the command line's flags and the flow's parame
 from it. Secrets are no part of it: API keys come from the environment.
 """
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from retune.choices import LOCAL_MODEL, Auto, ExampleShape, ProviderKind, SourceFormat, SplitMethod
 from retune.errors import SecretInSettingsError
 from retune.message_rows_config import MessageRowsConfig
 from retune.source_address import find_secret, source_label
-from retune.split_config import Section, SplitConfig, SplitMethod
+from retune.split_config import Section, SplitConfig
 
 __all__ = [
     "LOCAL_MODEL",
@@ -31,46 +31,6 @@ __all__ = [
     "SplitMethod",
     "TrainingConfig",
 ]
-
-Auto = Literal["auto"]
-
-# The base model that Retune's own server always has.
-LOCAL_MODEL = "baseline-text"
-
-ProviderKind = Literal["openai", "azure", "retune", "other"]
-"""The providers that differ in what they accept and what they bill; `retune` is the project's own server."""
-
-
-class SourceFormat(StrEnum):
-    """How the source is read; `auto` goes by the file's name. Any of them may be packed with gzip or zstd."""
-
-    AUTO = "auto"
-    CSV = "csv"
-    TSV = "tsv"
-    JSONL = "jsonl"
-    JSON = "json"
-    PARQUET = "parquet"
-    EXCEL = "excel"
-    ARROW = "arrow"
-    PICKLE = "pickle"
-    SQL = "sql"
-
-
-class ExampleShape(StrEnum):
-    """What a row of the source holds; `auto` goes by the names of the columns.
-
-    `columns`: the user's words and the answer, each in a column of its own or put together by a template.
-    `messages`: ready conversations. `completion`: the old prompt and completion, made into conversations.
-    `preference`: a conversation with a preferred and a non-preferred answer (DPO). `reinforcement`: a conversation
-    and whatever the grader needs.
-    """
-
-    AUTO = "auto"
-    COLUMNS = "columns"
-    MESSAGES = "messages"
-    COMPLETION = "completion"
-    PREFERENCE = "preference"
-    REINFORCEMENT = "reinforcement"
 
 
 class LimitsConfig(Section):

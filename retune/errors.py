@@ -24,7 +24,7 @@ RetuneError
 ├── ResultsError (RuntimeError)         the results of a job can't be read
 ├── RunDirectoryError (RuntimeError)    the run's directory can't be used
 │   └── RunBusyError                    another process is working on the same run
-├── RunStoppedError (RuntimeError)      the run was cancelled, or taken up again too often
+├── RunStoppedError (RuntimeError)      the run was cancelled, or rescheduled too often
 ├── AnnouncementError (RuntimeError)    Prefect took no word of new data
 ├── ServerError (RuntimeError)          a server that Retune needs can't start or go on
 │   └── PrefectGoneError                Prefect's server stopped answering during a run
@@ -180,7 +180,7 @@ class RunBusyError(RunDirectoryError):
 
 
 class RunStoppedError(RetuneError, RuntimeError):
-    """The run was cancelled, or it was taken up again too often."""
+    """The run was cancelled, or it was rescheduled too often."""
 
 
 class AnnouncementError(RetuneError, RuntimeError):

@@ -1,31 +1,16 @@
 """How a table with one message a row is put together to conversations, as one validated and serialisable value."""
 
-from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-
-class ConversationStart(StrEnum):
-    """Where one conversation ends and the next begins, in a table with one message a row.
-
-    `auto`: by the column that tells the conversation; without one, at each system message where there are several, else
-    after long pauses where times show at least ten, else at each question. `whole`: never within one value of the
-    conversation's column, or one file. `system`: at each system message. `pause`: after `pause_minutes` without a
-    message. `question`: where the user speaks after an answer.
-    """
-
-    AUTO = "auto"
-    WHOLE = "whole"
-    SYSTEM = "system"
-    PAUSE = "pause"
-    QUESTION = "question"
+from retune.choices import ConversationStart
 
 
 class MessageRowsConfig(BaseModel):
     """Columns of a table with one message a row; what is not named is found by names and content, and shown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, defer_build=True)
 
     conversation_column: str | None = Field(
         None, min_length=1, description="Column that tells which conversation a message belongs to."

@@ -19,6 +19,11 @@ _WRITABLE_BY_GROUP: Final = stat.S_ISGID | stat.S_IWGRP
 _user_umask: int | None = None
 
 
+def home_directory() -> Path:
+    """Where Retune keeps things: RETUNE_HOME, else `.retune` in the working directory."""
+    return Path(os.environ.get("RETUNE_HOME") or ".retune")
+
+
 def keep_files_private(home: Path) -> int:
     """Have all that this process and its children make be for its owner alone; close what is open in `home`.
 

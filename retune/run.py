@@ -4,7 +4,7 @@ The directory holds everything that a run made or got:
 
     run.json            the run key and the configuration; written first
     examples/           the source, as examples, and what was found out about each
-    check_report.json   every problem that the checks found
+    check_report.json   the problems that the checks found, up to 1,000 of each kind
     sides.npy           which split each example is in
     train.jsonl validation.jsonl test.jsonl
     job_attempts.json   what was asked for at the provider, written before each request for a job
@@ -20,7 +20,6 @@ The directory holds everything that a run made or got:
 import fcntl
 import hashlib
 import json
-import os
 import re
 import uuid
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ from pydantic import BaseModel, ConfigDict
 from retune.config import RetrainConfig
 from retune.errors import RunBusyError, RunDirectoryError
 from retune.files import write_json
-from retune.private_files import private_opener
+from retune.private_files import home_directory, private_opener
 
 JOURNAL_FILE = "job_attempts.json"
 JOB_FILE = "job.json"
@@ -47,11 +46,6 @@ _NOT_PART_OF_THE_MODEL = {
     "job_id",
     "ignore_dates",
 }
-
-
-def home_directory() -> Path:
-    """Where Retune keeps things: RETUNE_HOME, else `.retune` in the working directory."""
-    return Path(os.environ.get("RETUNE_HOME") or ".retune")
 
 
 def compute_run_key(config: RetrainConfig, *, data_sha256: str, provider_identity: str) -> str:
@@ -86,7 +80,7 @@ class Run(BaseModel):
         directory_id: Drawn when the directory was made. Whoever caches by a `Run` forgets when the directory is gone.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     key: str
     directory: Path

@@ -84,16 +84,19 @@ class RunningProcess:
 
 
 @contextmanager
-def shared_process(plan: ProcessPlan, say: Callable[[str], None] | None = None) -> Iterator[RunningProcess]:
+def shared_process(
+    plan: ProcessPlan, say: Callable[[str], None] | None = None, stopping: threading.Event | None = None
+) -> Iterator[RunningProcess]:
     """Use the process while the block runs, starting it if nobody has.
 
     Args:
         plan: How to find and start it.
         say: Where this is given, the process is started again if it ends while the block runs, and `say` is told, in a
             thread of its own.
+        stopping: Set from another thread, it ends the wait for a process that is still starting.
 
     Raises:
-        ServerError: It can't start, or did not answer in time.
+        ServerError: It can't start, did not answer in time, or `stopping` was set before it did.
     """
     try:
         make_private_directory(plan.directory)
@@ -108,7 +111,7 @@ def shared_process(plan: ProcessPlan, say: Callable[[str], None] | None = None) 
                 address = plan.find()
                 if address is None:
                     children.append(_start(plan, plan.command))
-                    address = _wait_until_it_answers(plan, children[0])
+                    address = _wait_until_it_answers(plan, children[0], stopping)
             with _kept(plan, address, children, say) if say else nullcontext():
                 yield RunningProcess(address=address, started_here=bool(children))
         finally:
@@ -209,6 +212,8 @@ def _wait_until_it_answers(
         if has_ended:
             raise _failed(plan, f"{plan.name} did not start (exit status {child.returncode})")
         time.sleep(_POLL_SECONDS)
+    if stopping and stopping.is_set():
+        raise ServerError(f"{plan.name} is not needed any more.")
     raise _failed(plan, f"{plan.name} did not answer within {plan.startup_timeout_seconds:g} s")
 
 

@@ -1,35 +1,22 @@
 """How examples are dealt to train, validation and test, as a part of the configuration."""
 
-from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from retune.choices import SplitMethod
 
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, and nothing changes it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
     def _empty_means_defaults(cls, value: Any) -> Any:
         # YAML reads a section whose lines are all commented out as None.
         return {} if value is None else value
-
-
-class SplitMethod(StrEnum):
-    """How examples are dealt to train, validation and test.
-
-    `stable` goes by a keyed hash of each example's content, so an example never changes sides as the data grows;
-    `random` is scikit-learn's shuffle; `group` is `stable` by a column's value, so that rows which share it stay
-    together; `column` reads the split from a column.
-    """
-
-    STABLE = "stable"
-    RANDOM = "random"
-    GROUP = "group"
-    COLUMN = "column"
 
 
 _Share = Annotated[float, Field(ge=0)]

@@ -15,9 +15,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
+from retune.private_files import home_directory
 from retune.results.overview import ListedRun, overview_markdown, read_past_runs, score_figure
 from retune.results.static_images import draw_figure
-from retune.run import home_directory
 from tasks.runtime.flow_run import in_states
 
 _FLOW = "retrain"

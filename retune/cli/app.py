@@ -1,5 +1,7 @@
 """The command tree, and how errors reach the terminal."""
 
+import atexit
+import gc
 import os
 import sys
 import traceback
@@ -11,12 +13,11 @@ import typer
 from retune.cli import chat, check, deploy, jobs, models, prefect_commands, results, run, server, up
 from retune.cli.terminal import print_quietly, show_error
 from retune.errors import CheckError, PrefectGoneError, RetuneError
-from retune.private_files import keep_files_private, what_was_closed
-from retune.run import home_directory
+from retune.private_files import home_directory, keep_files_private, what_was_closed
 
 app = typer.Typer(
     name="retune",
-    help="Keep a fine-tuned chat model fresh: fine-tune, evaluate and promote through the OpenAI fine-tuning API.",
+    help="Keep a fine-tuned chat model fresh: fine-tune and evaluate through the OpenAI fine-tuning API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -59,6 +60,8 @@ def options(
 
 def main() -> None:
     """Run the command line: errors become one clear message on stderr and a non-zero exit status."""
+    # Else Python looks for cycles in all that the libraries made, several times, when it ends.
+    atexit.register(gc.freeze)
     debug = "--debug" in sys.argv
     # `--debug` helps wherever it stands; people add it at the end of the command that just failed.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]

@@ -1,6 +1,5 @@
 """`retune chat`: talk to a model, fine-tuned or not."""
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ from retune.cli.connection import BaseUrl, DataDirectory, provider_connection
 from retune.cli.terminal import print_line, print_piece, print_quietly, read_line
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator
 
     from openai import AsyncOpenAI
@@ -31,6 +31,8 @@ def chat(
     data_dir: DataDirectory = None,
 ) -> None:
     """Talk to a model. One message with --message or from a pipe; otherwise a conversation, ended by Ctrl-D."""
+    import asyncio  # noqa: PLC0415 - takes a while to import
+
     if message is None and not sys.stdin.isatty():
         message = sys.stdin.read().strip()
     opening: list[ChatCompletionMessageParam] = [{"role": "system", "content": system}] if system else []
@@ -60,7 +62,7 @@ class _Conversation:
         self._temperature = temperature
         self._max_tokens = max_tokens
 
-    def go_on(self, loop: asyncio.Runner) -> None:
+    def go_on(self, loop: "asyncio.Runner") -> None:
         print_quietly(f"Talking to {self._model}. Ctrl-D ends.")
         while (text := read_line("you › ")) is not None:
             if text.strip():

@@ -11,13 +11,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from retune.choices import ProviderKind
 from retune.cli import data_options as options
 from retune.cli.check_advice import show_advice
 from retune.cli.check_document import check_document
 from retune.cli.check_view import ReadingBar, show_repair, show_report
 from retune.cli.terminal import out, print_quietly
-from retune.config import ProviderKind
-from retune.config_file import load_config
 from retune.staging import staging_directory
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -116,6 +115,8 @@ def check(
     options.refuse_more_sources(context, source, "retune check")
     if source is None and config is None:
         raise typer.BadParameter("name what to check, or a --config that names it.", param_hint="SOURCE")
+    from retune.config_file import load_config  # noqa: PLC0415 - pydantic takes a while to import
+
     settings = load_config(config, options.place_overrides(flags))
     with _working_directory() as directory, ReadingBar().shown() as bar:
         from retune.cli.checking import CheckRequest, check_source  # noqa: PLC0415 - takes half a second

@@ -45,7 +45,7 @@ class CheckRequest:
         settings: The source, its split, the training.
         method: What the examples are to train; None for what they can.
         provider: Whose limits they must keep; None for whoever would train.
-        report_path: Where every single problem goes; None for nowhere.
+        report_path: Where the problems go, up to 1,000 of each kind; None for nowhere.
         fix: Where the repaired examples go; None to repair nothing.
         may_overwrite: That file may be there already.
         today: The day by which the base model's dates are judged, in UTC.
@@ -67,7 +67,7 @@ class Checked:
     Attributes:
         facts: What was read.
         repaired: What was repaired; None where nobody asked for it.
-        report_path: Where every single problem is.
+        report_path: Where the problems are, up to 1,000 of each kind.
         max_cost_usd: The user's limit.
         dates: When the provider ends the base model; None where nothing is published.
         ended: Why a run would be refused for these dates; None where it would not.

@@ -1,6 +1,5 @@
 """Which provider a command talks to: the one that is named, else the local server, started for as long as it takes."""
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from retune.config import ProviderConfig
-from retune.provider.endpoint import resolve_endpoint
-from retune.provider.keys import ADDRESS_VARIABLE, KEY_VARIABLE
-from retune.run import home_directory
-from retune.server.embedded import embedded_server
+from retune.private_files import home_directory
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
+    from retune.config import ProviderConfig
 
 Answer = TypeVar("Answer")
 
@@ -38,13 +35,17 @@ def server_directory(data_directory: Path | None) -> Path:
 
 
 @contextmanager
-def provider_connection(base_url: str | None, data_directory: Path | None = None) -> Iterator[ProviderConfig]:
+def provider_connection(base_url: str | None, data_directory: Path | None = None) -> "Iterator[ProviderConfig]":
     """Yield the settings of a provider that answers.
 
     Raises:
         ConfigError: The address is no URL.
         ServerError: The local server can't start.
     """
+    from retune.config import ProviderConfig  # noqa: PLC0415 - pydantic takes a while to import
+    from retune.provider.endpoint import resolve_endpoint  # noqa: PLC0415 - likewise
+    from retune.server.embedded import embedded_server  # noqa: PLC0415 - likewise
+
     config = ProviderConfig(base_url=base_url)
     if endpoint := resolve_endpoint(config):
         with key_is_for(endpoint.base_url):
@@ -63,6 +64,8 @@ def ask(
         RetuneError: See `provider_connection`, and what the call raises.
     """
     with provider_connection(base_url, data_directory) as config:
+        import asyncio  # noqa: PLC0415 - takes a while, too
+
         from retune.provider.client import build_client  # noqa: PLC0415 - the SDK takes over a second to import
 
         async def ask_once() -> Answer:
@@ -75,6 +78,8 @@ def ask(
 @contextmanager
 def key_is_for(base_url: str) -> Iterator[None]:
     """Have OPENAI_API_KEY go to the address that the command line names: there it is the user's word."""
+    from retune.provider.keys import ADDRESS_VARIABLE  # noqa: PLC0415 - pydantic takes a while to import
+
     with _variables({ADDRESS_VARIABLE: base_url}):
         yield
 
@@ -82,7 +87,10 @@ def key_is_for(base_url: str) -> Iterator[None]:
 @contextmanager
 def local_api_key(base_url: str) -> Iterator[None]:
     """Keep the user's key for a paid provider away from the local server, which has one of its own or none."""
-    with _variables({ADDRESS_VARIABLE: base_url, KEY_VARIABLE: os.environ.get("RETUNE_SERVER_API_KEY") or None}):
+    from retune.provider.keys import ADDRESS_VARIABLE, KEY_VARIABLE  # noqa: PLC0415 - pydantic takes a while to import
+
+    key = os.environ.get("RETUNE_SERVER_API_KEY") or None
+    with _variables({ADDRESS_VARIABLE: base_url, KEY_VARIABLE: key}):
         yield
 
 

@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from retune.config import ExampleShape, SourceFormat, SplitMethod
+from retune.choices import ConversationStart, ExampleShape, SourceFormat, SplitMethod
 from retune.errors import ConfigError
-from retune.message_rows_config import ConversationStart
 
 DATA_PANEL, SPLIT_PANEL, TRAINING_PANEL = "Data", "Split", "Training"
 

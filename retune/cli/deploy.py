@@ -1,6 +1,5 @@
 """`retune deploy`: tell a Prefect server everything that Retune needs."""
 
-import asyncio
 import os
 from pathlib import Path
 from typing import Annotated
@@ -34,4 +33,6 @@ def deploy(
 
     if config is not None:
         os.environ["RETUNE_RETRAIN_CONFIG"] = str(config)
+    import asyncio  # noqa: PLC0415 - takes a while to import
+
     asyncio.run(register(Registration.from_environment(), typer.echo))

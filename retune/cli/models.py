@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from retune.choices import ProviderKind
 from retune.cli.connection import BaseUrl, DataDirectory, ask
 from retune.cli.terminal import as_local_time, print_json, print_quietly, print_table
-from retune.config import ProviderConfig, ProviderKind
-from retune.provider.endpoint import resolve_endpoint
 
 if TYPE_CHECKING:
     from datetime import date
@@ -31,7 +30,9 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List base models, fine-tuned models and checkpoints, the newest first, and when the provider ends them."""
+    from retune.config import ProviderConfig  # noqa: PLC0415 - pydantic takes a while to import
     from retune.provider import models  # noqa: PLC0415 - the SDK takes over a second to import
+    from retune.provider.endpoint import resolve_endpoint  # noqa: PLC0415 - likewise
 
     found = ask(base_url, data_dir, models.list_models)
     if as_json:

@@ -7,6 +7,7 @@ come up, and is stopped before it has written down the last task runs.
 import fcntl
 import os
 import sys
+import threading
 import tomllib
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from retune.cli.prefect_access import PASSWORD_VARIABLE, is_server_of, new_link, prefect_password
 from retune.errors import ServerError
-from retune.run import home_directory
+from retune.private_files import home_directory
 from retune.shared_process import ProcessPlan, shared_process
 
 ADDRESS_FILE = "address"
@@ -37,7 +38,7 @@ def keep_prefect_to_itself() -> None:
 
 
 @contextmanager
-def prefect_server(say: Callable[[str], None] | None = None) -> Iterator[str]:
+def prefect_server(say: Callable[[str], None] | None = None, stopping: threading.Event | None = None) -> Iterator[str]:
     """Yield the address of a Prefect API.
 
     The user's own server is used where PREFECT_API_URL or the active Prefect profile names one. Otherwise one is
@@ -45,6 +46,7 @@ def prefect_server(say: Callable[[str], None] | None = None) -> Iterator[str]:
 
     Args:
         say: See `retune.shared_process.shared_process`.
+        stopping: Likewise.
 
     Raises:
         ServerError: The user's own server does not answer, or a new one can't start.
@@ -53,7 +55,7 @@ def prefect_server(say: Callable[[str], None] | None = None) -> Iterator[str]:
         _require_answer(configured.rstrip("/"))
         yield configured.rstrip("/")
         return
-    with shared_process(server_plan(own_home()), say) as server:
+    with shared_process(server_plan(own_home()), say, stopping) as server:
         yield f"{server.address}/api"
 
 

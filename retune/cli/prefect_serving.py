@@ -10,6 +10,8 @@ python -m retune.cli.prefect_serving --home DIRECTORY [--host ADDRESS] [--port P
 """
 
 import argparse
+import hashlib
+import json
 import os
 import socket
 import sys
@@ -34,6 +36,9 @@ from retune.files import write_bytes
 from retune.private_files import keep_files_private
 from retune.shared_process import stop_when_unused
 
+_BLOCKS_FILE = "blocks"
+_DATABASE_VARIABLES = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
+
 
 def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = lambda _link: None) -> None:
     """Run Prefect's server in this process, until a signal ends it.
@@ -52,6 +57,12 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     url = (os.environ.get("PREFECT_UI_URL") or local).rstrip("/")
     password = prefect_password(home)
     _configure_prefect(home, port, url, password)
+    blocks = _block_sources(home)
+    if _registered_blocks(home) == blocks:
+        # To see that it has nothing to register, Prefect would import every collection that is installed.
+        os.environ.update(
+            PREFECT_SERVER_REGISTER_BLOCKS_ON_START="false", PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION="false"
+        )
     from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings made just now
 
     names = frozenset({host, *os.environ.get("RETUNE_PREFECT_ALLOWED_HOSTS", "").replace(",", " ").split()})
@@ -63,6 +74,7 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     def ready() -> None:
         # Not before it listens: the port may be somebody else's.
         write_bytes(home / ADDRESS_FILE, local.encode())
+        write_bytes(home / _BLOCKS_FILE, blocks.encode())
         when_ready(login.new_link(url))
 
     server.when_ready = ready
@@ -95,6 +107,28 @@ def _forget_address(home: Path, address: str) -> None:
         (home / ADDRESS_FILE).unlink(missing_ok=True)
 
 
+def _block_sources(home: Path) -> str:
+    """A digest of all that says which block types a database should have; installing a package changes it."""
+    installed = {str(path): path.stat().st_mtime_ns for path in map(Path, sys.path) if path.is_dir()}
+    profiles = home / "profiles.toml"
+    profile = profiles.read_text(encoding="utf-8") if profiles.exists() else None
+    known = [sorted(installed.items()), sorted(_database_variables().items()), profile]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def _database_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_DATABASE_VARIABLES)}
+
+
+def _registered_blocks(home: Path) -> str | None:
+    """What `_block_sources` gave when the server of this home was last ready; None where its database has gone."""
+    try:
+        has_database = bool(_database_variables()) or (home / "prefect.db").exists()
+        return (home / _BLOCKS_FILE).read_text(encoding="ascii") if has_database else None
+    except OSError:
+        return None
+
+
 def _configure_prefect(home: Path, port: int, url: str, password: str) -> None:
     # Whoever starts a server means this one.
     os.environ.pop("PREFECT_API_URL", None)
@@ -108,6 +142,8 @@ def _configure_prefect(home: Path, port: int, url: str, password: str) -> None:
         # How soon the record of a task run that could not be written is tried again; the first write is at once.
         # Whole seconds: Prefect takes the integer part, and with 0 the server never sleeps.
         PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL="1",
+        # Prefect's library for Redis, which is not used here, would be rewritten to check types at every start.
+        PY_KEY_VALUE_DISABLE_BEARTYPE="true",
         # The guard refuses other pages already; these hold should something get past it.
         PREFECT_SERVER_CORS_ALLOWED_ORIGINS=url,
         PREFECT_SERVER_CSRF_PROTECTION_ENABLED="true",

@@ -1,6 +1,5 @@
 """`retune run`: the whole pipeline, from a table to a judged model, with nothing set up beforehand."""
 
-import asyncio
 import logging
 import os
 import signal
@@ -14,11 +13,11 @@ from retune.cli.check_view import ReadingBar
 from retune.cli.connection import BaseUrl
 from retune.cli.data_options import auto_option
 from retune.cli.run_view import RunView, show_result
+from retune.cli.side_by_side import SideBySide, start_prefect_early
 from retune.cli.terminal import print_quietly
-from retune.config import RetrainConfig
-from retune.config_file import load_config
 
 if TYPE_CHECKING:
+    from retune.config import RetrainConfig
     from retune.results.manifest import RunManifest
 
 _EXIT_SIGNALLED = 128
@@ -133,12 +132,12 @@ def run(
     """
     flags = dict(locals())
     options.refuse_more_sources(context, data, "retune run --data")
+    from retune.config_file import load_config  # noqa: PLC0415 - pydantic takes a while to import
+
     show_result(_run(load_config(config, options.place_overrides(flags, _PLACES)), verbose=verbose))
 
 
-def _run(config: RetrainConfig, *, verbose: bool) -> "RunManifest":
-    from retune.cli.run_services import check_data, run_services  # noqa: PLC0415 - what it needs is slow to import
-
+def _run(config: "RetrainConfig", *, verbose: bool) -> "RunManifest":
     if not verbose:
         # Only the terminal is spared: the run's log in the Prefect UI stays complete.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -148,24 +147,34 @@ def _run(config: RetrainConfig, *, verbose: bool) -> "RunManifest":
     view = RunView()
     _stop_when_told()
     try:
-        with ReadingBar().shown() as bar:
-            check_data(config, bar)
-        with view.shown(), run_services(config, view) as services, view.listening(*_LOGGERS):
-            from prefect.exceptions import TerminationSignal  # noqa: PLC0415 - Prefect takes seconds to import
-
-            try:
-                return asyncio.run(services.retrain(services.config))
-            except TerminationSignal:
-                # Prefect's own way to say SIGTERM, while a flow runs.
-                view.say("stopping")
-                raise _StoppedError(signal.SIGTERM) from None
-            except KeyboardInterrupt:
-                view.say("stopping")
-                raise
+        with SideBySide() as starting:
+            start_prefect_early(starting, view.warn)
+            return _check_and_retrain(config, view, starting)
     except KeyboardInterrupt as interrupt:
         print_quietly("Stopped. Nothing is lost: run the same command again and it goes on where it stopped.")
         number = interrupt.signal if isinstance(interrupt, _StoppedError) else signal.SIGINT
         raise typer.Exit(_EXIT_SIGNALLED + number) from None
+
+
+def _check_and_retrain(config: "RetrainConfig", view: RunView, starting: SideBySide) -> "RunManifest":
+    from retune.cli.run_services import check_data, run_services  # noqa: PLC0415 - what it needs is slow to import
+
+    with ReadingBar().shown() as bar:
+        check_data(config, bar)
+    with view.shown(), run_services(config, view, starting) as services, view.listening(*_LOGGERS):
+        import asyncio  # noqa: PLC0415 - takes a while to import
+
+        from prefect.exceptions import TerminationSignal  # noqa: PLC0415 - Prefect takes seconds to import
+
+        try:
+            return asyncio.run(services.retrain(services.config))
+        except TerminationSignal:
+            # Prefect's own way to say SIGTERM, while a flow runs.
+            view.say("stopping")
+            raise _StoppedError(signal.SIGTERM) from None
+        except KeyboardInterrupt:
+            view.say("stopping")
+            raise
 
 
 class _StoppedError(KeyboardInterrupt):

@@ -3,17 +3,17 @@
 import asyncio
 import shlex
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from retune.cli.check_view import ReadingBar
 from retune.cli.connection import key_is_for, local_api_key, server_directory
-from retune.cli.prefect_server import address_to_watch, keep_prefect_to_itself, own_password, prefect_server
+from retune.cli.prefect_server import address_to_watch, own_password
 from retune.cli.run_view import RunView
+from retune.cli.side_by_side import SideBySide, start_prefect
 from retune.config import ProviderConfig, RetrainConfig
 from retune.data.blocks import Source
 from retune.data.comparison.check import check_store
@@ -25,7 +25,7 @@ from retune.data.sources.open import open_source
 from retune.data.splits.split import deal_examples
 from retune.errors import CheckError
 from retune.provider.endpoint import Endpoint, resolve_endpoint
-from retune.server.embedded import RunningServer, embedded_server
+from retune.server.embedded import embedded_server
 
 if TYPE_CHECKING:
     from retune.results.manifest import RunManifest
@@ -47,8 +47,13 @@ class RunServices:
 
 
 @contextmanager
-def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
-    """Start everything side by side, because each takes seconds; stop it again at the end.
+def run_services(config: RetrainConfig, view: RunView, starting: SideBySide) -> Iterator[RunServices]:
+    """Start everything side by side, because each takes seconds; `starting` stops it again.
+
+    Args:
+        config: The run's configuration.
+        view: Where the run is shown.
+        starting: What is started already; the rest is added to it.
 
     Raises:
         RetuneError: The provider can't be used, or a server can't start.
@@ -60,20 +65,22 @@ def run_services(config: RetrainConfig, view: RunView) -> Iterator[RunServices]:
             with key_is_for(endpoint.base_url):
                 _check_provider(config.provider)
     view.show_header(config, endpoint)
-    keep_prefect_to_itself()
-    trainer: AbstractContextManager[RunningServer | None] = (
-        nullcontext() if endpoint else embedded_server(server_directory(None), say=view.warn)
+    prefect = start_prefect(starting, view.warn)
+    local = (
+        None
+        if endpoint
+        else starting.enter(embedded_server(server_directory(None), say=view.warn, stopping=starting.stopping))
     )
+    from flows.local import retrain_and_flush  # noqa: PLC0415 - Prefect takes seconds to import
+
+    starting.wait()
+    api_url = prefect.result()
     with ExitStack() as stack:
-        with _SideBySide(stack) as starting:
-            prefect = starting.enter(prefect_server(view.warn))
-            local = starting.enter(trainer)
-            from flows.local import retrain_and_flush  # noqa: PLC0415 - Prefect takes seconds to import
-        api_url, server = prefect.result(), local.result()
-        if server:
-            stack.enter_context(local_api_key(server.base_url))
+        if local:
+            base_url = local.result().base_url
+            stack.enter_context(local_api_key(base_url))
             provider = config.provider.model_copy(
-                update={"base_url": server.base_url, "is_embedded": True, "api_key_block": ""}
+                update={"base_url": base_url, "is_embedded": True, "api_key_block": ""}
             )
             config = config.model_copy(update={"provider": provider})
         elif endpoint:
@@ -137,34 +144,3 @@ def _check_provider(config: ProviderConfig) -> None:
     from retune.provider.models import check_provider  # noqa: PLC0415 - the SDK takes over a second to import
 
     asyncio.run(check_provider(config))
-
-
-Value = TypeVar("Value")
-
-
-class _SideBySide:
-    """Enters context managers in threads; they are left with the stack, in threads again."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._pool = ThreadPoolExecutor()
-        self._entered: list[tuple[AbstractContextManager[Any], Future[Any]]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def enter(self, manager: AbstractContextManager[Value]) -> Future[Value]:
-        future = self._pool.submit(manager.__enter__)
-        self._entered.append((manager, future))
-        return future
-
-    def __exit__(self, *exception: object) -> None:
-        self._pool.shutdown(wait=True)
-        self._stack.push(self._leave)
-
-    def _leave(self, *exception: Any) -> None:
-        entered = [manager for manager, future in self._entered if future.exception() is None]
-        with ThreadPoolExecutor() as pool:
-            leaving = [pool.submit(manager.__exit__, *exception) for manager in reversed(entered)]
-        for future in leaving:
-            future.result()

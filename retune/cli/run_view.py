@@ -24,10 +24,10 @@ from rich.table import Table
 from rich.text import Text
 
 from retune.cli.terminal import out, print_fields, print_unfolded
-from retune.config import ProviderConfig, RetrainConfig
-from retune.provider.endpoint import Endpoint
 
 if TYPE_CHECKING:
+    from retune.config import ProviderConfig, RetrainConfig
+    from retune.provider.endpoint import Endpoint
     from retune.results.manifest import EvaluationFacts, RunManifest
 
 _STEP_WIDTH = 9
@@ -138,7 +138,7 @@ class RunView(logging.Handler):
             for target in targets:
                 target.removeHandler(self)
 
-    def show_header(self, config: RetrainConfig, endpoint: Endpoint | None) -> None:
+    def show_header(self, config: "RetrainConfig", endpoint: "Endpoint | None") -> None:
         """Show what is about to happen, and who trains."""
         who = (
             f"{endpoint.base_url} (named by {endpoint.chosen_by})"
@@ -173,7 +173,7 @@ def show_result(manifest: "RunManifest") -> None:
     )
 
 
-def chat_command(model: str, provider: ProviderConfig) -> str:
+def chat_command(model: str, provider: "ProviderConfig") -> str:
     """The command that talks to a model of this provider.
 
     It names the address where `retune chat` would not find it by itself: neither in OPENAI_BASE_URL, nor as the local

@@ -20,8 +20,7 @@ from retune.cli.up_children import Child, Keeper, Program
 from retune.cli.up_flow_runs import PrefectApi
 from retune.cli.up_programs import LOOPBACK, Addresses, Wishes, programs, register_program
 from retune.errors import ServerError
-from retune.private_files import make_private_directory
-from retune.run import home_directory
+from retune.private_files import home_directory, make_private_directory
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _KIND_WIDTH = 13

@@ -5,10 +5,7 @@ import socket
 from urllib.parse import urlsplit
 
 from retune.cli.up_programs import LOOPBACK, Wishes
-from retune.config import ProviderConfig
-from retune.config_file import load_config, scheduled_config_path
 from retune.errors import ConfigError, ServerError
-from retune.provider.endpoint import resolve_endpoint
 
 _TIMEOUT_SECONDS = 5.0
 _POSTGRESQL_PORT = 5432
@@ -55,6 +52,10 @@ def _check_keys(wishes: Wishes) -> None:
 
 def _check_dates(wishes: Wishes) -> None:
     """Whether the provider's address can be read, and it still trains; the registration says it late."""
+    from retune.config import ProviderConfig  # noqa: PLC0415 - pydantic takes a while to import
+    from retune.config_file import load_config, scheduled_config_path  # noqa: PLC0415 - likewise
+    from retune.provider.endpoint import resolve_endpoint  # noqa: PLC0415 - likewise
+
     path = scheduled_config_path()
     config = None if path is None else load_config(path, {})
     address = wishes.base_url if config is None else config.provider.base_url or wishes.base_url

@@ -38,14 +38,14 @@ class PrefectApi:
         return any(worker["name"] == name and worker["status"] == "ONLINE" for worker in workers)
 
     def give_back(self, flow_runs: Iterable[str], why: str) -> int:
-        """Have flow runs whose process was ended taken up again by the next worker.
+        """Reschedule flow runs whose process was ended, for the next worker.
 
         Args:
             flow_runs: Their ids. Those that have ended meanwhile, or are being cancelled, are left alone.
             why: What Prefect shows.
 
         Returns:
-            How many were given back.
+            How many were rescheduled.
 
         Raises:
             OSError: Prefect can't be reached, or refuses.

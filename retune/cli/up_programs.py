@@ -141,7 +141,7 @@ def _worker(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
         command=_module("deployments.worker", *options),
         environment=_client_environment(wishes, addresses, home),
         is_ready=lambda: api.has_worker(_WORK_POOL, name),
-        # It ends its flow runs at once and waits for none; they are given back to Prefect.
+        # It ends its flow runs at once and waits for none; they are rescheduled in Prefect.
         stop_seconds=3.0,
     )
 

@@ -226,9 +226,9 @@ def _refuse_to_lose_rows(store: ExampleStore, fixed: _Fixed) -> None:
                 unreadable.append(problem)
     if not unreadable:
         return
-    rows_are, them = ("row is", "it") if len(rows) == 1 else ("rows are", "them")
+    are_not, them = ("row is not an example", "it") if len(rows) == 1 else ("rows are not examples", "them")
     at_least = "at least " if len(rows) >= MOST_KEPT_PER_KIND else ""
-    lines = [f"{at_least}{len(rows):,} {rows_are} no example, and a repaired file would lack {them}:"]
+    lines = [f"{at_least}{len(rows):,} {are_not}, and a repaired file would lack {them}:"]
     lines += [f"  {problem.location}: {problem.message}" for problem in unreadable]
     if len(rows) > len(unreadable):
         lines.append(f"  and {len(rows) - len(unreadable):,} more")

@@ -1,6 +1,7 @@
 """What names say of the split that examples belong to: names of files and folders, keys of a document, cells."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -39,7 +40,8 @@ def splits_of_files(paths: Sequence[str]) -> list[str | None]:
 
     A file says it by its name (`train.jsonl`, `test-00000-of-00002.parquet`) or by its folder's (`test/part-1.csv`).
     Where another word stands in the name too (`tickets_test.csv`), it counts if a file beside it makes the meaning
-    clear: `tickets_train.csv`, `tickets.csv`, or one that is named for its split alone.
+    clear: `tickets_train.csv`, `tickets.csv`, or one that is named for its split alone. In the midst of a name it
+    counts if a file beside it differs in that word alone: `tickets_test_v2.csv` and `tickets_train_v2.csv`.
 
     Names count only together: where no file is named for validation or test, or all are for the same one, there is
     nothing that they tell apart.
@@ -48,6 +50,9 @@ def splits_of_files(paths: Sequence[str]) -> list[str | None]:
         paths: Their paths below the folder or pattern that was asked for, with slashes.
     """
     names = [_read_name(path) for path in paths]
+    sides = {(name.inner or name.split, name.rest) for name in names}
+    pairs = Counter(rest for split, rest in sides if split)
+    names = [_Name(name.inner, False, name.rest) if name.inner and pairs[name.rest] > 1 else name for name in names]
     is_clear = any(name.is_exact for name in names) or len({name.split for name in names if name.split}) > 1
     others = {name.rest for name in names if name.split is None}
     splits = [name.split if name.is_exact or is_clear or name.rest in others else None for name in names]
@@ -72,11 +77,13 @@ class _Name(NamedTuple):
         split: The split; None for none.
         is_exact: Nothing else is said.
         rest: The other words of the name.
+        inner: The split that a word in the midst of the name says, which may well be of a title.
     """
 
     split: str | None
     is_exact: bool
     rest: tuple[str, ...]
+    inner: str | None = None
 
 
 def _read_name(path: str) -> _Name:
@@ -90,9 +97,11 @@ def _read_name(path: str) -> _Name:
 
 def _read_words(words: list[str]) -> _Name:
     named = [word for word in words if split_named(word)]
-    if len(named) != 1 or named[0] not in (words[0], words[-1]):
+    if len(named) != 1:
         return _Name(None, is_exact=False, rest=tuple(words))
     rest = tuple(word for word in words if word != named[0])
+    if named[0] not in (words[0], words[-1]):
+        return _Name(None, is_exact=False, rest=rest, inner=split_named(named[0]))
     return _Name(split_named(named[0]), is_exact=not rest, rest=rest)
 
 

@@ -6,9 +6,9 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
+from retune.private_files import home_directory
 from retune.provider.endpoint import Endpoint
 from retune.results.report_data import JobFacts
-from retune.run import home_directory
 
 _OPENAI_JOBS = "https://platform.openai.com/finetune"
 

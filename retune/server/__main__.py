@@ -1,5 +1,7 @@
 """`python -m retune.server`: the server as a process of its own."""
 
+import atexit
+import gc
 import logging
 import sys
 
@@ -16,6 +18,8 @@ _EXIT_FAILED = 1
 
 def main() -> int:
     """Run the server and return its exit status."""
+    # Else Python looks for cycles in all that the libraries made, several times, while somebody waits for the end.
+    atexit.register(gc.freeze)
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     app.command()(start)
     try:

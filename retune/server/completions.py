@@ -36,7 +36,7 @@ def _prompts(value: Any) -> list[str]:
 
 
 class CompletionRequest(SamplingRequest):
-    """A completion as a client asks for it; without a prompt it starts from nothing."""
+    """The body of POST /v1/completions; without a prompt, the completion starts from nothing."""
 
     prompt: Annotated[list[str], FailFast(), at_most(_MAX_ANSWERS, "prompts"), BeforeValidator(_prompts)] = Field(
         default_factory=lambda: [""], min_length=1
@@ -67,7 +67,7 @@ class CompletionRequest(SamplingRequest):
 
     @property
     def token_limit(self) -> int:
-        """The most tokens of an answer."""
+        """The maximum of tokens of an answer."""
         return _DEFAULT_MAX_TOKENS if self.max_tokens is None else self.max_tokens
 
     def echo_of(self, prompt: str) -> str:

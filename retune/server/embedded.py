@@ -3,6 +3,7 @@
 import http.client
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,11 @@ class RunningServer:
 
 @contextmanager
 def embedded_server(
-    data_directory: Path, *, startup_timeout_seconds: float = 60, say: Callable[[str], None] | None = None
+    data_directory: Path,
+    *,
+    startup_timeout_seconds: float = 60,
+    say: Callable[[str], None] | None = None,
+    stopping: threading.Event | None = None,
 ) -> Iterator[RunningServer]:
     """Use the server of a data directory within the block, starting one if none runs.
 
@@ -42,6 +47,7 @@ def embedded_server(
         data_directory: The server's data directory; made if it is missing.
         startup_timeout_seconds: Longest wait for the server to answer.
         say: See `retune.shared_process.shared_process`.
+        stopping: Likewise.
 
     Raises:
         ServerError: The server can't be started; the message holds what it said.
@@ -67,7 +73,7 @@ def embedded_server(
         environment=dict.fromkeys(SECRET_VARIABLES),
         startup_timeout_seconds=startup_timeout_seconds,
     )
-    with shared_process(plan, say) as running:
+    with shared_process(plan, say, stopping) as running:
         yield RunningServer(running.address, started_here=running.started_here)
 
 

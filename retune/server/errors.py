@@ -24,7 +24,7 @@ _NO_OBJECT = {"missing", "model_type", "model_attributes_type", "dict_type"}
 
 
 class ApiError(Exception):
-    """An answer that is an error.
+    """An error answer.
 
     Args:
         status: HTTP status.
@@ -113,22 +113,22 @@ def from_validation(problems: Sequence[Mapping[str, Any]]) -> ApiError:
 
 
 def invalid(fault: Fault) -> ApiError:
-    """400 for a field that is not what it must be."""
+    """400 for an invalid field."""
     return ApiError(400, fault.message, param=fault.param, code=fault.code)
 
 
 def missing_parameter(name: str) -> ApiError:
-    """400 for a request field that must be there and is not."""
+    """400 for a required field that is missing."""
     return ApiError(400, f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
 
 
 def too_large(what: str, max_bytes: int, *, param: str | None = None) -> ApiError:
-    """413 for what is larger than it may be."""
+    """413 for what exceeds its limit."""
     return ApiError(413, f"The {what} is larger than the limit of {max_bytes} bytes.", param=param)
 
 
 def context_exceeded(context_tokens: int, found: str, *, param: str | None = "messages") -> ApiError:
-    """400 for a prompt that is longer than a model's context, in the API's words; `found` is what there was of it."""
+    """400 for a prompt that is longer than a model's context, in the API's words; `found` describes its length."""
     what = param or "prompt"
     message = (
         f"This model's maximum context length is {context_tokens} tokens. However, your {what} resulted in {found}. "

@@ -23,6 +23,7 @@ _OPENING_OR_NEXT = (b",", b"[", b"{")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 TOO_LONG: Final = f"it is longer than {MAX_LINE_BYTES} bytes"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANK_LINES = re.compile(rb"(?:[ \t\r\v\f]*\n)+")
 
 
 class TooManyValuesError(ValueError):
@@ -101,6 +102,9 @@ def input_lines(path: Path, should_stop: Callable[[], bool] = lambda: False) -> 
             text = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
             if text.strip():
                 yield number, text
+            elif line.endswith(b"\n") and (blank := _BLANK_LINES.match(stream.peek())):
+                # Half a gigabyte of blank lines would take minutes one by one.
+                number += stream.read(blank.end()).count(b"\n")
             while not line.endswith(b"\n") and (line := stream.readline(MAX_LINE_BYTES)):
                 if should_stop():
                     raise ReadingStoppedError

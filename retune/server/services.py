@@ -63,7 +63,7 @@ class Services:
 
     @classmethod
     def open_for_worker(cls, settings: ServerSettings, instance: str) -> "Services":
-        """Open the directory of a server that runs, in a further process of it: to answer requests and nothing else.
+        """Open the directory of a running server in a worker process, to answer requests and nothing else.
 
         Raises:
             ServerError: The database can't be used.

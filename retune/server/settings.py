@@ -1,4 +1,4 @@
-"""What an operator chooses about the server."""
+"""The server's settings."""
 
 import ipaddress
 import os
@@ -77,7 +77,7 @@ class ServerSettings(BaseModel):
         exit_with_parent: Stop when standard input ends, which it does when the parent process is gone.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8123, ge=0, le=65_535)
@@ -102,7 +102,7 @@ class ServerSettings(BaseModel):
     exit_with_parent: bool = False
 
     def revealed(self) -> dict[str, Any]:
-        """All settings as JSON holds them, secrets in the clear: for a pipe to the server's own processes alone."""
+        """All settings as JSON values, with secrets in clear text: only for a pipe to the server's own processes."""
         secrets = {name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)}
         return {**self.model_dump(mode="json"), **secrets}
 

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a request, in the service's words and codes.
+"""pydantic's errors about a request, in the service's words and codes.
 
 The words are those of `/v1/chat/completions`, as recorded in August and September 2026; the service's older routes word
 some faults otherwise, and give them no code.
@@ -24,7 +24,7 @@ _EXPECTED: Final = {
 
 
 class Fault(NamedTuple):
-    """What is wrong with one field of a request.
+    """The error of one field of a request.
 
     Attributes:
         message: For humans.
@@ -70,7 +70,7 @@ def type_name(value: Any) -> str:
 
 
 def unsupported_choice(name: str, value: Any, choices: Sequence[str]) -> Fault:
-    """A field that must be one of a few texts, and is something else."""
+    """The error for a field that must be one of several strings, and is not."""
     quoted = [f"'{choice}'" for choice in choices]
     if not isinstance(value, str):
         return _wrong_type(name, f"one of {_listed(quoted, 'or')}" if quoted[1:] else quoted[0], value)

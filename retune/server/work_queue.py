@@ -33,7 +33,7 @@ class BackgroundWork(Protocol):
     """
 
     def start(self) -> None:
-        """Begin."""
+        """Start working."""
         ...
 
     def wake(self) -> None:

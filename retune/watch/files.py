@@ -10,8 +10,8 @@ from typing import IO
 from retune.config import DataConfig, RetrainConfig
 from retune.data.examples import canonical_json
 from retune.files import writing
-from retune.private_files import make_private_directory, private_opener
-from retune.run import compute_run_key, home_directory
+from retune.private_files import home_directory, make_private_directory, private_opener
+from retune.run import compute_run_key
 
 
 def source_hash(data: DataConfig) -> str:

@@ -173,7 +173,7 @@ async def test_a_provider_that_is_gone_is_said_in_the_run_s_log(
         labels = {"retune.base_url": f"http://127.0.0.1:{unused_tcp_port}/v1", "retune.run_key": tmp_path.name}
         await prefect.update_flow_run_labels(run.id, {**labels, "retune.job_id": "ftjob-gone"})
     await cancel_remote_job(retrain, run, Cancelling())
-    assert "could not be cancelled, and may go on" in await log_of(run)
+    assert "could not be cancelled, and may still run" in await log_of(run)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def elsewhere() -> Iterator[ExitStack]:
 
 
 async def those_that_wait(data: Path) -> int:
-    return sum(["goes on when it has ended" in await log_of(run) for run in await flow_runs_on(data)])
+    return sum(["continues when that one has ended" in await log_of(run) for run in await flow_runs_on(data)])
 
 
 def run_in(directory: Path) -> Run:
@@ -82,7 +82,7 @@ async def test_a_run_that_waits_can_be_cancelled(training_server: str, tickets: 
         await waiting
 
 
-async def test_a_person_is_told_at_once(training_server: str, tickets: Path, elsewhere: ExitStack) -> None:
+async def test_outside_a_deployment_a_busy_run_is_an_error_at_once(training_server: str, tickets: Path, elsewhere: ExitStack) -> None:
     config = configuration(training_server, tickets)
     manifest = await retrain(config)
     elsewhere.enter_context(exclusive(run_in(manifest.directory)))

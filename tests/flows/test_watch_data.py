@@ -154,7 +154,7 @@ async def test_a_crash_after_the_event_loses_nothing(
         write_csv(tickets, [*ROWS, ("one", "more")])
     before = len(await announcements(config))
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.announce_data.remember", crash)
+        patch.setattr("tasks.announce_data.save_state", crash)
         with pytest.raises(KeyboardInterrupt):
             await watch_data(config, AT_ONCE)
     assert len(await announcements(config)) == before + 1

@@ -204,3 +204,20 @@ def test_one_that_never_answers_is_ended(tmp_path: Path) -> None:
     pid = int((tmp_path / "output.log").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_start_that_is_not_needed_any_more_is_ended(tmp_path: Path) -> None:
+    log, stopping = tmp_path / "output.log", threading.Event()
+    silent = plan(tmp_path, program="import os,time; print(os.getpid(), flush=True); time.sleep(600)", timeout=600)
+
+    def stop_once_it_runs() -> None:
+        wait_until(lambda: log.exists() and log.read_text().endswith("\n"))
+        stopping.set()
+
+    stopper = threading.Thread(target=stop_once_it_runs)
+    stopper.start()
+    with pytest.raises(ServerError, match="is not needed any more"), shared_process(silent, stopping=stopping):
+        pass
+    stopper.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log.read_text()), 0)

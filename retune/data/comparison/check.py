@@ -43,7 +43,7 @@ def check_store(
         split: How they will be dealt: nothing judged may be nearly the same as what is trained on.
         model: The base model: its context, its price.
         n_epochs: Passes over the training file, or "auto".
-        path: The JSON report, with every single problem, is written here.
+        path: The JSON report, with the problems, up to 1,000 of each kind, is written here.
         is_private: The report is for its owner alone; see `atomic_write`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What one pass over the examples found: counts and first places in memory, every single problem in a file."""
+"""What one pass over the examples found: counts and first places in memory, and 1,000 problems of a kind in a file."""
 
 import json
 from pathlib import Path

@@ -55,7 +55,9 @@ def written_conversation(values: Mapping[str, Any], column: str) -> tuple[dict[s
         advice = f' Is "{near}" meant to be "{column}"?' if near else ""
         filled = listed([name for name, value in values.items() if value is not None])
         message = f"expected a list of messages in {column}, found none; there is: {filled}.{advice}"
-        raise UnusableCellError(Finding("missing_messages", message))
+        # Without the key, the line is another kind of example, and not an empty one.
+        kind = "other_shape" if column not in values and filled else "missing_messages"
+        raise UnusableCellError(Finding(kind, message))
     if (
         isinstance(cell, str)
         and not cell.lstrip().startswith(_JSON)

@@ -74,7 +74,7 @@ def _is_choice(item: Any) -> bool:
 def _of_answer(column: str, answer: Any) -> Iterator[Finding]:
     if not isinstance(answer, Mapping):
         return
-    choices = next((answer[key] for key in _CHOICES if isinstance(answer.get(key), list)), [])
+    choices: list[Any] = next((answer[key] for key in _CHOICES if isinstance(answer.get(key), list)), [])
     if len(choices) > 1:
         yield Finding("choices_left_out", f"column {column}: of {len(choices)} answers only the first is learned.")
     first = choices[0] if choices else answer

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from retune.choices import ConversationStart
 from retune.data.blocks import Source
 from retune.data.examples import MINIMUM_EXAMPLES
 from retune.data.shapes.column_names import MESSAGES, check_columns, listed
@@ -13,7 +14,7 @@ from retune.data.shapes.message_order import Order, count_pauses, find_order, fi
 from retune.data.shapes.role_names import plain_name, role_of, words
 from retune.data.shapes.speakers import Speakers, find_bots, find_speakers, is_flag_name, named_speakers, values_shown
 from retune.errors import SourceError
-from retune.message_rows_config import ConversationStart, MessageRowsConfig
+from retune.message_rows_config import MessageRowsConfig
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -227,8 +228,7 @@ class _Finder:
                 "as the user, and the other one as the assistant"
             )
         kinds = (name for name in self._among(_KINDS) if name not in taken and self._are_kinds(name))
-        unread = self._unread_times(conversation) if order is parent is None else ""
-        said = (start, tuple(assumed), unread)
+        said = (start, tuple(assumed), "" if order or parent else self._unread_times(conversation))
         return MessageColumns(conversation, speakers, text, order, parent, next(kinds, None), *said)
 
     def _parent(self, taken: Collection[str | None]) -> tuple[str, str] | None:

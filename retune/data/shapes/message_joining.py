@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from retune.choices import ConversationStart
 from retune.data.blocks import Finding, Row
 from retune.data.quoting import shown
 from retune.data.shapes.branches import Place, one_branch
@@ -13,7 +14,6 @@ from retune.data.shapes.column_names import MESSAGES
 from retune.data.shapes.message_columns import MessageColumns
 from retune.data.shapes.message_spill import Message
 from retune.errors import SourceError
-from retune.message_rows_config import ConversationStart
 
 _MOST_FINDINGS = 3
 

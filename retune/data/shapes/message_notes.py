@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from retune.choices import ConversationStart
 from retune.data.blocks import FileNote, Finding, SourceFile, describe_location
 from retune.data.shapes.message_columns import MessageColumns
 from retune.data.shapes.message_joining import Joiner
 from retune.data.shapes.message_order import Direction
-from retune.message_rows_config import ConversationStart, MessageRowsConfig
+from retune.message_rows_config import MessageRowsConfig
 
 
 def describe_columns(columns: MessageColumns, settings: MessageRowsConfig) -> str:

@@ -104,9 +104,7 @@ class CsvReader(FileReader):
     def _read_regular(self, stream: ByteStream, rows: CsvRows, table: "_RegularRows", file: int) -> Block | None:
         content, is_last = stream.peek_block(self._block_bytes)
         size = table.find_end(content, is_last=is_last) if rows.layout.is_plain else 0
-        has_header_again = rows.header_line and content.find(b"\n" + rows.header_line, 0, size) >= 0
-        is_header = rows.header_line and content.startswith(rows.header_line)
-        batch = table.parse(content, size) if size and not (has_header_again or is_header) else None
+        batch = table.parse(content, size) if size and not _has_line(content, rows.header_line, size) else None
         if batch is None:
             return None
         stream.skip(size)
@@ -203,6 +201,14 @@ class _RegularRows:
         returns = returns[returns < end - 1]
         pairs = returns[letters[returns + 1] == _LF]
         return int((np.searchsorted(self._quotes, pairs) % 2 == 0).sum())
+
+
+def _has_line(content: bytes, line: bytes, end: int) -> bool:
+    """Whether a line stands among others, or first; an empty one never does."""
+    if not line:
+        return False
+    is_first = content.startswith(line) and content[len(line) : len(line) + 1] in (b"\n", b"\r")
+    return is_first or any(content.find(b"\n" + line + stop, 0, end) >= 0 for stop in (b"\n", b"\r"))
 
 
 def _places_of(content: bytes, letter: int) -> npt.NDArray[np.int64]:

@@ -23,6 +23,8 @@ _ARRAY_ADVICE = (
     "Say --format json to read it as it is, or make it one object a line: jq -c '.[]' data.json > data.jsonl"
 )
 
+_LIST_ADVICE = "Name what the lists hold: jq -c '{question: .[0], answer: .[1]}' FILE.jsonl > named.jsonl"
+
 
 @dataclass(slots=True)
 class JsonLinesBlock(Block):
@@ -141,7 +143,9 @@ class JsonLinesReader(FileReader):
 
     def _check_start(self, line: bytes, where: str) -> None:
         if line.lstrip().startswith(b"["):
-            raise SourceError(f"{where}: expected a JSON object, found the start of a JSON array.", hint=_ARRAY_ADVICE)
+            # A line that ends is a row of its own, without names for what it holds.
+            hint = _LIST_ADVICE if line.rstrip().endswith(b"]") and b'{"' not in line else _ARRAY_ADVICE
+            raise SourceError(f"{where}: expected a JSON object, found the start of a JSON array.", hint=hint)
         value = parse_line(line)
         if isinstance(value, Finding) and (line.strip() == b"{" or not line.lstrip().startswith(b"{")):
             raise SourceError(f"{where}: {value.message}", hint="Every line must be one whole JSON object.")

@@ -1,5 +1,6 @@
-"""Streams of bytes whose errors say which file they are about, and the unpacking of gzip and zstd."""
+"""Streams of bytes whose errors say which file they are about, and the unpacking of gzip, bzip2 and zstd."""
 
+import bz2
 import io
 from collections.abc import Callable
 from typing import Any, BinaryIO, Literal
@@ -34,7 +35,7 @@ def packing_of(head: bytes) -> Packing | None:
 
 def is_cut_in_its_mark(head: bytes, named: Packing) -> bool:
     """Whether a file that is named as packed ends before the bytes that would tell."""
-    mark = {"gzip": GZIP, "bz2": BZ2, "zstd": ZSTD}[named]
+    mark = {"gzip": GZIP, "bz2": BZ2 + head[3:4] + _BZ2_BLOCK, "zstd": ZSTD}[named]
     return len(head) < len(mark) and mark.startswith(head)
 
 
@@ -77,15 +78,23 @@ def open_stream(
         raise explain(error) from None
     if packing is None:
         return io.BufferedReader(raw, _BUFFER_BYTES)
+    return io.BufferedReader(
+        _ExplainedStream(
+            _unpacking(raw, packing), lambda error: damaged(name, packing, str(error).rstrip(".")), on_unpacked
+        ),
+        _BUFFER_BYTES,
+    )
+
+
+def _unpacking(raw: io.RawIOBase, packing: Packing) -> Any:
+    if packing == "bz2":
+        # Arrow takes one that is cut off for a shorter one, and reads the first member alone.
+        return bz2.BZ2File(raw)
     import pyarrow as pa  # noqa: PLC0415  (slow to import; only packed files need it)
 
     # Arrow takes a stream that ends inside a member for an error, goes on to the next member, and holds what comes out
     # against the checksums, where there are some.
-    unpacked = pa.CompressedInputStream(pa.PythonFile(raw, "r"), packing)
-    return io.BufferedReader(
-        _ExplainedStream(unpacked, lambda error: damaged(name, packing, str(error).rstrip(".")), on_unpacked),
-        _BUFFER_BYTES,
-    )
+    return pa.CompressedInputStream(pa.PythonFile(raw, "r"), packing)
 
 
 class _ExplainedStream(io.RawIOBase):
@@ -97,7 +106,8 @@ class _ExplainedStream(io.RawIOBase):
         self._inner = inner
         self._explain = explain
         self._on_read = [call for call in on_read if call is not None]
-        self._is_seekable = _can_seek(inner)
+        # A packed file could only go back by unpacking all of it again.
+        self._is_seekable = not isinstance(inner, bz2.BZ2File) and _can_seek(inner)
 
     def readable(self) -> bool:
         return True

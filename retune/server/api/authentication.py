@@ -1,4 +1,4 @@
-"""Who may ask: the operator's one key, and the keys that were made for this server."""
+"""Authentication: by the operator's one key, or by the keys that were created for this server."""
 
 import hmac
 
@@ -25,19 +25,19 @@ class ApiKeyCheck:
         """Return whether requests need a key.
 
         Raises:
-            DatabaseUnavailableError: It can't be known now.
+            DatabaseUnavailableError: The database is unreachable.
         """
         return self._digest is not None or await self._stored.any_created()
 
     async def refuse(self, authorization: str | None, api_key: str | None) -> ApiError | None:
-        """Say what is wrong with a request's key; None where nothing is.
+        """The error for a request's key; None if the key is valid.
 
         Args:
             authorization: The `Authorization` header; a bearer key counts.
             api_key: The `api-key` header, which Azure's clients send.
 
         Raises:
-            DatabaseUnavailableError: It can't be known now.
+            DatabaseUnavailableError: The database is unreachable.
         """
         key = sent_key(authorization, api_key)
         if not key:
@@ -49,7 +49,7 @@ class ApiKeyCheck:
 
 
 def sent_key(authorization: str | None, api_key: str | None) -> str:
-    """The key that a request sends, however it is spelled there; empty where it sends none."""
+    """The key that a request sends, in either header; empty if it sends none."""
     scheme, _, bearer = (authorization or "").partition(" ")
     return (bearer if scheme.lower() == "bearer" else "").strip() or (api_key or "").strip()
 

@@ -67,7 +67,7 @@ class ApiMiddleware:
             await response(scope, exchange.receive, exchange.send)
 
     async def _admit(self, scope: Scope, exchange: RequestContext) -> None:
-        """Check a request by its headers, and find the address that it means.
+        """Check a request by its headers, and rewrite its path.
 
         Raises:
             ApiError: It is refused.
@@ -118,7 +118,7 @@ def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
 
 
 def _caller(scope: Scope) -> str:
-    """Who sends a request: its key, which was checked where the server has any, and its address."""
+    """Identifies the caller of a request: its key, which is validated if the server has any, and its address."""
     headers = dict(scope["headers"])
     key = sent_key(_text(headers, b"authorization"), _text(headers, b"api-key"))
     return hash_of(key, (scope.get("client") or ("",))[0])

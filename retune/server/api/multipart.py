@@ -1,4 +1,4 @@
-"""Reading a multipart form as it arrives: its fields into memory, its one file onto the disk."""
+"""Reads a multipart form while it arrives: its fields into memory, its one file onto the disk."""
 
 import asyncio
 import hashlib
@@ -23,16 +23,16 @@ _PIECE_BYTES = 4 * 1024 * 1024
 
 
 class Sink(Protocol):
-    """What takes a file's bytes, in threads."""
+    """Receives a file's bytes, in threads."""
 
     def write(self, data: memoryview, /) -> int:
-        """Take a piece, which is good only until this returns."""
+        """Write a piece, which is valid only until this returns."""
         ...
 
 
 @dataclass(slots=True)
 class SentForm:
-    """What came: the form's fields, and name (may be empty), size and hash of the file that was written to the sink."""
+    """The form's fields, and the name (may be empty), size and hash of the file that was written to the sink."""
 
     fields: dict[str, str] = field(default_factory=dict)
     filename: str | None = None
@@ -41,7 +41,7 @@ class SentForm:
 
 
 def announced_size(request: Request) -> int:
-    """The least size of the file that a request says to have; 0 where it doesn't say."""
+    """The smallest size of a request's file by its Content-Length; 0 if that is missing."""
     length = request.headers.get("content-length", "")
     return max(0, int(length) - FORM_BYTES) if length.isdecimal() else 0
 

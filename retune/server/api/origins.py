@@ -32,7 +32,7 @@ class HostCheck:
         self._names = normalized_hosts((settings.host, *settings.allowed_hosts))
 
     def refuse(self, host: str | None, origin: str | None) -> ApiError | None:
-        """Say what is wrong with a request's `Host` and `Origin`; None where nothing is."""
+        """The error for a request's `Host` and `Origin`; None if they are allowed."""
         if host is not None and not self._is_own(host_of(host)):
             return _forbidden(
                 f"This server does not go by the name '{host}'. It has no API key, and so answers only to names of "

@@ -1,4 +1,4 @@
-"""Lists by cursor: a page starts behind the object named by `after`."""
+"""Lists by cursor: a page starts after the object named by `after`."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar

@@ -48,7 +48,7 @@ def at_most(most: int, what: str) -> BeforeValidator:
 
 
 def shown(value: Any) -> str:
-    """A value as an error names it: its beginning, where it is long."""
+    """A value as an error quotes it, shortened if it is long."""
     return reprlib.repr(value)
 
 
@@ -75,7 +75,7 @@ class JsonRoute(APIRoute):
     """A route of FastAPI's whose JSON bodies are parsed within bounds, and the larger ones in a thread."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request."""
+        """FastAPI's handler, with a request whose JSON is parsed here."""
         handle = super().get_route_handler()
 
         async def handle_json(request: Request) -> Response:

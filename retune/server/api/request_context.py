@@ -52,7 +52,7 @@ class BodyLimit:
     is_streamed: bool = False
 
     def error(self) -> ApiError:
-        """413; of a prompt, 400."""
+        """A 413, or a 400 if the body is a prompt."""
         if self.context_tokens is not None:
             return context_exceeded(self.context_tokens, f"a body of more than {self.max_bytes} bytes")
         return too_large(self.what, self.reported_bytes, param=self.param)
@@ -65,10 +65,10 @@ class BodyMemory:
         self._taken = 0
 
     def take(self, n_bytes: int) -> None:
-        """Take some for a part of a body.
+        """Reserve memory for a part of a body.
 
         Raises:
-            ApiError: 503: there is none left.
+            ApiError: 503: not enough is left.
         """
         self._taken += n_bytes
         if self._taken > MAX_BODIES_BYTES:
@@ -105,7 +105,7 @@ def _of_form(what: str, max_bytes: int, param: str) -> BodyLimit:
 
 
 class RequestContext:
-    """Counts and limits what is read, and gives the answer the API's headers.
+    """Counts and limits the bytes that are read, and adds the API's headers to the answer.
 
     Attributes:
         request_id: The client finds it in `x-request-id`, the operator in the log.
@@ -130,11 +130,11 @@ class RequestContext:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """Seconds since the request began."""
         return time.perf_counter() - self._began
 
     def limit_body(self, limit: BodyLimit, headers: Mapping[bytes, bytes]) -> None:
-        """Hold the body to a limit.
+        """Set the limit of the body.
 
         Raises:
             ApiError: 413: the headers announce more.
@@ -145,7 +145,7 @@ class RequestContext:
             raise limit.error()
 
     async def receive(self) -> Message:
-        """Read on.
+        """Receive the next part of the body.
 
         Raises:
             ApiError: 413: more came than the limit.
@@ -171,7 +171,7 @@ class RequestContext:
         self._kept_bytes = 0
 
     async def send(self, message: Message) -> None:
-        """Send on."""
+        """Send a part of the answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._add_headers(message)
@@ -182,7 +182,7 @@ class RequestContext:
         await self._send(message)
 
     async def _drain(self) -> None:
-        """Read what the client still sends, to no end: otherwise it might see a broken connection and no answer."""
+        """Read and discard what the client still sends: otherwise it might see a broken connection and no answer."""
         if self._expects_continue and self.received_bytes == 0:
             return  # Reading would ask it to send its body.
         try:

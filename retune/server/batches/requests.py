@@ -1,4 +1,4 @@
-"""What a batch asks: the body of POST /v1/batches, and its input file with one request to a line."""
+"""The requests of a batch: the body of POST /v1/batches, and the input file with one request per line."""
 
 import hashlib
 import json
@@ -62,7 +62,7 @@ def _offered(value: Any) -> Any:
 
 
 class CreateBatchRequest(RequestModel):
-    """A batch as a client asks for it."""
+    """The body of POST /v1/batches."""
 
     input_file_id: PlainText = Field(min_length=1)
     endpoint: Annotated[Endpoint, PlainValidator(_offered)]
@@ -81,7 +81,7 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheckedInput:
-    """What a good input file holds.
+    """What a valid input file contains.
 
     Attributes:
         total: How many requests.

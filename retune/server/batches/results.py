@@ -1,4 +1,4 @@
-"""What a batch has answered: the journal while it runs, then its output file and its error file.
+"""The results of a batch: a journal while it runs, then its output file and its error file.
 
 The journal has a line for each request, in the order of the requests. That order is enough: after a restart, as many
 requests are answered as there are whole lines.
@@ -90,7 +90,7 @@ class Journal:
             raise
 
     def append(self, result: Mapping[str, Any]) -> None:
-        """Write down a request's result.
+        """Append a request's result.
 
         Raises:
             OSError: The disk is full or failing; a part of the line may be there, which the next opening drops.
@@ -101,7 +101,7 @@ class Journal:
         self.tally.add(result)
 
     def sync(self) -> None:
-        """Bring all results to the disk."""
+        """Flush all results to the disk."""
         os.fsync(self._stream.fileno())
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Journal:
             yield from lines
 
     def _recover(self, requests: Iterable[BatchRequest]) -> Tally:
-        """Keep the lines that answer the first requests one by one, cut off what a crash left behind them."""
+        """Keep the lines that answer the first requests one by one, and cut off what a crash left after them."""
         tally, end = Tally(), 0
         for line, request in zip(self.lines(), requests, strict=False):
             result = _whole_result(line)
@@ -204,7 +204,7 @@ class ResultFiles:
         return self._keep("output"), self._keep("error")
 
     def discard(self) -> None:
-        """Drop both files."""
+        """Delete both files."""
         for draft in self._drafts.values():
             draft.discard()
 

@@ -54,7 +54,7 @@ async def retrieve_batch(batch_id: str, services: ServicesOf) -> JSONResponse:
 
 @router.post("/{batch_id}/cancel")
 def cancel_batch(batch_id: str, services: ServicesOf) -> JSONResponse:
-    """Cancel a batch; it is `cancelling` until the files of what was answered are made."""
+    """Cancel a batch; it is `cancelling` until its result files are written."""
     with services.database.write() as session:
         batch = batch_store.mark_cancelling(session, batch_id)
     services.wake()

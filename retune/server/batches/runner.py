@@ -48,7 +48,7 @@ _ENDS = {
 
 
 class JournalDamagedError(Exception):
-    """A journal has lost answers that it had."""
+    """A journal has lost recorded answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class BatchRunner:
         self._services.wake()
 
     def _results(self, batch: BatchRow, status: BatchStatus) -> Iterator[bytes]:
-        """The lines of a batch's result files: all that was answered, then what never will be."""
+        """The lines of a batch's result files: all answers, then the requests that will never be answered."""
         if batch.in_progress_at is None:
             return
         with closing(self._open_journal(batch)) as journal:
@@ -233,14 +233,14 @@ class BatchRunner:
         return self._contents.path(batch.input_file_id)
 
     def _to_answer(self) -> Select[tuple[BatchRow]]:
-        """Batches whose requests are to be answered, those behind the one that had the last turn first."""
+        """Batches whose requests are to be answered, beginning after the one that had the last turn."""
         in_time = BatchRow.expires_at > int(time.time())
         had_its_turn = case((BatchRow.position > self._last_position, 0), else_=1)
         rows = select(BatchRow).where(BatchRow.status == BatchStatus.IN_PROGRESS, in_time)
         return rows.order_by(had_its_turn, BatchRow.position)
 
     def _clean_after_earlier_server(self) -> None:
-        """Remove the journals of batches whose files are made; a failed one's is all there is of its answers."""
+        """Remove the journals of batches with result files; that of a failed batch is the only copy of its answers."""
         made = (BatchStatus.COMPLETED, BatchStatus.EXPIRED, BatchStatus.CANCELLED)
         with self._database.read() as session:
             for path in self._journals.iterdir():

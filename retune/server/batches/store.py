@@ -106,7 +106,7 @@ def mark_cancelling(session: Session, batch_id: str) -> BatchRow:
 
 
 def status_of(session: Session, batch_id: str) -> str | None:
-    """Where a batch stands now."""
+    """The current status of a batch."""
     return session.scalar(select(BatchRow.status).where(BatchRow.id == batch_id))
 
 
@@ -153,7 +153,7 @@ def mark_ended(
     errors: ResultFile | None,
     webhook_urls: Sequence[str],
 ) -> bool:
-    """End a batch as completed, expired or cancelled, with its files; False if it stands elsewhere by now.
+    """End a batch as completed, expired or cancelled, with its files; False if its status has changed meanwhile.
 
     Args:
         session: Where to write.

@@ -1,1 +1,1 @@
-"""Chat completions and legacy completions, and the models that answer with them."""
+"""Chat completions."""

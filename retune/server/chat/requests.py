@@ -131,7 +131,7 @@ class ChatMessage(BaseModel):
 
 
 def refuse_unanswered_calls(messages: Sequence[ChatMessage]) -> None:
-    """Refuse tool messages that answer no call, and calls that none answers, as the service does.
+    """Refuse tool messages without a call, and calls without a tool message, as the service does.
 
     Raises:
         ApiError: 400.
@@ -169,7 +169,7 @@ def _refuse_function(function: Any, where: str) -> None:
 
 
 class ChatRequest(SamplingRequest):
-    """A chat completion as a client asks for it."""
+    """The body of POST /v1/chat/completions."""
 
     messages: Annotated[list[ChatMessage], FailFast(), at_most(_MAX_MESSAGES, "messages")] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1)
@@ -215,11 +215,11 @@ class ChatRequest(SamplingRequest):
 
     @property
     def token_limit(self) -> int | None:
-        """The most tokens of an answer; None for the model's own limit."""
+        """The maximum of tokens of an answer; None for the model's own limit."""
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     def calling(self) -> Calling | None:
-        """What is wanted of the request's functions; None where none may be called.
+        """How the request's functions may be called; None if none may be called.
 
         Raises:
             ApiError: 400: a function can't be used, or the choice names one that is not there.
@@ -253,7 +253,7 @@ class ChatRequest(SamplingRequest):
         return None
 
     def answer_format(self) -> AnswerFormat | None:
-        """What answers in text are validated against; None where any text will do.
+        """The format that text answers are validated against; None if any text is valid.
 
         Raises:
             ApiError: 400: the schema can't be used.
@@ -261,7 +261,7 @@ class ChatRequest(SamplingRequest):
         return self.response_format.answer_format() if self.response_format else None
 
     def answer_request(self, calling: Calling | None) -> AnswerRequest:
-        """The conversation, and what is wanted of its answers; raises the errors of `answer_format`."""
+        """The conversation, and the format of its answers; raises the errors of `answer_format`."""
         return AnswerRequest(
             self,
             [message.as_prompt() for message in self.messages],

@@ -47,7 +47,7 @@ class ResponseFormat(BaseModel):
     json_schema: Annotated[JsonSchemaFormat | None, FEW_FIELDS] = None
 
     def answer_format(self) -> "AnswerFormat | None":
-        """What answers are validated against; None where any text will do.
+        """The format that answers are validated against; None if any text is valid.
 
         Raises:
             ApiError: 400: there is no schema where there must be one, or it can't be used.

@@ -24,7 +24,7 @@ class AnswerRequest:
     Attributes:
         sampling: The model to ask, and how answers are drawn.
         conversation: Its messages, as a model takes them.
-        wanted: What answers are validated against; None where any text will do.
+        wanted: The format that answers are validated against; None if any text is valid.
         max_tokens: The longest answer; None for the model's own limit.
         top_logprobs: How many alternatives each token comes with; None where no log-probabilities are wanted.
     """

@@ -103,7 +103,7 @@ class IntegrationRequest(RequestModel):
 
 
 class CreateJobRequest(RequestModel):
-    """A fine-tuning job as a client asks for it.
+    """The body of POST /v1/fine_tuning/jobs.
 
     Attributes:
         training_type: Where Azure trains, as its clients choose it, by number or by name; it changes nothing here.

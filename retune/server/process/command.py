@@ -8,8 +8,7 @@ import typer
 from pydantic import ByteSize, ValidationError
 
 from retune.errors import ConfigError
-from retune.private_files import keep_files_private, what_was_closed
-from retune.run import home_directory
+from retune.private_files import home_directory, keep_files_private, what_was_closed
 from retune.server.process.logs import set_up_logging
 from retune.server.settings import (
     ALLOWED_ORIGINS_VARIABLE,

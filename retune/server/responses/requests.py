@@ -51,7 +51,7 @@ class TextFormat(RequestModel):
     strict: bool | None = None
 
     def answer_format(self) -> AnswerFormat | None:
-        """What answers are validated against; None where any text will do.
+        """The format that answers are validated against; None if any text is valid.
 
         Raises:
             ApiError: 400: there is no schema where there must be one, or it can't be used.
@@ -94,7 +94,7 @@ _Tool = Annotated[FunctionTool, BeforeValidator(_refuse_other_tools)]
 
 
 class ResponseRequest(BaseModel):
-    """A response as a client asks for it. `user` and `safety_identifier` are taken, and change nothing."""
+    """The body of POST /v1/responses. `user` and `safety_identifier` are accepted, and change nothing."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
@@ -120,7 +120,7 @@ class ResponseRequest(BaseModel):
     safety_identifier: str | None = Field(None, max_length=128)
 
     def answer_request(self) -> AnswerRequest:
-        """The conversation, and what is wanted of its answer.
+        """The conversation, and the format of its answer.
 
         Raises:
             ApiError: Something in it is not offered, or can't be used.

@@ -13,7 +13,7 @@ WholeNumber = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class UnstorableTextError(ApiError, DontWrapMixin):
-    """A text holds what PostgreSQL, or UTF-8, can't; SQLite refuses it too, so that data can always move."""
+    """A text contains what PostgreSQL or UTF-8 can't represent; SQLite refuses it too, so that data stays portable."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -122,7 +122,7 @@ class ContentStore:
         return self._directory / content_id
 
     def new_draft(self, content_id: str, *, spare_bytes: int = 0) -> Draft:
-        """Begin a new content.
+        """Create a draft of a new content.
 
         Args:
             content_id: An id that the server chose.

@@ -1,4 +1,4 @@
-"""Which version a database's tables are of, and bringing them to this Retune's.
+"""The version of a database's tables, and their migration to this Retune's version.
 
 A version is the number of a migration, and the name of its file begins with it. SQLite keeps it in `user_version` too,
 which every version of Retune reads.
@@ -23,7 +23,7 @@ _versions = CoreTable("alembic_version", MetaData(), Column("version_num", Strin
 
 
 def newest_version() -> int:
-    """The version that this Retune's tables are of."""
+    """The version of this Retune's tables."""
     return max(int(path.name[:4]) for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 

@@ -18,7 +18,7 @@ from retune.server.storage.tables import BatchRow, JobRow
 
 
 class JobStatus(StrEnum):
-    """Where a job stands."""
+    """Status of a fine-tuning job."""
 
     VALIDATING_FILES = "validating_files"
     QUEUED = "queued"
@@ -36,7 +36,7 @@ UNFINISHED_JOBS = (*ACTIVE_JOBS, JobStatus.PAUSED)
 
 
 class BatchStatus(StrEnum):
-    """Where a batch stands."""
+    """Status of a batch."""
 
     VALIDATING = "validating"
     FAILED = "failed"
@@ -59,6 +59,6 @@ def change_if(
     was: Sequence[str],
     values: dict[str, Any],
 ) -> bool:
-    """Give a row new values if its status is one of those that it `was`; False if it is another by now."""
+    """Give a row new values if its status is one of those that it `was`; False if it has changed meanwhile."""
     change = update(table).where(table.id == row_id, table.status.in_(was)).values(**values)
     return session.connection().execute(change).rowcount == 1

@@ -207,7 +207,7 @@ class CheckpointPermissionRow(Table):
 
 
 class WebhookDeliveryRow(Table):
-    """A notification that is to be delivered to one address, or was. `id` is the event's; `body` is what is signed."""
+    """A notification for one address, pending or delivered. `id` is the event's; `body` is what is signed."""
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (UniqueConstraint("event_id", "url"),)
@@ -224,7 +224,7 @@ class WebhookDeliveryRow(Table):
 
 
 class ApiKeyRow(Table):
-    """A key that clients may show. Only its hash is kept; `hint` is what an operator recognises it by."""
+    """An API key. Only its hash is stored; `hint` is what an operator recognises it by."""
 
     __tablename__ = "api_keys"
 
@@ -238,7 +238,7 @@ class ApiKeyRow(Table):
 
 
 class IdempotencyRow(Table):
-    """What a request made, for its copies; `retune.server.api.idempotency` says what `key` is."""
+    """The object that a request created, for its copies; `retune.server.api.idempotency` describes `key`."""
 
     __tablename__ = "idempotency_keys"
 

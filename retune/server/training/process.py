@@ -51,7 +51,7 @@ def parse_update(line: bytes) -> ProcessUpdate:
 
 
 def main() -> int:
-    """Run one training; the exit status says whether it came to its end."""
+    """Run one training; the exit status says whether it succeeded."""
     os.nice(_NICENESS)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())

@@ -62,7 +62,7 @@ class TrainingRun:
                 pass
 
     def follow(self, write: Write, *, resume: bool) -> None:
-        """Start the process, and hand over what it reports until it has ended or `write` returns false."""
+        """Start the process, and pass on what it reports until it has ended or `write` returns false."""
         process = self._process = self._start()
         try:
             task = self._task.model_copy(update={"resume": resume})
@@ -139,6 +139,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _drop_torn_line(journal: Path) -> None:
-    """Cut off a last line that was not written to its end: the next process appends behind it."""
+    """Cut off an incomplete last line: the next process appends after it."""
     content = journal.read_bytes()
     os.truncate(journal, content.rfind(b"\n") + 1)

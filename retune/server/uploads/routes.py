@@ -31,7 +31,7 @@ _PART_FIELD = "data"
 
 
 def complete_upload(services: Services, upload_id: str, request: CompleteUploadRequest) -> dict[str, Any]:
-    """Make the file and return the Upload object; an upload that these parts completed before answers the same again.
+    """Make the file and return the Upload object; completing again with the same parts gets the same answer.
 
     The parts are copied with no database session open, and go once the file is on record. So whatever ends this in the
     middle leaves a pending upload with all its parts.
@@ -103,7 +103,7 @@ def _completed_meanwhile(services: Services, upload_id: str, part_ids: Sequence[
 
 @router.post("")
 def create_upload(body: CreateUploadRequest, services: ServicesOf, identity: RequestIdentityOf) -> JSONResponse:
-    """Begin an upload."""
+    """Create an upload."""
     body = _checked(services, body)
 
     def make(session: Session) -> UploadRow:

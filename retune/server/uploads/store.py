@@ -28,7 +28,7 @@ _AT_ONCE = 500
 
 
 class CreateUploadRequest(RequestModel):
-    """An upload as a client asks for it; `bytes` is what it promises to send."""
+    """The body of POST /v1/uploads; `bytes` is the size that will be sent."""
 
     filename: str = Field(min_length=1, max_length=1024)
     purpose: PlainText
@@ -45,7 +45,7 @@ class CompleteUploadRequest(RequestModel):
 
 
 class UploadStatus(StrEnum):
-    """Where an upload stands."""
+    """Status of an upload."""
 
     PENDING = "pending"
     COMPLETED = "completed"
@@ -75,7 +75,7 @@ def part_object(row: UploadPartRow) -> dict[str, Any]:
 
 
 def status_of(row: UploadRow) -> UploadStatus:
-    """Where an upload stands now: past its time it is expired, whether that is on record yet or not."""
+    """The current status of an upload: after `expires_at` it is expired, even if that is not recorded yet."""
     is_overdue = row.status == UploadStatus.PENDING and row.expires_at <= time.time()
     return UploadStatus.EXPIRED if is_overdue else UploadStatus(row.status)
 

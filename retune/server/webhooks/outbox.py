@@ -64,7 +64,7 @@ def outdated(now: int) -> ColumnElement[bool]:
 
 
 class WebhookDelivery:
-    """One thread a receiver, so that a slow one holds up no other. See `BackgroundWork`.
+    """One thread per receiver, so that a slow one does not delay the others. See `BackgroundWork`.
 
     Args:
         database: Where the outbox is.

@@ -51,7 +51,7 @@ def receivers_of(settings: ServerSettings) -> list[Receiver]:
 
 
 def signer_of(settings: ServerSettings) -> Webhook:
-    """What signs notifications.
+    """The signer of notifications.
 
     Raises:
         ServerError: The secret is missing or invalid.
@@ -72,7 +72,7 @@ def signer_of(settings: ServerSettings) -> Webhook:
 
 
 def require_secret_for_receivers(settings: ServerSettings) -> None:
-    """Refuse settings that name receivers but can't be worked with, before anything is made.
+    """Refuse settings that name receivers but can't be worked with, before anything is created.
 
     Raises:
         ServerError: As `receivers_of` and `signer_of`.

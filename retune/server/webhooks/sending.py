@@ -44,7 +44,7 @@ class WebhookSender:
         )
 
     def send(self, receiver: Receiver, delivery: WebhookDeliveryRow) -> Refusal | None:
-        """Make one attempt; None: it was delivered."""
+        """Make one attempt to deliver; None if it was delivered."""
         try:
             # The answer's body is of no interest, and may be endless.
             with self._client.stream(

@@ -248,13 +248,13 @@ def test_a_held_out_file_of_an_earlier_repair_is_not_left_beside_another_one(che
 
 
 def test_a_file_that_was_not_read_to_its_end_is_not_repaired(check: Check) -> None:
-    lines = '{"messages": [{"role": "user", "content": "a"}, {"role": "bot", "content": "b"}]}\n' * 50_000
+    lines = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": " "}]}\n' * 50_000
     Path("a.jsonl").write_text(lines)
 
     answer = check("a.jsonl", "--max-errors", "1000", "--json")
     assert answer.status == 1
     kinds = {group["kind"]: group for group in answer.document["groups"]}
-    assert kinds["unknown_role"]["count"] == answer.document["n_examples"] < 50_000
+    assert kinds["empty_content"]["count"] == answer.document["n_examples"] < 50_000
     assert kinds["reading_stopped"]["first"][0]["message"] == (
         f"more than 1,000 errors up to line {answer.document['n_examples']}. What comes after it was not read, and is "
         "not in this report."
@@ -285,3 +285,17 @@ def test_what_is_beyond_a_limit_is_refused_and_the_flag_lets_it_through(
     assert message in answer.err
     assert f"({flag}), which is {value if flag == '--max-rows' else float(value):} now" in answer.err
     assert check("tickets.csv", flag, "40").status == 0
+
+
+def test_a_line_of_another_kind_is_not_taken_for_an_empty_one(check: Check) -> None:
+    line = '{"messages": [{"role": "user", "content": "a%d"}, {"role": "assistant", "content": "b"}]}\n'
+    said = '[{"role": "assistant", "content": "a"}]'
+    pair = f'{{"input": {{"messages": []}}, "preferred_output": {said}, "non_preferred_output": {said}}}\n'
+    Path("a.jsonl").write_text("".join(line % number for number in range(20)) + pair)
+
+    answer = check("a.jsonl", "--fix", "fixed.jsonl")
+
+    assert answer.status == 1
+    assert "1 row is not an example, and a repaired file would lack it:" in answer.err
+    assert "line 21: expected a list of messages in messages, found none; there is: input" in answer.err
+    assert not Path("fixed.jsonl").exists()

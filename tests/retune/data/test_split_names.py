@@ -1,6 +1,6 @@
 import pytest
 
-from retune.data.split_names import split_named, split_of_key, splits_of_files
+from retune.data.split_names import split_named, split_named_alone, split_of_key, splits_of_files
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,34 @@ def test_files_that_are_named_for_their_split(paths, splits):
 )
 def test_names_that_tell_nothing_apart_declare_no_split(paths):
     assert splits_of_files(paths) == [None] * len(paths)
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        (["test.jsonl"], "test"),
+        (["valid.csv"], "validation"),
+        (["test-00000-of-00002.parquet", "test-00001-of-00002.parquet"], "test"),
+        (["tickets_test.csv.gz"], "test"),
+        (["train.jsonl"], None),
+        (["test.jsonl", "more.jsonl"], None),
+        (["latest.csv"], None),
+        (["contest.csv"], None),
+    ],
+)
+def test_what_is_named_for_one_split_alone(names, split):
+    assert split_named_alone(names) == split
+
+
+@pytest.mark.parametrize(
+    ("paths", "splits"),
+    [
+        (["bikes_train_v2.jsonl", "bikes_test_v2.jsonl"], ["train", "test"]),
+        (["a.train.en.csv", "a.dev.en.csv", "a.test.en.csv"], ["train", "validation", "test"]),
+        (["bikes_train_v2.jsonl", "cars_test_v2.jsonl"], [None, None]),
+        (["how_to_test_bikes.csv", "how_to_ride_bikes.csv"], [None, None]),
+        (["bikes_test_v1.jsonl", "bikes_test_v2.jsonl"], [None, None]),
+    ],
+)
+def test_a_word_in_the_midst_of_a_name_counts_where_files_differ_in_it(paths, splits):
+    assert splits_of_files(paths) == splits

@@ -6,10 +6,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from retune.config import ProviderConfig
+from retune.private_files import home_directory
 from retune.provider.endpoint import require_endpoint
 from retune.results.links import RunLink, report_url, run_links
 from retune.results.markdown import markdown_summary
-from retune.run import home_directory
 
 
 def report_in_runs() -> Path:

@@ -185,6 +185,15 @@ def test_every_wrong_line_is_named_up_to_ten_and_counted(tmp_path: Path):
     assert last == "and 3 more."
 
 
+def test_blank_lines_are_counted_however_many_there_are(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    blank = "\n" * 200_000 + " \t\r\n" * 49_999 + " " * 100_000 + "\n" + " " * (MAX_LINE_BYTES + 10) + "\n"
+    path.write_text(f"\ufeff\n{blank}{example_lines(10).decode()}{blank}7\n{blank}")
+
+    with pytest.raises(InvalidFileError, match=": line 500014: expected a JSON object, found a number"):
+        check_training_file(path, never, **CHAT)
+
+
 def test_after_many_wrong_lines_no_more_are_checked(tmp_path: Path):
     path = tmp_path / "train.jsonl"
     path.write_text("7\n" * 100_000 + "\n" + "7\n" * 100_000)

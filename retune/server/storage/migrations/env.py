@@ -1,4 +1,4 @@
-"""What Alembic runs migrations in: the caller's connection, and the caller's transaction."""
+"""Alembic's environment: migrations run on the caller's connection, in the caller's transaction."""
 
 from alembic import context
 

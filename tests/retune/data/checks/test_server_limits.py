@@ -8,10 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from retune.config import DataConfig, SplitConfig
 from retune.data.checks.server_limits import check_line_size
 from retune.data.checks.structure import check_structure
+from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.examples import as_completion
 from retune.data.jsonl import encode_line
+from retune.data.problems import read_problems
 from retune.data.rules import RULES
 from retune.errors import TrainerError
 from retune.server.training.validation import InvalidFileError, LearningModel, check_validation_file
@@ -179,3 +182,56 @@ def agree(served, body, *, completes_prompts):
         assert clean_line(json.loads(line), "supervised") == (json.loads(line), {})
     if not served(encode_line(body), completes_prompts=completes_prompts):
         assert findings(body, completes_prompts=completes_prompts)
+
+
+HELLO = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hi."}]'
+RAW_LINES = [
+    HELLO + "}",
+    HELLO + ', "id": NaN}',
+    HELLO + ', "id": 1e999}',
+    HELLO + f', "id": {"9" * 5_000}}}',
+    HELLO + f', "id": {"[" * 200}{"]" * 200}}}',
+    HELLO + f', "tools": {"[" * 2_000}{"]" * 2_000}}}',
+    HELLO + ', "messages": []}',
+    '{"messages": [], ' + HELLO[1:] + "}",
+    HELLO + "},",
+    HELLO + "}" + HELLO + "}",
+    HELLO + "}\r" + HELLO + "}",
+    HELLO.replace("Hi.", "\\ud800") + "}",
+    HELLO.replace("Hi.", "\\u0000") + "}",
+    HELLO.replace("Hi.", "\\u00a0") + "}",
+    HELLO.replace("Hi.", "\\u001c") + "}",
+    HELLO.replace('"content": "Hi."', '"role": "user", "content": "Hi."') + "}",
+    HELLO.replace('"content": "Hi."', '"content": "Hi.", "weight": 1e0') + "}",
+    HELLO.replace('"content": "Hi."', f'"content": "Hi.", "weight": 1{"0" * 400}') + "}",
+    "{'messages': []}",
+    '{"messages": null}',
+    '{"prompt": "Hello?", "completion": "Hi."}',
+    "[]",
+    "null",
+    "{}",
+    "\x0b",
+    "\x1c",
+    "\u00a0",
+    "\ufeff" + HELLO + "}",
+]
+
+
+def test_checks_and_server_agree_on_lines_as_they_stand_in_files(served, tmp_path):
+    good = [HELLO.replace("Hello?", f"Hello {number}?") + "}" for number in range(20)]
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes("".join(f"{line}\n" for line in [*good, *RAW_LINES]).encode())
+    options = LoadOptions(model="gpt-4o", provider="retune", counts_tokens=False, processes=1)
+
+    store = load_examples(DataConfig(source=str(path)), SplitConfig(), options, tmp_path / "store")
+
+    lines = dict(
+        zip(store.column("number").tolist(), zip(store.column("sound"), store.lines(), strict=True), strict=True)
+    )
+    named = {problem.number for problem in read_problems(store.problems_path)}
+    assert store.facts.unused == ["id", "prompt", "completion"]
+    for number, raw in enumerate(RAW_LINES, start=len(good) + 1):
+        if number in lines and lines[number][0]:
+            assert served(lines[number][1]), raw
+        if not served(f"{raw}\n".encode()):
+            assert number in named or '"id"' in raw, raw

@@ -1,3 +1,5 @@
+import json
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ def found(*texts):
 
 @pytest.mark.parametrize("text", NOT_VALUES)
 def test_texts_that_stand_for_no_value(text):
-    assert found("ok", text) == [(1, "not_a_value", f'a text is "{text}" and nothing else.')]
+    assert found("ok", text) == [(1, "not_a_value", f"a text is {json.dumps(text)} and nothing else.")]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class TestLines:
         good, odd = read(make_source([{"messages": CHAT}, {"prompt": "q", "completion": "a"}]))
         assert good.findings == ()
         message = "expected a list of messages in messages, found none; there is: prompt, completion."
-        assert odd.findings == (Finding("missing_messages", message),)
+        assert odd.findings == (Finding("other_shape", message),)
 
 
 class TestCells:

@@ -227,7 +227,7 @@ def test_a_key_that_is_misspelt_is_guessed(make_source, read):
     *_, bad = read(make_source([{"messages": CHAT}] * 101 + [{"mesages": CHAT}]))
     assert bad.findings == (
         Finding(
-            "missing_messages",
+            "other_shape",
             'expected a list of messages in messages, found none; there is: mesages. Is "mesages" meant to be '
             '"messages"?',
         ),

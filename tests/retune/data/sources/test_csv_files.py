@@ -153,7 +153,7 @@ class TestCells:
         assert [(row.number, len(row.values["text"])) for row in rows] == [(2, 1), (3, len(long)), (4, 1)]
 
     def test_a_table_that_is_regular_is_arrows(self, tmp_path):
-        path = write(tmp_path, 'a,b\n"c ""d""",e\n\nf,g\n' * 1_000)
+        path = write(tmp_path, "a,b\n" + '"c ""d""",e\n\nf,g\n' * 1_000)
         blocks = list(open_csv(path, block_bytes=4_000).blocks(0))
         assert {type(block) for block in blocks} == {ArrowBlock}
         assert len(blocks) > 3

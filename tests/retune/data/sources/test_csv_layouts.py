@@ -141,3 +141,34 @@ class TestMissingHeader:
         checked = runner.invoke(app, [*arguments, "--json"])
         assert json.loads(checked.stdout)["n_examples"] == 20
         assert "--no-header" in runner.invoke(app, arguments).stdout.split("Train on it:")[-1]
+
+
+class TestAboveTheHeader:
+    @pytest.mark.parametrize(
+        "above", ["# from the help desk\n# in May\n", "Tickets of May,\n,\n", "Tickets of May\n\n"]
+    )
+    @pytest.mark.parametrize("mark", [",", ";"])
+    def test_titles_and_comments_are_left_out_and_said(self, tmp_path, above, mark):
+        rows = "".join(f"{quoted(one)}{mark}{quoted(other)}\n" for one, other in PAIRS)
+        source = open_table(tmp_path, f"{above.replace(',', mark)}question{mark}answer\n{rows}")
+        assert source.columns == ("question", "answer")
+        assert [row[1:] for row in read(source)] == PAIRS
+        assert "above the header" in findings(source)["layout"]
+
+    @pytest.mark.parametrize("header", ["text", "question,answer"])
+    def test_a_header_narrower_than_its_rows_is_not_a_title(self, tmp_path, header):
+        source = open_table(tmp_path, f"{header}\n" + "a,b,c\nd,e,f\ng,h,i\nj,k,l\n")
+        assert source.columns == tuple(header.split(","))
+
+
+class TestHeaderAgain:
+    @pytest.mark.parametrize("end", ["\n", "\r\n"])
+    def test_a_header_among_the_rows_is_left_out_and_said(self, tmp_path, end):
+        table = end.join(["question,answer", *(f"question {n},answer {n}" for n in range(5)), ""])
+        source = open_table(tmp_path, table * 3)
+        rows = read(source)
+        assert [row[1] for row in rows] == [f"question {n}" for n in range(5)] * 3
+        assert [row[0] for row in rows] == [*range(2, 7), *range(8, 13), *range(14, 19)]
+        assert findings(source)["layout"] == (
+            "the header comes again in 2 rows (the first: row 7), which are left out."
+        )

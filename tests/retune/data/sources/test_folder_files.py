@@ -18,6 +18,7 @@ OTHERS = {
     "state.json": False,
     "_SUCCESS": False,
     ".gitattributes": False,
+    "~$january.xlsx": False,
     "plot.png": False,
     "march.txt": True,
     "april.doc": True,
@@ -99,3 +100,16 @@ def test_check_names_them_in_its_output_its_document_and_its_report(tmp_path):
     problems = {problem["kind"]: problem for problem in json.loads(report.read_text())["problems"]}
     assert problems["file_not_read"]["file"] == f"{tmp_path}/data/march.txt"
     assert problems["other_file"]["file"] == f"{tmp_path}/data/README"
+
+
+@pytest.mark.parametrize("name", ["test.csv", "tickets_validation.csv"])
+def test_what_is_named_for_a_split_and_stands_alone_is_warned_of(tmp_path, name):
+    (tmp_path / name).write_text(TABLE)
+    for source in (open_folder(tmp_path), open_folder(tmp_path / name)):
+        assert "split_name_alone" in {note.finding.kind for note in source.notes()}
+    assert list(open_folder(tmp_path, ignore_splits=True).notes()) == []
+
+
+def test_a_split_that_is_declared_otherwise_is_not_warned_of(tmp_path):
+    (tmp_path / "test.csv").write_text(TABLE.replace("answer\n", "answer,split\n").replace(" way", " way,test"))
+    assert list(open_folder(tmp_path).notes()) == []

@@ -91,11 +91,11 @@ class TestFormats:
         assert len(read(open_files(path, format=SourceFormat.CSV))) == 2
 
     def test_an_unknown_ending_is_explained(self, tmp_path):
-        (tmp_path / "t.docx").write_bytes(b"PK\x03\x04")
+        (tmp_path / "t.docs").write_bytes(b"Dear all")
         with pytest.raises(
-            SourceError, match=r"Can't tell the format of .*t\.docx by its name; known .*--format csv, "
+            SourceError, match=r"Can't tell the format of .*t\.docs by its name or its content; known .*--format csv, "
         ):
-            open_files(tmp_path / "t.docx")
+            open_files(tmp_path / "t.docs")
 
     def test_a_database_is_no_format_of_files(self, table_files):
         with pytest.raises(SourceError, match=r"t\.csv is a file; the format sql is for a database's address"):

@@ -39,6 +39,34 @@ def book(tmp_path):
     return lambda sheets, **more: write_workbook(tmp_path / "book.xlsx", sheets, **more)
 
 
+class TestFaults:
+    def test_cells_with_errors_are_empty_and_said(self, book):
+        rows: list[list[Cell]] = [["question", "answer"], ["a", "#N/A"], ["#REF!", "b"]]
+        source = open_book(book({"S": sheet_xml(rows)}))
+        assert [list(row.values.values()) for row in read(source)] == [["a", ""], ["", "b"]]
+        [finding] = [note.finding for note in source.notes()]
+        assert finding.kind == "not_a_value"
+        assert finding.message.startswith("cell B2 holds an error (#N/A), or more: 2 in all")
+
+    def test_formulas_without_a_value_are_said(self, book):
+        sheet = sheet_xml([["question", "answer"], ["a", 1], ["b", 2]]).replace("<v>2</v>", "<f>B2*2</f><v></v>")
+        source = open_book(book({"S": sheet}))
+        assert [row.values["answer"] for row in read(source)] == ["1", ""]
+        [finding] = [note.finding for note in source.notes()]
+        assert finding.message.startswith("cell B3 holds a formula that was never computed: 1 in all")
+
+    def test_a_formula_with_its_value_is_no_fault(self, book):
+        sheet = sheet_xml([["question", "answer"], ["a", 1]]).replace("<v>1</v>", "<f>2-1</f><v>1</v>")
+        source = open_book(book({"S": sheet}))
+        assert [row.values["answer"] for row in read(source)] == ["1"]
+        assert source.notes() == []
+
+    def test_a_header_among_the_rows_is_left_out_and_said(self, book):
+        source = open_book(book({"S": sheet_xml([*TABLE, TABLE[0], TABLE[1]])}))
+        assert [row.number for row in read(source)] == [2, 3, 5]
+        assert layout(source) == ["the header comes again in row 4, which is left out."]
+
+
 class TestCells:
     def test_each_is_the_text_that_people_see(self, book):
         cells: list[Cell] = [
