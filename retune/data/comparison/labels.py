@@ -65,6 +65,9 @@ def check_labels(subject: Subject) -> Iterator[Problem | Further]:
         subject.not_applied["labels"] = _no_labels(subject)
         return
     yield from _seen_once(subject, labels)
+    if len(labels.counts) < 2:
+        # Lists may name one label, or none.
+        return
     (most, n_most), *_, (least, n_least) = labels.counts.items()
     if n_most >= _IMBALANCE * n_least:
         share = n_most / sum((facts.labels or labels.counts).values())

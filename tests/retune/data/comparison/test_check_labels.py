@@ -65,6 +65,12 @@ def test_a_label_that_one_list_names_is_named_with_its_row(tmp_path):
     assert problems == [("label_seen_once", "row 7", "no other example has the labels jute.")]
 
 
+def test_lists_of_one_label_or_none_have_nothing_to_compare(tmp_path):
+    subject = subject_of(labelled(tmp_path, {'["wool"]': 9, "[]": 5}))
+    assert list(check_labels(subject)) == []
+    assert "labels" not in subject.not_applied
+
+
 def test_imbalance_in_lists_is_told_by_the_share_of_lists(tmp_path):
     store = labelled(tmp_path, {'["wool", "silk"]': 1, '["wool"]': 29})
     messages = [one.message for one in check_labels(subject_of(store)) if isinstance(one, Problem)]
