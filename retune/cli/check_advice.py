@@ -89,11 +89,14 @@ def _how_to_train(checked: "Checked", source: str | None, flags: Flags) -> str:
     held_out = {name: str(path) for name, path in checked.repaired.held_out.items()}
     if "config" in flags:
         named = "".join(f", {path} as data.{name}_source" for name, path in held_out.items())
-        return f"Train on it: name {target} as the source in {flags['config'][1]}{named}, and no columns."
+        advice = f"Train on it: name {target} as the source in {flags['config'][1]}{named}, and no columns."
+        if checked.split is None:
+            return advice
+        return f"{advice[:-1]}; in its split leave out method and columns, and set validation and test to 0."
     splits = {f"{name}_data": [f"--{name}-data", path] for name, path in held_out.items()}
     kept = {name: words for name, words in flags.items() if name in _KEPT_FOR_A_REPAIRED_FILE}
-    if flags.get("split", ["", ""])[1] == "column":
-        # As the column said it: nothing is drawn beside what it names.
+    if checked.split is not None:
+        # What is held out is in files of its own: nothing is drawn beside it.
         kept |= {name: [f"--{name}", "0"] for name in ("validation", "test")}
     return f"Train on it: {_command('run', ['--data', target], {**splits, **kept})}"
 

@@ -23,8 +23,17 @@ from retune.data.describing.load import LoadOptions, load_examples
 from retune.data.examples import Method
 from retune.data.model_dates import ModelDates, days_left, describe_dates, describe_move, find_dates, refuse_if_ended
 from retune.data.models import completes_prompts, provider_dates
-from retune.data.repair import HELD_OUT, Repaired, changes_path_of, held_out_path, held_out_paths, repair_examples
+from retune.data.repair import (
+    HELD_OUT,
+    Repaired,
+    changes_path_of,
+    declared_sides,
+    held_out_path,
+    held_out_paths,
+    repair_examples,
+)
 from retune.data.sources.stored_files import has_wildcard
+from retune.data.splits.split import deal_all
 from retune.data.store.store import ExampleStore, StoreFacts
 from retune.errors import ConfigError
 from retune.provider.endpoint import resolve_endpoint
@@ -68,6 +77,7 @@ class Checked:
         facts: What was read.
         repaired: What was repaired; None where nobody asked for it.
         report_path: Where the problems are, up to 1,000 of each kind.
+        split: How what was repaired is split; None where it is as the user said.
         max_cost_usd: The user's limit.
         dates: When the provider ends the base model; None where nothing is published.
         ended: Why a run would be refused for these dates; None where it would not.
@@ -78,6 +88,7 @@ class Checked:
     facts: StoreFacts
     repaired: Repaired | None
     report_path: Path | None
+    split: SplitConfig | None
     max_cost_usd: float | None
     dates: ModelDates | None
     ended: ConfigError | None
@@ -170,6 +181,7 @@ def check_source(request: CheckRequest, directory: Path, bar: ReadingBar) -> Che
         store.facts,
         repaired,
         request.report_path,
+        split=settings.split if repaired is not None and settings.split != request.settings.split else None,
         max_cost_usd=None if limit == "unlimited" else limit,
         dates=dates,
         ended=_refusal_for_dates(dates, settings, request.today),
@@ -209,12 +221,17 @@ def _who_trains(settings: RetrainConfig) -> ProviderKind:
 
 def _repair(request: CheckRequest, target: Path, directory: Path, bar: ReadingBar) -> tuple[Repaired, RetrainConfig]:
     store = _load(request.settings, request, directory, bar, for_repair=True)
-    others = held_out_paths(store, target)
+    split = request.settings.split
+    goes_by_column = split.column is not None or split.stratify_column is not None
+    # The new file holds conversations alone: what goes by a column is split before.
+    is_drawn = goes_by_column and split.method is not SplitMethod.COLUMN
+    sides = deal_all(store, split) if is_drawn else declared_sides(store)
+    others = held_out_paths(sides, target)
     _refuse_files_of_other_splits(target, others)
     _refuse_files_there([*others.values()], may_overwrite=request.may_overwrite)
     _keep_source_whole([target, changes_path_of(target), *others.values(), request.report_path], store)
     bar.say("repairing")
-    repaired = repair_examples(store, target, on_progress=bar.count)
+    repaired = repair_examples(store, target, sides=sides, on_progress=bar.count)
     shape = _SHAPE_BY_METHOD[store.facts.method]
     if completes_prompts(request.settings.training.model) and shape is ExampleShape.MESSAGES:
         shape = ExampleShape.COMPLETION
@@ -224,13 +241,9 @@ def _repair(request: CheckRequest, target: Path, directory: Path, bar: ReadingBa
         shape=shape,
         **{f"{name}_source": str(path) for name, path in others.items()},
     )
-    split = request.settings.split
-    if split.method is SplitMethod.COLUMN:
-        # The column alone says it, so nothing is drawn beside it.
+    if goes_by_column:
+        # All that is held out is in files of its own: nothing is drawn beside it.
         split = SplitConfig(validation=0, test=0, seed=split.seed)
-    elif split.method is SplitMethod.GROUP or split.stratify_column:
-        # The new file holds conversations alone.
-        split = SplitConfig(validation=split.validation, test=split.test, seed=split.seed)
     return repaired, request.settings.model_copy(update={"data": data, "split": split})
 
 
@@ -280,7 +293,8 @@ def _refuse_files_of_other_splits(target: Path, written: dict[str, Path]) -> Non
         path = held_out_path(target, split)
         if split not in written and path.exists():
             raise ConfigError(
-                f"{path} is there, and this source declares no {split} split: it would seem to belong to {target}.",
+                f"{path} is there, and this source has no {split} split of its own: it would seem to belong to "
+                f"{target}.",
                 hint="Move it away if you need it, or else delete it; or name another file for --fix.",
             )
 

@@ -1,5 +1,6 @@
 """`retune results`: draw result files of fine-tuning jobs, whoever trained them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Result files of fine-tuning jobs.")
 
 _FORMATS = (".html", ".png", ".svg", ".csv")
+_MOST_NAMED = 20
 
 ResultFiles = Annotated[
     list[Path], typer.Argument(help="CSV as the API gives it, or base64 of it; six at most.", metavar="FILE...")
@@ -70,8 +72,16 @@ def draw(jobs: "list[JobMetrics]", outputs: list[Path], *, dark: bool) -> None:
     for job in jobs:
         steps = len(job.table)
         print_line(f"{visible(job.name)}: {steps:,} step{'' if steps == 1 else 's'}")
-        if job.not_drawn:
-            print_quietly(f"  not drawn: {visible(', '.join(job.not_drawn[:20]))}")
+        for note in job.notes:
+            print_quietly(f"  {visible(note)}")
+        _print_columns("not drawn", job.not_drawn)
+        _print_columns("without a value", job.unmeasured)
     write_plots(jobs, outputs, dark=dark)
     for path in outputs:
         print_line(f"wrote {visible(str(path))}")
+
+
+def _print_columns(what: str, names: Sequence[str]) -> None:
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    if names:
+        print_quietly(f"  {what}: {visible(', '.join(names[:_MOST_NAMED]))}{more}")

@@ -25,6 +25,8 @@ _SPARE_BYTES = 4 << 10
 
 _ArrowFacts = tuple[int, int, int, bool]
 
+_HAVE_ANY_KEYS = {SourceFormat.JSONL, SourceFormat.JSON}
+
 
 class Finding(NamedTuple):
     """Something wrong with one row, before it is known where the row stands.
@@ -261,11 +263,15 @@ class Source(ABC):
         name: What people call it.
         files: What it consists of, in the order in which it is read.
         split_notes: What is odd about the splits that its names say.
+        late_keys: Keys that later rows of JSON have and the first rows of their file lack, as far as they are known.
+        late_rows: Some rows that have keys, or say splits, as none of the first rows does.
     """
 
     name: str
     files: list[SourceFile]
     split_notes: Sequence[FileNote] = ()
+    late_keys: tuple[str, ...] = ()
+    late_rows: Sequence[Mapping[str, Any]] = ()
 
     @abstractmethod
     def blocks(self) -> Iterator[Block]:
@@ -304,6 +310,24 @@ class Source(ABC):
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of the first file."""
         return self.files[0].columns
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        """Names of the columns of all files, each once, and the late keys."""
+        return tuple(dict.fromkeys([*(name for file in self.files for name in file.columns), *self.late_keys]))
+
+    def columns_of(self, file: SourceFile) -> tuple[str, ...]:
+        """Names of the columns of a file; of JSON, whose rows may have any keys, the late ones too."""
+        return (*file.columns, *self.late_keys) if self.has_any_keys(file) else file.columns
+
+    @staticmethod
+    def has_any_keys(file: SourceFile) -> bool:
+        """Whether later rows of a file may have keys that its first rows lack."""
+        return file.format in _HAVE_ANY_KEYS
+
+    def first_rows(self) -> list[dict[str, Any]]:
+        """What the first rows hold, and the late ones after them; without those that can't be read."""
+        return [row.values for row in self.sample() if not row.findings] + [dict(row) for row in self.late_rows]
 
 
 def _unpacked_arrow_block(facts: _ArrowFacts, schema: bytes, content: Any) -> ArrowBlock:

@@ -45,6 +45,7 @@ class Example:
         findings: Why it could not.
         keys: What a split goes by, where it goes by columns.
         other_keys: Keys of the row that the first rows lacked and that are no part of the example.
+        late: The row, where it has such keys.
     """
 
     body: dict[str, Any]
@@ -52,6 +53,7 @@ class Example:
     findings: tuple[Finding, ...] = ()
     keys: SplitKeys = NO_KEYS
     other_keys: tuple[str, ...] = ()
+    late: Mapping[str, Any] | None = None
 
 
 def prompt_messages(body: Mapping[str, Any], method: Method = "supervised") -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from retune.data.fixes import CHANGES, fix_example, is_empty
 from retune.data.jsonl import encode_line
 from retune.data.problems import Problem, read_problems
 from retune.data.rules import MOST_KEPT_PER_KIND, Change
+from retune.data.splits.keys import Sides
 from retune.data.store.columns import SIDES
 from retune.data.store.store import ExampleStore
 from retune.errors import CheckError
@@ -56,7 +57,7 @@ class Repaired:
     Attributes:
         path: The new file, chat JSONL.
         changes_path: JSONL beside it, a line for every change.
-        held_out: By split, the new files of what the source declares for validation and for test.
+        held_out: By split, the new files of validation and of test, where these can't be found again in `path`.
         n_read: Examples that were read.
         n_written: Examples of the new file.
         counts: How often each change was made.
@@ -79,38 +80,53 @@ def changes_path_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.changes.jsonl")
 
 
-def repair_examples(store: ExampleStore, path: Path, *, on_progress: Progress = lambda _done, _total: None) -> Repaired:
+def repair_examples(
+    store: ExampleStore,
+    path: Path,
+    *,
+    sides: Sides | None = None,
+    on_progress: Progress = lambda _done, _total: None,
+) -> Repaired:
     """Write the store's examples anew with the safe repairs made, and list every change beside the file.
 
-    Where the source declares a validation or a test split, that goes into a file of its own beside it: a line of a
-    training file can't say which split it belongs to. All files appear once they are whole. The same examples give the
-    same bytes, and repairing a repaired file changes nothing. Memory grows by some 50 bytes an example.
+    A validation or a test split that the source declares goes into a file of its own beside it, as does one that goes
+    by a column: a line of a training file can't say which split it belongs to. All files appear once they are whole.
+    The same examples give the same bytes, and repairing a repaired file changes nothing. Memory grows by some 50 bytes
+    an example.
 
     Args:
         store: The examples; working files of their size are put into its directory.
         path: The new file.
+        sides: The split of each example, where it can't be found again in the new file, as places in `SIDES`; by
+            default what the source declares.
         on_progress: Called now and then.
 
     Raises:
         CheckError: A row could not be made into an example at all, so the new file would silently lack it.
         RunDirectoryError: A file can't be written.
     """
-    held_out = held_out_paths(store, path)
+    sides = declared_sides(store) if sides is None else sides
+    held_out = held_out_paths(sides, path)
     with writing(path):
-        fixed = _fix_all(store, on_progress)
+        fixed = _fix_all(store, sides, on_progress)
         _refuse_to_lose_rows(store, fixed)
         with ExitStack() as stack:
             written = (path, changes_path_of(path), *held_out.values())
             lines, changes, *others = (stack.enter_context(atomic_write(item, is_private=False)) for item in written)
-            writer = _Writer(store, lines, dict(zip(held_out, others, strict=True)), changes)
+            writer = _Writer(store, sides, lines, dict(zip(held_out, others, strict=True)), changes)
             writer.write(fixed)
     return Repaired(path, changes_path_of(path), held_out, len(store), writer.n_written, writer.counts)
 
 
-def held_out_paths(store: ExampleStore, path: Path) -> dict[str, Path]:
-    """Where repaired examples go that the source declares for validation or test, by the split."""
-    declared = np.unique(store.column("side")).tolist()
-    return {name: held_out_path(path, name) for name in HELD_OUT if SIDES.index(name) in declared}
+def declared_sides(store: ExampleStore) -> Sides:
+    """The split of each example as the source declares it, and train where it declares none."""
+    return np.maximum(store.column("side"), SIDES.index("train")).astype(np.uint8)
+
+
+def held_out_paths(sides: Sides, path: Path) -> dict[str, Path]:
+    """Where repaired examples of validation and of test go, by the split."""
+    present = np.unique(sides).tolist()
+    return {name: held_out_path(path, name) for name in HELD_OUT if SIDES.index(name) in present}
 
 
 def held_out_path(path: Path, split: str) -> Path:
@@ -141,10 +157,10 @@ class _Fixed:
     without_body: list[int]
 
 
-def _fix_all(store: ExampleStore, on_progress: Progress) -> _Fixed:
+def _fix_all(store: ExampleStore, sides: Sides, on_progress: Progress) -> _Fixed:
     lines, changes = store.directory / "fixed.jsonl", store.directory / "fixed_changes.jsonl"
     digests, empty, without_body = bytearray(), bytearray(), []
-    splits = np.maximum(store.column("side"), SIDES.index("train")).tolist()
+    splits = sides.tolist()
     with (
         open(lines, "wb", opener=private_opener) as fixed_lines,
         open(changes, "wb", opener=private_opener) as fixed_changes,
@@ -169,7 +185,7 @@ def _fix_all(store: ExampleStore, on_progress: Progress) -> _Fixed:
             if index % _EXAMPLES_BETWEEN_PROGRESS == 0:
                 on_progress(index, len(store))
     pairs = np.frombuffer(digests, np.uint64).reshape(-1, 2)
-    twins, overlaps = _find_twins(pairs), _find_overlaps(store)
+    twins, overlaps = _find_twins(pairs), _find_overlaps(store, sides)
     return _Fixed(lines, changes, twins, overlaps, np.frombuffer(empty, np.bool_), without_body)
 
 
@@ -185,10 +201,10 @@ def _find_twins(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     return twins
 
 
-def _find_overlaps(store: ExampleStore) -> npt.NDArray[np.int64]:
+def _find_overlaps(store: ExampleStore, sides: Sides) -> npt.NDArray[np.int64]:
     """For each example one that asks the same in test, or else in validation, and is not of its own split."""
     overlaps = np.full(len(store), -1, np.int64)
-    sides = np.maximum(store.column("side"), SIDES.index("train")).astype(np.int64)
+    sides = sides.astype(np.int64)
     if (sides == SIDES.index("train")).all():
         return overlaps
     sound = np.flatnonzero(store.column("sound"))
@@ -244,13 +260,18 @@ class _Writer:
     """
 
     def __init__(
-        self, store: ExampleStore, lines: IO[bytes], held_out: Mapping[str, IO[bytes]], changes: IO[bytes]
+        self,
+        store: ExampleStore,
+        sides: Sides,
+        lines: IO[bytes],
+        held_out: Mapping[str, IO[bytes]],
+        changes: IO[bytes],
     ) -> None:
         self.n_written = 0
         self.counts: Counter[Change] = Counter()
         self._store = store
         self._outputs = [held_out.get(name, lines) for name in SIDES]
-        self._side = store.column("side")
+        self._side = sides
         self._changes = changes
         self._file = store.column("file")
         self._number = store.column("number")

@@ -73,6 +73,10 @@ RULES: dict[str, Rule] = {
         "Name the examples to train on as the source, and this by --test-data or --validation-data. If it is to be "
         "trained on, say --ignore-splits.",
     ),
+    "split_name_unused": Rule(
+        "warning",
+        "If it is to be trained on, nothing is to be done. --ignore-splits says so for every file.",
+    ),
     "unknown_split": Rule("error", "Write train, validation or test there; --ignore-splits draws the splits anew."),
     "file_not_read": Rule("warning", "If it holds examples, do as it says; else move it elsewhere, or name a pattern."),
     "other_file": Rule("note", "Nothing to do: no examples are lost with it."),

@@ -2,22 +2,34 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-SPLIT_COLUMNS = ("split", "dataset_split", "data_split", "splits", "partition", "subset", "set")
-"""Columns that say the split, if their cells do."""
+_SPLIT_COLUMNS = ("split", "dataset_split", "data_split", "splits", "partition", "subset", "set")
 
 _SPLITS = {
     "train": ("train", "training", "trn", "訓練", "訓練用", "学習", "学習用", "训练", "训练集", "訓練集"),
-    "validation": ("validation", "valid", "val", "dev", "development", "eval", "evaluation", "検証", "検証用", "验证"),
-    "test": ("test", "testing", "tst", "holdout", "heldout", "テスト", "テスト用", "評価", "测试", "测试集", "測試"),
+    "validation": (
+        *("validation", "validations", "valid", "val", "dev", "development", "eval", "evals", "evaluation"),
+        *("evaluations", "検証", "検証用", "验证"),
+    ),
+    "test": (
+        *("test", "tests", "testing", "tst", "holdout", "holdouts", "heldout", "テスト", "テスト用", "評価", "测试"),
+        *("测试集", "測試"),
+    ),
 }
 _BY_WORD = {word: split for split, words in _SPLITS.items() for word in words}
 
 # They say that it is data, and nothing of its split.
 _NOISE = {"data", "dataset", "set", "split", "part", "shard", "file", "files", "examples", "samples", "prepared"}
+
+# What a column is for that says the split, and what may stand beside that in its name.
+_COLUMN_WORDS = {"split", "splits", "partition", "subset", "set"}
+_BESIDE = {"or", "and", "name", "type", "label", "data", "dataset", "the", *_COLUMN_WORDS}
+_FLAG_WORDS = {"is", "in", "for", "use", "used", "belongs", "to"}
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_YES, _NO = ("true", "yes", "y", "t", "1", "1.0"), ("false", "no", "n", "f", "0", "0.0")
 
 _SHARD = re.compile(r"[-_]\d{5}-of-\d{5}(-[0-9a-f]{6,})?$")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -28,6 +40,44 @@ def split_named(text: str) -> str | None:
     """The split that a cell or a key names: train, validation or test; None where it names none."""
     word = re.sub(r"[\s_-]+", "", text.strip().casefold())
     return _BY_WORD.get(word) or _BY_WORD.get(word.removesuffix("set"))
+
+
+def is_split_column(name: str) -> bool:
+    """Whether a column says the split by its name, if its cells name splits: split, data_split, train_test."""
+    words = _column_words(name)
+    splits = {split for word in words if (split := split_named(word)) is not None}
+    others = {word for word in words if split_named(word) is None}
+    is_named = bool(others & _COLUMN_WORDS) and not splits
+    return name.strip().casefold() in _SPLIT_COLUMNS or ((is_named or len(splits) > 1) and others <= _BESIDE)
+
+
+class Flag(NamedTuple):
+    """What a column of yes and no asks.
+
+    Attributes:
+        split: The split that its rows belong to where it says yes.
+        is_certain: Nothing else can be meant; `valid` may be said of sound rows.
+    """
+
+    split: str
+    is_certain: bool
+
+
+def flag_named(name: str) -> Flag | None:
+    """What a column asks of every row by its name: is_test, in_train, holdout; None where it asks nothing of splits."""
+    words = _column_words(name)
+    own = [word for word in words if word not in _FLAG_WORDS and word not in _NOISE]
+    split = split_named("".join(own))
+    if split is None:
+        return None
+    asks = len(own) < len(words) or own[0] in ("hold", "held", "holdout", "heldout")
+    return Flag(split, is_certain=asks and own != ["valid"])
+
+
+def flag_said(cell: str) -> bool | None:
+    """Whether a cell says yes; None where it says neither yes nor no."""
+    word = cell.strip().casefold()
+    return True if word in _YES else False if word in _NO else None
 
 
 def split_of_key(key: str) -> str | None:
@@ -68,6 +118,12 @@ def split_named_alone(names: Sequence[str]) -> str | None:
     splits = {_read_words(_words_of(_stem(name))).split for name in names}
     split = splits.pop() if len(splits) == 1 else None
     return None if split == "train" else split
+
+
+def splits_in_name(path: str) -> list[str]:
+    """Every split that a word of a file's name is for, each once, whatever the other words say."""
+    named = map(split_named, _words_of(_stem(PurePosixPath(path).name)))
+    return list(dict.fromkeys(split for split in named if split is not None))
 
 
 class _Name(NamedTuple):
@@ -112,5 +168,21 @@ def _stem(file: str) -> str:
 
 
 def _words_of(name: str) -> list[str]:
-    words = _WORD.findall(name.casefold())
+    words = list(_joined(_WORD.findall(name.casefold())))
     return [word for word in words if word not in _NOISE] or words
+
+
+def _joined(words: Sequence[str]) -> Iterator[str]:
+    """The words, neighbours as one where only both together name a split: held-out, hold_out."""
+    rest = iter([*words, ""])
+    word = next(rest)
+    for after in rest:
+        if after and not split_named(word) and word + after in _BY_WORD:
+            word += after
+        else:
+            yield word
+            word = after
+
+
+def _column_words(name: str) -> list[str]:
+    return _WORD.findall(_CAPITAL.sub("_", name).casefold())

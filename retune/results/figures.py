@@ -1,8 +1,10 @@
 """The training as plotly figures: loss and accuracy by step."""
 
 import html
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -18,8 +20,11 @@ _OTHER_LOOKS = (
     ("dash", "square"),
     ("dot", "triangle-up"),
     ("dashdot", "diamond"),
-    ("solid", "triangle-down"),
+    ("longdash", "triangle-down"),
+    ("longdashdot", "cross"),
 )
+# Scores often lie on each other: the later ones are thinner, so that those below stay visible at both sides.
+_SCORE_WIDTHS = (5.0, 4.3, 3.6, 2.9, 2.2, 1.5)
 _CLASSIFICATION = "classification/"
 
 
@@ -31,6 +36,7 @@ class Series(NamedTuple):
     color: str
     dash: str = "solid"
     symbol: str = ""
+    width: float = 2
 
 
 _LOSS = (
@@ -73,8 +79,10 @@ def training_figures(
     best = best_checkpoint(table, checkpoints)
     steps = checkpoint_steps(checkpoints)
     classification = [
-        Series(name, classification_name(name), LIGHT.series[number % len(LIGHT.series)], *_OTHER_LOOKS[number % 5])
-        for number, name in enumerate(filter(_is_score, table.columns))
+        Series(name, classification_name(name), LIGHT.series[number % 6], *_OTHER_LOOKS[number % 6], width)
+        for number, (name, width) in enumerate(
+            zip(filter(_is_score, table.columns), cycle(_SCORE_WIDTHS), strict=False)
+        )
     ]
     drawn = {}
     for name, title, series in _FIGURES:
@@ -89,7 +97,9 @@ def training_figures(
 
 
 def comparison_figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, go.Figure]:
-    """Draw several jobs over each other, in light colours: a colour for each, a dash and a marker for what it is.
+    """Draw several jobs over each other, in light colours: a colour and a marker for each.
+
+    The dash says what was measured; where all lines are of one kind, it differs by job too.
 
     Args:
         tables: Metrics as in `TrainingMetrics.table`, by what to call the job; at most `MOST_COMPARED`.
@@ -104,10 +114,17 @@ def comparison_figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, go.Figur
     ]
     figures = {}
     for name, title, series in kinds:
+        jobs = [
+            (job, table, color, symbol)
+            for (job, table), color, (_, symbol) in zip(_escaped(tables), LIGHT.series, _OTHER_LOOKS, strict=False)
+            if any(one.column in table.columns for one in series)
+        ]
+        kinds_measured = [one for one in series if any(one.column in table.columns for _, table, _, _ in jobs)]
         lines = [
-            (table, Series(one.column, f"{job}: {one.name}" if one.name else job, color, *_OTHER_LOOKS[number]))
-            for (job, table), color in zip(_escaped(tables), LIGHT.series, strict=False)
-            for number, one in enumerate(series)
+            (table, Series(one.column, f"{job}: {one.name}" if one.name else job, color, _OTHER_LOOKS[look][0], symbol))
+            for number, (job, table, color, symbol) in enumerate(jobs)
+            for kind, one in enumerate(kinds_measured)
+            for look in [kind if len(kinds_measured) > 1 else number]
         ]
         if figure := _figure(lines, title, is_comparison=True):
             figures[name] = figure
@@ -150,16 +167,25 @@ def _figure(
     figure.update_xaxes(title_text="step", rangemode="tozero", dtick=1 if last_step <= 10 else None)
     figure.update_yaxes(title_text=y_title, rangemode="tozero")
     if "%" in y_title:
-        figure.update_yaxes(tickformat=".0%", hoverformat=".1%", range=[0, 1.04])
+        lowest = _lowest_percent(figure)
+        # An axis that does not begin at 0 makes differences look larger than they are, so it has to say so.
+        title = f"{y_title}, from {lowest:.0%}" if lowest else y_title
+        figure.update_yaxes(title_text=title, tickformat=".0%", hoverformat=".1%", range=[lowest, 1.04 - 0.04 * lowest])
     else:
-        figure.update_yaxes(range=[0, _highest_shown(figure)])
+        low, high = min(0.0, 1.1 * _extreme(min, figure)), max(0.0, 1.1 * _extreme(max, figure))
+        figure.update_yaxes(range=[low, high if low < high else 1.0])
     return figure
 
 
-def _highest_shown(figure: go.Figure) -> float:
-    """Top of the axis: room for every line that is not faint. The first raw steps alone would flatten the rest."""
-    strong = [trace for trace in figure.data if trace.opacity is None]
-    return 1.1 * max((value for trace in strong for value in trace.y if value is not None), default=1.0) or 1.0
+def _lowest_percent(figure: go.Figure) -> float:
+    """Where an axis of percent begins: a twentieth below the lowest point, faint lines among them."""
+    lowest = min(value for trace in figure.data for value in trace.y)
+    return float(max(0, math.floor(20 * lowest - 0.4)) / 20)
+
+
+def _extreme(choose: Callable[[Iterable[float]], float], figure: go.Figure) -> float:
+    """Lowest or highest value that is not faint: the first raw steps alone would flatten the rest."""
+    return float(choose(value for trace in figure.data if trace.opacity is None for value in trace.y))
 
 
 def _draw_series(figure: go.Figure, table: pd.DataFrame, series: Series, *, is_faint_drawn: bool) -> None:
@@ -168,9 +194,9 @@ def _draw_series(figure: go.Figure, table: pd.DataFrame, series: Series, *, is_f
     window = smoothing_window(len(values))
     if window == 1:
         symbol = series.symbol or ("diamond" if series.column.startswith("full_") else "circle")
-        marker = {"color": series.color, "size": 7, "symbol": symbol}
+        marker = {"color": series.color, "size": 6 + series.width / 2, "symbol": symbol}
         mode = "lines+markers" if len(values) > 1 else "markers"
-        line = {"color": series.color, "width": 2, "dash": series.dash}
+        line = {"color": series.color, "width": series.width, "dash": series.dash}
         figure.add_scatter(**_points(steps, values), name=series.name, mode=mode, line=line, marker=marker)
         return
     if is_faint_drawn:
@@ -181,7 +207,6 @@ def _draw_series(figure: go.Figure, table: pd.DataFrame, series: Series, *, is_f
             line={"color": series.color, "width": 1},
             opacity=0.35,
             legendgroup=series.name,
-            showlegend=False,
             hoverinfo="skip",
         )
     figure.add_scatter(
@@ -242,6 +267,9 @@ def _mark_epochs(figure: go.Figure, last_step: int, n_epochs: int | None) -> Non
     ends = {epoch: last_step * epoch / n_epochs for epoch in range(1, n_epochs + 1)} if n_epochs else {}
     every = -(-len(ends) // _MOST_EPOCH_NAMES) if ends else 1
     line = {"color": LIGHT.mark, "width": 1, "dash": "dot"}
+    if ends:
+        # The names are above the lines' area, where they cover nothing; the legend makes room.
+        figure.update_layout(legend_y=1.08)
     for epoch, step in ends.items():
         figure.add_shape(type="line", x0=step, x1=step, y0=0, y1=1, yref="paper", line=line, layer="below")
         if epoch % every == 0:
@@ -249,7 +277,7 @@ def _mark_epochs(figure: go.Figure, last_step: int, n_epochs: int | None) -> Non
                 x=step,
                 y=1,
                 yref="paper",
-                yanchor="top",
+                yanchor="bottom",
                 xanchor="right",
                 text=f"epoch {epoch}",
                 showarrow=False,

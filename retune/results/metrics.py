@@ -4,46 +4,17 @@ import base64
 import binascii
 import codecs
 import io
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from retune.errors import ResultsError
+from retune.results.metric_columns import METRICS, SourceMetrics, canonical_name, source_metrics
 
-METRICS = (
-    "train_loss",
-    "train_mean_token_accuracy",
-    "valid_loss",
-    "valid_mean_token_accuracy",
-    "full_valid_loss",
-    "full_valid_mean_token_accuracy",
-)
-
-# Left: the spellings of OpenAI's current and legacy files, and of Azure's. Right: those of events and checkpoints.
-_SPELLINGS = {
-    "train_accuracy": "train_mean_token_accuracy",
-    "training_loss": "train_loss",
-    "training_accuracy": "train_mean_token_accuracy",
-    "training_token_accuracy": "train_mean_token_accuracy",
-    "training_mean_token_accuracy": "train_mean_token_accuracy",
-    "training_sequence_accuracy": "train_sequence_accuracy",
-    "valid_accuracy": "valid_mean_token_accuracy",
-    "validation_loss": "valid_loss",
-    "validation_accuracy": "valid_mean_token_accuracy",
-    "validation_token_accuracy": "valid_mean_token_accuracy",
-    "validation_mean_token_accuracy": "valid_mean_token_accuracy",
-    "validation_sequence_accuracy": "valid_sequence_accuracy",
-    "full_validation_loss": "full_valid_loss",
-    "full_validation_mean_token_accuracy": "full_valid_mean_token_accuracy",
-}
-# Losses, accuracies and the classification scores are never negative, so -1 there can only mean that nothing was
-# measured. The rewards of reinforcement fine-tuning can be -1, so other columns are left as they are.
-_NEVER_NEGATIVE = re.compile(r"(train|valid|full_valid)_(loss|\w*accuracy)|classification/.+")
-_LARGEST_STEP = 2**53
 _COUNTS = ("step", "elapsed_tokens", "elapsed_examples")
 
 
@@ -55,7 +26,7 @@ class TrainingMetrics:
         table: One row a step, ascending, in column `step` (int); every other column is float, NaN where nothing was
             measured. Losses are in nats a token, accuracies fractions of 1.
         sources: What had a share in it: `result file`, `events`, `checkpoints`, in this order.
-        problems: Result files that could not be read, one sentence each.
+        problems: What could not be read, was left out, or was converted; one sentence each.
     """
 
     table: pd.DataFrame
@@ -71,40 +42,46 @@ def collect_metrics(
     """Put together what a finished job left.
 
     The result files come first; what they lack (full validation, as a rule) is filled from the events, and after
-    them from the checkpoints. A file that can't be read becomes a problem where there is something else to go by.
+    them from the checkpoints. A source that can't be read becomes a problem where there is something else to go by.
 
     Raises:
         ResultsError: No result file can be read, and neither events nor checkpoints hold metrics.
     """
-    tables: list[pd.DataFrame] = []
+    sources: list[tuple[str, Callable[[], SourceMetrics]]] = [
+        *(("result file", partial(parse_result_file, content)) for content in result_files),
+        ("events", partial(metrics_from_events, events)),
+        ("checkpoints", partial(metrics_from_checkpoints, checkpoints)),
+    ]
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name, _ in sources}
     unreadable: list[ResultsError] = []
-    for content in result_files:
+    notes: list[str] = []
+    for name, read in sources:
         try:
-            tables.append(parse_result_file(content))
+            metrics = read()
         except ResultsError as error:
             unreadable.append(error)
-    found = {
-        "result file": _merge(tables),
-        "events": metrics_from_events(events),
-        "checkpoints": metrics_from_checkpoints(checkpoints),
-    }
+        else:
+            tables[name].append(metrics.table)
+            notes += metrics.notes
+    found = {name: _merge(some) for name, some in tables.items()}
     table = _merge(found.values())
     if table.empty and unreadable:
         raise unreadable[0]
-    return TrainingMetrics(table, _contributors(found), tuple(error.message for error in unreadable))
+    return TrainingMetrics(table, _contributors(found), (*(error.message for error in unreadable), *notes))
 
 
-def parse_result_file(content: bytes) -> pd.DataFrame:
+def parse_result_file(content: bytes) -> SourceMetrics:
     """Read a job's result file: CSV, or base64 of it.
 
     Args:
         content: The file as the API returns it; LF or CRLF, with or without a byte order mark.
 
     Returns:
-        A table as in `TrainingMetrics`, under the canonical column names; unknown numeric columns are kept.
+        Metrics under the canonical column names; unknown numeric columns are kept. Rows of the same step are merged,
+        and so are columns of the same metric.
 
     Raises:
-        ResultsError: It is neither, or a cell holds no number.
+        ResultsError: It is neither, a cell holds no number, or an accuracy is neither a fraction of 1 nor percent.
     """
     text = _decode(content)
     separator = _separator(text)
@@ -114,23 +91,31 @@ def parse_result_file(content: bytes) -> pd.DataFrame:
         raise ResultsError(f"The result file is no readable CSV: {' '.join(str(error).split())}") from None
     if not isinstance(cells.index, pd.RangeIndex):
         raise ResultsError("The result file's rows are longer than its header.")
-    cells.columns = [_canonical_name(str(name)) for name in cells.columns]
-    cells = cells.loc[:, ~cells.columns.duplicated()]
     if separator == ";":  # where spreadsheets separate by it, they write 0,5
         cells = cells.apply(lambda column: column.str.replace(",", "."))
-    return _tidy(pd.DataFrame({str(name): _numbers(cells[name].fillna(""), str(name)) for name in cells.columns}))
+    columns = [(str(name), _numbers(cells[name].fillna(""), str(name))) for name in cells.columns]
+    return source_metrics("The result file", columns)
 
 
-def metrics_from_events(events: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Read the metrics out of a job's events, given as the API gives them, in any order."""
-    return _from_records(event.get("data") for event in events if event.get("type") == "metrics")
+def metrics_from_events(events: Iterable[Mapping[str, Any]]) -> SourceMetrics:
+    """Read the metrics out of a job's events, given as the API gives them, in any order.
+
+    Raises:
+        ResultsError: An accuracy is neither a fraction of 1 nor percent.
+    """
+    return _from_records("The job's events", (event.get("data") for event in events if event.get("type") == "metrics"))
 
 
-def metrics_from_checkpoints(checkpoints: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Read the metrics out of a job's checkpoints, given as the API gives them, in any order."""
-    return _from_records(
+def metrics_from_checkpoints(checkpoints: Iterable[Mapping[str, Any]]) -> SourceMetrics:
+    """Read the metrics out of a job's checkpoints, given as the API gives them, in any order.
+
+    Raises:
+        ResultsError: An accuracy is neither a fraction of 1 nor percent.
+    """
+    records = (
         {**(checkpoint.get("metrics") or {}), "step": checkpoint.get("step_number")} for checkpoint in checkpoints
     )
+    return _from_records("The job's checkpoints", records)
 
 
 def _decode(content: bytes) -> str:
@@ -174,11 +159,6 @@ def _what_it_is(text: str) -> str:
     return f"it begins with {text[:60]!r}"
 
 
-def _canonical_name(name: str) -> str:
-    plain = name.strip().lower()
-    return _SPELLINGS.get(plain, plain)
-
-
 def _numbers(cells: "pd.Series[str]", name: str) -> "pd.Series[float]":
     texts = cells.str.strip()
     numbers = pd.to_numeric(texts.where(texts != ""), errors="coerce").astype(float)
@@ -191,28 +171,18 @@ def _numbers(cells: "pd.Series[str]", name: str) -> "pd.Series[float]":
     return numbers
 
 
-def _from_records(records: Iterable[Mapping[str, Any] | None]) -> pd.DataFrame:
-    rows = []
-    for record in records:
-        named = {_canonical_name(name): _number(value) for name, value in (record or {}).items()}
-        rows.append({name: named.get(name) for name in ("step", *METRICS)})
-    return _tidy(pd.DataFrame(rows, dtype=float))
+def _from_records(source: str, records: Iterable[Mapping[str, Any] | None]) -> SourceMetrics:
+    wanted = {"step", *METRICS}
+    rows = [
+        {name: _number(value) for name, value in (record or {}).items() if canonical_name(name) in wanted}
+        for record in records
+    ]
+    table = pd.DataFrame(rows, dtype=float)
+    return source_metrics(source, [(str(name), table[name]) for name in table.columns])
 
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _tidy(table: pd.DataFrame) -> pd.DataFrame:
-    if "step" not in table.columns:
-        return pd.DataFrame({"step": pd.Series(dtype=int)})
-    table = table.replace([math.inf, -math.inf], math.nan)
-    table = table[table["step"].between(0, _LARGEST_STEP)]
-    for name in table.columns:
-        if _NEVER_NEGATIVE.fullmatch(str(name)):
-            table[name] = table[name].where(table[name] != -1)
-    table = table.astype({"step": int}).drop_duplicates("step", keep="last").sort_values("step", ignore_index=True)
-    return table.dropna(axis="columns", how="all") if len(table) else table
 
 
 def _merge(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:

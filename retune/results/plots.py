@@ -1,7 +1,7 @@
 """Result files of fine-tuning jobs, drawn without a run: read from files, and written as a page or an image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from retune.results.figures import MOST_COMPARED, comparison_figures, drawn_colu
 from retune.results.metrics import parse_result_file
 from retune.results.report import render_figures
 from retune.results.report_figures import describe_figures
-from retune.results.static_images import draw_figures
+from retune.results.static_images import ImageFormat, draw_figures
 
 _MOST_BYTES = 256 * 1024 * 1024
 _LONGEST_NAME = 30
@@ -33,12 +33,16 @@ class JobMetrics:
         table: Metrics as in `TrainingMetrics.table`.
         checkpoints: As the API gives them.
         n_epochs: None where it is not known.
+        notes: What was left out of the file or converted, one sentence each.
+        unmeasured: Columns of the file without any value; they are not in the table.
     """
 
     name: str
     table: pd.DataFrame
     checkpoints: Sequence[Mapping[str, Any]] = ()
     n_epochs: int | None = None
+    notes: Sequence[str] = ()
+    unmeasured: Sequence[str] = ()
 
     @property
     def not_drawn(self) -> list[str]:
@@ -57,7 +61,7 @@ def read_result_files(paths: Sequence[Path]) -> list[JobMetrics]:
             f"{len(paths)} files are too many for one figure; at most {MOST_COMPARED} can be told apart.",
             hint="Draw them in several calls.",
         )
-    return [JobMetrics(name, _read(path)) for path, name in zip(paths, _names(paths), strict=True)]
+    return [replace(_read(path), name=name) for path, name in zip(paths, _names(paths), strict=True)]
 
 
 def require_metrics(job: JobMetrics) -> JobMetrics:
@@ -67,9 +71,9 @@ def require_metrics(job: JobMetrics) -> JobMetrics:
         ResultsError: It has no rows, or no column that can be drawn.
     """
     if job.table.empty:
-        raise ResultsError(f"{job.name} holds no step with a metric.", hint=_EXPECTED)
+        raise ResultsError(" ".join([f"{job.name} holds no step with a metric.", *job.notes]), hint=_EXPECTED)
     if not drawn_columns(job.table):
-        names = ", ".join(job.not_drawn[:12]) or "none beside step"
+        names = ", ".join(job.not_drawn[:12]) or "no values beside step"
         raise ResultsError(f"{job.name} has no column that can be drawn; it has {names}.", hint=_EXPECTED)
     return job
 
@@ -93,10 +97,12 @@ def write_plots(jobs: Sequence[JobMetrics], paths: Sequence[Path], *, dark: bool
         if len(jobs) == 1
         else comparison_figures({job.name: job.table for job in jobs})
     )
+    described = describe_figures(figures)
+    titles = [f"{one.name}: {figure.title}" if len(jobs) == 1 else figure.title for figure in described]
     for path in paths:
         if path.suffix.lower() == ".html":
             title = ", ".join(job.name for job in jobs)
-            content = render_figures(title, describe_figures(figures)).encode("utf-8", "replace")
+            content = render_figures(title, described).encode("utf-8", "replace")
         elif path.suffix.lower() == ".csv":
             if len(jobs) > 1:
                 raise ConfigError(
@@ -104,12 +110,14 @@ def write_plots(jobs: Sequence[JobMetrics], paths: Sequence[Path], *, dark: bool
                 )
             content = one.table.to_csv(index=False).encode()
         else:
-            content = draw_figures(list(figures.values()), "svg" if path.suffix.lower() == ".svg" else "png", dark=dark)
+            image_format: ImageFormat = "svg" if path.suffix.lower() == ".svg" else "png"
+            drawn = [figures[figure.name] for figure in described]
+            content = draw_figures(drawn, image_format, dark=dark, titles=titles)
         with writing(path):
             write_bytes(path, content, is_private=False)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> JobMetrics:
     try:
         with path.open("rb") as stream:
             content = stream.read(_MOST_BYTES + 1)
@@ -120,10 +128,11 @@ def _read(path: Path) -> pd.DataFrame:
     if len(content) > _MOST_BYTES:
         raise ResultsError(f"{path} has more than {_MOST_BYTES:,} bytes, more than a line a step.", hint=_EXPECTED)
     try:
-        table = parse_result_file(content)
+        metrics = parse_result_file(content)
     except ResultsError as error:
         raise ResultsError(f"{path}: {error.message}", hint=error.hint or _EXPECTED) from None
-    return require_metrics(JobMetrics(str(path), table)).table
+    job = JobMetrics(str(path), metrics.table, notes=metrics.notes, unmeasured=metrics.unmeasured)
+    return require_metrics(job)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -25,7 +25,10 @@ _HEIGHT = 400  # for figures that name none
 _POINTS_A_PIXEL = 0.75
 _PIXELS_AN_INCH = 96
 _LEGEND_LETTERS = 110  # beside each other
-_DASHES = {"dash": (0, (6, 3)), "dot": (0, (1.5, 2)), "dashdot": (0, (6, 2, 1.5, 2))}
+_DASHES = {
+    "dash": (0, (6, 3)), "dot": (0, (1.5, 2)), "dashdot": (0, (6, 2, 1.5, 2)), "longdash": (0, (10, 3)),
+    "longdashdot": (0, (10, 2, 1.5, 2)),
+}  # fmt: skip
 _MARKERS = {
     "diamond": "D", "square": "s", "triangle-up": "^", "triangle-down": "v", "cross": "P", "star": "*",
 }  # fmt: skip
@@ -54,13 +57,16 @@ def draw_figure(figure: Any, image_format: ImageFormat, *, dark: bool = False) -
     return draw_figures([figure], image_format, dark=dark)
 
 
-def draw_figures(figures: Sequence[Any], image_format: ImageFormat, *, dark: bool = False) -> bytes:
+def draw_figures(
+    figures: Sequence[Any], image_format: ImageFormat, *, dark: bool = False, titles: Sequence[str] = ()
+) -> bytes:
     """Draw plotly figures of lines and markers below each other, as one image.
 
     Args:
         figures: One or more, in light colours.
         image_format: `svg`, whose texts stay texts, or `png`, at twice the size for sharp screens.
         dark: In the dark colours of the report.
+        titles: What to write over each figure, as plain text; none, or one a figure.
     """
     # Importing it takes longer than drawing.
     from matplotlib import rc_context  # noqa: PLC0415
@@ -78,8 +84,8 @@ def draw_figures(figures: Sequence[Any], image_format: ImageFormat, *, dark: boo
         warnings.filterwarnings("ignore", message="Glyph")
         drawn = Figure(figsize=size, layout=layout, facecolor=colors.get(LIGHT.background, LIGHT.background))
         places = drawn.subfigures(len(specs), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for place, spec in zip(places, specs, strict=True):
-            _Painter(place, colors).paint(spec["data"], spec["layout"])
+        for place, spec, title in zip(places, specs, titles or [""] * len(specs), strict=True):
+            _Painter(place, colors).paint(spec["data"], spec["layout"], title)
         content = io.BytesIO()
         # No date, and no address of matplotlib's.
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type")) if image_format == "svg" else {"Software": None}
@@ -104,7 +110,7 @@ class _Painter:
         self._axes: Axes = figure.add_subplot()
         self._colors = colors
 
-    def paint(self, traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> None:
+    def paint(self, traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any], title: str) -> None:
         for trace in traces:
             self._draw_trace(trace)
         self._set_axes(layout)
@@ -115,14 +121,14 @@ class _Painter:
                 _plain(note["text"]),
                 (note["x"], 1),
                 xycoords=("data", "axes fraction"),
-                xytext=(-3, -2),
+                xytext=(0, 2),
                 textcoords="offset points",
                 ha="right",
-                va="top",
+                va="bottom",
                 fontsize=8,
                 color=self._color(LIGHT.muted),
             )
-        self._draw_legend(traces)
+        self._draw_legend(traces, _plain(title))
 
     def _color(self, light: str) -> str:
         return self._colors.get(light, light)
@@ -169,13 +175,14 @@ class _Painter:
         if "%" in (y.get("tickformat") or ""):
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
-    def _draw_legend(self, traces: Sequence[Mapping[str, Any]]) -> None:
+    def _draw_legend(self, traces: Sequence[Mapping[str, Any]], title: str) -> None:
         named = [
             (handle, trace["name"])
             for handle, trace in zip(self._axes.lines, traces, strict=False)
             if trace.get("name") and trace.get("showlegend") is not False
         ]
         if not named:
+            self._axes.set_title(title, loc="left", color=self._color(LIGHT.ink), fontsize=11, fontweight="bold")
             return
         legend = self._figure.legend(
             [handle for handle, _ in named],
@@ -183,9 +190,15 @@ class _Painter:
             loc="outside upper left",
             ncols=max(1, min(4, len(named), _LEGEND_LETTERS // (6 + max(len(_plain(name)) for _, name in named)))),
             frameon=False,
+            handlelength=3.2,  # room for the longest dashes
             fontsize=9.5,
             labelcolor=self._color(LIGHT.ink),
+            # The layout makes room for one thing above the axes, so the title belongs to the legend.
+            title=title or None,
+            title_fontproperties={"size": 11, "weight": "bold"},
+            alignment="left",
         )
+        legend.get_title().set_color(self._color(LIGHT.ink))
         # Afterwards: matplotlib leaves out what is called by a name that begins with an underscore.
         for text, (_, name) in zip(legend.get_texts(), named, strict=True):
             text.set_text(_plain(name))

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import RetrainConfig
+from retune.data.blocks import Source
 from retune.data.describing.describe import describe_block
 from retune.data.describing.plan import Plan
 from retune.data.shapes.detect import choose_shape
+from retune.data.shapes.late_keys import LateRows
 from retune.data.shapes.message_rows import put_together
 from retune.data.sources.open import open_source
 from retune.data.store.columns import CONTENT_COLUMNS, Column
@@ -47,24 +49,38 @@ def read_hashes(config: RetrainConfig, on_block: Callable[[], None] = lambda: No
         SourceError: The source can't be read.
     """
     source = put_together(open_source(config.data), config.data)
-    encoding = encoding_for(config.training.model)
-    plan = Plan(
+    plan = _plan_for(source, config)
+    every, late = _hash_all(source, plan, on_block)
+    late.add_to(source)
+    better = _plan_for(source, config) if late else plan
+    if better.shape.reads != plan.shape.reads:
+        every, _ = _hash_all(source, better, on_block)
+    return ExampleHashes(len(every), np.unique(every))
+
+
+def _plan_for(source: Source, config: RetrainConfig) -> Plan:
+    return Plan(
         files=tuple(source.files),
         shape=choose_shape(source, config.data, config.split, config.training.method),
         method=config.training.method,
         provider="openai",
-        encoding=encoding,
+        encoding=encoding_for(config.training.model),
         split=config.split,
         checks=False,
         counts_tokens=False,
     )
+
+
+def _hash_all(source: Source, plan: Plan, on_block: Callable[[], None]) -> tuple[Hashes, LateRows]:
+    """The hashes of all examples, and rows that have what the shape was chosen without knowing of."""
     found: list[Hashes] = []
+    late = LateRows()
     for block in source.blocks():
-        columns = describe_block(block, plan).columns
-        found.append(_combined(columns, columns["sound"].astype(bool)))
+        described = describe_block(block, plan)
+        late.add(described.late)
+        found.append(_combined(described.columns, described.columns["sound"].astype(bool)))
         on_block()
-    every = np.concatenate(found) if found else np.zeros(0, np.uint64)
-    return ExampleHashes(len(every), np.unique(every))
+    return np.concatenate(found) if found else np.zeros(0, np.uint64), late
 
 
 def count_new(hashes: Hashes, known: Hashes | None) -> int:

@@ -82,7 +82,9 @@ async def test_a_run_that_waits_can_be_cancelled(training_server: str, tickets: 
         await waiting
 
 
-async def test_outside_a_deployment_a_busy_run_is_an_error_at_once(training_server: str, tickets: Path, elsewhere: ExitStack) -> None:
+async def test_outside_a_deployment_a_busy_run_is_an_error_at_once(
+    training_server: str, tickets: Path, elsewhere: ExitStack
+) -> None:
     config = configuration(training_server, tickets)
     manifest = await retrain(config)
     elsewhere.enter_context(exclusive(run_in(manifest.directory)))

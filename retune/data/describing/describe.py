@@ -14,6 +14,7 @@ from retune.data.describing.plan import Plan, make_problems
 from retune.data.describing.prepared import Prepared, merge
 from retune.data.describing.texts import examine_texts
 from retune.data.problems import FindingTally
+from retune.data.shapes.late_keys import LateRow, rows_that_say_splits
 from retune.data.splits.fractions import likely_sides
 from retune.data.store.columns import SIDES
 
@@ -31,6 +32,12 @@ def describe_block(block: Block, plan: Plan) -> Described:
     if plan.shape.keeps_plain_messages and plan.method == "supervised" and not plan.completes_prompts:
         return _describe(_prepare_conversations(block, plan), block, plan)
     return _describe(prepare_examples(list(plan.shape.examples(block)), block.file, plan), block, plan)
+
+
+def _rows_that_say_splits(block: Block, plan: Plan) -> list[LateRow]:
+    columns = plan.files[block.file].columns
+    watched = [name for name in plan.shape.watched if name in columns]
+    return rows_that_say_splits(block, watched) if watched else []
 
 
 def _prepare_conversations(block: Block, plan: Plan) -> Prepared:
@@ -68,4 +75,5 @@ def _describe(prepared: Prepared, block: Block, plan: Plan) -> Described:
         labels=prepared.labels,
         source_bytes=block.source_bytes,
         other_keys=prepared.other_keys,
+        late=[*prepared.late, *_rows_that_say_splits(block, plan)],
     )

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.data.problems import Further, Problem
+from retune.data.shapes.late_keys import LateRow
 from retune.data.store.columns import Column
 
 Lines = bytes | memoryview
@@ -28,6 +29,7 @@ class Described:
         labels: How often each answer was given; None where they are too many or too long to be labels.
         source_bytes: About how much of the source this was.
         other_keys: Keys that the first rows lacked and that reach no example, and how many rows have each.
+        late: Some of these rows, and of those that say splits where the first rows said none.
     """
 
     columns: dict[str, Column]
@@ -38,6 +40,7 @@ class Described:
     labels: Counter[str] | None = None
     source_bytes: int = 0
     other_keys: Counter[str] = field(default_factory=Counter)
+    late: list[LateRow] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.columns["length"])
@@ -45,5 +48,5 @@ class Described:
     def __reduce__(self) -> tuple[Any, ...]:
         # What is large travels as buffers, without copies.
         lines = tuple(pickle.PickleBuffer(part) for part in self.lines)
-        rest = self.problems, self.further, self.labels, self.source_bytes, self.other_keys
+        rest = self.problems, self.further, self.labels, self.source_bytes, self.other_keys, self.late
         return Described, (self.columns, lines, self.bands, *rest)

@@ -16,6 +16,7 @@ from retune.data.models import completes_prompts
 from retune.data.problems import Problem, problem_at
 from retune.data.quoting import MOST_NAMED
 from retune.data.shapes.detect import choose_shape
+from retune.data.shapes.late_keys import LateRows
 from retune.data.shapes.message_rows import put_together
 from retune.data.shapes.shape import Shape
 from retune.data.shapes.unused import unused_columns, warn_of_unused
@@ -65,7 +66,8 @@ def load_examples(
     """Read a source, make an example of every row, find out about each, and write it all to `directory`.
 
     The source is only ever read. After more errors than `data.limits.max_errors` no more of it is read, which is a
-    problem of the kind `reading_stopped`: an error, so that nobody trains on a part.
+    problem of the kind `reading_stopped`: an error, so that nobody trains on a part. Where later rows have keys, or say
+    splits, that make the shape another one than the first rows do, all is read a second time with that shape.
 
     Args:
         data: The source.
@@ -86,23 +88,43 @@ def load_examples(
     describers = Describers(
         directory / _SPOOL, encoding=encoding if options.counts_tokens else None, processes=options.processes
     )
-    with describers, ExampleWriter(directory) as writer:
-        if progress.total is not None and progress.total > BLOCKS_WITHOUT_PROCESSES * BLOCK_BYTES:
-            describers.start()
-        plan = _plan_for(source, data, split, options)
+
+    def describe_all(plan: Plan, writer: ExampleWriter) -> LateRows:
+        """Describe every example, up to too many errors; rows that have what the shape was chosen without knowing."""
+        late = LateRows()
         for described in describers.describe(source.blocks(), plan):
             writer.append(described)
+            late.add(described.late)
             progress.described(described.source_bytes)
             check_kept(source.name, data.limits, n_examples=writer.n_examples, n_bytes=writer.n_bytes)
             if writer.n_errors > data.limits.max_errors:
                 writer.add_problems([_reading_stopped(source, described, data.limits.max_errors)])
-                break
-        if options.checks:
-            writer.add_problems(make_problem(plan, file, None, finding) for file, finding in source.notes())
-            writer.add_problems(map(_problem_of, source.unread()))
-            writer.add_problems(problem_at("the system prompt", *finding) for finding in examine_instructions(plan))
-        unused = _say_what_is_unused(source, plan, writer)
-        return writer.finish(source.name, plan, row_numbers=source.row_numbers(), unused=unused)
+                return LateRows()
+        return late
+
+    with describers:
+        if progress.total is not None and progress.total > BLOCKS_WITHOUT_PROCESSES * BLOCK_BYTES:
+            describers.start()
+        plan = _plan_for(source, data, split, options)
+        with ExampleWriter(directory) as writer:
+            late = describe_all(plan, writer)
+            late.add_to(source)
+            better = _plan_for(source, data, split, options) if late else plan
+            if better.shape.reads == plan.shape.reads:
+                return _finish(source, plan, writer)
+        progress.start_again()
+        with ExampleWriter(directory) as writer:
+            describe_all(better, writer)
+            return _finish(source, better, writer)
+
+
+def _finish(source: Source, plan: Plan, writer: ExampleWriter) -> ExampleStore:
+    if plan.checks:
+        writer.add_problems(make_problem(plan, file, None, finding) for file, finding in source.notes())
+        writer.add_problems(map(_problem_of, source.unread()))
+        writer.add_problems(problem_at("the system prompt", *finding) for finding in examine_instructions(plan))
+    unused = _say_what_is_unused(source, plan, writer)
+    return writer.finish(source.name, plan, row_numbers=source.row_numbers(), unused=unused)
 
 
 class _Reading:
@@ -121,6 +143,10 @@ class _Reading:
         """So many bytes were read."""
         self._on_progress(self._done or (n_bytes if self.total is None else min(n_bytes, self.total)), self.total)
 
+    def start_again(self) -> None:
+        """All is read another time."""
+        self._done = 0
+
     def described(self, n_bytes: int) -> None:
         """So many more bytes are examples now."""
         self._done += n_bytes
@@ -138,8 +164,7 @@ def _say_what_is_unused(source: Source, plan: Plan, writer: ExampleWriter) -> li
     """Name the columns and keys that reach no example, and warn of those that seem to mean something."""
     columns = list(dict.fromkeys((*unused_columns(source, plan.shape), *writer.other_keys)))
     if plan.checks:
-        rows = [row.values for row in source.sample() if not row.findings]
-        findings = (*plan.shape.remarks, *warn_of_unused(columns[:MOST_NAMED], plan.shape, rows))
+        findings = (*plan.shape.remarks, *warn_of_unused(columns[:MOST_NAMED], plan.shape, source.first_rows()))
         writer.add_problems(problem_at(source.name, *finding) for finding in findings)
     return columns[:MOST_NAMED]
 

@@ -21,6 +21,7 @@ from retune.data.jsonl import encode_line
 from retune.data.label_counts import count_labels
 from retune.data.problems import FindingTally
 from retune.data.rules import RULES
+from retune.data.shapes.late_keys import some_of_each
 from retune.data.splits.by_column import compare_with_file
 from retune.data.store.columns import CONTENT_COLUMNS, SIDES, zero_columns
 from retune.data.tokens import token_counter, tokens_beside_all_texts
@@ -84,6 +85,7 @@ def prepare_examples(examples: Sequence[Example], file: int, plan: Plan) -> Prep
         further=checked.found.n_more,
         labels=count_labels(map(expected_answer, bodies)) if is_labelled else None,
         other_keys=Counter(key for example in examples for key in example.other_keys),
+        late=some_of_each((example.late, example.other_keys) for example in examples if example.late is not None),
     )
 
 

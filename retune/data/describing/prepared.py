@@ -12,6 +12,7 @@ from retune.data.arrow_arrays import index_array
 from retune.data.blocks import Finding
 from retune.data.describing.texts import Texts
 from retune.data.label_counts import are_labels
+from retune.data.shapes.late_keys import LateRow
 from retune.data.store.columns import Column
 
 
@@ -28,6 +29,7 @@ class Prepared:
         further: How many more findings there are of each kind.
         labels: How often each answer was given; None where they are too many or too long to be labels.
         other_keys: Keys that the first rows lacked and that reach no example, and how many rows have each.
+        late: Some of these rows.
     """
 
     columns: dict[str, Column]
@@ -38,6 +40,7 @@ class Prepared:
     labels: Counter[str] | None
     other_keys: Counter[str] = field(default_factory=Counter)
     further: Counter[str] = field(default_factory=Counter)
+    late: list[LateRow] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.tokens_beside)
@@ -73,6 +76,7 @@ def merge(parts: Sequence[Prepared], places: Sequence[npt.NDArray[np.int64]]) ->
         labels=_add_up([part.labels for part in parts]),
         other_keys=sum((part.other_keys for part in parts), Counter()),
         further=sum((part.further for part in parts), Counter()),
+        late=[row for part in parts for row in part.late],
     )
 
 

@@ -87,7 +87,7 @@ class ShapeBuilder:
             self.data.user_column: "--user-column",
             self.data.assistant_column: "--assistant-column",
             self.data.messages_column if self.data.messages_column != MESSAGES else None: "--messages-column",
-            **dict.fromkeys((self.split.group, self.split.side), "--split-column"),
+            **dict.fromkeys((self.split.group, None if self.split.is_found else self.split.side), "--split-column"),
         }
         return {column: flag for column, flag in named.items() if column is not None}
 
@@ -99,8 +99,12 @@ class ShapeBuilder:
     @cached_property
     def pair(self) -> Pair | None:
         """Question and answer by their names; a column that the split goes by is neither."""
-        taken = {self.split.group, self.split.side}
-        return guess_pair([column for column in self.source.columns if column not in taken])
+        pair = guess_pair([column for column in self.source.columns if column not in self.split.names])
+        wider = guess_pair(self._free)
+        if pair is None or wider is None or wider.assistant != pair.assistant:
+            return pair
+        # What an instruction is about may come up in later rows alone.
+        return wider if wider.user.columns[:1] == pair.user.columns else pair
 
     @cached_property
     def preference(self) -> Preference | None:
@@ -121,21 +125,21 @@ class ShapeBuilder:
     @cached_property
     def any_conversations(self) -> str | None:
         """The only column of whatever name all of whose filled cells are conversations of two messages and more."""
-        earlier = find_history(self._free)
-        columns = [column for column in self._free[:_MOST_LOOKED_AT] if column not in earlier]
+        earlier = find_history(self._first)
+        columns = [column for column in self._first[:_MOST_LOOKED_AT] if column not in earlier]
         found = [column for column in columns if hold_conversations(self.rows, column)]
         return found[0] if len(found) == 1 else None
 
     @cached_property
     def log(self) -> tuple[str, str] | None:
         """The columns of logged requests and of their answers; None where there are no such."""
-        request, answer = find_log(self.rows, self._free)
+        request, answer = find_log(self.rows, self._first)
         if request is not None and answer is None:
             # Of conversations without their answers: a grader's items have other names for what they compare with.
-            names = find_plain_answers(self._free)
+            names = find_plain_answers(self._first)
             answer = next((name for name in names if request != MESSAGES or name.lower() not in _COMPARED), None)
         if answer is not None and request is None:
-            request = next(iter(find_plain_questions(self._free)), None)
+            request = next(iter(find_plain_questions(self._first)), None)
         return None if request is None or answer is None else (request, answer)
 
     @cached_property
@@ -145,7 +149,12 @@ class ShapeBuilder:
 
     @property
     def _free(self) -> list[str]:
-        """The columns that the split does not go by."""
+        """The columns of all files, and late keys, that the split does not go by."""
+        return [column for column in self.source.all_columns if column not in self.split.names]
+
+    @property
+    def _first(self) -> list[str]:
+        """Those of the first file."""
         return [column for column in self.source.columns if column not in self.split.names]
 
     def columns(self) -> ColumnsShape | LogsShape:
@@ -201,7 +210,7 @@ class ShapeBuilder:
             if self.source.columns:
                 raise no_column(self.source.name, MESSAGES, self.source.columns)
             column = MESSAGES
-        beside = [key for key in SETTINGS if key in self.source.columns]
+        beside = [key for key in SETTINGS if key in self.source.all_columns]
         reading = self.source.files[0].reading
         is_misspelt = not reading and column != MESSAGES and near_key(MESSAGES, [column]) is not None
         title = (
@@ -308,8 +317,8 @@ class ShapeBuilder:
         found = find_system(self._free, is_request=is_request)
         if self.data.system is None and found is not None and found not in {c for text in texts for c in text.columns}:
             return SystemPrompt.in_column(found)
-        system = SystemPrompt.parse(self.data.system, self.source.columns)
-        check_fields(self.rows, system.columns, self.source.columns)
+        system = SystemPrompt.parse(self.data.system, self.source.all_columns)
+        check_fields(self.rows, system.columns, self.source.all_columns)
         return system
 
     def _framed(self, shape: _Shape, *, is_columns: bool = False) -> _Shape:
@@ -328,7 +337,7 @@ class ShapeBuilder:
                 f'The column "{data.user_column}" is named for what the user says and for the answer.',
                 hint="Name two columns: the model would learn to repeat what it is told.",
             )
-        columns = self.source.columns
+        columns = self.source.all_columns
         texts = (
             read_text_source(data.user_column, data.user_template, "user_template", columns),
             read_text_source(data.assistant_column, data.assistant_template, "assistant_template", columns),

@@ -27,9 +27,10 @@ def check_columns(source: Source, names: Iterable[str], flags: Mapping[str, str]
     for file in [file for file in source.files if file.columns]:
         where = source.name if len(source.files) == 1 else file.name
         for field in wanted:
-            name = find_root(field, file.columns)
-            if name not in file.columns:
-                error = no_column(where, name, file.columns)
+            columns = source.columns_of(file)
+            name = find_root(field, columns)
+            if name not in columns:
+                error = no_column(where, name, columns)
                 raise error if file is source.files[0] else _unlike_the_first(error, name, source, flags)
             if file.columns.count(name) > 1:
                 raise SourceError(f'{where} has more than one column "{name}".', hint="Give each its own name.")

@@ -9,7 +9,7 @@ from retune.data.shapes.conversation_cells import read_prompt
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import settings_beside
 from retune.data.shapes.shape import PlainColumns
-from retune.data.shapes.templates import ColumnText, TextSource
+from retune.data.shapes.templates import ColumnText, JoinedColumns, TextSource
 
 
 @dataclass
@@ -30,6 +30,12 @@ class ColumnsShape(RowShape):
     def columns(self) -> tuple[str, ...]:
         """The columns that every file must have."""
         return (*self.user.columns, *self.assistant.columns, *self.system.columns)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Those of them that every file must have; what an instruction is about may be missing."""
+        about = self.user.columns[1:] if isinstance(self.user, JoinedColumns) else ()
+        return tuple(name for name in super().needed if name not in about)
 
     def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         """A conversation of one question and one answer."""

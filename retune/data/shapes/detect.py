@@ -9,11 +9,12 @@ from retune.data.blocks import Source
 from retune.data.examples import Method
 from retune.data.shapes.build import NEEDS, ShapeBuilder
 from retune.data.shapes.column_names import MESSAGES, check_columns, find_column, listed
+from retune.data.shapes.late_keys import find_named_keys, named_columns
 from retune.data.shapes.likely_columns import unknown_columns
 from retune.data.shapes.numbered_turns import find_numbered_turns
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.shape import Shape
-from retune.data.shapes.split_columns import SplitColumns
+from retune.data.shapes.split_columns import SplitColumns, split_columns_among
 from retune.errors import SourceError
 
 _UNKNOWN = "unknown: none of the first lines can be read"
@@ -31,14 +32,16 @@ def choose_shape(source: Source, data: DataConfig, split: SplitConfig, method: M
     Raises:
         SourceError: A named column is not there, or nothing fits; it says which columns there are.
     """
-    rows = [row.values for row in source.sample() if not row.findings]
+    find_named_keys(source, named_columns(data, split))
+    rows = source.first_rows()
     builder = ShapeBuilder(source, data, _split_columns(source, data, split, rows), rows)
     shape = _named(builder, method) or _detected(builder, method)
-    shape.known = frozenset(column for file in source.files for column in file.columns)
-    needed = [name for name in shape.columns if name != shape.system.found]
-    check_columns(source, (*needed, *shape.split.wanted), builder.flags)
+    shape.known = frozenset(source.all_columns)
+    check_columns(source, (*shape.needed, *shape.split.wanted), builder.flags)
     if method is not None and shape.method != method:
         raise _other_method(builder, method)
+    if not data.ignore_splits and shape.split.side is None:
+        shape.watched = tuple(name for name in split_columns_among(source.all_columns) if not shape.uses(name))
     return shape
 
 
@@ -52,9 +55,8 @@ def _split_columns(
         named = replace(named, group=next(iter(source.grouped_by), None))
     if data.ignore_splits:
         return named
-    columns = list(dict.fromkeys(name for file in source.files for name in file.columns))
     used = {data.user_column, data.assistant_column, data.messages_column, *named.names}
-    return named.with_found(columns, rows, {name for name in used if name is not None})
+    return named.with_found(source.all_columns, rows, {name for name in used if name is not None})
 
 
 def _other_method(builder: ShapeBuilder, wanted: Method) -> SourceError:

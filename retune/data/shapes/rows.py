@@ -28,6 +28,7 @@ class RowShape(Shape):
         history: Column with earlier turns.
         settings: Columns that hold tools and the like.
         known: Columns of the source; a key of a row that is none of them is named.
+        watched: Unused columns that would say the split if any of their cells named one.
         remarks: What the first rows say against what is read.
     """
 
@@ -38,6 +39,7 @@ class RowShape(Shape):
     history: str | None = field(default=None, kw_only=True)
     settings: tuple[str, ...] = field(default=(), kw_only=True)
     known: frozenset[str] = field(default=frozenset(), kw_only=True)
+    watched: tuple[str, ...] = field(default=(), kw_only=True)
     remarks: tuple[Finding, ...] = field(default=(), kw_only=True)
 
     @property
@@ -47,8 +49,8 @@ class RowShape(Shape):
 
     @property
     def split_column(self) -> str | None:
-        """The column that says which split a row belongs to."""
-        return self.split.side
+        """What says which split a row belongs to."""
+        return self.split.title
 
     @property
     def group_column(self) -> str | None:
@@ -58,12 +60,21 @@ class RowShape(Shape):
     @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
-        """The columns that every file must have."""
+        """The columns that it reads, without what stands beside them."""
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Those of them that every file must have."""
+        return tuple(name for name in self.columns if name != self.system.found)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Everything that it reads."""
+        return frozenset((*self.columns, *self.settings, *self.split.names, *([self.history] if self.history else [])))
 
     def uses(self, column: str) -> bool:
         """Whether something of a column reaches the examples, or the split."""
-        read = {*self.columns, *self.settings, *self.split.names, *([self.history] if self.history else [])}
-        return any(find_root(name, (column,)) == column for name in read)
+        return any(find_root(name, (column,)) == column for name in self.reads)
 
     @property
     def unused_keys(self) -> frozenset[str]:
@@ -113,7 +124,8 @@ class RowShape(Shape):
         if row.findings:
             return Example({}, row.number, row.findings)
         if not row.values.keys() <= self.known:
-            return replace(self._read(row), other_keys=self._other_keys(row))
+            other_keys = self._other_keys(row)
+            return replace(self._read(row), other_keys=other_keys, late=row.values if other_keys else None)
         return self._read(row)
 
     def _other_keys(self, row: Row) -> tuple[str, ...]:

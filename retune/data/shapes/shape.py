@@ -32,11 +32,13 @@ class Shape(ABC):
         title: What people call it, with the columns that it reads: "columns text → category".
         method: What its examples can train.
         remarks: What the first rows say against what is read.
+        watched: Unused columns that would say the split if any of their cells named one.
     """
 
     title: str
     method: Method
     remarks: tuple[Finding, ...] = ()
+    watched: tuple[str, ...] = ()
 
     @abstractmethod
     def examples(self, block: Block) -> Iterator[Example]:
@@ -75,6 +77,11 @@ class Shape(ABC):
         A fixed system prompt is put before those without one.
         """
         return False
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Every column of the source that reaches the examples, or the split."""
+        return frozenset()
 
     @property
     def unused_keys(self) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """What a row says of the split that it belongs to."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -9,7 +9,9 @@ from retune.data.blocks import Finding
 from retune.data.examples import SplitKeys
 from retune.data.quoting import shown
 from retune.data.shapes.cells import cell_text
-from retune.data.split_names import SPLIT_COLUMNS, split_named
+from retune.data.split_names import flag_named, flag_said, is_split_column, split_named
+
+_HELD_OUT = ("test", "validation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,14 @@ class SplitColumns:
         group: Rows that share its value stay together.
         stratum: The mixture of its values is the same in every split.
         side: It says train, validation or test.
-        is_found: Nobody named `side`: its name and its cells tell that it is one. Then a cell may be empty.
+        flags: They say yes or no of one split each: is_test. Nobody named them: their names and cells tell it.
+        is_found: Nobody named `side`: its name and its cells tell that it is one.
     """
 
     group: str | None = None
     stratum: str | None = None
     side: str | None = None
+    flags: tuple[str, ...] = ()
     is_found: bool = False
 
     @classmethod
@@ -38,7 +42,7 @@ class SplitColumns:
         )
 
     def with_found(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], used: Collection[str]) -> Self:
-        """The same, and the column that says the split by its name and by most of its cells, if there is one.
+        """The same, and the columns that say the split by their names and cells, if the settings name none.
 
         Args:
             columns: Names of the source's columns.
@@ -47,47 +51,106 @@ class SplitColumns:
         """
         if self.side is not None:
             return self
-        for name in SPLIT_COLUMNS:
-            for column in columns:
-                if column.strip().casefold() == name and column not in used and _says_splits(column, rows):
-                    return replace(self, side=column, is_found=True)
-        return self
+        free = [column for column in columns if column not in used]
+        side = next((column for column in split_columns_among(free) if says_split(rows, column)), None)
+        flags = tuple(column for column in free if _is_flag(column, rows))
+        return replace(self, side=side, flags=flags, is_found=side is not None)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        return tuple(name for name in (self.group, self.stratum, self.side) if name is not None)
+        return tuple(name for name in (self.group, self.stratum, self.side, *self.flags) if name is not None)
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """Those that every file must have."""
-        return tuple(name for name in self.names if not (self.is_found and name == self.side))
+        found = {*self.flags, *([self.side] if self.is_found else [])}
+        return tuple(name for name in self.names if name not in found)
+
+    @property
+    def title(self) -> str | None:
+        """Whatever says the split, for people; None where nothing does."""
+        return " and ".join(name for name in (self.side, *self.flags) if name is not None) or None
 
     def read(self, values: Mapping[str, Any]) -> tuple[SplitKeys, tuple[Finding, ...]]:
-        """What a row says, and what is wrong with it.
+        """What a row says, and what is wrong with it. A cell with nothing in it says nothing.
 
         Raises:
             UnusableCellError: A cell holds bytes that are not UTF-8.
         """
         if not self.names:
             return SplitKeys(), ()
-        group, stratum, said = (
-            None if name is None else cell_text(values.get(name), name)
-            for name in (self.group, self.stratum, self.side)
+        group, stratum = (
+            None if name is None else cell_text(values.get(name), name) for name in (self.group, self.stratum)
         )
-        is_empty = said is None or not said.strip()
-        if self.side is None or (self.is_found and is_empty):
+        if self.side is None and not self.flags:
             return SplitKeys(group, stratum), ()
-        side = None if said is None else split_named(said)
-        if side is not None:
-            return SplitKeys(group, stratum, side), ()
-        found = "nothing" if said is None else shown(said)
-        message = f"column {self.side}: expected train, validation or test, found {found}."
-        return SplitKeys(group, stratum), (Finding("unknown_split", message),)
+        side = self._read_side(values)
+        if isinstance(side, Finding):
+            return SplitKeys(group, stratum), (side,)
+        return SplitKeys(group, stratum, side), ()
+
+    def _read_side(self, values: Mapping[str, Any]) -> str | Finding | None:
+        said: dict[str, str] = {}
+        denied: dict[str, str] = {}
+        for column in (self.side, *self.flags):
+            text = None if column is None else cell_text(values.get(column), column)
+            if column is None or text is None or not text.strip():
+                continue
+            split = None if column in self.flags else split_named(text)
+            flag, answer = flag_named(column), flag_said(text)
+            if split is not None:
+                said.setdefault(split, column)
+            elif flag is not None and answer is not None:
+                (said if answer else denied).setdefault(flag.split, column)
+            else:
+                expected = "true or false" if column in self.flags else "train, validation or test"
+                return Finding("unknown_split", f"column {column}: expected {expected}, found {shown(text)}.")
+        return _decide(said, denied)
 
 
-def _says_splits(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether most of the first cells with anything in them name a split; they are text."""
-    cells = [value for row in rows if (value := row.get(column)) not in (None, "")]
-    known = sum(isinstance(cell, str) and split_named(cell) is not None for cell in cells)
-    return known * 2 > len(cells)
+def split_columns_among(columns: Sequence[str]) -> list[str]:
+    """Those whose names say that their cells may name splits; one called just "split" comes first."""
+    found = [column for column in columns if is_split_column(column)]
+    return sorted(found, key=lambda column: column.strip().casefold() != "split")
+
+
+def says_split(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
+    """Whether any cell of a column names a split."""
+    return any(isinstance(cell := row.get(column), str) and split_named(cell) is not None for row in rows)
+
+
+def filled_cells(rows: Sequence[Mapping[str, Any]], column: str) -> Iterator[str]:
+    """The cells of a column that hold any text, number or boolean, as text."""
+    for row in rows:
+        value = row.get(column)
+        if isinstance(value, str | bool | int | float) and (text := cell_text(value, column)) and text.strip():
+            yield text
+
+
+def _is_flag(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a column says yes or no of one split, by its name and by every filled cell of the first rows."""
+    flag = flag_named(column)
+    if flag is None or not flag.is_certain:
+        return False
+    cells = [value for row in rows if (value := row.get(column)) is not None and str(value).strip()]
+    return len(cells) == sum(flag_said(cell) is not None for cell in filled_cells(rows, column))
+
+
+def _decide(said: Mapping[str, str], denied: Mapping[str, str]) -> str | Finding | None:
+    """The split of a row: what is said, else what is left where it is not for training; None where nothing says it.
+
+    Args:
+        said: By split, the column that says it.
+        denied: By split, the column that says another.
+    """
+    if len(said) > 1 or said.keys() & denied.keys():
+        columns = list(dict.fromkeys([*said.values(), *denied.values()]))
+        return Finding("unknown_split", f"the columns {' and '.join(columns)} contradict each other.")
+    if said or "train" not in denied:
+        return next(iter(said), None)
+    left = [split for split in _HELD_OUT if split not in denied]
+    if not left:
+        message = f"the columns {', '.join(denied.values())} say that it is for no split at all."
+        return Finding("unknown_split", message)
+    return left[0]

@@ -1,5 +1,7 @@
 """Putting a text together from the columns of a row."""
 
+import difflib
+import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,11 @@ from retune.data.shapes.content_blocks import blocks_text
 from retune.data.shapes.fields import field_value, find_root
 from retune.data.shapes.structures import structure_in
 from retune.errors import SourceError
+
+# Not what stands in braces of LaTeX, of shells, or in two braces.
+_BEFORE, _AFTER = r"(?<![\w{}\\^$])\{", r"\}(?!\})"
+_PLACEHOLDER = re.compile(rf"{_BEFORE}([^\W\d][\w-]*(?:\.[\w-]+)*){_AFTER}")
+_MAYBE_COLUMN = re.compile(rf"{_BEFORE}([^{{}}\"':\n]+){_AFTER}")
 
 _HOW_TO_WRITE = "Write {column} for a column's text, and {{ or }} for a brace itself."
 
@@ -186,6 +193,32 @@ def read_text_source(
     return parsed
 
 
+def names_in_template(template: str | None) -> list[str]:
+    """The columns that a template names; none where it is not well-formed."""
+    try:
+        return [column for _, column, _, _ in string.Formatter().parse(template or "") if column]
+    except ValueError:
+        return []
+
+
+def names_in_system(system: str | None) -> list[str]:
+    """What a system prompt may name as columns."""
+    return _MAYBE_COLUMN.findall(system or "")
+
+
+def _refuse_placeholders(system: str, columns: Sequence[str]) -> None:
+    """Every example would be taught the name of a column in place of what is in it."""
+    if not (found := _PLACEHOLDER.findall(system)):
+        return
+    near = difflib.get_close_matches(found[0], columns, n=1, cutoff=0.6)
+    did_you_mean = f"Did you mean {{{near[0]}}}? " if near else ""
+    raise SourceError(
+        f'The system prompt names {{{found[0]}}}, and there is no column "{found[0]}". The columns are: '
+        f"{listed(columns)}.",
+        hint=f"{did_you_mean}With a space in its braces, {{ {found[0]} }}, it stays text.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SystemPrompt:
     """The system prompt of every example.
@@ -210,13 +243,14 @@ class SystemPrompt:
         """Take the text as it is, unless it names one of these columns in braces: then it is a template.
 
         Raises:
-            SourceError: It names a column, and is not well-formed.
+            SourceError: It names a column, and is not well-formed; or it names what is not a column.
         """
         if system is None or not system.strip():
             return cls()
         # An argument that wasn't UTF-8 arrives with lone surrogates.
         system = system.encode(errors="replace").decode()
         if not any(f"{{{column}}}" in system or f"{{{column}." in system for column in columns):
+            _refuse_placeholders(system, columns)
             return cls(system)
         template = Template.parse(system, "system")
         return cls(template=template) if template.columns else cls("".join(literal for literal, _ in template.parts))

@@ -5,14 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from retune.data.blocks import Finding, Source
-from retune.data.quoting import masked
+from retune.data.quoting import masked, shown
 from retune.data.shapes.columns import ColumnsShape
 from retune.data.shapes.completions import CompletionsShape
 from retune.data.shapes.conversations import ConversationsShape
 from retune.data.shapes.logs import LogsShape
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.shape import Shape
+from retune.data.shapes.split_columns import filled_cells
 from retune.data.shapes.templates import Template, TextSource
+from retune.data.split_names import flag_named, flag_said, is_split_column, split_named
 
 _SYSTEM = ("system", "systemprompt", "systemmessage", "システム", "系统", "系统提示")
 _CONTEXT = (
@@ -22,7 +24,8 @@ _CONTEXT = (
 )
 _HISTORY = ("history", "chathistory", "conversationhistory", "previousturns", "履歴", "历史", "历史对话")
 _TOOLS = ("tools", "functions", "toolcalls", "functioncall")
-_SPLITS = ("split", "subset", "partition", "fold", "split_name", "dataset_split")
+_MOST_CELLS_SHOWN = 3
+_FOLDS = ("fold", "folds", "cvfold", "kfold", "foldid")
 _WEIGHTS = ("weight", "weights", "sampleweight")
 _GROUPS = (
     *("conversationid", "convid", "dialogueid", "dialogid", "threadid", "sessionid", "chatid", "groupid", "group"),
@@ -41,7 +44,7 @@ _JUDGED = CompletionsShape | ColumnsShape | ConversationsShape | LogsShape
 
 def unused_columns(source: Source, shape: Shape) -> list[str]:
     """The columns of all files of a source that reach no example and no split, in their order."""
-    columns = dict.fromkeys(column for file in source.files for column in file.columns)
+    columns = source.all_columns
     used = source.grouped_by
     return [name for name in columns if isinstance(shape, RowShape) and name not in used and not shape.uses(name)]
 
@@ -69,8 +72,8 @@ def _advice(name: str, shape: RowShape, rows: Sequence[Mapping[str, Any]]) -> st
     cells = [row[name] for row in rows if row.get(name) not in (None, "")]
     quoted = shlex.quote(name)
     advice: str | None = None
-    if plain in _SPLITS:
-        advice = f"If it says which rows are for training: --split column --split-column {quoted}."
+    if (about_split := _advice_on_split(name, cells, is_fold=plain in _FOLDS)) is not None:
+        advice = about_split
     elif plain in _GROUPS and _repeat(cells):
         advice = f"Rows that share it stay on one side with --split group --split-column {quoted}."
     elif plain in (*_WEIGHTS, *_TOOLS) or said in _MEDIA or (said in _THOUGHTS and "." in plain):
@@ -98,6 +101,27 @@ def _what_is_read_instead(name: str) -> str:
     return (
         "What it shows is not learned, and a mark in a text, such as <image>, is learned as text. Images are read "
         'as parts of a user\'s content: {"type": "image_url", "image_url": {"url": "https://…"}}.'
+    )
+
+
+def _advice_on_split(name: str, cells: Sequence[Any], *, is_fold: bool) -> str | None:
+    """What makes a column say the split, where its name or all of its first cells speak of splits."""
+    quoted, texts = shlex.quote(name), list(filled_cells([{name: cell} for cell in cells], name))
+    named = [text for text in texts if split_named(text) is not None]
+    flag = flag_named(name)
+    if texts and len(named) == len(texts):
+        return f"If it says which rows are for training: --split column --split-column {quoted}."
+    if flag is not None and texts and all(flag_said(text) is not None for text in texts):
+        return f"If it says which rows are for {flag.split}: --split column --split-column {quoted}."
+    if is_fold and _repeat(cells):
+        return f"Rows that share it stay on one side with --split group --split-column {quoted}."
+    if not is_split_column(name) and not is_fold and (flag is None or not flag.is_certain):
+        return None
+    others = list(dict.fromkeys(shown(text) for text in texts if text not in named))[:_MOST_CELLS_SHOWN]
+    found = f", but {', '.join(others)}" if others else ""
+    return (
+        f"Its first cells don't say train, validation or test{found}. If it says the split, write these words there: "
+        "what is for validation or test would be trained on."
     )
 
 

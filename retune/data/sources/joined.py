@@ -1,5 +1,6 @@
 """Several sources read as one: the examples, and the validation and test splits that somebody named beside them."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -7,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from retune.config import DataConfig
 from retune.data.blocks import Block, FileNote, Finding, Row, Source, SourceFile, UnreadFile
-from retune.data.split_names import SPLIT_COLUMNS, split_named_alone, split_of_key
+from retune.data.split_names import flag_named, is_split_column, split_named_alone, split_of_key, splits_in_name
 from retune.errors import SourceError
 
 MOST_FILES = 1 << 16
@@ -38,9 +39,12 @@ def open_with_splits(data: DataConfig, open_one: Callable[[DataConfig, OnRead], 
         on_read(sum(read.values()))
 
     source = open_one(data, partial(tell, "source"))
-    if not data.ignore_splits:
-        source.split_notes = _note_name_alone(source.files)
-    source.files = _of_split(source.files, None, "") if data.ignore_splits else _declared(source.files)
+    if data.ignore_splits:
+        source.files = _of_split(source.files, None, "")
+    else:
+        notes = _note_name_alone(source.files)
+        source.files = _declared(source.files)
+        source.split_notes = notes or _note_unused_names(source.files)
     parts = []
     for split, place in data.held_out_sources.items():
         alone = data.model_copy(update={"source": place, "query": None, "sheet": None})
@@ -68,6 +72,7 @@ class JoinedSource(Source):
 
     def __init__(self, parts: Sequence[Source], is_left_out: Sequence[bool]) -> None:
         self.name = parts[0].name
+        self.late_rows = parts[0].late_rows
         if all(is_left_out):
             raise SourceError(
                 f"Every file of {self.name} is named for validation or test, so nothing is left to train on.",
@@ -141,11 +146,30 @@ def _declared(files: Sequence[SourceFile]) -> list[SourceFile]:
 def _note_name_alone(files: Sequence[SourceFile]) -> list[FileNote]:
     """A warning where all that there is to train on is named for validation or test."""
     split = split_named_alone([file.split or PurePosixPath(file.name).name for file in files])
-    columns = {column.strip().casefold() for file in files for column in file.columns}
-    if split is None or not columns.isdisjoint(SPLIT_COLUMNS):
+    if split is None or any(map(_has_split_column, files)):
         return []
     message = f"its name says {split}, and there is nothing else: it is split anew, and most of it is trained on."
     return [FileNote(0, Finding("split_name_alone", message))]
+
+
+def _note_unused_names(files: Sequence[SourceFile]) -> list[FileNote]:
+    """A warning for each file whose name speaks of validation or test, and that is for no split."""
+    notes = []
+    for place, file in enumerate(files):
+        words = splits_in_name(file.name)
+        if file.split is None and set(words) & {"validation", "test"} and not _has_split_column(file):
+            flag = f"--{next(word for word in words if word != 'train')}-data"
+            message = (
+                f"its name says {' and '.join(words)}, which may be a split or not: its rows are split as the others "
+                f"are, and most are trained on. If they are held out: {flag} {shlex.quote(file.name)}."
+            )
+            notes.append(FileNote(place, Finding("split_name_unused", message)))
+    return notes
+
+
+def _has_split_column(file: SourceFile) -> bool:
+    flags = (flag_named(column) for column in file.columns)
+    return any(map(is_split_column, file.columns)) or any(flag is not None and flag.is_certain for flag in flags)
 
 
 def _refuse_own_splits(part: Source, setting: str) -> None:

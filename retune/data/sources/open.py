@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
+from typing import Any
 
 from retune.config import DataConfig, SourceFormat
 from retune.data.blocks import Block, FileNote, Finding, Row, Source, UnreadFile
@@ -40,6 +41,7 @@ class FileSource(Source):
         self._readers = readers
         self._unread = unread
         self._sample = _first_rows(readers)
+        self.late_rows = list(_rows_with_other_keys(readers))
         if not self._sample:
             has = "a header" if self.files[0].format in {SourceFormat.CSV, SourceFormat.TSV} else "columns"
             raise EmptySourceError(f"{name} has {has} and no rows.", hint="Was the export cut off? Give it examples.")
@@ -175,6 +177,19 @@ def _first_rows(readers: Sequence[FileReader]) -> list[Row]:
     return list(islice(chain.from_iterable(reader.sample() for reader in readers), SAMPLE_ROWS))
 
 
+def _rows_with_other_keys(readers: Sequence[FileReader]) -> Iterator[dict[str, Any]]:
+    """Of the files that have columns which none before them has, some of the first rows."""
+    known = set(readers[0].columns)
+    n_files = 0
+    for reader in readers[1:]:
+        other = {*reader.columns} - known
+        if other and n_files < _MOST_OTHER_FILES:
+            n_files += 1
+            rows = (row.values for row in reader.sample() if not row.findings)
+            yield from islice((row for row in rows if not other.isdisjoint(row)), _MOST_OTHER_ROWS)
+        known |= other
+
+
 def _text_findings(reader: FileReader) -> Iterator[Finding]:
     if reader.notes.has_byte_order_mark:
         yield Finding("byte_order_mark", "the file starts with a byte order mark.")
@@ -186,6 +201,9 @@ def _text_findings(reader: FileReader) -> Iterator[Finding]:
     if count:
         yield Finding("windows_line_ends", f"{count:,} line{' ends' if count == 1 else 's end'} in CRLF.")
 
+
+# Their rows stay in memory, and may be large.
+_MOST_OTHER_FILES, _MOST_OTHER_ROWS = 16, 12
 
 _READERS: dict[SourceFormat, Callable[[Location], FileReader]] = {
     SourceFormat.JSONL: JsonLinesReader,

@@ -63,6 +63,24 @@ def deal_examples(
     return dealt
 
 
+def deal_all(store: ExampleStore, config: SplitConfig, *, on_note: Callable[[str], None] = lambda _: None) -> Sides:
+    """The same as `deal_examples`, and unsound examples are where the others of their group are.
+
+    Raises:
+        DataError: See `deal_examples`.
+    """
+    sides = deal_examples(store, config, on_note=on_note).copy()
+    is_sound = store.column("sound").astype(np.bool_)
+    if config.method is not SplitMethod.GROUP or is_sound.all():
+        return sides
+    groups = store.column("group")
+    known, first = np.unique(groups[is_sound], return_index=True)
+    places = np.minimum(np.searchsorted(known, groups), len(known) - 1)
+    is_known = ~is_sound & (groups != 0) & (known[places] == groups)
+    sides[is_known] = sides[is_sound][first][places[is_known]]
+    return sides
+
+
 def deal(keys: Keys, config: SplitConfig, *, on_note: Callable[[str], None] = lambda _: None) -> Sides:
     """Deal as the source declares, and the rest by the method that is set, however few examples come out on a side.
 

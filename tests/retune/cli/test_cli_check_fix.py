@@ -231,6 +231,50 @@ def test_a_question_of_several_splits_stays_in_the_one_that_is_held_out_most(che
     assert asked["fixed.test.jsonl"] == {f"question {number}" for number in range(35, 60)}
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--split", "group", "--split-column", "customer"),
+        ("--split", "random", "--stratify", "--stratify-column", "customer"),
+    ],
+)
+def test_a_split_that_goes_by_a_column_is_kept_though_the_column_is_not(check: Check, flags: tuple[str, ...]) -> None:
+    rows = [(f"question {number}", f" answer {number}", f"c{number // 10}") for number in range(200)]
+    Path("grouped.csv").write_text("\n".join(["question,answer,customer", *map(",".join, rows)]) + "\n")
+    before = check("grouped.csv", *flags, "--json").document["splits"]
+
+    answer = check("grouped.csv", *flags, "--fix", "fixed.jsonl")
+
+    assert answer.status == 0, answer
+    names = {"train": "fixed.jsonl", "validation": "fixed.validation.jsonl", "test": "fixed.test.jsonl"}
+    asked = {
+        split: [json.loads(line)["messages"][0]["content"] for line in Path(name).read_text().splitlines()]
+        for split, name in names.items()
+    }
+    assert {split: len(questions) for split, questions in asked.items()} == before
+    customers = {split: {int(text.split()[1]) // 10 for text in questions} for split, questions in asked.items()}
+    is_apart = not (customers["train"] & customers["test"] or customers["train"] & customers["validation"])
+    assert is_apart == ("group" in flags)
+    [advice] = [line for line in answer.out.splitlines() if "Train on it" in line]
+    held_out = "--validation-data fixed.validation.jsonl --test-data fixed.test.jsonl --validation 0 --test 0"
+    assert advice.endswith(f"retune run --data fixed.jsonl {held_out}")
+    words = advice.partition("--data ")[2].split()
+    assert check(*words, "--json").document["splits"] == before
+
+
+def test_advice_for_a_configuration_that_splits_by_a_column_works(check: Check) -> None:
+    rows = [(f"question {number}", f" answer {number}", f"c{number // 10}") for number in range(200)]
+    Path("grouped.csv").write_text("\n".join(["question,answer,customer", *map(",".join, rows)]) + "\n")
+    Path("c.yaml").write_text("data: {source: grouped.csv}\nsplit: {method: group, column: customer}\n")
+
+    answer = check("--config", "c.yaml", "--fix", "fixed.jsonl")
+
+    assert "in its split leave out method and columns, and set validation and test to 0" in " ".join(answer.out.split())
+    data = "{source: fixed.jsonl, validation_source: fixed.validation.jsonl, test_source: fixed.test.jsonl}"
+    Path("c.yaml").write_text(f"data: {data}\nsplit: {{validation: 0, test: 0}}\n")
+    assert check("--config", "c.yaml").status == 0
+
+
 def test_a_held_out_file_of_an_earlier_repair_is_not_left_beside_another_one(check: Check) -> None:
     rows = [(f"question {number}", f" answer {number}", "test" if number < 20 else "train") for number in range(60)]
     Path("split.csv").write_text("\n".join(["question,answer,split", *map(",".join, rows)]) + "\n")
@@ -241,7 +285,7 @@ def test_a_held_out_file_of_an_earlier_repair_is_not_left_beside_another_one(che
     answer = check("plain.csv", "--fix", "fixed.jsonl", "--force")
 
     assert answer.status == 2
-    assert "fixed.test.jsonl is there, and this source declares no test split" in answer.err
+    assert "fixed.test.jsonl is there, and this source has no test split of its own" in answer.err
     assert files() == before
     Path("fixed.test.jsonl").unlink()
     assert check("plain.csv", "--fix", "fixed.jsonl", "--force").status == 0

@@ -1,6 +1,13 @@
 import pytest
 
-from retune.data.split_names import split_named, split_named_alone, split_of_key, splits_of_files
+from retune.data.split_names import (
+    flag_named,
+    is_split_column,
+    split_named,
+    split_named_alone,
+    split_of_key,
+    splits_of_files,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,10 @@ def test_keys_of_a_document_may_say_more_than_the_split(key, split):
         (["tickets.csv", "tickets_test.csv"], [None, "test"]),
         (["january.csv", "february.csv", "test.csv"], [None, None, "test"]),
         (["train.csv", "test_hard.csv", "test_easy.csv"], ["train", "test", "test"]),
+        (["train.csv", "held-out.csv"], ["train", "test"]),
+        (["tickets.csv", "tickets_hold_out.csv"], [None, "test"]),
+        (["contest.csv", "tests.csv"], [None, "test"]),
+        (["train.csv", "evals.csv"], ["train", "validation"]),
     ],
 )
 def test_files_that_are_named_for_their_split(paths, splits):
@@ -102,3 +113,36 @@ def test_what_is_named_for_one_split_alone(names, split):
 )
 def test_a_word_in_the_midst_of_a_name_counts_where_files_differ_in_it(paths, splits):
     assert splits_of_files(paths) == splits
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        *(
+            (name, True)
+            for name in ("split", "Data Split", "train_test", "trainOrTest", "train/valid/test", "set_type")
+        ),
+        *((name, False) for name in ("dataset", "fold", "test", "split_ticket", "is_test", "settings", "")),
+    ],
+)
+def test_columns_that_say_the_split_by_their_names(name, is_one):
+    assert is_split_column(name) == is_one
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("is_test", ("test", True)),
+        ("isTrain", ("train", True)),
+        ("in_validation_set", ("validation", True)),
+        ("held-out", ("test", True)),
+        ("test", ("test", False)),
+        ("is_valid", ("validation", False)),
+        ("question", None),
+        ("split", None),
+        ("train_test", None),
+        ("", None),
+    ],
+)
+def test_columns_of_yes_and_no_ask_for_a_split_by_their_names(name, flag):
+    assert flag_named(name) == flag

@@ -45,7 +45,7 @@ def checkpoint(step, **metrics):
 
 
 def test_a_current_file():
-    table = parse_result_file(CURRENT)
+    table = parse_result_file(CURRENT).table
 
     assert list(table.columns) == [
         "step",
@@ -60,7 +60,7 @@ def test_a_current_file():
 
 
 def test_a_legacy_file():
-    table = parse_result_file(LEGACY)
+    table = parse_result_file(LEGACY).table
 
     assert set(table.columns) == {
         "step",
@@ -80,7 +80,7 @@ def test_a_legacy_file():
 
 
 def test_azures_file():
-    table = parse_result_file(AZURE)
+    table = parse_result_file(AZURE).table
 
     assert table["valid_mean_token_accuracy"].tolist()[0] == 0.8
     assert table["valid_loss"].isna().tolist() == [False, True]
@@ -102,13 +102,13 @@ def test_azures_file():
     ids=["bom", "crlf", "blank lines", "base64", "base64 in lines", "base64 of a bom"],
 )
 def test_however_it_is_wrapped(content, wrapped):
-    pd.testing.assert_frame_equal(parse_result_file(wrapped(content)), parse_result_file(content))
+    pd.testing.assert_frame_equal(parse_result_file(wrapped(content)).table, parse_result_file(content).table)
 
 
 def test_minus_one_is_missing_only_where_it_cannot_be_measured():
     content = b"step,train_loss,classification/auroc,train_mean_reward\n1,-1,-1,-1\n2,0.5,0.25,0.5\n"
 
-    table = parse_result_file(content)
+    table = parse_result_file(content).table
 
     assert table["train_loss"].isna().tolist() == [True, False]
     assert table["classification/auroc"].isna().tolist() == [True, False]
@@ -116,21 +116,87 @@ def test_minus_one_is_missing_only_where_it_cannot_be_measured():
 
 
 def test_rows_come_in_order_once():
-    table = parse_result_file(b"step,train_loss\n2,0.3\n1,0.5\n2,0.2\n,9\n")
+    table = parse_result_file(b"step,train_loss\n2,0.3\n1,0.5\n2,0.2\n,9\n").table
 
     assert table.to_dict("list") == {"step": [1, 2], "train_loss": [0.5, 0.2]}
 
 
 def test_a_loss_that_ran_away_is_missing():
-    assert parse_result_file(b"step,train_loss\n1,0.5\n2,inf\n3,NaN\n")["train_loss"].isna().tolist() == [
+    assert parse_result_file(b"step,train_loss\n1,0.5\n2,inf\n3,NaN\n").table["train_loss"].isna().tolist() == [
         False,
         True,
         True,
     ]
 
 
+@pytest.mark.parametrize("columns", ["train_loss,valid_loss", "training_loss,validation_loss"])
+def test_rows_of_one_step_are_merged(columns):
+    metrics = parse_result_file(f"step,{columns}\n1,1.0,\n1,,2.0\n2,0.5,\n2,,-1\n".encode())
+
+    assert metrics.table["train_loss"].tolist() == [1.0, 0.5]
+    assert metrics.table["valid_loss"].tolist() == [2.0, pytest.approx(math.nan, nan_ok=True)]
+    assert metrics.notes == ()
+
+
+def test_what_is_left_out_is_said():
+    content = b"step,train_loss,train_accuracy,train_mean_token_accuracy,valid_loss\n"
+    content += b"1,0.5,0.25,0.25,\n2,0.4,,0.75,\n2,0.3,0.5,0.75,\n,9,,,\n2.5,9,,,\n3,inf,,,\n,,,,\n"
+
+    metrics = parse_result_file(content)
+
+    assert metrics.table["train_loss"].tolist()[:2] == [0.5, 0.3]
+    assert metrics.table["train_mean_token_accuracy"].tolist()[:2] == [0.25, 0.5]
+    assert metrics.unmeasured == ("valid_loss",)
+    assert metrics.notes == (
+        "The result file: 1 infinite value of train_loss left out.",
+        (
+            "The result file: train_accuracy and train_mean_token_accuracy are the same metric and differ in 1 row, "
+            "first in row 3 (0.5 and 0.75); there train_accuracy is kept and train_mean_token_accuracy left out."
+        ),
+        "The result file: 2 rows of 7 left out, first row 4: step must be a whole number, 0 or more.",
+        "The result file: train_loss has several values in 1 step, first in step 2 (0.4, 0.3); the last one is kept.",
+        (
+            "The result file: train_mean_token_accuracy has several values in 1 step, first in step 2 (0.75, 0.5); the "
+            "last one is kept."
+        ),
+    )
+    assert collect_metrics([content], [], []).problems == metrics.notes
+
+
+def test_events_in_rows_of_their_own_are_merged():
+    metrics = metrics_from_events([event(1, train_loss=0.5), event(1, valid_loss=0.75), event(1, valid_loss=0.5)])
+
+    assert metrics.table.to_dict("list") == {"step": [1], "train_loss": [0.5], "valid_loss": [0.5]}
+    assert metrics.notes == (
+        "The job's events: valid_loss has several values in 1 step, first in step 1 (0.75, 0.5); the last one is kept.",
+    )
+
+
+def test_percent_become_fractions():
+    metrics = parse_result_file(b"step,train_accuracy,classification/accuracy\n1,51,0.5\n2,1,-1\n3,90,1\n")
+
+    assert metrics.table["train_mean_token_accuracy"].tolist() == [0.51, 0.01, 0.9]
+    assert metrics.table["classification/accuracy"].tolist()[::2] == [0.5, 1]
+    assert metrics.notes == (
+        "The result file: train_accuracy is in percent (up to 90); its values were divided by 100.",
+    )
+
+
+@pytest.mark.parametrize(("value", "row"), [("1.2", 2), ("101", 2), ("-0.5", 2)])
+def test_an_accuracy_that_is_neither_fraction_nor_percent_is_refused(value, row):
+    says = rf"train_accuracy must hold fractions of 1, or percent from 0 to 100; row {row} has {value}\."
+    content = f"step,train_loss,train_accuracy\n1,2,0.5\n2,1,{value}\n".encode()
+    with pytest.raises(ResultsError, match=says):
+        parse_result_file(content)
+
+    metrics = collect_metrics([content], [event(1, train_loss=0.5)], [])
+
+    assert metrics.sources == ("events",)
+    assert len(metrics.problems) == 1
+
+
 def test_a_header_alone_is_an_empty_table():
-    assert parse_result_file(b"step,train_loss\n").empty
+    assert parse_result_file(b"step,train_loss\n").table.empty
 
 
 @pytest.mark.parametrize(
@@ -165,7 +231,7 @@ def test_what_is_written_is_read(rows):
     ]
     content = "\n".join(["step,train_loss,train_accuracy", *lines]).encode()
 
-    table = parse_result_file(content)
+    table = parse_result_file(content).table
 
     assert table["train_loss"].tolist() == [loss for loss, _ in rows]
     accuracies = table.get("train_mean_token_accuracy", pd.Series([math.nan] * len(rows)))
@@ -179,7 +245,7 @@ BODIES = st.binary(max_size=60) | st.text('0123456789,.-e\n"', max_size=60).map(
 @given(st.builds(bytes.__add__, HEADERS, BODIES))
 def test_any_bytes_are_read_or_refused(content):
     try:
-        table = parse_result_file(content)
+        table = parse_result_file(content).table
     except ResultsError:
         return
     assert "step" in table.columns
@@ -197,7 +263,7 @@ def test_events_newest_first_and_full_of_nulls():
         {},
     ]
 
-    table = metrics_from_events(events)
+    table = metrics_from_events(events).table
 
     assert table["step"].tolist() == [1, 2, 3]
     assert table["train_loss"].tolist() == [0.3, 0.0, 0.1]
@@ -206,7 +272,7 @@ def test_events_newest_first_and_full_of_nulls():
 
 
 def test_checkpoints():
-    table = metrics_from_checkpoints([checkpoint(300, train_loss=0.1, full_valid_loss=None), checkpoint(100), {}])
+    table = metrics_from_checkpoints([checkpoint(300, train_loss=0.1, full_valid_loss=None), checkpoint(100), {}]).table
 
     assert table.to_dict("list") == {"step": [100, 300], "train_loss": [pytest.approx(math.nan, nan_ok=True), 0.1]}
 

@@ -77,7 +77,9 @@ def test_a_legacy_classification_job_has_all_its_scores_in_different_colours(wri
     assert "not drawn: elapsed_tokens, elapsed_examples" in said
     scores = ["accuracy", "precision", "recall", "AUROC", "AUPRC", "F1"]
     assert lines(tmp_path / "old.html")["classification"] == scores
-    assert {*scores, "score on validation (%)", "sequence accuracy (%)"} <= set(texts(tmp_path / "old.svg"))
+    written = set(texts(tmp_path / "old.svg"))
+    assert {*scores, "score on validation (%), from 60%", "sequence accuracy (%)"} <= written
+    assert {"old: Loss", "old: Token accuracy", "old: Sequence accuracy", "old: Classification"} <= written
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_several_files_lie_over_each_other(write, tmp_path):
 def test_files_of_one_name_are_told_apart_by_their_folders(write, tmp_path):
     plot(write("a/m.csv", CURRENT), write("b/m.csv", CURRENT), "-o", "both.svg")
 
-    assert {"a/m: train", "b/m: train"} <= set(texts(tmp_path / "both.svg"))
+    assert {"a/m: train", "b/m: train", "Loss", "Token accuracy"} <= set(texts(tmp_path / "both.svg"))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,11 @@ def test_files_of_one_name_are_told_apart_by_their_folders(write, tmp_path):
         ("<!DOCTYPE html><title>Sign in</title>", "it is a web page"),
         ('{"error": {"message": "gone"}}', "it begins with"),
         ("step,train_loss\n", "holds no step with a metric"),
+        ("step,train_loss\n,2\n", "holds no step with a metric. The result file: 1 row of 1 left out"),
+        (
+            "step,train_accuracy\n1,250\n",
+            "train_accuracy must hold fractions of 1, or percent from 0 to 100; row 1 has 250",
+        ),
         ("step,reward\n1,2\n", "no column that can be drawn; it has reward"),
         ("step,train_loss\n1,2\n2,high\n", "column train_loss must hold numbers; its row 2 has 'high'"),
         (b"PK\x03\x04\x00\x00", "it begins with"),
@@ -136,6 +143,20 @@ def test_what_is_not_a_result_file_is_refused_by_name(write, tmp_path, content, 
     assert "given.csv" in caught.value.message
     assert "CSV with a column step" in f"{caught.value.message} {caught.value.hint}"
     assert [path.name for path in tmp_path.iterdir()] == ["given.csv"]
+
+
+def test_what_is_left_out_of_a_file_is_said(write, tmp_path):
+    content = "step,train_loss,train_accuracy,valid_loss,reward\n1,2,50,,1\n1,1,75,,1\n,1,80,,1\n2,1,90,,1\n"
+
+    said = " ".join(plot(write("m.csv", content), "-o", "m.out.csv").split())
+
+    assert "m: 2 steps" in said
+    assert "1 row of 4 left out, first row 3: step must be a whole number, 0 or more." in said
+    assert "train_loss has several values in 1 step" in said
+    assert "train_accuracy is in percent (up to 90); its values were divided by 100." in said
+    assert "not drawn: reward" in said
+    assert "without a value: valid_loss" in said
+    assert "0.75" in (tmp_path / "m.out.csv").read_text()
 
 
 @pytest.mark.parametrize(

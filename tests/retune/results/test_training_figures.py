@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retune.results.curves import best_checkpoint, smooth, smoothing_window, thin
-from retune.results.figures import training_figures
+from retune.results.figures import comparison_figures, training_figures
 from retune.results.theme import DARK, LIGHT, dark_for_light
 
 
@@ -33,8 +33,12 @@ def test_loss_and_accuracy_by_step(metrics_table, checkpoints):
     assert list(loss.data[2].x) == [10, 20, 30, 40, 50, 60]
     assert [shape.x0 for shape in loss.layout.shapes] == [20, 40, 60]
     assert [note.text for note in loss.layout.annotations] == ["epoch 1", "epoch 2", "epoch 3"]
+    # Above the lines, and below the legend.
+    assert {(note.y, note.yref, note.yanchor) for note in loss.layout.annotations} == {(1, "paper", "bottom")}
+    assert loss.layout.legend.y > 1.05
     accuracy = figures["token_accuracy"].layout.yaxis
-    assert (accuracy.title.text, accuracy.tickformat) == ("token accuracy (%)", ".0%")
+    assert (accuracy.title.text, accuracy.tickformat) == ("token accuracy (%), from 25%", ".0%")
+    assert accuracy.range[0] == 0.25
 
 
 def test_the_raw_line_is_faint_and_shows_every_step(metrics_table):
@@ -43,6 +47,7 @@ def test_the_raw_line_is_faint_and_shows_every_step(metrics_table):
     assert raw.opacity < 0.5
     assert list(raw.y) == [pytest.approx(value, rel=1e-4) for value in metrics_table["train_loss"]]
     assert smoothed.opacity is None
+    assert raw.showlegend is not False
 
 
 def test_the_best_checkpoint_is_marked_where_its_loss_is(metrics_table, checkpoints):
@@ -113,6 +118,39 @@ def test_a_legacy_job():
 
     assert list(figures) == ["loss", "sequence_accuracy", "classification"]
     assert names(figures["classification"]) == ["accuracy", "weighted F1"]
+
+
+def test_scores_that_lie_on_each_other_can_be_told_apart():
+    names = [f"classification/{name}" for name in ("accuracy", "precision", "recall", "auroc", "auprc", "f1.0")]
+    table = pd.DataFrame({"step": [1, 2], **{name: [0.81, 0.9] for name in names}})
+
+    figure = training_figures(table, [])["classification"]
+
+    lines = figure.data
+    assert (
+        len({(line.line.dash, line.marker.symbol) for line in lines}) == len({line.line.color for line in lines}) == 6
+    )
+    assert [line.line.width for line in lines] == sorted({line.line.width for line in lines}, reverse=True)
+    assert figure.layout.yaxis.range[0] == 0.75
+    assert figure.layout.yaxis.title.text == "score on validation (%), from 75%"
+
+
+@pytest.mark.parametrize("columns", [["train_loss"], ["train_loss", "valid_loss"], ["classification/accuracy"]])
+def test_jobs_drawn_over_each_other_differ_by_more_than_their_colour(columns):
+    table = pd.DataFrame({"step": [1, 2], **{name: [0.5, 0.4] for name in columns}})
+
+    (figure,) = comparison_figures({f"job {number}": table for number in range(6)}).values()
+
+    assert len({line.line.color for line in figure.data}) == len({line.marker.symbol for line in figure.data}) == 6
+    n_dashes = len({line.line.dash for line in figure.data})
+    assert n_dashes == (6 if len(columns) == 1 else len(columns))
+
+
+def test_a_loss_below_zero_is_in_the_picture():
+    (figure,) = training_figures(pd.DataFrame({"step": [1, 2], "train_loss": [-0.5, -0.25]}), []).values()
+
+    low, high = figure.layout.yaxis.range
+    assert low < -0.5 < -0.25 < high
 
 
 def test_many_epochs_are_all_marked_and_some_named(metrics_table):

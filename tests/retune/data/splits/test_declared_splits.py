@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 
 import numpy as np
 import pytest
@@ -265,3 +266,98 @@ def test_keys_of_a_json_document_are_splits(tmp_path):
     (tmp_path / "all.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=r"all\.json, test, row 1 \(test\) and .*all\.json, train, row 2 \(train\)"):
         load(tmp_path / "again", tmp_path / "all.json")
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "sizes"),
+    [
+        ("is_test", {"a": ("0",), "b": ("1",)}, {"train": 30, "validation": 0, "test": 5}),
+        ("is_train", {"a": ("True",), "b": ("False",)}, {"train": 30, "validation": 0, "test": 5}),
+        ("is_train,is_test", {"a": ("yes", "no"), "b": ("no", "no")}, {"train": 30, "validation": 5, "test": 0}),
+        ("split,is_test", {"a": ("", "0"), "b": ("test", "1")}, {"train": 30, "validation": 0, "test": 5}),
+    ],
+)
+def test_columns_of_yes_and_no_say_the_split(tmp_path, header, cells, sizes):
+    rows = [(*row, *cells["a"]) for row in questions("a", 30)] + [(*row, *cells["b"]) for row in questions("b", 5)]
+    write_csv(tmp_path / "data.csv", rows, header=f"question,answer,{header}")
+
+    found, line, store = load(tmp_path, tmp_path / "data.csv", SplitConfig(validation=0, test=0))
+
+    assert found == sizes
+    assert f"(declared by column {header.replace(',', ' and ')})" in line
+    assert store.facts.unused == []
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "message"),
+    [
+        ("is_test,is_train", ("1", "1"), "the columns is_test and is_train contradict each other"),
+        ("split,is_test", ("test", "0"), "the columns split and is_test contradict each other"),
+        ("is_train,is_test,is_val", ("0", "0", "0"), "say that it is for no split at all"),
+    ],
+)
+def test_columns_that_contradict_each_other_about_the_split_are_an_error(tmp_path, header, cells, message):
+    train = ["train" if name == "split" else str(int(name == "is_train")) for name in header.split(",")]
+    rows = [(*row, *train) for row in questions("a", 30)] + [("odd?", "an answer", *cells)]
+    write_csv(tmp_path / "data.csv", rows, header=f"question,answer,{header}")
+
+    _, _, store = load(tmp_path, tmp_path / "data.csv")
+
+    [group] = [group for group in store.facts.problem_groups if group.level == "error"]
+    assert (group.kind, group.count, group.first[0].location) == ("unknown_split", 1, "row 32")
+    assert message in group.first[0].message
+
+
+def unused_message(store):
+    [group] = [group for group in store.facts.problem_groups if group.kind == "unused_column"]
+    return group.first[0].message
+
+
+def test_an_empty_cell_of_a_named_column_is_not_an_error(tmp_path):
+    rows = [(*row, "") for row in questions("a", 30)] + [(*row, "test") for row in questions("b", 5)]
+    write_csv(tmp_path / "data.csv", rows, header="question,answer,part")
+    sizes, _, store = load(tmp_path, tmp_path / "data.csv", SplitConfig(method=SplitMethod.COLUMN, column="part"))
+    assert sizes == {"train": 30, "validation": 0, "test": 5}
+    assert "unknown_split" not in {group.kind for group in store.facts.problem_groups}
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "split", "advice"),
+    [
+        ("fold", ["0", "1", "2"], SplitMethod.GROUP, "--split group --split-column fold"),
+        ("phase", ["train", "dev"], SplitMethod.COLUMN, "--split column --split-column phase"),
+        ("is_valid", ["0", "1"], SplitMethod.COLUMN, "--split column --split-column is_valid"),
+    ],
+)
+def test_advice_on_a_column_that_may_say_the_split_works(tmp_path, name, cells, split, advice):
+    rows = [(*row, cells[place % len(cells)]) for place, row in enumerate(questions("a", 60))]
+    write_csv(tmp_path / "data.csv", rows, header=f"question,answer,{name}")
+
+    _, _, store = load(tmp_path / "first", tmp_path / "data.csv")
+    _, _, followed = load(tmp_path, tmp_path / "data.csv", SplitConfig(method=split, column=name))
+
+    assert advice in unused_message(store)
+    assert not [group for group in followed.facts.problem_groups if group.level == "error"]
+
+
+def test_a_split_column_with_numbers_is_not_passed_over_in_silence(tmp_path):
+    rows = [(*row, "2" if place > 25 else "0") for place, row in enumerate(questions("a", 30))]
+    write_csv(tmp_path / "data.csv", rows, header="question,answer,split")
+    _, _, store = load(tmp_path, tmp_path / "data.csv")
+    assert 'don\'t say train, validation or test, but "0", "2"' in unused_message(store)
+
+
+@pytest.mark.parametrize("name", ["train_test.jsonl", "test results.jsonl"])
+def test_a_file_whose_name_may_say_a_split_is_named_with_what_holds_it_out(tmp_path, name):
+    write_jsonl(tmp_path / "data" / "latest.jsonl", questions("a", 30))
+    write_jsonl(tmp_path / "data" / name, questions("b", 10))
+
+    _, _, store = load(tmp_path / "first", tmp_path / "data")
+    held_out = str(tmp_path / "data" / name)
+    sizes, _, _ = load(tmp_path, tmp_path / "data", SplitConfig(validation=0), test_source=held_out)
+    _, _, quiet = load(tmp_path / "quiet", tmp_path / "data", ignore_splits=True)
+
+    [group] = [group for group in store.facts.problem_groups if group.kind == "split_name_unused"]
+    assert f"--test-data {shlex.quote(held_out)}" in group.first[0].message
+    assert sizes == {"train": 30, "validation": 0, "test": 10}
+    assert "split_name_unused" not in {group.kind for group in quiet.facts.problem_groups}
