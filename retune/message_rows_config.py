@@ -20,6 +20,9 @@ class MessageRowsConfig(BaseModel):
     time_column: str | None = Field(
         None, min_length=1, description="Column with a time or number by which messages are put in order."
     )
+    day_first: bool | None = Field(
+        None, description="In dates such as 3/4/2025, whether the day comes first; default: where a number above 12 is."
+    )
     assistant_role: str | None = Field(
         None,
         min_length=1,

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from retune.cli.terminal import err, out, print_quietly, print_unfolded, visible
-from retune.data.label_counts import count_listed_labels
 from retune.data.quoting import MOST_NAMED, masked
 
 if TYPE_CHECKING:
@@ -232,10 +231,9 @@ def _describe_labels(labels: "LabelFacts", n_examples: int) -> str:
     ranked = list(labels.counts.items())
     (most, n_most), (least, n_least) = ranked[0], ranked[-1]
     once = f"; {len(labels.seen_once):,} seen once" if labels.seen_once else ""
-    # They look like ["a", "b"]: a run judges them as sets, beside exact match.
-    lists = "lists of labels, judged as sets: " if count_listed_labels(labels.counts) else ""
+    what = "labels in lists, judged as sets," if labels.are_lists else "different answers"
     return (
-        f"{lists}{len(labels.counts):,} different answers in {n_examples:,}, from {_shorten(most)} ({n_most:,} times) "
+        f"{len(labels.counts):,} {what} in {n_examples:,}, from {_shorten(most)} ({n_most:,} times) "
         f"to {_shorten(least)} ({n_least:,}){once}"
     )
 

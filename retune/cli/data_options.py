@@ -129,6 +129,10 @@ StartOfConversation = Annotated[
     ConversationStart | None,
     _data("One message a row: where the next conversation begins.", "--conversation-start"),
 ]
+DayFirst = Annotated[
+    bool | None,
+    _data("One message a row: what comes first in dates such as 3/4/2025.", "--day-first/--month-first"),
+]
 PauseMinutes = Annotated[
     float | None, _data("Minutes without a message that end a conversation; default 30.", metavar="NUMBER")
 ]
@@ -213,6 +217,7 @@ PLACES = {
     "assistant_role": "data.message_rows.assistant_role",
     "conversation_start": "data.message_rows.conversation_start",
     "pause_minutes": "data.message_rows.pause_minutes",
+    "day_first": "data.message_rows.day_first",
     "split": "split.method",
     "validation": "split.validation",
     "test": "split.test",

@@ -99,6 +99,7 @@ def run(
     role_column: options.RoleColumn = None,
     text_column: options.TextColumn = None,
     time_column: options.TimeColumn = None,
+    day_first: options.DayFirst = None,
     assistant_role: options.AssistantRole = None,
     conversation_start: options.StartOfConversation = None,
     pause_minutes: options.PauseMinutes = None,

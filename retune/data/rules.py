@@ -59,9 +59,12 @@ RULES: dict[str, Rule] = {
     "not_utf8": Rule("error", "Save the file as UTF-8; spreadsheets call it “CSV UTF-8”."),
     "row_width": Rule("error", "Put a cell that holds the separator in quotes."),
     "bad_quotes": Rule("error", 'End a cell that starts with a quote with one; write a quote inside it twice: "".'),
+    "failed_call": Rule("error", "Leave out failed calls: there is no answer in them to learn."),
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
     "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
-    "not_one_text": Rule("error", "Give all rows one text in the list, or write the texts as lists by a template."),
+    "not_one_text": Rule(
+        "error", "Give all rows one text in the list, or read all as lists by the flags that the message names."
+    ),
     "split_of_file": Rule(
         "error", "Name the same split in the row as for its file, or none; --ignore-splits draws the splits anew."
     ),
@@ -160,6 +163,14 @@ RULES: dict[str, Rule] = {
     ),
     "separator_missing": Rule("warning", "End every prompt, and every completion, in the same way, or none of them."),
     "stray_whitespace": Rule("warning", "Trim the texts; --fix does. The model would learn the spaces.", "trimmed"),
+    # Logged calls
+    "answer_cut": Rule(
+        "warning", "Leave these calls out, or complete the answers: the model would learn to break off."
+    ),
+    "choices_left_out": Rule(
+        "warning", "Nothing to do if the first answer is the one that was used; else put it first."
+    ),
+    "log_items_left_out": Rule("warning", "Check that the answers can be known without: no training file takes these."),
     # One message a row
     "conversations_assumed": Rule(
         "warning",
@@ -172,6 +183,12 @@ RULES: dict[str, Rule] = {
         "warning", "Of several answers to one message the best or first is used; nothing to do if that is meant."
     ),
     "messages_left_out": Rule("warning", "Check that they hold nothing to learn, or name another --text-column."),
+    "times_not_read": Rule(
+        "warning",
+        "Nothing to do if the rows stand in the order in which they were said; else --day-first, --month-first or "
+        "another --time-column, or write times as 2025-03-01 10:30:00.",
+    ),
+    "ties_newest_first": Rule("note", "Nothing to do if the newest rows stand first; else write finer times."),
     "messages_unplaced": Rule("warning", "Write a time or number into every row, or name another --time-column."),
     "messages_joined": Rule("note", "Nothing to do: turns alternate in what is trained."),
     # What should not leave the building

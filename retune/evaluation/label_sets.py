@@ -3,17 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from retune.data.label_counts import parse_labels, readable
 from retune.evaluation.examples import Answer
-from retune.evaluation.json_values import canonical, parse_value
-from retune.evaluation.labels import LabelScore, are_labels, readable
-
-
-def parse_labels(text: str | None) -> frozenset[str] | None:
-    """The labels of a JSON list of words and numbers, as JSON texts; None where the text is anything else."""
-    value = parse_value(text)
-    if not isinstance(value, list) or not all(isinstance(item, str | int | float) for item in value):
-        return None
-    return frozenset(canonical(item.strip() if isinstance(item, str) else item) for item in value)
+from retune.evaluation.labels import LabelScore, are_labels
 
 
 def are_label_sets(expected: Sequence[str]) -> bool:

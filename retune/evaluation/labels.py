@@ -1,14 +1,14 @@
 """Answers that repeat, judged as labels: F1 of each, and what is taken for what."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from retune.data.json_values import canonical, parse_object
+from retune.data.label_counts import readable
 from retune.evaluation.examples import Answer
-from retune.evaluation.json_values import canonical, parse_object
 
 # What repeats more rarely, or is longer, is prose: the F1 of a sentence says nothing.
 _MOST_DISTINCT = 0.5
@@ -153,9 +153,3 @@ def _encode(column: LabelColumn) -> tuple[list[int], list[int], list[str]]:
     expected = [codes[label] for label in column.expected]
     predicted = [_NO_KNOWN_LABEL if label is None else codes.get(label, _NO_KNOWN_LABEL) for label in column.predicted]
     return expected, predicted, labels
-
-
-def readable(label: str) -> str:
-    """A label for people: a word without its quotes."""
-    value = json.loads(label)
-    return value if isinstance(value, str) else label

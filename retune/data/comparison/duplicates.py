@@ -8,7 +8,8 @@ import numpy as np
 from retune.data.comparison.subject import Subject
 from retune.data.examples import expected_answer
 from retune.data.hashes import text_hash
-from retune.data.label_counts import count_listed_labels
+from retune.data.json_values import canonical
+from retune.data.label_counts import count_listed_labels, parse_labels
 from retune.data.problems import Further, Problem, everywhere
 from retune.data.quoting import shown
 from retune.data.repeats import Repeats, combine, find_repeats
@@ -77,7 +78,7 @@ def _as_sets(subject: Subject) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
     answers, counts = subject.store.hashes("answer"), subject.store.facts.labels or {}
     if not count_listed_labels(counts):
         return answers
-    as_sets = {text_hash(answer): text_hash(json.dumps(sorted(set(json.loads(answer))))) for answer in counts}
+    as_sets = {text_hash(answer): text_hash(canonical(sorted(parse_labels(answer) or ()))) for answer in counts}
     return np.array([as_sets.get(value, value) for value in answers.tolist()], np.uint64)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -10,9 +11,9 @@ from retune.data.comparison.report import LabelFacts
 from retune.data.comparison.subject import SAMPLE, Subject
 from retune.data.example_texts import example_texts
 from retune.data.hashes import text_hash
-from retune.data.label_counts import count_listed_labels
+from retune.data.label_counts import count_listed_labels, parse_labels, readable
 from retune.data.problems import Further, Problem, everywhere
-from retune.data.quoting import shown
+from retune.data.quoting import listed, shown
 from retune.data.secret_patterns import find_secrets
 
 _LONGEST = 100
@@ -28,11 +29,18 @@ def find_labels(counts: Mapping[str, int] | None) -> LabelFacts | None:
     They are where there are at least two different ones, no longer than 100 characters, on one line and without
     secrets, at least four examples for each on average, and at least half of them come more than once.
 
+    Of answers that are all JSON lists of labels, these are counted.
+
     Args:
         counts: How often each answer was given; None where they are too many or too long to be labels.
     """
     if counts is None or len(counts) < 2:
         return None
+    if in_lists := count_listed_labels(counts):
+        named: Counter[str] = Counter()
+        for label, number in in_lists.items():
+            named[readable(label)] += number
+        return _facts(named, are_lists=True) if all(map(_may_be_label, named)) else None
     once = [label for label, count in counts.items() if count == 1]
     if (
         sum(counts.values()) < _FEWEST_EXAMPLES_PER_LABEL * len(counts)
@@ -40,8 +48,13 @@ def find_labels(counts: Mapping[str, int] | None) -> LabelFacts | None:
         or not all(map(_may_be_label, counts))
     ):
         return None
+    return _facts(counts, are_lists=False)
+
+
+def _facts(counts: Mapping[str, int], *, are_lists: bool) -> LabelFacts:
     most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return LabelFacts(counts=dict(most_first), seen_once=sorted(once))
+    once = sorted(label for label, count in counts.items() if count == 1)
+    return LabelFacts(counts=dict(most_first), seen_once=once, are_lists=are_lists)
 
 
 def check_labels(subject: Subject) -> Iterator[Problem | Further]:
@@ -52,14 +65,18 @@ def check_labels(subject: Subject) -> Iterator[Problem | Further]:
         subject.not_applied["labels"] = _no_labels(subject)
         return
     yield from _seen_once(subject, labels)
+    if len(labels.counts) < 2:
+        # Lists may name one label, or none.
+        return
     (most, n_most), *_, (least, n_least) = labels.counts.items()
     if n_most >= _IMBALANCE * n_least:
-        share = n_most / sum(labels.counts.values())
+        share = n_most / sum((facts.labels or labels.counts).values())
+        guessed = f"always answering the first would be right in {share:.0%}"
+        says = f"the first stands in {share:.0%} of the lists" if labels.are_lists else guessed
         yield everywhere(
             "imbalanced_labels",
             f"{shown(most)} is the most frequent of {len(labels.counts):,} labels with {n_most:,} examples, "
-            f"{shown(least)} the rarest with {n_least:,}; always answering the first would be right in "
-            f"{share:.0%}.",
+            f"{shown(least)} the rarest with {n_least:,}; {says}.",
         )
 
 
@@ -100,15 +117,17 @@ def _no_labels(subject: Subject) -> str:
         return "checks are off"
     if subject.store.facts.method != "supervised":
         return "only for supervised examples"
-    listed = count_listed_labels(subject.store.facts.labels or {})
-    if listed:
-        return f"answers are lists of {len(listed):,} labels, whose order doesn't matter: a run judges them as sets"
     return "no answers look like labels"
 
 
 def _seen_once(subject: Subject, labels: LabelFacts) -> Iterator[Problem | Further]:
-    hashes = {text_hash(label): label for label in labels.seen_once}
+    once = set(labels.seen_once)
+    hashes = {text_hash(label): f"label {shown(label)}" for label in once}
+    if labels.are_lists:
+        given = subject.store.facts.labels or {}
+        found = {answer: sorted(once.intersection(map(readable, parse_labels(answer) or ()))) for answer in given}
+        hashes = {text_hash(answer): f"labels {listed(those)}" for answer, those in found.items() if those}
     answers = subject.store.hashes("answer")
     indices = np.flatnonzero(subject.sound & np.isin(answers, np.array(list(hashes), np.uint64)))
-    messages = (f"no other example has the label {shown(hashes[value])}." for value in answers[indices].tolist())
+    messages = (f"no other example has the {hashes[value]}." for value in answers[indices].tolist())
     yield from subject.problems_at("label_seen_once", indices, messages)

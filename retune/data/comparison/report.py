@@ -19,14 +19,16 @@ class LabelFacts(BaseModel):
     """What the answers look like, where they look like the labels of a classification.
 
     Attributes:
-        counts: How many examples have each label, the most frequent first; at most 1,000.
+        counts: How many examples have each label, the most frequent first; at most 1,000 different answers are counted.
         seen_once: Labels that only one example has.
+        are_lists: The answers are JSON lists of labels, whose order doesn't matter; an example has all in its list.
     """
 
     model_config = ConfigDict(frozen=True)
 
     counts: dict[str, int]
     seen_once: list[str]
+    are_lists: bool = False
 
 
 class CheckReport(BaseModel):

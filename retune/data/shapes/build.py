@@ -170,9 +170,7 @@ class ShapeBuilder:
             is_request = hold_requests(self.rows, user.column)
             if is_request or hold_answers(self.rows, assistant.column, to_requests=False):
                 return self.logs(user.column, assistant.column)
-        user_cells, answers = (
-            read_cells(text, self.rows, is_answer=is_answer) for text, is_answer in ((user, False), (assistant, True))
-        )
+        user_cells, answers = read_cells(user, self.rows), read_cells(assistant, self.rows, asked=user)
         settings = find_settings(self._free, self.rows)
         template = find_open_template(self.rows, user.column) if isinstance(user, ColumnText) else None
         shape = ColumnsShape(
@@ -194,7 +192,7 @@ class ShapeBuilder:
         text: TextSource | None = None
         remarks: tuple[Finding, ...] = ()
         if not hold_answers(self.rows, answer, to_requests=is_request):
-            text, remarks = read_cells(ColumnText(answer), self.rows, is_answer=True)
+            text, remarks = read_cells(ColumnText(answer), self.rows, asked=ColumnText(request))
         title = f"logged calls, {request} → {answer if text is None else text.title}"
         settings = find_settings(self._free, self.rows)
         shape = LogsShape(

@@ -1,5 +1,6 @@
 """Columns of texts whose cells hold lists or objects: how they are read, and what is said about it."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,13 +11,18 @@ from retune.data.quoting import listed, shown
 from retune.data.shapes.cells import UnusableCellError, cell_text, json_value
 from retune.data.shapes.fields import field_value
 from retune.data.shapes.structures import lone_text, structure_in, structures_in
-from retune.data.shapes.templates import ColumnText, FieldText, OneColumn, TextSource
+from retune.data.shapes.templates import ColumnText, FieldText, OneColumn, Template, TextSource
 
 
+@dataclass(frozen=True, slots=True)
 class LoneText(OneColumn):
-    """The text of a list of one, as annotation tools write a label."""
+    """The text of a list of one, as annotation tools write a label.
 
-    __slots__ = ()
+    Attributes:
+        flags: What reads every list instead, and the same question.
+    """
+
+    flags: str
 
     @property
     def title(self) -> str:
@@ -24,20 +30,20 @@ class LoneText(OneColumn):
         return f"{self.column} (the one text of each list)"
 
     def text(self, values: Mapping[str, Any]) -> str | None:
-        """The text; None where the list is empty or the cell is missing.
+        """The text; None where the cell is missing.
 
         Raises:
-            UnusableCellError: The list holds more, or something else.
+            UnusableCellError: The list is empty, or holds more or something else.
         """
         value = field_value(values, self.column)
         found = structure_in(value)
         if found is None:
             return cell_text(value, self.column)
         text = lone_text(found)
-        if text is None and found:
+        if text is None:
             message = (
                 f"column {self.column}: expected a list of one text, as the first rows have; found {shown(value)}. "
-                f"The template '{{{self.column}}}' reads every list as JSON."
+                f"Every list is read as JSON by: {self.flags}"
             )
             raise UnusableCellError(Finding("not_one_text", message))
         return text
@@ -78,8 +84,13 @@ class ReadAs(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
-def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, is_answer: bool) -> ReadAs:
+def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, asked: TextSource | None = None) -> ReadAs:
     """How a column's cells are best read, by what the first rows hold; a template's text stays as it is.
+
+    Args:
+        source: The column.
+        rows: The first rows.
+        asked: Of answers, what reads the question; None where these are no answers.
 
     Lists of one text are that text, if they are answers: a label. All other lists and objects are written as JSON.
     """
@@ -89,17 +100,26 @@ def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, is_answ
     cells = [field_value(row, name) for row in rows]
     found = structures_in(cells)
     if not found:
-        numbers = _numbers_for_labels(cells) if is_answer else []
+        numbers = _numbers_for_labels(cells) if asked is not None else []
         message = f"column {name} holds the numbers {listed(list(map(str, numbers)))}, which are learned as they stand."
         return ReadAs(source, (Finding("numbered_labels", message),) if numbers else ())
-    if is_answer and all(lone_text(each) is not None for each in found if each) and any(found):
-        return ReadAs(LoneText(name))
+    if asked is not None and all(lone_text(each) is not None for each in found if each) and any(found):
+        return ReadAs(LoneText(name, _flags(asked, name)))
     kinds = {type(each) for each in found}
     holds = "lists and objects" if len(kinds) > 1 else "lists" if list in kinds else "objects"
     is_meant = all(isinstance(cell, str) and (_is_json(cell) or structure_in(cell) is None) for cell in cells if cell)
     message = f"column {name} holds {holds}, which are read as JSON text, such as {shown(found[0])}."
     findings = () if is_meant else (Finding("structured_cells", message),)
     return ReadAs(StructureText(name, holds), findings)
+
+
+def _flags(asked: TextSource, answer: str) -> str:
+    """What reads the same question, and the answer by a template."""
+    question = f"--user-column {shlex.quote(asked.columns[0])}"
+    if isinstance(asked, Template) or len(asked.columns) > 1:
+        fields = " ".join(f"{{{column}}}" for column in asked.columns)
+        question = f"--user-template {shlex.quote(asked.written if isinstance(asked, Template) else fields)}"
+    return f"{question} --assistant-template {shlex.quote(f'{{{answer}}}')}"
 
 
 def _numbers_for_labels(cells: Sequence[Any]) -> list[int]:

@@ -30,6 +30,8 @@ _PAIRS = (
     *(("user", "bot"), ("question", "answer"), ("query", "response"), ("prompt", "response"), ("prompt", "completion")),
     *(("instruction", "output"), ("input", "output"), ("q", "a")),
 )
+# Whether an answer is learned, as axolotl and other programs have it; the API has weights.
+_LEARNED = ("train", "loss", "training", "trainable")
 _CALL_SIGN = "<tool_call>"
 # As far as the next bracket that opens a tag: a long text without an end is passed over once.
 _CALL = re.compile(r"<tool_call>([^<]*)</tool_call>")
@@ -52,7 +54,12 @@ def is_foreign_message(message: Any) -> bool:
     if role not in ROLES:
         return _role(role) is not None
     is_unnamed_result = role == "tool" and holds_nothing(message.get("tool_call_id"))
-    return is_unnamed_result or _has_bare_calls(message) or has_foreign_blocks(content)
+    return (
+        is_unnamed_result
+        or _learned_key(message) is not None
+        or _has_bare_calls(message)
+        or has_foreign_blocks(content)
+    )
 
 
 def read_turn(item: Any) -> tuple[Any, Any] | None:
@@ -69,7 +76,7 @@ def unread_keys(messages: Sequence[Any]) -> list[str]:
     found: dict[str, None] = {}
     for message in messages:
         if isinstance(message, dict) and (form := _form(message)) is not None and is_foreign_message(message):
-            left = message.keys() - {*form, *_kept(message, form)}
+            left = message.keys() - {*form, *_kept(message, form), _learned_key(message)}
             found |= {key: None for key in message if key in left and not _says_nothing(key, message[key])}
     return list(found)
 
@@ -124,6 +131,13 @@ class _Reader:
                 message["role"] = "assistant"
 
     def _add_message(self, message: dict[str, Any], form: tuple[str, str]) -> None:
+        self._add_said(message, form)
+        if (key := _learned_key(message)) is not None and not message[key]:
+            last = self.messages[-1]
+            if last["role"] == "assistant":
+                last["weight"] = 0
+
+    def _add_said(self, message: dict[str, Any], form: tuple[str, str]) -> None:
         said, content = message[form[0]], message[form[1]]
         name = _normal(said)
         calls = _calls_in(content) if name in _CALLS else []
@@ -216,6 +230,12 @@ def _kept(message: dict[str, Any], form: tuple[str, str]) -> dict[str, Any]:
     """What stays beside role and content; a name is the API's only where these two are."""
     names = (key for key in _KEPT if key in message and (key != "name" or form == _API_FORM))
     return {key: message[key] for key in names}
+
+
+def _learned_key(message: dict[str, Any]) -> str | None:
+    """The key that says whether the message is learned, where no weight does."""
+    keys = (key for key in _LEARNED if isinstance(message.get(key), bool))
+    return next(keys, None) if holds_nothing(message.get("weight")) else None
 
 
 def _is_call_item(message: Any) -> bool:

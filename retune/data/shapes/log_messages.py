@@ -7,6 +7,7 @@ from typing import Any
 from retune.data.checks.messages import MESSAGE_KEYS, ROLES
 from retune.data.shapes.content_blocks import api_tools
 from retune.data.shapes.foreign_messages import api_messages, is_foreign_message
+from retune.data.shapes.log_notes import is_built_in_item
 
 Message = dict[str, Any]
 
@@ -47,7 +48,7 @@ def log_messages(value: Any) -> list[Message] | None:
     if not isinstance(value, list) or not value:
         return None
     # What a model thought of stands between its items, and is not a message.
-    items = [item for item in value if not (isinstance(item, dict) and item.get("type") == _THOUGHT)]
+    items = [item for item in value if not (_is_thought(item) or is_built_in_item(item))]
     read = api_messages([item if is_foreign_message(item) else log_message(item) for item in items])
     are_messages = all(isinstance(message, dict) and message.get("role") in ROLES for message in read)
     return [_cleaned(message) for message in read] if read and are_messages else None
@@ -69,7 +70,7 @@ def response_items(items: Any) -> Message | None:
             texts.append(content)
         elif item.get("type") in _TEXT_PARTS and isinstance(item.get("text"), str):
             texts.append(item["text"])
-        elif item.get("type") != _THOUGHT:
+        elif not (_is_thought(item) or is_built_in_item(item)):
             return None
     message = {"role": "assistant", **({"content": "".join(texts)} if texts else {}), "tool_calls": calls or None}
     return _cleaned(message) if texts or calls else None
@@ -86,6 +87,10 @@ def log_settings(request: Mapping[str, Any]) -> dict[str, Any]:
     settings = {key: request[key] for key in _TOOLS if request.get(key) not in (None, [])}
     tools = settings.get("tools", settings.pop("toolConfig", None))
     return settings if tools is None else {**settings, "tools": api_tools(tools)}
+
+
+def _is_thought(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") == _THOUGHT
 
 
 def _cleaned(message: Mapping[str, Any]) -> Message:

@@ -24,10 +24,12 @@ class Request(NamedTuple):
     Attributes:
         messages: The conversation.
         settings: Tools and the like.
+        unread: The key of a system prompt that can't be read; empty where there is none.
     """
 
     messages: list[Message]
     settings: dict[str, Any]
+    unread: str = ""
 
 
 def read_request(value: Any, depth: int = _MOST_WRAPPERS) -> Request | None:
@@ -44,13 +46,10 @@ def read_request(value: Any, depth: int = _MOST_WRAPPERS) -> Request | None:
         return None
     given = found.get("messages", found.get("input", found.get("contents")))
     messages = log_messages(given)
-    if messages is None and "instructions" in found and isinstance(given, str):
-        messages = [{"role": "user", "content": given}]
+    if messages is None and (asked := _asked_in_text(found)) is not None:
+        messages = [{"role": "user", "content": asked}]
     if messages is not None:
-        said = (found[key] for key in _INSTRUCTIONS if found.get(key))
-        if instructions := blocks_text(next(said, None)):
-            messages = [{"role": "system", "content": instructions}, *messages]
-        return Request(messages, log_settings(found))
+        return _with_instructions(found, messages)
     if (message := log_message(found)) is not None:
         return Request([message], {})
     for key in _REQUEST_WRAPPERS:
@@ -58,6 +57,28 @@ def read_request(value: Any, depth: int = _MOST_WRAPPERS) -> Request | None:
             return request
     text = _only_text(found, _ASKED)
     return None if text is None else Request([{"role": "user", "content": text}], {})
+
+
+def _asked_in_text(found: Mapping[str, Any]) -> str | None:
+    """The text of a request to the Responses API, or to the old completions, which name the model beside it."""
+    texts = [found.get("input")] if "instructions" in found else []
+    if "model" in found:
+        prompt = found.get("prompt")
+        texts += [found.get("input"), prompt[0] if isinstance(prompt, list) and len(prompt) == 1 else prompt]
+    return next((text for text in texts if isinstance(text, str)), None)
+
+
+def _with_instructions(found: Mapping[str, Any], messages: list[Message]) -> Request:
+    """The messages after the system prompt beside them: a text, blocks of text, or messages."""
+    settings = log_settings(found)
+    key = next((key for key in _INSTRUCTIONS if found.get(key)), None)
+    if key is None:
+        return Request(messages, settings)
+    said = found[key]
+    are_texts = isinstance(said, list) and all(isinstance(each, str) for each in said)
+    text = "\n".join(said) if are_texts else blocks_text(said)
+    before = [{"role": "system", "content": text}] if text else log_messages(said)
+    return Request([*(before or []), *messages], settings, "" if before else key)
 
 
 def read_answer(value: Any, depth: int = _MOST_WRAPPERS) -> list[Message] | None:

@@ -8,6 +8,7 @@ from retune.data.blocks import Finding
 from retune.data.quoting import shown
 from retune.data.shapes.cells import UnusableCellError, cell_text
 from retune.data.shapes.column_names import MESSAGES, find_column
+from retune.data.shapes.log_notes import is_failure, notes_of_log
 from retune.data.shapes.logged_calls import Request, is_one_text, read_answer, read_request
 from retune.data.shapes.rows import RowShape
 from retune.data.shapes.settings import settings_beside
@@ -51,15 +52,20 @@ class LogsShape(RowShape):
         self.check_keys(values, (self.request, self.answer))
         asked, answered = self._read_request(values), self._read_answer(values)
         n_asked = len(asked.messages)
+        left = [
+            note for name in (self.request, self.answer) for note in notes_of_log(name, structure_in(values.get(name)))
+        ]
         if answered[:n_asked] == asked.messages:
             # Graphs give the whole conversation back.
             answered = answered[n_asked:]
         messages, findings = self.framed([*asked.messages, *answered], values)
-        return {MESSAGES: messages, **settings_beside(values, self.settings), **asked.settings}, findings
+        return {MESSAGES: messages, **settings_beside(values, self.settings), **asked.settings}, (*findings, *left)
 
     def _read_request(self, values: Mapping[str, Any]) -> Request:
         cell = values.get(self.request)
         request = read_request(cell)
+        if request is not None and request.unread:
+            raise _unusable(self.request, f"text, blocks of text or messages as {request.unread}", cell)
         if request is not None:
             return request
         if structure_in(cell) is not None:
@@ -73,6 +79,9 @@ class LogsShape(RowShape):
         answer = read_answer(cell)
         if answer is not None:
             return answer
+        if is_failure(cell if (found := structure_in(cell)) is None else found):
+            message = f"column {self.answer}: a call that failed, without an answer: {shown(cell)}."
+            raise UnusableCellError(Finding("failed_call", message))
         if structure_in(cell) is not None:
             raise _unusable(self.answer, _EXPECTED_ANSWER, cell)
         return [{"role": "assistant", "content": cell_text(cell, self.answer)}]

@@ -10,7 +10,7 @@ from retune.data.examples import MINIMUM_EXAMPLES
 from retune.data.shapes.column_names import MESSAGES, check_columns, listed
 from retune.data.shapes.fields import field_value
 from retune.data.shapes.known_columns import find_preference, guess_pair
-from retune.data.shapes.message_order import Order, count_pauses, find_order
+from retune.data.shapes.message_order import Order, count_pauses, find_order, find_unread, unreadable
 from retune.data.shapes.role_names import plain_name, role_of, words
 from retune.data.shapes.speakers import Speakers, find_bots, find_speakers, is_flag_name, named_speakers, values_shown
 from retune.errors import SourceError
@@ -85,6 +85,7 @@ class MessageColumns:
         kind: A column that says of each message whether it is text; None where there is none.
         start: Where the next conversation begins; never `auto`.
         assumed: What nothing in the source says, for people; empty where the columns say all.
+        unread: Why a column with times puts nothing in order, for people; empty where one does, or there is none.
     """
 
     conversation: str | None
@@ -95,6 +96,7 @@ class MessageColumns:
     kind: str | None
     start: ConversationStart
     assumed: tuple[str, ...]
+    unread: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -200,7 +202,7 @@ class _Finder:
         """Whether a few people speak again and again, each at a time."""
         n_speakers = self._count_different(speakers)
         is_few = n_speakers is not None and 1 < n_speakers <= min(_MOST_SPEAKERS, len(self.rows) // 2)
-        return is_few and any(find_order(name, self.rows, is_time=True) for name in self._among(_TIMES))
+        return is_few and any(map(self._times, self._among(_TIMES)))
 
     def columns_of(self, conversation: str | None, speakers: Speakers, text: str) -> MessageColumns:
         settings = self.settings
@@ -226,7 +228,8 @@ class _Finder:
                 "as the user, and the other one as the assistant"
             )
         kinds = (name for name in self._among(_KINDS) if name not in taken and self._are_kinds(name))
-        return MessageColumns(conversation, speakers, text, order, parent, next(kinds, None), start, tuple(assumed))
+        said = (start, tuple(assumed), "" if order or parent else self._unread_times(conversation))
+        return MessageColumns(conversation, speakers, text, order, parent, next(kinds, None), *said)
 
     def _parent(self, taken: Collection[str | None]) -> tuple[str, str] | None:
         """The columns of a message's name and of the one that it answers, where rows do name others."""
@@ -240,18 +243,29 @@ class _Finder:
     def _order(self, *, has_conversation: bool) -> Order | None:
         named = self.settings.time_column
         if named is not None:
-            order = find_order(named, self.rows, is_time=True)
-            if order is None:
-                raise SourceError(
-                    f'The cells of the column "{named}" can\'t be read as times or numbers.',
-                    hint="Write them as 2025-03-01 10:30:00 (3/4/2025 leaves open which is the day).",
-                )
+            if (order := self._times(named)) is None:
+                raise unreadable(named, self.rows)
             return order
         # A running number may start anew with every conversation.
         places = self._among(_PLACES) if has_conversation else iter(())
         found = (find_order(name, self.rows, is_time=False) for name in places)
-        times = (find_order(name, self.rows, is_time=True) for name in self._among(_TIMES))
+        times = map(self._times, self._among(_TIMES))
         return next((order for order in (*found, *times) if order is not None), None)
+
+    def _times(self, column: str) -> Order | None:
+        return find_order(column, self.rows, is_time=True, day_first=self.settings.day_first)
+
+    def _unread_times(self, conversation: str | None) -> str:
+        """Why the times that there are put nothing in order, for people.
+
+        Raises:
+            SourceError: The order of the rows can't stand for theirs.
+        """
+        found = (find_unread(name, self.rows, conversation) for name in self._among(_TIMES))
+        unread = next((each for each in found if each is not None), None)
+        if unread is not None and unread.is_newest_first:
+            raise unread.error()
+        return "" if unread is None else unread.says
 
     def _start(self, speakers: Speakers, order: Order | None) -> ConversationStart:
         roles = [speakers.role(row.get(speakers.column), "") for row in self.rows]

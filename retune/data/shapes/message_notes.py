@@ -6,6 +6,7 @@ from retune.choices import ConversationStart
 from retune.data.blocks import FileNote, Finding, SourceFile, describe_location
 from retune.data.shapes.message_columns import MessageColumns
 from retune.data.shapes.message_joining import Joiner
+from retune.data.shapes.message_order import Direction
 from retune.message_rows_config import MessageRowsConfig
 
 
@@ -28,11 +29,19 @@ def describe_columns(columns: MessageColumns, settings: MessageRowsConfig) -> st
     )
 
 
-def notes_of(columns: MessageColumns, joiner: Joiner, files: list[SourceFile]) -> Iterator[FileNote]:
+def notes_of(
+    columns: MessageColumns, joiner: Joiner, direction: Direction, files: list[SourceFile]
+) -> Iterator[FileNote]:
     """What has to be known of what was read so far."""
     for assumed in columns.assumed:
         yield FileNote(0, Finding("conversations_assumed", f"{assumed}."))
+    if columns.unread:
+        yield FileNote(0, Finding("times_not_read", f"{columns.unread}: messages stay in the order of their rows."))
     order = columns.order.column if columns.order else ""
+    if direction.n_ties and direction.is_newest_first:
+        rows = "1 row has" if direction.n_ties == 1 else f"{direction.n_ties:,} rows have"
+        says = f"{order} mostly falls from row to row, and {rows} the time of the row before"
+        yield FileNote(0, Finding("ties_newest_first", f"{says}: of equal times the lower row is read first."))
     counts = joiner.counts
     restart = f"if {columns.conversation} starts anew in every file, put the file's name before its values"
     messages = {

@@ -32,6 +32,7 @@ from retune.data.shapes.message_columns import (
 )
 from retune.data.shapes.message_joining import Joined, Joiner
 from retune.data.shapes.message_notes import describe_columns, notes_of
+from retune.data.shapes.message_order import Direction
 from retune.data.shapes.message_spill import Message, in_order
 from retune.data.shapes.message_trees import TreesSource
 from retune.data.shapes.role_names import plain_name
@@ -103,6 +104,7 @@ class MessageRowsSource(Source):
             for file in source.files
         ]
         self._n_bytes = self._text_bytes = 0
+        self._direction = Direction()
         messages = (self._message(0, row, place) for place, row in enumerate(source.sample()))
         self._sample = [joined.row for joined in self._new_joiner().conversations(self._in_order(messages))]
         self._joiner = self._new_joiner()
@@ -126,6 +128,7 @@ class MessageRowsSource(Source):
     def blocks(self) -> Iterator[Block]:
         """Read everything, once; see `Source`."""
         self._joiner = self._new_joiner()
+        self._direction = Direction()
         self._n_bytes = self._text_bytes = 0
         yield from self._blocks(self._joiner.conversations(self._in_order(self._messages())))
         if not self._joiner.n_given:
@@ -136,7 +139,7 @@ class MessageRowsSource(Source):
 
     def notes(self) -> list[FileNote]:
         """See `Source.notes`; and what was assumed, joined and left out."""
-        return [*self._source.notes(), *notes_of(self._columns, self._joiner, self.files)]
+        return [*self._source.notes(), *notes_of(self._columns, self._joiner, self._direction, self.files)]
 
     def unread(self) -> list[UnreadFile]:
         """See `Source.unread`."""
@@ -144,7 +147,9 @@ class MessageRowsSource(Source):
 
     def _in_order(self, messages: Iterable[Message]) -> Iterator[Message]:
         columns = self._columns
-        return in_order(messages, by_parents=columns.parent is not None and columns.conversation is None)
+        return in_order(
+            messages, self._direction, by_parents=columns.parent is not None and columns.conversation is None
+        )
 
     def _messages(self) -> Iterator[Message]:
         place = count()

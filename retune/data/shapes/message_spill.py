@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from retune.data.blocks import Finding
+from retune.data.shapes.message_order import Direction
 from retune.errors import SourceError
 
 _CACHE_KIB = 16_384
@@ -18,7 +19,7 @@ INSERT INTO start SELECT conversation, min(number) FROM message GROUP BY convers
 _IN_ORDER = """
 SELECT message.conversation, message.content
 FROM message CROSS JOIN start ON start.conversation = message.conversation
-ORDER BY start.first, message.place, message.number
+ORDER BY start.first, message.place, message.number * ?
 """
 # From each first message to all that answer it; what answers itself, in a circle, stays a conversation of its own.
 _TREES = """
@@ -62,11 +63,12 @@ class Message(NamedTuple):
     rank: float | None = None
 
 
-def in_order(messages: Iterable[Message], *, by_parents: bool = False) -> Iterator[Message]:
+def in_order(messages: Iterable[Message], direction: Direction, *, by_parents: bool = False) -> Iterator[Message]:
     """All messages, those of a conversation together: conversations in the order in which they begin in the source.
 
     Args:
         messages: In the order of the source.
+        direction: All messages pass by it; where the newest come first, those of one time come from the last row on.
         by_parents: What a message answers tells its conversation, and nothing else does.
 
     Memory is some 20 MB; the rest is on disk, where SQLite puts temporary files, and nothing is left of it however the
@@ -87,7 +89,7 @@ def in_order(messages: Iterable[Message], *, by_parents: bool = False) -> Iterat
             database.execute("BEGIN")
             database.executemany(
                 "INSERT INTO message (conversation, place, id, parent, content) VALUES (?, ?, ?, ?, ?)",
-                ((m.conversation, m.place, m.id, m.parent, pickle.dumps(tuple(m), -1)) for m in messages),
+                (_spilled(message, direction) for message in messages),
             )
             if by_parents:
                 database.execute("CREATE INDEX by_id ON message (id)")
@@ -96,7 +98,8 @@ def in_order(messages: Iterable[Message], *, by_parents: bool = False) -> Iterat
             for statement in _STARTS.split(";"):
                 database.execute(statement)
             database.execute("COMMIT")
-            for conversation, content in database.execute(_IN_ORDER):
+            ties = (-1 if direction.is_newest_first else 1,)
+            for conversation, content in database.execute(_IN_ORDER, ties):
                 # It was written a moment ago, by this process, into a file that no other can open.
                 yield Message(*pickle.loads(content))._replace(conversation=conversation)  # noqa: S301
     except sqlite3.Error as error:
@@ -104,3 +107,8 @@ def in_order(messages: Iterable[Message], *, by_parents: bool = False) -> Iterat
             f"The messages can't be put in order on disk: {error}.",
             hint="Free some space where temporary files go, or name another place by TMPDIR.",
         ) from None
+
+
+def _spilled(message: Message, direction: Direction) -> tuple[str, float | None, str | None, str | None, bytes]:
+    direction.pass_by(message.conversation, message.place)
+    return message.conversation, message.place, message.id, message.parent, pickle.dumps(tuple(message), -1)

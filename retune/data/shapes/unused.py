@@ -34,6 +34,11 @@ _GROUPS = (
 _CONVERSATIONS = ("messages", "message", "conversations", "conversation", "dialogue", "dialog", "turns", "thread")
 _CHOICES = ("choices", "options", "choice", "a", "b", "c", "d", "optiona", "optionb", "optionc", "optiond", "endings")
 _JUDGEMENTS = ("label", "rating", "score", "reward", "feedback", "isgood", "accepted", "preferred")
+_MEDIA = (
+    *("images", "image", "imagepath", "imageurl", "imageurls", "picture", "pictures", "audio", "audios", "audiopath"),
+    *("video", "videos", "videopath", "media", "画像", "图片", "图像", "音频", "视频"),
+)
+_THOUGHTS = ("reasoning", "reasoningcontent", "thinking", "thought", "thoughts", "rationale")
 _JUDGED = CompletionsShape | ColumnsShape | ConversationsShape | LogsShape
 
 
@@ -62,6 +67,8 @@ def warn_of_unused(names: Iterable[str], shape: Shape, rows: Sequence[Mapping[st
 
 def _advice(name: str, shape: RowShape, rows: Sequence[Mapping[str, Any]]) -> str | None:
     plain = name.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
+    # Keys of messages stand after the name of their column.
+    said = plain.rsplit(".", 1)[-1]
     cells = [row[name] for row in rows if row.get(name) not in (None, "")]
     quoted = shlex.quote(name)
     advice: str | None = None
@@ -69,12 +76,8 @@ def _advice(name: str, shape: RowShape, rows: Sequence[Mapping[str, Any]]) -> st
         advice = about_split
     elif plain in _GROUPS and _repeat(cells):
         advice = f"Rows that share it stay on one side with --split group --split-column {quoted}."
-    elif plain in _WEIGHTS:
-        advice = (
-            "Every row counts the same: only assistant messages have weights, 0 or 1, as a key beside their content."
-        )
-    elif plain in _TOOLS:
-        advice = "Tools are read where every cell is a JSON list of them, each with its name."
+    elif plain in (*_WEIGHTS, *_TOOLS) or said in _MEDIA or (said in _THOUGHTS and "." in plain):
+        advice = _what_is_read_instead(said)
     elif plain in _CONVERSATIONS:
         advice = f"If it holds conversations, --messages-column {quoted} reads them in place of the other columns."
     elif plain in _JUDGEMENTS and isinstance(shape, _JUDGED) and _are_judgements(cells):
@@ -86,6 +89,19 @@ def _advice(name: str, shape: RowShape, rows: Sequence[Mapping[str, Any]]) -> st
     elif plain in (*_SYSTEM, *_CONTEXT, *_HISTORY):
         advice = _how_to_use(name, shape, as_system=plain in _SYSTEM)
     return advice
+
+
+def _what_is_read_instead(name: str) -> str:
+    if name in _WEIGHTS:
+        return "Every row counts the same: only assistant messages have weights, 0 or 1, as a key beside their content."
+    if name in _TOOLS:
+        return "Tools are read where every cell is a JSON list of them, each with its name."
+    if name in _THOUGHTS:
+        return "What a model thought is not learned; put it into the content if it is to be."
+    return (
+        "What it shows is not learned, and a mark in a text, such as <image>, is learned as text. Images are read "
+        'as parts of a user\'s content: {"type": "image_url", "image_url": {"url": "https://…"}}.'
+    )
 
 
 def _advice_on_split(name: str, cells: Sequence[Any], *, is_fold: bool) -> str | None:

@@ -115,3 +115,18 @@ def test_columns_of_every_file_count(check: Check) -> None:
     write({**PAIR, "context": "On it."}, name="data/b.jsonl")
     answer = check("data", "--json")
     assert answer.document["unused"] == ["context"]
+
+
+@pytest.mark.parametrize("column", ["images", "image_path", "audio", "videos"])
+def test_what_an_example_shows_is_not_left_out_in_silence(check: Check, column: str) -> None:
+    asked = {"from": "human", "value": "<image>\nWhat about {}?"}
+    write({"conversations": [asked, {"from": "gpt", "value": "See page {}."}], column: ["{}.jpg"]})
+    [message] = warnings_of(check("data.jsonl", "--json"))
+    assert message.startswith(f"column {column} is not used. What it shows is not learned")
+
+
+def test_what_a_model_thought_is_not_left_out_in_silence(check: Check) -> None:
+    answer = {"from": "gpt", "value": "See page {}.", "reasoning": "Page {} it is."}
+    write({"conversations": [{"from": "human", "value": "What about {}?"}, answer]})
+    [message] = warnings_of(check("data.jsonl", "--json"))
+    assert message.startswith("column conversations.reasoning is not used. What a model thought is not learned")

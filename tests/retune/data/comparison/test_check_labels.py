@@ -49,6 +49,37 @@ def test_a_label_seen_once_is_named_with_its_row(tmp_path):
     assert problems == [("label_seen_once", "row 8", 'no other example has the label "rare".')]
 
 
+def test_labels_in_lists_are_counted_one_by_one_whatever_their_order():
+    facts = find_labels({'["wool", "silk"]': 3, '["silk", "wool"]': 2, '["wool"]': 1, '["jute"]': 1, "[]": 1})
+    assert facts is not None
+    assert (facts.counts, facts.seen_once, facts.are_lists) == ({"wool": 6, "silk": 5, "jute": 1}, ["jute"], True)
+    numbers = find_labels({"[7, 8]": 3, "[8,7]": 3})
+    assert numbers is not None
+    assert (numbers.counts, numbers.are_lists) == ({"7": 6, "8": 6}, True)
+
+
+def test_a_label_that_one_list_names_is_named_with_its_row(tmp_path):
+    store = labelled(tmp_path, {'["wool", "silk"]': 4, '["silk", "wool"]': 1, '["wool", "jute"]': 1, '["silk"]': 1})
+    found = check_labels(subject_of(store))
+    problems = [(one.kind, one.location, one.message) for one in found if isinstance(one, Problem)]
+    assert problems == [("label_seen_once", "row 7", "no other example has the labels jute.")]
+
+
+def test_lists_of_one_label_or_none_have_nothing_to_compare(tmp_path):
+    subject = subject_of(labelled(tmp_path, {'["wool"]': 9, "[]": 5}))
+    assert list(check_labels(subject)) == []
+    assert "labels" not in subject.not_applied
+
+
+def test_imbalance_in_lists_is_told_by_the_share_of_lists(tmp_path):
+    store = labelled(tmp_path, {'["wool", "silk"]': 1, '["wool"]': 29})
+    messages = [one.message for one in check_labels(subject_of(store)) if isinstance(one, Problem)]
+    assert messages[-1] == (
+        '"wool" is the most frequent of 2 labels with 30 examples, "silk" the rarest with 1; the first stands in 100% '
+        "of the lists."
+    )
+
+
 def test_imbalance_is_told_with_what_guessing_would_give(tmp_path):
     store = labelled(tmp_path, {"a": 27, "b": 2, "c": 3})
     (problem,) = check_labels(subject_of(store))

@@ -11,7 +11,9 @@ from retune.config import DataConfig, SourceFormat, SplitConfig
 from retune.data.blocks import ArrowBlock, Block, Finding, Row, RowsBlock, Source, SourceFile
 from retune.data.examples import Example, Method
 from retune.data.shapes.detect import choose_shape
+from retune.data.shapes.message_rows import put_together
 from retune.data.shapes.shape import Shape
+from retune.message_rows_config import MessageRowsConfig
 
 
 class RowsSource(Source):
@@ -81,5 +83,18 @@ def read(choose: Callable[..., Shape]) -> Callable[..., list[Example]]:
     def read(source: Source, **settings: Any) -> list[Example]:
         shape = choose(source, **settings)
         return [example for block in source.blocks() for example in shape.examples(block)]
+
+    return read
+
+
+@pytest.fixture
+def read_rows(make_source):
+    """The conversations of a table of messages, the source that gave them, and the title of their shape."""
+
+    def read(*files, file_format="csv", **settings):
+        data = DataConfig(source="data", message_rows=MessageRowsConfig(**settings))
+        source = put_together(make_source(*files, file_format=file_format), data)
+        title = choose_shape(source, data, SplitConfig(), None).title
+        return [row for block in source.blocks() for row in block.rows()], source, title
 
     return read

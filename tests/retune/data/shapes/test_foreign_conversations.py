@@ -205,6 +205,31 @@ def test_what_messages_hold_beside_their_texts_is_named(make_source, read):
     assert example.other_keys == ("thread.id", "thread.score")
 
 
+@pytest.mark.parametrize("key", ["train", "loss"])
+def test_answers_that_are_not_to_be_learned_have_the_weight_0(make_source, read, key):
+    said = [
+        {"from": "human", "value": "Is the kiln hot?", key: False},
+        {"from": "gpt", "value": "Since noon.", key: False},
+        {"from": "human", "value": "How hot?"},
+        {"from": "gpt", "value": "1,200 degrees.", key: True},
+    ]
+    unlearned = {**ANSWERED, "weight": 0}
+    [example] = read(make_source([{"conversations": said}]))
+    assert example.other_keys == ()
+    assert example.body == {"messages": [ASKED, unlearned, *MORE]}
+    [example] = read(make_source([{"messages": [ASKED, {**ANSWERED, key: False}, *MORE]}]))
+    assert example.body == {"messages": [ASKED, unlearned, *MORE]}
+
+
+def test_a_call_that_is_not_to_be_learned_has_the_weight_0_and_its_result_has_none(make_source, read):
+    call = {"from": "function_call", "value": '{"name": "gauge", "arguments": {"kiln": 2}}', "train": False}
+    result = {"from": "observation", "value": "1200", "train": False}
+    said = [{"from": "human", "value": "Is the kiln hot?"}, call, result, {"from": "gpt", "value": "Since noon."}]
+    _, called, answered, _ = body_of(read(make_source([{"conversations": said}])))["messages"]
+    assert called["weight"] == 0
+    assert "weight" not in answered
+
+
 def test_an_unknown_role_stays(make_source, read):
     odd = {"role": "narrator", "content": "It was noon."}
     assert body_of(read(make_source([{"messages": [odd, ASKED, ANSWERED]}])))["messages"][0] == odd

@@ -120,8 +120,81 @@ def test_a_request_with_fields_as_the_answer_keeps_both(make_source, read, choos
 def test_a_failed_call_is_named(make_source, read):
     rows = [{"input": REQUEST, "output": COMPLETION}, {"input": REQUEST, "output": {"error": 429}}]
     _, failed = read(make_source(rows))
-    message = 'column output: expected the message of an answer, as the first rows have; found {"error": 429}.'
-    assert failed.findings == (Finding("cell_not_messages", message),)
+    message = 'column output: a call that failed, without an answer: {"error": 429}.'
+    assert failed.findings == (Finding("failed_call", message),)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status_code": 500, "body": {"error": {"message": "overloaded"}}},
+        {"type": "error", "error": {"type": "overloaded_error"}},
+        "RateLimitError: too many requests",
+        "HTTP 503",
+    ],
+)
+def test_whatever_a_failed_call_left_is_not_learned(make_source, read, answer):
+    _, failed = read(make_source([{"input": REQUEST, "output": COMPLETION}, {"input": REQUEST, "output": answer}]))
+    assert [finding.kind for finding in failed.findings] == ["failed_call"]
+
+
+def test_an_answer_about_errors_is_learned(make_source, read):
+    rows = [{"input": REQUEST, "output": COMPLETION}, {"input": REQUEST, "output": "Error handling is in part two."}]
+    assert bodies(read(make_source(rows)))[1]["messages"][-1]["content"] == "Error handling is in part two."
+
+
+@pytest.mark.parametrize(
+    "said", [[{"role": "system", "content": "Be brief."}], [{"type": "text", "text": "Be brief."}], ["Be brief."]]
+)
+@pytest.mark.parametrize("key", ["system", "instructions"])
+def test_a_system_prompt_may_be_a_list(make_source, read, key, said):
+    request = {"model": "m", key: said, "input": "Is the shop open?"}
+    assert bodies(read(make_source([{"request": request, "response": RESPONSE}]))) == [{"messages": CONVERSATION}]
+
+
+def test_a_system_prompt_that_is_something_else_is_named(make_source, read):
+    request = {"model": "m", "system": {"style": 3}, "messages": ASKED[1:]}
+    [example] = read(make_source([{"request": request, "response": COMPLETION}]))
+    [finding] = example.findings
+    assert finding.kind == "cell_not_messages"
+    assert "expected text, blocks of text or messages as system" in finding.message
+
+
+@pytest.mark.parametrize("prompt", ["Is the shop open?", ["Is the shop open?"]])
+def test_calls_of_the_old_completions(make_source, read, prompt):
+    response = {"choices": [{"text": "Until six.", "index": 0, "logprobs": None, "finish_reason": "stop"}]}
+    rows = [{"request": {"model": "m", "prompt": prompt, "max_tokens": 9}, "response": response}]
+    assert bodies(read(make_source(rows))) == [{"messages": CONVERSATION[1:]}]
+
+
+def test_items_of_the_providers_own_tools_are_left_out_and_counted(make_source, read):
+    search = {"type": "file_search_call", "id": "f", "results": []}
+    asked = [ASKED[1], search, {"type": "mcp_list_tools", "tools": []}]
+    rows = [{"request": {"model": "m", "input": asked}, "response": {"output": [search, *RESPONSE["output"], search]}}]
+    [example] = read(make_source(rows))
+    assert example.body == {"messages": CONVERSATION[1:]}
+    left = "items of the provider's own tools left out"
+    assert example.findings == (
+        Finding("log_items_left_out", f"column request: {left}: file_search_call (1), mcp_list_tools (1)."),
+        Finding("log_items_left_out", f"column response: {left}: file_search_call (2)."),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "kinds"),
+    [
+        ({"choices": [{**COMPLETION["choices"][0], "finish_reason": "length"}]}, ["answer_cut"]),
+        ([*COMPLETION["choices"], {"index": 1, "message": DUMPED}], ["choices_left_out"]),
+        ({"body": {**MESSAGES_API, "stop_reason": "max_tokens"}}, ["answer_cut"]),
+        ({**RESPONSE, "incomplete_details": {"reason": "max_output_tokens"}}, ["answer_cut"]),
+        ({"choices": [{**COMPLETION["choices"][0], "finish_reason": "stop"}]}, []),
+    ],
+)
+def test_cut_answers_and_further_choices_are_counted(make_source, read, answer, kinds):
+    for cell in (answer, json.dumps(answer)):
+        [example] = read(make_source([{"request": REQUEST, "response": cell}]))
+        assert example.body["messages"] == CONVERSATION
+        assert [finding.kind for finding in example.findings] == kinds
 
 
 def test_answered_conversations_beside_a_response_are_conversations(make_source, choose):

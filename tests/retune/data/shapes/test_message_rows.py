@@ -2,28 +2,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from retune.config import DataConfig, SourceFormat, SplitConfig
+from retune.config import DataConfig, SourceFormat
 from retune.data.blocks import Finding
-from retune.data.shapes.detect import choose_shape
 from retune.data.shapes.message_rows import put_together
 from retune.errors import SourceError
 from retune.message_rows_config import MessageRowsConfig
 
 START = datetime(2026, 2, 3, 9, tzinfo=UTC)
 ROLES = ("user", "assistant")
-
-
-@pytest.fixture
-def read_rows(make_source):
-    """The conversations of a table of messages, the source that gave them, and the title of their shape."""
-
-    def read(*files, file_format="csv", **settings):
-        data = DataConfig(source="data", message_rows=MessageRowsConfig(**settings))
-        source = put_together(make_source(*files, file_format=file_format), data)
-        title = choose_shape(source, data, SplitConfig(), None).title
-        return [row for block in source.blocks() for row in block.rows()], source, title
-
-    return read
 
 
 def turns(*texts, first=0, **columns):

@@ -1,3 +1,4 @@
+import shlex
 from typing import Any
 
 import pytest
@@ -68,11 +69,31 @@ class TestLists:
         *_, odd = read(make_source(rows))
         message = (
             'column label: expected a list of one text, as the first rows have; found ["a", "b"]. '
-            "The template '{label}' reads every list as JSON."
+            "Every list is read as JSON by: --user-column text --assistant-template '{label}'"
         )
         assert odd.findings == (Finding("not_one_text", message),)
         template = {"user_column": "text", "assistant_template": "{label}"}
         assert answers(read(make_source(rows), **template))[-2:] == ['["a"]', '["a", "b"]']
+
+    @pytest.mark.parametrize(
+        ("row", "named", "flags"),
+        [
+            ({"my text": "q"}, {"user_column": "my text"}, "--user-column 'my text'"),
+            ({"a": "p", "b": "q"}, {"user_template": "{a}; {b}"}, "--user-template '{a}; {b}'"),
+            ({"instruction": "Sort.", "input": "wool"}, {}, "--user-template '{instruction} {input}'"),
+        ],
+    )
+    def test_an_empty_list_names_what_reads_it_with_the_same_question(self, make_source, read, row, named, flags):
+        rows = [{**row, "output": ["yarn"]}, {**row, "output": []}]
+        named = {**named, "assistant_column": "output"} if named else {}
+        _, empty = read(make_source(rows), **named)
+        [finding] = empty.findings
+        assert finding.message.endswith(
+            f"found []. Every list is read as JSON by: {flags} --assistant-template '{{output}}'"
+        )
+        keys = [word.strip("-").replace("-", "_") for word in shlex.split(finding.message.split("by: ")[1])]
+        followed = dict(zip(keys[::2], shlex.split(finding.message.split("by: ")[1])[1::2], strict=True))
+        assert answers(read(make_source(rows), **followed)) == ['["yarn"]', "[]"]
 
     @pytest.mark.parametrize("lists", [[["a", "b"], []], [["a", "b"], ["c"]], ["['a', 'b']", "[]"]])
     def test_other_lists_are_json_and_said_so(self, make_source, read, choose, lists):
