@@ -13,7 +13,12 @@ TOOL = {"type": "function", "function": FUNCTION}
 CALL = {"id": "c1", "type": "function", "function": {"name": "hours", "arguments": "{}"}}
 REQUEST = {"model": "m", "messages": ASKED, "temperature": 0}
 DUMPED: dict[str, Any] = {**ANSWERED, "refusal": None, "annotations": [], "tool_calls": None}
-COMPLETION = {"id": "x", "object": "chat.completion", "choices": [{"index": 0, "message": DUMPED}], "usage": {"n": 1}}
+COMPLETION: dict[str, Any] = {
+    "id": "x",
+    "object": "chat.completion",
+    "choices": [{"index": 0, "message": DUMPED}],
+    "usage": {"n": 1},
+}
 RESPONSE = {
     "object": "response",
     "output": [

@@ -30,7 +30,7 @@ class TestDates:
             'created holds "04/02/2026 11:02", which leaves open whether the day or the month comes first. The rows '
             "stand newest first by it, so that answers would be learned before their questions."
         )
-        assert error.value.hint.startswith("Say which: --day-first or --month-first;")
+        assert (error.value.hint or "").startswith("Say which: --day-first or --month-first;")
         for day_first in (True, False):
             conversations, source, title = read_rows(rows, day_first=day_first)
             assert [said(row) for row in conversations] == [["u:It is stuck.", "a:Off and on."]]
@@ -54,7 +54,7 @@ class TestDates:
         rows = call(("u", "a", "4/2/2026"), ("a", "b", "5/2/2026"))
         with pytest.raises(SourceError, match='"created" can\'t be read') as error:
             read_rows(rows, time_column="created")
-        assert "--day-first" in error.value.hint
+        assert "--day-first" in (error.value.hint or "")
         assert said(read_rows(rows, time_column="created", day_first=True)[0][0]) == ["u:a", "a:b"]
 
 
@@ -66,7 +66,7 @@ class TestTimesWithoutDates:
     def test_newest_first_stops(self, read_rows):
         with pytest.raises(SourceError, match="newest first") as error:
             read_rows(call(("a", "b", "13:02"), ("u", "a", "12:58")))
-        assert "2025-03-01 10:30:00" in error.value.hint
+        assert "2025-03-01 10:30:00" in (error.value.hint or "")
 
     def test_words_are_named(self, read_rows):
         _, source, _ = read_rows(call(("u", "a", "yesterday"), ("a", "b", "today")))
