@@ -10,12 +10,10 @@ follows the last answer. Whatever would need a decision stays as it is.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +22,7 @@ from retune.data.examples import canonical_json
 from retune.data.fixes import CHANGES, fix_example, is_empty
 from retune.data.jsonl import encode_line
 from retune.data.problems import Problem, read_problems
+from retune.data.repair_writer import Changes, FixedExamples, RepairWriter
 from retune.data.rules import MOST_KEPT_PER_KIND, Change
 from retune.data.splits.keys import Sides
 from retune.data.store.columns import SIDES
@@ -33,10 +32,6 @@ from retune.files import atomic_write, writing
 from retune.private_files import private_opener
 from retune.training_lines.cleaning import clean_line
 
-_CHANGES_OF_FILES: dict[str, Change] = {
-    "byte_order_mark": "byte_order_mark_removed",
-    "windows_line_ends": "line_ends_replaced",
-}
 _DIGEST_BYTES = 16
 
 HELD_OUT = ("validation", "test")
@@ -111,7 +106,7 @@ def repair_examples(
         with ExitStack() as stack:
             written = (path, changes_path_of(path), *held_out.values())
             lines, changes, *others = (stack.enter_context(atomic_write(item, is_private=False)) for item in written)
-            writer = _Writer(store, sides, lines, dict(zip(held_out, others, strict=True)), changes)
+            writer = RepairWriter(store, sides, lines, dict(zip(held_out, others, strict=True)), changes)
             writer.write(fixed)
     return Repaired(path, changes_path_of(path), held_out, len(store), writer.n_written, writer.counts)
 
@@ -132,30 +127,7 @@ def held_out_path(path: Path, split: str) -> Path:
     return path.with_name(f"{path.stem}.{split}{path.suffix}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Fixed:
-    """All examples, fixed one by one, and which of them stay.
-
-    Attributes:
-        lines: File with their lines.
-        changes: File with the index and the changes of each that was changed.
-        twins: `int64[n]`, for each the index of the first example of its split that equals it: its own, where there
-            is none.
-        overlaps: `int64[n]`, for each the index of an example that asks the same in a split that is held out from its
-            own; -1 where there is none.
-        is_empty: `bool[n]`, whether there is nothing in it.
-        without_body: Indices of those that are `{}`.
-    """
-
-    lines: Path
-    changes: Path
-    twins: npt.NDArray[np.int64]
-    overlaps: npt.NDArray[np.int64]
-    is_empty: npt.NDArray[np.bool_]
-    without_body: list[int]
-
-
-def _fix_all(store: ExampleStore, sides: Sides, on_progress: Progress) -> _Fixed:
+def _fix_all(store: ExampleStore, sides: Sides, on_progress: Progress) -> FixedExamples:
     lines, changes = store.directory / "fixed.jsonl", store.directory / "fixed_changes.jsonl"
     digests, empty, without_body = bytearray(), bytearray(), []
     splits = sides.tolist()
@@ -166,7 +138,7 @@ def _fix_all(store: ExampleStore, sides: Sides, on_progress: Progress) -> _Fixed
         is_sound = store.column("sound").tolist()
         for index, line in enumerate(store.lines()):
             body = json.loads(line)
-            changed: _Changes = {}
+            changed: Changes = {}
             if is_sound[index]:
                 body, removed = clean_line(body, store.facts.method)
                 for change, messages in removed.items():
@@ -184,7 +156,7 @@ def _fix_all(store: ExampleStore, sides: Sides, on_progress: Progress) -> _Fixed
                 on_progress(index, len(store))
     pairs = np.frombuffer(digests, np.uint64).reshape(-1, 2)
     twins, overlaps = _find_twins(pairs), _find_overlaps(store, sides)
-    return _Fixed(lines, changes, twins, overlaps, np.frombuffer(empty, np.bool_), without_body)
+    return FixedExamples(lines, changes, twins, overlaps, np.frombuffer(empty, np.bool_), without_body)
 
 
 def _find_twins(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
@@ -216,7 +188,7 @@ def _find_overlaps(store: ExampleStore, sides: Sides) -> npt.NDArray[np.int64]:
     return overlaps
 
 
-def _refuse_to_lose_rows(store: ExampleStore, fixed: _Fixed) -> None:
+def _refuse_to_lose_rows(store: ExampleStore, fixed: FixedExamples) -> None:
     """An example without a body was empty in the source, or something stood there that can't be read.
 
     Raises:
@@ -247,115 +219,3 @@ def _refuse_to_lose_rows(store: ExampleStore, fixed: _Fixed) -> None:
     if len(rows) > len(unreadable):
         lines.append(f"  and {len(rows) - len(unreadable):,} more")
     raise CheckError("\n".join(lines), hint=f"Fix or remove {them} by hand; then --fix does the rest.")
-
-
-class _Writer:
-    """Writes the fixed examples that stay, and every change.
-
-    Attributes:
-        n_written: Examples that were written.
-        counts: How often each change was made.
-    """
-
-    def __init__(
-        self,
-        store: ExampleStore,
-        sides: Sides,
-        lines: IO[bytes],
-        held_out: Mapping[str, IO[bytes]],
-        changes: IO[bytes],
-    ) -> None:
-        self.n_written = 0
-        self.counts: Counter[Change] = Counter()
-        self._store = store
-        self._outputs = [held_out.get(name, lines) for name in SIDES]
-        self._side = sides
-        self._changes = changes
-        self._file = store.column("file")
-        self._number = store.column("number")
-
-    def write(self, fixed: _Fixed) -> None:
-        self._list_changes_of_files()
-        left_out = self._rows_left_out()
-        changed = _read_changes(fixed.changes)
-        index_of_next, changes_of_next = next(changed, _NO_MORE)
-        with fixed.lines.open("rb", buffering=1 << 20) as stream:
-            for index, line in enumerate(stream):
-                self._list_left_out(left_out.get(index, []))
-                is_kept = self._keep(index, fixed)
-                if is_kept:
-                    self.n_written += 1
-                    self._outputs[self._side[index]].write(line)
-                if index == index_of_next:
-                    for change, messages in changes_of_next.items() if is_kept else ():
-                        self._list(change, *self._place(index), messages=messages)
-                    index_of_next, changes_of_next = next(changed, _NO_MORE)
-        self._list_left_out(left_out.get(len(self._number), []))
-
-    def _keep(self, index: int, fixed: _Fixed) -> bool:
-        twin, overlap = int(fixed.twins[index]), int(fixed.overlaps[index])
-        if fixed.is_empty[index]:
-            self._list("empty_dropped", *self._place(index))
-        elif overlap >= 0:
-            kept = {**self._describe(*self._place(overlap)), "split": SIDES[self._side[overlap]]}
-            self._list("overlap_dropped", *self._place(index), asks_the_same_as=kept)
-        elif twin != index:
-            self._list("duplicate_dropped", *self._place(index), equal_to=self._describe(*self._place(twin)))
-        else:
-            return True
-        return False
-
-    def _rows_left_out(self) -> dict[int, list[tuple[int, range]]]:
-        """Rows with nothing in them, which the reader left out: file and missing numbers, by the index after them."""
-        left_out: dict[int, list[tuple[int, range]]] = {}
-        facts = self._store.facts
-        starts = np.searchsorted(self._file, np.arange(len(facts.files) + 1)).tolist()
-        for file, (start, end) in enumerate(pairwise(starts)):
-            if facts.files[file].reading:
-                # Rows between those in which conversations begin are their further messages.
-                continue
-            numbers = self._number[start:end].astype(np.int64)
-            first, last = facts.row_numbers.get(file) or ((numbers[0], numbers[-1]) if end > start else (1, 0))
-            edges = np.concatenate([[first - 1], numbers, [last + 1]])
-            for gap in np.flatnonzero(np.diff(edges) > 1).tolist():
-                missing = range(int(edges[gap]) + 1, int(edges[gap + 1]))
-                left_out.setdefault(start + gap, []).append((file, missing))
-        return left_out
-
-    def _list_left_out(self, rows: list[tuple[int, range]]) -> None:
-        for file, numbers in rows:
-            # Millions of blank lines are a few bytes of a packed file.
-            to = {"to": numbers[-1]} if len(numbers) > 1 else {}
-            self._list("empty_dropped", file, numbers[0], **to)
-            self.counts["empty_dropped"] += len(numbers) - 1
-
-    def _list_changes_of_files(self) -> None:
-        groups = {group.kind for group in self._store.facts.problem_groups}
-        if not groups & _CHANGES_OF_FILES.keys():
-            return
-        places = {file.name: place for place, file in enumerate(self._store.facts.files)}
-        for problem in read_problems(self._store.problems_path):
-            if problem.kind in _CHANGES_OF_FILES and problem.file in places:
-                self._list(_CHANGES_OF_FILES[problem.kind], places[problem.file], None)
-
-    def _list(self, change: Change, file: int, number: int | None, **details: Any) -> None:
-        self.counts[change] += 1
-        self._changes.write(encode_line({**self._describe(file, number), "done": change, **details}))
-
-    def _place(self, index: int) -> tuple[int, int]:
-        return int(self._file[index]), int(self._number[index])
-
-    def _describe(self, file: int, number: int | None) -> dict[str, Any]:
-        item = self._store.facts.files[file]
-        return {"file": item.name} if number is None else {"file": item.name, item.unit: number}
-
-
-_Changes = dict[Change, list[int]]
-_NO_MORE: tuple[int, _Changes] = (-1, {})
-
-
-def _read_changes(path: Path) -> Iterator[tuple[int, _Changes]]:
-    with path.open("rb") as stream:
-        for line in stream:
-            value = json.loads(line)
-            yield value["index"], value["changes"]
