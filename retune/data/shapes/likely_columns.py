@@ -119,8 +119,8 @@ def _of_one_text(columns: Sequence[str], rows: _Rows) -> str | None:
         return None
     return (
         "There are texts alone, and no questions: a chat model learns nothing of them. A model that completes prompts "
-        'learns to write such texts: call the column "completion", beside an empty column "prompt", and say '
-        "--model babbage-002."
+        'learns to write such texts: call the column "completion", beside an empty column "prompt", and name such a '
+        "model with --model; `retune models dates` lists those that can be trained."
     )
 
 

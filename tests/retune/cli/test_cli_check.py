@@ -282,7 +282,7 @@ def test_a_pickle_runs_its_code_only_where_it_is_trusted(check: Check) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "status", "expected"),
     [
-        ("array.jsonl", '[{"question": "a", "answer": "b"}]', 2, "JSON array"),
+        ("array.jsonl", '[{"question": "a", "answer": "b"}]', 1, "too_few_examples"),
         ("nine.csv", "question,answer\n" + "".join(f"q{n},a{n}\n" for n in range(9)), 1, "too_few_examples"),
         ("numbers.csv", "question,answer\n" + "".join(f"q{n},{n}\n" for n in range(20)), 0, "text_is_number"),
         (

@@ -273,7 +273,7 @@ def test_a_file_unlike_the_first_is_told_what_asks_for_the_column(make_source, c
         ({"translation": {"en": "dog", "de": "Hund"}}, "there are: translation.en, translation.de."),
         ({"document": "long", "summary": "short"}, "--user-column document --assistant-column summary"),
         ({"premise": "It rains.", "hypothesis": "It is wet.", "label": 1}, "--user-template '{premise} {hypothesis}'"),
-        ({"text": "A note on rain."}, "--model babbage-002"),
+        ({"text": "A note on rain."}, "name such a model with --model"),
         ({"FAQ Question": "q", "FAQ Answer": "a", "Category": "c"}, "--assistant-column 'FAQ Answer'"),
         ({"id": 1, "qa_pairs": [{"question": "q", "answer": "a"}]}, "--messages-column qa_pairs"),
         ({"title": "t", "paragraphs": [{"context": "c", "qas": []}]}, "jq -c '.data[].paragraphs[]"),
