@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from retune.choices import ConversationStart
 from retune.config import DataConfig, ExampleShape
 from retune.data.blocks import (
     BLOCK_BYTES,
@@ -123,7 +124,9 @@ class MessageRowsSource(Source):
     @property
     def grouped_by(self) -> tuple[str, ...]:
         """See `Source.grouped_by`."""
-        return () if self._columns.conversation is None else (self._columns.conversation,)
+        # A room holds many conversations: what is said there later is another one.
+        is_whole = self._columns.start is ConversationStart.WHOLE
+        return (self._columns.conversation,) if is_whole and self._columns.conversation is not None else ()
 
     def blocks(self) -> Iterator[Block]:
         """Read everything, once; see `Source`."""

@@ -170,6 +170,8 @@ class TestWhereOneBegins:
         )
         assert [said(row) for row in rows] == [["u:a", "a:c"], ["u:e", "a:f"], ["u:b", "a:g"]]
         assert set(found(source)) == {"conversations_assumed", "messages_left_out"}
+        # All that was ever said in a room would go into one split.
+        assert source.grouped_by == ()
 
 
 class TestSpeakers:
