@@ -38,6 +38,7 @@ from retune.shared_process import stop_when_unused
 
 _BLOCKS_FILE = "blocks"
 _DATABASE_VARIABLES = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
+_MOST_SECONDS_FOR_LOCK = 5
 
 
 def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = lambda _link: None) -> None:
@@ -63,6 +64,7 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
         os.environ.update(
             PREFECT_SERVER_REGISTER_BLOCKS_ON_START="false", PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION="false"
         )
+    _bound_lock_waits()
     from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings made just now
 
     names = frozenset({host, *os.environ.get("RETUNE_PREFECT_ALLOWED_HOSTS", "").replace(",", " ").split()})
@@ -99,6 +101,26 @@ class _Server(uvicorn.Server):
         # Not after `run`, which ends with the signal that it was sent.
         self.when_stopping()
         await super().shutdown(sockets=sockets)
+
+
+def _bound_lock_waits() -> None:
+    """Let a write wait five seconds for SQLite's lock, and not sixty, as Prefect sets it.
+
+    Measured: now and then Python collects a cursor in the thread of the server's event loop while its connection waits
+    for the lock; the loop stands still until that wait is over, and with it the request that holds the lock. Clients
+    repeat requests that met a lock.
+    """
+    from sqlalchemy import event  # noqa: PLC0415 - takes a tenth of a second, as what follows
+    from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection  # noqa: PLC0415
+    from sqlalchemy.pool import Pool  # noqa: PLC0415
+
+    def bound(connection: object, *_: object) -> None:
+        if isinstance(connection, AsyncAdapt_aiosqlite_connection):
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {_MOST_SECONDS_FOR_LOCK * 1000}")
+            cursor.close()
+
+    event.listen(Pool, "checkout", bound)
 
 
 def _forget_address(home: Path, address: str) -> None:
