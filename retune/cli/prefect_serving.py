@@ -106,9 +106,9 @@ class _Server(uvicorn.Server):
 def _bound_lock_waits() -> None:
     """Let a write wait five seconds for SQLite's lock, and not sixty, as Prefect sets it.
 
-    Measured: now and then Python collects a cursor in the thread of the server's event loop while its connection waits
-    for the lock; the loop stands still until that wait is over, and with it the request that holds the lock. Clients
-    repeat requests that met a lock.
+    Seen in one rerun of six: the thread of the server's event loop stands still in the middle of a statement, while a
+    connection's thread is in a call of SQLite, until sixty seconds are over. If the request that holds the lock needs
+    the loop, nothing else ends that wait. Clients repeat requests that met a lock.
     """
     from sqlalchemy import event  # noqa: PLC0415 - takes a tenth of a second, as what follows
     from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection  # noqa: PLC0415

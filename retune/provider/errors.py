@@ -103,7 +103,7 @@ async def provider_call(doing: str, *, passed_on: Container[int] = ()) -> AsyncI
         raise explain(error, doing) from None
     except json.JSONDecodeError:
         raise UnexpectedAnswerError(
-            f"What answers while {doing} is not the API: its answer is no JSON.", hint="Check the address."
+            f"What answers while {doing} is not the API: its answer is not JSON.", hint="Check the address."
         ) from None
 
 

@@ -206,16 +206,19 @@ def _elements(text: JsonText) -> Iterator[tuple[Row, int]]:
     number = 0
     while text.next_mark() != "]" or number:
         number += 1
-        try:
-            value, length = text.take_value(f"row {number}")
-        except NotStrictError as error:
-            yield Row(number, {}, (Finding("not_json", f"not valid JSON ({error})."),)), error.length
-        else:
-            yield _row(number, value), length
+        yield _take_row(text, number)
         if text.next_mark() == "]":
             break
         text.take_mark(",", _EXPECTED_COMMA)
     text.take_mark("]", _EXPECTED_COMMA)
+
+
+def _take_row(text: JsonText, number: int) -> tuple[Row, int]:
+    try:
+        value, length = text.take_value(f"row {number}")
+    except NotStrictError as error:
+        return Row(number, {}, (Finding("not_json", f"not valid JSON ({error})."),)), error.length
+    return _row(number, value), length
 
 
 def _sequence(text: JsonText) -> Iterator[tuple[Row, int]]:
@@ -223,12 +226,7 @@ def _sequence(text: JsonText) -> Iterator[tuple[Row, int]]:
     number = 0
     while text.next_mark():
         number += 1
-        try:
-            value, length = text.take_value(f"row {number}")
-        except NotStrictError as error:
-            yield Row(number, {}, (Finding("not_json", f"not valid JSON ({error})."),)), error.length
-        else:
-            yield _row(number, value), length
+        yield _take_row(text, number)
         if text.next_mark() == ",":
             text.take_mark(",", _EXPECTED_COMMA)
 

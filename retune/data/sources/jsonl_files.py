@@ -39,7 +39,7 @@ class JsonLinesBlock(Block):
     first: int
 
     def rows(self) -> Iterator[Row]:
-        """A row for each line that isn't blank; one that is no JSON object says so in its findings."""
+        """A row for each line that isn't blank; one that is not a JSON object says so in its findings."""
         for number, line in _filled_lines(self.content, self.first):
             yield _read_row(number, line)
 
@@ -88,7 +88,7 @@ class JsonLinesReader(FileReader):
         block_bytes: About how much is read at a time.
 
     Raises:
-        SourceError: It can't be read, or its first line is no JSON object by the look of it.
+        SourceError: It can't be read, or its first line does not look like a JSON object.
     """
 
     def __init__(self, location: Location, *, block_bytes: int = BLOCK_BYTES) -> None:
