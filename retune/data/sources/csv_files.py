@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from retune.config import SourceFormat
@@ -104,8 +105,8 @@ class CsvReader(FileReader):
     def _read_regular(self, stream: ByteStream, rows: CsvRows, table: "_RegularRows", file: int) -> Block | None:
         content, is_last = stream.peek_block(self._block_bytes)
         size = table.find_end(content, is_last=is_last) if rows.layout.is_plain else 0
-        batch = table.parse(content, size) if size and not _has_line(content, rows.header_line, size) else None
-        if batch is None:
+        batch = table.parse(content, size) if size else None
+        if batch is None or (rows.has_header and _has_row(batch, self.columns)):
             return None
         stream.skip(size)
         block = ArrowBlock(file, rows.number + 1, batch, skips_empty=True, source_bytes=0)
@@ -203,12 +204,13 @@ class _RegularRows:
         return int((np.searchsorted(self._quotes, pairs) % 2 == 0).sum())
 
 
-def _has_line(content: bytes, line: bytes, end: int) -> bool:
-    """Whether a line stands among others, or first; an empty one never does."""
-    if not line:
-        return False
-    is_first = content.startswith(line) and content[len(line) : len(line) + 1] in (b"\n", b"\r")
-    return is_first or any(content.find(b"\n" + line + stop, 0, end) >= 0 for stop in (b"\n", b"\r"))
+def _has_row(batch: pa.RecordBatch, cells: tuple[str, ...]) -> bool:
+    """Whether a row has these cells, however they are quoted."""
+    for column, cell in enumerate(cells):
+        batch = batch.filter(pc.equal(batch.column(column), cell))
+        if not len(batch):
+            return False
+    return True
 
 
 def _places_of(content: bytes, letter: int) -> npt.NDArray[np.int64]:

@@ -34,7 +34,7 @@ class CsvRows:
         line: How many lines were read, by their LF, as most editors count them; the same.
         windows_line_ends: How many of the lines that ended a row ended in CRLF.
         layout: How the table is written.
-        header_line: The header as it is written, without its end; empty where it has several lines.
+        has_header: Whether the header was read; a row that repeats it is not an example.
         titles: The rows above the header that were passed over.
         headers_again: Numbers of the rows that repeat the header, as files that were put together have them.
     """
@@ -44,7 +44,7 @@ class CsvRows:
         self._name = name
         self._bounds = bounds
         self.number = self.line = self.windows_line_ends = 0
-        self.header_line = b""
+        self.has_header = False
         self.titles: list[tuple[int, str]] = []
         self.headers_again: list[int] = []
         content, is_whole = stream.peek_block(_SNIFFED_BYTES)
@@ -55,7 +55,6 @@ class CsvRows:
         self._taken_before = stream.taken
         self._this_line = 1
         self._bad_byte: str | None = None
-        self._lines_taken = b""
         self._ends_in_crlf = False
         # The limit of the standard library, for all its readers, is 128 KiB; an example may well be longer.
         csv.field_size_limit(max(csv.field_size_limit(), bounds.row_bytes))
@@ -78,7 +77,6 @@ class CsvRows:
             self.line += n_line_feeds
             self._this_line = first_line + max(0, n_line_feeds - 1)
             self._ends_in_crlf = lines.endswith(b"\r\n")
-            self._lines_taken = lines
             try:
                 yield lines.decode()
             except UnicodeDecodeError as error:
@@ -110,8 +108,7 @@ class CsvRows:
             if any(cell.strip() for cell in cells) and len(self.titles) < n_titles:
                 self.titles.append((self.number, " ".join(filter(None, cells))))
             elif any(cell.strip() for cell in cells):
-                line = self._lines_taken.rstrip(b"\r\n")
-                self.header_line = b"" if b"\n" in line else line
+                self.has_header = True
                 return cells
         raise SourceError(f"{self._name} is empty: it has no row with anything in it.")
 
@@ -128,7 +125,7 @@ class CsvRows:
                 findings = (Finding("row_width", f"{found}, but the header names {len(columns)} columns."),)
             if findings:
                 yield Row(self.number, {}, findings)
-            elif self.header_line and tuple(cells) == tuple(columns):
+            elif self.has_header and tuple(cells) == tuple(columns):
                 self.headers_again.append(self.number)
             elif any(cell.strip() for cell in cells):
                 yield Row(self.number, dict(zip(columns, cells, strict=True)))
