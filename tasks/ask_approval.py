@@ -10,8 +10,8 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from retune.config import RetrainConfig
-from retune.data.cost import describe_cost, format_usd
-from retune.data.model_dates import ModelDates, describe_dates, utc_today
+from retune.data.cost.estimate import describe_cost, format_usd
+from retune.data.cost.model_dates import ModelDates, describe_dates, utc_today
 from retune.errors import OverBudgetError
 from retune.results.markdown import escape
 from retune.results.run_message import RunNotice

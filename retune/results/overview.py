@@ -10,7 +10,7 @@ from urllib.parse import quote
 import plotly.graph_objects as go
 from pydantic import ValidationError
 
-from retune.data.cost import format_usd
+from retune.data.cost.estimate import format_usd
 from retune.results.links import report_url, summary_key
 from retune.results.manifest import RunManifest
 from retune.results.markdown import MOST_BYTES, escape, link

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import deployment
 
 from retune.config import ProviderConfig, TrainingConfig
-from retune.data.models import limit_name, model_family
+from retune.data.cost.base_models import limit_name, model_family
 from retune.errors import RunBusyError
 from retune.provider.job_journal import JobJournal
 from retune.provider.one_job import job_request
