@@ -197,6 +197,7 @@ def _text_findings(reader: FileReader) -> Iterator[Finding]:
     if reader.header_doubt is not None:
         yield Finding("header_missing", f"the first row may be an example: {reader.header_doubt}.")
     yield from (Finding("layout", f"{text}.") for text in reader.notes.layout)
+    yield from reader.notes.totals
     count = reader.notes.windows_line_ends
     if count:
         yield Finding("windows_line_ends", f"{count:,} line{' ends' if count == 1 else 's end'} in CRLF.")
