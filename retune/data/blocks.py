@@ -2,9 +2,9 @@
 
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -59,11 +59,27 @@ class Row(NamedTuple):
         number: As people count it: a row of a table (a CSV file's header is row 1) or a line of a file.
         values: By column name, missing ones None; of JSONL, the object. Empty where the row can't be read.
         findings: Why it can't be read.
+        remarks: What is odd about it, though it can be read.
     """
 
     number: int
     values: dict[str, Any]
     findings: tuple[Finding, ...] = ()
+    remarks: tuple[Finding, ...] = ()
+
+
+class RowTaker(Protocol):
+    """Takes those rows of a block that are simple enough for it."""
+
+    @property
+    def n_quotes(self) -> int:
+        """How many quotes the rows that were taken have as JSON, if no key stands twice in an object."""
+
+    def take(self, number: int, values: Any) -> bool:
+        """Take a row, or leave it; which of the two."""
+
+    def start_again(self) -> None:
+        """Forget all rows: they are offered another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +153,16 @@ class Block(ABC):
         """Columns of text as Arrow arrays; None where the block has no columns or one of them is not text."""
         return None
 
-    def rows_left(self, take: Callable[[int, Any], bool]) -> list[Row]:
+    def rows_left(self, taker: RowTaker) -> list[Row]:
         """Offer every row, in order, by its number and values; the rows that were not taken.
 
         Of a row that is taken, only texts can be relied on: numbers may have been rounded.
         """
-        return [row for row in self.rows() if not take(row.number, None if row.findings else row.values)]
+        return [
+            row
+            for row in self.rows()
+            if not taker.take(row.number, None if row.findings or row.remarks else row.values)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

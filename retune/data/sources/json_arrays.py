@@ -9,6 +9,7 @@ from retune.config import SourceFormat
 from retune.data.blocks import Block, Finding, Row
 from retune.data.jsonl import parse_line
 from retune.data.quoting import masked
+from retune.data.repeated_keys import row_of
 from retune.data.sources.byte_stream import ByteStream
 from retune.data.sources.json_advice import ADVICE, advice_on_elements, advice_on_object, outline_of
 from retune.data.sources.json_text import JsonText, NotStrictError
@@ -120,8 +121,7 @@ class JsonArrayReader(FileReader):
             self.notes.layout.append("objects stand one after the other, and each is read as a row")
             yield from _sequence(text)
         elif self._member is not None and self._member.number is None:
-            value, length = text.take_value("row 1")
-            yield _row(1, value), length
+            yield _take_row(text, 1)
         else:
             if self._member is not None and self._member.number is not None:
                 self._go_to(text, self._member.number)
@@ -218,6 +218,8 @@ def _take_row(text: JsonText, number: int) -> tuple[Row, int]:
         value, length = text.take_value(f"row {number}")
     except NotStrictError as error:
         return Row(number, {}, (Finding("not_json", f"not valid JSON ({error})."),)), error.length
+    if isinstance(value, dict):
+        return row_of(number, value, text.count_quotes(length), lambda: text.last_taken(length)), length
     return _row(number, value), length
 
 

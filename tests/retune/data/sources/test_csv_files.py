@@ -61,7 +61,7 @@ def outcome(reading):
 @example(b"a,b\rc,d\r\r\n\ne,f", 3)
 @example(b'a,b\nx"y,z\n"p"",q\n', 5)
 @example(b'a\r"a"', 4)
-@example(b'a\nb\na', 4)
+@example(b"a\nb\na", 4)
 @example(b'"a\nb",c\nd,e\n"a\nb",c\n', 40)
 @example(b'a,b\n"c\n\xff\r\n""d""\ne\r\n",f" \n', 4)
 def test_both_readers_give_the_same_rows(tmp_path_factory, content, block_bytes):
