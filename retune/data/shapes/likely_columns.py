@@ -7,6 +7,7 @@ from typing import Any
 
 from retune.data.blocks import Source
 from retune.data.shapes.column_names import MESSAGES, find_column, listed
+from retune.data.shapes.export_advice import advice_on_export
 from retune.data.shapes.fields import field_value
 from retune.data.shapes.foreign_messages import read_turn
 from retune.data.shapes.known_columns import names_of
@@ -79,7 +80,8 @@ def unknown_columns(source: Source, rows: Sequence[Mapping[str, Any]]) -> Source
     question = f"{found} Which holds what the user says, and which the answer?"
     fields = _fields(source.columns, rows)
     hint = (
-        _of_calls(source.columns, rows)
+        advice_on_export(rows)
+        or _of_calls(source.columns, rows)
         or _of_one_text(source.columns, rows)
         or _of_messages(source.columns, rows)
         or _of_two_texts(source.columns, rows)
