@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from retune.data.formats.export_advice import advice_on_export
 from retune.data.formats.column_names import MESSAGES, find_column, listed
+from retune.data.formats.export_advice import advice_on_export
 from retune.data.formats.fields import field_value
 from retune.data.formats.foreign_messages import read_turn
 from retune.data.formats.known_columns import names_of

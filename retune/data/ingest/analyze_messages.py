@@ -20,7 +20,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
-
 from retune.data.checks.structure import plain_roles
 from retune.data.cost.tokens import token_counter, tokens_beside_the_texts
 from retune.data.dataset.columns import zero_columns

@@ -2,7 +2,7 @@
 
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -153,11 +153,15 @@ class Block(ABC):
         """Columns of text as Arrow arrays; None where the block has no columns or one of them is not text."""
         return None
 
-    def rows_left(self, taker: RowTaker) -> list[Row]:
+    def rows_left(self, take: Callable[[int, Any], bool]) -> list[Row]:
         """Offer every row, in order, by its number and values; the rows that were not taken.
 
         Of a row that is taken, only texts can be relied on: numbers may have been rounded.
         """
+        return [row for row in self.rows() if not take(row.number, None if row.findings else row.values)]
+
+    def offer(self, taker: RowTaker) -> list[Row]:
+        """As `rows_left`, but a row in which a key stands twice is not taken."""
         return [
             row
             for row in self.rows()

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from retune.redaction.masking import masked
-from retune.data.sources.files.folder_files import why_not_read
 from retune.config import DataConfig, SourceFormat
 from retune.data.sources.blocks import Block, FileNote, Finding, Row, Source, UnreadFile
 from retune.data.sources.files.file_formats import UnreadableEndingError, format_by_name, unknown_format
+from retune.data.sources.files.folder_files import why_not_read
 from retune.data.sources.files.locations import Location, find_files, no_data_file
 from retune.data.sources.joined import MOST_FILES, open_with_splits
 from retune.data.sources.readers.arrow_files import ArrowReader
@@ -21,6 +20,7 @@ from retune.data.sources.readers.reader import SAMPLE_ROWS, FileReader
 from retune.data.sources.readers.workbooks import WorkbookReader
 from retune.errors import EmptySourceError, SourceError
 from retune.redaction.addresses import without_secrets
+from retune.redaction.masking import masked
 
 
 class FileSource(Source):

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from retune.data.problems.rules import RULES
 from retune.choices import ConversationStart
 from retune.data.formats.column_names import MESSAGES
 from retune.data.formats.message_rows.branches import Place, one_branch
 from retune.data.formats.message_rows.message_columns import MessageColumns
 from retune.data.formats.message_rows.message_spill import Message
+from retune.data.problems.rules import RULES
 from retune.data.sources.blocks import Finding, Row
 from retune.errors import SourceError
 from retune.redaction.masking import shown

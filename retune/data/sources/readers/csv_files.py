@@ -8,8 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from retune.data.text.arrow_arrays import count_byte
-from retune.data.sources.readers.table_edges import count_totals, describe_two_headers, doubt_header
 from retune.config import SourceFormat
 from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, ArrowBlock, Block, RowsBlock
 from retune.data.sources.files.byte_stream import ByteStream
@@ -23,6 +21,8 @@ from retune.data.sources.readers.reader import (
     describe_titles,
     unique_columns,
 )
+from retune.data.sources.readers.table_edges import count_totals, describe_two_headers, doubt_header
+from retune.data.text.arrow_arrays import count_byte
 from retune.errors import SourceError
 
 # Arrow's own handler loses a Ctrl-C that comes as it ends reading a block.
@@ -147,9 +147,11 @@ class CsvReader(FileReader):
         self.notes.add_totals(numbers, last[-n_totals][1], are_left_out=are_certain)
         if are_certain and self.notes.row_numbers is not None:
             self.notes.row_numbers = (self.notes.row_numbers[0], numbers[0] - 1)
-        if are_certain and isinstance(block, ArrowBlock):
+        if not are_certain:
+            return
+        if isinstance(block, ArrowBlock):
             block.batch = block.batch.slice(0, numbers[0] - block.first)
-        elif are_certain:
+        else:
             del block.values[-n_totals:]
 
 

@@ -89,7 +89,7 @@ def _place_header(head: str, layout: CsvLayout, *, is_whole: bool) -> tuple[int,
     place = next((place for place, row in enumerate(rows) if sum(bool(cell.strip()) for cell in row) > 1), 0)
     titles, table = rows[:place], rows[place : place + _ROWS_OF_TABLE]
     is_even = len({len(row) for row in table}) == 1
-    joined = join_header(*rows[place : place + 2], rows[place + 2 :]) if is_even and len(table) > 2 else None
+    joined = join_header(rows[place], rows[place + 1], rows[place + 2 :]) if is_even and len(table) > 2 else None
     if not titles or len(table) < _ROWS_OF_TABLE or not is_even:
         return 0, () if titles else tuple(joined or ())
     header = joined or [cell.strip() for cell in table[0]]

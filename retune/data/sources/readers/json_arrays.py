@@ -5,7 +5,6 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from retune.data.sources.readers.repeated_keys import row_of
 from retune.config import SourceFormat
 from retune.data.sources.blocks import Block, Finding, Row
 from retune.data.sources.files.byte_stream import ByteStream
@@ -14,6 +13,7 @@ from retune.data.sources.readers.json_advice import ADVICE, advice_on_elements, 
 from retune.data.sources.readers.json_text import JsonText, NotStrictError
 from retune.data.sources.readers.jsonl_files import JsonLinesReader
 from retune.data.sources.readers.reader import FileReader, TextNotes, blocks_of_rows, object_keys
+from retune.data.sources.readers.repeated_keys import row_of
 from retune.data.sources.split_names import split_of_key
 from retune.data.text.jsonl import parse_line
 from retune.errors import SourceError

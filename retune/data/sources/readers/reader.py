@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-from retune.data.sources.readers.table_edges import describe_totals
 from retune.config import SourceFormat
 from retune.data.sources.blocks import BLOCK_BYTES, Block, Finding, Row, RowsBlock, SourceFile
 from retune.data.sources.bounds import check_columns
 from retune.data.sources.files.locations import Location
+from retune.data.sources.readers.table_edges import describe_totals
 from retune.errors import SourceError
 from retune.redaction.masking import masked
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from retune.data.problems.rules import RULES
 from retune.data.sources.blocks import Finding, Row
 from retune.redaction.masking import masked
-from retune.data.problems.rules import RULES
 
 _MOST_FINDINGS = 3
 _MOST_SHOWN = 40

@@ -72,7 +72,7 @@ def assert_same_both_ways(block: Block, plan: Plan) -> Described:
 
 def n_plain(block: Block) -> int:
     plain = PlainMessages(None, frozenset({"id"}))
-    block.rows_left(plain)
+    block.offer(plain)
     return len(plain.places)
 
 

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from retune.cli.app import app
 from retune.config import DataConfig, SplitConfig
-from retune.data.sources.blocks import Row
-from retune.data.ingest.load import LoadOptions, load_examples
 from retune.data.ingest.analyze_messages import PlainMessages
-from retune.data.sources.readers.repeated_keys import find_repeated_keys
-from retune.data.sources.readers.jsonl_files import JsonLinesBlock
+from retune.data.ingest.load import LoadOptions, load_examples
+from retune.data.sources.blocks import Row
 from retune.data.sources.open import open_source
+from retune.data.sources.readers.jsonl_files import JsonLinesBlock
+from retune.data.sources.readers.repeated_keys import find_repeated_keys
 
 ASKED = '{"role": "user", "content": "Where is my \\"card\\"?"}'
 ANSWERED = '{"role": "assistant", "content": "On its way.\\n"}'
@@ -27,7 +27,7 @@ PLAIN = f'{{"messages": {TURNS}}}'
 def left_of(lines: list[str], system: str | None = None) -> tuple[list[Row], PlainMessages]:
     taker = PlainMessages(system, frozenset({"id"}))
     block = JsonLinesBlock(0, "\n".join(lines).encode(), 1, source_bytes=0)
-    return block.rows_left(taker), taker
+    return block.offer(taker), taker
 
 
 def kinds(row: Row) -> list[str]:
@@ -94,7 +94,7 @@ def test_lines_without_any_are_offered_once(system: str | None) -> None:
             return super().take(number, values)
 
     taker = Taker(system, frozenset({"id"}))
-    rows = JsonLinesBlock(0, "\n".join(lines).encode(), 1, source_bytes=0).rows_left(taker)
+    rows = JsonLinesBlock(0, "\n".join(lines).encode(), 1, source_bytes=0).offer(taker)
     assert seen == [1, 2, 3, 4, 7, 8]
     assert taker.numbers == [1, 2, 3, 4]
     assert [row.number for row in rows] == [7, 8]
