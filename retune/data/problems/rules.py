@@ -69,6 +69,11 @@ RULES: dict[str, Rule] = {
         "failed_call_dropped",
     ),
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
+    "call_in_text": Rule(
+        "error",
+        "Write calls as objects (tool_calls, or function_call of ShareGPT). To learn them as text, let the user say "
+        r"""the results: sed -E 's/("from": *)"tool"/\1"human"/g' FILE.json > NEW.json""",
+    ),
     "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
     "not_one_text": Rule(
         "error", "Give all rows one text in the list, or read all as lists by the flags that the message names."
