@@ -47,8 +47,8 @@ class ConversationsShape(RowShape):
         beside, messages = read_conversation(values, self.column)
         findings: tuple[Finding, ...] = ()
         if isinstance(messages, list):
-            _refuse_calls_in_text(messages)
             messages, findings = self.framed(messages, values)
+            _refuse_calls_in_text(messages)
         settings = settings_beside(values, self.settings)
         known = {self.column: messages, **settings}
         body = {MESSAGES if key == self.column else key: known[key] for key in values if key in known}
