@@ -11,7 +11,7 @@ from retune.data.sources.blocks import Finding, Row
 from retune.redaction.masking import masked
 
 _MOST_FINDINGS = 3
-_MOST_SHOWN = 40
+_MOST_SHOWN, _LONGEST_PLACE = 40, 200
 
 
 class _Repeated(NamedTuple):
@@ -52,6 +52,7 @@ class _Members(tuple[tuple[str, Any], ...]):
     __slots__ = ()
 
 
+_NESTED = (_Members, list)
 _DECODER = json.JSONDecoder(object_pairs_hook=_Members)
 
 
@@ -79,7 +80,7 @@ def find_repeated_keys(value: Any, n_quotes: int, text: Callable[[], str]) -> tu
         members = _DECODER.decode(text())
     except (ValueError, RecursionError):
         return ()
-    found = [repeated for repeated, _ in zip(_repeated(members, ""), range(_MOST_FINDINGS), strict=False)]
+    found = [repeated for repeated, _ in zip(_repeated(members), range(_MOST_FINDINGS), strict=False)]
     return tuple(repeated.finding() for repeated in found)
 
 
@@ -90,21 +91,26 @@ def row_of(number: int, value: dict[str, Any], n_quotes: int, text: Callable[[],
     return Row(number, value, remarks=found) if is_readable else Row(number, {}, found)
 
 
-def _repeated(value: Any, place: str) -> Iterator[_Repeated]:
-    if isinstance(value, _Members):
-        values: dict[str, list[Any]] = {}
-        for key, member in value:
-            values.setdefault(key, []).append(member)
-        yield from (_Repeated(key, place, each) for key, each in values.items() if len(each) > 1)
-        inner = values.items()
-        yield from (found for key, each in inner for one in each for found in _repeated(one, _below(place, key)))
-    elif isinstance(value, list):
-        for number, item in enumerate(value, start=1):
-            yield from _repeated(item, _below(place, str(number)))
+def _repeated(value: Any) -> Iterator[_Repeated]:
+    """Whatever is repeated, level by level: rows may be nested as deeply as Python can parse."""
+    level = [(value, "")]
+    while level:
+        deeper: list[tuple[Any, str]] = []
+        for inner, place in level:
+            if isinstance(inner, _Members):
+                values: dict[str, list[Any]] = {}
+                for key, member in inner:
+                    values.setdefault(key, []).append(member)
+                yield from (_Repeated(key, place, each) for key, each in values.items() if len(each) > 1)
+                deeper += [(member, _below(place, key)) for key, member in inner if isinstance(member, _NESTED)]
+            else:
+                items = enumerate(inner, start=1)
+                deeper += [(item, _below(place, str(n))) for n, item in items if isinstance(item, _NESTED)]
+        level = deeper
 
 
 def _below(place: str, step: str) -> str:
-    return f"{place}.{step}" if place else step
+    return f"{place}.{step}"[-_LONGEST_PLACE:] if place else step
 
 
 def _is_object(value: Any) -> bool:
