@@ -77,7 +77,8 @@ def join_header(
     in_groups = {*spanned, *(place - 1 for place in spanned)}
     if not spanned or not below or len(set(filter(None, upper))) < _LEAST_GROUPS:
         return None
-    if not all(lower[place] for place in range(width) if place in in_groups or not upper[place]):
+    # To the left of all names may stand an index, which has none.
+    if not all(lower[place] for place in range(width) if place in in_groups or (groups[place] and not upper[place])):
         return None
     named = [place for place in range(width) if lower[place]]
     if not all(map(_is_name, filter(None, lower))) or any(row[n] == lower[n] for row in below for n in named):

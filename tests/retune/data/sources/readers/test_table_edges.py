@@ -75,6 +75,11 @@ class TestHeaderOfTwoRows:
         assert source.columns == tuple(NAMES)
         assert numbers(source) == [3, 4, 5]
 
+    def test_an_index_without_a_name_may_stand_to_the_left_as_pandas_writes_it(self, open_table: Open) -> None:
+        source = open_table([[None, "chat", "chat", "meta"], [None, "question", "answer", "stars"], *PAIRS])
+        assert source.columns == ("column 1", "question", "answer", "stars")
+        assert numbers(source) == [3, 4, 5]
+
     def test_a_title_may_stand_above_both(self, open_table: Open) -> None:
         groups: list[Cell] = ["Case", None, "Reply", None]
         title: list[Cell] = ["Export of May", None, None, None]
