@@ -21,7 +21,7 @@ from retune.data.sources.readers.reader import (
     describe_titles,
     unique_columns,
 )
-from retune.data.sources.readers.table_edges import count_totals, describe_two_headers, doubt_header
+from retune.data.sources.readers.table_edges import MOST_TOTALS, count_totals, describe_two_headers, doubt_header
 from retune.data.text.arrow_arrays import count_byte
 from retune.errors import SourceError
 
@@ -131,15 +131,7 @@ class CsvReader(FileReader):
 
     def _take_off_totals(self, block: ArrowBlock | RowsBlock) -> None:
         """Look whether the table's last rows sum it up; those that certainly do are taken off the last block."""
-        if isinstance(block, ArrowBlock):
-            start = max(0, len(block.batch) - _ROWS_LOOKED_AT)
-            last = [
-                (block.first + place, cells)
-                for place, row in enumerate(block.batch.slice(start).to_pylist(), start)
-                if any(map(str.strip, cells := [*row.values()]))
-            ]
-        else:
-            last = [(row.number, [*row.values.values()]) for row in block.values[-_ROWS_LOOKED_AT:]]
+        last = _last_filled(block)
         n_totals, are_certain = count_totals([cells for _, cells in last])
         if not n_totals:
             return
@@ -232,6 +224,20 @@ class _RegularRows:
         returns = returns[returns < end - 1]
         pairs = returns[letters[returns + 1] == _LF]
         return int((np.searchsorted(self._quotes, pairs) % 2 == 0).sum())
+
+
+def _last_filled(block: ArrowBlock | RowsBlock) -> list[tuple[int, list[str]]]:
+    """The last rows with anything in them, as many as may be totals and one more, with their numbers."""
+    if isinstance(block, RowsBlock):
+        return [(row.number, [*row.values.values()]) for row in block.values[-MOST_TOTALS - 1 :]]
+    last: list[tuple[int, list[str]]] = []
+    end = len(block.batch)
+    while end and len(last) <= MOST_TOTALS:
+        start = max(0, end - _ROWS_LOOKED_AT)
+        rows = enumerate(block.batch.slice(start, end - start).to_pylist(), block.first + start)
+        last = [(number, cells) for number, row in rows if any(map(str.strip, cells := [*row.values()]))] + last
+        end = start
+    return last
 
 
 def _has_row(batch: pa.RecordBatch, cells: tuple[str, ...]) -> bool:

@@ -109,6 +109,8 @@ def is_table(head: str, *, is_whole: bool) -> bool:
     head = head[len(layout.separator_line) :]
     rows = read_rows(head, layout, is_whole=is_whole, most=_ROWS_SNIFFED) or []
     header, *rows = [row for row in rows if any(cell.strip() for cell in row)][layout.n_title_rows :] or [[]]
+    if layout.joined_header:
+        header, rows = list(layout.joined_header), rows[1:]
     are_names = len(header) > 1 and all(cell.strip() and not is_text(cell) for cell in header)
     return are_names and bool(rows) and all(len(row) == len(header) for row in rows)
 

@@ -153,7 +153,7 @@ class TestTotals:
 
     def test_several_after_each_other_are_left_out_with_blank_rows_around(self, open_table: Open) -> None:
         blank: list[Cell] = [None] * 4
-        rows = [NAMES, *PAIRS, blank, ["Total", None, None, 14], ["Average", None, None, 4.7], blank]
+        rows = [NAMES, *PAIRS, blank, ["Total", None, None, 14], ["Average", None, None, 4.7], *[blank] * 200]
         source = open_table(rows)
         assert numbers(source) == [2, 3, 4]
         [message] = said(source, "total_row")
