@@ -10,11 +10,11 @@ import typer
 
 from retune.cli import data_options as options
 from retune.cli.check_view import ReadingBar
-from retune.cli.connection import BaseUrl
 from retune.cli.data_options import auto_option
 from retune.cli.run_view import RunView, show_result
-from retune.cli.side_by_side import SideBySide, start_prefect_early
 from retune.cli.terminal import print_quietly
+from retune.local.connection import BaseUrl
+from retune.local.side_by_side import SideBySide, start_prefect_early
 
 if TYPE_CHECKING:
     from retune.config import RetrainConfig
@@ -157,7 +157,7 @@ def _run(config: "RetrainConfig", *, verbose: bool) -> "RunManifest":
 
 
 def _check_and_retrain(config: "RetrainConfig", view: RunView, starting: SideBySide) -> "RunManifest":
-    from retune.cli.run_services import check_data, run_services  # noqa: PLC0415 - what it needs is slow to import
+    from retune.local.run_services import check_data, run_services  # noqa: PLC0415 - what it needs is slow to import
 
     with ReadingBar().shown() as bar:
         check_data(config, bar)

@@ -13,13 +13,13 @@ from typing import Annotated, Self
 
 import typer
 
-from retune.cli.prefect_access import new_link, prefect_password
 from retune.cli.terminal import err, print_line, print_quietly
-from retune.cli.up_checks import check_wishes, is_answered
-from retune.cli.up_children import Child, Keeper, Program
-from retune.cli.up_flow_runs import PrefectApi
-from retune.cli.up_programs import LOOPBACK, Addresses, Wishes, programs, register_program
 from retune.errors import ServerError
+from retune.local.managed_process import Child, Keeper, Program
+from retune.local.prefect_access import new_link, prefect_password
+from retune.local.prefect_api import PrefectApi
+from retune.local.preflight import check_wishes, is_answered
+from retune.local.programs import LOOPBACK, Addresses, Wishes, programs, register_program
 from retune.private_files import home_directory, make_private_directory
 
 _SECONDS_BETWEEN_LOOKS = 0.5

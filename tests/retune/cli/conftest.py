@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from check_command import Check, run_check
 
-from retune.cli.prefect_server import prefect_server
+from retune.local.prefect_server import prefect_server
 
 _PASSWORD = "admin:of-a-test"
 RETUNE = [sys.executable, "-m", "retune.cli.app"]

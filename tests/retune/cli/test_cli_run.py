@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from retune.cli import app
-from retune.server.embedded import embedded_server, find_running_server
+from retune.local.embedded_server import embedded_server, find_running_server
 
 RETUNE = ["-m", "retune.cli.app"]
 WORDS = {"refund": "money back please", "delivery": "parcel never came", "login": "password does not work"}

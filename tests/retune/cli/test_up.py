@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 from prefect_process import eventually
 
-from retune.cli import up_children
-from retune.cli.prefect_access import as_basic, prefect_password
 from retune.cli.up import _provider
-from retune.cli.up_children import Child, Keeper, Program
-from retune.cli.up_processes import marked_processes
-from retune.cli.up_programs import Addresses, Wishes, programs
 from retune.errors import ServerError
+from retune.local import managed_process
+from retune.local.managed_process import Child, Keeper, Program
+from retune.local.prefect_access import as_basic, prefect_password
+from retune.local.programs import Addresses, Wishes, programs
+from retune.processes.marks import marked_processes
 
 _DEADLINE_SECONDS = 240
 _PAID_KEY = "sk-for-a-paid-provider"
@@ -180,7 +180,7 @@ def test_nothing_that_it_keeps_is_open_to_others(running):
 
 def test_a_key_for_a_paid_provider_reaches_nothing(running):
     for pid, name in running.processes().items():
-        if "retune.cli.app" in name or "up_children" in name:
+        if "retune.cli.app" in name or "managed_process" in name:
             continue
         with suppress(OSError):
             assert _PAID_KEY.encode() not in Path(f"/proc/{pid}/environ").read_bytes(), name
@@ -339,7 +339,7 @@ def look_after(child: Child, say: Callable[[str], None]) -> None:
 
 
 def test_a_program_that_ends_is_started_again_and_given_up_after_a_while(tmp_path, monkeypatch):
-    monkeypatch.setattr(up_children, "_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(managed_process, "_PAUSES_SECONDS", (0.0, 0.0))
     said: list[str] = []
     program = Program("worker", "nowhere", [sys.executable, "-c", "print('no memory')"], dict(os.environ))
     with Keeper() as keeper:
@@ -371,7 +371,7 @@ def test_a_process_ends_that_was_started_just_before_its_starter_was_killed(tmp_
     child = f"import pathlib, time; pathlib.Path({str(there)!r}).touch(); time.sleep(600)"
     starter = f"""
 import os, pathlib, signal, subprocess, sys, time
-from retune.cli.up_children import MARK, Keeper
+from retune.local.managed_process import MARK, Keeper
 
 with Keeper() as keeper:
     keeper.watch_mark("a-mark-of-{tmp_path.name}")

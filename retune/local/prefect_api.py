@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
-from retune.cli.prefect_access import as_basic
+from retune.local.prefect_access import as_basic
 
 _TIMEOUT_SECONDS = 5
 _PAUSES_SECONDS = (0.5, 1.0)

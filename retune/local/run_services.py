@@ -10,10 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from retune.cli.check_view import ReadingBar
-from retune.cli.connection import key_is_for, local_api_key, server_directory
-from retune.cli.prefect_server import address_to_watch, own_password
 from retune.cli.run_view import RunView
-from retune.cli.side_by_side import SideBySide, start_prefect
 from retune.config import ProviderConfig, RetrainConfig
 from retune.data.blocks import Source
 from retune.data.comparison.check import check_store
@@ -24,8 +21,11 @@ from retune.data.shapes.message_rows import put_together
 from retune.data.sources.open import open_source
 from retune.data.splits.split import deal_examples
 from retune.errors import CheckError
+from retune.local.connection import key_is_for, local_api_key, server_directory
+from retune.local.embedded_server import embedded_server
+from retune.local.prefect_server import address_to_watch, own_password
+from retune.local.side_by_side import SideBySide, start_prefect
 from retune.provider.endpoint import Endpoint, resolve_endpoint
-from retune.server.embedded import embedded_server
 
 if TYPE_CHECKING:
     from retune.results.manifest import RunManifest

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from retune.errors import ServerError
-from retune.shared_process import ProcessPlan, answers, shared_process
+from retune.processes.shared import ProcessPlan, answers, shared_process
 
 SERVER = """
 import http.server, os, pathlib, sys
-from retune.shared_process import stop_when_unused
+from retune.processes.shared import stop_when_unused
 directory = pathlib.Path(sys.argv[1])
 stop_when_unused(directory / "users.lock")
 class Healthy(http.server.BaseHTTPRequestHandler):
@@ -36,7 +36,7 @@ server.serve_forever()
 USER = """
 import sys, pathlib
 from tests_plan import plan
-from retune.shared_process import shared_process
+from retune.processes.shared import shared_process
 with shared_process(plan(pathlib.Path(sys.argv[1]))) as running:
     print(running.address, running.started_here, flush=True)
     sys.stdin.read()

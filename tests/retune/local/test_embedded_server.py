@@ -13,13 +13,13 @@ from openai import OpenAI
 from server_process import ServerProcess, wait_for
 
 from retune.errors import ServerError
-from retune.server.embedded import RunningServer, embedded_server, find_running_server
+from retune.local.embedded_server import RunningServer, embedded_server, find_running_server
 from retune.server.storage.data_directory import DataDirectory
 
 USE_IT = """
 import sys, time
 from pathlib import Path
-from retune.server.embedded import embedded_server
+from retune.local.embedded_server import embedded_server
 with embedded_server(Path(sys.argv[1])) as server:
     print(server.started_here, server.base_url, flush=True)
     sys.stdin.readline()

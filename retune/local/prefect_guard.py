@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retune.cli.prefect_access import LINKS_PATH, PROOF_PATH, are_equal, as_basic
-from retune.cli.prefect_login import BrowserLogin, login_page, with_session_script
 from retune.host_names import host_of, is_loopback, normalized_hosts
+from retune.local.prefect_access import LINKS_PATH, PROOF_PATH, are_equal, as_basic
+from retune.local.prefect_login import BrowserLogin, login_page, with_session_script
 
 _OPEN = {"/api/health", "/api/ready"}
 _API = ("/api", "/docs", "/redoc", "/openapi.json")

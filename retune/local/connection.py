@@ -43,8 +43,8 @@ def provider_connection(base_url: str | None, data_directory: Path | None = None
         ServerError: The local server can't start.
     """
     from retune.config import ProviderConfig  # noqa: PLC0415 - pydantic takes a while to import
+    from retune.local.embedded_server import embedded_server  # noqa: PLC0415 - likewise
     from retune.provider.endpoint import resolve_endpoint  # noqa: PLC0415 - likewise
-    from retune.server.embedded import embedded_server  # noqa: PLC0415 - likewise
 
     config = ProviderConfig(base_url=base_url)
     if endpoint := resolve_endpoint(config):

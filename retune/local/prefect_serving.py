@@ -1,6 +1,6 @@
 """Prefect's server behind the guard: what `retune run`, `retune up`, `retune prefect start` and Docker start.
 
-python -m retune.cli.prefect_serving --home DIRECTORY [--host ADDRESS] [--port PORT] [--until-unused]
+python -m retune.local.prefect_serving --home DIRECTORY [--host ADDRESS] [--port PORT] [--until-unused]
 
 | variable | what it says | default |
 |---|---|---|
@@ -20,7 +20,9 @@ from pathlib import Path
 
 import uvicorn
 
-from retune.cli.prefect_access import (
+from retune.errors import RetuneError, ServerError
+from retune.files import write_bytes
+from retune.local.prefect_access import (
     PASSWORD_VARIABLE,
     BrowserSessions,
     OneTimeLinks,
@@ -28,13 +30,11 @@ from retune.cli.prefect_access import (
     proof,
     session_key,
 )
-from retune.cli.prefect_guard import GuardSettings, PrefectGuard
-from retune.cli.prefect_login import BrowserLogin
-from retune.cli.prefect_server import ADDRESS_FILE, ANY_ADDRESS, QUIET, local_address, read_address, server_plan
-from retune.errors import RetuneError, ServerError
-from retune.files import write_bytes
+from retune.local.prefect_guard import GuardSettings, PrefectGuard
+from retune.local.prefect_login import BrowserLogin
+from retune.local.prefect_server import ADDRESS_FILE, ANY_ADDRESS, QUIET, local_address, read_address, server_plan
 from retune.private_files import keep_files_private
-from retune.shared_process import stop_when_unused
+from retune.processes.shared import stop_when_unused
 
 _BLOCKS_FILE = "blocks"
 _DATABASE_VARIABLES = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")

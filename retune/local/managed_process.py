@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import IO, Self, cast
 from uuid import uuid4
 
-from retune.cli.up_processes import MARK, end_marked, flow_runs_of
 from retune.errors import ServerError
+from retune.processes.marks import MARK, end_marked, flow_runs_of
 
 _LARGEST_LOG = 10 << 20
 _ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception)\b: \S")
@@ -225,7 +225,7 @@ class Keeper:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "retune.cli.up_children"], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-P", "-m", "retune.local.managed_process"], stdin=subprocess.PIPE, start_new_session=True
         )
         return self
 

@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from retune.cli.prefect_access import PASSWORD_VARIABLE, is_server_of, new_link, prefect_password
 from retune.errors import ServerError
+from retune.local.prefect_access import PASSWORD_VARIABLE, is_server_of, new_link, prefect_password
 from retune.private_files import home_directory
-from retune.shared_process import ProcessPlan, shared_process
+from retune.processes.shared import ProcessPlan, shared_process
 
 ADDRESS_FILE = "address"
 _PATIENCE_SECONDS = 10
@@ -45,7 +45,7 @@ def prefect_server(say: Callable[[str], None] | None = None, stopping: threading
     started, with its database under `.retune/prefect`, and ends with its last user.
 
     Args:
-        say: See `retune.shared_process.shared_process`.
+        say: See `retune.processes.shared.shared_process`.
         stopping: Likewise.
 
     Raises:
@@ -147,7 +147,7 @@ def _find(home: Path) -> str | None:
 
 def server_plan(home: Path) -> ProcessPlan:
     """How to find the server of a home, and to start one that ends with the last command that uses it."""
-    command = [sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", str(home), "--until-unused"]
+    command = [sys.executable, "-P", "-m", "retune.local.prefect_serving", "--home", str(home), "--until-unused"]
     return ProcessPlan(
         name="The Prefect server",
         directory=home,

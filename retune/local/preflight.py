@@ -4,8 +4,8 @@ import os
 import socket
 from urllib.parse import urlsplit
 
-from retune.cli.up_programs import LOOPBACK, Wishes
 from retune.errors import ConfigError, ServerError
+from retune.local.programs import LOOPBACK, Wishes
 
 _TIMEOUT_SECONDS = 5.0
 _POSTGRESQL_PORT = 5432

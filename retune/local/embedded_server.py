@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from retune.processes.shared import ProcessPlan, shared_process
 from retune.server.settings import SECRET_VARIABLES
 from retune.server.storage.data_directory import DataDirectory
-from retune.shared_process import ProcessPlan, shared_process
 
 _HEALTH_TIMEOUT_SECONDS = 2.0
 
@@ -46,7 +46,7 @@ def embedded_server(
     Args:
         data_directory: The server's data directory; made if it is missing.
         startup_timeout_seconds: Longest wait for the server to answer.
-        say: See `retune.shared_process.shared_process`.
+        say: See `retune.processes.shared.shared_process`.
         stopping: Likewise.
 
     Raises:

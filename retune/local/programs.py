@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from retune.cli.prefect_access import PASSWORD_VARIABLE, is_server_of, prefect_password
-from retune.cli.prefect_server import QUIET, local_address
-from retune.cli.up_children import Program
-from retune.cli.up_flow_runs import PrefectApi
-from retune.shared_process import answers
+from retune.local.managed_process import Program
+from retune.local.prefect_access import PASSWORD_VARIABLE, is_server_of, prefect_password
+from retune.local.prefect_api import PrefectApi
+from retune.local.prefect_server import QUIET, local_address
+from retune.processes.shared import answers
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WORK_POOL = "retune"
@@ -110,7 +110,7 @@ def _prefect_server(wishes: Wishes, addresses: Addresses, home: Path) -> Program
         name="prefect server",
         where=addresses.ui,
         command=_module(
-            "retune.cli.prefect_serving",
+            "retune.local.prefect_serving",
             *("--home", str(directory), "--host", wishes.host, "--port", str(wishes.port)),
         ),
         # Whoever starts a server means this one, and not the one of their profile.

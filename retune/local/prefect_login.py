@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retune.cli.prefect_access import SESSION_SECONDS, BrowserSessions, OneTimeLinks, are_equal
+from retune.local.prefect_access import SESSION_SECONDS, BrowserSessions, OneTimeLinks, are_equal
 
 LOGIN_PATH = "/retune/login"
 SESSION_PATH = "/retune/session"
