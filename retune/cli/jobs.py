@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from retune.cli.connection import BaseUrl, DataDirectory, ask
 from retune.cli.results import Dark, Output, choose_outputs, draw
 from retune.cli.terminal import as_local_time, print_fields, print_json, print_line, print_quietly, print_table, visible
-from retune.local.connection import BaseUrl, DataDirectory, ask
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retune.choices import ProviderKind
+from retune.cli.connection import BaseUrl, DataDirectory, ask
 from retune.cli.terminal import as_local_time, print_json, print_quietly, print_table
-from retune.local.connection import BaseUrl, DataDirectory, ask
 
 if TYPE_CHECKING:
     from datetime import date

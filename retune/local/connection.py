@@ -1,46 +1,29 @@
-"""Which provider a command talks to: the one that is named, else the local server, started for as long as it takes."""
+"""The provider that a command uses: the one that is named, else the server on this machine, which is started."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
-
-import typer
+from typing import TYPE_CHECKING
 
 from retune.private_files import home_directory
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
     from retune.config import ProviderConfig
-
-Answer = TypeVar("Answer")
-
-BaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--base-url", help="The API's address; default: OPENAI_BASE_URL, else the local server.", metavar="URL"
-    ),
-]
-DataDirectory = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Data directory of the local server; default: .retune/server.", metavar="DIR"),
-]
 
 
 def server_directory(data_directory: Path | None) -> Path:
-    """Data directory of the local server."""
+    """Data directory of the server on this machine."""
     return data_directory or home_directory() / "server"
 
 
 @contextmanager
 def provider_connection(base_url: str | None, data_directory: Path | None = None) -> "Iterator[ProviderConfig]":
-    """Yield the settings of a provider that answers.
+    """Yield the settings of a provider that answers, with its key in the environment.
 
     Raises:
-        ConfigError: The address is no URL.
-        ServerError: The local server can't start.
+        ConfigError: The address is not a URL.
+        ServerError: The server on this machine can't start.
     """
     from retune.config import ProviderConfig  # noqa: PLC0415 - pydantic takes a while to import
     from retune.local.embedded_server import embedded_server  # noqa: PLC0415 - likewise
@@ -55,29 +38,9 @@ def provider_connection(base_url: str | None, data_directory: Path | None = None
         yield ProviderConfig(base_url=running.base_url, is_embedded=True)
 
 
-def ask(
-    base_url: str | None, data_directory: Path | None, call: "Callable[[AsyncOpenAI], Awaitable[Answer]]"
-) -> Answer:
-    """Make one call with a client of the provider, and wait for its answer.
-
-    Raises:
-        RetuneError: See `provider_connection`, and what the call raises.
-    """
-    with provider_connection(base_url, data_directory) as config:
-        import asyncio  # noqa: PLC0415 - takes a while, too
-
-        from retune.provider.client import build_client  # noqa: PLC0415 - the SDK takes over a second to import
-
-        async def ask_once() -> Answer:
-            async with build_client(config) as client:
-                return await call(client)
-
-        return asyncio.run(ask_once())
-
-
 @contextmanager
 def key_is_for(base_url: str) -> Iterator[None]:
-    """Have OPENAI_API_KEY go to the address that the command line names: there it is the user's word."""
+    """Let OPENAI_API_KEY go to `base_url`, which the user has named on the command line or in the configuration."""
     from retune.provider.keys import ADDRESS_VARIABLE  # noqa: PLC0415 - pydantic takes a while to import
 
     with _variables({ADDRESS_VARIABLE: base_url}):

@@ -20,11 +20,11 @@ from retune.processes.marks import MARK, end_marked, flow_runs_of
 
 _LARGEST_LOG = 10 << 20
 _ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception)\b: \S")
-_SECONDS_BETWEEN_LOOKS = 0.2
+_POLL_SECONDS = 0.2
 _PAUSES_SECONDS = (1.0, 2.0, 5.0, 15.0)
 # What ran for so long and then ended is no process that can't start.
 _STEADY_SECONDS = 300.0
-# How long a keeper waits between SIGTERM and SIGKILL.
+# How long a watchdog waits between SIGTERM and SIGKILL.
 _SECONDS_TO_END = 10.0
 
 
@@ -51,13 +51,13 @@ class Program:
     stop_seconds: float = 15.0
 
 
-class Child:
+class ManagedProcess:
     """A program that runs, and is started again where it ends by itself.
 
     Args:
         program: What runs.
         directory: Its log is kept here.
-        keeper: Ends it when this process is gone.
+        watchdog: Ends it when this process is gone.
         when_ended: Told the flow runs that its processes worked on, once none of them is left.
     """
 
@@ -65,12 +65,12 @@ class Child:
         self,
         program: Program,
         directory: Path,
-        keeper: "Keeper",
+        watchdog: "Watchdog",
         when_ended: Callable[[Collection[str]], None] = lambda _flow_runs: None,
     ) -> None:
         self.program = program
         self.log = directory / f"{program.name.replace(' ', '-')}.log"
-        self._keeper = keeper
+        self._watchdog = watchdog
         self._when_ended = when_ended
         self.mark = uuid4().hex
         self._shown = self.log.stat().st_size if self.log.exists() else 0
@@ -78,7 +78,7 @@ class Child:
         self._started = 0.0
         self._ends = 0
         # Before anything starts: killed between a start and the word of it, this process would leave one behind.
-        keeper.watch_mark(self.mark)
+        watchdog.watch_mark(self.mark)
         self._restart_at: float | None = None
 
     def start(self) -> None:
@@ -94,13 +94,13 @@ class Child:
                 start_new_session=True,
             )
         self._started, self._restart_at = time.monotonic(), None
-        self._keeper.watch_group(self._process.pid)
+        self._watchdog.watch_group(self._process.pid)
 
-    def wait_until_ready(self, at_each_look: Callable[[], None]) -> None:
+    def wait_until_ready(self, at_each_poll: Callable[[], None]) -> None:
         """Wait until it does its work.
 
         Args:
-            at_each_look: Called all the while; may raise to stop the waiting.
+            at_each_poll: Called all the while; may raise to stop the waiting.
 
         Raises:
             ServerError: It ended, or took too long.
@@ -109,12 +109,12 @@ class Child:
         while not self.program.is_ready():
             if self._has_ended():
                 raise self.failure(f"{self.program.name} did not start")
-            at_each_look()
+            at_each_poll()
             if time.monotonic() > deadline:
                 raise self.failure(f"{self.program.name} was not ready within {self.program.patience_seconds:.0f} s")
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_POLL_SECONDS)
 
-    def run_to_end(self, at_each_look: Callable[[], None]) -> list[str]:
+    def run_to_end(self, at_each_poll: Callable[[], None]) -> list[str]:
         """Run a program that ends by itself.
 
         Returns:
@@ -127,15 +127,15 @@ class Child:
         self.start()
         try:
             while not self._has_ended():
-                at_each_look()
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                at_each_poll()
+                time.sleep(_POLL_SECONDS)
         finally:
             self.stop()
         if self._process is not None and self._process.returncode:
             raise self.failure(f"{self.program.name} failed")
         return self.log.read_bytes()[before:].decode("utf-8", "replace").splitlines()
 
-    def look_after(self, say: Callable[[str], None]) -> None:
+    def supervise(self, say: Callable[[str], None]) -> None:
         """Start it again if it has ended, and keep its log from growing for ever.
 
         Raises:
@@ -148,7 +148,7 @@ class Child:
             return
         if self._process is None or not self._has_ended():
             return
-        self._keeper.forget(self._process.pid)
+        self._watchdog.forget(self._process.pid)
         self._end_what_it_started(flow_runs_of(self.mark))
         self._ends = 1 if time.monotonic() - self._started > _STEADY_SECONDS else self._ends + 1
         if self._ends > len(_PAUSES_SECONDS):
@@ -170,10 +170,10 @@ class Child:
         _signal_group(self._process.pid, signal.SIGTERM)
         deadline = time.monotonic() + self.program.stop_seconds
         while not self._has_ended() and time.monotonic() < deadline and not is_hurried():
-            time.sleep(_SECONDS_BETWEEN_LOOKS / 4)
+            time.sleep(_POLL_SECONDS / 4)
         _signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._keeper.forget(self._process.pid)
+        self._watchdog.forget(self._process.pid)
         self._end_what_it_started(flow_runs)
 
     def _end_what_it_started(self, flow_runs: Collection[str]) -> None:
@@ -181,7 +181,7 @@ class Child:
         if flow_runs:
             self._when_ended(flow_runs)
 
-    def news(self) -> list[str]:
+    def new_lines(self) -> list[str]:
         """The lines that it has logged since the last call."""
         try:
             size = self.log.stat().st_size
@@ -220,7 +220,7 @@ class Child:
                 os.truncate(self.log, 0)
 
 
-class Keeper:
+class Watchdog:
     """A process that ends the others when this one is gone, however that came. A context manager."""
 
     def __enter__(self) -> Self:
@@ -295,7 +295,7 @@ def _keep(lines: Iterable[str]) -> None:
     _signal_groups(groups, signal.SIGTERM)
     deadline = time.monotonic() + _SECONDS_TO_END
     while any(map(_is_there, groups)) and time.monotonic() < deadline:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(_POLL_SECONDS)
     _signal_groups(groups, signal.SIGKILL)
     for mark in marks:
         end_marked(mark)

@@ -84,11 +84,15 @@ def test_a_server_is_started_and_leaves_nothing_behind(tmp_path: Path, monkeypat
     assert "Traceback" not in (data / "server.log").read_text()
 
 
-def test_a_running_server_is_used_and_not_stopped(server: ServerProcess):
-    with embedded_server(server.data_directory) as found:
-        assert (found.started_here, found.base_url) == (False, server.base_url)
+def test_a_running_server_is_used_and_not_stopped(tmp_path: Path):
+    server = ServerProcess(tmp_path).start()
+    try:
+        with embedded_server(tmp_path) as found:
+            assert (found.started_here, found.base_url) == (False, server.base_url)
 
-    assert server.request("GET", "/health").status == 200
+        assert server.request("GET", "/health").status == 200
+    finally:
+        server.end(signal.SIGTERM)
 
 
 def test_the_loser_of_a_race_uses_the_winners_server(tmp_path: Path):
