@@ -9,12 +9,12 @@ import typer
 from rich.status import Status
 
 from retune.cli.terminal import err, print_line, print_quietly
-from retune.local.managed_process import Watchdog
 from retune.local.prefect_access import new_link, prefect_password
 from retune.local.preflight import is_answered, preflight
 from retune.local.programs import LOOPBACK, Addresses, UpOptions
 from retune.local.system import System, only_one
 from retune.private_files import home_directory, make_private_directory
+from retune.processes.death_watch import Watchdog
 
 Host = Annotated[str, typer.Option(help="Address to listen on. Any but loopback needs keys; see docs/deploying.md.")]
 Port = Annotated[int, typer.Option(help="Port of Prefect's UI and API.")]

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from retune.processes.process import module_command
 from retune.processes.shared import ProcessPlan, shared_process
 from retune.server.settings import SECRET_VARIABLES
 from retune.server.storage.data_directory import DataDirectory
@@ -56,10 +56,8 @@ def embedded_server(
     directory.create()
 
     def command(port: int | None) -> list[str]:
-        return [
-            *(sys.executable, "-P", "-m", "retune.server", "--port", str(port or 0), "--exit-with-parent"),
-            *("--data-dir", str(directory.path), "--log-file", str(directory.log)),
-        ]
+        files = ("--data-dir", str(directory.path), "--log-file", str(directory.log))
+        return module_command("retune.server", "--port", str(port or 0), "--exit-with-parent", *files)
 
     plan = ProcessPlan(
         name="The fine-tuning server",

@@ -6,7 +6,6 @@ come up, and is stopped before it has written down the last task runs.
 
 import fcntl
 import os
-import sys
 import threading
 import tomllib
 import urllib.error
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 from retune.errors import ServerError
 from retune.local.prefect_access import PASSWORD_VARIABLE, is_server_of, new_link, prefect_password
 from retune.private_files import home_directory
+from retune.processes.process import module_command
 from retune.processes.shared import ProcessPlan, shared_process
 
 ADDRESS_FILE = "address"
@@ -147,7 +147,7 @@ def _find(home: Path) -> str | None:
 
 def server_plan(home: Path) -> ProcessPlan:
     """How to find the server of a home, and to start one that ends with the last command that uses it."""
-    command = [sys.executable, "-P", "-m", "retune.local.prefect_serving", "--home", str(home), "--until-unused"]
+    command = module_command("retune.local.prefect_serving", "--home", str(home), "--until-unused")
     return ProcessPlan(
         name="The Prefect server",
         directory=home,

@@ -1,7 +1,6 @@
 """What `retune up` runs: command lines and environments."""
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from retune.local.managed_process import Program
 from retune.local.prefect_access import PASSWORD_VARIABLE, is_server_of, prefect_password
 from retune.local.prefect_api import PrefectApi
 from retune.local.prefect_server import QUIET, local_address
-from retune.processes.shared import answers
+from retune.processes.process import answers, module_command, own_environment
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WORK_POOL = "retune"
@@ -109,7 +108,7 @@ def _prefect_server(options: UpOptions, addresses: Addresses, home: Path) -> Pro
     return Program(
         name="prefect server",
         where=addresses.ui,
-        command=_module(
+        command=module_command(
             "retune.local.prefect_serving",
             *("--home", str(directory), "--host", options.host, "--port", str(options.port)),
         ),
@@ -124,7 +123,7 @@ def _fine_tuning_server(options: UpOptions, address: str, home: Path) -> Program
     return Program(
         name="fine-tuning server",
         where=address,
-        command=_module("retune.server", *flags),
+        command=module_command("retune.server", *flags),
         environment=_environment({}, without=("OPENAI_API_KEY", PASSWORD_VARIABLE, "PREFECT_API_AUTH_STRING")),
         is_ready=lambda: answers(f"{address.removesuffix('/v1')}/health"),
     )
@@ -138,7 +137,7 @@ def _worker(options: UpOptions, addresses: Addresses, home: Path) -> Program:
     return Program(
         name="worker",
         where=f"work pool {_WORK_POOL}, {options.limit} flow runs at once",
-        command=_module("deployments.worker", *flags),
+        command=module_command("deployments.worker", *flags),
         environment=_client_environment(options, addresses, home),
         is_ready=lambda: api.has_worker(_WORK_POOL, name),
         # It ends its flow runs at once and waits for none; they are rescheduled in Prefect.
@@ -151,7 +150,7 @@ def register_program(options: UpOptions, addresses: Addresses, home: Path) -> Pr
     return Program(
         name="deployments",
         where="",
-        command=_module("deployments.register"),
+        command=module_command("deployments.register"),
         environment=_client_environment(options, addresses, home),
     )
 
@@ -177,10 +176,4 @@ def _client_environment(options: UpOptions, addresses: Addresses, home: Path) ->
 
 
 def _environment(variables: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in without}
-    return {**kept, **QUIET, "PYTHONUNBUFFERED": "1", **variables}
-
-
-def _module(name: str, *arguments: str) -> list[str]:
-    # Not from the current directory: people keep data there, and may have named it as a module is named.
-    return [sys.executable, "-P", "-m", name, *arguments]
+    return own_environment({**QUIET, "PYTHONUNBUFFERED": "1", **variables}, without=without)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from retune.errors import ServerError
-from retune.local.managed_process import ManagedProcess, Program, Watchdog
+from retune.local.managed_process import ManagedProcess, Program
 from retune.local.prefect_access import prefect_password
 from retune.local.prefect_api import PrefectApi
 from retune.local.programs import Addresses, UpOptions, programs, register_program
+from retune.processes.death_watch import Watchdog
 
 _POLL_SECONDS = 0.5
 _KIND_WIDTH = 13
@@ -114,7 +115,7 @@ class System:
             for process in processes:
                 process.supervise(self.view.say)
                 if self.verbose:
-                    for line in process.new_lines():
+                    for line in process.log.new_lines():
                         self.view.say(f"{process.program.name}: {line}")
             time.sleep(_POLL_SECONDS)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from retune.processes.shared import answers
+from retune.processes.process import answers
 
 pytestmark = pytest.mark.slow
 

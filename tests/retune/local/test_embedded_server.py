@@ -151,7 +151,7 @@ def test_a_server_that_can_not_start_says_why(tmp_path: Path):
 
 def test_a_server_that_takes_too_long_is_ended(tmp_path: Path):
     with (
-        pytest.raises(ServerError, match="did not answer within"),
+        pytest.raises(ServerError, match="was not ready within"),
         embedded_server(tmp_path, startup_timeout_seconds=0.05),
     ):
         pass

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from retune.errors import ServerError
-from retune.processes.shared import ProcessPlan, answers, shared_process
+from retune.processes.process import answers
+from retune.processes.shared import ProcessPlan, shared_process
 
 SERVER = """
 import http.server, os, pathlib, sys
@@ -190,7 +191,7 @@ def test_an_address_that_nobody_serves_any_more_is_replaced(tmp_path: Path) -> N
 def test_why_it_could_not_start_is_said(tmp_path: Path) -> None:
     dying = plan(tmp_path, program="import sys; print('the disk is on fire'); sys.exit(3)")
     with (
-        pytest.raises(ServerError, match=r"did not start \(exit status 3\): the disk is on fire") as caught,
+        pytest.raises(ServerError, match="did not start: it exited with status 3: the disk is on fire") as caught,
         shared_process(dying),
     ):
         pass
@@ -199,7 +200,7 @@ def test_why_it_could_not_start_is_said(tmp_path: Path) -> None:
 
 def test_one_that_never_answers_is_ended(tmp_path: Path) -> None:
     silent = plan(tmp_path, program="import os,sys,time; print(os.getpid(), flush=True); time.sleep(60)", timeout=1)
-    with pytest.raises(ServerError, match="did not answer within 1 s"), shared_process(silent):
+    with pytest.raises(ServerError, match="was not ready within 1 s"), shared_process(silent):
         pass
     pid = int((tmp_path / "output.log").read_text())
     with pytest.raises(ProcessLookupError):
