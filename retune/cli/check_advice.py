@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from retune.cli.check_view import SHOWN_PLACES, show_conclusion
-from retune.data.rules import MOST_KEPT_PER_KIND, RULES, Change
-from retune.source_address import source_label
+from retune.data.problems.rules import MOST_KEPT_PER_KIND, RULES, Change
+from retune.redaction.in_addresses import source_label
 
 if TYPE_CHECKING:
     from retune.cli.checking import Checked

@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from retune.cli.terminal import err, out, print_quietly, print_unfolded, visible
-from retune.data.quoting import MOST_NAMED, masked
+from retune.redaction.masking import MOST_NAMED, masked
 
 if TYPE_CHECKING:
     from retune.cli.checking import Checked
-    from retune.data.blocks import SourceFile
-    from retune.data.comparison.report import CheckReport, LabelFacts
-    from retune.data.problems import ProblemGroup
-    from retune.data.repair import Repaired
+    from retune.data.dataset_checks.report import CheckReport, LabelFacts
+    from retune.data.problems.problems import ProblemGroup
+    from retune.data.repair.repair import Repaired
+    from retune.data.sources.blocks import SourceFile
 
 _FIELD_WIDTH = 11
 _BAR_WIDTH = 30

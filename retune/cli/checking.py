@@ -16,14 +16,22 @@ from retune.config import (
     SplitConfig,
     SplitMethod,
 )
-from retune.data.comparison.check import check_store
-from retune.data.comparison.report import CheckReport
-from retune.data.cost import describe_cost, format_usd, refuse_if_too_expensive
-from retune.data.describing.load import LoadOptions, load_examples
-from retune.data.examples import Method
-from retune.data.model_dates import ModelDates, days_left, describe_dates, describe_move, find_dates, refuse_if_ended
-from retune.data.models import completes_prompts, provider_dates
-from retune.data.repair import (
+from retune.data.cost.base_models import completes_prompts, provider_dates
+from retune.data.cost.estimate import describe_cost, format_usd, refuse_if_too_expensive
+from retune.data.cost.model_dates import (
+    ModelDates,
+    days_left,
+    describe_dates,
+    describe_move,
+    find_dates,
+    refuse_if_ended,
+)
+from retune.data.dataset.example_store import ExampleStore, StoreFacts
+from retune.data.dataset_checks.check import check_store
+from retune.data.dataset_checks.report import CheckReport
+from retune.data.example.example import Method
+from retune.data.ingest.load import LoadOptions, load_examples
+from retune.data.repair.repair import (
     HELD_OUT,
     Repaired,
     changes_path_of,
@@ -32,9 +40,8 @@ from retune.data.repair import (
     held_out_paths,
     repair_examples,
 )
-from retune.data.sources.stored_files import has_wildcard
+from retune.data.sources.files.found_files import has_wildcard
 from retune.data.splits.split import deal_all
-from retune.data.store.store import ExampleStore, StoreFacts
 from retune.errors import ConfigError
 from retune.provider.endpoint import resolve_endpoint
 

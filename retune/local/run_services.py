@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from retune.config import RetrainConfig
-from retune.data.blocks import Source
-from retune.data.comparison.check import check_store
-from retune.data.comparison.report import CheckReport
-from retune.data.describing.load import LoadOptions, find_shape, load_examples
-from retune.data.model_dates import check_model_fits, utc_today
-from retune.data.shapes.message_rows import put_together
+from retune.data.cost.model_dates import check_model_fits, utc_today
+from retune.data.dataset_checks.check import check_store
+from retune.data.dataset_checks.report import CheckReport
+from retune.data.formats.message_rows.source import put_together
+from retune.data.ingest.load import LoadOptions, find_shape, load_examples
+from retune.data.sources.blocks import Source
 from retune.data.sources.open import open_source
 from retune.data.splits.split import deal_examples
 from retune.errors import CheckError

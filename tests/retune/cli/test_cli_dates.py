@@ -15,8 +15,8 @@ from faulty_proxy import Fault, faulty_proxy
 from retune.cli.check_view import ReadingBar
 from retune.cli.checking import Checked, CheckRequest, check_source
 from retune.config_file import parse_config
-from retune.data.model_dates import find_dates
-from retune.data.models import base_model, find_model, known_families
+from retune.data.cost.base_models import base_model, find_model, known_families
+from retune.data.cost.model_dates import find_dates
 
 REPOSITORY = Path(__file__).parents[3]
 ENDED = "gpt-4.1-nano-2025-04-14"
@@ -26,7 +26,7 @@ MODEL = re.compile(r"(?<![\w-])(?:gpt-\d[\w.-]*\w|o\d-\w[\w.-]*\w|babbage-002|da
 LISTS_OF_NAMES = {
     "retune/trainers/conditional_lm/trainer.py",
     "retune/training_lines/keys.py",
-    "retune/data/tokens.py",
+    "retune/data/cost/tokens.py",
 }
 
 
