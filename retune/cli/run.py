@@ -177,13 +177,23 @@ def _retrain(services: "RunServices", view: RunView) -> "RunManifest":
 
     try:
         return asyncio.run(services.retrain(services.config))
-    except TerminationSignal:
-        # Prefect's own way to say SIGTERM, while a flow runs.
-        view.say("stopping")
-        raise _StoppedError(signal.SIGTERM) from None
     except KeyboardInterrupt:
         view.say("stopping")
         raise
+    except (TerminationSignal, Exception) as error:
+        # Prefect raises it for SIGTERM while a flow runs. A task that has not quite started then hides it behind an
+        # error of its own.
+        if not _is_or_follows(error, TerminationSignal):
+            raise
+        view.say("stopping")
+        raise _StoppedError(signal.SIGTERM) from None
+
+
+def _is_or_follows(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Whether an error is of a kind, or was raised while one of that kind was handled."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__context__
+    return error is not None
 
 
 class _StoppedError(KeyboardInterrupt):
