@@ -1,4 +1,4 @@
-"""A server on demand: use the one that runs on a data directory, or start one for as long as it is needed."""
+"""The fine-tuning server of a data directory: the one that runs, or one that is started while it is needed."""
 
 import http.client
 import json

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from retune.errors import RetuneError, ServerError
 from retune.files import write_bytes
@@ -59,19 +60,16 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     url = (os.environ.get("PREFECT_UI_URL") or local).rstrip("/")
     password = prefect_password(home)
     _configure_prefect(home, port, url, password)
-    blocks = _block_sources(home)
-    if _registered_blocks(home) == blocks:
-        # To see that it has nothing to register, Prefect would import every collection that is installed.
-        os.environ.update(
-            PREFECT_SERVER_REGISTER_BLOCKS_ON_START="false", PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION="false"
-        )
+    blocks = _skip_registered_blocks(home)
     _bound_lock_waits()
-    from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings made just now
-
     names = frozenset({host, *os.environ.get("RETUNE_PREFECT_ALLOWED_HOSTS", "").replace(",", " ").split()})
-    settings = GuardSettings(url, password, names, answers_any_ip=host in ANY_ADDRESS)
     login = BrowserLogin(password, OneTimeLinks(), BrowserSessions(session_key(home, password)))
-    guard = PrefectGuard(create_app(final=True), settings, login, lambda challenge: proof(home, local, challenge))
+    guard = PrefectGuard(
+        _prefect_app(),
+        GuardSettings(url, password, names, answers_any_ip=host in ANY_ADDRESS),
+        login,
+        lambda challenge: proof(home, local, challenge),
+    )
     server = _Server(uvicorn.Config(guard, host=host, port=port, log_level="warning"))
 
     def ready() -> None:
@@ -83,6 +81,12 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     server.when_ready = ready
     server.when_stopping = lambda: _forget_address(home, local)
     server.run()
+
+
+def _prefect_app() -> ASGIApp:
+    from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings made just now
+
+    return create_app(final=True)
 
 
 class _Server(uvicorn.Server):
@@ -137,6 +141,19 @@ def _block_sources(home: Path) -> str:
     profile = profiles.read_text(encoding="utf-8") if profiles.exists() else None
     known = [sorted(installed.items()), sorted(_database_variables().items()), profile]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def _skip_registered_blocks(home: Path) -> str:
+    """Have Prefect register block types only where something has changed; the digest of what is there now.
+
+    To see that it has nothing to register, Prefect would import every collection that is installed.
+    """
+    blocks = _block_sources(home)
+    if _registered_blocks(home) == blocks:
+        os.environ.update(
+            PREFECT_SERVER_REGISTER_BLOCKS_ON_START="false", PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION="false"
+        )
+    return blocks
 
 
 def _database_variables() -> dict[str, str]:

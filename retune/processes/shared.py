@@ -46,9 +46,8 @@ class ProcessPlan:
         command: Its command line.
         environment: Variables that differ from this process's own; None takes one away.
         startup_timeout_seconds: How long starting may take.
-        command_again: Its command line for another start at the address that it had.
-        is_kept_elsewhere: Whether another program starts it again where that one started it; two would fight for the
-            address.
+        command_again: Its command line for a restart at the address that it had.
+        is_kept_elsewhere: Whether another program started it and restarts it; two would compete for the address.
     """
 
     name: str
@@ -129,7 +128,7 @@ def _starting(plan: ProcessPlan) -> Iterator[None]:
 
 @contextmanager
 def _restarted(plan: ProcessPlan, address: str, children: list[Process], say: Callable[[str], None]) -> Iterator[None]:
-    """Start the process again whenever it has ended, for as long as the block runs; `children` gets each new one."""
+    """Restart the process whenever it has ended, while the block runs; each new one is added to `children`."""
     stopping = threading.Event()
 
     def watch() -> None:
@@ -141,15 +140,15 @@ def _restarted(plan: ProcessPlan, address: str, children: list[Process], say: Ca
             if misses == 0 or (not children and (misses < _MISSES_OF_OTHERS or plan.is_kept_elsewhere())):
                 continue
             if restarts == _MOST_RESTARTS:
-                say(f"{plan.name} has ended {restarts + 1} times and is not started again; see {plan.log}.")
+                say(f"{plan.name} has ended {restarts + 1} times and is not restarted; see {plan.log}.")
                 return
             restarts += 1
-            say(f"{plan.name} has ended, though it is needed; starting it again.")
+            say(f"{plan.name} has ended unexpectedly; restarting it.")
             try:
-                _start_again(plan, address, children, stopping)
+                _restart(plan, address, children, stopping)
             except (ServerError, OSError) as error:
                 if not stopping.is_set():
-                    say(f"{plan.name} could not be started again: {error}")
+                    say(f"{plan.name} could not be restarted: {error}")
             else:
                 say(f"{plan.name} is back.")
 
@@ -162,7 +161,7 @@ def _restarted(plan: ProcessPlan, address: str, children: list[Process], say: Ca
         thread.join()
 
 
-def _start_again(plan: ProcessPlan, address: str, children: list[Process], stopping: threading.Event) -> None:
+def _restart(plan: ProcessPlan, address: str, children: list[Process], stopping: threading.Event) -> None:
     with _starting(plan):
         if plan.find() is None and not stopping.is_set():
             command = plan.command_again(address) if plan.command_again else plan.command

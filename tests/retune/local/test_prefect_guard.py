@@ -214,7 +214,7 @@ def test_pages_of_other_origins_reach_nothing(server, person):
             assert attack(page, server.url) == [], place
         rebound = server.url.replace("127.0.0.1", "evil.example")
         page.goto(rebound)
-        assert "does not go by the name" in page.content()
+        assert "does not accept the host name" in page.content()
         assert attack(page, rebound) == []
         stolen = next(cookie for cookie in other.cookies if "retune-prefect" in cookie)
 

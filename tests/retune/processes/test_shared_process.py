@@ -157,8 +157,8 @@ def test_one_that_can_t_come_back_is_given_up(tmp_path: Path) -> None:
     fragile = replace(plan(tmp_path), command_again=lambda _: [sys.executable, "-c", "print('no memory')"])
     with shared_process(fragile, said.append):
         kill(tmp_path)
-        wait_until(lambda: any("is not started again" in line for line in said))
-    assert any("could not be started again" in line and "no memory" in line for line in said)
+        wait_until(lambda: any("is not restarted" in line for line in said))
+    assert any("could not be restarted" in line and "no memory" in line for line in said)
 
 
 def comes_back(said: list[str], times: int) -> bool:
