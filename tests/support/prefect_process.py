@@ -126,7 +126,7 @@ class PrefectServer:
         self.url = f"http://127.0.0.1:{port}"
         process = self.processes.start(
             "prefect-server",
-            *(sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", self.processes.directory),
+            *(sys.executable, "-P", "-m", "retune.local.prefect_serving", "--home", self.processes.directory),
             *("--port", str(port)),
             PREFECT_SERVER_DATABASE_CONNECTION_URL=self.database_url,
             PREFECT_SERVER_API_AUTH_STRING=self.auth_string,
