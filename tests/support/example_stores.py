@@ -71,4 +71,4 @@ def make_store(
             some = values[file * share : (file + 1) * share]
             rows = [Row(number, value) for number, value in enumerate(some, start=FIRST_ROW)]
             writer.append(describe_block(RowsBlock(file, rows, source_bytes=1), plan))
-        return writer.finish("tickets", plan)
+        return writer.finish(plan.facts("tickets"))

@@ -5,7 +5,7 @@ from typing import Any
 
 from retune.config import ProviderKind
 from retune.data.checks.images import check_image
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
 
 _ALLOWED = {"user": "text, image_url", "assistant": "text, refusal"}

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from retune.data.example.images import read_data_image
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
 
 _DETAILS = ("low", "high", "auto")

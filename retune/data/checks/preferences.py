@@ -6,12 +6,9 @@ from typing import Any
 from retune.config import ProviderKind
 from retune.data.checks.messages import check_keys, check_message, check_messages
 from retune.data.checks.tool_calls import check_call_shapes, check_tools
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
-from retune.training_lines import keys
-
-PREFERENCE_KEYS = keys.PREFERENCE_KEYS
-INPUT_KEYS = keys.INPUT_KEYS
+from retune.training_lines.keys import INPUT_KEYS, PREFERENCE_KEYS
 
 _OLD_KEYS = {"preferred_completion": "preferred_output", "non_preferred_completion": "non_preferred_output"}
 _MAY_END = ("user", "tool")

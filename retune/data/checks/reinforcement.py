@@ -6,7 +6,7 @@ from typing import Any
 from retune.config import ProviderKind
 from retune.data.checks.messages import check_messages
 from retune.data.checks.tool_calls import check_tools
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
 
 RESERVED_KEYS = ("messages", "tools")

@@ -36,11 +36,10 @@ PLACE_COLUMNS = ("file", "number")
 """Columns that tell where the examples come from."""
 
 
-class StoreFacts(BaseModel):
-    """What the examples are.
+class SourceFacts(BaseModel):
+    """What is known of the examples before they are written.
 
     Attributes:
-        version: Of the store's format.
         source: What people call the source.
         row_numbers: First and last number of the rows of files, by their index, those with nothing in them too; only of
             files that leave such rows out.
@@ -50,17 +49,10 @@ class StoreFacts(BaseModel):
         split_column: The column that says which split a row belongs to; None where there is none.
         group_column: The column whose equal values stay together; None where there is none.
         encoding: The tokenizer that counted.
-        n_examples: How many there are.
-        parts: The files with their lines, by their names in `SIDES`.
-        sha256: Hex SHA-256 of what the examples are and of their order, however the source was packed or formatted:
-            of the columns in `CONTENT_COLUMNS`, an example after the other.
-        labels: How often each answer was given; None where they are too many or too long to be labels.
-        problem_groups: What is wrong with single examples, by kind.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[5]
     source: str
     files: list[SourceFile]
     row_numbers: dict[int, tuple[int, int]]
@@ -70,15 +62,31 @@ class StoreFacts(BaseModel):
     provider: ProviderKind
     encoding: str
     seed: int
+    checks: bool
+    counts_tokens: bool
+    split_column: str | None = None
+    group_column: str | None = None
+
+
+class StoreFacts(SourceFacts):
+    """What the examples are.
+
+    Attributes:
+        version: Of the store's format.
+        n_examples: How many there are.
+        parts: The files with their lines, by their names in `SIDES`.
+        sha256: Hex SHA-256 of what the examples are and of their order, however the source was packed or formatted:
+            of the columns in `CONTENT_COLUMNS`, an example after the other.
+        labels: How often each answer was given; None where they are too many or too long to be labels.
+        problem_groups: What is wrong with single examples, by kind.
+    """
+
+    version: Literal[5]
     n_examples: int
     parts: dict[str, FileFacts]
     sha256: str
-    checks: bool
-    counts_tokens: bool
     labels: dict[str, int] | None
     problem_groups: list[ProblemGroup]
-    split_column: str | None = None
-    group_column: str | None = None
 
 
 class ExampleStore:

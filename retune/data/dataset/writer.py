@@ -3,21 +3,18 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import IO, Self
 
 import numpy as np
 
-from retune.data.dataset.columns import COLUMNS, CONTENT_COLUMNS, SIDES
-from retune.data.dataset.described import Described, Lines
-from retune.data.dataset.example_store import STORE_VERSION, ExampleStore, StoreFacts, part_path
+from retune.data.dataset.columns import BANDS, COLUMNS, CONTENT_COLUMNS, SIDES, Described, Lines
+from retune.data.dataset.example_store import STORE_VERSION, ExampleStore, SourceFacts, StoreFacts, part_path
 from retune.data.example.label_counts import are_labels
-from retune.data.ingest.plan import Plan
-from retune.data.near_duplicates.keys import BANDS
 from retune.data.problems.problems import Problem, ProblemCollector
 from retune.data.text.jsonl import FileFacts
 from retune.files import write_json, writing
@@ -151,21 +148,8 @@ class ExampleWriter:
         """The first keys that only later rows have and that reach no example, and how many rows have each."""
         return self._other_keys
 
-    def finish(
-        self,
-        source: str,
-        plan: Plan,
-        *,
-        row_numbers: Mapping[int, tuple[int, int]] = MappingProxyType({}),
-        unused: Sequence[str] = (),
-    ) -> ExampleStore:
+    def finish(self, facts: SourceFacts) -> ExampleStore:
         """Write what the examples are; with this they are complete.
-
-        Args:
-            source: What people call it.
-            plan: What they were described by.
-            row_numbers: See `Source.row_numbers`.
-            unused: Columns that reach no example.
 
         Raises:
             RunDirectoryError: The disk is full, or otherwise unwilling.
@@ -177,33 +161,18 @@ class ExampleWriter:
             _save([stream.fileno() for stream in self._files()])
         self.__exit__(None, None, None)
         with self._writing():
-            facts = self._facts(source, plan, row_numbers, unused)
-            write_json(self._directory / "facts.json", facts.model_dump(mode="json"))
+            write_json(self._directory / "facts.json", self._complete(facts).model_dump(mode="json"))
         return ExampleStore(self._directory)
 
-    def _facts(
-        self, source: str, plan: Plan, row_numbers: Mapping[int, tuple[int, int]], unused: Sequence[str]
-    ) -> StoreFacts:
+    def _complete(self, facts: SourceFacts) -> StoreFacts:
         return StoreFacts(
+            **dict(facts),
             version=STORE_VERSION,
-            source=source,
-            files=list(plan.files),
-            row_numbers=dict(row_numbers),
-            shape=plan.shape.title,
-            unused=list(unused),
-            method=plan.method,
-            provider=plan.provider,
-            encoding=plan.encoding,
-            seed=plan.split.seed,
             n_examples=self._count,
             parts={side: part.facts() for side, part in zip(SIDES[1:], self._parts, strict=True)},
             sha256=self._digest.hexdigest(),
-            checks=plan.checks,
-            counts_tokens=plan.counts_tokens,
             labels=None if self._labels is None else dict(self._labels),
             problem_groups=self._problems.groups(),
-            split_column=plan.shape.split_column,
-            group_column=plan.shape.group_column,
         )
 
 

@@ -21,12 +21,12 @@ from retune.data.dataset_checks.leakage import check_declared_splits, check_near
 from retune.data.dataset_checks.preferences import check_preferences
 from retune.data.dataset_checks.report import CheckReport, write_report
 from retune.data.dataset_checks.sizes import check_context, check_counts, count_sides, token_histogram
-from retune.data.example.example import MINIMUM_EXAMPLES
 from retune.data.problems.problems import Further, Problem, ProblemCollector, ProblemGroup, everywhere, merge_groups
 from retune.data.splits.origins import find_origins
 from retune.data.splits.split import deal_examples
 from retune.errors import DataError
 from retune.files import writing
+from retune.training_lines.keys import MINIMUM_EXAMPLES
 
 Tokens = npt.NDArray[np.uint32]
 

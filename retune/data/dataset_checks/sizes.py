@@ -8,8 +8,8 @@ import numpy.typing as npt
 from retune.config import SplitMethod
 from retune.data.dataset.columns import SIDES
 from retune.data.dataset_checks.context import Subject, holds_image
-from retune.data.example.example import MINIMUM_EXAMPLES
 from retune.data.problems.problems import Further, Problem, everywhere
+from retune.training_lines.keys import MINIMUM_EXAMPLES
 
 FEW_HELD_OUT = {"validation": 5, "test": 20}
 """With fewer examples than this in a split, a figure on it says little."""

@@ -7,15 +7,9 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-from retune.data.example.example import (
-    INSTRUCTION_ROLES,
-    Method,
-    canonical_json,
-    expected_answer,
-    is_completion,
-    prompt_messages,
-)
+from retune.data.example.example import Method, canonical_json, expected_answer, is_completion, prompt_messages
 from retune.data.example.fixes import fix_example
+from retune.training_lines.keys import INSTRUCTION_ROLES
 
 WINDOWS_LINE_END = r"\r+\n"
 _PLAIN_MESSAGE = {"role", "content"}

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any, Never, TypeVar
 
 from retune.config import DataConfig
-from retune.data.checks.structure import EXAMPLE_KEYS
 from retune.data.example.example import last_assistant
 from retune.data.formats.cell_kinds import read_cells
 from retune.data.formats.column_names import MESSAGES, find_column, listed, near_key, no_column
@@ -45,8 +44,10 @@ from retune.data.formats.split_columns import SplitColumns
 from retune.data.formats.templates import ColumnText, SystemPrompt, TextSource, read_text_source
 from retune.data.formats.transcripts import find_open_template, without_marks
 from retune.data.formats.turns import find_turns
-from retune.data.sources.blocks import Finding, Source
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Source
 from retune.errors import SourceError
+from retune.training_lines.keys import EXAMPLE_KEYS
 
 _Shape = TypeVar("_Shape", bound=RowShape)
 

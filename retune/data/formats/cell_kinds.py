@@ -9,7 +9,7 @@ from retune.data.formats.cells import UnusableCellError, cell_text, json_value
 from retune.data.formats.fields import field_value
 from retune.data.formats.structures import lone_text, structure_in, structures_in
 from retune.data.formats.templates import ColumnText, FieldText, OneColumn, Template, TextSource
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.data.text.jsonl import parse_json
 from retune.redaction.masking import listed, shown
 

@@ -4,12 +4,12 @@ import json
 import math
 from typing import Any
 
-from retune.data.checks.messages import MESSAGE_KEYS, ROLES
 from retune.data.formats.foreign_messages import api_messages, is_foreign_message
 from retune.data.formats.structures import python_literal, structure_in
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.data.text.jsonl import parse_json
 from retune.redaction.masking import shown
+from retune.training_lines.keys import MESSAGE_KEYS, ROLES
 
 
 class UnusableCellError(Exception):

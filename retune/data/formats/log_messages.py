@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from retune.data.checks.messages import MESSAGE_KEYS, ROLES
 from retune.data.formats.content_blocks import api_tools
 from retune.data.formats.foreign_messages import api_messages, is_foreign_message
 from retune.data.formats.log_notes import is_built_in_item
+from retune.training_lines.keys import MESSAGE_KEYS, ROLES
 
 Message = dict[str, Any]
 

@@ -12,7 +12,7 @@ from retune.data.formats.row_format import RowShape
 from retune.data.formats.settings import settings_beside
 from retune.data.formats.structures import structure_in
 from retune.data.formats.templates import TextSource
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
 
 _REQUESTS = (

@@ -11,7 +11,8 @@ from retune.data.formats.conversation_cells import read_conversation, written_co
 from retune.data.formats.foreign_messages import unread_keys
 from retune.data.formats.row_format import RowShape
 from retune.data.formats.settings import settings_beside
-from retune.data.sources.blocks import Finding, Row
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Row
 
 
 @dataclass

@@ -11,7 +11,7 @@ from retune.data.formats.known_columns import names_of
 from retune.data.formats.role_names import plain_name, role_of
 from retune.data.formats.row_format import RowShape
 from retune.data.formats.settings import settings_beside
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 
 Turns = tuple[tuple[str, str], ...]
 """Of each turn, in order, the column of the question and that of the answer."""

@@ -12,7 +12,7 @@ from retune.data.formats.row_format import RowShape
 from retune.data.formats.settings import settings_beside
 from retune.data.formats.templates import JoinedColumns
 from retune.data.formats.transcripts import read_open_transcript, read_transcript
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
 
 _Messages = list[dict[str, Any]]

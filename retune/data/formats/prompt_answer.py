@@ -9,7 +9,7 @@ from retune.data.formats.row_format import RowShape
 from retune.data.formats.settings import settings_beside
 from retune.data.formats.shape import PlainColumns
 from retune.data.formats.templates import ColumnText, JoinedColumns, TextSource
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 
 
 @dataclass

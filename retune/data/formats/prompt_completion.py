@@ -10,7 +10,7 @@ from retune.data.formats.endings import Endings
 from retune.data.formats.row_format import RowShape
 from retune.data.formats.settings import settings_beside
 from retune.data.formats.shape import PlainColumns
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown_part
 
 

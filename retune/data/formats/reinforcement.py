@@ -10,7 +10,7 @@ from retune.data.formats.conversation_cells import read_conversation
 from retune.data.formats.row_format import RowShape
 from retune.data.formats.settings import SETTINGS, settings_beside
 from retune.data.formats.templates import ColumnText, TextSource
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 
 REFERENCE = "reference_answer"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from retune.data.example.example import INSTRUCTION_ROLES, Example, Method
+from retune.data.example.example import Example, Method
 from retune.data.formats.cells import UnusableCellError
 from retune.data.formats.column_names import listed, near_key
 from retune.data.formats.fields import find_root
@@ -13,7 +13,9 @@ from retune.data.formats.shape import Shape
 from retune.data.formats.split_columns import SplitColumns
 from retune.data.formats.templates import SystemPrompt
 from retune.data.formats.turns import read_turns
-from retune.data.sources.blocks import Block, Finding, Row
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Block, Row
+from retune.training_lines.keys import INSTRUCTION_ROLES
 
 
 @dataclass

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from retune.data.example.example import Example, Method
-from retune.data.sources.blocks import Block, Finding
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Block
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, Self
 from retune.config import SplitConfig, SplitMethod
 from retune.data.example.example import SplitKeys
 from retune.data.formats.cells import cell_text
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.data.sources.split_names import flag_named, flag_said, is_split_column, split_named
 from retune.redaction.masking import shown
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from retune.data.example.example import INSTRUCTION_ROLES
 from retune.data.formats.cells import cell_text
 from retune.data.formats.column_names import listed
 from retune.data.formats.content_blocks import blocks_text
 from retune.data.formats.fields import field_value, find_root
 from retune.data.formats.structures import structure_in
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 from retune.redaction.masking import shown
+from retune.training_lines.keys import INSTRUCTION_ROLES
 
 # Not what stands in braces of LaTeX, of shells, or in two braces.
 _BEFORE, _AFTER = r"(?<![\w{}\\^$])\{", r"\}(?!\})"

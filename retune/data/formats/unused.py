@@ -12,7 +12,8 @@ from retune.data.formats.row_format import RowShape
 from retune.data.formats.shape import Shape
 from retune.data.formats.split_columns import filled_cells
 from retune.data.formats.templates import Template, TextSource
-from retune.data.sources.blocks import Finding, Source
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Source
 from retune.data.sources.split_names import flag_named, flag_said, is_split_column, split_named
 from retune.redaction.masking import masked, shown
 

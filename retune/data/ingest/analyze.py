@@ -4,8 +4,7 @@ from itertools import chain
 
 import numpy as np
 
-from retune.data.dataset.columns import SIDES
-from retune.data.dataset.described import Described
+from retune.data.dataset.columns import SIDES, Described
 from retune.data.formats.late_keys import LateRow, rows_that_say_splits
 from retune.data.ingest.analyze_columns import prepare_plain_columns
 from retune.data.ingest.analyze_examples import prepare_examples

@@ -21,8 +21,8 @@ from retune.data.ingest.analyze_texts import Texts
 from retune.data.ingest.arrow_lines import escape, put_together
 from retune.data.ingest.plan import Plan
 from retune.data.ingest.prepared import Prepared
-from retune.data.problems.problems import FindingTally
-from retune.data.sources.blocks import Finding, TextColumns
+from retune.data.problems.problems import Finding, FindingTally
+from retune.data.sources.blocks import TextColumns
 from retune.data.text.arrow_arrays import byte_lengths, mask_array, text_scalar, true_places
 
 

@@ -19,9 +19,8 @@ from retune.data.formats.late_keys import some_of_each
 from retune.data.ingest.analyze_texts import Texts
 from retune.data.ingest.plan import Plan
 from retune.data.ingest.prepared import Prepared
-from retune.data.problems.problems import FindingTally
+from retune.data.problems.problems import Finding, FindingTally
 from retune.data.problems.rules import RULES
-from retune.data.sources.blocks import Finding
 from retune.data.splits.by_column import compare_with_file
 from retune.data.text.arrow_arrays import text_array, utf8_array
 from retune.data.text.jsonl import encode_line

@@ -29,8 +29,7 @@ from retune.data.ingest.analyze_texts import Texts
 from retune.data.ingest.arrow_lines import escape, put_together
 from retune.data.ingest.plan import Plan
 from retune.data.ingest.prepared import Prepared
-from retune.data.sources.blocks import text_offsets
-from retune.data.text.arrow_arrays import byte_lengths, index_array, text_array, utf8_array
+from retune.data.text.arrow_arrays import byte_lengths, index_array, text_array, text_offsets, utf8_array
 
 Places = npt.NDArray[np.int64]
 

@@ -13,7 +13,7 @@ from retune.data.checks.text_faults import find_text_faults
 from retune.data.ingest.known_words import known_words
 from retune.data.ingest.plan import Plan
 from retune.data.near_duplicates.keys import band_keys
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.data.text.arrow_arrays import text_array
 from retune.data.text.words import Words, cut_words
 

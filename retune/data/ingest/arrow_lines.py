@@ -6,10 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retune.data.dataset.columns import SIDES, Column
-from retune.data.dataset.described import Lines
-from retune.data.sources.blocks import text_offsets
-from retune.data.text.arrow_arrays import mask_array, text_scalar
+from retune.data.dataset.columns import SIDES, Column, Lines
+from retune.data.text.arrow_arrays import mask_array, text_offsets, text_scalar
 
 _SPACE = 0x20
 

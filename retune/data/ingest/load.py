@@ -1,13 +1,13 @@
 """From a source to examples on disk, each of them looked at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from retune.config import DataConfig, ProviderKind, SplitConfig
+from retune.config import DataConfig, LimitsConfig, ProviderKind, SplitConfig
 from retune.data.cost.base_models import completes_prompts
 from retune.data.cost.tokens import encoding_for
-from retune.data.dataset.described import Described
+from retune.data.dataset.columns import Described
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.writer import ExampleWriter
 from retune.data.example.example import Method
@@ -84,38 +84,42 @@ def load_examples(
     source = put_together(open_source(data, progress.read), data)
     sizes = [file.bytes for file in source.files]
     progress.total = None if None in sizes else sum(size or 0 for size in sizes)
-    encoding = encoding_for(options.model)
-    describers = Describers(
-        directory / _SPOOL, encoding=encoding if options.counts_tokens else None, processes=options.processes
-    )
-
-    def describe_all(plan: Plan, writer: ExampleWriter) -> LateRows:
-        """Describe every example, up to too many errors; rows that have what the shape was chosen without knowing."""
-        late = LateRows()
-        for described in describers.describe(source.blocks(), plan):
-            writer.append(described)
-            late.add(described.late)
-            progress.described(described.source_bytes)
-            check_kept(source.name, data.limits, n_examples=writer.n_examples, n_bytes=writer.n_bytes)
-            if writer.n_errors > data.limits.max_errors:
-                writer.add_problems([_reading_stopped(source, described, data.limits.max_errors)])
-                return LateRows()
-        return late
-
-    with describers:
+    encoding = encoding_for(options.model) if options.counts_tokens else None
+    with Describers(directory / _SPOOL, encoding=encoding, processes=options.processes) as describers:
         if progress.total is not None and progress.total > BLOCKS_WITHOUT_PROCESSES * BLOCK_BYTES:
             describers.start()
         plan = _plan_for(source, data, split, options)
         with ExampleWriter(directory) as writer:
-            late = describe_all(plan, writer)
+            blocks = describers.describe(source.blocks(), plan)
+            late = _write_all(source, blocks, data.limits, writer, progress)
             late.add_to(source)
             better = _plan_for(source, data, split, options) if late else plan
             if better.shape.reads == plan.shape.reads:
                 return _finish(source, plan, writer)
         progress.start_again()
         with ExampleWriter(directory) as writer:
-            describe_all(better, writer)
+            _write_all(source, describers.describe(source.blocks(), better), data.limits, writer, progress)
             return _finish(source, better, writer)
+
+
+def _write_all(
+    source: Source, blocks: Iterable[Described], limits: LimitsConfig, writer: ExampleWriter, progress: "_Reading"
+) -> LateRows:
+    """Write the examples of all blocks, up to too many errors.
+
+    Returns:
+        Rows with what the first rows, by which the shape was chosen, lack.
+    """
+    late = LateRows()
+    for described in blocks:
+        writer.append(described)
+        late.add(described.late)
+        progress.described(described.source_bytes)
+        check_kept(source.name, limits, n_examples=writer.n_examples, n_bytes=writer.n_bytes)
+        if writer.n_errors > limits.max_errors:
+            writer.add_problems([_reading_stopped(source, described, limits.max_errors)])
+            return LateRows()
+    return late
 
 
 def _finish(source: Source, plan: Plan, writer: ExampleWriter) -> ExampleStore:
@@ -124,7 +128,7 @@ def _finish(source: Source, plan: Plan, writer: ExampleWriter) -> ExampleStore:
         writer.add_problems(map(_problem_of, source.unread()))
         writer.add_problems(problem_at("the system prompt", *finding) for finding in examine_instructions(plan))
     unused = _say_what_is_unused(source, plan, writer)
-    return writer.finish(source.name, plan, row_numbers=source.row_numbers(), unused=unused)
+    return writer.finish(plan.facts(source.name, row_numbers=source.row_numbers(), unused=unused))
 
 
 class _Reading:

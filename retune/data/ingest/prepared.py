@@ -12,7 +12,7 @@ from retune.data.dataset.columns import Column
 from retune.data.example.label_counts import are_labels
 from retune.data.formats.late_keys import LateRow
 from retune.data.ingest.analyze_texts import Texts
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.data.text.arrow_arrays import index_array
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
 
-from retune.data.dataset.described import Described
+from retune.data.dataset.columns import Described
 from retune.data.ingest import spool
 from retune.data.ingest.analyze import describe_block
 from retune.data.ingest.fork_server import answer_path, block_path

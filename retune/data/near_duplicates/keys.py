@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from retune.data.dataset.columns import BANDS
 from retune.data.near_duplicates.unspaced_scripts import put_pieces, unspaced_pieces
 from retune.data.text.words import Words
-
-BANDS = 5
-"""Two texts are compared where at least one of so many keys is the same."""
 
 _ROWS_PER_BAND = 3
 _SEED = 1

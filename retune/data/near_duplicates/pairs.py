@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import BANDS, SIDES
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.repeats import partition
 from retune.data.example.example import expected_answer
 from retune.data.example.texts import example_texts
-from retune.data.near_duplicates.keys import BANDS
 from retune.data.near_duplicates.shingles import numbers_of, similarity, without_numbers, words_of
 
 NEARLY_THE_SAME = 0.8

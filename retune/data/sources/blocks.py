@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retune.config import SourceFormat
+from retune.data.problems.problems import Finding
 from retune.data.text.arrow_arrays import text_scalar, true_places
 
 BLOCK_BYTES = 4 << 20
@@ -20,24 +21,15 @@ BLOCK_BYTES = 4 << 20
 MOST_BLOCK_ROWS = 1 << 15
 """So many rows at most, however small: what is found out about each takes a kilobyte and more."""
 
+SAMPLE_ROWS = 100
+"""How many of a source's first rows decide how all are read."""
+
 # So much may travel beside a batch's own rows; a copy of them would cost more.
 _SPARE_BYTES = 4 << 10
 
 _ArrowFacts = tuple[int, int, int, bool]
 
 _HAVE_ANY_KEYS = {SourceFormat.JSONL, SourceFormat.JSON}
-
-
-class Finding(NamedTuple):
-    """Something wrong with one row, before it is known where the row stands.
-
-    Attributes:
-        kind: A key of `retune.data.problems.rules.RULES`.
-        message: What was found and what is allowed.
-    """
-
-    kind: str
-    message: str
 
 
 class FileNote(NamedTuple):
@@ -228,11 +220,6 @@ class ArrowBlock(Block):
                 return None
             keep = filled if keep is None else pc.or_(keep, filled)
         return keep
-
-
-def text_offsets(texts: pa.StringArray) -> npt.NDArray[np.int32]:
-    """Where in the bytes of all texts (no nulls, at least one) each begins, and after them where the last one ends."""
-    return np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
 
 
 _LISTS_OF_TOOLS = {"tool_calls", "tools", "functions"}

@@ -7,7 +7,7 @@ import numpy as np
 from retune.config import SplitConfig
 from retune.data.dataset.repeats import Repeats, find_repeats
 from retune.data.example.example import Example
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides
 
 Found = list[tuple[int, Finding]]

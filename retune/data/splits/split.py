@@ -9,13 +9,13 @@ from retune.config import SplitConfig, SplitMethod
 from retune.data.dataset.columns import SIDES
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.repeats import find_repeats
-from retune.data.example.example import MINIMUM_EXAMPLES
 from retune.data.problems.rules import RULES
 from retune.data.splits.by_column import deal_as_said, deal_declared, declares, find_contradictions
 from retune.data.splits.by_hash import deal_groups, deal_stable, find_grouped
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides, read_keys, with_groups
 from retune.data.splits.shuffled import deal_randomly, find_questions
 from retune.errors import DataError
+from retune.training_lines.keys import MINIMUM_EXAMPLES
 
 _PLACES_SHOWN = 3
 _HELD_OUT = ("validation", "test")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.choices import ConversationStart
-from retune.data.example.example import MINIMUM_EXAMPLES
 from retune.data.formats.column_names import MESSAGES, check_columns, listed
 from retune.data.formats.fields import field_value
 from retune.data.formats.known_columns import find_preference, guess_pair
@@ -22,6 +21,7 @@ from retune.data.formats.role_names import plain_name, role_of, words
 from retune.data.sources.blocks import Source
 from retune.errors import SourceError
 from retune.message_rows_config import MessageRowsConfig
+from retune.training_lines.keys import MINIMUM_EXAMPLES
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -11,7 +11,8 @@ from retune.data.formats.column_names import MESSAGES
 from retune.data.formats.message_rows.branches import Place, one_branch
 from retune.data.formats.message_rows.message_columns import MessageColumns
 from retune.data.formats.message_rows.message_spill import Message
-from retune.data.sources.blocks import Finding, Row
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Row
 from retune.errors import SourceError
 from retune.redaction.masking import shown
 

@@ -6,7 +6,8 @@ from retune.choices import ConversationStart
 from retune.data.formats.message_rows.message_columns import MessageColumns
 from retune.data.formats.message_rows.message_joining import Joiner
 from retune.data.formats.message_rows.message_order import Direction
-from retune.data.sources.blocks import FileNote, Finding, SourceFile, describe_location
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import FileNote, SourceFile, describe_location
 from retune.message_rows_config import MessageRowsConfig
 
 

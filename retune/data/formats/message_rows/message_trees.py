@@ -7,7 +7,8 @@ from typing import Any
 
 from retune.data.formats.column_names import MESSAGES
 from retune.data.formats.message_rows.chat_exports import TreeFormat
-from retune.data.sources.blocks import Block, FileNote, Finding, Row, RowsBlock, Source, UnreadFile, describe_location
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Block, FileNote, Row, RowsBlock, Source, UnreadFile, describe_location
 from retune.errors import EmptySourceError
 
 _RULES = {

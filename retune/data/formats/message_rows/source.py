@@ -26,17 +26,8 @@ from retune.data.formats.message_rows.message_order import Direction
 from retune.data.formats.message_rows.message_spill import Message, in_order
 from retune.data.formats.message_rows.message_trees import TreesSource
 from retune.data.formats.role_names import plain_name
-from retune.data.sources.blocks import (
-    BLOCK_BYTES,
-    MOST_BLOCK_ROWS,
-    Block,
-    FileNote,
-    Finding,
-    Row,
-    RowsBlock,
-    Source,
-    UnreadFile,
-)
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, FileNote, Row, RowsBlock, Source, UnreadFile
 from retune.errors import EmptySourceError, SourceError
 
 # Keys of a message beside its role and content, where a column bears their name.

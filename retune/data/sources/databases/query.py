@@ -15,10 +15,9 @@ from sqlalchemy import Connection, CursorResult, Engine, Select, inspect, litera
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from retune.config import DataConfig, SourceFormat
-from retune.data.sources.blocks import BLOCK_BYTES, Block, Row, RowsBlock, Source, SourceFile
+from retune.data.sources.blocks import BLOCK_BYTES, SAMPLE_ROWS, Block, Row, RowsBlock, Source, SourceFile
 from retune.data.sources.bounds import Bounds, check_columns
 from retune.data.sources.databases.engine import is_database, open_engine
-from retune.data.sources.readers.reader import SAMPLE_ROWS
 from retune.errors import EmptySourceError, SourceError
 from retune.redaction.addresses import Address
 

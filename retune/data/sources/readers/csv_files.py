@@ -21,6 +21,7 @@ from retune.data.sources.readers.reader import (
     describe_titles,
     unique_columns,
 )
+from retune.data.text.arrow_arrays import text_scalar
 from retune.errors import SourceError
 
 # Arrow's own handler loses a Ctrl-C that comes as it ends reading a block.
@@ -207,7 +208,7 @@ class _RegularRows:
 def _has_row(batch: pa.RecordBatch, cells: tuple[str, ...]) -> bool:
     """Whether a row has these cells, however they are quoted."""
     for column, cell in enumerate(cells):
-        batch = batch.filter(pc.equal(batch.column(column), cell))
+        batch = batch.filter(pc.equal(batch.column(column), text_scalar(cell)))
         if not len(batch):
             return False
     return True

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.config import SourceFormat
-from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, Finding, Row
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, SAMPLE_ROWS, Block, Row
 from retune.data.sources.files.byte_stream import ByteStream, count_line_feeds
 from retune.data.sources.files.locations import Location
-from retune.data.sources.readers.reader import SAMPLE_ROWS, FileReader, TextNotes, object_keys
+from retune.data.sources.readers.reader import FileReader, TextNotes, object_keys
 from retune.data.text.jsonl import parse_line, parse_quickly
 from retune.errors import SourceError
 

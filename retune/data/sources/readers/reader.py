@@ -8,14 +8,12 @@ from itertools import islice
 from typing import Literal
 
 from retune.config import SourceFormat
-from retune.data.sources.blocks import BLOCK_BYTES, Block, Finding, Row, RowsBlock, SourceFile
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import BLOCK_BYTES, SAMPLE_ROWS, Block, Row, RowsBlock, SourceFile
 from retune.data.sources.bounds import check_columns
 from retune.data.sources.files.locations import Location
 from retune.errors import SourceError
 from retune.redaction.masking import masked
-
-SAMPLE_ROWS = 100
-"""So many of the first rows are looked at before a source is read."""
 
 _LEAST_ROW_BYTES = 64
 

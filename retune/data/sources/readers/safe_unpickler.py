@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from retune.data.sources.blocks import Finding, Row
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import SAMPLE_ROWS, Row
 from retune.data.sources.bounds import check_columns
 from retune.data.sources.files.locations import Location
 from retune.data.sources.readers.pickled_values import VALUE_BYTES, Room
-from retune.data.sources.readers.reader import SAMPLE_ROWS
 from retune.errors import SourceError
 
 _ALLOWED: dict[str, tuple[str, ...]] = {

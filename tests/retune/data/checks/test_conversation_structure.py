@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.data.checks.messages import MESSAGE_KEYS
-from retune.data.checks.structure import EXAMPLE_KEYS, check_structure
+from retune.data.checks.structure import check_structure
 from retune.data.cost.tokens import token_counter, tokens_beside_all_texts
 from retune.data.example.hashes import hash_example
 from retune.data.example.texts import example_texts
 from retune.data.problems.rules import RULES
+from retune.training_lines.keys import EXAMPLE_KEYS, MESSAGE_KEYS
 
 USER = {"role": "user", "content": "Hello?"}
 ASSISTANT = {"role": "assistant", "content": "Hi."}

@@ -12,7 +12,8 @@ from retune.data.example.example import Example, Method
 from retune.data.formats.detect import choose_shape
 from retune.data.formats.message_rows.source import put_together
 from retune.data.formats.shape import Shape
-from retune.data.sources.blocks import ArrowBlock, Block, Finding, Row, RowsBlock, Source, SourceFile
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import ArrowBlock, Block, Row, RowsBlock, Source, SourceFile
 from retune.message_rows_config import MessageRowsConfig
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.config import SourceFormat, SplitConfig
-from retune.data.dataset.described import Described
+from retune.data.dataset.columns import Described
 from retune.data.formats.prompt_answer import ColumnsShape
 from retune.data.formats.shape import Shape
 from retune.data.formats.split_columns import SplitColumns

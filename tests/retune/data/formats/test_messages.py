@@ -3,7 +3,7 @@ import json
 import pytest
 
 from retune.config import SplitConfig
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 
 ASKED = {"role": "user", "content": "Where is my card?"}

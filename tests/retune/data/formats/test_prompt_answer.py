@@ -9,7 +9,7 @@ from retune.config import SplitConfig
 from retune.data.example.example import SplitKeys
 from retune.data.formats.shape import PlainColumns
 from retune.data.formats.templates import Template
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 
 NAMED = {"user_column": "text", "assistant_column": "category"}

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from retune.data.formats.endings import Endings
 from retune.data.formats.shape import PlainColumns
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 
 TEXTS = ["I lost my card.", "Where is it?", "It is 20%", "Help me, please!", "カードはどこですか？", "12:30 (today)"]
 LABELS = ["lost", "arrival", "rate", "help", "到着", "time"]

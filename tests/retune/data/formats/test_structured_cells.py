@@ -5,7 +5,7 @@ import pytest
 
 from retune.data.formats.fields import field_value
 from retune.data.formats.structures import python_literal, structure_in
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 
 

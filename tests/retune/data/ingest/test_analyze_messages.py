@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.config import SourceFormat, SplitConfig
-from retune.data.dataset.described import Described
+from retune.data.dataset.columns import Described
 from retune.data.formats.messages import ConversationsShape
 from retune.data.formats.split_columns import SplitColumns
 from retune.data.formats.templates import SystemPrompt
