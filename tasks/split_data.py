@@ -7,10 +7,10 @@ import numpy as np
 from prefect import get_run_logger
 
 from retune.config import SplitConfig
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.splits.origins import find_origins
-from retune.data.splits.split import deal_examples
+from retune.data.splits.split import split_examples
 from retune.files import atomic_write, writing
 from tasks.runtime.steps import PERSISTED, by_content, step
 from tasks.runtime.values import CheckedData, SplitData
@@ -37,8 +37,8 @@ def _split(
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Deal the examples; return how many went to each split, and where each split comes from."""
     store = ExampleStore(data.examples.directory)
-    sides = deal_examples(store, split, on_note=notes.append)
+    sides = split_examples(store, split, on_note=notes.append)
     with writing(path), atomic_write(path) as stream:
         np.save(stream, sides, allow_pickle=False)
-    counts = np.bincount(sides, minlength=len(SIDES)).tolist()
-    return dict(zip(SIDES[1:], counts[1:], strict=True)), find_origins(store, split, sides)
+    counts = np.bincount(sides, minlength=len(SPLITS)).tolist()
+    return dict(zip(SPLITS[1:], counts[1:], strict=True)), find_origins(store, split, sides)

@@ -6,7 +6,7 @@ import numpy as np
 
 from retune.config import ProviderConfig
 from retune.data.cost.estimate import CostEstimate
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.training_files import write_splits
 from retune.provider.endpoint import require_endpoint
@@ -40,7 +40,7 @@ def _write(data: SplitData, cost: CostEstimate, provider: ProviderConfig) -> Tra
         train=files["train"],
         validation=files.get("validation"),
         test=files.get("test"),
-        split_tokens={name: int(tokens[sides == SIDES.index(name)].sum(dtype=np.int64)) for name in files},
+        split_tokens={name: int(tokens[sides == SPLITS.index(name)].sum(dtype=np.int64)) for name in files},
         split_origins=data.origins,
         encoding=store.facts.encoding,
         cost=cost,

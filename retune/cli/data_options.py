@@ -103,7 +103,7 @@ MaxDiskGb = Annotated[
 MaxMinutes = Annotated[
     float | None, _data("Refuse a source that takes more minutes to read; default 240.", metavar="NUMBER")
 ]
-Shape = Annotated[ExampleShape | None, _data("What a row holds; auto goes by the columns.")]
+RowFormat = Annotated[ExampleShape | None, _data("What a row holds; auto goes by the columns.")]
 UserColumn = Annotated[str | None, _data("Column with what the user says.", metavar="NAME")]
 AssistantColumn = Annotated[str | None, _data("Column with the answer to learn.", metavar="NAME")]
 UserTemplate = Annotated[

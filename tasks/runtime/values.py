@@ -86,7 +86,7 @@ class SplitData(_Value):
     """Which example goes where.
 
     Attributes:
-        sides: NumPy file: for each example its split, as an index in `retune.data.dataset.columns.SIDES`.
+        sides: NumPy file: for each example its split, as an index in `retune.data.dataset.columns.SPLITS`.
         origins: Where each split comes from, in words.
     """
 

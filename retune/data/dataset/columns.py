@@ -17,7 +17,7 @@ Column = npt.NDArray[Any]
 COLUMNS: dict[str, npt.DTypeLike] = {
     "file": np.uint16,  # index of the source's file
     "number": np.uint32,  # row or line in it
-    "part": np.uint8,  # index in SIDES of the part of the store that its line is in
+    "part": np.uint8,  # index in SPLITS of the part of the store that its line is in
     "length": np.uint32,  # bytes of its line, with the LF
     "tokens": np.uint32,  # 0 where they were not counted
     "prompt": np.uint64,  # hash, keyed with the split's seed, of what is asked; the stable split goes by it
@@ -26,7 +26,7 @@ COLUMNS: dict[str, npt.DTypeLike] = {
     "rest": np.uint64,  # hash of what else there is, also white space at the ends of what is asked; 0 for nothing
     "group": np.uint64,  # hashes of the columns that a split goes by; 0 where there is none
     "stratum": np.uint64,
-    "side": np.uint8,  # index in SIDES; 0 where the source doesn't say
+    "side": np.uint8,  # index in SPLITS; 0 where the source doesn't say
     "sound": np.uint8,  # 1 where nothing is wrong with its structure: only these are compared with one another
 }
 """One value of each for every example."""
@@ -37,7 +37,7 @@ CONTENT_COLUMNS = ("prompt", "instructions", "answer", "rest")
 BANDS = 5
 """How many near-duplicate keys each example has; two are compared where at least one is the same."""
 
-SIDES = ("", "train", "validation", "test")
+SPLITS = ("", "train", "validation", "test")
 
 
 def zero_columns(n: int) -> dict[str, Column]:
@@ -50,12 +50,12 @@ Lines = bytes | memoryview
 
 
 @dataclass(slots=True)
-class Described:
+class AnalyzedBlock:
     """What was found out about the examples of one block.
 
     Attributes:
         columns: As in `COLUMNS`, all of one length.
-        lines: The examples as JSONL, for each of `SIDES[1:]` those that are likely to end up there.
+        lines: The examples as JSONL, for each of `SPLITS[1:]` those that are likely to end up there.
         bands: `uint64[n, bands]` for near-duplicates, or None where they aren't looked for.
         problems: What is wrong with single examples, the first of each kind.
         further: How many more there are of these kinds.
@@ -82,4 +82,4 @@ class Described:
         # What is large travels as buffers, without copies.
         lines = tuple(pickle.PickleBuffer(part) for part in self.lines)
         rest = self.problems, self.further, self.labels, self.source_bytes, self.other_keys, self.late
-        return Described, (self.columns, lines, self.bands, *rest)
+        return AnalyzedBlock, (self.columns, lines, self.bands, *rest)

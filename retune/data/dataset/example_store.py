@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import ProviderKind
-from retune.data.dataset.columns import COLUMNS, SIDES, Column
+from retune.data.dataset.columns import COLUMNS, SPLITS, Column
 from retune.data.example.example import Method
 from retune.data.problems.problems import ProblemGroup
 from retune.data.sources.blocks import SourceFile, describe_location
@@ -74,7 +74,7 @@ class StoreFacts(SourceFacts):
     Attributes:
         version: Of the store's format.
         n_examples: How many there are.
-        parts: The files with their lines, by their names in `SIDES`.
+        parts: The files with their lines, by their names in `SPLITS`.
         sha256: Hex SHA-256 of what the examples are and of their order, however the source was packed or formatted:
             of the columns in `CONTENT_COLUMNS`, an example after the other.
         labels: How often each answer was given; None where they are too many or too long to be labels.
@@ -104,7 +104,7 @@ class ExampleStore:
         facts = StoreFacts.model_validate_json((directory / "facts.json").read_bytes())
         # The directory may have been moved since.
         parts = {
-            side: part.model_copy(update={"path": part_path(directory, side)}) for side, part in facts.parts.items()
+            split: part.model_copy(update={"path": part_path(directory, split)}) for split, part in facts.parts.items()
         }
         self.facts = facts.model_copy(update={"parts": parts})
 
@@ -168,16 +168,16 @@ class ExampleStore:
         """Each example's file, and how long its line is and where it starts there."""
         parts, lengths = self.column("part"), self.column("length")
         offsets = np.zeros(len(self), np.int64)
-        for part in range(1, len(SIDES)):
+        for part in range(1, len(SPLITS)):
             is_here = parts == part
             here = lengths[is_here].astype(np.int64)
             offsets[is_here] = np.cumsum(here) - here
         return parts, lengths, offsets
 
     def _parts(self) -> list[Path]:
-        return [part_path(self.directory, side) for side in SIDES[1:]]
+        return [part_path(self.directory, split) for split in SPLITS[1:]]
 
 
-def part_path(directory: Path, side: str) -> Path:
-    """The file of a store that holds the lines of the examples which will probably end up on a side."""
-    return directory / f"{side}.jsonl"
+def part_path(directory: Path, split: str) -> Path:
+    """The file of a store that holds the lines of the examples which will probably end up in a split."""
+    return directory / f"{split}.jsonl"

@@ -12,7 +12,7 @@ from typing import IO, Self
 
 import numpy as np
 
-from retune.data.dataset.columns import BANDS, COLUMNS, CONTENT_COLUMNS, SIDES, Described, Lines
+from retune.data.dataset.columns import BANDS, COLUMNS, CONTENT_COLUMNS, SPLITS, AnalyzedBlock, Lines
 from retune.data.dataset.example_store import STORE_VERSION, ExampleStore, SourceFacts, StoreFacts, part_path
 from retune.data.example.label_counts import are_labels
 from retune.data.problems.problems import Problem, ProblemCollector
@@ -25,7 +25,7 @@ _BYTES_BETWEEN_SAVES = 64 << 20
 
 
 class ExampleWriter:
-    """Writes examples as they are described. A context manager: what was not finished is of no use to anybody.
+    """Writes examples as they are analyzed. A context manager: what was not finished is of no use to anybody.
 
     Args:
         directory: New or empty; the caller removes it where writing fails.
@@ -48,7 +48,7 @@ class ExampleWriter:
         with self._writing():
             make_private_directory(directory / "columns")
             self._problems = ProblemCollector(directory / "problems.jsonl")
-            self._parts = [_Part(part_path(directory, side)) for side in SIDES[1:]]
+            self._parts = [_Part(part_path(directory, split)) for split in SPLITS[1:]]
             for name in (*COLUMNS, *(f"band-{index}" for index in range(BANDS))):
                 self._streams[name] = open(directory / "columns" / name, "wb", opener=private_opener)  # noqa: SIM115 - closed by its owner
 
@@ -82,30 +82,30 @@ class ExampleWriter:
     def _files(self) -> list[IO[bytes]]:
         return [*(part.stream for part in self._parts), *self._streams.values()]
 
-    def append(self, described: Described) -> None:
+    def append(self, analyzed: AnalyzedBlock) -> None:
         """Add the examples of one block.
 
         Raises:
             RunDirectoryError: The disk is full, or otherwise unwilling.
         """
-        self._count += len(described)
-        hashes = [described.columns[name].astype(np.uint64, copy=False) for name in CONTENT_COLUMNS]
+        self._count += len(analyzed)
+        hashes = [analyzed.columns[name].astype(np.uint64, copy=False) for name in CONTENT_COLUMNS]
         self._digest.update(np.stack(hashes, axis=1).astype("<u8", copy=False).tobytes())
         with self._writing():
-            for index, (part, lines) in enumerate(zip(self._parts, described.lines, strict=True), start=1):
-                part.write(lines, int((described.columns["part"] == index).sum()))
+            for index, (part, lines) in enumerate(zip(self._parts, analyzed.lines, strict=True), start=1):
+                part.write(lines, int((analyzed.columns["part"] == index).sum()))
                 self._unsaved_bytes += len(lines)
                 self._bytes += len(lines)
             self._save_in_the_background()
-            self._problems.add(described.problems)
-            self._problems.add(described.further)
-            for name, values in described.columns.items():
+            self._problems.add(analyzed.problems)
+            self._problems.add(analyzed.further)
+            for name, values in analyzed.columns.items():
                 self._bytes += self._streams[name].write(values.astype(COLUMNS[name], copy=False).tobytes())
-            if described.bands is not None:
+            if analyzed.bands is not None:
                 for index in range(BANDS):
-                    self._bytes += self._streams[f"band-{index}"].write(described.bands[:, index].tobytes())
-        self._count_labels(described)
-        self._count_other_keys(described)
+                    self._bytes += self._streams[f"band-{index}"].write(analyzed.bands[:, index].tobytes())
+        self._count_labels(analyzed)
+        self._count_other_keys(analyzed)
 
     def add_problems(self, problems: Iterable[Problem]) -> None:
         """Add problems that are no single example's.
@@ -116,15 +116,15 @@ class ExampleWriter:
         with self._writing():
             self._problems.add(problems)
 
-    def _count_labels(self, described: Described) -> None:
+    def _count_labels(self, analyzed: AnalyzedBlock) -> None:
         if self._labels is not None:
-            self._labels = None if described.labels is None else self._labels + described.labels
+            self._labels = None if analyzed.labels is None else self._labels + analyzed.labels
         if self._labels is not None and not are_labels(self._labels):
             self._labels = None
 
-    def _count_other_keys(self, described: Described) -> None:
+    def _count_other_keys(self, analyzed: AnalyzedBlock) -> None:
         # Rows may have any keys, and new ones each.
-        for key, count in described.other_keys.items():
+        for key, count in analyzed.other_keys.items():
             if key in self._other_keys or len(self._other_keys) < MOST_OTHER_KEYS:
                 self._other_keys[key] += count
 
@@ -169,7 +169,7 @@ class ExampleWriter:
             **dict(facts),
             version=STORE_VERSION,
             n_examples=self._count,
-            parts={side: part.facts() for side, part in zip(SIDES[1:], self._parts, strict=True)},
+            parts={split: part.facts() for split, part in zip(SPLITS[1:], self._parts, strict=True)},
             sha256=self._digest.hexdigest(),
             labels=None if self._labels is None else dict(self._labels),
             problem_groups=self._problems.groups(),

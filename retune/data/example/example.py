@@ -24,7 +24,7 @@ class SplitKeys(NamedTuple):
 
     group: str | None = None
     stratum: str | None = None
-    side: str | None = None
+    declared_split: str | None = None
 
 
 NO_KEYS = SplitKeys()

@@ -13,7 +13,7 @@ from retune.training_lines.keys import MESSAGE_KEYS, ROLES
 
 
 class UnusableCellError(Exception):
-    """A cell that no example can be made of; shapes make a finding of it.
+    """A cell that no example can be made of; formats make a finding of it.
 
     Args:
         finding: What is wrong with it.

@@ -51,7 +51,7 @@ class Endings:
 
     @property
     def title(self) -> str:
-        """What is added to a shape's title: what was found."""
+        """What is added to a format's title: what was found."""
         parts = (("separator", self.separator), ("leading space", self.space), ("stop", self.stop))
         return "".join(f", {name} {value!r}" for name, value in parts if value)
 

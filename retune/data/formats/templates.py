@@ -262,7 +262,7 @@ class SystemPrompt:
 
     @property
     def title(self) -> str:
-        """What is added to a shape's title: ", system prompt with product"; nothing where it reads no column."""
+        """What is added to a format's title: ", system prompt with product"; nothing where it reads no column."""
         return f", system prompt with {listed(self.columns)}" if self.columns else ""
 
     def put_before(self, messages: list[Any], values: Mapping[str, Any]) -> list[Any]:

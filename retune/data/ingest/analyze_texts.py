@@ -72,7 +72,7 @@ def examine_texts(texts: Texts, plan: Plan) -> TextFacts:
     if not plan.checks:
         return TextFacts(tokens, None, [])
     bands = band_keys(words, hashes, texts.prompt)
-    findings = _find(texts, words, plan.shape.fixed_system)
+    findings = _find(texts, words, plan.row_format.fixed_system)
     if plan.completes_prompts:
         # A completion begins with a space as a rule, and ends with a stop sequence that may be a line end.
         findings = (pair for pair in findings if pair[1].kind != "stray_whitespace")
@@ -81,9 +81,9 @@ def examine_texts(texts: Texts, plan: Plan) -> TextFacts:
 
 def examine_instructions(plan: Plan) -> list[Finding]:
     """Find out what is wrong with the system prompt that all examples share: once, and not with every example."""
-    if plan.shape.fixed_system is None:
+    if plan.row_format.fixed_system is None:
         return []
-    values = text_array([plan.shape.fixed_system])
+    values = text_array([plan.row_format.fixed_system])
     text = Texts(values, owner=np.zeros(1, np.int64), prompt=np.zeros((1, 2), np.int64))
     return [finding for _, finding in _find(text, cut_words(values), None)]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retune.data.dataset.columns import SIDES, Column, Lines
+from retune.data.dataset.columns import SPLITS, Column, Lines
 from retune.data.text.arrow_arrays import mask_array, text_offsets, text_scalar
 
 _SPACE = 0x20
@@ -30,13 +30,13 @@ def put_together(*parts: str | pa.StringArray) -> pa.StringArray:
 
 
 def divide(lines: pa.StringArray, parts: Column) -> tuple[Lines, Lines, Lines]:
-    """The lines of each of `SIDES[1:]`, put together.
+    """The lines of each of `SPLITS[1:]`, put together.
 
     Args:
         lines: One for each example.
         parts: The column `part`.
     """
-    train, validation, test = (_join(lines.filter(mask_array(parts == part))) for part in range(1, len(SIDES)))
+    train, validation, test = (_join(lines.filter(mask_array(parts == part))) for part in range(1, len(SPLITS)))
     return train, validation, test
 
 

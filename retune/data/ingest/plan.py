@@ -8,7 +8,7 @@ from retune.config import ProviderKind, SplitConfig
 from retune.data.dataset.columns import Column
 from retune.data.dataset.example_store import SourceFacts
 from retune.data.example.example import Method
-from retune.data.formats.shape import Shape
+from retune.data.formats.row_format import RowFormat
 from retune.data.problems.problems import Finding, FindingTally, Problem, problem_at
 from retune.data.sources.blocks import SourceFile, describe_location
 
@@ -19,7 +19,7 @@ class Plan:
 
     Attributes:
         files: The source's files.
-        shape: Makes an example of a row.
+        format: Makes an example of a row.
         method: What the examples are to train.
         provider: Whose limits they must keep.
         encoding: Tokenizer of the base model.
@@ -31,7 +31,7 @@ class Plan:
     """
 
     files: tuple[SourceFile, ...]
-    shape: Shape
+    row_format: RowFormat
     method: Method
     provider: ProviderKind
     encoding: str
@@ -63,7 +63,7 @@ class Plan:
             source=source,
             files=list(self.files),
             row_numbers=dict(row_numbers),
-            shape=self.shape.title,
+            shape=self.row_format.title,
             unused=list(unused),
             method=self.method,
             provider=self.provider,
@@ -71,8 +71,8 @@ class Plan:
             seed=self.split.seed,
             checks=self.checks,
             counts_tokens=self.counts_tokens,
-            split_column=self.shape.split_column,
-            group_column=self.shape.group_column,
+            split_column=self.row_format.split_column,
+            group_column=self.row_format.group_column,
         )
 
 

@@ -24,7 +24,7 @@ class Prepared:
         columns: As in `COLUMNS`; `file`, `part` and `tokens` are still to be filled in.
         lines: `pa.string()`: each as a line of JSONL.
         texts: What a model reads of them.
-        tokens_beside: `int64[n]`: tokens that are not in the texts; 0 where none are counted.
+        overhead_tokens: `int64[n]`: tokens that are not in the texts; 0 where none are counted.
         findings: Pairs of an example's index and what is wrong with it; of each kind the first.
         further: How many more findings there are of each kind.
         labels: How often each answer was given; None where they are too many or too long to be labels.
@@ -35,7 +35,7 @@ class Prepared:
     columns: dict[str, Column]
     lines: pa.StringArray
     texts: Texts
-    tokens_beside: npt.NDArray[np.int64]
+    overhead_tokens: npt.NDArray[np.int64]
     findings: list[tuple[int, Finding]]
     labels: Counter[str] | None
     other_keys: Counter[str] = field(default_factory=Counter)
@@ -43,7 +43,7 @@ class Prepared:
     late: list[LateRow] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.tokens_beside)
+        return len(self.overhead_tokens)
 
 
 def merge(parts: Sequence[Prepared], places: Sequence[npt.NDArray[np.int64]]) -> Prepared:
@@ -67,7 +67,7 @@ def merge(parts: Sequence[Prepared], places: Sequence[npt.NDArray[np.int64]]) ->
         columns={name: np.concatenate([part.columns[name] for part in parts])[order] for name in parts[0].columns},
         lines=pa.concat_arrays([part.lines for part in parts]).take(index_array(order)),
         texts=texts,
-        tokens_beside=np.concatenate([part.tokens_beside for part in parts])[order],
+        overhead_tokens=np.concatenate([part.overhead_tokens for part in parts])[order],
         findings=[
             (int(own[index]), finding)
             for part, own in zip(parts, places, strict=True)
