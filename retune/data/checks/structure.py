@@ -9,8 +9,7 @@ from typing import Any
 
 from retune.config import ProviderKind
 from retune.data.checks.messages import check_keys, check_messages
-from retune.data.checks.preferences import check_preference
-from retune.data.checks.reinforcement import check_reinforcement
+from retune.data.checks.preferences import check_preference, check_reinforcement
 from retune.data.checks.server_limits import check_server_limits
 from retune.data.checks.tool_calls import check_tools
 from retune.data.example.example import Method, is_completion

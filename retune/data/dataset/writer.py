@@ -14,7 +14,7 @@ import numpy as np
 
 from retune.data.dataset.columns import BANDS, COLUMNS, CONTENT_COLUMNS, SPLITS, AnalyzedBlock, Lines
 from retune.data.dataset.example_store import STORE_VERSION, ExampleStore, SourceFacts, StoreFacts, part_path
-from retune.data.example.label_counts import are_labels
+from retune.data.example.labels import are_labels
 from retune.data.problems.problems import Problem, ProblemCollector
 from retune.data.text.jsonl import FileFacts
 from retune.files import write_json, writing

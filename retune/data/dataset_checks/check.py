@@ -15,10 +15,9 @@ from retune.data.cost.tokens import TokenFacts, summarize_tokens
 from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset_checks.context import CheckContext
-from retune.data.dataset_checks.duplicates import check_duplicates, check_same_answer
+from retune.data.dataset_checks.duplicates import check_duplicates, check_preferences, check_same_answer
 from retune.data.dataset_checks.labels import check_labels, check_numbers, find_labels
 from retune.data.dataset_checks.leakage import check_declared_splits, check_near_duplicates
-from retune.data.dataset_checks.preferences import check_preferences
 from retune.data.dataset_checks.report import CheckReport, write_report
 from retune.data.dataset_checks.sizes import check_context, check_counts, count_splits, token_histogram
 from retune.data.problems.problems import Further, Problem, ProblemCollector, ProblemGroup, everywhere, merge_groups

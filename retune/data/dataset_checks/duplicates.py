@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from retune.data.dataset.columns import CONTENT_COLUMNS, SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.repeats import Repeats, combine, find_repeats
-from retune.data.dataset_checks.context import CheckContext
-from retune.data.example.example import expected_answer
+from retune.data.dataset_checks.context import CheckContext, Indices
+from retune.data.example.example import canonical_json, expected_answer
 from retune.data.example.hashes import text_hash
-from retune.data.example.json_values import canonical
-from retune.data.example.label_counts import count_listed_labels, parse_labels
+from retune.data.example.labels import canonical, count_listed_labels, parse_labels
 from retune.data.problems.problems import Further, Problem, everywhere
 from retune.redaction.masking import shown
 
@@ -90,3 +91,38 @@ def _describe_conflicts(context: CheckContext, conflicts: Repeats) -> Iterator[s
 
 def _answers(store: ExampleStore, indices: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Iterator[str]:
     return (expected_answer(json.loads(line)) for line in store.read_lines(indices))
+
+
+def check_preferences(context: CheckContext) -> Iterator[Problem | Further]:
+    """Name every pair that prefers what an earlier one avoids, and avoids what that one prefers.
+
+    Only pairs whose prompt comes more than once are read.
+    """
+    if context.store.facts.method != "dpo":
+        return
+    prompts = context.store.hashes("prompt")
+    repeats = find_repeats(prompts, context.valid)
+    several = np.union1d(repeats.again, repeats.first)
+    answers = _hash_answers(context.store, several)
+    forward = combine((prompts[several], answers[:, 0], answers[:, 1]))
+    backward = combine((prompts[several], answers[:, 1], answers[:, 0]))
+    different, first = np.unique(forward, return_index=True)
+    if not len(different):
+        return
+    place = np.searchsorted(different, backward).clip(max=len(different) - 1)
+    is_before = first[place] < np.arange(len(several))
+    is_undone = (different[place] == backward) & is_before & (answers[:, 0] != answers[:, 1])
+    places = context.locations(several[first[place[is_undone]]])
+    messages = (
+        f"prefers the answer that {location} avoids, and avoids the one that it prefers." for location, _, _ in places
+    )
+    yield from context.problems_at("conflicting_preference", several[is_undone], messages)
+
+
+def _hash_answers(store: ExampleStore, indices: Indices) -> npt.NDArray[np.uint64]:
+    hashes = np.zeros((len(indices), 2), np.uint64)
+    for place, line in enumerate(store.read_lines(indices)):
+        body: dict[str, Any] = json.loads(line)
+        for column, key in enumerate(("preferred_output", "non_preferred_output")):
+            hashes[place, column] = text_hash(canonical_json(body[key]).decode())
+    return hashes

@@ -10,7 +10,7 @@ import numpy as np
 from retune.data.dataset_checks.context import SAMPLE, CheckContext
 from retune.data.dataset_checks.report import LabelFacts
 from retune.data.example.hashes import text_hash
-from retune.data.example.label_counts import count_listed_labels, parse_labels, readable
+from retune.data.example.labels import count_listed_labels, parse_labels, readable
 from retune.data.example.texts import example_texts
 from retune.data.problems.problems import Further, Problem, everywhere
 from retune.redaction.masking import listed, shown

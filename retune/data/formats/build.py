@@ -8,14 +8,8 @@ from typing import Any, Never, TypeVar
 from retune.config import DataConfig
 from retune.data.example.example import last_assistant
 from retune.data.formats.cell_kinds import read_cells
-from retune.data.formats.column_names import MESSAGES, find_column, listed, near_key, no_column
-from retune.data.formats.conversation_cells import (
-    conversations_in,
-    hold_conversations,
-    some_message,
-    written_title,
-)
-from retune.data.formats.fields import check_fields
+from retune.data.formats.column_names import MESSAGES, check_fields, find_column, listed_columns, near_key, no_column
+from retune.data.formats.conversation_cells import conversations_in, hold_conversations, some_message, written_title
 from retune.data.formats.foreign_messages import is_foreign_message
 from retune.data.formats.known_columns import (
     CONVERSATIONS,
@@ -88,9 +82,8 @@ class FormatBuilder:
             self.data.user_column: "--user-column",
             self.data.assistant_column: "--assistant-column",
             self.data.messages_column if self.data.messages_column != MESSAGES else None: "--messages-column",
-            **dict.fromkeys(
-                (self.split.group, None if self.split.is_found else self.split.declared_split), "--split-column"
-            ),
+            self.split.group: "--split-column",
+            None if self.split.is_found else self.split.declared_split: "--split-column",
         }
         return {column: flag for column, flag in named.items() if column is not None}
 
@@ -219,7 +212,7 @@ class FormatBuilder:
             f"conversations {f'of {reading}' if reading else f'in {column}'}"
             f"{written_title(self.rows, column)}"
             f"{f', which the API calls {MESSAGES}' if is_misspelt else ''}"
-            f"{f', with {listed(beside)}' if beside else ''}"
+            f"{f', with {listed_columns(beside)}' if beside else ''}"
         )
         is_foreign = some_message(self.rows, column, is_foreign_message)
         row_format = MessagesFormat(
@@ -229,7 +222,7 @@ class FormatBuilder:
 
     def numbered_turns(self, turns: Turns) -> NumberedTurnsFormat:
         """Conversations in numbered columns."""
-        title = f"turns in {listed([column for turn in turns for column in turn])}"
+        title = f"turns in {listed_columns([column for turn in turns for column in turn])}"
         settings = find_settings(self._free, self.rows)
         row_format = NumberedTurnsFormat(title, "supervised", self.split, self._system(), turns, settings=settings)
         return self._framed(row_format, is_columns=True)
@@ -257,7 +250,7 @@ class FormatBuilder:
         if self.preference is None:
             raise self.lacks("dpo")
         about = f", {self.preference.about}" if self.preference.about else ""
-        title = f"preference pairs in {listed(self.preference.columns)}{about}"
+        title = f"preference pairs in {listed_columns(self.preference.columns)}{about}"
         template = None if self.preference.prompt is None else find_open_template(self.rows, self.preference.prompt)
         has_transcripts = self.preference.prompt is None
         title += written_title(self.rows, self.preference.preferred) if has_transcripts else without_marks(template)
@@ -289,7 +282,7 @@ class FormatBuilder:
         )
         fields = row_format.field_names(self.source.columns)
         says = prompt.title if prompt is not None else column
-        with_fields = f", item fields {listed(fields)}" if fields else ""
+        with_fields = f", item fields {listed_columns(fields)}" if fields else ""
         row_format.title = f"reinforcement items from {says}{with_fields}"
         return self._framed(row_format)
 
@@ -310,7 +303,7 @@ class FormatBuilder:
     def lacks(self, method: str) -> SourceError:
         """The error for a source that has nothing of what a method trains on."""
         return SourceError(
-            f"{self.source.name} has the columns: {listed(self.source.columns)}. The method {method} needs "
+            f"{self.source.name} has the columns: {listed_columns(self.source.columns)}. The method {method} needs "
             f"{NEEDS[method]}."
         )
 
@@ -327,7 +320,7 @@ class FormatBuilder:
         """The format with its earlier turns, and a title that names them, the system prompt and the tools."""
         if self.history is not None and self.history not in row_format.columns:
             row_format.history = self.history
-        tools = f", with {listed(row_format.settings)}" if is_columns and row_format.settings else ""
+        tools = f", with {listed_columns(row_format.settings)}" if is_columns and row_format.settings else ""
         turns = f", earlier turns from {row_format.history}" if row_format.history else ""
         row_format.title = f"{row_format.title}{row_format.system.title}{turns}{tools}"
         return row_format

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from retune.data.formats.cells import UnusableCellError, cell_text, json_value
-from retune.data.formats.fields import field_value
-from retune.data.formats.structures import lone_text, structure_in, structures_in
+from retune.data.formats.cells import UnusableCellError, cell_text, json_value, lone_text, structure_in, structures_in
+from retune.data.formats.column_names import field_value
 from retune.data.formats.templates import ColumnText, FieldText, OneColumn, Template, TextSource
 from retune.data.problems.problems import Finding
 from retune.data.text.jsonl import parse_json

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from retune.config import DataConfig, ExampleShape, SplitConfig, SplitMethod
 from retune.data.example.example import Method
 from retune.data.formats.build import NEEDS, FormatBuilder
-from retune.data.formats.column_names import MESSAGES, check_columns, find_column, listed
+from retune.data.formats.column_names import MESSAGES, check_columns, find_column, listed_columns
 from retune.data.formats.late_keys import find_named_keys, named_columns
 from retune.data.formats.likely_columns import unknown_columns
 from retune.data.formats.numbered_turns import find_numbered_turns
@@ -70,7 +70,7 @@ def _other_method(builder: FormatBuilder, wanted: Method) -> SourceError:
     return SourceError(
         f"{builder.source.name} holds {row_format.title}: that can train the method {' or '.join(methods)}, not "
         f"{wanted}. "
-        f"The method {wanted} needs {NEEDS[wanted]}. Its columns are: {listed(builder.source.columns)}.",
+        f"The method {wanted} needs {NEEDS[wanted]}. Its columns are: {listed_columns(builder.source.columns)}.",
         hint=f"`retune check --method {methods[0]}` checks it for that. If it is meant otherwise, name the columns or "
         "--shape, or add what is missing.",
     )

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retune.data.formats.cells import UnusableCellError, cell_text
+from retune.data.formats.cells import UnusableCellError, cell_text, structure_in
 from retune.data.formats.column_names import MESSAGES, find_column
 from retune.data.formats.log_notes import is_failure, notes_of_log
 from retune.data.formats.logged_calls import Request, is_one_text, read_answer, read_request
 from retune.data.formats.row_format import ColumnFormat
 from retune.data.formats.settings import settings_beside
-from retune.data.formats.structures import structure_in
 from retune.data.formats.templates import TextSource
 from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown

@@ -8,8 +8,7 @@ from typing import Any, Self
 
 from retune.data.example.example import Example, Method
 from retune.data.formats.cells import UnusableCellError
-from retune.data.formats.column_names import listed, near_key
-from retune.data.formats.fields import find_root
+from retune.data.formats.column_names import find_root, listed_columns, near_key
 from retune.data.formats.split_columns import SplitColumns
 from retune.data.formats.templates import SystemPrompt
 from retune.data.formats.turns import read_turns
@@ -198,7 +197,8 @@ class ColumnFormat(RowFormat):
         others = [key for key in values if key not in self.columns]
         near = [(name, key) for name in missing if (key := near_key(name, others)) is not None]
         advice = "".join(f' Is "{key}" meant to be "{name}"?' for name, key in near)
-        message = f"expected {listed(self.columns)}, as the others have; found {listed(list(values))}.{advice}"
+        expected, found = listed_columns(self.columns), listed_columns(list(values))
+        message = f"expected {expected}, as the others have; found {found}.{advice}"
         raise UnusableCellError(Finding("other_shape", message))
 
     def _example(self, row: Row) -> Example:

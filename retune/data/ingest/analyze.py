@@ -10,9 +10,8 @@ from retune.data.ingest.analyze_columns import prepare_text_columns
 from retune.data.ingest.analyze_examples import prepare_examples
 from retune.data.ingest.analyze_messages import PlainMessages, prepare_plain_messages
 from retune.data.ingest.analyze_texts import examine_texts
-from retune.data.ingest.arrow_lines import divide
 from retune.data.ingest.plan import Plan, make_problems
-from retune.data.ingest.prepared import Prepared, merge
+from retune.data.ingest.prepared import Prepared, divide, merge
 from retune.data.problems.problems import FindingTally
 from retune.data.sources.blocks import Block, RowsBlock
 from retune.data.splits.fractions import likely_splits

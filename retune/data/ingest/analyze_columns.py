@@ -15,12 +15,11 @@ from retune.data.checks.messages import check_plain_content
 from retune.data.cost.tokens import chat_overhead_tokens, token_counter
 from retune.data.dataset.columns import Column, zero_columns
 from retune.data.example.hashes import WINDOWS_LINE_END, instructions_hash, role_key
-from retune.data.example.label_counts import LONGEST_LABEL, MOST_LABELS
+from retune.data.example.labels import LONGEST_LABEL, MOST_LABELS
 from retune.data.formats.row_format import TwoTextColumns
 from retune.data.ingest.analyze_texts import Texts
-from retune.data.ingest.arrow_lines import escape, put_together
 from retune.data.ingest.plan import Plan
-from retune.data.ingest.prepared import Prepared
+from retune.data.ingest.prepared import Prepared, escape, put_together
 from retune.data.problems.problems import Finding, FindingTally
 from retune.data.sources.blocks import TextColumns
 from retune.data.text.arrow_arrays import byte_lengths, mask_array, text_scalar, true_places

@@ -13,7 +13,7 @@ from retune.data.cost.tokens import example_overhead_tokens, token_counter
 from retune.data.dataset.columns import CONTENT_COLUMNS, SPLITS, zero_columns
 from retune.data.example.example import Example, as_completion, expected_answer
 from retune.data.example.hashes import hash_example, text_hash
-from retune.data.example.label_counts import count_labels
+from retune.data.example.labels import count_labels
 from retune.data.example.texts import ExampleTexts, example_texts
 from retune.data.formats.late_keys import some_of_each
 from retune.data.ingest.analyze_texts import Texts

@@ -24,11 +24,10 @@ from retune.data.checks.structure import plain_roles
 from retune.data.cost.tokens import chat_overhead_tokens, token_counter
 from retune.data.dataset.columns import zero_columns
 from retune.data.example.hashes import hash_example, instructions_hash, normalized_text, role_key
-from retune.data.example.label_counts import count_labels
+from retune.data.example.labels import count_labels
 from retune.data.ingest.analyze_texts import Texts
-from retune.data.ingest.arrow_lines import escape, put_together
 from retune.data.ingest.plan import Plan
-from retune.data.ingest.prepared import Prepared
+from retune.data.ingest.prepared import Prepared, escape, put_together
 from retune.data.text.arrow_arrays import byte_lengths, index_array, text_array, text_offsets, utf8_array
 
 Places = npt.NDArray[np.int64]

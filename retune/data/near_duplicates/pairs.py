@@ -15,7 +15,7 @@ from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.repeats import partition
 from retune.data.example.example import expected_answer
 from retune.data.example.texts import example_texts
-from retune.data.near_duplicates.shingles import numbers_of, similarity, without_numbers, words_of
+from retune.data.near_duplicates.keys import numbers_of, similarity, without_numbers, words_of
 
 NEARLY_THE_SAME = 0.8
 """Jaccard similarity of two prompts' pairs of words from which they are reported.

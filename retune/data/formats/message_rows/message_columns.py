@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.choices import ConversationStart
-from retune.data.formats.column_names import MESSAGES, check_columns, listed
-from retune.data.formats.fields import field_value
+from retune.data.formats.column_names import MESSAGES, check_columns, field_value, listed_columns
 from retune.data.formats.known_columns import find_preference, guess_pair
-from retune.data.formats.message_rows.message_order import Order, count_pauses, find_order, find_unread, unreadable
+from retune.data.formats.message_rows.message_order import (
+    Order,
+    count_pauses,
+    find_order,
+    find_unread,
+    plain_number,
+    unreadable,
+)
 from retune.data.formats.message_rows.speakers import (
     Speakers,
     find_bots,
@@ -289,14 +295,6 @@ class _Finder:
         return any(is_plain_kind(row.get(column)) for row in self.rows)
 
 
-def plain_number(value: Any) -> str | None:
-    """The name of a message as a text that is the same for 7 and 7.0, as tables with gaps in a column have it."""
-    if value is None or value == "":
-        return None
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    return text.removesuffix(".0")
-
-
 def is_event(values: Mapping[str, Any]) -> bool:
     """Whether a row of Slack's says that something happened, and nothing that somebody said."""
     return values.get(EVENT) in _EVENTS
@@ -344,7 +342,9 @@ def _missing(source: Source, what: str) -> SourceError:
         "role": "Name it, and what it says where the assistant speaks: --role-column NAME --assistant-role VALUE.",
         "text": "Name it: --text-column NAME.",
     }[what]
-    return SourceError(f"{source.name} has the columns: {listed(source.columns)}. None of them {says}.", hint=hint)
+    return SourceError(
+        f"{source.name} has the columns: {listed_columns(source.columns)}. None of them {says}.", hint=hint
+    )
 
 
 def _unknown_assistant(source: Source, rows: Rows, role: str, conversation: str | None, text: str) -> SourceError:

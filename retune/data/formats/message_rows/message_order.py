@@ -153,6 +153,14 @@ def count_pauses(order: Order, rows: Sequence[Mapping[str, Any]], seconds: float
     return sum(later - earlier > seconds for earlier, later in pairwise(places))
 
 
+def plain_number(value: Any) -> str | None:
+    """The name of a message as a text that is the same for 7 and 7.0, as tables with gaps in a column have it."""
+    if value is None or value == "":
+        return None
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return text.removesuffix(".0")
+
+
 def _is_day_first(values: Sequence[Any]) -> bool | None:
     """Whether dates such as 3/4/2025 have the day first; None where nothing tells. With points it always does."""
     matches = [match for value in values if isinstance(value, str) and (match := _TIME.match(value.strip()))]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from retune.data.formats.cells import cell_text
-from retune.data.formats.fields import field_value
+from retune.data.formats.column_names import field_value
 from retune.data.formats.role_names import plain_name, role_of, words
 from retune.redaction.masking import shown
 

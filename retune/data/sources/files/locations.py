@@ -20,8 +20,7 @@ from retune.data.sources.files.compression import (
     open_stream,
     packing_of,
 )
-from retune.data.sources.files.folder_files import choose_files, saved_splits
-from retune.data.sources.files.found_files import FORMAT_BY_SUFFIX, FoundFile, has_wildcard
+from retune.data.sources.files.found_files import FORMAT_BY_SUFFIX, FoundFile, choose_files, has_wildcard, saved_splits
 from retune.data.sources.files.local import explain_os_error, find_local_files
 from retune.data.sources.split_names import splits_of_files
 from retune.errors import EmptySourceError, SourceError

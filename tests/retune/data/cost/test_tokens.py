@@ -7,7 +7,7 @@ import pytest
 
 from retune.data.cost.tokens import encoding_for, example_overhead_tokens, summarize_tokens, token_counter
 from retune.data.example.texts import example_texts
-from retune.data.ingest.known_words import known_words
+from retune.data.ingest.analyze_texts import known_words
 from retune.data.text.words import cut_words
 
 

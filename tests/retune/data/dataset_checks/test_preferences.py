@@ -2,7 +2,7 @@ from example_stores import make_store
 
 from retune.config import SplitConfig
 from retune.data.dataset_checks.context import CheckContext
-from retune.data.dataset_checks.preferences import check_preferences
+from retune.data.dataset_checks.duplicates import check_preferences
 from retune.data.problems.problems import Problem
 
 MODEL = "gpt-4.1-mini-2025-04-14"

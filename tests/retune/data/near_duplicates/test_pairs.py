@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.data.dataset.columns import SPLITS
+from retune.data.near_duplicates.keys import shingles, similarity, words_of
 from retune.data.near_duplicates.pairs import Asked, compare, find_candidates, prompt_similarity
-from retune.data.near_duplicates.shingles import shingles, similarity, words_of
 
 TRAIN, VALIDATION, TEST = (SPLITS.index(name) for name in SPLITS[1:])
 PARCEL = "Hello, my parcel {number} was due last Tuesday and has not arrived at my door, where is it now?"
