@@ -21,7 +21,7 @@ from retune.data.formats.message_rows.speakers import (
     find_speakers,
     is_flag_name,
     named_speakers,
-    values_shown,
+    unknown_assistant,
 )
 from retune.data.formats.role_names import plain_name, role_of, words
 from retune.data.sources.blocks import Source
@@ -139,7 +139,7 @@ def find_message_columns(source: Source, rows: Rows, settings: MessageRowsConfig
         asked = finder.unknown_speakers()
         if text is None or asked is None or (conversation is None and not finder.is_log_of(asked)):
             return None
-        raise _unknown_assistant(source, rows, asked, conversation, text)
+        raise unknown_assistant(source.name, rows, asked, conversation, text)
     if conversation is None and speakers.kind == "words":
         conversation = finder.conversation_by_name()
     return finder.columns_of(conversation, speakers, text)
@@ -344,14 +344,4 @@ def _missing(source: Source, what: str) -> SourceError:
     }[what]
     return SourceError(
         f"{source.name} has the columns: {listed_columns(source.columns)}. None of them {says}.", hint=hint
-    )
-
-
-def _unknown_assistant(source: Source, rows: Rows, role: str, conversation: str | None, text: str) -> SourceError:
-    tells = f"{role} tells" if conversation is None else f"{conversation} tells the conversation, {role}"
-    return SourceError(
-        f"{source.name} has a message a row: {tells} who speaks, {text} what is said. "
-        f"Which of those who speak is the assistant? {role} says: {values_shown(role, rows)}.",
-        hint="Name the assistant with --assistant-role, and several with commas between them; if another column tells "
-        "who speaks, name it with --role-column.",
     )
