@@ -106,10 +106,10 @@ def accuracy(column: LabelColumn) -> float:
 
 
 def macro_f1(column: LabelColumn) -> float | None:
-    """Mean of the F1 of every expected label, each counting the same; None where the values are no labels.
+    """Mean of the F1 of every expected label, each counting the same; None where the values are not labels.
 
-    An answer outside the expected labels, or none, is no class of its own; it lowers the recall of the label that was
-    expected.
+    An answer outside the expected labels, or none, is not a class of its own; it lowers the recall of the label that
+    was expected.
     """
     if not are_labels(column.expected):
         return None

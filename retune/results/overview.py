@@ -22,7 +22,7 @@ _MOST_POINTS = 100
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """What the overview tells of a run that was completed.
+    """What the overview shows of a completed run.
 
     Attributes:
         name: The suffix of its model, else the label of its data.

@@ -57,7 +57,7 @@ def take_snapshot(data: DataConfig, watch: WatchConfig) -> SourceSnapshot:
 
     Raises:
         ConfigError: The settings don't fit the source.
-        SourceError: The source isn't there, or doesn't answer. That it is empty is no error.
+        SourceError: The source isn't there, or doesn't answer. An empty source is not an error.
     """
     held_out = [
         _look_at_one(data.model_copy(update={"source": place, "query": None}), _FILES_ALONE)
@@ -152,7 +152,7 @@ def _look_at_watermark(name: str, data: DataConfig, watch: WatchConfig) -> Sourc
         return SourceSnapshot(source=name, fingerprint=fingerprint, what=f"watermark: {shown}")
     if not isinstance(first, int) or isinstance(first, bool) or first < 0:
         raise ConfigError(
-            f"The first column of watermark_query is no number of rows; it gave {type(first).__name__}.",
+            f"The first column of watermark_query is not a number of rows; it gave {type(first).__name__}.",
             hint="Put count(*) first; or count by content.",
         )
     return SourceSnapshot(

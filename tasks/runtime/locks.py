@@ -44,7 +44,7 @@ async def exclusive_run(run: Run) -> AsyncIterator[None]:
     mean the same run, and one that Prefect took for dead may still be alive. Elsewhere a person waits for the answer.
 
     Raises:
-        RunBusyError: Another process is working on the same run, and this is no run of a deployment.
+        RunBusyError: Another process is working on the same run, and this run does not belong to a deployment.
         RunDirectoryError: Somebody removed files of it.
         CancelledRun: The flow run was cancelled while it waited.
     """
