@@ -105,7 +105,7 @@ def without_secrets(text: str) -> str:
 
 
 def _secrets_inside(address: str) -> list[str]:
-    """Password and values of the query string of an address, or the whole user where there is no password."""
+    """Password and values of the query string of an address, or the whole user where it has no password."""
     user = _USER.search(address)
     _, _, query = address.partition("?")
     parts = [user[0][:-1].partition(":")[2] or user[0][:-1]] if user else []
@@ -127,7 +127,7 @@ def source_label(source: str) -> str:
     """A short name for a source: the last part of its path without ending; of a database, its name.
 
     A part that is nothing but a wildcard is passed over: "2026" of data/2026/*.csv. Users, passwords and query strings
-    are no part of it, and of `${NAME}` the name alone.
+    are not part of it, and of `${NAME}` the name alone.
     """
     head = source.partition("::")[0]
     scheme, is_address, rest = head.rpartition("://")

@@ -30,7 +30,7 @@ STORE_VERSION: Final = 5
 """Is raised with the columns, the hashes, the rule of tokens, or whatever else is kept: an older store is not read."""
 
 SPLIT_COLUMNS = ("group", "stratum", "side")
-"""Columns that a split may go by, and that are no part of the examples."""
+"""Columns that a split may go by, and that are not part of the examples."""
 
 PLACE_COLUMNS = ("file", "number")
 """Columns that tell where the examples come from."""

@@ -25,7 +25,7 @@ _BYTES_BETWEEN_SAVES = 64 << 20
 
 
 class ExampleWriter:
-    """Writes examples as they are analyzed. A context manager: what was not finished is of no use to anybody.
+    """Writes examples as they are analyzed. A context manager: what was not finished is of no use.
 
     Args:
         directory: New or empty; the caller removes it where writing fails.
@@ -86,7 +86,7 @@ class ExampleWriter:
         """Add the examples of one block.
 
         Raises:
-            RunDirectoryError: The disk is full, or otherwise unwilling.
+            RunDirectoryError: The disk is full or can't be written.
         """
         self._count += len(analyzed)
         hashes = [analyzed.columns[name].astype(np.uint64, copy=False) for name in CONTENT_COLUMNS]
@@ -108,10 +108,10 @@ class ExampleWriter:
         self._count_other_keys(analyzed)
 
     def add_problems(self, problems: Iterable[Problem]) -> None:
-        """Add problems that are no single example's.
+        """Add problems that belong to no single example.
 
         Raises:
-            RunDirectoryError: The disk is full, or otherwise unwilling.
+            RunDirectoryError: The disk is full or can't be written.
         """
         with self._writing():
             self._problems.add(problems)
@@ -152,7 +152,7 @@ class ExampleWriter:
         """Write what the examples are; with this they are complete.
 
         Raises:
-            RunDirectoryError: The disk is full, or otherwise unwilling.
+            RunDirectoryError: The disk is full or can't be written.
         """
         with self._writing():
             for stream in self._files():
@@ -182,7 +182,7 @@ def _save(descriptors: Iterable[int]) -> None:
 
 
 class _Part:
-    """A file of lines, hashed as it is written."""
+    """A file of lines, hashed while it is written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

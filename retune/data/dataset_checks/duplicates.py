@@ -28,7 +28,7 @@ def check_duplicates(context: CheckContext) -> Iterator[Problem | Further]:
     """Name every example that was there before, with the first one that it equals.
 
     An example that asks the same as an earlier one under the same instructions, answers otherwise, and is no
-    duplicate, is a conflict: its answer is held against that of the first which asks the same. Preference pairs
+    duplicate, is a conflict: its answer is compared with that of the first which asks the same. Preference pairs
     may well prefer different answers, and reinforcement examples have none: of these only duplicates are looked for.
     """
     store = context.store

@@ -41,7 +41,7 @@ class Example:
         number: The row or line that it came from.
         findings: Why it could not.
         keys: What a split goes by, where it goes by columns.
-        other_keys: Keys of the row that the first rows lacked and that are no part of the example.
+        other_keys: Keys of the row that the first rows lacked and that are not part of the example.
         late: The row, where it has such keys.
     """
 

@@ -45,7 +45,7 @@ def count_labels(answers: Iterable[str]) -> Counter[str] | None:
     """Count answers; None where they are too many or too long to be labels."""
     counts: Counter[str] = Counter()
     remaining = iter(answers)
-    # Most answers are no labels, which the first few show.
+    # Most answers are not labels, which the first few show.
     while some := list(islice(remaining, MOST_LABELS + 1)):
         counts.update(some)
         if not are_labels(counts):

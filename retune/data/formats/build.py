@@ -127,7 +127,7 @@ class FormatBuilder:
 
     @cached_property
     def log(self) -> tuple[str, str] | None:
-        """The columns of logged requests and of their answers; None where there are no such."""
+        """The columns of logged requests and of their answers; None where there are none."""
         request, answer = find_log(self.rows, self._first)
         if request is not None and answer is None:
             # Of conversations without their answers: a grader's items have other names for what they compare with.

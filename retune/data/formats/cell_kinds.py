@@ -89,7 +89,7 @@ def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, asked: 
     Args:
         source: The column.
         rows: The first rows.
-        asked: Of answers, what reads the question; None where these are no answers.
+        asked: Of answers, what reads the question; None where these are not answers.
 
     Lists of one text are that text, if they are answers: a label. All other lists and objects are written as JSON.
     """

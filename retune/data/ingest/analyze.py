@@ -51,7 +51,7 @@ def _prepare_conversations(block: Block, plan: Plan) -> Prepared:
 
 
 def _analyze(prepared: Prepared, block: Block, plan: Plan) -> AnalyzedBlock:
-    """Look at the texts of all examples at once, and put together what is known of each."""
+    """Analyze the texts of all examples at once, and combine what is known of each."""
     columns, sound = prepared.columns, prepared.columns["sound"]
     columns["file"][:] = block.file
     # What a row says comes before it; where the two differ, the row is not sound.

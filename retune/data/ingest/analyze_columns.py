@@ -96,13 +96,13 @@ def _write_lines(user: pa.StringArray, assistant: pa.StringArray, system: str | 
     return put_together(start, next(quoted), middle, next(quoted), end)
 
 
-def _hash_what_is_asked(user: pa.StringArray, mended: pa.StringArray, columns: dict[str, Column], seed: int) -> None:
+def _hash_what_is_asked(user: pa.StringArray, fixed: pa.StringArray, columns: dict[str, Column], seed: int) -> None:
     key = role_key("user", seed)
-    columns["prompt"] = _hash_texts(mended, key) * columns["sound"]
+    columns["prompt"] = _hash_texts(fixed, key) * columns["sound"]
     # Mending only ever takes away.
-    was_mended = byte_lengths(user) != byte_lengths(mended)
-    if was_mended.any():
-        columns["rest"][was_mended] = _hash_texts(user.filter(mask_array(was_mended)), key)
+    was_fixed = byte_lengths(user) != byte_lengths(fixed)
+    if was_fixed.any():
+        columns["rest"][was_fixed] = _hash_texts(user.filter(mask_array(was_fixed)), key)
         columns["rest"] *= columns["sound"]
 
 

@@ -66,8 +66,8 @@ def load_examples(
     """Read a source, make an example of every row, find out about each, and write it all to `directory`.
 
     The source is only ever read. After more errors than `data.limits.max_errors` no more of it is read, which is a
-    problem of the kind `reading_stopped`: an error, so that nobody trains on a part. Where later rows have keys, or say
-    splits, that make the format another one than the first rows do, all is read a second time with that format.
+    problem of the kind `reading_stopped`: an error, so that no model trains on a part. Where later rows have keys, or
+    name splits, that change the format, everything is read a second time with the new format.
 
     Args:
         data: The source.
@@ -144,7 +144,7 @@ class _Reading:
         self.total: int | None = None
 
     def read(self, n_bytes: int) -> None:
-        """So many bytes were read."""
+        """This many bytes were read."""
         self._on_progress(self._done or (n_bytes if self.total is None else min(n_bytes, self.total)), self.total)
 
     def start_again(self) -> None:
@@ -152,7 +152,7 @@ class _Reading:
         self._done = 0
 
     def analyzed(self, n_bytes: int) -> None:
-        """So many more bytes are examples now."""
+        """This many more bytes are examples now."""
         self._done += n_bytes
         self._on_progress(self._done, self.total)
 

@@ -77,14 +77,14 @@ class Plan:
 
 
 def make_problem(plan: Plan, file: int, number: int | None, finding: Finding) -> Problem:
-    """Say where a finding is, how much it matters and how to fix it; without a number it is of the whole file."""
+    """Turn a finding into a problem with its place, level and hint; without a number it is of the whole file."""
     name = plan.files[file].name
     location = name if number is None else plan.location(file, number)
     return problem_at(location, *finding, file=name, number=number)
 
 
 def make_problems(plan: Plan, file: int, numbers: Column, tally: FindingTally) -> list[Problem]:
-    """Say where the findings about a block's rows are, in the order of the rows.
+    """Turn the findings about a block's rows into problems, in the order of the rows.
 
     Args:
         plan: What is looked for.

@@ -24,7 +24,7 @@ from retune.data.ingest.plan import Plan
 from retune.data.sources.blocks import Block
 from retune.errors import DataError
 
-# Starting processes takes about a second; so much is analyzed in less.
+# Starting processes takes about a second; this much is analyzed in less.
 BLOCKS_WITHOUT_PROCESSES = 4
 _MOST_PROCESSES = 8
 
@@ -105,7 +105,7 @@ class WorkerPool:
             first = list(islice(blocks, BLOCKS_WITHOUT_PROCESSES + 1))
             is_large = len(first) > BLOCKS_WITHOUT_PROCESSES
             blocks = chain(first, blocks)
-            # What was looked at ahead is megabytes.
+            # What was read ahead is megabytes.
             del first
             if is_large:
                 self.start()

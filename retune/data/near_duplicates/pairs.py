@@ -25,7 +25,8 @@ from 0.7 to 0.8 it is 72 %, and many of those ask for something else ("received 
 """
 
 MOST_COMPARED = 5_000
-"""So many held-out examples are compared; of more that share a key with another split, those that share most keys."""
+"""At most this many held-out examples are compared: of those that share a key with another split, the ones that share
+most keys."""
 
 # Members of another split that a held-out example meets in one bucket, and of all that it met the likeliest.
 _PARTNERS_PER_BAND = 2
@@ -204,7 +205,7 @@ def prompt_similarity(one: Asked, other: Asked) -> float:
     """How much two prompts are alike, 0 to 1.
 
     Templates with another number in each ("Where is order 123?", "Where is order 456?") are the hard case, and the
-    answer decides it. Where both have the same answer, and that is no number, all numbers count as the same: whoever
+    answer decides it. Where both have the same answer, and it is not a number, all numbers count as the same: whoever
     has learned one knows the other. Where answers differ, the number is what the answer depends on: prompts with
     different numbers are then not alike at all.
     """

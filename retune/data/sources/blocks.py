@@ -19,12 +19,12 @@ BLOCK_BYTES = 4 << 20
 """About how much of a source one block holds: enough to keep a process busy, little enough to have several."""
 
 MOST_BLOCK_ROWS = 1 << 15
-"""So many rows at most, however small: what is found out about each takes a kilobyte and more."""
+"""At most this many rows, however small: what is found out about each takes a kilobyte and more."""
 
 SAMPLE_ROWS = 100
 """How many of a source's first rows decide how all are read."""
 
-# So much may travel beside a batch's own rows; a copy of them would cost more.
+# This much may travel with a batch's own rows; a copy of them would cost more.
 _SPARE_BYTES = 4 << 10
 
 _ArrowFacts = tuple[int, int, int, bool]
@@ -244,7 +244,7 @@ def _is_absent(name: str, value: Any) -> bool:
 
 
 class Source(ABC):
-    """A source that was opened: its first rows were looked at, and nothing is wrong so far.
+    """A source that was opened: its first rows were read, and nothing is wrong so far.
 
     Attributes:
         name: What people call it.

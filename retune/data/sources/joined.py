@@ -61,7 +61,7 @@ def open_with_splits(data: DataConfig, open_one: Callable[[DataConfig, OnRead], 
 
 
 class JoinedSource(Source):
-    """Sources one after the other. The first gives the name, and the rows by which the shape is told.
+    """Sources one after the other. The first gives the name, and the rows by which the format is chosen.
 
     Args:
         parts: The sources, opened.

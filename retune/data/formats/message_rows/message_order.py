@@ -26,7 +26,7 @@ class Order:
 
     Attributes:
         column: The column.
-        is_time: It holds times, so that pauses can be told.
+        is_time: It holds times, so that pauses can be measured.
         day_first: Of dates such as 3/4/2025, whether the day comes first.
     """
 

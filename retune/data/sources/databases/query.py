@@ -80,14 +80,14 @@ class QuerySource(Source):
         columns = tuple(first.values[0].values)
         self.files = [SourceFile(self.name, "row", SourceFormat.SQL, None, columns)]
         self._sample = first.values[:SAMPLE_ROWS]
-        # Kept until `blocks` goes on with it, so that an expensive query runs once.
+        # Kept until `blocks` continues with it, so that an expensive query runs once.
         self._opened: Iterator[Block] | None = chain([first], running)
 
     def blocks(self) -> Iterator[Block]:
         """Read everything, once, in order; another time runs the query again.
 
         Raises:
-            SourceError: The database refuses to go on.
+            SourceError: The database refuses to continue.
         """
         opened, self._opened = self._opened, None
         return opened or self._run()

@@ -173,7 +173,7 @@ def _why_left_out(file: FoundFile, wanted: SourceFormat, *, is_folder: bool) -> 
     if is_folder and is_hidden(file.relative):
         reason = "it is hidden, by its name"
     elif any(fnmatch(name, pattern) for pattern in _METADATA + (() if known else _TEXTS)):
-        reason = "it tells of the data and holds no examples, by its name"
+        reason = "its name says that it describes the data"
     elif suffix in _HOLD_NO_EXAMPLES:
         reason = f"files that end in {suffix} hold no examples"
     elif known is None:

@@ -176,7 +176,7 @@ def _chosen(
     *,
     is_single: bool,
 ) -> list[FoundFile]:
-    """Leave out what is no data file; make sure that something is left, and that nothing of it is empty."""
+    """Leave out what is not a data file; make sure that something is left, and that nothing of it is empty."""
     if not is_single:
         is_folder = not has_wildcard(name)
         splits = saved_splits(files)

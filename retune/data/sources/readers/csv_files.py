@@ -82,7 +82,7 @@ class CsvReader(FileReader):
 
     def blocks(self, file: int) -> Generator[Block, None, None]:
         """Read the whole file; see `FileReader`."""
-        told = 0
+        reported = 0
         with ByteStream(self.location, self.format.upper()) as stream:
             rows = self._rows_of(stream)
             self.notes = TextNotes(stream.has_byte_order_mark, layout=list(rows.layout.notes))
@@ -94,8 +94,8 @@ class CsvReader(FileReader):
             rows.skip_blank_lines()
             while stream.peek(1):
                 block = self._read_regular(stream, rows, table, file) or self._read_strictly(stream, rows, file)
-                block.source_bytes = stream.stored_bytes_taken - told
-                told += block.source_bytes
+                block.source_bytes = stream.stored_bytes_taken - reported
+                reported += block.source_bytes
                 self.notes.windows_line_ends = rows.windows_line_ends
                 self.notes.row_numbers = (first, rows.number)
                 yield from block.pieces() if isinstance(block, ArrowBlock) else (block,)

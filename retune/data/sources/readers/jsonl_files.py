@@ -100,15 +100,15 @@ class JsonLinesReader(FileReader):
 
     def blocks(self, file: int) -> Generator[JsonLinesBlock, None, None]:
         """Read the whole file; see `FileReader`."""
-        told, line = 0, 1
+        reported, line = 0, 1
         with ByteStream(self.location, "JSONL") as stream:
             self.notes = TextNotes(stream.has_byte_order_mark)
             while size := self._whole_lines(stream, line):
                 content = stream.take(size)
                 if b"\r" in content:
                     self.notes.windows_line_ends += content.count(b"\r\n")
-                source_bytes = stream.stored_bytes_taken - told
-                told += source_bytes
+                source_bytes = stream.stored_bytes_taken - reported
+                reported += source_bytes
                 n_lines = count_line_feeds(content)
                 if n_lines <= MOST_BLOCK_ROWS or not content.strip():
                     yield JsonLinesBlock(file, content, line, source_bytes=source_bytes)

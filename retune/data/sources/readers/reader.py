@@ -97,7 +97,7 @@ class FileReader(ABC):
 
     @property
     def source_file(self) -> SourceFile:
-        """The file as the source tells of it."""
+        """The file as the source describes it."""
         at = self.location
         return SourceFile(at.name, self.unit, self.format, at.size, self.columns, at.split, at.split_by)
 
@@ -189,15 +189,15 @@ def blocks_of_rows(
             is exact.
     """
     held: list[Row] = []
-    size = total = told = 0
+    size = total = reported = 0
     for row, row_size in rows:
         if size >= BLOCK_BYTES:
-            told_before, total = told, total + size
-            told = bytes_read(total)
-            yield RowsBlock(file, held, source_bytes=told - told_before)
+            reported_before, total = reported, total + size
+            reported = bytes_read(total)
+            yield RowsBlock(file, held, source_bytes=reported - reported_before)
             held, size = [], 0
         held.append(row)
         size += max(row_size, _LEAST_ROW_BYTES)
     if held:
         read = bytes_read(total + size) if file_bytes is None else file_bytes
-        yield RowsBlock(file, held, source_bytes=read - told)
+        yield RowsBlock(file, held, source_bytes=read - reported)

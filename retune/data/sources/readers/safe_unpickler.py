@@ -187,7 +187,7 @@ class _TableUnpickler(pickle._Unpickler):  # noqa: SLF001  (pickle's own in Pyth
             raise SourceError(f"{self._name} is a pickle of Python 2, or of an old protocol.", hint=_WRITE_ANEW)
         if name not in _ALLOWED.get(known, ()):
             raise SourceError(
-                f"{self._name} asks for {module}.{name}, which is no part of a table and could run code; refused.",
+                f"{self._name} asks for {module}.{name}, which is not part of a table and could run code; refused.",
                 hint=_TRUST,
             )
         return getattr(importlib.import_module(known), name)
