@@ -9,9 +9,9 @@ from retune.data.formats.late_keys import LateRow, rows_that_say_splits
 from retune.data.ingest.analyze_columns import prepare_text_columns
 from retune.data.ingest.analyze_examples import prepare_examples
 from retune.data.ingest.analyze_messages import PlainMessages, prepare_plain_messages
-from retune.data.ingest.analyze_texts import examine_texts
+from retune.data.ingest.analyze_texts import analyze_texts
 from retune.data.ingest.plan import Plan, make_problems
-from retune.data.ingest.prepared import Prepared, divide, merge
+from retune.data.ingest.prepared import Prepared, merge, split_lines
 from retune.data.problems.problems import FindingTally
 from retune.data.sources.blocks import Block, RowsBlock
 from retune.data.splits.fractions import likely_splits
@@ -57,7 +57,7 @@ def _analyze(prepared: Prepared, block: Block, plan: Plan) -> AnalyzedBlock:
     # What a row says comes before it; where the two differ, the row is not sound.
     columns["side"][columns["side"] == 0] = SPLITS.index(plan.files[block.file].split or "")
     columns["part"] = likely_splits(columns["prompt"], columns["side"], plan.split)
-    facts = examine_texts(prepared.texts, plan)
+    facts = analyze_texts(prepared.texts, plan)
     if plan.counts_tokens:
         columns["tokens"] = ((facts.tokens + prepared.overhead_tokens) * sound).astype(columns["tokens"].dtype)
     found = FindingTally(prepared.further)
@@ -66,7 +66,7 @@ def _analyze(prepared: Prepared, block: Block, plan: Plan) -> AnalyzedBlock:
         found.add(index, finding)
     return AnalyzedBlock(
         columns=columns,
-        lines=divide(prepared.lines, columns["part"]),
+        lines=split_lines(prepared.lines, columns["part"]),
         bands=facts.bands,
         problems=make_problems(plan, block.file, columns["number"], found),
         further=found.further(),

@@ -19,7 +19,7 @@ from retune.data.example.labels import LONGEST_LABEL, MOST_LABELS
 from retune.data.formats.row_format import TwoTextColumns
 from retune.data.ingest.analyze_texts import Texts
 from retune.data.ingest.plan import Plan
-from retune.data.ingest.prepared import Prepared, escape, put_together
+from retune.data.ingest.prepared import Prepared, escape, join_lines
 from retune.data.problems.problems import Finding, FindingTally
 from retune.data.sources.blocks import TextColumns
 from retune.data.text.arrow_arrays import byte_lengths, mask_array, text_scalar, true_places
@@ -91,9 +91,9 @@ def _write_lines(user: pa.StringArray, assistant: pa.StringArray, system: str | 
     )
     user, assistant = escape(user), escape(assistant)
     if not (user.null_count or assistant.null_count):
-        return put_together(f'{start}"', user, f'"{middle}"', assistant, f'"{end}')
-    quoted = (pc.fill_null(put_together('"', text, '"'), text_scalar("null")) for text in (user, assistant))
-    return put_together(start, next(quoted), middle, next(quoted), end)
+        return join_lines(f'{start}"', user, f'"{middle}"', assistant, f'"{end}')
+    quoted = (pc.fill_null(join_lines('"', text, '"'), text_scalar("null")) for text in (user, assistant))
+    return join_lines(start, next(quoted), middle, next(quoted), end)
 
 
 def _hash_what_is_asked(user: pa.StringArray, fixed: pa.StringArray, columns: dict[str, Column], seed: int) -> None:

@@ -27,7 +27,7 @@ from retune.data.example.hashes import hash_example, instructions_hash, normaliz
 from retune.data.example.labels import count_labels
 from retune.data.ingest.analyze_texts import Texts
 from retune.data.ingest.plan import Plan
-from retune.data.ingest.prepared import Prepared, escape, put_together
+from retune.data.ingest.prepared import Prepared, escape, join_lines
 from retune.data.text.arrow_arrays import byte_lengths, index_array, text_array, text_offsets, utf8_array
 
 Places = npt.NDArray[np.int64]
@@ -181,7 +181,7 @@ def _write_lines(contents: pa.StringArray, begin: Places, end: Places, weights: 
     start[begin] = 1 - counts % 2
     stop = weights.copy()
     stop[end - 1] += len(stops)
-    messages = put_together(
+    messages = join_lines(
         text_array(starts).take(index_array(start)),
         escape(contents),
         text_array([*stops, *(f"{text}]}}\n" for text in stops)]).take(index_array(stop)),

@@ -115,7 +115,7 @@ class TextFacts:
     findings: list[tuple[int, Finding]]
 
 
-def examine_texts(texts: Texts, plan: Plan) -> TextFacts:
+def analyze_texts(texts: Texts, plan: Plan) -> TextFacts:
     """Cut the texts into words once, and find out from the words what the plan asks for."""
     if not (plan.checks or plan.counts_tokens):
         return TextFacts(np.zeros(len(texts), np.int64), None, [])
@@ -132,7 +132,7 @@ def examine_texts(texts: Texts, plan: Plan) -> TextFacts:
     return TextFacts(tokens, bands, list(findings))
 
 
-def examine_instructions(plan: Plan) -> list[Finding]:
+def analyze_instructions(plan: Plan) -> list[Finding]:
     """Find out what is wrong with the system prompt that all examples share: once, and not with every example."""
     if plan.row_format.fixed_system is None:
         return []

@@ -16,7 +16,7 @@ from retune.data.formats.late_keys import LateRows
 from retune.data.formats.message_rows.source import put_together
 from retune.data.formats.row_format import RowFormat
 from retune.data.formats.unused import unused_columns, warn_of_unused
-from retune.data.ingest.analyze_texts import examine_instructions
+from retune.data.ingest.analyze_texts import analyze_instructions
 from retune.data.ingest.plan import Plan, make_problem
 from retune.data.ingest.workers import BLOCKS_WITHOUT_PROCESSES, WorkerPool
 from retune.data.problems.problems import Problem, problem_at
@@ -126,7 +126,7 @@ def _finish(source: Source, plan: Plan, writer: ExampleWriter) -> ExampleStore:
     if plan.checks:
         writer.add_problems(make_problem(plan, file, None, finding) for file, finding in source.notes())
         writer.add_problems(map(_problem_of, source.unread()))
-        writer.add_problems(problem_at("the system prompt", *finding) for finding in examine_instructions(plan))
+        writer.add_problems(problem_at("the system prompt", *finding) for finding in analyze_instructions(plan))
     unused = _say_what_is_unused(source, plan, writer)
     return writer.finish(plan.facts(source.name, row_numbers=source.row_numbers(), unused=unused))
 

@@ -105,13 +105,13 @@ def escape(texts: pa.StringArray) -> pa.StringArray:
     return texts
 
 
-def put_together(*parts: str | pa.StringArray) -> pa.StringArray:
+def join_lines(*parts: str | pa.StringArray) -> pa.StringArray:
     """For each place one text: what the parts have there, one after the other."""
     scalars = (text_scalar(part) if isinstance(part, str) else part for part in parts)
     return pc.binary_join_element_wise(*scalars, text_scalar(""))
 
 
-def divide(lines: pa.StringArray, parts: Column) -> tuple[Lines, Lines, Lines]:
+def split_lines(lines: pa.StringArray, parts: Column) -> tuple[Lines, Lines, Lines]:
     """The lines of each of `SPLITS[1:]`, put together.
 
     Args:

@@ -58,7 +58,7 @@ class WorkerPool:
         self._directory = directory
         self._encoding = encoding
         self._count = processes or min(_available_cores(), _MOST_PROCESSES)
-        self._host: _Host | None = None
+        self._server: _ForkServer | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -66,9 +66,9 @@ class WorkerPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._host is None:
+        if self._server is None:
             return
-        self._host.close()
+        self._server.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def start(self) -> None:
@@ -77,7 +77,7 @@ class WorkerPool:
         Raises:
             RunDirectoryError: The directory can't be written.
         """
-        if self._host is not None or self._count == 1:
+        if self._server is not None or self._count == 1:
             return
         spool.make_directory(self._directory)
         # Not from the current directory: people keep data there, and may have named it as a module is named.
@@ -87,7 +87,7 @@ class WorkerPool:
         modules = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": modules}
         with _without_interrupts():
-            self._host = _Host(command, environment)
+            self._server = _ForkServer(command, environment)
 
     def analyze(self, blocks: Iterator[Block], plan: Plan) -> Iterator[AnalyzedBlock]:
         """Analyze every block, in order.
@@ -101,7 +101,7 @@ class WorkerPool:
             RunDirectoryError: The directory can't be written.
             SourceError: The source can't be read on.
         """
-        if self._host is None:
+        if self._server is None:
             first = list(islice(blocks, BLOCKS_WITHOUT_PROCESSES + 1))
             is_large = len(first) > BLOCKS_WITHOUT_PROCESSES
             blocks = chain(first, blocks)
@@ -109,29 +109,29 @@ class WorkerPool:
             del first
             if is_large:
                 self.start()
-        if self._host is None:
+        if self._server is None:
             return (analyze_block(block, plan) for block in blocks)
-        return self._analyze_elsewhere(self._host, blocks, plan)
+        return self._analyze_elsewhere(self._server, blocks, plan)
 
-    def _analyze_elsewhere(self, host: "_Host", blocks: Iterator[Block], plan: Plan) -> Iterator[AnalyzedBlock]:
+    def _analyze_elsewhere(self, server: "_ForkServer", blocks: Iterator[Block], plan: Plan) -> Iterator[AnalyzedBlock]:
         under_way: deque[int] = deque()
         for number, block in enumerate(blocks):
             spool.dump((block, plan), block_path(self._directory, number))
             del block
-            host.send(number)
+            server.send(number)
             under_way.append(number)
             if len(under_way) >= self._count + _BLOCKS_AHEAD:
-                yield self._take_answer(host, under_way.popleft())
+                yield self._take_answer(server, under_way.popleft())
         while under_way:
-            yield self._take_answer(host, under_way.popleft())
+            yield self._take_answer(server, under_way.popleft())
 
-    def _take_answer(self, host: "_Host", number: int) -> AnalyzedBlock:
-        host.wait_for(number)
+    def _take_answer(self, server: "_ForkServer", number: int) -> AnalyzedBlock:
+        server.wait_for(number)
         analyzed: AnalyzedBlock = spool.load(answer_path(self._directory, number))
         return analyzed
 
 
-class _Host:
+class _ForkServer:
     """The process that has blocks analyzed; see `retune.data.ingest.fork_server`."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -156,7 +156,7 @@ RULES: dict[str, Rule] = {
     "system_conflict": Rule("warning", "The conversation's own is kept; leave one of them out."),
     "numbered_labels": Rule(
         "note",
-        "No action needed if numbers are meant; where they stand for names, put the names into a column, and name that.",
+        "No action needed if numbers are meant; where they stand for names, put the names into a column and name it.",
     ),
     "structured_cells": Rule("warning", "No action needed if JSON is meant; a template reads a field: {column.field}."),
     "byte_order_mark": Rule(
@@ -193,8 +193,8 @@ RULES: dict[str, Rule] = {
     "messages_left_out": Rule("warning", "Check that they hold nothing to learn, or name another --text-column."),
     "times_not_read": Rule(
         "warning",
-        "No action needed if the rows are in the order in which they were sent; otherwise --day-first, --month-first or "
-        "another --time-column, or write times as 2025-03-01 10:30:00.",
+        "No action needed if the rows are in the order in which they were sent; otherwise --day-first, --month-first "
+        "or another --time-column, or write times as 2025-03-01 10:30:00.",
     ),
     "ties_newest_first": Rule(
         "note", "No action needed if the newest rows come first; otherwise write more precise times."
