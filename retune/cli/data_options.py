@@ -152,7 +152,7 @@ Test = Annotated[
     float | None,
     _split("Held out to judge the model: a fraction, or a number of examples; default 0.1.", metavar="NUMBER"),
 ]
-SplitSeed = Annotated[int | None, _split("Another seed deals another split.", metavar="INTEGER")]
+SplitSeed = Annotated[int | None, _split("Another seed gives another split.", metavar="INTEGER")]
 SplitColumn = Annotated[
     str | None, _split("For group: whose equal values stay together. For column: which says the split.", metavar="NAME")
 ]

@@ -29,7 +29,7 @@ from retune.training_lines.keys import MINIMUM_EXAMPLES
 
 Tokens = npt.NDArray[np.uint32]
 
-_NOT_SPLIT = "the examples can't be dealt to splits"
+_NOT_SPLIT = "the examples can't be split"
 
 
 def check_store(

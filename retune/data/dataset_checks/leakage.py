@@ -46,7 +46,7 @@ def check_near_duplicates(context: CheckContext) -> Iterator[Problem | Further]:
     splits = context.splits
     reason = _cannot_apply(context)
     if reason is not None or splits is None:
-        context.not_applied[_NEAR] = reason or "the examples can't be dealt to splits"
+        context.not_applied[_NEAR] = reason or "the examples can't be split"
         return
     candidates = find_candidates(context.store, splits, context.valid & (splits > 0))
     n_compared = len(candidates.held_out)

@@ -100,7 +100,7 @@ def test_seven_rows_are_too_few(tmp_path):
     assert report.splits is None
     assert report.cost is None
     assert "training needs at least 10" in report.not_applied["splits"]
-    assert report.not_applied["cost"] == "the examples can't be dealt to splits"
+    assert report.not_applied["cost"] == "the examples can't be split"
 
 
 def test_enough_examples_that_leave_too_few_to_train_on_are_an_error(tmp_path):
