@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from retune.data.formats.shape import RowFormat
-
 from retune.config import SourceFormat, SplitConfig
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.writer import ExampleWriter
 from retune.data.example.example import Example, Method, SplitKeys
+from retune.data.formats.row_format import RowFormat
 from retune.data.ingest.analyze import analyze_block
 from retune.data.ingest.plan import Plan
 from retune.data.sources.blocks import Block, Row, RowsBlock, SourceFile
@@ -53,7 +52,7 @@ def make_store(
     """Store examples; the first is row 2. With several files each gets an equal share of them, row 2 first."""
     plan = Plan(
         files=tuple(SourceFile(name, "row", SourceFormat.CSV, None, ()) for name in file_names),
-        shape=ReadyBodies(method),
+        row_format=ReadyBodies(method),
         method=method,
         provider="openai",
         encoding="o200k_base",

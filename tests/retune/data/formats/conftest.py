@@ -11,7 +11,7 @@ from retune.config import DataConfig, SourceFormat, SplitConfig
 from retune.data.example.example import Example, Method
 from retune.data.formats.detect import choose_format
 from retune.data.formats.message_rows.source import put_together
-from retune.data.formats.shape import RowFormat
+from retune.data.formats.row_format import RowFormat
 from retune.data.problems.problems import Finding
 from retune.data.sources.blocks import ArrowBlock, Block, Row, RowsBlock, Source, SourceFile
 from retune.message_rows_config import MessageRowsConfig

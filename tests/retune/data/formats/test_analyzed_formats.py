@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from retune.config import SourceFormat, SplitConfig
 from retune.data.dataset.columns import AnalyzedBlock
 from retune.data.formats.prompt_answer import PromptAnswerFormat
-from retune.data.formats.shape import RowFormat
+from retune.data.formats.row_format import RowFormat
 from retune.data.formats.split_columns import SplitColumns
 from retune.data.formats.templates import ColumnText, SystemPrompt
 from retune.data.ingest.analyze import analyze_block
@@ -100,7 +100,7 @@ def both_ways(
         "q → a", "supervised", SplitColumns(), SystemPrompt.parse(system, ()), ColumnText("q"), ColumnText("a")
     )
     plan = Plan((file,), shape, "supervised", "openai", "o200k_base", split)
-    slow = replace(plan, shape=_OneByOne(**vars(shape)))
+    slow = replace(plan, row_format=_OneByOne(**vars(shape)))
     assert slow.row_format.two_text_columns is None
     return [analyze_block(block, plan), analyze_block(block, slow)]
 

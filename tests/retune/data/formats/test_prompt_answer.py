@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from retune.config import SplitConfig
 from retune.data.example.example import SplitKeys
-from retune.data.formats.shape import TwoTextColumns
+from retune.data.formats.row_format import TwoTextColumns
 from retune.data.formats.templates import Template
 from retune.data.problems.problems import Finding
 from retune.errors import SourceError

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retune.data.formats.endings import Endings
-from retune.data.formats.shape import TwoTextColumns
+from retune.data.formats.row_format import TwoTextColumns
 from retune.data.problems.problems import Finding
 
 TEXTS = ["I lost my card.", "Where is it?", "It is 20%", "Help me, please!", "カードはどこですか？", "12:30 (today)"]

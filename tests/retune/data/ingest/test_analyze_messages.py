@@ -55,7 +55,7 @@ def block_of(lines: Sequence[bytes]) -> JsonLinesBlock:
 
 def assert_same_both_ways(block: Block, plan: Plan) -> AnalyzedBlock:
     fast = analyze_block(block, plan)
-    slow = analyze_block(block, replace(plan, shape=OneByOne(**vars(plan.row_format))))
+    slow = analyze_block(block, replace(plan, row_format=OneByOne(**vars(plan.row_format))))
     assert [bytes(part) for part in fast.lines] == [bytes(part) for part in slow.lines]
     for name in slow.columns:
         assert fast.columns[name].tolist() == slow.columns[name].tolist(), name

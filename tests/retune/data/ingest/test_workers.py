@@ -15,7 +15,7 @@ from example_stores import ReadyBodies, chat
 
 from retune.config import SourceFormat, SplitConfig
 from retune.data.example.example import Example
-from retune.data.formats.shape import RowFormat, TwoTextColumns
+from retune.data.formats.row_format import RowFormat, TwoTextColumns
 from retune.data.ingest.plan import Plan
 from retune.data.ingest.workers import WorkerPool
 from retune.data.sources.blocks import ArrowBlock, Row, RowsBlock, SourceFile
