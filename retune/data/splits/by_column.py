@@ -71,8 +71,8 @@ def compare_with_file(examples: Sequence[Example], found: Found, split: str | No
         return found
     found = [(index, finding) for index, finding in found if finding.kind != "unknown_split"]
     found += [
-        (index, Finding("split_of_file", f"the row says {example.keys.split_index}, and its file is for {split}."))
+        (index, Finding("split_of_file", f"the row says {example.keys.declared_split}, and its file is for {split}."))
         for index, example in enumerate(examples)
-        if example.keys.split_index not in (None, split)
+        if example.keys.declared_split not in (None, split)
     ]
     return found
