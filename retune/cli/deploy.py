@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from retune.cli.prefect_server import configured_api_url, running_address, running_server
+from retune.local.prefect_server import configured_api_url, running_address, running_server
 
 
 def deploy(

@@ -31,6 +31,18 @@ class Finding(NamedTuple):
     message: str
 
 
+class FileNote(NamedTuple):
+    """Something that is odd about the text of a whole file.
+
+    Attributes:
+        file: Index of the file in `Source.files`.
+        finding: What it is.
+    """
+
+    file: int
+    finding: Finding
+
+
 class Problem(BaseModel):
     """One thing that is wrong.
 

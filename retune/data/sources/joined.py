@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from retune.config import DataConfig
-from retune.data.problems.problems import Finding
-from retune.data.sources.blocks import Block, FileNote, Row, Source, SourceFile, UnreadFile
+from retune.data.problems.problems import FileNote, Finding
+from retune.data.sources.blocks import Block, Row, Source, SourceFile, UnreadFile
 from retune.data.sources.split_names import flag_named, is_split_column, split_named_alone, split_of_key, splits_in_name
 from retune.errors import SourceError
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from retune.data.formats.column_names import MESSAGES
 from retune.data.formats.message_rows.branches import Place, one_branch
 from retune.data.formats.role_names import role_of
-from retune.data.problems.problems import Finding
-from retune.data.sources.blocks import Block, FileNote, Row, RowsBlock, Source, UnreadFile, describe_location
+from retune.data.problems.problems import FileNote, Finding
+from retune.data.sources.blocks import Block, Row, RowsBlock, Source, UnreadFile, describe_location
 from retune.errors import EmptySourceError
 
 
@@ -252,7 +252,7 @@ class TreesSource(Source):
             self._count("empty", read.n_empty, file, row.number)
             if any(message["role"] == "assistant" for message in read.messages):
                 beside = {name: value for name, value in row.values.items() if name not in form.columns}
-                yield Row(row.number, {MESSAGES: read.messages, **beside})
+                yield Row(row.number, {MESSAGES: read.messages, **beside}, remarks=row.remarks)
             else:
                 self._count("unanswered", 1, file, row.number)
 

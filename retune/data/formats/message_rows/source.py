@@ -22,8 +22,8 @@ from retune.data.formats.message_rows.message_joining import Joined, Joiner, des
 from retune.data.formats.message_rows.message_order import Direction, plain_number
 from retune.data.formats.message_rows.message_spill import Message, in_order
 from retune.data.formats.role_names import plain_name
-from retune.data.problems.problems import Finding
-from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, FileNote, Row, RowsBlock, Source, UnreadFile
+from retune.data.problems.problems import FileNote, Finding
+from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, Row, RowsBlock, Source, UnreadFile
 from retune.errors import EmptySourceError, SourceError
 
 # Keys of a message beside its role and content, where a column bears their name.
@@ -177,7 +177,8 @@ class MessageRowsSource(Source):
         name, parent = (plain_number(row.values.get(column)) for column in columns.parent or ("", ""))
         rank = row.values.get(_RANK)
         rank = float(rank) if isinstance(rank, int | float) and not isinstance(rank, bool) else None
-        return Message(conversation, where, file, row.number, speaker, body, beside, (), name, parent, rank)
+        remarks = [finding._replace(message=f"row {row.number}: {finding.message}") for finding in row.remarks if body]
+        return Message(conversation, where, file, row.number, speaker, body, beside, tuple(remarks), name, parent, rank)
 
     def _body(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
         columns = self._columns
