@@ -61,7 +61,7 @@ def read_hashes(config: RetrainConfig, on_block: Callable[[], None] = lambda: No
 def _plan_for(source: Source, config: RetrainConfig) -> Plan:
     return Plan(
         files=tuple(source.files),
-        shape=choose_format(source, config.data, config.split, config.training.method),
+        row_format=choose_format(source, config.data, config.split, config.training.method),
         method=config.training.method,
         provider="openai",
         encoding=encoding_for(config.training.model),
