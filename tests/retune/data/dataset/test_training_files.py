@@ -59,7 +59,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("is_dealt_as_stored", [True, False])
+@pytest.mark.parametrize("is_split_as_stored", [True, False])
 def test_every_example_is_in_its_file_in_the_order_of_the_source(store, tmp_path, is_split_as_stored):
     splits = split_examples(store, SplitConfig()) if is_split_as_stored else alternating()
     files = write_splits(store, splits, tmp_path / "run")
