@@ -1,4 +1,4 @@
-"""How examples are dealt to train, validation and test, as a part of the configuration."""
+"""How examples are assigned to train, validation and test, as a part of the configuration."""
 
 from typing import Annotated, Any, Self
 
@@ -39,7 +39,7 @@ class SplitConfig(Section):
     test: _Share = Field(
         0.1, description="Held out to judge the finished model: a fraction below 1, or a number of examples."
     )
-    seed: int = Field(42, ge=0, le=2**31 - 1, description="Another seed deals another split.")
+    seed: int = Field(42, ge=0, le=2**31 - 1, description="Another seed gives another split.")
     column: str | None = Field(
         None,
         min_length=1,

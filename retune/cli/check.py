@@ -46,7 +46,7 @@ def check(
     max_errors: options.MaxErrors = None,
     max_disk_gb: options.MaxDiskGb = None,
     max_minutes: options.MaxMinutes = None,
-    shape: options.Shape = None,
+    shape: options.RowFormat = None,
     user_column: options.UserColumn = None,
     assistant_column: options.AssistantColumn = None,
     user_template: options.UserTemplate = None,

@@ -247,7 +247,7 @@ def _describe_unused(names: Sequence[str]) -> str:
 def _describe_splits(checked: "Checked") -> str:
     sizes = checked.report.splits
     if sizes is None:
-        return f"can't be dealt: {checked.report.not_applied.get('splits', 'the problems below say why')}"
+        return f"can't be split: {checked.report.not_applied.get('splits', 'the problems below say why')}"
     from retune.data.splits.origins import describe_splits  # noqa: PLC0415 - takes a while, and has been imported
 
     return describe_splits(sizes, checked.report.split_origins or {})

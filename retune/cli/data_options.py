@@ -103,7 +103,7 @@ MaxDiskGb = Annotated[
 MaxMinutes = Annotated[
     float | None, _data("Refuse a source that takes more minutes to read; default 240.", metavar="NUMBER")
 ]
-Shape = Annotated[ExampleShape | None, _data("What a row holds; auto goes by the columns.")]
+RowFormat = Annotated[ExampleShape | None, _data("What a row holds; auto goes by the columns.")]
 UserColumn = Annotated[str | None, _data("Column with what the user says.", metavar="NAME")]
 AssistantColumn = Annotated[str | None, _data("Column with the answer to learn.", metavar="NAME")]
 UserTemplate = Annotated[
@@ -152,7 +152,7 @@ Test = Annotated[
     float | None,
     _split("Held out to judge the model: a fraction, or a number of examples; default 0.1.", metavar="NUMBER"),
 ]
-SplitSeed = Annotated[int | None, _split("Another seed deals another split.", metavar="INTEGER")]
+SplitSeed = Annotated[int | None, _split("Another seed gives another split.", metavar="INTEGER")]
 SplitColumn = Annotated[
     str | None, _split("For group: whose equal values stay together. For column: which says the split.", metavar="NAME")
 ]
