@@ -22,7 +22,7 @@ from retune.data.sources.readers.reader import (
     unique_columns,
 )
 from retune.data.sources.readers.table_edges import MOST_TOTALS, count_totals, describe_two_headers, doubt_header
-from retune.data.text.arrow_arrays import count_byte
+from retune.data.text.arrow_arrays import count_byte, text_scalar
 from retune.errors import SourceError
 
 # Arrow's own handler loses a Ctrl-C that comes as it ends reading a block.
@@ -243,7 +243,7 @@ def _last_filled(block: ArrowBlock | RowsBlock) -> list[tuple[int, list[str]]]:
 def _has_row(batch: pa.RecordBatch, cells: tuple[str, ...]) -> bool:
     """Whether a row has these cells, however they are quoted."""
     for column, cell in enumerate(cells):
-        batch = batch.filter(pc.equal(batch.column(column), cell))
+        batch = batch.filter(pc.equal(batch.column(column), text_scalar(cell)))
         if not len(batch):
             return False
     return True
