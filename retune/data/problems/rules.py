@@ -97,10 +97,10 @@ RULES: dict[str, Rule] = {
     "header_missing": Rule("warning", "If these are examples, say --no-header; else nothing is to be done."),
     "total_row": Rule(
         "warning",
-        "Nothing to do if it sums up the table; if it is an example, move it up. --fix leaves it out, too.",
+        "Nothing to do if it is a total; if it is an example, move it up. --fix leaves it out, too.",
         "total_dropped",
     ),
-    "total_row_read": Rule("warning", "Delete the row from the file if it sums up the table; else nothing to do."),
+    "total_row_read": Rule("warning", "Delete the row from the file if it is a total; else nothing to do."),
     # One example's structure
     "missing_messages": Rule("error", 'Give every example a list of messages: {"messages": [{"role": …}, …]}.'),
     "nested_too_deeply": Rule("error", "Write it flatter; no provider needs so many levels."),
