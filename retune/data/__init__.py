@@ -1,1 +1,1 @@
-"""From a table of anybody's to training files: sources, formats, checks, splits, JSONL, token counts."""
+"""From any table to training files: sources, formats, checks, splits, JSONL, token counts."""

@@ -1,1 +1,1 @@
-"""What can be wrong with one example or one text."""
+"""Checks of one example or one text."""

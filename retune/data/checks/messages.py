@@ -1,4 +1,4 @@
-"""What is wrong with the messages of a conversation."""
+"""Checks of the messages of a conversation."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence

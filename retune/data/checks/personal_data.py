@@ -1,4 +1,4 @@
-"""Finding secrets and personal data before they leave the building."""
+"""Finds secrets and personal data before they are uploaded."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What is wrong with a preference pair (DPO), and with an item for reinforcement fine-tuning."""
+"""Checks of preference pairs (DPO) and of items for reinforcement fine-tuning."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What Retune's own server refuses in a training file, said before the upload: its own rules, applied to an example."""
+"""What Retune's own server refuses in a training file, reported before the upload: the server's rules."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is wrong with tools and with how they are called and answered."""
+"""Checks of tools, of calls, and of their answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a training costs, said before it is paid for."""
+"""What a training costs, estimated before it is paid for."""
 
 from typing import Literal
 

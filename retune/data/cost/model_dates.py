@@ -1,4 +1,4 @@
-"""When a provider takes no new jobs on a base model, and until when what is trained now answers.
+"""Until when a provider accepts new jobs on a base model, and until when models trained now can be used.
 
 The days are those of `models.json`, each the first day without: on 2027-01-06 itself OpenAI takes no job. Days are UTC.
 Whoever asks says which day it is; `utc_today` is for the edge of the program.

@@ -1,4 +1,4 @@
-"""Counting tokens offline, by the rules that billed jobs and answers of the API agree with."""
+"""Counts tokens offline, by the rules that match billed jobs and answers of the API."""
 
 import re
 import sys

@@ -1,1 +1,1 @@
-"""Examples on disk between two steps, and the training files that are made of them."""
+"""Examples on disk between two steps, and the training files made of them."""

@@ -1,4 +1,4 @@
-"""Finding values that come again, among millions of hashes."""
+"""Finds values that repeat among millions of hashes."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple

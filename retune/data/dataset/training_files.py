@@ -1,4 +1,4 @@
-"""Dealing stored examples to a training, a validation and a test file."""
+"""Writes stored examples to a training, a validation and a test file."""
 
 import codecs
 import hashlib

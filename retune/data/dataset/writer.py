@@ -1,4 +1,4 @@
-"""Writing examples to a store as they are described."""
+"""Writes examples to a store as they are analyzed."""
 
 import hashlib
 import os

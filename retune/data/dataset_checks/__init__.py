@@ -1,1 +1,1 @@
-"""Checks of examples beside each other, and the report of everything that was found."""
+"""Checks across examples, and the report of all problems."""

@@ -1,4 +1,4 @@
-"""All checks together: what was found while reading, and what only shows when examples stand beside each other."""
+"""All checks together: the problems found while reading, and those that show only across examples."""
 
 from collections.abc import Iterator
 from functools import partial

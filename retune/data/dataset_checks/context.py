@@ -1,4 +1,4 @@
-"""What is checked as a whole: stored examples, their split, and what could not be checked."""
+"""What the checks across examples share: the examples, their split, and which checks did not apply."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Examples that are the same, and those that ask the same but answer something else."""
+"""Duplicates, and examples that contradict each other."""
 
 import json
 from collections.abc import Iterator

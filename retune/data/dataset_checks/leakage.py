@@ -1,4 +1,4 @@
-"""What is judged must not be known from the training: equal and nearly equal prompts on two sides of the split."""
+"""Leaks between splits: equal and nearly equal prompts in training and in held-out data."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What one pass over the examples found: counts and first places in memory, and 1,000 problems of a kind in a file."""
+"""The report of a check: counts and first places in memory, up to 1,000 problems of a kind in a file."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a safe repair of one example is."""
+"""Safe fixes of one example."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Hashes by which examples are compared, and by which the stable split goes."""
+"""Hashes that compare examples and drive the stable split."""
 
 import re
 from collections.abc import Mapping, Sequence

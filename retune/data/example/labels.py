@@ -1,4 +1,4 @@
-"""Answers as labels: JSON compared by what it means and not by how it is written, and how often each label is given."""
+"""Answers as labels: compared by their JSON value, not by how it is written, and counted."""
 
 import json
 from collections import Counter

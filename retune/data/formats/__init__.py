@@ -1,1 +1,1 @@
-"""What the rows of a source hold, and how they become examples."""
+"""Formats of rows, and how a row becomes an example."""

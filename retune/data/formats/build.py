@@ -1,4 +1,4 @@
-"""Building each shape from what the user named, and from the usual names where nothing is named."""
+"""Builds each format from the columns that the user named, and from usual names where none is named."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

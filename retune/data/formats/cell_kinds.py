@@ -1,4 +1,4 @@
-"""Columns of texts whose cells hold lists or objects: how they are read, and what is said about it."""
+"""Columns of texts whose cells hold lists or objects: how they are read, and what is reported about it."""
 
 import shlex
 from collections.abc import Mapping, Sequence

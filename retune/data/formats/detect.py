@@ -1,4 +1,4 @@
-"""Choosing what the rows of a source hold."""
+"""Chooses the format of a source's rows."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What reads the exports of programs for annotation and support, whose texts lie deep in objects."""
+"""Advice for exports of annotation and support programs, whose texts are nested deeply in objects."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from shlex import quote

@@ -1,4 +1,4 @@
-"""Keys that only later rows of a source have, and what its first rows therefore don't show."""
+"""Keys that only later rows of a source have, so that its first rows don't show them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Conversations whose turns stand in numbered columns: `question_1`, `answer_1`, `question_2`, `answer_2`."""
+"""Conversations with numbered columns: `question_1`, `answer_1`, `question_2`, `answer_2`."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Preference pairs for DPO: a conversation, an answer to prefer and one to avoid."""
+"""Preference pairs for DPO: a conversation, a preferred answer and a rejected one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

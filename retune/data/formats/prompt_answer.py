@@ -1,4 +1,4 @@
-"""The user's words and the answer, each from a column or put together from several."""
+"""A question and its answer, each from one column or from several."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

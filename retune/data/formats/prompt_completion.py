@@ -1,4 +1,4 @@
-"""The old prompt and completion, made into conversations."""
+"""Legacy prompts and completions, converted to conversations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

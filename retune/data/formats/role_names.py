@@ -1,4 +1,4 @@
-"""What programs call the sides of a conversation, and which role of the API each is."""
+"""How programs name the two parties of a conversation, and which role of the API each is."""
 
 import re
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""What stands beside the messages of an example: its tools, and whether they may be called at once."""
+"""Settings that accompany an example's messages: its tools, and whether they may be called in parallel."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a row says of the split that it belongs to."""
+"""Columns that name the split of a row."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

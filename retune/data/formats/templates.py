@@ -1,4 +1,4 @@
-"""Putting a text together from the columns of a row."""
+"""Builds a text from the columns of a row."""
 
 import difflib
 import re

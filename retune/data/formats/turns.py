@@ -1,4 +1,4 @@
-"""Earlier turns of a conversation, which stand in a column of their own: `history`."""
+"""Earlier turns of a conversation in a column of their own: `history`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

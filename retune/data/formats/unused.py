@@ -1,4 +1,4 @@
-"""Columns of a source that reach no example: which they are, and what the names of some say that they mean."""
+"""Columns of a source that reach no example, and what their names suggest."""
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence

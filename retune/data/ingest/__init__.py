@@ -1,1 +1,1 @@
-"""From a source to stored examples: each described once, in parallel, a few megabytes at a time."""
+"""From a source to stored examples, each analyzed once, in parallel, a few megabytes at a time."""

@@ -1,4 +1,4 @@
-"""Making examples of a block's rows and finding out about each; runs in any process."""
+"""Makes examples of a block's rows and analyzes them; runs in any process."""
 
 from itertools import chain
 

@@ -1,4 +1,4 @@
-"""The way of most tables, question and answer as two columns of text, without a Python object for each example."""
+"""The fast path of most tables: two columns of text, and no Python object for each example."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The way that every shape can go: an example is made of each row, and each is looked at by itself."""
+"""The path that works for every format: each row becomes an example and is checked by itself."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

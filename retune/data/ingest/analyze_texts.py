@@ -1,4 +1,4 @@
-"""What is found out about all texts of a block at once: tokens, near-duplicate keys, personal data."""
+"""Analyzes all texts of a block at once: tokens, near-duplicate keys, personal data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

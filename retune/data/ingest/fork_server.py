@@ -1,8 +1,8 @@
-"""The process from which those that describe blocks are forked: what is slow to load is loaded once, and shared.
+"""The process from which those that analyze blocks are forked: what is slow to load is loaded once, and shared.
 
 python -P -m retune.data.ingest.fork_server DIRECTORY PROCESSES [ENCODING]
 
-It reads numbers of blocks, a line each, has them described, and writes each number again when its answer lies in the
+It reads numbers of blocks, a line each, has them analyzed, and writes each number again when its answer lies in the
 directory; with the error, pickled and in base64, where there is none. It ends with its input, and so with whoever
 started it, and takes its processes with it.
 """

@@ -1,4 +1,4 @@
-"""From a source to examples on disk, each of them looked at once."""
+"""Reads a source into examples on disk, each analyzed once."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the processes that describe examples need to know; it travels with every block."""
+"""What the processes that analyze examples need to know; it is sent with every block."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Examples of a block before their texts are looked at; however they were made, from here on their way is the same."""
+"""Examples of a block before their texts are analyzed, the same whichever path made them."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Describing blocks in several processes, in order, with few of them in memory at a time."""
+"""Analyzes blocks in several processes, in order, with few of them in memory at a time."""
 
 import base64
 import os

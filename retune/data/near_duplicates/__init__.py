@@ -1,1 +1,1 @@
-"""Finding examples that ask nearly the same."""
+"""Finds examples that ask nearly the same."""

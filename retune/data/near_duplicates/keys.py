@@ -1,4 +1,4 @@
-"""Keys by which examples that ask nearly the same are found, without comparing each with each."""
+"""Keys that find examples asking nearly the same, without comparing each with each."""
 
 import re
 import zlib

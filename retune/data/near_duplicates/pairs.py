@@ -1,4 +1,4 @@
-"""Finding what is held out and asks nearly the same as an example on another side of the split."""
+"""Finds held-out examples that ask nearly the same as an example in another split."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What is wrong, and where: counts and first places in memory, the first problems of each kind in a file."""
+"""Problems and their places: counts and first places in memory, the first of each kind in a file."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

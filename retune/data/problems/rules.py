@@ -1,4 +1,4 @@
-"""Every kind of problem that the checks can find: how much it matters, and how to fix it."""
+"""Every kind of problem that the checks can find: its level, and how to fix it."""
 
 from typing import Literal, NamedTuple
 

@@ -1,1 +1,1 @@
-"""Repairs of examples that can't do harm."""
+"""Safe repairs of examples."""

@@ -1,1 +1,1 @@
-"""Reading whatever the user points at, a few megabytes at a time."""
+"""Reads any source that the user names, a few megabytes at a time."""

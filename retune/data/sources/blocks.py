@@ -1,4 +1,4 @@
-"""Rows on their way from a source to examples: a few megabytes at a time, so that memory doesn't grow with the data."""
+"""Blocks of rows between a source and its examples: a few megabytes at a time, so that memory doesn't grow."""
 
 import pickle
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""How much may be read of a source, and how much was: a few megabytes may be packed to unpack to terabytes."""
+"""Limits on how much of a source is read: a few megabytes may unpack to terabytes."""
 
 import time
 from collections.abc import Callable

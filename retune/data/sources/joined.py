@@ -1,4 +1,4 @@
-"""Several sources read as one: the examples, and the validation and test splits that somebody named beside them."""
+"""Several sources read as one: the examples, and the validation and test data named with them."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Opening a source: whatever the user points at, as blocks of rows."""
+"""Opens a source of any kind as blocks of rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice

@@ -1,4 +1,4 @@
-"""What names say of the split that examples belong to: names of files and folders, keys of a document, cells."""
+"""Which split a name stands for: names of files and folders, keys of a document, cells."""
 
 import re
 from collections import Counter

@@ -1,1 +1,1 @@
-"""Dealing examples to train, validation and test."""
+"""Assigns examples to train, validation and test."""

@@ -1,4 +1,4 @@
-"""The splits that the source itself declares: by a column, by the names of its files, by keys of a document."""
+"""Splits that the source declares: by a column, by file names, by keys of a document."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""The stable split and the split by groups: each example goes by a number of its own, whatever else is there."""
+"""The stable split and the split by groups: a hash places each example, whatever else is in the data."""
 
 import numpy as np
 import numpy.typing as npt

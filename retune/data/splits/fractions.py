@@ -1,4 +1,4 @@
-"""The stable split, as far as each example can tell for itself."""
+"""The stable split of one example, known without the others."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""What examples are dealt by: arrays of hashes, a value for each example."""
+"""What examples are split by: arrays of hashes, a value for each example."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Dealing examples to train, validation and test so that nothing judged was ever trained on."""
+"""Assigns examples to train, validation and test so that no held-out example was trained on."""
 
 from collections.abc import Callable, Iterator
 

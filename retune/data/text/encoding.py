@@ -1,4 +1,4 @@
-"""Reading a source's bytes as UTF-8, with errors that say where, and which encoding it probably is instead."""
+"""Reads a source's bytes as UTF-8; errors say where, and which encoding it probably is."""
 
 import codecs
 import re

@@ -1,4 +1,4 @@
-"""Messages put together to conversations, and what is reported about it."""
+"""Joins messages into conversations, and reports how."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

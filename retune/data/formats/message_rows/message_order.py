@@ -1,4 +1,4 @@
-"""What messages are put in order by: times in the ways that programs write them, and running numbers."""
+"""What messages are ordered by: times in the notations of many programs, and running numbers."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Messages put in the order of their conversations, however many there are: by a database in a file without a name."""
+"""Sorts any number of messages into their conversations, with a database in an unnamed file."""
 
 import pickle
 import sqlite3

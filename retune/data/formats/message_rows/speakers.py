@@ -1,4 +1,4 @@
-"""Who speaks in a table with one message a row: what a column says, as roles of the API."""
+"""Who speaks in a table with one message a row, as roles of the API."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

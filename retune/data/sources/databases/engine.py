@@ -1,4 +1,4 @@
-"""The address of a database: which one it is, and how it is opened so that nothing in it changes."""
+"""Addresses of databases, opened so that nothing in them changes."""
 
 from importlib.metadata import entry_points
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Files here and elsewhere: found, opened and unpacked."""
+"""Files on this machine and elsewhere: found, opened and unpacked."""

@@ -1,4 +1,4 @@
-"""The bytes of a file of text, a piece at a time, with whatever goes wrong explained."""
+"""The bytes of a text file, a piece at a time; its errors name the file."""
 
 import codecs
 import re

@@ -1,4 +1,4 @@
-"""Streams of bytes whose errors say which file they are about, and the unpacking of gzip, bzip2 and zstd."""
+"""Streams of bytes whose errors name the file, and the decompression of gzip, bzip2 and zstd."""
 
 import bz2
 import io

@@ -1,4 +1,4 @@
-"""Finding files on this machine."""
+"""Finds files on this machine."""
 
 import glob
 import os

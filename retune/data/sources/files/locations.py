@@ -1,4 +1,4 @@
-"""Finding the files of a source: one file, a folder, a pattern or an address."""
+"""Finds the files of a source: one file, a folder, a pattern or an address."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

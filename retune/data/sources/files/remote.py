@@ -1,4 +1,4 @@
-"""Finding files at an address, through fsspec."""
+"""Finds files at an address, through fsspec."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

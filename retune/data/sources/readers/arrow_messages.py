@@ -1,4 +1,4 @@
-"""The messages of an Arrow stream, each looked at before Arrow reads it: what it says of its sizes may be a lie.
+"""The messages of an Arrow stream, each checked before Arrow reads it: what it says of its sizes may be a lie.
 
 Messages: https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc
 The tables in their heads: https://flatbuffers.dev/internals/

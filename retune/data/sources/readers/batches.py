@@ -1,4 +1,4 @@
-"""Batches of a table on their way into blocks: what they take in memory, and slices of them that take little."""
+"""Batches of a table on their way into blocks: their size in memory, and small slices of them."""
 
 import json
 from collections.abc import Iterator

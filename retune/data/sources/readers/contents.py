@@ -1,4 +1,4 @@
-"""What stands in a file of text, where its name says another format or none."""
+"""Detects the format of a text file by its content, where its name says another format or none."""
 
 import json
 from typing import Any

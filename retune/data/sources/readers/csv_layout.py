@@ -1,4 +1,4 @@
-"""How a table of text is written, by its first rows: what separates its cells, what its quotes mean, its header."""
+"""The layout of a CSV file, found in its first rows: separator, quotes, header."""
 
 import csv
 import io

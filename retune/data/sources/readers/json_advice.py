@@ -1,4 +1,4 @@
-"""What to do about a JSON file that can't be read, by what stands in it."""
+"""Advice on JSON files that can't be read, by their content."""
 
 from collections.abc import Mapping
 from itertools import islice

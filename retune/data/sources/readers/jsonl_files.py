@@ -1,4 +1,4 @@
-"""JSONL: one JSON object a line. Lines are parsed where they are described, in whatever process that is."""
+"""JSONL: one JSON object a line. Lines are parsed in the process that analyzes them."""
 
 import re
 from collections.abc import Callable, Generator, Iterator

@@ -1,4 +1,4 @@
-"""Parquet: read in pieces of a row group, so that memory doesn't grow with it."""
+"""Parquet: read in pieces of a row group, so that memory doesn't grow with the file."""
 
 import shutil
 import tempfile

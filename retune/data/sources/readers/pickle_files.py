@@ -1,4 +1,4 @@
-"""Pickled pandas tables: read whole, as a pickle can't be read otherwise."""
+"""Pickled pandas tables: read whole, as pickles can't be read in parts."""
 
 from collections.abc import Generator, Iterator
 

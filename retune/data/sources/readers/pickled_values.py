@@ -1,4 +1,4 @@
-"""What is in a pickled table, as plain Python values, a row at a time."""
+"""The values of a pickled table as plain Python values, a row at a time."""
 
 from decimal import Decimal
 from typing import Any

@@ -1,4 +1,4 @@
-"""What every format's reader has in common."""
+"""What all readers of file formats have in common."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence

@@ -5,7 +5,7 @@ much. Here the system's limits end it, and whoever started it lives on.
 
     python -P workbook_process.py MEGABYTES SECONDS [SHEET] < book.xlsx
 
-The first line of its output says how much the file unpacks to; the second is an object that tells of the workbook
+The first line of its output says how much the file unpacks to; the second is an object that describes the workbook
 (`error`, or `sheet`, `others`, `merged` and `faults`); each further one is a row that isn't empty: its number and the
 text of its cells.
 """

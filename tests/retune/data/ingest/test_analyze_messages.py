@@ -1,4 +1,4 @@
-"""Plain conversations are described together; whatever else is in the block, it comes out as one by one."""
+"""Plain conversations are analyzed together; whatever else is in the block, it comes out as one by one."""
 
 import json
 from collections.abc import Sequence
