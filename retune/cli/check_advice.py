@@ -9,7 +9,7 @@ from retune.data.rules import MOST_KEPT_PER_KIND, RULES, Change
 from retune.source_address import source_label
 
 if TYPE_CHECKING:
-    from retune.cli.checking import Checked
+    from retune.check_source import Checked
 
 _REPAIRS: dict[Change, tuple[str, str]] = {
     "empty_system_dropped": ("leave out {} empty system message", "leave out {} empty system messages"),

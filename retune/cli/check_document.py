@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from retune.cli.checking import Checked
+    from retune.check_source import Checked
 
 
 def check_document(checked: "Checked") -> dict[str, Any]:

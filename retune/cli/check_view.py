@@ -14,7 +14,7 @@ from retune.cli.terminal import err, out, print_quietly, print_unfolded, visible
 from retune.data.quoting import MOST_NAMED, masked
 
 if TYPE_CHECKING:
-    from retune.cli.checking import Checked
+    from retune.check_source import Checked
     from retune.data.blocks import SourceFile
     from retune.data.comparison.report import CheckReport, LabelFacts
     from retune.data.problems import ProblemGroup

@@ -13,7 +13,7 @@ from check_command import Check, good_rows, write_table
 from faulty_proxy import Fault, faulty_proxy
 
 from retune.cli.check_view import ReadingBar
-from retune.cli.checking import Checked, CheckRequest, check_source
+from retune.check_source import Checked, CheckRequest, check_source
 from retune.config_file import parse_config
 from retune.data.model_dates import find_dates
 from retune.data.models import base_model, find_model, known_families
