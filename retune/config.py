@@ -23,6 +23,7 @@ __all__ = [
     "ExampleShape",
     "HyperparametersConfig",
     "LimitsConfig",
+    "MessageRowsConfig",
     "ProviderConfig",
     "ProviderKind",
     "RetrainConfig",

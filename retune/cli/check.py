@@ -14,10 +14,9 @@ import typer
 from retune.choices import ProviderKind
 from retune.cli import data_options as options
 from retune.cli.check_advice import show_advice
-from retune.cli.check_document import check_document
-from retune.cli.check_view import ReadingBar, show_repair, show_report
+from retune.cli.check_view import ReadingBar, show_fix, show_result
 from retune.cli.terminal import out, print_quietly
-from retune.staging import staging_directory
+from retune.staging import CHECK_PREFIX, staging_directory
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _EXIT_OF_SIGNALS = 128
@@ -120,23 +119,22 @@ def check(
     settings = load_config(config, options.place_overrides(flags))
     with _working_directory() as directory, ReadingBar().shown() as bar:
         from retune.check_source import CheckRequest, check_source  # noqa: PLC0415 - takes half a second
-        from retune.data.model_dates import utc_today  # noqa: PLC0415 - the same
+        from retune.data.model_dates import utc_today  # noqa: PLC0415 - likewise
 
-        today = utc_today()
         request = CheckRequest(
-            settings, method, provider, report_path=report, fix=fix, may_overwrite=force, today=today
+            settings, method, provider, report_path=report, fix=fix, may_overwrite=force, today=utc_today()
         )
-        checked = check_source(request, directory, bar)
+        result = check_source(request, directory, bar.show)
     if as_json:
         # ASCII alone: escapes stand for what a terminal would obey, and for what UTF-8 has not.
-        out.file.write(json.dumps(check_document(checked), indent=2) + "\n")
+        out.file.write(json.dumps(result.model_dump(mode="json"), indent=2) + "\n")
     else:
-        if checked.repaired is not None:
-            show_repair(checked.repaired)
-        show_report(checked)
+        if result.fix is not None:
+            show_fix(result.fix)
+        show_result(result)
         given = _given_flags(context, flags, {*options.PLACES, "config"} - {"source"})
-        show_advice(checked, source, given, _given_flags(context, flags, {"method", "provider"}))
-    raise typer.Exit(checked.exit_status)
+        show_advice(result, source, given, _given_flags(context, flags, {"method", "provider"}))
+    raise typer.Exit(result.exit_status)
 
 
 def _given_flags(context: typer.Context, flags: Mapping[str, Any], names: Collection[str]) -> dict[str, list[str]]:
@@ -153,7 +151,7 @@ def _given_flags(context: typer.Context, flags: Mapping[str, Any], names: Collec
 
 
 class _Ended(SystemExit):
-    """Somebody asked the program to end."""
+    """A signal asked the program to stop."""
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
@@ -162,14 +160,14 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def _working_directory() -> Iterator[Path]:
-    """A directory that is gone afterwards, however the program is asked to stop, or else when the next check starts."""
+    """A directory that is removed afterwards, also after a signal; after SIGKILL, by the next check."""
     # What is ignored already, as by nohup, stays so.
     before = {number: signal.getsignal(number) for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
     for number in before:
         signal.signal(number, _end)
     before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
     try:
-        with staging_directory(Path(tempfile.gettempdir()), prefix="retune-check-") as directory:
+        with staging_directory(Path(tempfile.gettempdir()), prefix=CHECK_PREFIX) as directory:
             try:
                 yield directory
             finally:
@@ -178,7 +176,7 @@ def _working_directory() -> Iterator[Path]:
                     signal.signal(number, signal.SIG_IGN)
     except _Ended as ended:
         name = signal.Signals(int(str(ended.code)) - _EXIT_OF_SIGNALS).name
-        print_quietly(f"Ended by {name}. Nothing half done is left.")
+        print_quietly(f"Stopped by {name}. Temporary files were removed.")
         raise
     finally:
         for number, handler in before.items():
