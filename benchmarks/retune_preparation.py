@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from retune.config import DataConfig, SplitConfig
-from retune.data.comparison.check import check_store
-from retune.data.describing.load import LoadOptions, load_examples
+from retune.data.dataset.training_files import write_splits
+from retune.data.dataset_checks.check import check_store
+from retune.data.ingest.load import LoadOptions, load_examples
 from retune.data.splits.split import deal_examples
-from retune.data.store.training_files import write_splits
 
 MODEL = "gpt-4o-mini-2024-07-18"
 

@@ -1,4 +1,4 @@
-"""Automations that take up what was interrupted; why each is as it is was measured on Prefect 3.8.8."""
+"""Automations that resume interrupted runs. The reasons for their settings were measured on Prefect 3.8.8."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,7 +7,7 @@ from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
 
-# The worker tells of a crash twice, seconds apart; whoever reacts to the first has two processes at work.
+# The worker reports a crash twice, seconds apart; an automation that reacts to the first starts two processes.
 _QUIET_AFTER_CRASH = timedelta(seconds=15)
 # Six heartbeats of 30 s: longer than a server takes to restart, or healthy runs would count as dead.
 _WITHOUT_HEARTBEAT = timedelta(seconds=180)
@@ -31,7 +31,7 @@ def automations() -> list[AutomationCore]:
     return [
         _automation(
             "retune - take up crashed runs",
-            "Starts a retrain run again whose process was lost: it goes on where it stopped, with the same job.",
+            "Restarts a retrain run whose process was lost. It resumes where it stopped, with the same job.",
             after=_events("Crashed"),
             expect=_events("Crashed", *_BEGINNINGS, *_ENDS, *_PAUSES, "Cancelling"),
             within=_QUIET_AFTER_CRASH,

@@ -5,7 +5,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.exceptions import ObjectNotFound
 
 from retune.config import LOCAL_MODEL
-from retune.data.models import known_families, limit_name
+from retune.data.cost.base_models import known_families, limit_name
 
 # Providers queue what is more; the local server trains one after the other.
 _JOBS_AT_ONCE = 2

@@ -27,7 +27,7 @@ from pydantic import SecretStr
 from deployments.automations import put_automation
 from retune.errors import ConfigError
 
-# Longer than the automations take to take up a run again, with a server that is slow.
+# Longer than the automations take to resume a run on a slow server.
 _NOT_TAKEN_UP_WITHIN = timedelta(minutes=2)
 # A run's name has the data's in it; the texts of `retune.results.run_message` are made harmless already.
 _RUN_OF = (
@@ -202,7 +202,7 @@ _NEWS = (
     _News(
         "lost",
         "Tells of a retrain run whose process was lost and that nothing took up again within two minutes.",
-        # A crash that the automations mend is followed by another state before that.
+        # A crash that the automations recover from is followed by another state before that.
         _of_states(
             Posture.Proactive,
             _NOT_TAKEN_UP_WITHIN,
@@ -215,7 +215,7 @@ _NEWS = (
         ),
         _RUN_OF + "{{ run }}: its process was lost",
         _RUN_OF + "The process of {{ run }} was lost, and nothing took it up again within two minutes.\n"
-        "Its job may still be training. Retry the run in Prefect: it goes on where it stopped." + _LINK,
+        "Its job may still be training. Retry the run in Prefect: it resumes where it stopped." + _LINK,
     ),
     _News(
         "approval needed",

@@ -36,7 +36,7 @@ from deployments.notifications import register_notifications
 from deployments.schedules import keep_what_people_changed, read_deployments
 from retune.config import RetrainConfig
 from retune.config_file import load_config, scheduled_config_path
-from retune.data.model_dates import describe_end, utc_today
+from retune.data.cost.model_dates import describe_end, utc_today
 from retune.errors import ConfigError, RetuneError, ServerError
 from retune.provider.endpoint import resolve_endpoint
 

@@ -6,17 +6,17 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from retune.config import ProviderKind, SplitConfig
-from retune.data.blocks import SourceFile
-from retune.data.comparison.report import CheckReport, LabelFacts
-from retune.data.cost import CostEstimate, refuse_if_too_expensive
-from retune.data.examples import Method
-from retune.data.fixes import CHANGES
-from retune.data.model_dates import ModelDates, refuse_if_ended
-from retune.data.problems import ProblemGroup
-from retune.data.repair import Repaired
-from retune.data.rules import Change
-from retune.data.store.store import StoreFacts
-from retune.data.tokens import TokenFacts
+from retune.data.cost.estimate import CostEstimate, refuse_if_too_expensive
+from retune.data.cost.model_dates import ModelDates, refuse_if_ended
+from retune.data.cost.tokens import TokenFacts
+from retune.data.dataset.example_store import StoreFacts
+from retune.data.dataset_checks.report import CheckReport, LabelFacts
+from retune.data.example.example import Method
+from retune.data.example.fixes import CHANGES
+from retune.data.problems.problems import ProblemGroup
+from retune.data.problems.rules import Change
+from retune.data.repair.repair import Repaired
+from retune.data.sources.blocks import SourceFile
 from retune.errors import ConfigError
 
 

@@ -21,12 +21,13 @@ from retune.config import (
     SplitMethod,
 )
 from retune.config_file import parse_config
-from retune.data.comparison.check import check_store
-from retune.data.describing.load import LoadOptions, load_examples
-from retune.data.examples import Method
-from retune.data.model_dates import find_dates, utc_today
-from retune.data.models import completes_prompts
-from retune.data.repair import (
+from retune.data.cost.base_models import completes_prompts
+from retune.data.cost.model_dates import find_dates, utc_today
+from retune.data.dataset.example_store import ExampleStore
+from retune.data.dataset_checks.check import check_store
+from retune.data.example.example import Method
+from retune.data.ingest.load import LoadOptions, load_examples
+from retune.data.repair.repair import (
     HELD_OUT,
     Repaired,
     changes_path_of,
@@ -35,9 +36,8 @@ from retune.data.repair import (
     held_out_paths,
     repair_examples,
 )
-from retune.data.sources.stored_files import has_wildcard
+from retune.data.sources.files.found_files import has_wildcard
 from retune.data.splits.split import deal_all
-from retune.data.store.store import ExampleStore
 from retune.errors import ConfigError
 from retune.provider.endpoint import resolve_endpoint
 from retune.staging import CHECK_PREFIX, staging_directory

@@ -16,8 +16,8 @@ from pydantic.fields import FieldInfo
 
 from retune.cli.app import app
 from retune.config import ProviderKind, RetrainConfig
-from retune.data.model_dates import ModelDates, find_dates
-from retune.data.models import find_model, known_models, price_source, provider_dates
+from retune.data.cost.base_models import find_model, known_models, price_source, provider_dates
+from retune.data.cost.model_dates import ModelDates, find_dates
 from retune.files import atomic_write
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -10,8 +10,8 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from retune.config import RetrainConfig
-from retune.data.cost import describe_cost, format_usd
-from retune.data.model_dates import ModelDates, describe_dates, utc_today
+from retune.data.cost.estimate import describe_cost, format_usd
+from retune.data.cost.model_dates import ModelDates, describe_dates, utc_today
 from retune.errors import OverBudgetError
 from retune.results.markdown import escape
 from retune.results.run_message import RunNotice
@@ -29,13 +29,13 @@ class Approval(RunInput):
 
 
 async def ask_approval(config: RetrainConfig, files: TrainingFiles, dates: ModelDates | None) -> None:
-    """Suspend the flow run until somebody resumes it; it then begins anew, and goes on here.
+    """Suspend the flow run until somebody resumes it; it then starts again and continues here.
 
     Nothing waits meanwhile: the process ends, and no place in a concurrency limit is held. Cancelling the run declines;
     after seven days without an answer it fails. Data that has changed by then is another run, and is asked for anew.
 
     Raises:
-        OverBudgetError: This is no run of a deployment, which nobody could resume.
+        OverBudgetError: This run does not belong to a deployment, so nobody could resume it.
         Pause: It is suspended.
     """
     context = FlowRunContext.get()

@@ -12,9 +12,9 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.exceptions import PrefectException
 
 from retune.config import Auto, SplitConfig
-from retune.data.comparison.check import check_store
-from retune.data.comparison.report import CheckReport
-from retune.data.store.store import ExampleStore
+from retune.data.dataset.example_store import ExampleStore
+from retune.data.dataset_checks.check import check_store
+from retune.data.dataset_checks.report import CheckReport
 from retune.errors import CheckError
 from retune.results.markdown import escape
 from tasks.runtime.steps import PERSISTED, by_content, step

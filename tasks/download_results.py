@@ -6,7 +6,7 @@ from openai import AsyncOpenAI
 from prefect import get_run_logger
 
 from retune.config import ProviderConfig
-from retune.data.jsonl import read_jsonl
+from retune.data.text.jsonl import read_jsonl
 from retune.errors import ProviderError
 from retune.files import write_bytes, write_json
 from retune.provider.results import download_result_files, list_checkpoints

@@ -1,7 +1,7 @@
 """Put the test questions to a model and score its answers."""
 
 from retune.config import EvaluationConfig, ProviderConfig
-from retune.data.jsonl import FileFacts, write_jsonl
+from retune.data.text.jsonl import FileFacts, write_jsonl
 from retune.errors import ProviderError
 from retune.evaluation.answers import answer_examples
 from retune.evaluation.examples import Answer, read_examples

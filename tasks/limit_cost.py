@@ -7,8 +7,8 @@ from prefect import get_run_logger, task
 from prefect.context import FlowRunContext
 
 from retune.config import ProviderConfig, RetrainConfig, TrainingConfig
-from retune.data.cost import needs_approval, refuse_if_too_expensive
-from retune.data.model_dates import (
+from retune.data.cost.estimate import needs_approval, refuse_if_too_expensive
+from retune.data.cost.model_dates import (
     ModelDates,
     add_shutdown_date,
     days_left,

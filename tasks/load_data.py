@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from retune.config import RetrainConfig
-from retune.data.describing.load import LoadOptions, load_examples
-from retune.data.model_dates import check_model_fits, utc_today
-from retune.data.store.store import PLACE_COLUMNS, SPLIT_COLUMNS, ExampleStore
+from retune.data.cost.model_dates import check_model_fits, utc_today
+from retune.data.dataset.example_store import PLACE_COLUMNS, SPLIT_COLUMNS, ExampleStore
+from retune.data.ingest.load import LoadOptions, load_examples
 from retune.provider.endpoint import require_endpoint
 from retune.results.links import artifact_name
 from retune.run import directory_before_run, open_run

@@ -17,7 +17,7 @@ from prefect.exceptions import PrefectException
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import RetrainConfig
-from retune.data.model_dates import ModelDates
+from retune.data.cost.model_dates import ModelDates
 from retune.evaluation.examples import Answer
 from retune.files import write_json
 from retune.provider.endpoint import require_endpoint

@@ -77,7 +77,7 @@ async def _lost_runs(client: PrefectClient) -> AsyncIterator[FlowRun]:
             # What somebody runs without a deployment, no worker can start again.
             if run.deployment_id and run.state and now - run.state.timestamp > _patience(run.state):
                 heard = await _last_heartbeat(client, run.id, since=run.state.timestamp - _CLOCKS_DIFFER)
-                # A worker may be set up without heartbeats: then a run that goes on for days is never heard of.
+                # A worker may be set up without heartbeats: then a run that takes days sends no heartbeat.
                 is_silent = run.state.type is not StateType.RUNNING if heard is None else now - heard > _SILENT
                 if is_silent:
                     yield run

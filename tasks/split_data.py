@@ -7,10 +7,10 @@ import numpy as np
 from prefect import get_run_logger
 
 from retune.config import SplitConfig
+from retune.data.dataset.columns import SIDES
+from retune.data.dataset.example_store import ExampleStore
 from retune.data.splits.origins import find_origins
 from retune.data.splits.split import deal_examples
-from retune.data.store.columns import SIDES
-from retune.data.store.store import ExampleStore
 from retune.files import atomic_write, writing
 from tasks.runtime.steps import PERSISTED, by_content, step
 from tasks.runtime.values import CheckedData, SplitData

@@ -5,8 +5,8 @@ import asyncio
 from openai import AsyncOpenAI
 
 from retune.config import ProviderConfig
-from retune.data.jsonl import FileFacts
-from retune.data.store.training_files import require_unchanged
+from retune.data.dataset.training_files import require_unchanged
+from retune.data.text.jsonl import FileFacts
 from retune.provider.files import UploadedFile, upload_once
 from retune.provider.job_journal import JobJournal
 from retune.provider.own_jobs import recorded_job

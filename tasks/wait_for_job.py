@@ -8,7 +8,7 @@ from prefect import get_run_logger
 from prefect.runtime import flow_run
 
 from retune.config import ProviderConfig, TrainingConfig
-from retune.data.jsonl import write_jsonl
+from retune.data.text.jsonl import write_jsonl
 from retune.errors import JobCancelledError, JobError, JobFailedError
 from retune.files import write_json
 from retune.private_files import make_private_directory, private_opener

@@ -5,10 +5,10 @@ import asyncio
 import numpy as np
 
 from retune.config import ProviderConfig
-from retune.data.cost import CostEstimate
-from retune.data.store.columns import SIDES
-from retune.data.store.store import ExampleStore
-from retune.data.store.training_files import write_splits
+from retune.data.cost.estimate import CostEstimate
+from retune.data.dataset.columns import SIDES
+from retune.data.dataset.example_store import ExampleStore
+from retune.data.dataset.training_files import write_splits
 from retune.provider.endpoint import require_endpoint
 from tasks.runtime.steps import PERSISTED, by_content, step
 from tasks.runtime.values import SplitData, TrainingFiles

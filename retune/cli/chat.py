@@ -87,7 +87,7 @@ class _Conversation:
 
     async def _pieces(self, client: "AsyncOpenAI", text: str) -> "AsyncIterator[str]":
         """The answer as it comes; a model that completes prompts gets the text alone, without what was said before."""
-        from retune.data.models import completes_prompts  # noqa: PLC0415
+        from retune.data.cost.base_models import completes_prompts  # noqa: PLC0415
 
         if completes_prompts(self._model):
             completion = await client.completions.create(

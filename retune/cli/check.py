@@ -119,7 +119,7 @@ def check(
     settings = load_config(config, options.place_overrides(flags))
     with _working_directory() as directory, ReadingBar().shown() as bar:
         from retune.check_source import CheckRequest, check_source  # noqa: PLC0415 - takes half a second
-        from retune.data.model_dates import utc_today  # noqa: PLC0415 - likewise
+        from retune.data.cost.model_dates import utc_today  # noqa: PLC0415 - likewise
 
         request = CheckRequest(
             settings, method, provider, report_path=report, fix=fix, may_overwrite=force, today=utc_today()

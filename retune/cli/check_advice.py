@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from retune.cli.check_view import SHOWN_PLACES, show_conclusion
-from retune.data.rules import MOST_KEPT_PER_KIND, RULES, Change
-from retune.source_address import source_label
+from retune.data.problems.rules import MOST_KEPT_PER_KIND, RULES, Change
+from retune.redaction.in_addresses import source_label
 
 if TYPE_CHECKING:
     from retune.check_result import CheckResult
@@ -43,7 +43,7 @@ def show_advice(result: "CheckResult", source: str | None, flags: Flags, own_fla
 
 def days_left_if_few(result: "CheckResult") -> int | None:
     """Days until the base model's first end date, if there are few; else None."""
-    from retune.data.model_dates import days_left  # noqa: PLC0415 - slow to import; loaded already
+    from retune.data.cost.model_dates import days_left  # noqa: PLC0415 - slow to import; loaded already
 
     is_near = result.dates is not None and result.dates.is_near(result.today)
     return days_left(result.dates, result.today) if is_near and result.dates else None
@@ -51,7 +51,7 @@ def days_left_if_few(result: "CheckResult") -> int | None:
 
 def where_to_move(result: "CheckResult") -> str | None:
     """Where to train instead, if the base model ends soon; else None."""
-    from retune.data.model_dates import describe_move  # noqa: PLC0415 - as above
+    from retune.data.cost.model_dates import describe_move  # noqa: PLC0415 - as above
 
     if result.dates is None or not result.dates.is_near(result.today):
         return None

@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from retune.cli.terminal import err, out, print_quietly, print_unfolded, visible
-from retune.data.quoting import MOST_NAMED, masked
+from retune.redaction.masking import MOST_NAMED, masked
 
 if TYPE_CHECKING:
     from retune.check_result import CheckResult, FixResult, TokenBin
     from retune.check_source import CheckProgress
-    from retune.data.blocks import SourceFile
-    from retune.data.comparison.report import LabelFacts
-    from retune.data.problems import ProblemGroup
+    from retune.data.dataset_checks.report import LabelFacts
+    from retune.data.problems.problems import ProblemGroup
+    from retune.data.sources.blocks import SourceFile
 
 _FIELD_WIDTH = 11
 _BAR_WIDTH = 30
@@ -261,7 +261,7 @@ def _describe_splits(result: "CheckResult") -> str:
 
 
 def _describe_cost(result: "CheckResult") -> str:
-    from retune.data.cost import describe_cost, format_usd  # noqa: PLC0415 - as above
+    from retune.data.cost.estimate import describe_cost, format_usd  # noqa: PLC0415 - as above
 
     if result.cost is None:
         return "nothing can be trained"
@@ -271,8 +271,8 @@ def _describe_cost(result: "CheckResult") -> str:
 
 def _describe_dates(result: "CheckResult") -> str:
     """When the provider ends the base model; empty for providers that publish no dates."""
-    from retune.data.model_dates import describe_dates  # noqa: PLC0415 - as above
-    from retune.data.models import provider_dates  # noqa: PLC0415 - as above
+    from retune.data.cost.base_models import provider_dates  # noqa: PLC0415 - as above
+    from retune.data.cost.model_dates import describe_dates  # noqa: PLC0415 - as above
 
     if result.dates is None:
         return "not known" if provider_dates(result.provider) else ""

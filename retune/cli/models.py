@@ -49,8 +49,8 @@ def list_models(
 
 def _days_of(model: "Model", kind: ProviderKind) -> tuple[str, str]:
     """From when no job is taken and the model does not answer; its own `shutdown_date` goes before what we know."""
-    from retune.data.model_dates import find_dates  # noqa: PLC0415 - as above
-    from retune.data.models import base_model  # noqa: PLC0415
+    from retune.data.cost.base_models import base_model  # noqa: PLC0415
+    from retune.data.cost.model_dates import find_dates  # noqa: PLC0415 - as above
 
     dates = find_dates(model.id, kind)
     if dates is None:
@@ -66,8 +66,8 @@ def show_dates(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.
     Each day is the first without: no new job, no answer. On other hosts, and on Retune's own server, no model has such
     a day.
     """
-    from retune.data.model_dates import ModelDates, find_dates, utc_today  # noqa: PLC0415
-    from retune.data.models import known_models, provider_dates  # noqa: PLC0415
+    from retune.data.cost.base_models import known_models, provider_dates  # noqa: PLC0415
+    from retune.data.cost.model_dates import ModelDates, find_dates, utc_today  # noqa: PLC0415
 
     kinds: tuple[ProviderKind, ...] = ("openai", "azure")
     found = [dates for kind in kinds for name in known_models() if (dates := find_dates(name, kind))]

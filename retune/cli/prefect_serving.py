@@ -10,6 +10,7 @@ python -m retune.cli.prefect_serving --home DIRECTORY [--host ADDRESS] [--port P
 """
 
 import argparse
+import gc
 import hashlib
 import json
 import os
@@ -199,6 +200,7 @@ def _main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--until-unused", action="store_true", help="End with the last command that uses it.")
     chosen = parser.parse_args()
+    gc.set_threshold(50_000, 20, 100)  # as `retune.cli.app` does, for the same reason
     keep_files_private(chosen.home.parent)
     if chosen.until_unused:
         stop_when_unused(server_plan(chosen.home).users_lock)

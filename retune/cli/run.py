@@ -128,7 +128,7 @@ def run(
     """Fine-tune a model on a table, judge it on held-out examples, and write a report.
 
     With no address named, Retune's own server trains on this machine: no account, no network, no cost.
-    Running the same command again goes on where it stopped, and never starts a second job.
+    Running the same command again resumes where it stopped, and never starts a second job.
     """
     flags = dict(locals())
     options.refuse_more_sources(context, data, "retune run --data")
@@ -151,7 +151,7 @@ def _run(config: "RetrainConfig", *, verbose: bool) -> "RunManifest":
             start_prefect_early(starting, view.warn)
             return _check_and_retrain(config, view, starting)
     except KeyboardInterrupt as interrupt:
-        print_quietly("Stopped. Nothing is lost: run the same command again and it goes on where it stopped.")
+        print_quietly("Stopped. Nothing is lost: run the same command again and it resumes where it stopped.")
         number = interrupt.signal if isinstance(interrupt, _StoppedError) else signal.SIGINT
         raise typer.Exit(_EXIT_SIGNALLED + number) from None
 

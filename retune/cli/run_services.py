@@ -15,12 +15,12 @@ from retune.cli.prefect_server import address_to_watch, own_password
 from retune.cli.run_view import RunView
 from retune.cli.side_by_side import SideBySide, start_prefect
 from retune.config import ProviderConfig, RetrainConfig
-from retune.data.blocks import Source
-from retune.data.comparison.check import check_store
-from retune.data.comparison.report import CheckReport
-from retune.data.describing.load import LoadOptions, find_shape, load_examples
-from retune.data.model_dates import check_model_fits, utc_today
-from retune.data.shapes.message_rows import put_together
+from retune.data.cost.model_dates import check_model_fits, utc_today
+from retune.data.dataset_checks.check import check_store
+from retune.data.dataset_checks.report import CheckReport
+from retune.data.formats.message_rows.source import put_together
+from retune.data.ingest.load import LoadOptions, find_shape, load_examples
+from retune.data.sources.blocks import Source
 from retune.data.sources.open import open_source
 from retune.data.splits.split import deal_examples
 from retune.errors import CheckError

@@ -146,7 +146,7 @@ class RunView(logging.Handler):
             else "Retune's own server on this machine"
         )
         self._bars.console.print(Text.assemble(("Retune  ", "bold"), f"{config.data.source} → {config.training.model}"))
-        from retune.data.model_dates import describe_dates, find_dates, utc_today  # noqa: PLC0415 - loads Arrow
+        from retune.data.cost.model_dates import describe_dates, find_dates, utc_today  # noqa: PLC0415 - loads Arrow
 
         dates = find_dates(config.training.model, endpoint.kind) if endpoint else None
         lifetime = describe_dates(dates, utc_today()) if dates else None

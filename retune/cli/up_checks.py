@@ -63,7 +63,7 @@ def _check_dates(wishes: Wishes) -> None:
     if config is None or endpoint is None:
         return
     training = config.training
-    from retune.data.model_dates import describe_end, utc_today  # noqa: PLC0415 - loads Arrow
+    from retune.data.cost.model_dates import describe_end, utc_today  # noqa: PLC0415 - loads Arrow
 
     describe_end(training.model, endpoint.kind, today=utc_today(), ignore_dates=training.ignore_dates)
 

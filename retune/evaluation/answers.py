@@ -189,7 +189,7 @@ class _Questioning:
                 if pause is None:
                     raise self._failure(error) from error
             except (json.JSONDecodeError, UnicodeEncodeError) as error:
-                # The SDK lets both through: a host's 200 with a body that is no JSON, half a character in the prompt.
+                # The SDK lets both through: a host's 200 with a body that is not JSON, half a character in the prompt.
                 raise self._failure(error) from error
             else:
                 return completion, time.perf_counter() - started
@@ -213,7 +213,7 @@ class _Questioning:
             self._limit_parameter = "max_tokens"
             completion = await self._create(example, "max_tokens")
         if not isinstance(completion, ChatCompletion) or not completion.choices:
-            raise openai.OpenAIError("The host's answer is no chat completion.")
+            raise openai.OpenAIError("The host's answer is not a chat completion.")
         return completion
 
     async def _complete(self, example: EvaluationExample) -> Completion:

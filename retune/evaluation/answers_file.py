@@ -27,7 +27,7 @@ class AnswersFile:
     that was killed, and is cut off.
 
     Raises:
-        RunDirectoryError: The file can't be opened, or a whole line of it is no answer.
+        RunDirectoryError: The file can't be opened, or a whole line of it is not an answer.
     """
 
     def __init__(self, path: Path | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.shapes.endings import Endings
+from retune.data.formats.endings import Endings
 from retune.errors import SourceError
 
 # `weight` says what to train on; the chat completions API refuses it as an unknown parameter.

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.json_values import canonical, parse_object
-from retune.data.label_counts import readable
+from retune.data.example.json_values import canonical, parse_object
+from retune.data.example.label_counts import readable
 from retune.evaluation.examples import Answer
 
 # What repeats more rarely, or is longer, is prose: the F1 of a sentence says nothing.
@@ -107,10 +107,10 @@ def accuracy(column: LabelColumn) -> float:
 
 
 def macro_f1(column: LabelColumn) -> float | None:
-    """Mean of the F1 of every expected label, each counting the same; None where the values are no labels.
+    """Mean of the F1 of every expected label, each counting the same; None where the values are not labels.
 
-    An answer outside the expected labels, or none, is no class of its own; it lowers the recall of the label that was
-    expected.
+    An answer outside the expected labels, or none, is not a class of its own; it lowers the recall of the label that
+    was expected.
     """
     if not are_labels(column.expected):
         return None

@@ -25,7 +25,7 @@ def concerns_every_request(error: openai.OpenAIError) -> bool:
     """Tell whether asking another example would fail the same way.
 
     That is so where nothing answers at the address, the key is refused, or the credit is used up. A model that is
-    missing is no such case: the other model of a comparison can still be asked. OpenAI reports one that the key's
+    missing is not such a case: the other model of a comparison can still be asked. OpenAI reports one that the key's
     project may not use as a 403 with the code `model_not_found`.
     """
     if isinstance(error, openai.APIStatusError):

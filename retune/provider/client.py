@@ -25,7 +25,7 @@ def build_client(config: ProviderConfig, api_key: str | None = None) -> AsyncOpe
         api_key: The key, which was given for this address; None takes OPENAI_API_KEY.
 
     Raises:
-        ConfigError: No address is named, or it is no URL.
+        ConfigError: No address is given, or it is not a URL.
         AuthenticationFailedError: OPENAI_API_KEY is for another address, or it is not set and the provider is not on
             this machine.
     """

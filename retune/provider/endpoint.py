@@ -52,7 +52,7 @@ def resolve_endpoint(config: ProviderConfig) -> Endpoint | None:
     An API key alone never chooses OpenAI: training there costs money, so its address has to be named.
 
     Raises:
-        ConfigError: The address is no http(s) URL, or holds what may be a secret.
+        ConfigError: The address is not an http(s) URL, or holds what may be a secret.
     """
     configured = config.base_url
     address = configured or os.environ.get("OPENAI_BASE_URL") or None
@@ -142,7 +142,7 @@ def require_endpoint(config: ProviderConfig) -> Endpoint:
     """Like `resolve_endpoint`, where there has to be one.
 
     Raises:
-        ConfigError: No address is named, or it is no URL.
+        ConfigError: No address is given, or it is not a URL.
     """
     endpoint = resolve_endpoint(config)
     if endpoint is None:

@@ -151,7 +151,7 @@ def _explain_status(error: openai.APIStatusError, doing: str) -> ProviderError:
     if error.status_code == 403:
         return ProviderError(said, hint="Check that the API key belongs to the right project, and what it may do.")
     if error.status_code == 429 or error.status_code >= 500:
-        return ProviderError(said, hint="Run the same command again later; it goes on where it stopped.")
+        return ProviderError(said, hint="Run the same command again later; it resumes where it stopped.")
     return ProviderError(said, hint=f"The provider blames the field {error.param!r}." if error.param else None)
 
 

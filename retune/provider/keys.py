@@ -167,7 +167,7 @@ def _origin(address: str) -> Origin:
 
 
 def _origin_of(url: "URL") -> Origin:
-    # As it goes on the wire: another parser may find another host in the same text.
+    # As it is sent: another parser may find another host in the same text.
     return url.scheme, url.raw_host.decode("ascii").lower().rstrip("."), url.port or DEFAULT_PORTS.get(url.scheme)
 
 

@@ -208,7 +208,11 @@ class JobCreator:
         return self._require_certain(found)
 
     def _require_certain(self, found: FoundJobs) -> FoundJobs:
-        """Let nobody conclude from what was not seen that there is no job."""
+        """The same jobs, if the provider's list was complete or the user trusts it; an incomplete list proves nothing.
+
+        Raises:
+            UnclearJobError: A job may exist that the list does not show.
+        """
         # What a user said of the list holds for the attempts that they were asked about, and for no later one.
         is_trusted = self.trusts_incomplete_list and all(attempt.is_reported for attempt in self.journal.unclear)
         if found.usable or found.problem is None or is_trusted:

@@ -19,7 +19,7 @@ def artifact_name(name: str) -> str:
 
 
 def summary_key(name: str) -> str:
-    """Key of the artifact that tells of a run; the same key over all runs of a name is one history in the UI.
+    """Key of the artifact that describes a run; the same key over all runs of a name is one history in the UI.
 
     Args:
         name: See `RetrainConfig.name`.
@@ -64,7 +64,7 @@ def run_links(endpoint: Endpoint, job: JobFacts, report: Path) -> list[RunLink]:
 def report_url(report: Path) -> str | None:
     """Address of a report, where RETUNE_REPORTS_URL says at which one the runs directory is served.
 
-    None where it says nothing, is no http(s) address, or the report is not in that directory.
+    None where it is empty, is not an http(s) address, or the report is not in that directory.
     """
     served_at = os.environ.get("RETUNE_REPORTS_URL", "").strip().rstrip("/")
     if urlsplit(served_at).scheme not in {"http", "https"}:

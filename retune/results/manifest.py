@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import RetrainConfig
-from retune.data.jsonl import FileFacts
+from retune.data.text.jsonl import FileFacts
 from retune.evaluation.comparison import ComparisonRow
 from retune.evaluation.scorers import Scores
 from retune.results.report_data import DataFacts, JobFacts, StepDuration

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from retune.data.cost import format_usd
+from retune.data.cost.estimate import format_usd
 from retune.evaluation.comparison import format_seconds
 from retune.results.links import RunLink
 from retune.results.report_data import ExampleRow, ModelAnswer, ReportData, SplitFacts

@@ -88,7 +88,7 @@ def parse_result_file(content: bytes) -> SourceMetrics:
     try:
         cells = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ResultsError(f"The result file is no readable CSV: {' '.join(str(error).split())}") from None
+        raise ResultsError(f"The result file is not a readable CSV: {' '.join(str(error).split())}") from None
     if not isinstance(cells.index, pd.RangeIndex):
         raise ResultsError("The result file's rows are longer than its header.")
     if separator == ";":  # where spreadsheets separate by it, they write 0,5

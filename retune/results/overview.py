@@ -10,7 +10,7 @@ from urllib.parse import quote
 import plotly.graph_objects as go
 from pydantic import ValidationError
 
-from retune.data.cost import format_usd
+from retune.data.cost.estimate import format_usd
 from retune.results.links import report_url, summary_key
 from retune.results.manifest import RunManifest
 from retune.results.markdown import MOST_BYTES, escape, link
@@ -22,7 +22,7 @@ _MOST_POINTS = 100
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """What the overview tells of a run that was completed.
+    """What the overview shows of a completed run.
 
     Attributes:
         name: The suffix of its model, else the label of its data.

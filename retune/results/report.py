@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from retune.data.cost import format_usd
+from retune.data.cost.estimate import format_usd
 from retune.evaluation.comparison import format_seconds
 from retune.files import write_bytes
 from retune.results.report_data import ExampleRow, ReportData, ReportFigure

@@ -244,7 +244,7 @@ def _shortened_message(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_of(content: Any) -> str:
-    """A message's content as text; parts that are no text appear as their type in brackets."""
+    """A message's content as text; parts that are not text appear as their type in brackets."""
     if isinstance(content, list):
         parts = [part if isinstance(part, dict) else {"text": str(part)} for part in content]
         return "\n".join(str(part["text"]) if "text" in part else f"[{part.get('type', 'part')}]" for part in parts)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.cost import format_usd
+from retune.data.cost.estimate import format_usd
 from retune.evaluation.comparison import format_seconds
 
 _LONGEST_LINE = 300

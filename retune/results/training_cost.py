@@ -1,7 +1,7 @@
 """What a training cost, by what the provider says of it."""
 
 from retune.config import ProviderConfig
-from retune.data.cost import price_of_tokens, trains_for_free
+from retune.data.cost.estimate import price_of_tokens, trains_for_free
 from retune.provider.endpoint import require_endpoint
 
 

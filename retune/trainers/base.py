@@ -155,7 +155,7 @@ class Completion:
     is_refusal: bool = False
 
 
-# The messages of a conversation; or, for a completion model, the text that it goes on from.
+# The messages of a conversation; or, for a completion model, the text that it continues.
 Prompt = str | Sequence[Mapping[str, Any]]
 
 

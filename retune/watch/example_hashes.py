@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import RetrainConfig
-from retune.data.blocks import Source
-from retune.data.describing.describe import describe_block
-from retune.data.describing.plan import Plan
-from retune.data.shapes.detect import choose_shape
-from retune.data.shapes.late_keys import LateRows
-from retune.data.shapes.message_rows import put_together
+from retune.data.cost.tokens import encoding_for
+from retune.data.dataset.columns import CONTENT_COLUMNS, Column
+from retune.data.formats.detect import choose_shape
+from retune.data.formats.late_keys import LateRows
+from retune.data.formats.message_rows.source import put_together
+from retune.data.ingest.analyze import describe_block
+from retune.data.ingest.plan import Plan
+from retune.data.sources.blocks import Source
 from retune.data.sources.open import open_source
-from retune.data.store.columns import CONTENT_COLUMNS, Column
-from retune.data.tokens import encoding_for
 from retune.files import atomic_write, writing
 
 Hashes = npt.NDArray[np.uint64]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from retune.config import DataConfig, RetrainConfig
-from retune.data.examples import canonical_json
+from retune.data.example.example import canonical_json
 from retune.files import writing
 from retune.private_files import home_directory, make_private_directory, private_opener
 from retune.run import compute_run_key

@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict
 from xxhash import xxh3_128_intdigest
 
 from retune.config import DataConfig
-from retune.data.blocks import Row
-from retune.data.examples import canonical_json
-from retune.data.sources.addresses import without_secrets
-from retune.data.sources.locations import list_files
-from retune.data.sources.stored_files import FoundFile
+from retune.data.example.example import canonical_json
+from retune.data.sources.blocks import Row
+from retune.data.sources.files.found_files import FoundFile
+from retune.data.sources.files.locations import list_files
 from retune.errors import ConfigError, EmptySourceError, SourceError
+from retune.redaction.addresses import without_secrets
 from retune.watch.config import CountMethod, WatchConfig
 
 _CHUNK_BYTES = 1 << 20
@@ -57,7 +57,7 @@ def take_snapshot(data: DataConfig, watch: WatchConfig) -> SourceSnapshot:
 
     Raises:
         ConfigError: The settings don't fit the source.
-        SourceError: The source isn't there, or doesn't answer. That it is empty is no error.
+        SourceError: The source isn't there, or doesn't answer. An empty source is not an error.
     """
     held_out = [
         _look_at_one(data.model_copy(update={"source": place, "query": None}), _FILES_ALONE)
@@ -118,7 +118,7 @@ def fingerprint_of_rows(rows: Iterable[Row]) -> tuple[str, int]:
 def _is_query(data: DataConfig) -> bool:
     if data.query is None and "://" not in data.source and not data.source.startswith("${"):
         return False
-    from retune.data.sources.sql import is_database  # noqa: PLC0415  (imports SQLAlchemy)
+    from retune.data.sources.databases.query import is_database  # noqa: PLC0415  (imports SQLAlchemy)
 
     return data.query is not None or is_database(data.source)
 
@@ -152,7 +152,7 @@ def _look_at_watermark(name: str, data: DataConfig, watch: WatchConfig) -> Sourc
         return SourceSnapshot(source=name, fingerprint=fingerprint, what=f"watermark: {shown}")
     if not isinstance(first, int) or isinstance(first, bool) or first < 0:
         raise ConfigError(
-            f"The first column of watermark_query is no number of rows; it gave {type(first).__name__}.",
+            f"The first column of watermark_query is not a number of rows; it gave {type(first).__name__}.",
             hint="Put count(*) first; or count by content.",
         )
     return SourceSnapshot(
@@ -176,7 +176,7 @@ def _look_at_rows(name: str, data: DataConfig) -> SourceSnapshot:
 
 
 def _rows(data: DataConfig) -> Iterator[Row]:
-    from retune.data.sources.sql import open_query  # noqa: PLC0415  (imports SQLAlchemy)
+    from retune.data.sources.databases.query import open_query  # noqa: PLC0415  (imports SQLAlchemy)
 
     for block in open_query(data).blocks():
         yield from block.rows()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from retune.config import DataConfig
 from retune.config_file import load_config
-from retune.data.sources.addresses import scheme_of, without_secrets
 from retune.errors import SourceError
+from retune.redaction.addresses import scheme_of, without_secrets
 
 
 def is_deployed() -> bool:
@@ -65,7 +65,7 @@ def _refuse_foreign(data: DataConfig) -> None:
 def _reason(data: DataConfig) -> str | None:
     if "${" in data.source:
         return "takes values from the worker's environment"
-    from retune.data.sources.database_urls import is_database  # noqa: PLC0415  (imports SQLAlchemy)
+    from retune.data.sources.databases.engine import is_database  # noqa: PLC0415  (imports SQLAlchemy)
 
     if is_database(data.source) and not scheme_of(data.source).startswith("sqlite"):
         return "is a database, whose driver may take a password from the worker's environment"

@@ -68,7 +68,7 @@ def emit_job_event(news: JobNews, notice: JobNotice, *, run: Run | None = None) 
 
 
 def emit_run_event(notice: RunNotice, flow_run: FlowRun) -> None:
-    """Tell how a run ended, or that it waits, with the message that people get; once each time that it was taken up."""
+    """Report how a run ended, or that it waits, with the message that people get; once for each time it was resumed."""
     name = f"retune.run.{notice.outcome}"
     emit_event(
         name,

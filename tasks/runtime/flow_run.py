@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 
 from retune.config import RetrainConfig
-from retune.data.models import base_model
+from retune.data.cost.base_models import base_model
 from retune.errors import RunStoppedError
 
 # By these the job of a flow run is found when its process is gone.

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import deployment
 
 from retune.config import ProviderConfig, TrainingConfig
-from retune.data.models import limit_name, model_family
+from retune.data.cost.base_models import limit_name, model_family
 from retune.errors import RunBusyError
 from retune.provider.job_journal import JobJournal
 from retune.provider.one_job import job_request
@@ -44,7 +44,7 @@ async def exclusive_run(run: Run) -> AsyncIterator[None]:
     mean the same run, and one that Prefect took for dead may still be alive. Elsewhere a person waits for the answer.
 
     Raises:
-        RunBusyError: Another process is working on the same run, and this is no run of a deployment.
+        RunBusyError: Another process is working on the same run, and this run does not belong to a deployment.
         RunDirectoryError: Somebody removed files of it.
         CancelledRun: The flow run was cancelled while it waited.
     """

@@ -85,7 +85,7 @@ class ProgressReport:
             else:
                 await aupdate_progress_artifact(self._artifact, progress=percent)
         except (httpx.HTTPError, PrefectException) as error:
-            # The work goes on while Prefect's server is away; only the picture of it is late.
+            # The work continues while Prefect's server is away; only the progress artifact is late.
             get_run_logger().warning("The progress artifact could not be updated: %s", error)
         else:
             self._published_percent = percent

@@ -29,7 +29,7 @@ async def provider_client(config: ProviderConfig) -> AsyncOpenAI:
     parameters may be anybody's.
 
     Raises:
-        ConfigError: No address is named, or it is no URL.
+        ConfigError: No address is given, or it is not a URL.
         AuthenticationFailedError: There is no such block, there is no key at all, or it is for another address.
     """
     base_url = require_endpoint(config).base_url

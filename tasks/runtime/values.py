@@ -8,14 +8,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.cost import CostEstimate, format_usd
-from retune.data.jsonl import FileFacts
-from retune.data.model_dates import ModelDates
-from retune.data.quoting import listed
+from retune.data.cost.estimate import CostEstimate, format_usd
+from retune.data.cost.model_dates import ModelDates
 from retune.data.splits.origins import describe_splits
+from retune.data.text.jsonl import FileFacts
 from retune.evaluation.scorers import Scores
 from retune.provider.files import UploadedFile
 from retune.provider.one_job import StartedJob
+from retune.redaction.masking import listed
 from retune.run import Run
 
 Role = Literal["base", "fine_tuned"]
@@ -26,7 +26,7 @@ class _Value(BaseModel):
 
 
 class StoredExamples(_Value):
-    """Examples on disk; see `retune.data.store.store`.
+    """Examples on disk; see `retune.data.dataset.example_store`.
 
     Attributes:
         directory: What an `ExampleStore` reads.
@@ -86,7 +86,7 @@ class SplitData(_Value):
     """Which example goes where.
 
     Attributes:
-        sides: NumPy file: for each example its split, as an index in `retune.data.store.columns.SIDES`.
+        sides: NumPy file: for each example its split, as an index in `retune.data.dataset.columns.SIDES`.
         origins: Where each split comes from, in words.
     """
 

@@ -14,7 +14,7 @@ from prefect_process import PrefectServer, eventually
 from deployments.register import Registration
 from retune.config import RetrainConfig
 from retune.config_file import load_config
-from retune.data.models import known_families, limit_name
+from retune.data.cost.base_models import known_families, limit_name
 from retune.errors import ConfigError
 
 CHECKOUT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from retune.cli.app import app
-from retune.data.model_dates import find_dates
-from retune.data.models import known_models, provider_dates
+from retune.data.cost.model_dates import find_dates
+from retune.data.cost.base_models import known_models, provider_dates
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"

@@ -21,9 +21,9 @@ from prefect.settings import PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary
 
 from retune.config import ProviderConfig, RetrainConfig
 from retune.config_file import parse_config
-from retune.data.cost import format_usd
-from retune.data.jsonl import read_jsonl
-from retune.data.tokens import token_counter
+from retune.data.cost.estimate import format_usd
+from retune.data.cost.tokens import token_counter
+from retune.data.text.jsonl import read_jsonl
 from retune.errors import CheckError, ConfigError, SourceError
 from retune.provider.files import upload_once
 from retune.provider.uploads import UploadLimits

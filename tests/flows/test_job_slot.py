@@ -14,7 +14,7 @@ from prefect.states import Cancelled
 from retrain_runs import configuration, flow_runs_on, log_of, soon, write_tickets
 
 from flows.retrain import retrain
-from retune.data.models import limit_name, model_family
+from retune.data.cost.base_models import limit_name, model_family
 from tasks.runtime import locks
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.

@@ -13,7 +13,7 @@ from faulty_proxy import faulty_proxy
 from retrain_runs import artifacts, configuration, events, flow_runs_on, log_of, soon, write_tickets
 
 from flows.retrain import retrain
-from retune.data.model_dates import utc_today
+from retune.data.cost.model_dates import utc_today
 from retune.errors import ModelEndedError, OverBudgetError, RunStoppedError, SourceError
 from tasks.runtime import flow_run as flow_run_facts
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from retune.config import SourceFormat, SplitConfig
-from retune.data.blocks import Block, Row, RowsBlock, SourceFile
-from retune.data.describing.describe import describe_block
-from retune.data.describing.plan import Plan
-from retune.data.describing.writer import ExampleWriter
-from retune.data.examples import Example, Method, SplitKeys
-from retune.data.shapes.shape import Shape
-from retune.data.store.store import ExampleStore
+from retune.data.dataset.example_store import ExampleStore
+from retune.data.dataset.writer import ExampleWriter
+from retune.data.example.example import Example, Method, SplitKeys
+from retune.data.formats.shape import Shape
+from retune.data.ingest.analyze import describe_block
+from retune.data.ingest.plan import Plan
+from retune.data.sources.blocks import Block, Row, RowsBlock, SourceFile
 
 FIRST_ROW = 2
 

@@ -10,7 +10,6 @@ from prefect.settings import (
     PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL,
     temporary_settings,
 )
-from prefect.testing.utilities import prefect_test_harness
 
 # Otherwise whoever waits for an event to be recorded waits five seconds.
 QUICK_EVENTS_SECONDS = 0.2
@@ -19,6 +18,9 @@ QUICK_EVENTS_SECONDS = 0.2
 @contextmanager
 def prefect_on_sqlite() -> Iterator[None]:
     """While the block runs, clients in this process speak to it."""
+    # Takes seconds, as it imports the server.
+    from prefect.testing.utilities import prefect_test_harness
+
     settings = {
         PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: QUICK_EVENTS_SECONDS,
         PREFECT_SERVER_ANALYTICS_ENABLED: False,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from retune.data.hashes import prompt_hash, text_hash
+from retune.data.example.hashes import prompt_hash, text_hash
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides
 
 

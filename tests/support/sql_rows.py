@@ -6,8 +6,8 @@ import postgresql
 import pytest
 
 from retune.config import DataConfig
-from retune.data.blocks import Row
-from retune.data.sources.sql import open_query
+from retune.data.sources.blocks import Row
+from retune.data.sources.databases.query import open_query
 
 TICKETS = [("Where is my card?", "card"), ("It's 100% gone :-( \\x", "refund"), ("カード", None)]
 

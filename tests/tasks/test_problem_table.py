@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from retune.data.comparison.report import CheckReport
-from retune.data.problems import Problem, ProblemGroup
-from retune.data.rules import RULES
+from retune.data.dataset_checks.report import CheckReport
+from retune.data.problems.problems import Problem, ProblemGroup
+from retune.data.problems.rules import RULES
 from tasks.check_data import plain_text, problem_rows
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from retune.config import ProviderKind
-from retune.data.blocks import Finding
 from retune.data.checks.images import check_image
-from retune.data.quoting import shown
+from retune.data.sources.blocks import Finding
+from retune.redaction.masking import shown
 
 _ALLOWED = {"user": "text, image_url", "assistant": "text, refusal"}
 _TEXT_KEYS = {"text": "text", "refusal": "refusal"}

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from retune.data.blocks import Finding
-from retune.data.images import read_data_image
-from retune.data.quoting import shown
+from retune.data.example.images import read_data_image
+from retune.data.sources.blocks import Finding
+from retune.redaction.masking import shown
 
 _DETAILS = ("low", "high", "auto")
 _MOST_BYTES = 10 << 20

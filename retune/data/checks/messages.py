@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from retune.config import ProviderKind
-from retune.data.blocks import Finding
 from retune.data.checks.content_parts import check_image_count, check_parts
 from retune.data.checks.tool_calls import check_calls
-from retune.data.quoting import listed, shown
-from retune.data.rules import RULES
+from retune.data.problems.rules import RULES
+from retune.data.sources.blocks import Finding
+from retune.redaction.masking import listed, shown
 from retune.training_lines import keys
 from retune.training_lines.keys import INSTRUCTION_ROLES, is_blank
 

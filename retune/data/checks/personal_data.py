@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retune.data.arrow_arrays import index_array, true_places
-from retune.data.blocks import Finding, text_offsets
-from retune.data.secret_patterns import NAME_BEFORE, SUSPICIOUS_WORD, find_secrets
-from retune.data.words import Words
+from retune.data.sources.blocks import Finding, text_offsets
+from retune.data.text.arrow_arrays import index_array, true_places
+from retune.data.text.words import Words
+from retune.redaction.patterns import NAME_BEFORE, SUSPICIOUS_WORD, find_secrets
 
 TITLES = {
     "private_key": ("a private key", "private keys"),

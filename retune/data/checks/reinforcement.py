@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from retune.config import ProviderKind
-from retune.data.blocks import Finding
 from retune.data.checks.messages import check_messages
 from retune.data.checks.tool_calls import check_tools
-from retune.data.quoting import shown
+from retune.data.sources.blocks import Finding
+from retune.redaction.masking import shown
 
 RESERVED_KEYS = ("messages", "tools")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from retune.config import ProviderKind
-from retune.data.blocks import Finding
-from retune.data.quoting import masked
+from retune.data.sources.blocks import Finding
+from retune.redaction.masking import masked
 from retune.training_lines.keys import MAX_LINE_BYTES, MAX_LINE_VALUES
 from retune.training_lines.problems import chat_problems, completion_problems
 

@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from retune.config import ProviderKind
-from retune.data.blocks import Finding
 from retune.data.checks.messages import check_keys, check_messages
 from retune.data.checks.preferences import PREFERENCE_KEYS, check_preference
 from retune.data.checks.reinforcement import check_reinforcement
 from retune.data.checks.server_limits import check_server_limits
 from retune.data.checks.tool_calls import check_tools
-from retune.data.examples import Method, is_completion
-from retune.data.quoting import listed, shown
-from retune.data.rules import RULES
+from retune.data.example.example import Method, is_completion
+from retune.data.problems.rules import RULES
+from retune.data.sources.blocks import Finding
+from retune.redaction.masking import listed, shown
 from retune.training_lines import keys
 from retune.training_lines.keys import COMPLETION_KEYS, holds_nothing, without_empty_keys
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retune.data.arrow_arrays import index_array, text_array, true_places
-from retune.data.blocks import Finding, text_offsets
-from retune.data.quoting import shown, shown_part
-from retune.data.words import Words
+from retune.data.sources.blocks import Finding, text_offsets
+from retune.data.text.arrow_arrays import index_array, text_array, true_places
+from retune.data.text.words import Words
+from retune.redaction.masking import shown, shown_part
 
 # How Python, pandas, JavaScript, SQL and spreadsheets write that there is nothing, or that something went wrong.
 NOT_VALUES = (

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from retune.data.blocks import Finding
-from retune.data.jsonl import parse_json
-from retune.data.quoting import listed, shown
+from retune.data.sources.blocks import Finding
+from retune.data.text.jsonl import parse_json
+from retune.redaction.masking import listed, shown
 from retune.training_lines.keys import FUNCTION_NAME, FUNCTION_NAME_RULE
 
 _MOST_TOOLS = 128

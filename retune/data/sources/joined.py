@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from retune.config import DataConfig
-from retune.data.blocks import Block, FileNote, Finding, Row, Source, SourceFile, UnreadFile
-from retune.data.split_names import flag_named, is_split_column, split_named_alone, split_of_key, splits_in_name
+from retune.data.sources.blocks import Block, FileNote, Finding, Row, Source, SourceFile, UnreadFile
+from retune.data.sources.split_names import flag_named, is_split_column, split_named_alone, split_of_key, splits_in_name
 from retune.errors import SourceError
 
 MOST_FILES = 1 << 16

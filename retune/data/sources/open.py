@@ -5,20 +5,20 @@ from itertools import chain, islice
 from typing import Any
 
 from retune.config import DataConfig, SourceFormat
-from retune.data.blocks import Block, FileNote, Finding, Row, Source, UnreadFile
-from retune.data.sources.addresses import without_secrets
-from retune.data.sources.arrow_files import ArrowReader
-from retune.data.sources.contents import describe_content, format_by_content
-from retune.data.sources.csv_files import CsvReader
-from retune.data.sources.formats import format_by_name, unknown_format
+from retune.data.sources.blocks import Block, FileNote, Finding, Row, Source, UnreadFile
+from retune.data.sources.files.file_formats import format_by_name, unknown_format
+from retune.data.sources.files.locations import Location, find_files
 from retune.data.sources.joined import MOST_FILES, open_with_splits
-from retune.data.sources.json_arrays import NoRowsError, open_json
-from retune.data.sources.jsonl_files import JsonLinesReader
-from retune.data.sources.locations import Location, find_files
-from retune.data.sources.parquet_files import ParquetReader
-from retune.data.sources.reader import SAMPLE_ROWS, FileReader
-from retune.data.sources.workbooks import WorkbookReader
+from retune.data.sources.readers.arrow_files import ArrowReader
+from retune.data.sources.readers.contents import describe_content, format_by_content
+from retune.data.sources.readers.csv_files import CsvReader
+from retune.data.sources.readers.json_arrays import NoRowsError, open_json
+from retune.data.sources.readers.jsonl_files import JsonLinesReader
+from retune.data.sources.readers.parquet_files import ParquetReader
+from retune.data.sources.readers.reader import SAMPLE_ROWS, FileReader
+from retune.data.sources.readers.workbooks import WorkbookReader
 from retune.errors import EmptySourceError, SourceError
+from retune.redaction.addresses import without_secrets
 
 
 class FileSource(Source):
@@ -103,7 +103,7 @@ def open_source(data: DataConfig, on_read: Callable[[int], None] = lambda _n: No
 
 def _open_one(data: DataConfig, on_read: Callable[[int], None]) -> Source:
     if data.query is not None or "://" in data.source:
-        from retune.data.sources.sql import is_database, open_query  # noqa: PLC0415  (imports SQLAlchemy)
+        from retune.data.sources.databases.query import is_database, open_query  # noqa: PLC0415  (imports SQLAlchemy)
 
         if data.query is not None or is_database(data.source):
             return open_query(data, on_read)
@@ -159,7 +159,7 @@ def _open_file(location: Location, data: DataConfig) -> Sequence[FileReader]:
 
 def _open_as(file_format: SourceFormat, location: Location, data: DataConfig) -> Sequence[FileReader]:
     if file_format is SourceFormat.PICKLE:
-        from retune.data.sources.pickle_files import PickleReader  # noqa: PLC0415  (imports pandas)
+        from retune.data.sources.readers.pickle_files import PickleReader  # noqa: PLC0415  (imports pandas)
 
         return [PickleReader(location, trust=data.trust_pickle)]
     if file_format is SourceFormat.EXCEL:

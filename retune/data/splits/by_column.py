@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from retune.config import SplitConfig
-from retune.data.blocks import Finding
-from retune.data.examples import Example
-from retune.data.repeats import Repeats, find_repeats
+from retune.data.dataset.repeats import Repeats, find_repeats
+from retune.data.example.example import Example
+from retune.data.sources.blocks import Finding
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides
 
 Found = list[tuple[int, Finding]]

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig
-from retune.data.hashes import text_hash
-from retune.data.repeats import find_repeats
+from retune.data.dataset.repeats import find_repeats
+from retune.data.example.hashes import text_hash
 from retune.data.splits.fractions import hash_fractions
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Hashes, Keys, Sides
 

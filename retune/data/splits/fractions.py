@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
-from retune.data.store.columns import SIDES
+from retune.data.dataset.columns import SIDES
 
 
 def likely_sides(

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
-from retune.data.store.columns import SIDES
-from retune.data.store.store import ExampleStore
+from retune.data.dataset.columns import SIDES
+from retune.data.dataset.example_store import ExampleStore
 
 TRAIN, VALIDATION, TEST = (SIDES.index(name) for name in ("train", "validation", "test"))
 

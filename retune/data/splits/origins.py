@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
+from retune.data.dataset.columns import SIDES
+from retune.data.dataset.example_store import ExampleStore
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Sides, with_groups
-from retune.data.store.columns import SIDES
-from retune.data.store.store import ExampleStore
 
 _DECLARED = "declared by "
 _DEFAULTS = SplitConfig()

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig
-from retune.data.repeats import find_repeats
+from retune.data.dataset.repeats import find_repeats
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides
 from retune.errors import DataError
 

@@ -6,15 +6,15 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
-from retune.data.examples import MINIMUM_EXAMPLES
-from retune.data.repeats import find_repeats
-from retune.data.rules import RULES
+from retune.data.dataset.columns import SIDES
+from retune.data.dataset.example_store import ExampleStore
+from retune.data.dataset.repeats import find_repeats
+from retune.data.example.example import MINIMUM_EXAMPLES
+from retune.data.problems.rules import RULES
 from retune.data.splits.by_column import deal_as_said, deal_declared, declares, find_contradictions
 from retune.data.splits.by_hash import deal_groups, deal_stable, find_grouped
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides, read_keys, with_groups
 from retune.data.splits.shuffled import deal_randomly, find_questions
-from retune.data.store.columns import SIDES
-from retune.data.store.store import ExampleStore
 from retune.errors import DataError
 
 _PLACES_SHOWN = 3
@@ -39,7 +39,7 @@ def deal_examples(
             good: labels that are too rare to stratify by, or groups that leave a split empty.
 
     Returns:
-        `uint8[n]`: for each example the place of its split in `retune.data.store.columns.SIDES` (1 train,
+        `uint8[n]`: for each example the place of its split in `retune.data.dataset.columns.SIDES` (1 train,
         2 validation, 3 test).
 
     Raises:

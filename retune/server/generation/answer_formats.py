@@ -153,7 +153,7 @@ def text_of_schema(schema: dict[str, Any]) -> str:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 class FunctionCall(NamedTuple):

@@ -96,7 +96,8 @@ def _receiver(url: str) -> Receiver:
     if not origin:
         # The URL itself is not repeated: it may hold a password.
         raise ServerError(
-            "A webhook URL is no address that can be posted to.", hint="Give --webhook-url as https://host/path."
+            "A webhook URL is not an address that accepts POST requests.",
+            hint="Give --webhook-url as https://host/path.",
         )
     credentials = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     return Receiver(without_credentials(url), origin, credentials)

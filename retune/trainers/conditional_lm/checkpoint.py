@@ -3,7 +3,7 @@
     epoch-0003/
       model.json      vocabulary, known answers, facts of the training
       model.npz       weights in half precision; embeddings of those buckets alone that training data had
-      training.npz    weights in full precision and the optimizer's state; only while the training goes on
+      training.npz    weights in full precision and the optimizer's state; only while the training is running
 
 Nothing in them is unpickled.
 """
@@ -211,7 +211,7 @@ def _read_arrays(path: Path) -> _Arrays:
         with path.open("rb") as stream:
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise _unreadable(path, "it is no archive")
+                raise _unreadable(path, "it is not an archive")
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from None

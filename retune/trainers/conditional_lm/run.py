@@ -1,4 +1,4 @@
-"""A training under way: begun from the untrained base or a fine-tuned model, or taken up where it stopped."""
+"""A training in progress: started from the untrained base or a fine-tuned model, or resumed where it stopped."""
 
 import hashlib
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ class Run:
         ]
 
     def checkpoint(self, *, step: int, epoch: int) -> Path:
-        """Save the model after an epoch, with the optimizer's state if the training goes on from there."""
+        """Save the model after an epoch, with the optimizer's state if the training continues from there."""
         facts = self.model.facts.model_copy(update={"step": step, "epoch": epoch})
         self.model = replace(self.model, facts=facts)
         directory = checkpoints.epoch_directory(self.task.directory, epoch)

@@ -70,7 +70,7 @@ class AnswerTokenizer:
         ]
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Text of token ids. Bytes that are no UTF-8 become U+FFFD; the end of the turn is nothing."""
+        """Text of token ids. Bytes that are not UTF-8 become U+FFFD; the end of the turn is nothing."""
         return b"".join(map(self.bytes_of, tokens)).decode("utf-8", "replace")
 
     def bytes_of(self, token: int) -> bytes:

@@ -57,7 +57,7 @@ def _learning_rate(run: Run, step: int) -> float:
 def _require_finite(scores: Iterable[Score | None], where: str) -> None:
     if not all(math.isfinite(score.loss) for score in scores if score):
         raise TrainerError(
-            f"The training has diverged: at {where} the loss is no finite number any more.",
+            f"The training has diverged: at {where} the loss is no longer a finite number.",
             hint="Train again with a smaller learning_rate_multiplier.",
         )
 

@@ -14,9 +14,9 @@ from typer.main import get_command
 
 from retune.cli import app
 from retune.config import DataConfig, ProviderConfig, SplitConfig
-from retune.data.comparison.check import check_store
-from retune.data.cost import format_usd, refuse_if_too_expensive
-from retune.data.describing.load import LoadOptions, load_examples
+from retune.data.cost.estimate import format_usd, refuse_if_too_expensive
+from retune.data.dataset_checks.check import check_store
+from retune.data.ingest.load import LoadOptions, load_examples
 from retune.errors import ConfigError
 from retune.provider.endpoint import require_endpoint
 

@@ -16,8 +16,8 @@ from retune.check_result import CheckResult
 from retune.check_source import CheckRequest, check_source
 from retune.cli.check_advice import days_left_if_few, where_to_move
 from retune.config_file import parse_config
-from retune.data.model_dates import find_dates
-from retune.data.models import base_model, find_model, known_families
+from retune.data.cost.base_models import base_model, find_model, known_families
+from retune.data.cost.model_dates import find_dates
 
 REPOSITORY = Path(__file__).parents[3]
 ENDED = "gpt-4.1-nano-2025-04-14"
@@ -27,7 +27,7 @@ MODEL = re.compile(r"(?<![\w-])(?:gpt-\d[\w.-]*\w|o\d-\w[\w.-]*\w|babbage-002|da
 LISTS_OF_NAMES = {
     "retune/trainers/conditional_lm/trainer.py",
     "retune/training_lines/keys.py",
-    "retune/data/tokens.py",
+    "retune/data/cost/tokens.py",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from retune.data.rules import RULES
+from retune.data.problems.rules import RULES
 
 REPOSITORY = Path(__file__).parents[3]
 PAGE = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8")

@@ -209,7 +209,7 @@ def test_a_header_alone_is_an_empty_table():
         (base64.b64encode(b"hello"), "column step"),
         (b"epoch,loss\n1,2\n", "it has the columns epoch, loss"),
         (b"step,train_loss\n1,0.5\n2,lots\n", r"column train_loss must hold numbers; its row 2 has 'lots'"),
-        (b"step,train_loss\n1,0.5\n2,0.5,0.7\n", "no readable CSV.*line 3"),
+        (b"step,train_loss\n1,0.5\n2,0.5,0.7\n", "not a readable CSV.*line 3"),
         (b"step,train_loss\n1,0.5,0.7\n2,0.5,0.7\n", "longer than its header"),
     ],
 )

@@ -24,7 +24,7 @@ def problem(schema: Any, said: Any) -> str | None:
     ("schema", "said", "words"),
     [
         ({}, "{", "it is not valid JSON"),
-        ({}, "NaN", "NaN is no JSON number"),
+        ({}, "NaN", "NaN is not a JSON number"),
         ({}, "[" * 100_000, "it is not valid JSON"),
         ({}, "1" * 5000, "it is not valid JSON"),
         ({"type": "object"}, [], "at $, [] is not of type 'object'"),

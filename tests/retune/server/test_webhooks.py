@@ -197,9 +197,9 @@ def test_secrets_of_a_url_reach_only_the_receiver(telling: Tell, new_receiver):
         (("http://127.0.0.1/a",), "whsec_c2hvcnQ=", "must be 'whsec_' and 24 bytes or more in base64"),
         (("http://127.0.0.1/a",), "hunter2" * 9, "must be 'whsec_' and 24 bytes"),
         (("http://127.0.0.1/a",), "whsec_" + "hunter2!" * 9, "must be 'whsec_' and 24 bytes"),
-        (("ftp://user:hunter2@127.0.0.1/a",), SECRET, "no address that can be posted to"),
-        (("127.0.0.1/hunter2",), SECRET, "no address that can be posted to"),
-        (("http://127.0.0.1:99999/hunter2",), SECRET, "no address that can be posted to"),
+        (("ftp://user:hunter2@127.0.0.1/a",), SECRET, "not an address that accepts POST"),
+        (("127.0.0.1/hunter2",), SECRET, "not an address that accepts POST"),
+        (("http://127.0.0.1:99999/hunter2",), SECRET, "not an address that accepts POST"),
         (("http://h/hunter2", "http://hunter2@h/hunter2"), SECRET, "A webhook URL at http://h is given twice"),
     ],
 )

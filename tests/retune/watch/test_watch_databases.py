@@ -119,5 +119,5 @@ def test_new_rows_are_counted_without_reading_them(database: tuple[str, Execute]
 
 
 def test_a_watermark_without_a_number_of_rows_counts_nothing(database: tuple[str, Execute]) -> None:
-    with pytest.raises(ConfigError, match="no number of rows"):
+    with pytest.raises(ConfigError, match="not a number of rows"):
         by_watermark(database[0], CountMethod.ROWS, "SELECT max(message) FROM tickets")

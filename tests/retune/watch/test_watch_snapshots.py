@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retune.config import DataConfig
-from retune.data.blocks import Row
+from retune.data.sources.blocks import Row
 from retune.errors import ConfigError, SourceError
 from retune.watch.config import CountMethod, WatchConfig
 from retune.watch.snapshot import SourceSnapshot, fingerprint_of_files, fingerprint_of_rows, take_snapshot

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from retune.data.checks.messages import MESSAGE_KEYS
 from retune.data.checks.structure import EXAMPLE_KEYS, check_structure
-from retune.data.example_texts import example_texts
-from retune.data.hashes import hash_example
-from retune.data.rules import RULES
-from retune.data.tokens import token_counter, tokens_beside_all_texts
+from retune.data.cost.tokens import token_counter, tokens_beside_all_texts
+from retune.data.example.hashes import hash_example
+from retune.data.example.texts import example_texts
+from retune.data.problems.rules import RULES
 
 USER = {"role": "user", "content": "Hello?"}
 ASSISTANT = {"role": "assistant", "content": "Hi."}

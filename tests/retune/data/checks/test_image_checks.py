@@ -4,8 +4,8 @@ import struct
 import pytest
 
 from retune.data.checks.structure import check_structure
-from retune.data.images import image_tokens, read_data_image
-from retune.data.rules import RULES
+from retune.data.example.images import image_tokens, read_data_image
+from retune.data.problems.rules import RULES
 
 ASSISTANT = {"role": "assistant", "content": "A cat."}
 

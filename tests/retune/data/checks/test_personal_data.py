@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.data.checks.personal_data import TITLES, find_personal_data
-from retune.data.secret_patterns import KEY_FORMS, find_secrets, is_card_number
-from retune.data.words import cut_words
+from retune.data.text.words import cut_words
+from retune.redaction.patterns import KEY_FORMS, find_secrets, is_card_number
 
 TICKETS = Path(__file__).parents[4] / "examples/support_tickets.csv"
 LETTERS = string.ascii_letters + string.digits

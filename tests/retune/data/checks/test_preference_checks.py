@@ -1,7 +1,7 @@
 import pytest
 
 from retune.data.checks.structure import check_structure
-from retune.data.rules import RULES
+from retune.data.problems.rules import RULES
 
 USER = {"role": "user", "content": "How cold is it?"}
 PREFERRED = [{"role": "assistant", "content": "Between 14 and 20 degrees."}]

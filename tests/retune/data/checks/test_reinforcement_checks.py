@@ -1,7 +1,7 @@
 import pytest
 
 from retune.data.checks.structure import check_structure
-from retune.data.rules import RULES
+from retune.data.problems.rules import RULES
 
 USER = {"role": "user", "content": "How many donors and acceptors has CCN(CC)CCC(=O)c1sc(N)nc1C?"}
 ASSISTANT = {"role": "assistant", "content": "Five."}

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from retune.config import DataConfig, SplitConfig
 from retune.data.checks.server_limits import check_line_size
 from retune.data.checks.structure import check_structure
-from retune.data.describing.load import LoadOptions, load_examples
-from retune.data.examples import as_completion
-from retune.data.jsonl import encode_line
-from retune.data.problems import read_problems
-from retune.data.rules import RULES
+from retune.data.example.example import as_completion
+from retune.data.ingest.load import LoadOptions, load_examples
+from retune.data.problems.problems import read_problems
+from retune.data.problems.rules import RULES
+from retune.data.text.jsonl import encode_line
 from retune.errors import TrainerError
 from retune.server.training.validation import InvalidFileError, LearningModel, check_validation_file
 from retune.trainers.conditional_lm.messages import read_rows

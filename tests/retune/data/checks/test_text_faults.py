@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.data.checks.text_faults import NOT_VALUES, find_text_faults
-from retune.data.rules import RULES
-from retune.data.words import cut_words
+from retune.data.problems.rules import RULES
+from retune.data.text.words import cut_words
 
 
 def faults_of(texts):

@@ -1,7 +1,7 @@
 import pytest
 
 from retune.data.checks.structure import check_structure
-from retune.data.rules import RULES
+from retune.data.problems.rules import RULES
 
 USER = {"role": "user", "content": "What is the weather in San Francisco?"}
 ASSISTANT = {"role": "assistant", "content": "Sunny."}

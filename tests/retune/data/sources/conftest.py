@@ -11,7 +11,7 @@ from postgresql import PostgreSQL
 from sql_rows import TICKETS, needs_postgresql
 from sqlalchemy import create_engine, text
 
-from retune.data.sources.addresses import expand
+from retune.redaction.addresses import expand
 
 
 @pytest.fixture(scope="module")

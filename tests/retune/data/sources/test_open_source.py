@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from retune.config import DataConfig, SourceFormat
-from retune.data.blocks import Row
+from retune.data.sources.blocks import Row
 from retune.data.sources.open import FileSource, open_source
 from retune.errors import SourceError
 

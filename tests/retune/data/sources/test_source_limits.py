@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retune.config import DataConfig, LimitsConfig
-from retune.data.blocks import Row
+from retune.data.sources.blocks import Row
 from retune.data.sources.open import open_source
 from retune.errors import SourceError
 

@@ -8,11 +8,11 @@ from example_stores import chat, make_store
 from split_keys import AskedRow, make_keys, rows_by_side
 
 from retune.config import DataConfig, SplitConfig, SplitMethod
-from retune.data.describing.load import LoadOptions, load_examples
+from retune.data.dataset.columns import SIDES
+from retune.data.ingest.load import LoadOptions, load_examples
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION
 from retune.data.splits.origins import find_origins
 from retune.data.splits.split import deal, deal_examples
-from retune.data.store.columns import SIDES
 from retune.errors import DataError
 
 BY_CHANCE = "Examples go by their hashes: in small data their shares come out by chance."

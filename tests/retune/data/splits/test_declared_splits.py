@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from split_keys import AskedRow, make_keys
 
 from retune.config import DataConfig, SplitConfig, SplitMethod
-from retune.data.describing.load import LoadOptions, load_examples
+from retune.data.dataset.columns import SIDES
+from retune.data.dataset.training_files import write_splits
+from retune.data.ingest.load import LoadOptions, load_examples
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys
 from retune.data.splits.origins import describe_splits, find_origins
 from retune.data.splits.split import deal, deal_examples
-from retune.data.store.columns import SIDES
-from retune.data.store.training_files import write_splits
 from retune.errors import DataError, SourceError
 
 METHODS = (SplitMethod.STABLE, SplitMethod.RANDOM, SplitMethod.GROUP)

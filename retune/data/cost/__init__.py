@@ -1,0 +1,1 @@
+"""Base models, token counts, and what a training costs."""

@@ -1,0 +1,146 @@
+"""How many examples there are, how long they are, and what the provider allows."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from retune.config import SplitMethod
+from retune.data.dataset.columns import SIDES
+from retune.data.dataset_checks.context import Subject, holds_image
+from retune.data.example.example import MINIMUM_EXAMPLES
+from retune.data.problems.problems import Further, Problem, everywhere
+
+FEW_HELD_OUT = {"validation": 5, "test": 20}
+"""With fewer examples than this in a split, a figure on it says little."""
+
+# The reinforcement guide's limits, for each split of a dataset, and the vision guide's for examples with images.
+_MOST_REINFORCEMENT = {"train": 50_000, "validation": 1_000}
+_MOST_WITH_IMAGES = 50_000
+
+# Tokens, where a model's context is not known.
+_VERY_LONG, _TIMES_THE_MEDIAN = 100_000, 100
+
+_STEPS_TO_THE_95TH_PERCENTILE = 10
+
+
+def check_counts(subject: Subject) -> Iterator[Problem]:
+    """Too few examples to train, too few in a split to judge by, or more than the provider takes."""
+    n_sound, n_all = subject.n_sound, len(subject.store)
+    if n_sound < MINIMUM_EXAMPLES:
+        found = f"{n_sound:,}" if n_sound == n_all else f"{n_sound:,} without errors among {n_all:,}"
+        yield everywhere("too_few_examples", f"found {found}, but fine-tuning needs at least {MINIMUM_EXAMPLES}.")
+    sizes = count_sides(subject)
+    few = {name: sizes.get(name, 0) for name, least in FEW_HELD_OUT.items() if 0 < sizes.get(name, 0) < least}
+    if few:
+        held = " and ".join(f"{name} has {size}" for name, size in few.items())
+        trust = _way_to_trust(subject, sizes) if "test" in few else "."
+        yield everywhere("few_held_out", f"{held} of {sum(sizes.values())} examples{trust}")
+    if subject.store.facts.method == "reinforcement" and sizes:
+        yield from _check_reinforcement(sizes)
+    yield from _check_images(subject)
+
+
+def _way_to_trust(subject: Subject, sizes: dict[str, int]) -> str:
+    """Say that a test split is too small to be trusted, and which setting makes a larger one."""
+    least = FEW_HELD_OUT["test"]
+    so_few = f"; no figure on fewer than {least} test examples can be trusted."
+    is_declared = bool((subject.sound & (subject.store.column("side") == SIDES.index("test"))).any())
+    if is_declared or subject.split.method is SplitMethod.COLUMN:
+        return f"{so_few} The source declares them; add examples to its test split."
+    left = sum(sizes.values()) - least - sizes["validation"]
+    if left >= MINIMUM_EXAMPLES:
+        return f"{so_few} --test {least} holds out so many, and leaves {left} to train on."
+    return f"{so_few} --test 0 trains on all but the validation split, and judges nothing."
+
+
+def count_sides(subject: Subject) -> dict[str, int]:
+    """How many examples go to each split; empty where they can't be dealt."""
+    if subject.sides is None:
+        return {}
+    counts = np.bincount(subject.sides, minlength=len(SIDES)).tolist()
+    return dict(zip(SIDES[1:], counts[1:], strict=True))
+
+
+def check_context(subject: Subject, context: int | None) -> Iterator[Problem | Further]:
+    """Examples over the model's context in training: providers cut off their ends, without a word.
+
+    Args:
+        subject: The examples.
+        context: Most tokens of one example; None where it isn't known.
+    """
+    if not subject.store.facts.counts_tokens:
+        subject.not_applied["context"] = "tokens were not counted"
+        return
+    if context is None:
+        subject.not_applied["context"] = f"the context of {subject.model} in training is not known"
+        yield from _check_outliers(subject)
+        return
+    tokens = subject.store.column("tokens")
+    longer = np.flatnonzero(subject.sound & (tokens > context))
+    messages = (
+        f"{count:,} tokens; {subject.model} takes {context:,} in training, so the last {count - context:,} are cut off."
+        for count in tokens[longer].tolist()
+    )
+    yield from subject.problems_at("over_context", longer, messages)
+
+
+def _check_outliers(subject: Subject) -> Iterator[Problem | Further]:
+    """Examples that hardly any model takes, and that are far longer than the others."""
+    tokens = subject.store.column("tokens")
+    median = float(np.median(tokens[subject.sound])) if subject.n_sound else 0.0
+    longer = np.flatnonzero(subject.sound & (tokens > max(_VERY_LONG, _TIMES_THE_MEDIAN * median)))
+    messages = (
+        f"{count:,} tokens; half of the examples have at most {median:,.0f}." for count in tokens[longer].tolist()
+    )
+    yield from subject.problems_at("very_long_example", longer, messages)
+
+
+def token_histogram(tokens: "npt.NDArray[np.uint32]") -> list[tuple[int, int]]:
+    """Count examples by their tokens, between bounds that are easy to read.
+
+    Bounds are equal steps of 1, 2 or 5 times a power of ten, about ten of them up to the 95th percentile; beyond it
+    each is twice the last.
+
+    Returns:
+        Upper bounds and how many examples have at most so many tokens, and more than the bound before.
+    """
+    if not len(tokens):
+        return []
+    step = _readable_step(float(np.percentile(tokens, 95)) / _STEPS_TO_THE_95TH_PERCENTILE)
+    bounds = [step * (count + 1) for count in range(_STEPS_TO_THE_95TH_PERCENTILE)]
+    while bounds[-1] < tokens.max():
+        bounds.append(bounds[-1] * 2)
+    counts, _ = np.histogram(tokens, bins=np.array([-0.5, *(bound + 0.5 for bound in bounds)]))
+    filled = np.flatnonzero(counts)
+    kept = slice(int(filled[0]), int(filled[-1]) + 1)
+    return list(zip(bounds[kept], counts.tolist()[kept], strict=True))
+
+
+def _readable_step(least: float) -> int:
+    power = 1
+    while True:
+        for factor in (1, 2, 5):
+            if factor * power >= least:
+                return factor * power
+        power *= 10
+
+
+def _check_reinforcement(sizes: dict[str, int]) -> Iterator[Problem]:
+    if not sizes["validation"]:
+        message = "no example is held out for validation; reinforcement fine-tuning needs such a file."
+        yield everywhere("too_few_examples", message)
+    for name, most in _MOST_REINFORCEMENT.items():
+        if sizes[name] > most:
+            message = f"{name} holds {sizes[name]:,} examples; reinforcement fine-tuning takes at most {most:,}."
+            yield everywhere("too_many_examples", message)
+
+
+def _check_images(subject: Subject) -> Iterator[Problem]:
+    """Count the examples with images where there are enough examples, and a sample of them has some."""
+    if len(subject.store) <= _MOST_WITH_IMAGES or not subject.has_images:
+        return
+    count = sum(map(holds_image, subject.store.lines()))
+    if count > _MOST_WITH_IMAGES:
+        message = f"{count:,} examples have images; at most {_MOST_WITH_IMAGES:,} may."
+        yield everywhere("too_many_examples", message)

@@ -1,0 +1,1 @@
+"""One training example: its messages, texts, images, labels and hashes."""

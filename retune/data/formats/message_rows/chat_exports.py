@@ -1,0 +1,172 @@
+"""How chat programs write their exports, a conversation a row: as trees of messages, or under names of their own.
+
+ChatGPT's `conversations.json` (`mapping`, `current_node`), Claude's (`chat_messages`), and Open Assistant's ready trees
+(`prompt` with `replies`). Of a tree one branch is used: ChatGPT's current one, else the best by rank, else the first.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from retune.data.formats.column_names import MESSAGES
+from retune.data.formats.message_rows.branches import Place, one_branch
+from retune.data.formats.role_names import role_of
+
+
+class Read(NamedTuple):
+    """What a row holds.
+
+    Attributes:
+        messages: In order; the API's.
+        n_branched: Messages of other branches.
+        n_empty: Messages of this one that are no text: of tools, pictures, hidden ones.
+    """
+
+    messages: list[dict[str, Any]]
+    n_branched: int = 0
+    n_empty: int = 0
+
+
+class TreeFormat(NamedTuple):
+    """One program's way to write a conversation.
+
+    Attributes:
+        title: What people call it.
+        columns: Those that are read; the first is the one that tells.
+        is_one: Tells whether a cell of that column is written so.
+        read: Reads a row.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    is_one: Callable[[Any], bool]
+    read: Callable[[Mapping[str, Any]], Read]
+
+
+def find_tree_format(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> TreeFormat | None:
+    """The program whose export it is; None for any other table."""
+    for form in _FORMATS:
+        if form.columns[0] in columns and MESSAGES not in columns:
+            cells = [row[form.columns[0]] for row in rows if row.get(form.columns[0]) is not None]
+            if cells and sum(map(form.is_one, cells)) * 2 > len(cells):
+                return form
+    return None
+
+
+def joined_turns(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages, those of the same speaker one after the other in one."""
+    joined = [dict(message) for message in messages[:1]]
+    for before, message in pairwise(messages):
+        if before["role"] == message["role"]:
+            joined[-1]["content"] = f"{joined[-1]['content']}\n{message['content']}"
+        else:
+            joined.append(dict(message))
+    return joined
+
+
+def _is_mapping(cell: Any) -> bool:
+    return (
+        isinstance(cell, dict)
+        and bool(cell)
+        and all(isinstance(node, dict) and {"message", "parent"} & node.keys() for node in cell.values())
+    )
+
+
+def _read_chatgpt(values: Mapping[str, Any]) -> Read:
+    nodes: dict[str, Any] = values["mapping"]
+    current = values.get("current_node")
+    path: list[str]
+    if isinstance(current, str) and current in nodes:
+        upwards: dict[str, None] = {}
+        name: Any = current
+        while isinstance(name, str) and name in nodes and name not in upwards:
+            upwards[name] = None
+            name = nodes[name].get("parent")
+        path = list(reversed(upwards))
+    else:
+        path = one_branch(list(nodes), lambda name: Place(name, nodes[name].get("parent"), None))
+    spoken = [message for name in path if (message := nodes[name].get("message")) is not None]
+    read = [message for message in map(_chatgpt_message, spoken) if message is not None]
+    visible = [message for message in spoken if not _is_hidden(message)]
+    n_all = sum(1 for node in nodes.values() if _chatgpt_message(node.get("message")) is not None)
+    return Read(joined_turns(read), n_all - len(read), len(visible) - len(read))
+
+
+def _is_hidden(message: Any) -> bool:
+    """Whether it is none of the conversation's own: a system message without words, or what ChatGPT doesn't show."""
+    if not isinstance(message, dict):
+        return True
+    metadata = message.get("metadata") or {}
+    author = (message.get("author") or {}).get("role")
+    is_empty_system = author == "system" and not _parts_text(message.get("content"))
+    return is_empty_system or bool(metadata.get("is_visually_hidden_from_conversation")) or message.get("weight") == 0
+
+
+def _chatgpt_message(message: Any) -> dict[str, Any] | None:
+    """What user, assistant or a system prompt says in words; None for tools, calls of them, pictures and the like."""
+    if _is_hidden(message) or message.get("recipient", "all") not in ("all", None):
+        return None
+    role = role_of((message.get("author") or {}).get("role"))
+    content = message.get("content")
+    kind = content.get("content_type") if isinstance(content, dict) else None
+    text = _parts_text(content)
+    if role not in ("system", "user", "assistant") or kind not in ("text", "multimodal_text") or not text:
+        return None
+    return {"role": role, "content": text}
+
+
+def _parts_text(content: Any) -> str:
+    parts = content.get("parts") if isinstance(content, dict) else None
+    texts = [part for part in parts if isinstance(part, str)] if isinstance(parts, list) else []
+    return "\n".join(text for text in texts if text.strip())
+
+
+def _are_claude_messages(cell: Any) -> bool:
+    return isinstance(cell, list) and all(isinstance(item, dict) and "sender" in item for item in cell)
+
+
+def _read_claude(values: Mapping[str, Any]) -> Read:
+    found = [(role_of(item["sender"]), _claude_text(item)) for item in values["chat_messages"]]
+    read = [{"role": role, "content": text} for role, text in found if role is not None and text]
+    return Read(joined_turns(read), 0, len(found) - len(read))
+
+
+def _claude_text(item: Mapping[str, Any]) -> str:
+    content = item.get("content")
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    written = "\n".join(text for text in texts if isinstance(text, str) and text.strip())
+    text = item.get("text")
+    return written or (text if isinstance(text, str) and text.strip() else "")
+
+
+def _is_tree(cell: Any) -> bool:
+    return isinstance(cell, dict) and isinstance(cell.get("text"), str) and isinstance(cell.get("replies"), list)
+
+
+def _read_open_assistant(values: Mapping[str, Any]) -> Read:
+    nodes: list[tuple[int, int | None, dict[str, Any]]] = []
+    waiting: deque[tuple[int | None, Any]] = deque([(None, values["prompt"])])
+    while waiting:
+        parent, item = waiting.popleft()
+        if isinstance(item, dict) and isinstance(item.get("text"), str) and not item.get("deleted"):
+            nodes.append((len(nodes), parent, item))
+            replies = item.get("replies")
+            waiting += [(len(nodes) - 1, reply) for reply in (replies if isinstance(replies, list) else [])]
+    branch = one_branch(nodes, lambda node: Place(node[0], node[1], node[2].get("role"), _rank(node[2])))
+    read = [(role_of(item.get("role")), item["text"]) for _, _, item in branch]
+    messages = [{"role": role, "content": text} for role, text in read if role is not None and text.strip()]
+    return Read(joined_turns(messages), len(nodes) - len(branch), len(branch) - len(messages))
+
+
+def _rank(item: Mapping[str, Any]) -> float | None:
+    rank = item.get("rank")
+    return float(rank) if isinstance(rank, int | float) and not isinstance(rank, bool) else None
+
+
+_FORMATS = (
+    TreeFormat("ChatGPT's export", ("mapping", "current_node"), _is_mapping, _read_chatgpt),
+    TreeFormat("Claude's export", ("chat_messages",), _are_claude_messages, _read_claude),
+    TreeFormat("Open Assistant's trees", ("prompt",), _is_tree, _read_open_assistant),
+)

@@ -1,0 +1,215 @@
+"""Messages in the order of their conversations, made into conversations."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from retune.choices import ConversationStart
+from retune.data.formats.column_names import MESSAGES
+from retune.data.formats.message_rows.branches import Place, one_branch
+from retune.data.formats.message_rows.message_columns import MessageColumns
+from retune.data.formats.message_rows.message_spill import Message
+from retune.data.sources.blocks import Finding, Row
+from retune.errors import SourceError
+from retune.redaction.masking import shown
+
+_MOST_FINDINGS = 3
+
+
+class Joined(NamedTuple):
+    """A conversation.
+
+    Attributes:
+        file: Index of the file in which it begins.
+        row: It, as a row with a column `messages`; its number is the first message's.
+        size: About how many bytes it has.
+    """
+
+    file: int
+    row: Row
+    size: int
+
+
+@dataclass(slots=True)
+class _Conversation:
+    """A conversation as it grows."""
+
+    file: int
+    number: int
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    beside: dict[str, Any] = field(default_factory=dict)
+    differing: set[str] = field(default_factory=set)
+    findings: list[Finding] = field(default_factory=list)
+    last_place: float | None = None
+    size: int = 0
+    is_spread: bool = False
+
+    @property
+    def has_answer(self) -> bool:
+        return any(message["role"] == "assistant" for message in self.messages)
+
+    @property
+    def last_role(self) -> str | None:
+        return self.messages[-1]["role"] if self.messages else None
+
+    def note_beside(self, values: dict[str, Any]) -> None:
+        """Keep what is the same in all rows that say anything."""
+        for name, value in values.items():
+            if value in (None, ""):
+                continue
+            if self.beside.setdefault(name, value) != value:
+                self.differing.add(name)
+
+    def to_row(self) -> Row:
+        beside = {name: None if name in self.differing else value for name, value in self.beside.items()}
+        return Row(self.number, {MESSAGES: self.messages, **beside}, tuple(self.findings))
+
+
+class Joiner:
+    """Makes conversations of messages, and counts what it leaves out.
+
+    Args:
+        columns: What the columns hold, and where conversations end.
+        pause_seconds: So much time without a message ends one, where pauses do.
+        most_bytes: Refuse a larger one.
+
+    Attributes:
+        counts: `joined`: messages that were put into the one before, of the same speaker. `unanswered`: conversations
+            without a message of the assistant's, which are left out. `empty`: messages without text, left out.
+            `branched`: messages of other branches than the one that is used. `unplaced`: messages whose time or number
+            can't be read. `spread`: conversations with messages in several files.
+        first: File and row of the first of each.
+    """
+
+    def __init__(self, columns: MessageColumns, *, pause_seconds: float, most_bytes: int) -> None:
+        self._columns = columns
+        self._pause_seconds = pause_seconds
+        self._most_bytes = most_bytes
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, tuple[int, int]] = {}
+        self.n_given = 0
+
+    def conversations(self, messages: Iterable[Message]) -> Iterator[Joined]:
+        """All of them. One that has no answer is left out, as there is nothing to learn in it.
+
+        Raises:
+            SourceError: One is too large.
+        """
+        for _, group in groupby(messages, key=lambda message: message.conversation):
+            for conversation in self._divide(group if self._columns.parent is None else self._branch(group)):
+                if conversation.has_answer or conversation.findings:
+                    self.n_given += 1
+                    yield Joined(conversation.file, conversation.to_row(), conversation.size)
+                elif conversation.messages:
+                    self._count("unanswered", conversation.file, conversation.number)
+
+    def _branch(self, messages: Iterable[Message]) -> list[Message]:
+        """Of a tree of messages, one branch."""
+        size, held = 0, list[Message]()
+        for message in messages:
+            held.append(message)
+            size += len(repr(message.body))
+            self._refuse_if_larger(size, held[0].number)
+        speakers = self._columns.speakers
+        branch = one_branch(held, lambda m: Place(m.id, m.parent, speakers.role(m.said, held[0].said), m.rank))
+        if len(branch) < len(held):
+            numbers = {message.number for message in branch}
+            first = next(message for message in held if message.number not in numbers)
+            self._count("branched", first.file, first.number, len(held) - len(branch))
+        return branch
+
+    def _divide(self, messages: Iterable[Message]) -> Iterator[_Conversation]:
+        """The conversations of one value of the column, or of one file."""
+        current: _Conversation | None = None
+        instructions: list[dict[str, Any]] = []
+        first_said: str | None = None
+        for message in messages:
+            role = self._columns.speakers.role(message.said, first_said)
+            if message.body is None and not message.findings:
+                self._count("empty", message.file, message.number)
+                continue
+            if first_said is None and role in ("user", "assistant"):
+                first_said = message.said
+            if current is None or self._starts(current, role, message.place):
+                if current is not None:
+                    yield current
+                    instructions = instructions or _leading_instructions(current.messages)
+                current = _Conversation(message.file, message.number)
+                if role != "system" and self._columns.start is not ConversationStart.SYSTEM:
+                    current.messages += [dict(instruction) for instruction in instructions]
+            self._add(current, message, role)
+        if current is not None:
+            yield current
+
+    def _starts(self, current: _Conversation, role: str | None, place: float | None) -> bool:
+        start = self._columns.start
+        if start is ConversationStart.QUESTION:
+            return role == "user" and current.last_role in ("assistant", "tool")
+        if start is ConversationStart.SYSTEM:
+            return role == "system" and current.last_role != "system"
+        if start is ConversationStart.PAUSE and place is not None and current.last_place is not None:
+            # A late answer still answers.
+            is_answer = role == "assistant" and current.last_role == "user"
+            return place - current.last_place > self._pause_seconds and not is_answer
+        return False
+
+    def _add(self, current: _Conversation, message: Message, role: str | None) -> None:
+        if message.file != current.file and not current.is_spread:
+            current.is_spread = True
+            self._count("spread", message.file, message.number)
+        # A conversation stands where its first row does, also where its times say otherwise.
+        current.file, current.number = min((current.file, current.number), (message.file, message.number))
+        current.last_place = message.place if message.place is not None else current.last_place
+        current.note_beside(message.beside or {})
+        findings = list(message.findings)
+        if message.body is not None and role is None:
+            column = self._columns.speakers.column
+            found = "nothing" if message.said is None else shown(message.said)
+            findings.append(
+                Finding("unknown_role", f"row {message.number}, column {column}: {found} tells no role of a speaker.")
+            )
+        current.findings += findings[: max(0, _MOST_FINDINGS - len(current.findings))]
+        if message.body is not None:
+            self._add_body(current, message, {"role": role or "user", **message.body})
+        if self._columns.order is not None and message.place is None and message.body is not None:
+            self._count("unplaced", message.file, message.number)
+
+    def _add_body(self, current: _Conversation, message: Message, body: dict[str, Any]) -> None:
+        content = body.get("content")
+        current.size += len(content) if isinstance(content, str) else len(repr(body))
+        self._refuse_if_larger(current.size, current.number)
+        last = current.messages[-1] if current.messages else None
+        if last is not None and _can_be_joined(last, body):
+            last["content"] = f"{last['content']}\n{content}"
+            self._count("joined", message.file, message.number)
+        else:
+            current.messages.append(body)
+
+    def _refuse_if_larger(self, size: int, number: int) -> None:
+        if size > self._most_bytes:
+            raise SourceError(
+                f"The conversation that starts in row {number} has more than "
+                f"{self._most_bytes // 1_000_000} MB of text.",
+                hint="Name the column that tells conversations apart (--conversation-column), or let them end earlier "
+                "(--conversation-start question); --max-row-mb allows larger ones.",
+            )
+
+    def _count(self, kind: str, file: int, number: int, n: int = 1) -> None:
+        self.counts[kind] += n
+        self.first.setdefault(kind, (file, number))
+
+
+def _can_be_joined(last: dict[str, Any], body: dict[str, Any]) -> bool:
+    are_plain = last.keys() == body.keys() == {"role", "content"}
+    return (
+        are_plain
+        and last["role"] == body["role"] != "tool"
+        and isinstance(last["content"], str)
+        and isinstance(body["content"], str)
+    )
+
+
+def _leading_instructions(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return messages[:1] if messages and messages[0]["role"] == "system" else []

@@ -1,0 +1,61 @@
+"""Ready conversations: chat messages as the API takes them, or as other programs write them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from retune.data.example.example import Example
+from retune.data.formats.cells import UnusableCellError
+from retune.data.formats.column_names import MESSAGES
+from retune.data.formats.conversation_cells import read_conversation, written_conversation
+from retune.data.formats.foreign_messages import unread_keys
+from retune.data.formats.row_format import RowShape
+from retune.data.formats.settings import settings_beside
+from retune.data.sources.blocks import Finding, Row
+
+
+@dataclass
+class ConversationsShape(RowShape):
+    """A conversation in every row.
+
+    Attributes:
+        column: Column with the messages.
+        is_foreign: Messages of the first rows are written in another way than the API's.
+    """
+
+    column: str
+    is_foreign: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that every file must have."""
+        return (self.column, *self.system.columns)
+
+    @property
+    def keeps_plain_messages(self) -> bool:
+        """Whether nothing is converted, and nothing beside the messages is asked for."""
+        is_as_it_is = self.column == MESSAGES and not self.is_foreign
+        return is_as_it_is and not (self.split.names or self.history or self.system.template)
+
+    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+        """The conversation, and the settings beside it, in the row's order."""
+        beside, messages = read_conversation(values, self.column)
+        findings: tuple[Finding, ...] = ()
+        if isinstance(messages, list):
+            messages, findings = self.framed(messages, values)
+        settings = settings_beside(values, self.settings)
+        known = {self.column: messages, **settings}
+        body = {MESSAGES if key == self.column else key: known[key] for key in values if key in known}
+        return {**body, **beside}, findings
+
+    def _example(self, row: Row) -> Example:
+        """The example, with the names of what foreign messages hold beside their texts."""
+        example = super()._example(row)
+        if not self.is_foreign or row.findings:
+            return example
+        try:
+            _, found = written_conversation(row.values, self.column)
+        except UnusableCellError:
+            return example
+        left = unread_keys(found) if isinstance(found, list) else ()
+        return replace(example, other_keys=(*example.other_keys, *(f"{self.column}.{key}" for key in left)))

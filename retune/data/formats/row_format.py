@@ -1,0 +1,148 @@
+"""Shapes that make an example of each row by itself."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from retune.data.example.example import INSTRUCTION_ROLES, Example, Method
+from retune.data.formats.cells import UnusableCellError
+from retune.data.formats.column_names import listed, near_key
+from retune.data.formats.fields import find_root
+from retune.data.formats.shape import Shape
+from retune.data.formats.split_columns import SplitColumns
+from retune.data.formats.templates import SystemPrompt
+from retune.data.formats.turns import read_turns
+from retune.data.sources.blocks import Block, Finding, Row
+
+
+@dataclass
+class RowShape(Shape):
+    """A shape in which each row is an example.
+
+    Attributes:
+        title: What people call it, with the columns that it reads.
+        method: What its examples can train.
+        split: Columns that the split goes by.
+        system: Put before what an example says, unless the example brings its own.
+        history: Column with earlier turns.
+        settings: Columns that hold tools and the like.
+        known: Columns of the source; a key of a row that is none of them is named.
+        watched: Unused columns that would say the split if any of their cells named one.
+        remarks: What the first rows say against what is read.
+    """
+
+    title: str
+    method: Method
+    split: SplitColumns
+    system: SystemPrompt
+    history: str | None = field(default=None, kw_only=True)
+    settings: tuple[str, ...] = field(default=(), kw_only=True)
+    known: frozenset[str] = field(default=frozenset(), kw_only=True)
+    watched: tuple[str, ...] = field(default=(), kw_only=True)
+    remarks: tuple[Finding, ...] = field(default=(), kw_only=True)
+
+    @property
+    def fixed_system(self) -> str | None:
+        """The system prompt that is the same for all."""
+        return self.system.fixed
+
+    @property
+    def split_column(self) -> str | None:
+        """What says which split a row belongs to."""
+        return self.split.title
+
+    @property
+    def group_column(self) -> str | None:
+        """The column whose equal values stay together in a split."""
+        return self.split.group
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads, without what stands beside them."""
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Those of them that every file must have."""
+        return tuple(name for name in self.columns if name != self.system.found)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Everything that it reads."""
+        return frozenset((*self.columns, *self.settings, *self.split.names, *([self.history] if self.history else [])))
+
+    def uses(self, column: str) -> bool:
+        """Whether something of a column reaches the examples, or the split."""
+        return any(find_root(name, (column,)) == column for name in self.reads)
+
+    @property
+    def unused_keys(self) -> frozenset[str]:
+        """The known columns that are not used."""
+        return frozenset(column for column in self.known if not self.uses(column))
+
+    @abstractmethod
+    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+        """The line of a training file for a row, and what was odd about the row.
+
+        Raises:
+            UnusableCellError: No example can be made of it.
+        """
+
+    def examples(self, block: Block) -> Iterator[Example]:
+        """One example for each row of the block, in order."""
+        return map(self._example, block.rows())
+
+    def framed(self, messages: list[Any], values: Mapping[str, Any]) -> tuple[list[Any], tuple[Finding, ...]]:
+        """Messages after the system prompt and the earlier turns, and what contradicts itself there.
+
+        Raises:
+            UnusableCellError: The cell of the earlier turns holds something else.
+        """
+        if self.history is not None and (turns := read_turns(values, self.history)):
+            first = messages[0] if messages else None
+            n_own = int(isinstance(first, dict) and first.get("role") in INSTRUCTION_ROLES)
+            messages = [*messages[:n_own], *turns, *messages[n_own:]]
+        return self.system.put_before(messages, values), tuple(self.system.conflicts(messages, values))
+
+    def check_keys(self, values: Mapping[str, Any], wanted: tuple[str, ...]) -> None:
+        """Do nothing if an object has all these keys; null counts, as a table's rows have it where they hold nothing.
+
+        Raises:
+            UnusableCellError: One is missing.
+        """
+        missing = [name for name in wanted if find_root(name, values) not in values]
+        if not missing:
+            return
+        others = [key for key in values if key not in self.columns]
+        near = [(name, key) for name in missing if (key := near_key(name, others)) is not None]
+        advice = "".join(f' Is "{key}" meant to be "{name}"?' for name, key in near)
+        message = f"expected {listed(self.columns)}, as the others have; found {listed(list(values))}.{advice}"
+        raise UnusableCellError(Finding("other_shape", message))
+
+    def _example(self, row: Row) -> Example:
+        if row.findings:
+            return Example({}, row.number, row.findings)
+        if not row.values.keys() <= self.known:
+            other_keys = self._other_keys(row)
+            return replace(self._read(row), other_keys=other_keys, late=row.values if other_keys else None)
+        return self._read(row)
+
+    def _other_keys(self, row: Row) -> tuple[str, ...]:
+        """Keys that the first rows did not have, and that hold something which reaches no example."""
+        return tuple(
+            key
+            for key, value in row.values.items()
+            if key not in self.known and value is not None and not self.uses(key)
+        )
+
+    def _read(self, row: Row) -> Example:
+        try:
+            keys, findings = self.split.read(row.values)
+        except UnusableCellError as error:
+            return Example({}, row.number, (error.finding,))
+        try:
+            body, found = self.body(row.values)
+        except UnusableCellError as error:
+            return Example({}, row.number, (error.finding, *findings), keys)
+        return Example(body, row.number, (*found, *findings), keys)

@@ -1,0 +1,1 @@
+"""Finding examples that ask nearly the same."""

@@ -1,0 +1,1 @@
+"""The problems that checks can find, and how they are collected."""

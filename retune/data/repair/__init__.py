@@ -1,0 +1,1 @@
+"""Repairs of examples that can't do harm."""

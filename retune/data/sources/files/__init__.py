@@ -1,0 +1,1 @@
+"""Files here and elsewhere: found, opened and unpacked."""

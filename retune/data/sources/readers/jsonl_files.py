@@ -1,0 +1,151 @@
+"""JSONL: one JSON object a line. Lines are parsed where they are described, in whatever process that is."""
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from retune.config import SourceFormat
+from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, Finding, Row
+from retune.data.sources.files.byte_stream import ByteStream, count_line_feeds
+from retune.data.sources.files.locations import Location
+from retune.data.sources.readers.reader import SAMPLE_ROWS, FileReader, TextNotes, object_keys
+from retune.data.text.jsonl import parse_line, parse_quickly
+from retune.errors import SourceError
+
+# Of the white space that bytes.isspace knows, JSON takes these alone.
+_SPACE = b" \t\r"
+_FILLED_LINE = re.compile(rb"[^ \t\r\n][^\n]*")
+_LEAST_LINE_BYTES = 4
+
+_ARRAY_ADVICE = (
+    "Say --format json to read it as it is, or make it one object a line: jq -c '.[]' data.json > data.jsonl"
+)
+
+_LIST_ADVICE = "Name what the lists hold: jq -c '{question: .[0], answer: .[1]}' FILE.jsonl > named.jsonl"
+
+
+@dataclass(slots=True)
+class JsonLinesBlock(Block):
+    """Whole lines of JSONL, as they are in the file.
+
+    Attributes:
+        content: The lines; the last may lack its end.
+        first: Number of the first of them.
+    """
+
+    content: bytes
+    first: int
+
+    def rows(self) -> Iterator[Row]:
+        """A row for each line that isn't blank; one that is not a JSON object says so in its findings."""
+        for number, line in _filled_lines(self.content, self.first):
+            yield _read_row(number, line)
+
+    def rows_left(self, take: Callable[[int, Any], bool]) -> list[Row]:
+        """Offer every row; only those that were not taken are read with all care."""
+        lines = _filled_lines(self.content, self.first)
+        return [_read_row(number, line) for number, line in lines if not take(number, parse_quickly(line))]
+
+
+def _read_row(number: int, line: bytes) -> Row:
+    value = parse_line(line)
+    return Row(number, {}, (value,)) if isinstance(value, Finding) else Row(number, value)
+
+
+def _pieces(block: JsonLinesBlock) -> Iterator[JsonLinesBlock]:
+    """The same lines as blocks of at most `MOST_BLOCK_ROWS`."""
+    start, first, source_bytes = 0, block.first, block.source_bytes
+    while start < len(block.content):
+        *lines, rest = block.content[start:].split(b"\n", MOST_BLOCK_ROWS)
+        is_last = len(lines) < MOST_BLOCK_ROWS
+        end = len(block.content) if is_last else len(block.content) - len(rest)
+        yield JsonLinesBlock(block.file, block.content[start:end], first, source_bytes=source_bytes)
+        start, first, source_bytes = end, first + MOST_BLOCK_ROWS, 0
+
+
+def _filled_lines(content: bytes, first: int) -> Iterator[tuple[int, bytes]]:
+    """The lines with anything in them, with their numbers."""
+    # No object takes fewer bytes; where most lines are blank, looking for the others is twenty times as fast.
+    if count_line_feeds(content) * _LEAST_LINE_BYTES > len(content):
+        number, counted = first, 0
+        for found in _FILLED_LINE.finditer(content):
+            number += content.count(b"\n", counted, found.start())
+            counted = found.start()
+            yield number, content[content.rfind(b"\n", 0, counted) + 1 : found.end()]
+        return
+    for number, line in enumerate(content.split(b"\n"), start=first):
+        if line.strip(_SPACE):
+            yield number, line
+
+
+class JsonLinesReader(FileReader):
+    """A file of JSONL.
+
+    Args:
+        location: The file.
+        block_bytes: About how much is read at a time.
+
+    Raises:
+        SourceError: It can't be read, or its first line does not look like a JSON object.
+    """
+
+    def __init__(self, location: Location, *, block_bytes: int = BLOCK_BYTES) -> None:
+        super().__init__(location, SourceFormat.JSONL, "line")
+        self._block_bytes = block_bytes
+        self._check_first_line()
+        self.columns = object_keys(self.sample(SAMPLE_ROWS), location.name)
+
+    def blocks(self, file: int) -> Generator[JsonLinesBlock, None, None]:
+        """Read the whole file; see `FileReader`."""
+        told, line = 0, 1
+        with ByteStream(self.location, "JSONL") as stream:
+            self.notes = TextNotes(stream.has_byte_order_mark)
+            while size := self._whole_lines(stream, line):
+                content = stream.take(size)
+                if b"\r" in content:
+                    self.notes.windows_line_ends += content.count(b"\r\n")
+                source_bytes = stream.stored_bytes_taken - told
+                told += source_bytes
+                n_lines = count_line_feeds(content)
+                if n_lines <= MOST_BLOCK_ROWS or not content.strip():
+                    yield JsonLinesBlock(file, content, line, source_bytes=source_bytes)
+                else:
+                    yield from _pieces(JsonLinesBlock(file, content, line, source_bytes=source_bytes))
+                line += n_lines
+                self.notes.row_numbers = (1, line - content.endswith(b"\n"))
+            self.check_size(stream.taken)
+
+    def _whole_lines(self, stream: ByteStream, line: int) -> int:
+        """How many of the next bytes are whole lines; 0 at the end."""
+        size = self._block_bytes
+        while True:
+            content, is_last = stream.peek_block(size)
+            if is_last:
+                return len(content)
+            end = content.rfind(b"\n") + 1
+            if end:
+                return end
+            most = self.location.bounds.row_bytes
+            if size > most:
+                raise self.location.bounds.row_too_large(f"{self.location.name}, line {line}")
+            size = min(2 * size, most + 1)
+
+    def _check_first_line(self) -> None:
+        blocks = self.blocks(0)
+        with closing(blocks):
+            for block in blocks:
+                for number, line in _filled_lines(block.content, block.first):
+                    self._check_start(line, f"{self.location.name}, line {number}")
+                    return
+        raise SourceError(f"{self.location.name} is empty: it has no line with anything in it.")
+
+    def _check_start(self, line: bytes, where: str) -> None:
+        if line.lstrip().startswith(b"["):
+            # A line that ends is a row of its own, without names for what it holds.
+            hint = _LIST_ADVICE if line.rstrip().endswith(b"]") and b'{"' not in line else _ARRAY_ADVICE
+            raise SourceError(f"{where}: expected a JSON object, found the start of a JSON array.", hint=hint)
+        value = parse_line(line)
+        if isinstance(value, Finding) and (line.strip() == b"{" or not line.lstrip().startswith(b"{")):
+            raise SourceError(f"{where}: {value.message}", hint="Every line must be one whole JSON object.")
