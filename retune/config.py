@@ -35,21 +35,21 @@ __all__ = [
 
 
 class LimitsConfig(Section):
-    """How much of a source is read and kept before it is refused. The defaults are far above what fine-tuning takes."""
+    """Limits above which a source is refused. The defaults are far above what fine-tuning needs."""
 
-    max_source_gb: float = Field(50, gt=0, le=1e6, description="Refuse a source of more gigabytes, unpacked.")
+    max_source_gb: float = Field(50, gt=0, le=1e6, description="Refuse a larger source: gigabytes, unpacked.")
     max_unpacked_ratio: float = Field(
-        200, ge=1, le=1e9, description="Refuse a packed file that unpacks to more than so many times its size."
+        200, ge=1, le=1e9, description="Refuse a compressed file that unpacks to more than this many times its size."
     )
-    max_row_mb: int = Field(32, ge=4, le=1024, description="Refuse a row, line or cell of more megabytes.")
+    max_row_mb: int = Field(32, ge=4, le=1024, description="Refuse a larger row, line or cell: megabytes.")
     max_pickle_mb: int = Field(
         512,
         ge=1,
         le=1_000_000,
-        description="Refuse a pickle or a workbook that takes more megabytes of memory; both are read whole.",
+        description="Refuse a pickle or workbook that needs more megabytes of memory; both are read whole.",
     )
     max_rows: int = Field(
-        20_000_000, ge=1, le=2_000_000_000, description="Refuse a source of more examples; each takes some memory."
+        20_000_000, ge=1, le=2_000_000_000, description="Refuse a source with more examples; each takes some memory."
     )
     max_errors: int = Field(
         1_000_000, ge=1, le=2_000_000_000, description="Stop reading after more errors than this, and report these."
@@ -65,48 +65,50 @@ class DataConfig(Section):
 
     source: str = Field(
         min_length=1,
-        description="File, folder, pattern (data/*.csv) or address (s3://…, https://…) of CSV, TSV, JSONL, JSON, "
+        description="File, folder, pattern ('data/*.csv') or address (s3://…, https://…) of CSV, TSV, JSONL, JSON, "
         "Parquet, Arrow, Excel or pandas pickle; or a database's address (postgresql://…, sqlite:///…) for a query.",
     )
-    format: SourceFormat = Field(SourceFormat.AUTO, description="How to read the source; auto goes by its name.")
+    format: SourceFormat = Field(SourceFormat.AUTO, description="Format of the source; auto goes by its name.")
     sheet: str | None = Field(
-        None, min_length=1, description="Sheet of a workbook to read; default: the first that has anything in it."
+        None, min_length=1, description="Sheet of a workbook to read; by default the first that is not empty."
     )
     no_header: bool = Field(
         False, description="The first row of a CSV or TSV file is an example; columns are called column 1, column 2, …"
     )
     query: str | None = Field(None, description="SQL query whose rows are the source; for a database's address.")
     trust_pickle: bool = Field(
-        False, description="Let a pickle run whatever code it holds. Only for files that you made yourself."
+        False, description="Let a pickle run the code in it. Only for files that you made yourself."
     )
     follow_links: bool = Field(
-        False, description="In a folder or pattern, read links that lead out of it; else they are refused."
+        False, description="In a folder or pattern, read links that lead out of it, which are refused otherwise."
     )
     validation_source: str | None = Field(
-        None, min_length=1, description="File, folder, pattern or address of the validation split; of source, none is."
+        None,
+        min_length=1,
+        description="File, folder, pattern or address of the validation split; none is drawn then.",
     )
     test_source: str | None = Field(
         None, min_length=1, description="File, folder, pattern or address of the test split; it is never trained on."
     )
     ignore_splits: bool = Field(
         False,
-        description="Draw the splits anew, whatever names of files, keys of a document or a column split say: "
-        "rows of a test set that was brought are then trained on.",
+        description="Draw new splits, whatever file names, keys or a column named split declare; rows declared as test "
+        "are then trained on too.",
     )
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much is read before it is refused.")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Limits above which a source is refused.")
     shape: ExampleShape = Field(ExampleShape.AUTO, description="What a row holds; auto goes by the columns.")
-    user_column: str | None = Field(None, description="Column with what the user says.")
+    user_column: str | None = Field(None, description="Column with the user's message.")
     assistant_column: str | None = Field(None, description="Column with the answer to learn.")
     user_template: str | None = Field(
-        None, description="What the user says, put together from columns: {subject}: {body}"
+        None, description="User's message, built from columns, such as '{subject}: {body}'."
     )
-    assistant_template: str | None = Field(None, description="The answer to learn, put together from columns.")
+    assistant_template: str | None = Field(None, description="Answer to learn, built from columns.")
     system: str | None = Field(
-        None, description="System prompt put before every example; may name columns in braces where a template does."
+        None, description="System prompt of every example; may name columns in braces where a template does."
     )
     messages_column: str = Field(
         "messages",
-        description="Column with ready chat messages, used where no user and assistant columns are named.",
+        description="Column with ready chat messages, used if no user and assistant columns are named.",
     )
     message_rows: MessageRowsConfig = Field(
         default_factory=MessageRowsConfig, description="Columns of a table with one message a row."
@@ -186,38 +188,43 @@ class TrainingConfig(Section):
     hyperparameters: HyperparametersConfig = Field(
         default_factory=HyperparametersConfig, description="Numbers, or auto."
     )
-    suffix: str | None = Field(None, min_length=1, max_length=64, description="Put into the fine-tuned model's name.")
-    seed: Auto | _Seed = Field(42, description="Seed of the training; auto: the provider draws one.")
+    suffix: str | None = Field(None, min_length=1, max_length=64, description="Added to the fine-tuned model's name.")
+    seed: Auto | _Seed = Field(42, description="Seed of the training; auto lets the provider choose.")
     max_cost_usd: Literal["unlimited"] | _Dollars = Field(
-        "unlimited", description="Refuse the run, before anything is uploaded, if it would cost more US dollars."
+        "unlimited", description="Refuse a run that would cost more US dollars, before anything is uploaded."
     )
     approve_above_usd: Literal["never"] | _Dollars = Field(
         "never",
-        description="Have somebody approve a run, before anything is uploaded, if it would cost more US dollars.",
+        description="Ask for approval of a run that would cost more US dollars, before anything is uploaded.",
     )
     ignore_dates: bool = Field(
         False,
-        description="Train although, by the dates that Retune knows, the provider has ended the base model: "
-        "dates get postponed.",
+        description="Train even if the provider has ended the base model by its published dates, which it may "
+        "postpone.",
     )
     poll_interval_seconds: Auto | _Pause = Field(
-        "auto", description="First pause between two looks at the job; auto: 0.5 on this machine, 10 elsewhere."
+        "auto",
+        description="First pause between two polls of the job; auto: 0.5 on this machine, 10 elsewhere.",
     )
     max_poll_interval_seconds: float = Field(
-        60.0, gt=0, le=600, description="Longest pause between two looks at the job."
+        60.0, gt=0, le=600, description="Longest pause between two polls of the job."
     )
 
     max_wait_hours: float = Field(
-        72.0, gt=0, le=8760, description="Longest wait for the job's end; running again waits on for the same job."
+        72.0,
+        gt=0,
+        le=8760,
+        description="Longest wait for the end of the job; another run waits for the same job.",
     )
     unclear_answer_wait_minutes: Auto | _Minutes = Field(
         "auto",
-        description="Search this long for a job whose answer was lost. auto: 10; 0 at `retune run`'s own server.",
+        description="How long to search for a job whose creation was not confirmed; auto: 10, and 0 at the server of "
+        "`retune run`.",
     )
     trust_incomplete_job_list: bool = Field(
-        False, description="Create a job although the provider's list of jobs could not be read to its end."
+        False, description="Create a job even if the provider's list of jobs could not be read to its end."
     )
-    job_id: str | None = Field(None, min_length=1, description="This run's job, where its creation was unclear.")
+    job_id: str | None = Field(None, min_length=1, description="Job of this run, if its creation was not confirmed.")
 
     @model_validator(mode="after")
     def _numbers_are_within_their_bounds(self) -> Self:
@@ -238,12 +245,14 @@ class TrainingConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How base and fine-tuned model are judged on the test split."""
+    """How the base and the fine-tuned model are evaluated on the test split."""
 
-    concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once.")
+    concurrency: int = Field(8, ge=1, le=256, description="Number of requests at once.")
     max_tokens: int = Field(512, ge=1, le=16_384, description="Longest answer, in tokens.")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
-    max_examples: Auto | _Count = Field("auto", description="Judge on at most so many test examples; auto takes all.")
+    max_examples: Auto | _Count = Field(
+        "auto", description="Largest number of test examples to evaluate on; auto takes all."
+    )
 
     @model_validator(mode="after")
     def _at_least_one_example(self) -> Self:
@@ -257,7 +266,7 @@ class ProviderConfig(Section):
 
     base_url: str | None = Field(
         None,
-        description="The API's address. Empty: OPENAI_BASE_URL, else the local server that `retune run` starts.",
+        description="Address of the API; by default OPENAI_BASE_URL, else the local server that `retune run` starts.",
     )
     timeout_seconds: float = Field(120.0, gt=0, le=3600, description="Longest wait for one answer.")
     api_key_block: str = Field(
@@ -276,15 +285,15 @@ class RetrainConfig(Section):
     data: DataConfig = Field(description="Where the examples come from.")
     split: SplitConfig = Field(default_factory=SplitConfig, description="Train, validation and test.")
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="The fine-tuning job.")
-    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How the models are judged.")
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How the models are evaluated.")
     provider: ProviderConfig = Field(default_factory=ProviderConfig, description="Who trains.")
     output_dir: Path | None = Field(
-        None, description="The run's directory. Empty: one named by the run key, under .retune/runs/."
+        None, description="Directory of the run; by default one named by the run key under .retune/runs/."
     )
     attempt: str | None = Field(
         None,
         max_length=64,
-        description="Any text; another text makes a new job for the same data and settings.",
+        description="Any text; with another text, the same data and settings are trained again.",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""How examples are dealt to train, validation and test, as a part of the configuration."""
+"""How examples are split into train, validation and test, as a section of the settings."""
 
 from typing import Annotated, Any, Self
 
@@ -25,31 +25,33 @@ _Share = Annotated[float, Field(ge=0)]
 class SplitConfig(Section):
     """How much of the data is held out for validation and test; the rest is trained on.
 
-    With the method `column`, the column alone says it, and `validation` and `test` don't apply.
+    With the method `column`, that column alone decides; `validation` and `test` don't apply.
     """
 
     method: SplitMethod = Field(
         SplitMethod.STABLE,
-        description="stable: by content; random: shuffled; group: rows that share a column's value stay together; "
-        "column: a column says it.",
+        description="stable: by content; random: shuffled; group: rows with the same value in a column stay together; "
+        "column: a column names the split.",
     )
     validation: _Share = Field(
-        0.1, description="Held out to watch the training: a fraction below 1, or a number of examples."
+        0.1, description="Held out to monitor the training: a fraction below 1, or a number of examples."
     )
     test: _Share = Field(
-        0.1, description="Held out to judge the finished model: a fraction below 1, or a number of examples."
+        0.1, description="Held out to evaluate the model: a fraction below 1, or a number of examples."
     )
-    seed: int = Field(42, ge=0, le=2**31 - 1, description="Another seed deals another split.")
+    seed: int = Field(42, ge=0, le=2**31 - 1, description="Another seed draws another split.")
     column: str | None = Field(
         None,
         min_length=1,
-        description="For group: the column whose equal values stay together. For column: the one that says train, "
+        description="For group: column whose equal values stay together. For column: column that says train, "
         "validation or test.",
     )
     stratify: bool = Field(
-        False, description="For random: the same mixture of answers, or of stratify_column, in every split."
+        False, description="For random: the same mix of answers, or of stratify_column, in every split."
     )
-    stratify_column: str | None = Field(None, min_length=1, description="For random: stratify by this column.")
+    stratify_column: str | None = Field(
+        None, min_length=1, description="For random: column whose mix of values is kept."
+    )
 
     @model_validator(mode="after")
     def _settings_fit_the_method(self) -> Self:

@@ -24,8 +24,8 @@ app = typer.Typer(
 )
 # A pattern without quotes arrives as many files; the commands say so themselves.
 _MORE_ARGUMENTS = {"allow_extra_args": True}
-app.command("run", context_settings=_MORE_ARGUMENTS)(run.run)
-app.command("check", context_settings=_MORE_ARGUMENTS)(check.check)
+app.command("run", cls=run.RunCommand, context_settings=_MORE_ARGUMENTS)(run.run)
+app.command("check", cls=check.CheckCommand, context_settings=_MORE_ARGUMENTS)(check.check)
 app.command("chat")(chat.chat)
 app.command("deploy")(deploy.deploy)
 app.command("up")(up.up)

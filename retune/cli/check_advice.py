@@ -21,10 +21,18 @@ _REPAIRS: dict[Change, tuple[str, str]] = {
 """What a repair does about a kind of warning, for one and for several."""
 
 # A repaired file holds conversations alone: no columns to name, or to split by.
-_KEPT_FOR_A_REPAIRED_FILE = {"validation", "test", "split_seed", "model", "n_epochs", "max_cost_usd", "ignore_dates"}
+_KEPT_FOR_A_REPAIRED_FILE = {
+    "split.validation",
+    "split.test",
+    "split.seed",
+    "training.model",
+    "training.hyperparameters.n_epochs",
+    "training.max_cost_usd",
+    "training.ignore_dates",
+}
 
 Flags = Mapping[str, list[str]]
-"""Flags as they were given, by their parameters' names: {"user_column": ["--user-column", "text"]}."""
+"""Flags as they were given, by their setting: {"data.user_column": ["--user-column", "text"]}."""
 
 
 def show_advice(result: "CheckResult", source: str | None, flags: Flags, own_flags: Flags) -> None:
@@ -110,11 +118,11 @@ def _how_to_train(result: "CheckResult", source: str | None, flags: Flags) -> st
         if result.fix.split is None:
             return advice
         return f"{advice[:-1]}; in its split leave out method and columns, and set validation and test to 0."
-    splits = {f"{name}_data": [f"--{name}-data", path] for name, path in held_out.items()}
+    splits = {f"data.{name}_source": [f"--{name}-data", path] for name, path in held_out.items()}
     kept = {name: words for name, words in flags.items() if name in _KEPT_FOR_A_REPAIRED_FILE}
     if result.fix.split is not None:
         # What is held out is in files of its own: nothing is drawn beside it.
-        kept |= {name: [f"--{name}", "0"] for name in ("validation", "test")}
+        kept |= {f"split.{name}": [f"--{name}", "0"] for name in ("validation", "test")}
     return f"Train on it: {_command('run', ['--data', target], {**splits, **kept})}"
 
 
