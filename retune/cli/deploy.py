@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from retune.cli.prefect_server import configured_api_url, running_address, running_server
+from retune.extras import require
 
 
 def deploy(
@@ -26,6 +27,7 @@ def deploy(
     Prefect's server is the one that PREFECT_API_URL or the active Prefect profile names, else Retune's own, which has
     to be running.
     """
+    require("`retune deploy`", "pipeline")
     if not configured_api_url() and running_address():
         address, password = running_server()
         os.environ.update(PREFECT_API_URL=f"{address}/api", PREFECT_API_AUTH_STRING=password)

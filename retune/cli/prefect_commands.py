@@ -9,6 +9,7 @@ from retune.cli.prefect_access import new_link
 from retune.cli.prefect_server import own_home, running_address, running_server
 from retune.cli.terminal import print_line, print_quietly
 from retune.errors import ServerError
+from retune.extras import require
 
 app = typer.Typer(no_args_is_help=True, help="Log in to Retune's own Prefect server, or start it alone.")
 
@@ -39,6 +40,7 @@ def start(
     port: Annotated[int, typer.Option(help="Port of Prefect's UI and API.")] = 4200,
 ) -> None:
     """Start Prefect's server alone, to look at past runs; Ctrl-C stops it. `retune up` starts the whole system."""
+    require("`retune prefect start`", "pipeline")
     if address := running_address():
         raise ServerError(
             f"Retune's Prefect server is running already: {address}.",

@@ -12,6 +12,7 @@ from retune.cli.run_view import RunView, show_result
 from retune.cli.setting_flags import SettingsCommand, given_settings, refuse_more_sources
 from retune.cli.side_by_side import SideBySide, start_prefect_early
 from retune.cli.terminal import print_quietly
+from retune.extras import Extra, require
 
 if TYPE_CHECKING:
     from retune.config import RetrainConfig
@@ -56,7 +57,16 @@ def run(
     """
     given = given_settings(context)
     refuse_more_sources(context, given.values.get("data.source"), "retune run --data")
-    show_result(_run(given.load(), verbose=verbose))
+    config = given.load()
+    _require_extras(config)
+    show_result(_run(config, verbose=verbose))
+
+
+def _require_extras(config: "RetrainConfig") -> None:
+    from retune.provider.endpoint import resolve_endpoint  # noqa: PLC0415 - pydantic takes a while to import
+
+    extras: tuple[Extra, ...] = ("pipeline",) if resolve_endpoint(config.provider) else ("pipeline", "server")
+    require("`retune run`", *extras)
 
 
 def _run(config: "RetrainConfig", *, verbose: bool) -> "RunManifest":

@@ -9,6 +9,7 @@ import typer
 from retune.cli.connection import server_directory
 from retune.cli.terminal import as_local_time, print_json, print_line, print_quietly, print_table
 from retune.errors import ServerError
+from retune.extras import require
 from retune.private_files import keep_files_private
 from retune.server.process.command import DatabaseUrl, DataDirectory, settings_from
 from retune.server.settings import DATABASE_URL_VARIABLE
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke a server's API keys, whether it runs or not.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def require_server() -> None:
+    """Refuse where the server is not installed."""
+    require("`retune server keys`", "server")
 
 
 @app.command()

@@ -20,6 +20,7 @@ from retune.cli.up_children import Child, Keeper, Program
 from retune.cli.up_flow_runs import PrefectApi
 from retune.cli.up_programs import LOOPBACK, Addresses, Wishes, programs, register_program
 from retune.errors import ServerError
+from retune.extras import require
 from retune.private_files import home_directory, make_private_directory
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -72,6 +73,7 @@ def up(
         limit=limit,
         has_worker=worker,
     )
+    require("`retune up`", *("pipeline",) if wishes.base_url else ("pipeline", "server"))
     home = home_directory().absolute()
     make_private_directory(home / "logs")
     addresses = Addresses.of(wishes)
