@@ -121,7 +121,7 @@ def _how_to_train(result: "CheckResult", source: str | None, flags: Flags) -> st
     splits = {f"data.{name}_source": [f"--{name}-data", path] for name, path in held_out.items()}
     kept = {name: words for name, words in flags.items() if name in _KEPT_FOR_A_REPAIRED_FILE}
     if result.fix.split is not None:
-        # What is held out is in files of its own: nothing is drawn beside it.
+        # The held-out examples are in files of their own: no more are drawn.
         kept |= {f"split.{name}": [f"--{name}", "0"] for name in ("validation", "test")}
     return f"Train on it: {_command('run', ['--data', target], {**splits, **kept})}"
 

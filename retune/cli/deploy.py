@@ -1,4 +1,4 @@
-"""`retune deploy`: tell a Prefect server everything that Retune needs."""
+"""`retune deploy`: register with a Prefect server everything that Retune needs."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def deploy(
         ),
     ] = None,
 ) -> None:
-    """Make work pool, deployments, automations, limits and notifications, or bring them up to date.
+    """Create or update the work pool, deployments, automations, limits and notifications.
 
     Prefect's server is the one that PREFECT_API_URL or the active Prefect profile names, else Retune's own, which has
     to be running.

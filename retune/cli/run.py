@@ -71,13 +71,13 @@ def _require_extras(config: "RetrainConfig") -> None:
 
 def _run(config: "RetrainConfig", *, verbose: bool) -> "RunManifest":
     if not verbose:
-        # Only the terminal is spared: the run's log in the Prefect UI stays complete.
+        # Only on the terminal: the run's log in the Prefect UI is complete.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
         # Nor does it report every line that can't be delivered while Prefect's server is away.
         logging.raiseExceptions = False
     view = RunView()
-    _stop_when_told()
+    _stop_on_signals()
     try:
         with SideBySide() as starting:
             start_prefect_early(starting, view.warn)
@@ -101,7 +101,7 @@ def _check_and_retrain(config: "RetrainConfig", view: RunView, starting: SideByS
         try:
             return asyncio.run(services.retrain(services.config))
         except TerminationSignal:
-            # Prefect's own way to say SIGTERM, while a flow runs.
+            # How Prefect reports SIGTERM while a flow runs.
             view.say("stopping")
             raise _StoppedError(signal.SIGTERM) from None
         except KeyboardInterrupt:
@@ -117,11 +117,11 @@ class _StoppedError(KeyboardInterrupt):
         self.signal = number
 
 
-def _stop_when_told() -> None:
+def _stop_on_signals() -> None:
     def stop(number: int, _frame: object) -> None:
         raise _StoppedError(number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # What `nohup` ignores stays ignored.
+        # Under nohup, SIGHUP stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)

@@ -40,7 +40,7 @@ _FLAGS = {
     "training.model": ("--model", "-m"),
     "output_dir": ("--output-dir", "-o"),
 }
-# What a value is called in help, by the end of its setting's name; else TEXT, NUMBER or INTEGER.
+# Placeholders of values in help, by the end of the setting's name; others are TEXT, NUMBER or INTEGER.
 _METAVARS = {
     "column": "NAME",
     "sheet": "NAME",
@@ -244,7 +244,7 @@ def _shown(default: Any) -> str:
 
 
 def _number_or_word(text: str) -> int | float | str:
-    """Numbers as numbers; any other word is left to the validation of the settings, which says what is allowed."""
+    """A number as a number; the validation of the settings reports any other word that is not allowed."""
     for kind in (int, float):
         try:
             return kind(text)
