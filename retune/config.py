@@ -13,7 +13,7 @@ from retune.choices import LOCAL_MODEL, Auto, ExampleShape, ProviderKind, Source
 from retune.errors import SecretInSettingsError
 from retune.message_rows_config import MessageRowsConfig
 from retune.redaction.in_addresses import find_secret, source_label
-from retune.split_config import Section, SplitConfig
+from retune.split_config import Bounds, Section, SplitConfig
 
 __all__ = [
     "LOCAL_MODEL",
@@ -151,33 +151,22 @@ class DataConfig(Section):
         return source_label(self.source)
 
 
-# For forms alone: the sections check these bounds themselves, to say them in one line together with the word.
-_Epochs = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 50})]
-_BatchSize = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 256})]
-_Multiplier = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0})]
-_Seed = Annotated[int, Field(json_schema_extra={"minimum": 0, "maximum": 2**31 - 1})]
-_Minutes = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1440})]
-_Pause = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 600})]
-_Count = Annotated[int, Field(json_schema_extra={"minimum": 1})]
-_Dollars = Annotated[float, Field(json_schema_extra={"minimum": 0})]
+_Epochs = Annotated[int, Bounds(1, 50)]
+_BatchSize = Annotated[int, Bounds(1, 256)]
+_Multiplier = Annotated[float, Bounds(0, excludes_low=True)]
+_Seed = Annotated[int, Bounds(0, 2**31 - 1)]
+_Minutes = Annotated[float, Bounds(0, 1440)]
+_Pause = Annotated[float, Bounds(0, 600, excludes_low=True)]
+_Count = Annotated[int, Bounds(1)]
+_Dollars = Annotated[float, Bounds(0)]
 
 
 class HyperparametersConfig(Section):
     """Hyperparameters: a number, or auto for the provider's choice."""
 
-    n_epochs: Auto | _Epochs = Field("auto", description="Passes over the training file, 1 to 50.")
-    batch_size: Auto | _BatchSize = Field("auto", description="Examples per step, 1 to 256.")
-    learning_rate_multiplier: Auto | _Multiplier = Field("auto", description="Scales the learning rate; above 0.")
-
-    @model_validator(mode="after")
-    def _within_the_published_bounds(self) -> Self:
-        for name, low, high in (("n_epochs", 1, 50), ("batch_size", 1, 256)):
-            value = getattr(self, name)
-            if value != "auto" and not low <= value <= high:
-                raise ValueError(f"{name} must be auto or between {low} and {high}, not {value}")
-        if self.learning_rate_multiplier != "auto" and self.learning_rate_multiplier <= 0:
-            raise ValueError(f"learning_rate_multiplier must be auto or above 0, not {self.learning_rate_multiplier}")
-        return self
+    n_epochs: Auto | _Epochs = Field("auto", description="Passes over the training file.")
+    batch_size: Auto | _BatchSize = Field("auto", description="Examples per step.")
+    learning_rate_multiplier: Auto | _Multiplier = Field("auto", description="Scales the learning rate.")
 
 
 class TrainingConfig(Section):
@@ -226,23 +215,6 @@ class TrainingConfig(Section):
     )
     job_id: str | None = Field(None, min_length=1, description="Job of this run, if its creation was not confirmed.")
 
-    @model_validator(mode="after")
-    def _numbers_are_within_their_bounds(self) -> Self:
-        if self.max_cost_usd != "unlimited" and self.max_cost_usd < 0:
-            raise ValueError(f"max_cost_usd must be unlimited or at least 0, not {self.max_cost_usd}")
-        if self.approve_above_usd != "never" and self.approve_above_usd < 0:
-            raise ValueError(f"approve_above_usd must be never or at least 0, not {self.approve_above_usd}")
-        minutes = self.unclear_answer_wait_minutes
-        if minutes != "auto" and not 0 <= minutes <= 1440:
-            raise ValueError(f"unclear_answer_wait_minutes must be auto or between 0 and 1440, not {minutes}")
-        if self.seed != "auto" and not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed must be auto or between 0 and {2**31 - 1}, not {self.seed}")
-        if self.poll_interval_seconds != "auto" and not 0 < self.poll_interval_seconds <= 600:
-            raise ValueError(
-                f"poll_interval_seconds must be auto, or above 0 up to 600, not {self.poll_interval_seconds}"
-            )
-        return self
-
 
 class EvaluationConfig(Section):
     """How the base and the fine-tuned model are evaluated on the test split."""
@@ -253,12 +225,6 @@ class EvaluationConfig(Section):
     max_examples: Auto | _Count = Field(
         "auto", description="Largest number of test examples to evaluate on; auto takes all."
     )
-
-    @model_validator(mode="after")
-    def _at_least_one_example(self) -> Self:
-        if self.max_examples != "auto" and self.max_examples < 1:
-            raise ValueError(f"max_examples must be auto or at least 1, not {self.max_examples}")
-        return self
 
 
 class ProviderConfig(Section):

@@ -232,9 +232,12 @@ def _union(annotation: Any) -> Iterator[Any]:
 
 
 def _help(field: "FieldInfo") -> str:
+    from retune.split_config import describe_setting  # noqa: PLC0415 - pydantic takes a while to import
+
     default = field.get_default(call_default_factory=True, validated_data={})
     is_plain = field.is_required() or default is None or default == "" or isinstance(default, bool)
-    return field.description or "" if is_plain else f"{field.description} Default: {_shown(default)}."
+    text = describe_setting(field)
+    return text if is_plain else f"{text} Default: {_shown(default)}."
 
 
 def _shown(default: Any) -> str:
