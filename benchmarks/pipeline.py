@@ -51,8 +51,8 @@ def main() -> None:
 
 
 def _compare(table: Path, home: Path, runs: int) -> None:
-    from retune.cli.prefect_server import keep_prefect_to_itself, own_password, prefect_server
-    from retune.server.embedded import embedded_server
+    from retune.local.embedded_server import embedded_server
+    from retune.local.prefect_server import keep_prefect_to_itself, own_password, prefect_server
 
     keep_prefect_to_itself()
     with prefect_server() as api_url, embedded_server(home / "server") as server:

@@ -9,7 +9,8 @@ from retune.config import ProviderConfig
 from retune.data.text.jsonl import read_jsonl
 from retune.errors import ProviderError
 from retune.files import write_bytes, write_json
-from retune.provider.results import download_result_files, list_checkpoints
+from retune.provider.files import download_result_files
+from retune.provider.jobs import list_checkpoints
 from retune.results.metrics import TrainingMetrics, collect_metrics
 from tasks.runtime.provider_client import provider_client
 from tasks.runtime.steps import PERSISTED, by_content, retried, step

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retune.server.embedded import embedded_server
+from retune.local.embedded_server import embedded_server
 
 # The hundreds of programs that the tests start share compiled bytecode: each would compile its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retune.cli.connection import BaseUrl, DataDirectory, provider_connection
+from retune.cli.connection import BaseUrl, DataDirectory
 from retune.cli.terminal import print_line, print_piece, print_quietly, read_line
+from retune.local.connection import provider_connection
 
 if TYPE_CHECKING:
     import asyncio

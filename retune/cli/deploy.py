@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from retune.cli.prefect_server import configured_api_url, running_address, running_server
 from retune.extras import require
+from retune.local.prefect_server import configured_api_url, running_address, running_server
 
 
 def deploy(

@@ -97,8 +97,8 @@ def cancel(job: JobId, base_url: BaseUrl = None, data_dir: DataDirectory = None)
 async def _print_events(client: "AsyncOpenAI", job_id: str, *, follow: bool, as_json: bool) -> None:
     from retune.provider import follow as following  # noqa: PLC0415 - see above
 
-    # The first request fails at once if nothing answers or there is no such job; later ones are retried.
-    update = await following.look_at_job(client, job_id)
+    # The first poll fails at once when nobody answers or there is no such job; later ones are retried.
+    update = await following.poll_job(client, job_id)
     if not follow:
         for event in update.events:
             _print_event(event, as_json=as_json)
@@ -114,11 +114,12 @@ async def _print_events(client: "AsyncOpenAI", job_id: str, *, follow: bool, as_
 
 async def _read_metrics(client: "AsyncOpenAI", job_id: str) -> "JobMetrics":
     from retune.provider import follow  # noqa: PLC0415 - see above
-    from retune.provider.results import download_result_files, list_checkpoints  # noqa: PLC0415
+    from retune.provider.files import download_result_files  # noqa: PLC0415
+    from retune.provider.jobs import list_checkpoints  # noqa: PLC0415
     from retune.results.metrics import collect_metrics  # noqa: PLC0415
     from retune.results.plots import JobMetrics  # noqa: PLC0415
 
-    update = await follow.look_at_job(client, job_id)
+    update = await follow.poll_job(client, job_id)
     checkpoints = [one.model_dump(mode="json") for one in await list_checkpoints(client, job_id)]
     events = [follow.event_as_dict(event) for event in update.events]
     with TemporaryDirectory(prefix="retune-") as directory:
@@ -133,7 +134,7 @@ async def _read_metrics(client: "AsyncOpenAI", job_id: str) -> "JobMetrics":
 def _print_trouble(error: Exception, pause_seconds: float) -> None:
     from retune.provider.errors import one_line  # noqa: PLC0415 - see above
 
-    print_quietly(f"Can't see the job for the moment ({one_line(error)}). Looking again in {pause_seconds:.0f} s.")
+    print_quietly(f"Can't read the job at the moment ({one_line(error)}). Trying again in {pause_seconds:.0f} s.")
 
 
 def _print_event(event: "FineTuningJobEvent", *, as_json: bool) -> None:

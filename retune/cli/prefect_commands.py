@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from retune.cli.prefect_access import new_link
-from retune.cli.prefect_server import own_home, running_address, running_server
 from retune.cli.terminal import print_line, print_quietly
 from retune.errors import ServerError
 from retune.extras import require
+from retune.local.prefect_access import new_link
+from retune.local.prefect_server import own_home, running_address, running_server
 
 app = typer.Typer(no_args_is_help=True, help="Log in to Retune's own Prefect server, or start it alone.")
 
@@ -51,6 +51,6 @@ def start(
         print_line(f"watch  {address}")
         print_quietly("The link works once, within an hour; for another one: retune prefect link. Ctrl-C stops.")
 
-    from retune.cli.prefect_serving import serve  # noqa: PLC0415 - slow to import
+    from retune.local.prefect_serving import serve  # noqa: PLC0415 - slow to import
 
     serve(own_home(), host, port, say)

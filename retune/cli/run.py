@@ -10,12 +10,13 @@ import typer
 from retune.cli.check_view import ReadingBar
 from retune.cli.run_view import RunView, show_result
 from retune.cli.setting_flags import SettingsCommand, given_settings, refuse_more_sources
-from retune.cli.side_by_side import SideBySide, start_prefect_early
 from retune.cli.terminal import print_quietly
 from retune.extras import Extra, require
+from retune.local.side_by_side import SideBySide, start_prefect_early
 
 if TYPE_CHECKING:
     from retune.config import RetrainConfig
+    from retune.local.run_services import RunServices
     from retune.results.manifest import RunManifest
 
 _EXIT_SIGNALLED = 128
@@ -89,24 +90,42 @@ def _run(config: "RetrainConfig", *, verbose: bool) -> "RunManifest":
 
 
 def _check_and_retrain(config: "RetrainConfig", view: RunView, starting: SideBySide) -> "RunManifest":
-    from retune.cli.run_services import check_data, run_services  # noqa: PLC0415 - what it needs is slow to import
+    from retune.local.run_services import check_data, check_provider, run_services  # noqa: PLC0415 - slow to import
 
     with ReadingBar().shown() as bar:
-        check_data(config, bar)
-    with view.shown(), run_services(config, view, starting) as services, view.listening(*_LOGGERS):
-        import asyncio  # noqa: PLC0415 - takes a while to import
+        check_data(config, lambda n_bytes: bar.read(n_bytes, None))
+    with view.shown():
+        endpoint = check_provider(config)
+        view.show_header(config, endpoint)
+        with run_services(config, endpoint, starting, view.warn) as services, view.listening(*_LOGGERS):
+            view.show_address(services.watch_url)
+            return _retrain(services, view)
 
-        from prefect.exceptions import TerminationSignal  # noqa: PLC0415 - Prefect takes seconds to import
 
-        try:
-            return asyncio.run(services.retrain(services.config))
-        except TerminationSignal:
-            # How Prefect reports SIGTERM while a flow runs.
-            view.say("stopping")
-            raise _StoppedError(signal.SIGTERM) from None
-        except KeyboardInterrupt:
-            view.say("stopping")
+def _retrain(services: "RunServices", view: RunView) -> "RunManifest":
+    import asyncio  # noqa: PLC0415 - takes a while to import
+
+    from prefect.exceptions import TerminationSignal  # noqa: PLC0415 - Prefect takes seconds to import
+
+    try:
+        return asyncio.run(services.retrain(services.config))
+    except KeyboardInterrupt:
+        view.say("stopping")
+        raise
+    except (TerminationSignal, Exception) as error:
+        # Prefect raises it for SIGTERM while a flow runs. A task that has not quite started then hides it behind an
+        # error of its own.
+        if not _is_or_follows(error, TerminationSignal):
             raise
+        view.say("stopping")
+        raise _StoppedError(signal.SIGTERM) from None
+
+
+def _is_or_follows(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Whether an error is of a kind, or was raised while one of that kind was handled."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__context__
+    return error is not None
 
 
 class _StoppedError(KeyboardInterrupt):

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retune.cli.connection import server_directory
 from retune.cli.terminal import as_local_time, print_json, print_line, print_quietly, print_table
 from retune.errors import ServerError
 from retune.extras import require
+from retune.local.connection import server_directory
 from retune.private_files import keep_files_private
 from retune.server.process.command import DatabaseUrl, DataDirectory, settings_from
 from retune.server.settings import DATABASE_URL_VARIABLE

@@ -35,16 +35,16 @@ _EVENTS_PER_PAGE = 100
 _MOST_EVENT_PAGES = 1000
 _NO_SUCH_ENDPOINT = (404, 405, 501)
 # Success can be visible some seconds before the last events are, and before the model's name.
-_LAST_EVENTS_PATIENCE_LOOKS = 3
-_MODEL_PATIENCE_LOOKS = 10
+_MAX_POLLS_WITHOUT_LAST_EVENTS = 3
+_MAX_POLLS_WITHOUT_MODEL = 10
 # A job that was just created may not be known everywhere yet.
-_MISSING_PATIENCE_LOOKS = 5
+_MAX_POLLS_WITHOUT_JOB = 5
 _LAST_WORDS = ("successfully completed",)
 
 
 @dataclass(frozen=True, slots=True)
 class PollingPauses:
-    """Pauses between two looks: from `first_seconds`, times 1.5 while nothing happens, to at most `longest_seconds`.
+    """Pauses between two polls: from `first_seconds`, times 1.5 while nothing happens, to at most `longest_seconds`.
 
     Each is varied by ±20 %, so that many runs started together don't keep asking together.
     """
@@ -52,9 +52,9 @@ class PollingPauses:
     first_seconds: float
     longest_seconds: float
 
-    def after(self, quiet_looks: int) -> float:
-        """Pause in seconds after so many looks that brought nothing new."""
-        steady = min(self.first_seconds * _GROWTH ** min(quiet_looks, 64), self.longest_seconds)
+    def after(self, n_unchanged: int) -> float:
+        """Pause in seconds after this many polls in a row that brought nothing new."""
+        steady = min(self.first_seconds * _GROWTH ** min(n_unchanged, 64), self.longest_seconds)
         return float(min(steady * random.uniform(1 - _JITTER, 1 + _JITTER), self.longest_seconds))  # noqa: S311 - no secret
 
 
@@ -69,7 +69,7 @@ def pauses_at(base_url: str, training: TrainingConfig | None = None) -> PollingP
 
 @dataclass(slots=True)
 class JobUpdate:
-    """What one look at a job brought.
+    """What one poll of a job brought.
 
     Attributes:
         job: The job as it is now.
@@ -99,10 +99,10 @@ class _Reader:
     seen: set[str] = field(default_factory=set)
     last_status: str | None = None
     heard_last_words: bool = False
-    looks_after_the_end: int = 0
+    polls_after_the_end: int = 0
     missed: int = 0
 
-    async def look(self) -> JobUpdate:
+    async def poll(self) -> JobUpdate:
         try:
             # The job first: events written before it was read are then surely among those read after it.
             job = await retrieve_job(self.client, self.job_id, passed_on=(404,))
@@ -115,7 +115,7 @@ class _Reader:
         self.last_status = job.status
         self.seen.update(event.id for event in events)
         self.heard_last_words |= any(words in event.message for event in events for words in _LAST_WORDS)
-        self.looks_after_the_end += has_ended(job)
+        self.polls_after_the_end += has_ended(job)
         return JobUpdate(job=job, events=events, is_news=is_news)
 
     async def _new_events(self) -> list[FineTuningJobEvent]:
@@ -156,20 +156,20 @@ class _Reader:
         """Whether the job has ended and its last events, and its model's name, are in."""
         if update.state != "succeeded":
             return update.has_ended
-        if not update.job.fine_tuned_model and self.looks_after_the_end <= _MODEL_PATIENCE_LOOKS:
+        if not update.job.fine_tuned_model and self.polls_after_the_end <= _MAX_POLLS_WITHOUT_MODEL:
             return False
-        return self.heard_last_words or self.looks_after_the_end > _LAST_EVENTS_PATIENCE_LOOKS
+        return self.heard_last_words or self.polls_after_the_end > _MAX_POLLS_WITHOUT_LAST_EVENTS
 
 
-async def look_at_job(client: AsyncOpenAI, job_id: str) -> JobUpdate:
-    """Look once: the job as it is now, and all its events so far.
+async def poll_job(client: AsyncOpenAI, job_id: str) -> JobUpdate:
+    """Read a job as it is now, and all its events so far.
 
     Raises:
         ProviderError: The provider knows no such job, or refuses the key.
         openai.OpenAIError: A transient failure.
     """
     async with provider_call(f"looking at {job_id}"):
-        return await _Reader(client, job_id).look()
+        return await _Reader(client, job_id).poll()
 
 
 async def follow_job(
@@ -179,13 +179,13 @@ async def follow_job(
     *,
     max_wait_seconds: float = math.inf,
     twins: TwinWatch | None = None,
-    on_trouble: Callable[[Exception, float], None] | None = None,
+    on_trouble: Callable[[Exception, float], None] = lambda _error, _pause: None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[JobUpdate]:
-    """Look at a job until it has ended, yielding every look that brought something new, and the last one.
+    """Poll a job until it has ended, yielding every update that brings something new, and the last one.
 
     Every event comes once, in order. Transient failures are reported to `on_trouble` (with the pause until the next
-    look, in seconds) and do not end the following: the job continues whether or not anybody can see it. Where `twins`
+    poll, in seconds) and do not end the following: the job continues whether or not anybody can see it. Where `twins`
     finds that another job is the run's, that one is followed from there on: the update's job says which.
 
     Raises:
@@ -195,17 +195,16 @@ async def follow_job(
     """
     reader = _Reader(client, job_id)
     deadline = clock.now() + max_wait_seconds
-    quiet_looks = 0
+    n_unchanged = 0
     while True:
         if twins and (other := await twins.other_job(reader.job_id)):
             reader = _Reader(client, other)
-        update, trouble = await _try_to_look(reader)
-        quiet_looks = 0 if update and update.is_news else quiet_looks + 1
-        pause = pauses.after(quiet_looks)
+        update, trouble = await _try_to_poll(reader)
+        n_unchanged = 0 if update and update.is_news else n_unchanged + 1
+        pause = pauses.after(n_unchanged)
         if trouble:
             pause = max(pause, retry_after_seconds(trouble) or 0)
-            if on_trouble:
-                on_trouble(trouble, pause)
+            on_trouble(trouble, pause)
         if update and reader.has_heard_all(update):
             is_last = twins is None or not (twins.may_have_twin() or update.state == "cancelled")
             if twins and not is_last and (other := await twins.other_job(reader.job_id, has_ended=True)):
@@ -220,14 +219,14 @@ async def follow_job(
         await clock.sleep(min(pause, max(deadline - clock.now(), 0.0)))
 
 
-async def _try_to_look(reader: _Reader) -> tuple[JobUpdate, None] | tuple[None, Exception]:
+async def _try_to_poll(reader: _Reader) -> tuple[JobUpdate, None] | tuple[None, Exception]:
     try:
-        return await reader.look(), None
+        return await reader.poll(), None
     except UnexpectedAnswerError as error:
         # A login page or a proxy in between; the job does not care.
         return None, error
     except openai.NotFoundError as error:
-        if reader.missed > _MISSING_PATIENCE_LOOKS:
+        if reader.missed > _MAX_POLLS_WITHOUT_JOB:
             raise job_vanished(reader.job_id, reader.client) from None
         return None, error
     except openai.OpenAIError as error:
@@ -239,13 +238,13 @@ async def _try_to_look(reader: _Reader) -> tuple[JobUpdate, None] | tuple[None, 
 
 
 def _passes(error: BaseException | None) -> bool:
-    """Whether a look may succeed later although the request is not to be repeated at once."""
+    """Whether a later poll may succeed although the request must not be repeated at once."""
     return isinstance(error, openai.APIStatusError) and (is_transient(error) or may_have_been_done(error))
 
 
 def _with_job(error: RetuneError, job_id: str) -> RetuneError:
     hint = error.hint or "The provider does not let this key see the job."
-    error.hint = f"{hint} {job_id} was not cancelled: running again follows it on."
+    error.hint = f"{hint} {job_id} was not cancelled: run the same command again to follow it."
     return error
 
 
@@ -254,7 +253,7 @@ def _not_ended(reader: _Reader, seconds: float) -> JobWaitTimeoutError:
         f"The fine-tuning job {reader.job_id} has not ended within {seconds / 3600:g} hours "
         f"(training.max_wait_hours). Its status is {reader.last_status or 'not known'!r}.",
         job_id=reader.job_id,
-        hint="It was not cancelled: running the same command again waits on. `retune jobs cancel` ends it.",
+        hint="It was not cancelled: run the same command again to wait for it. `retune jobs cancel` ends it.",
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Container
 
 from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob
+from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
 from retune.errors import UnexpectedAnswerError
 from retune.provider.errors import provider_call
@@ -64,3 +65,17 @@ def require_job(answer: object) -> FineTuningJob:
     if not isinstance(answer, FineTuningJob) or not answer.id:
         raise UnexpectedAnswerError("What answers is not the API: a job was expected.", hint="Check the address.")
     return answer
+
+
+async def list_checkpoints(client: AsyncOpenAI, job_id: str) -> list[FineTuningJobCheckpoint]:
+    """The job's checkpoints, the earliest step first.
+
+    Raises:
+        ProviderError: The provider knows no such job.
+        openai.OpenAIError: A transient failure.
+    """
+    async with provider_call(f"listing checkpoints of {job_id}"):
+        listing = await read_list(
+            lambda after, limit: client.fine_tuning.jobs.checkpoints.list(job_id, **page_of(after, limit)), limit=None
+        )
+    return sorted(listing.items, key=lambda checkpoint: checkpoint.step_number)

@@ -5,14 +5,16 @@ from collections.abc import Iterator
 import pytest
 from postgresql import missing
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-from prefect_process import PrefectServer, prefect_on_postgresql
+from prefect_process import PrefectServer
+from prefect_template import prefect_on_postgresql, shared_directory
 
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     if why := missing():
         pytest.skip(why)
-    with prefect_on_postgresql(tmp_path_factory.mktemp("prefect-server")) as server:
+    shared = shared_directory(tmp_path_factory)
+    with prefect_on_postgresql(shared, tmp_path_factory.mktemp("prefect-server")) as server:
         yield server
 
 

@@ -35,7 +35,12 @@ class PostgreSQL:
     _process: subprocess.Popen[bytes] | None = None
     _names: list[str] = field(default_factory=list)
 
-    def create(self) -> "PostgreSQL":
+    def create(self, like: Path | None = None) -> "PostgreSQL":
+        """Make the cluster and start it.
+
+        Args:
+            like: The data of one that was stopped, to begin with a copy of it.
+        """
         password = self.directory / "password"
         password.write_text(_PASSWORD)
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -45,6 +50,9 @@ class PostgreSQL:
             assert user
             for path in (self.directory, password):
                 shutil.chown(path, user.pw_uid, user.pw_gid)
+        if like:
+            subprocess.run(["cp", "--archive", like, self.directory / "data"], check=True)
+            return self.start()
         directories: list[str | Path] = ["-D", self.directory / "data", "--pwfile", password]
         options = ["-U", "retune", "-A", "scram-sha-256", "--no-sync", "-E", "UTF8", "--locale=C"]
         subprocess.run(
@@ -79,19 +87,20 @@ class PostgreSQL:
         self._process.send_signal(signal.SIGINT)
         self._process.wait(_DEADLINE_SECONDS)
 
-    def new_database(self) -> URL:
-        name = f"test_{len(self._names)}"
+    def new_database(self, name: str | None = None) -> URL:
+        name = name or f"test_{len(self._names)}"
         self._names.append(name)
         self.execute(f"CREATE DATABASE {name}")
-        return self._url(name)
+        return self.url(name)
 
     def execute(self, statement: str, database: str = "postgres") -> None:
-        engine = create_engine(self._url(database).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+        engine = create_engine(self.url(database).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(text(statement))
         engine.dispose()
 
-    def _url(self, name: str) -> URL:
+    def url(self, name: str) -> URL:
+        """Address of a database."""
         return URL.create("postgresql", "retune", _PASSWORD, "127.0.0.1", self.port, name)
 
     def _wait_until_it_answers(self) -> None:

@@ -19,7 +19,7 @@ QUICK_EVENTS_SECONDS = 0.2
 def prefect_on_sqlite() -> Iterator[None]:
     """While the block runs, clients in this process speak to it."""
     # Takes seconds, as it imports the server.
-    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+    from prefect.testing.utilities import prefect_test_harness
 
     settings = {
         PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: QUICK_EVENTS_SECONDS,

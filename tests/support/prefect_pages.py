@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect, sync_playwright
 from prefect_process import PrefectServer
 
-from retune.cli.prefect_access import new_link
+from retune.local.prefect_access import new_link
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),

@@ -7,19 +7,17 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
 import httpx
-from postgresql import PostgreSQL
 from server_process import wait_for
 
-_CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 150
 _MARK = "RETUNE_TEST_PROCESSES"
 _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
@@ -128,7 +126,7 @@ class PrefectServer:
         self.url = f"http://127.0.0.1:{port}"
         process = self.processes.start(
             "prefect-server",
-            *(sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", self.processes.directory),
+            *(sys.executable, "-P", "-m", "retune.local.prefect_serving", "--home", self.processes.directory),
             *("--port", str(port)),
             PREFECT_SERVER_DATABASE_CONNECTION_URL=self.database_url,
             PREFECT_SERVER_API_AUTH_STRING=self.auth_string,
@@ -215,24 +213,3 @@ class PrefectServer:
         """Events whose name begins so, newest first."""
         answer = self.request("POST", "/events/filter", {"filter": {"event": {"prefix": [prefix]}}, "limit": 50})
         return list(answer["events"])
-
-
-@contextmanager
-def prefect_on_postgresql(directory: Path, **variables: str) -> Iterator[PrefectServer]:
-    """A Prefect server with a password, on a PostgreSQL of its own; both end with the block.
-
-    Args:
-        directory: For its home and its logs.
-        variables: What the server and whoever it starts are told.
-    """
-    told = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_HOME": str(directory)}
-    processes = Processes(directory, {**told, "PYTHONPATH": str(_CHECKOUT), **variables})
-    with ExitStack() as stack:
-        # Not below `directory`, which PostgreSQL's own user may not enter. On SQLite a busy server refuses writes.
-        database = PostgreSQL(Path(stack.enter_context(TemporaryDirectory(prefix="retune-")))).create()
-        stack.callback(database.stop)
-        stack.callback(processes.end_all)
-        url = database.new_database().set(drivername="postgresql+asyncpg")
-        server = PrefectServer(processes, url.render_as_string(hide_password=False), "admin:a-password").start()
-        processes.environment |= server.client_variables
-        yield server

@@ -16,6 +16,8 @@ CHANGES: dict[Change, tuple[str, str]] = {
     "empty_keys_dropped": ("example", "without keys that hold nothing"),
     "trimmed": ("example", "trimmed"),
     "empty_dropped": ("empty row", "dropped"),
+    "total_dropped": ("total", "below a table dropped"),
+    "failed_call_dropped": ("failed call", "dropped"),
     "duplicate_dropped": ("exact duplicate", "dropped"),
     "overlap_dropped": ("question", "dropped that a split held out from it has, too"),
 }

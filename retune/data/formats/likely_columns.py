@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from retune.data.formats.column_names import MESSAGES, find_column, listed
+from retune.data.formats.export_advice import advice_on_export
 from retune.data.formats.fields import field_value
 from retune.data.formats.foreign_messages import read_turn
 from retune.data.formats.known_columns import names_of
@@ -79,7 +80,8 @@ def unknown_columns(source: Source, rows: Sequence[Mapping[str, Any]]) -> Source
     question = f"{found} Which holds what the user says, and which the answer?"
     fields = _fields(source.columns, rows)
     hint = (
-        _of_calls(source.columns, rows)
+        advice_on_export(rows)
+        or _of_calls(source.columns, rows)
         or _of_one_text(source.columns, rows)
         or _of_messages(source.columns, rows)
         or _of_two_texts(source.columns, rows)

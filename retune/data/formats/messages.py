@@ -1,7 +1,9 @@
 """Ready conversations: chat messages as the API takes them, or as other programs write them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from retune.data.example.example import Example
@@ -12,6 +14,9 @@ from retune.data.formats.foreign_messages import unread_keys
 from retune.data.formats.row_format import RowShape
 from retune.data.formats.settings import settings_beside
 from retune.data.sources.blocks import Finding, Row
+from retune.redaction.masking import shown
+
+_CALL_IN_TEXT = re.compile(r"\[\s*[\w.\- ]+\(.*\)\s*\]", re.DOTALL)
 
 
 @dataclass
@@ -43,6 +48,7 @@ class ConversationsShape(RowShape):
         findings: tuple[Finding, ...] = ()
         if isinstance(messages, list):
             messages, findings = self.framed(messages, values)
+            _refuse_calls_in_text(messages)
         settings = settings_beside(values, self.settings)
         known = {self.column: messages, **settings}
         body = {MESSAGES if key == self.column else key: known[key] for key in values if key in known}
@@ -59,3 +65,18 @@ class ConversationsShape(RowShape):
             return example
         left = unread_keys(found) if isinstance(found, list) else ()
         return replace(example, other_keys=(*example.other_keys, *(f"{self.column}.{key}" for key in left)))
+
+
+def _refuse_calls_in_text(messages: list[Any]) -> None:
+    """Do nothing unless a tool answers a call that stands in the text before, as ToolACE writes them.
+
+    Raises:
+        UnusableCellError: One does: which of both ways such calls are to be learned is for people to say.
+    """
+    pairs = enumerate(pairwise(message if isinstance(message, dict) else {} for message in messages), start=2)
+    for number, (called, answered) in pairs:
+        text = called.get("content")
+        is_call = called.get("role") == "assistant" and isinstance(text, str) and "tool_calls" not in called
+        if answered.get("role") == "tool" and is_call and _CALL_IN_TEXT.fullmatch(str(text).strip()):
+            message = f"message {number} (tool) answers a call that message {number - 1} has as text: {shown(text)}."
+            raise UnusableCellError(Finding("call_in_text", message))

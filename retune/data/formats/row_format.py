@@ -91,7 +91,9 @@ class RowShape(Shape):
 
     def examples(self, block: Block) -> Iterator[Example]:
         """One example for each row of the block, in order."""
-        return map(self._example, block.rows())
+        for row in block.rows():
+            example = self._example(row)
+            yield replace(example, findings=(*row.remarks, *example.findings)) if row.remarks else example
 
     def framed(self, messages: list[Any], values: Mapping[str, Any]) -> tuple[list[Any], tuple[Finding, ...]]:
         """Messages after the system prompt and the earlier turns, and what contradicts itself there.

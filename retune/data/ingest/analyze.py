@@ -43,7 +43,7 @@ def _rows_that_say_splits(block: Block, plan: Plan) -> list[LateRow]:
 def _prepare_conversations(block: Block, plan: Plan) -> Prepared:
     """Take the plain conversations together, and the others one by one."""
     plain = PlainMessages(plan.shape.fixed_system, plan.shape.unused_keys)
-    others = RowsBlock(block.file, block.rows_left(plain.take), source_bytes=0)
+    others = RowsBlock(block.file, block.offer(plain), source_bytes=0)
     if not others.values and plain.places:
         return prepare_plain_messages(plain, plan)
     examples = prepare_examples(list(plan.shape.examples(others)), block.file, plan)

@@ -30,12 +30,14 @@ from retune.data.ingest.arrow_lines import escape, put_together
 from retune.data.ingest.plan import Plan
 from retune.data.ingest.prepared import Prepared
 from retune.data.sources.blocks import text_offsets
-from retune.data.text.arrow_arrays import byte_lengths, index_array, text_array, utf8_array
+from retune.data.text.arrow_arrays import byte_lengths, count_byte, index_array, text_array, utf8_array
 
 Places = npt.NDArray[np.int64]
 
 _KEYS, _KEYS_WITH_WEIGHT = ["role", "content"], ["role", "content", "weight"]
 _NO_WEIGHT = 2
+# Of "messages"; of "role", its value, "content" and the quotes around its value.
+_QUOTE, _QUOTES_OF_A_KEY, _QUOTES_OF_A_ROW, _QUOTES_OF_A_MESSAGE = ord('"'), 2, 2, 8
 # Longer ones are rare, and each length has its own roles.
 _MOST_MESSAGES = 200
 
@@ -59,8 +61,15 @@ class PlainMessages:
 
     def __init__(self, system: str | None, unused: frozenset[str] = frozenset()) -> None:
         self._system = [] if system is None else [{"role": "system", "content": system}]
+        self._quotes_of_the_system = _QUOTES_OF_A_MESSAGE + (system or "").count('"')
         self._unused = unused
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Forget all rows."""
         self._seen = 0
+        self._n_quotes_beside = 0
+        self._texts: pa.StringArray = None
         self.places: list[int] = []
         self.numbers: list[int] = []
         self.counts: list[int] = []
@@ -77,8 +86,10 @@ class PlainMessages:
             return False
         if len(values) > 1 and not self._is_unused(values):
             return False
+        n_quotes = _QUOTES_OF_A_ROW if len(values) == 1 else _count_quotes_beside(values)
         if self._system and len(messages) % 2 == 0:
             messages = [*self._system, *messages]
+            n_quotes -= self._quotes_of_the_system
         contents = _plain_contents(messages)
         weights = None if contents is None else _plain_weights(messages)
         if contents is None or weights is None:
@@ -90,12 +101,27 @@ class PlainMessages:
             return False
         if min(weights) < _NO_WEIGHT:
             self.weighted[len(self.places)] = {"messages": messages}
+        self._n_quotes_beside += n_quotes
         self.places.append(place)
         self.numbers.append(number)
         self.counts.append(len(contents))
         self.contents += contents
         self.weights += weights
         return True
+
+    @property
+    def n_quotes(self) -> int:
+        """See `RowTaker`."""
+        of_weights = _QUOTES_OF_A_KEY * sum(weight != _NO_WEIGHT for weight in self.weights) if self.weighted else 0
+        of_messages = _QUOTES_OF_A_MESSAGE * len(self.contents) + count_byte(self.texts.buffers()[2], _QUOTE)
+        return self._n_quotes_beside + of_messages + of_weights
+
+    @property
+    def texts(self) -> pa.StringArray:
+        """The texts of all messages in one array; they are put together once."""
+        if self._texts is None or len(self._texts) != len(self.encoded):
+            self._texts = utf8_array(self.encoded)
+        return self._texts
 
     def _is_unused(self, values: dict[str, Any]) -> bool:
         """Whether whatever is beside the messages is unused, and so flat that every parser could read it."""
@@ -107,6 +133,12 @@ class PlainMessages:
     def left(self) -> npt.NDArray[np.int64]:
         """Which rows were not taken."""
         return np.setdiff1d(np.arange(self._seen), self.places, assume_unique=True)
+
+
+def _count_quotes_beside(values: dict[str, Any]) -> int:
+    """How many quotes a row has as JSON, but those of its messages."""
+    texts = [text for key, value in values.items() for text in (key, value) if isinstance(text, str)]
+    return sum(_QUOTES_OF_A_KEY + text.count('"') for text in texts)
 
 
 def _plain_contents(messages: list[Any]) -> list[str] | None:
@@ -141,7 +173,7 @@ def prepare_plain_messages(plain: PlainMessages, plan: Plan) -> Prepared:
     n = len(counts)
     end = np.cumsum(counts)
     begin = end - counts
-    contents = utf8_array(plain.encoded)
+    contents = plain.texts
     lines = _write_lines(contents, begin, end, np.array(plain.weights))
     columns = zero_columns(n)
     columns["number"][:] = plain.numbers

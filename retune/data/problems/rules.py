@@ -13,6 +13,8 @@ Change = (
         "line_ends_replaced",
         "trimmed",
         "empty_dropped",
+        "total_dropped",
+        "failed_call_dropped",
         "duplicate_dropped",
         "overlap_dropped",
     ]
@@ -56,11 +58,22 @@ RULES: dict[str, Rule] = {
         "error",
         "Every line, or element, must be one JSON object; for NaN write null, or leave the key out.",
     ),
+    "repeated_list": Rule("error", "Keep one of them, or make a row of each."),
+    "repeated_key": Rule("warning", "Remove the others; every program reads such objects as it likes."),
     "not_utf8": Rule("error", "Save the file as UTF-8; spreadsheets call it “CSV UTF-8”."),
     "row_width": Rule("error", "Put a cell that holds the separator in quotes."),
     "bad_quotes": Rule("error", 'End a cell that starts with a quote with one; write a quote inside it twice: "".'),
-    "failed_call": Rule("error", "Leave out failed calls: there is no answer in them to learn."),
+    "failed_call": Rule(
+        "error",
+        "Leave out failed calls, as --fix does: there is no answer in them to learn.",
+        "failed_call_dropped",
+    ),
     "cell_not_messages": Rule("error", "Write the cell as a JSON list of messages."),
+    "call_in_text": Rule(
+        "error",
+        "Write calls as objects (tool_calls, or function_call of ShareGPT). To learn them as text, let the user say "
+        r"""the results: sed -E 's/("from": *)"tool"/\1"human"/g' FILE.json > NEW.json""",
+    ),
     "other_shape": Rule("error", "Give all lines the same keys, or put those of another kind into another file."),
     "not_one_text": Rule(
         "error", "Give all rows one text in the list, or read all as lists by the flags that the message names."
@@ -82,6 +95,12 @@ RULES: dict[str, Rule] = {
     "other_file": Rule("note", "Nothing to do: no examples are lost with it."),
     "layout": Rule("note", "Nothing to do if that is right; else write the file in the plain form of its format."),
     "header_missing": Rule("warning", "If these are examples, say --no-header; else nothing is to be done."),
+    "total_row": Rule(
+        "warning",
+        "Nothing to do if it sums up the table; if it is an example, move it up. --fix leaves it out, too.",
+        "total_dropped",
+    ),
+    "total_row_read": Rule("warning", "Delete the row from the file if it sums up the table; else nothing to do."),
     # One example's structure
     "missing_messages": Rule("error", 'Give every example a list of messages: {"messages": [{"role": …}, …]}.'),
     "nested_too_deeply": Rule("error", "Write it flatter; no provider needs so many levels."),

@@ -1,10 +1,10 @@
 """Repairs that can't do harm, as `retune check --fix` makes them: into a new file, with a list of every change.
 
 Byte order marks and Windows line ends go, white space at the ends of contents goes, and so do rows with nothing in
-them and all but the first of equal examples. Where the source declares splits, a question that is in several of them
-stays in test, or else in validation, so that nothing is judged by what was trained on. Of examples without errors that
-goes, too, which is left out of a training file: other keys and those that hold nothing, empty system messages, what
-follows the last answer. Whatever would need a decision stays as it is.
+them, logged calls that failed, and all but the first of equal examples. Where the source declares splits, a question
+that is in several of them stays in test, or else in validation, so that nothing is judged by what was trained on. Of
+examples without errors that goes, too, which is left out of a training file: other keys and those that hold nothing,
+empty system messages, what follows the last answer. Whatever would need a decision stays as it is.
 """
 
 import hashlib
@@ -37,6 +37,7 @@ _DIGEST_BYTES = 16
 HELD_OUT = ("validation", "test")
 """Splits that go into files of their own."""
 _SHOWN_PLACES = 3
+_MAY_BE_LEFT_OUT = ("missing_messages", "failed_call")
 _EXAMPLES_BETWEEN_PROGRESS = 4_096
 
 Progress = Callable[[int, int], None]
@@ -103,6 +104,7 @@ def repair_examples(
     with writing(path):
         fixed = _fix_all(store, sides, on_progress)
         _refuse_to_lose_rows(store, fixed)
+        fixed.failed.update(_failed_calls(store, fixed.without_body))
         with ExitStack() as stack:
             written = (path, changes_path_of(path), *held_out.values())
             lines, changes, *others = (stack.enter_context(atomic_write(item, is_private=False)) for item in written)
@@ -156,7 +158,7 @@ def _fix_all(store: ExampleStore, sides: Sides, on_progress: Progress) -> FixedE
                 on_progress(index, len(store))
     pairs = np.frombuffer(digests, np.uint64).reshape(-1, 2)
     twins, overlaps = _find_twins(pairs), _find_overlaps(store, sides)
-    return FixedExamples(lines, changes, twins, overlaps, np.frombuffer(empty, np.bool_), without_body)
+    return FixedExamples(lines, changes, twins, overlaps, np.frombuffer(empty, np.bool_), without_body, set())
 
 
 def _find_twins(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
@@ -189,10 +191,10 @@ def _find_overlaps(store: ExampleStore, sides: Sides) -> npt.NDArray[np.int64]:
 
 
 def _refuse_to_lose_rows(store: ExampleStore, fixed: FixedExamples) -> None:
-    """An example without a body was empty in the source, or something stood there that can't be read.
+    """An example without a body was empty in the source, a call that failed, or something that can't be read.
 
     Raises:
-        CheckError: The latter; or there are so many errors that not all was read.
+        CheckError: It can't be read; or there are so many errors that not all was read.
     """
     for group in store.facts.problem_groups:
         if group.kind == "reading_stopped":
@@ -206,7 +208,7 @@ def _refuse_to_lose_rows(store: ExampleStore, fixed: FixedExamples) -> None:
     rows = set()
     for problem in read_problems(store.problems_path):
         place = (problem.file, problem.number)
-        if place in wanted and problem.level == "error" and problem.kind != "missing_messages":
+        if place in wanted and problem.level == "error" and problem.kind not in _MAY_BE_LEFT_OUT:
             rows.add(place)
             if len(unreadable) < _SHOWN_PLACES:
                 unreadable.append(problem)
@@ -219,3 +221,23 @@ def _refuse_to_lose_rows(store: ExampleStore, fixed: FixedExamples) -> None:
     if len(rows) > len(unreadable):
         lines.append(f"  and {len(rows) - len(unreadable):,} more")
     raise CheckError("\n".join(lines), hint=f"Fix or remove {them} by hand; then --fix does the rest.")
+
+
+def _failed_calls(store: ExampleStore, without_body: list[int]) -> set[int]:
+    """Which of the examples without a body are calls that failed; the others were empty in the source."""
+    counts = {group.kind: group.count for group in store.facts.problem_groups}
+    if not counts.get("failed_call"):
+        return set()
+    known: dict[str, set[tuple[str | None, int | None]]] = {kind: set() for kind in _MAY_BE_LEFT_OUT}
+    for problem in read_problems(store.problems_path):
+        if problem.kind in known:
+            known[problem.kind].add((problem.file, problem.number))
+    places = {
+        index: (file, number)
+        for index, (_, file, number) in zip(
+            without_body, store.locations(np.array(without_body, np.int64)), strict=True
+        )
+    }
+    if counts["failed_call"] > MOST_KEPT_PER_KIND >= counts.get("missing_messages", 0):
+        return {index for index, place in places.items() if place not in known["missing_messages"]}
+    return {index for index, place in places.items() if place in known["failed_call"]}

@@ -21,6 +21,7 @@ from retune.data.text.jsonl import encode_line
 _CHANGES_OF_FILES: dict[str, Change] = {
     "byte_order_mark": "byte_order_mark_removed",
     "windows_line_ends": "line_ends_replaced",
+    "total_row": "total_dropped",
 }
 Changes = dict[Change, list[int]]
 """By the change, the places of the messages that it concerns."""
@@ -40,6 +41,7 @@ class FixedExamples:
             own; -1 where there is none.
         is_empty: `bool[n]`, whether there is nothing in it.
         without_body: Indices of those that are `{}`.
+        failed: Indices of those of them that are calls which failed.
     """
 
     lines: Path
@@ -48,6 +50,7 @@ class FixedExamples:
     overlaps: npt.NDArray[np.int64]
     is_empty: npt.NDArray[np.bool_]
     without_body: list[int]
+    failed: set[int]
 
 
 class RepairWriter:
@@ -96,7 +99,9 @@ class RepairWriter:
 
     def _keep(self, index: int, fixed: FixedExamples) -> bool:
         twin, overlap = int(fixed.twins[index]), int(fixed.overlaps[index])
-        if fixed.is_empty[index]:
+        if index in fixed.failed:
+            self._list("failed_call_dropped", *self._place(index))
+        elif fixed.is_empty[index]:
             self._list("empty_dropped", *self._place(index))
         elif overlap >= 0:
             kept = {**self._describe(*self._place(overlap)), "split": SIDES[self._side[overlap]]}

@@ -4,7 +4,7 @@ import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -59,11 +59,27 @@ class Row(NamedTuple):
         number: As people count it: a row of a table (a CSV file's header is row 1) or a line of a file.
         values: By column name, missing ones None; of JSONL, the object. Empty where the row can't be read.
         findings: Why it can't be read.
+        remarks: What is odd about it, though it can be read.
     """
 
     number: int
     values: dict[str, Any]
     findings: tuple[Finding, ...] = ()
+    remarks: tuple[Finding, ...] = ()
+
+
+class RowTaker(Protocol):
+    """Takes those rows of a block that are simple enough for it."""
+
+    @property
+    def n_quotes(self) -> int:
+        """How many quotes the rows that were taken have as JSON, if no key stands twice in an object."""
+
+    def take(self, number: int, values: Any) -> bool:
+        """Take a row, or leave it; which of the two."""
+
+    def start_again(self) -> None:
+        """Forget all rows: they are offered another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +159,14 @@ class Block(ABC):
         Of a row that is taken, only texts can be relied on: numbers may have been rounded.
         """
         return [row for row in self.rows() if not take(row.number, None if row.findings else row.values)]
+
+    def offer(self, taker: RowTaker) -> list[Row]:
+        """As `rows_left`, but a row in which a key stands twice is not taken."""
+        return [
+            row
+            for row in self.rows()
+            if not taker.take(row.number, None if row.findings or row.remarks else row.values)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

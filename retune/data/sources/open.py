@@ -6,8 +6,9 @@ from typing import Any
 
 from retune.config import DataConfig, SourceFormat
 from retune.data.sources.blocks import Block, FileNote, Finding, Row, Source, UnreadFile
-from retune.data.sources.files.file_formats import format_by_name, unknown_format
-from retune.data.sources.files.locations import Location, find_files
+from retune.data.sources.files.file_formats import UnreadableEndingError, format_by_name, unknown_format
+from retune.data.sources.files.folder_files import why_not_read
+from retune.data.sources.files.locations import Location, find_files, no_data_file
 from retune.data.sources.joined import MOST_FILES, open_with_splits
 from retune.data.sources.readers.arrow_files import ArrowReader
 from retune.data.sources.readers.contents import describe_content, format_by_content
@@ -19,6 +20,7 @@ from retune.data.sources.readers.reader import SAMPLE_ROWS, FileReader
 from retune.data.sources.readers.workbooks import WorkbookReader
 from retune.errors import EmptySourceError, SourceError
 from retune.redaction.addresses import without_secrets
+from retune.redaction.masking import masked
 
 
 class FileSource(Source):
@@ -128,19 +130,47 @@ def _open_one(data: DataConfig, on_read: Callable[[int], None]) -> Source:
 
 
 def _open_files(locations: Sequence[Location], data: DataConfig, unread: list[UnreadFile]) -> list[FileReader]:
-    """Open each; JSON that holds no rows is left out where other files do."""
-    readers: list[FileReader] = []
-    first_error = None
-    for location in locations:
+    """Open each; JSON that holds no rows is left out where other files do, and what is only tried where it can't be."""
+    opened: dict[int, Sequence[FileReader]] = {}
+    first_error: SourceError | None = None
+    # What is tried comes after the others, as it is read only beside files like it.
+    for place, location in sorted(enumerate(locations), key=lambda pair: pair[1].is_tried):
         try:
-            readers += _open_file(location, data)
+            readers = _open_file(location, data)
         except NoRowsError as error:
             first_error = first_error or error
             unread.append(UnreadFile(location.name, error.message.removeprefix(f"{location.name}: "), True))
-    unread += [file for reader in readers if isinstance(reader, WorkbookReader) for file in reader.unread]
-    if not readers and first_error is not None:
-        raise first_error
-    return readers
+        except SourceError as error:
+            if not location.is_tried:
+                raise
+            unread.append(_not_read(location, error))
+        else:
+            first = next((reader for others in opened.values() for reader in others), None)
+            if location.is_tried and first is not None and not {*first.columns} <= {*readers[0].columns}:
+                unread.append(_unlike(location, first, readers[0]))
+            else:
+                opened[place] = readers
+    found = [reader for place in sorted(opened) for reader in opened[place]]
+    unread += [file for reader in found if isinstance(reader, WorkbookReader) for file in reader.unread]
+    if not found:
+        raise first_error or no_data_file(without_secrets(data.source), data.format, unread)
+    return found
+
+
+def _not_read(location: Location, error: SourceError) -> UnreadFile:
+    """Why a file was only tried; the ending of a format that can't be read says how to have it read."""
+    reason = f"{error.message.removeprefix(f'{location.name} ').rstrip('.')}; {error.hint}".rstrip(".")
+    named = why_not_read(location.name, location.suffix)
+    return UnreadFile(location.name, reason, True) if isinstance(error, UnreadableEndingError) else named
+
+
+def _unlike(location: Location, first: FileReader, reader: FileReader) -> UnreadFile:
+    columns, wanted = (masked(", ".join(each.columns), 0, 60) for each in (reader, first))
+    reason = (
+        f"by what stands in it, it has the columns {columns}, and {first.location.name} has {wanted}; name it by "
+        f"itself, or give it the same columns and the ending .{reader.format}"
+    )
+    return UnreadFile(location.name, reason, may_hold_examples=True)
 
 
 def _open_file(location: Location, data: DataConfig) -> Sequence[FileReader]:
@@ -197,6 +227,7 @@ def _text_findings(reader: FileReader) -> Iterator[Finding]:
     if reader.header_doubt is not None:
         yield Finding("header_missing", f"the first row may be an example: {reader.header_doubt}.")
     yield from (Finding("layout", f"{text}.") for text in reader.notes.layout)
+    yield from reader.notes.totals
     count = reader.notes.windows_line_ends
     if count:
         yield Finding("windows_line_ends", f"{count:,} line{' ends' if count == 1 else 's end'} in CRLF.")

@@ -2,16 +2,14 @@
 
 import fcntl
 import logging
-import os
-import shutil
 from pathlib import Path
 from typing import TextIO
 
 from retune.errors import ServerError
 from retune.private_files import make_private_directory, private_opener
+from retune.processes.logs import MAX_LOG_BYTES, bound_log
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
-_MAX_BYTES = 10 * 1024 * 1024
 
 
 def set_up_logging(log_file: Path | None) -> None:
@@ -31,19 +29,17 @@ def set_up_logging(log_file: Path | None) -> None:
 
 
 class BoundedFileHandler(logging.StreamHandler[TextIO]):
-    """Appends to a file that several processes may share; when it is full, its content replaces that of a second file.
-
-    The file is emptied in place and never replaced: every process that has it open continues at its new end.
+    """Appends to a file that several processes may share; see `retune.processes.logs.bound_log`.
 
     Args:
-        path: The file. The second one has `.1` behind its name.
-        max_bytes: Of each of the two; a line may reach over it.
+        path: The file.
+        max_bytes: Of it, and of the second file; a line may reach over it.
 
     Raises:
         OSError: The file can't be written.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(self, path: Path, *, max_bytes: int = MAX_LOG_BYTES) -> None:
         make_private_directory(path.parent)
         stream = open(path, "a", encoding="utf-8", errors="backslashreplace", opener=private_opener)  # noqa: SIM115 - the handler's
         super().__init__(stream)
@@ -55,9 +51,7 @@ class BoundedFileHandler(logging.StreamHandler[TextIO]):
         fcntl.flock(self.stream, fcntl.LOCK_EX)
         try:
             super().emit(record)
-            if os.fstat(self.stream.fileno()).st_size > self._max_bytes:
-                shutil.copyfile(self._path, self._path.with_name(self._path.name + ".1"))
-                self.stream.truncate(0)
+            bound_log(self._path, self._max_bytes)
         except OSError:
             self.handleError(record)  # A full disk must not end the request that is logged.
         finally:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from retune.errors import ServerError
+from retune.processes.shared import stop_when_unused
 from retune.server.app import build_app, open_services
 from retune.server.keys import read_keys
 from retune.server.process.http_server import base_url, listen, raise_open_files_limit, run_http_server, stop_signals
@@ -15,7 +16,6 @@ from retune.server.services import Services
 from retune.server.settings import API_KEY_VARIABLE, ServerSettings
 from retune.server.storage.data_directory import Announcement, DataDirectory, not_writable
 from retune.server.webhooks.receivers import require_secret_for_receivers
-from retune.shared_process import stop_when_unused
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,7 @@ process lives; when it ends, so does the worker.
 import json
 import logging
 import os
-import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -25,18 +23,25 @@ from typing import Final, Self
 from prometheus_client.multiprocess import mark_process_dead
 
 from retune.errors import RetuneError, ServerError
-from retune.server.app import build_app
-from retune.server.child_process import (
+from retune.processes.death_watch import stop_when_parent_exits
+from retune.processes.process import (
+    Process,
+    close_pipes,
     describe_exit,
+    has_printed,
+    module_command,
+    own_environment,
     send_line,
-    start_module,
+    start_process,
+    stop_processes,
     take_standard_output,
-    wait_for_parent_exit,
+    wait_until_ready,
 )
+from retune.server.app import build_app
 from retune.server.process.http_server import LAST_ANSWERS_SECONDS, run_http_server
 from retune.server.process.logs import set_up_logging
 from retune.server.services import Services
-from retune.server.settings import ServerSettings
+from retune.server.settings import SECRET_VARIABLES, ServerSettings
 
 _log = logging.getLogger(__name__)
 READY: Final = b"ready\n"
@@ -59,7 +64,7 @@ class _Worker:
         due_at: When the next one is started, while `process` is dead; monotonic time.
     """
 
-    process: "subprocess.Popen[bytes]"
+    process: Process
     started_at: float
     early_deaths: int = 0
     due_at: float | None = None
@@ -124,48 +129,41 @@ class WorkerPool:
             worker.started_at, worker.due_at = time.monotonic(), None
 
     def _clean_up(self, worker: _Worker) -> None:
-        _close_pipes(worker.process)
+        close_pipes(worker.process)
         mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]  # has no types
 
-    def _start(self) -> "subprocess.Popen[bytes]":
+    def _start(self) -> Process:
         handle = self._listener.fileno()
-        process = start_module("retune.server.process.workers", str(handle), stdout=subprocess.PIPE, pass_fds=[handle])
+        process = start_process(
+            module_command("retune.server.process.workers", str(handle)),
+            environment=own_environment(without=SECRET_VARIABLES),
+            stdout=subprocess.PIPE,
+            pass_fds=[handle],
+        )
         send_line(process, self._startup_message)
         return process
 
     def _stop(self) -> None:
-        deadline = time.monotonic() + _STOP_SECONDS
-        for worker in self._workers:
-            worker.process.terminate()
-        for worker in self._workers:
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _log.warning("Worker %d did not stop in time; killing it", worker.process.pid)
-                worker.process.kill()
-                worker.process.wait()
-            _close_pipes(worker.process)
+        processes = [worker.process for worker in self._workers]
+        for process in stop_processes(processes, grace_seconds=_STOP_SECONDS):
+            _log.warning("Worker %d did not stop in time and was killed", process.pid)
         shutil.rmtree(self._metrics, ignore_errors=True)
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
-    assert process.stdout  # noqa: S101  # a pipe was asked for
-    readable, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
-    if not readable or process.stdout.readline() != READY:
-        raise ServerError(
-            "A worker process of the server did not start.",
+def _wait_until_ready(process: Process) -> None:
+    wait_until_ready(
+        process,
+        lambda: has_printed(process, READY),
+        timeout_seconds=_START_SECONDS,
+        failure=lambda what: ServerError(
+            f"A worker process of the server {what}.",
             hint="Its error is above, or in the log. `--workers 1` needs no worker process.",
-        )
+        ),
+    )
 
 
 def _delay_seconds(early_deaths: int) -> float:
     return min(0.5 * 2**early_deaths, _MAX_BACKOFF_SECONDS) if early_deaths > 1 else 0.0
-
-
-def _close_pipes(process: "subprocess.Popen[bytes]") -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe:
-            pipe.close()
 
 
 def main() -> int:
@@ -174,7 +172,7 @@ def main() -> int:
     startup_message = json.loads(sys.stdin.buffer.readline())
     settings = ServerSettings.model_validate(startup_message["settings"])
     set_up_logging(settings.log_file)
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    stop_when_parent_exits()
     try:
         services = Services.open_for_worker(settings, startup_message["instance"])
     except RetuneError as error:
@@ -188,11 +186,6 @@ def main() -> int:
 def _say_ready(handle: int) -> None:
     os.write(handle, READY)
     os.close(handle)
-
-
-def _stop_with_parent() -> None:
-    wait_for_parent_exit()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

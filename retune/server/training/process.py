@@ -17,7 +17,8 @@ from typing import IO, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from retune.errors import TrainerError
-from retune.server.child_process import take_standard_output, wait_for_parent_exit
+from retune.processes.death_watch import when_parent_exits
+from retune.processes.process import take_standard_output
 from retune.trainers.base import StepMetrics, TrainingTask, TrainingUpdate
 from retune.trainers.registry import default_trainer
 
@@ -57,7 +58,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     updates = os.fdopen(take_standard_output(), "wb")
     task = TrainingTask.model_validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_exit_with_server, args=(stopping,), daemon=True).start()
+    when_parent_exits(lambda: _exit_with_server(stopping))
     try:
         _train(task, updates, stopping)
     except BrokenPipeError:
@@ -98,7 +99,6 @@ def _write(updates: IO[bytes], update: ProcessUpdate) -> None:
 
 
 def _exit_with_server(stopping: threading.Event) -> None:
-    wait_for_parent_exit()
     stopping.set()
     time.sleep(_GRACE_SECONDS)
     os._exit(EXIT_SERVER_GONE)

@@ -1,23 +1,30 @@
-"""One training process: started, followed, and ended."""
+"""One training process: started, followed, and stopped."""
 
 import fcntl
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from retune.server.child_process import describe_exit, send_line, start_module
+from retune.processes.logs import ProcessLog
+from retune.processes.process import (
+    Process,
+    describe_exit,
+    module_command,
+    own_environment,
+    send_line,
+    start_process,
+    stop_processes,
+)
+from retune.server.settings import SECRET_VARIABLES
 from retune.server.training.process import ProcessUpdate, parse_update
 from retune.trainers.base import TrainingTask
 
 # What comes within this time shares a transaction; clients see a step no later than this and a commit.
 _POLL_SECONDS = 0.15
 _READ_BYTES = 1 << 20
-_LOG_TAIL_BYTES = 4000
-_LAST_LINE_CHARACTERS = 600
 # Time for a process to record its current step or checkpoint; if longer, cancelling would take a second.
 _GRACE_SECONDS = 0.5
 
@@ -45,11 +52,10 @@ class TrainingRun:
     def __init__(self, task: TrainingTask, stopping: threading.Event) -> None:
         self._task = task
         self._journal = task.directory / JOURNAL_NAME
-        self._log = task.directory / LOG_NAME
-        self._log_start = 0
+        self._log = ProcessLog(task.directory / LOG_NAME)
         self._position = 0
         self._stopping = stopping
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     def replay(self, write: Write) -> None:
         """Pass on what an earlier process of this training reported, whether it was recorded then or not."""
@@ -69,9 +75,7 @@ class TrainingRun:
             send_line(process, task.model_dump_json().encode())
             self._follow(process, write)
         finally:
-            _end(process)
-            if process.stdin:
-                process.stdin.close()
+            stop_processes([process], grace_seconds=_GRACE_SECONDS)
 
     def describe_end(self) -> str:
         """How the process ended, and what it printed last."""
@@ -79,7 +83,7 @@ class TrainingRun:
         if status is None:
             return "The training process was not started."
         hint = " The machine may have run out of memory." if status == -signal.SIGKILL else ""
-        words = self._last_line()
+        words = self._log.last_words()
         said = f" It printed last: {words}" if words else ""
         return f"The training process {describe_exit(status)} before the training was over.{hint}{said}"
 
@@ -94,15 +98,19 @@ class TrainingRun:
                 else:
                     return
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        with self._log.open("ab") as log, self._journal.open("ab") as journal:
+    def _start(self) -> Process:
+        with self._log.open() as log, self._journal.open("ab") as journal:
             # The lock goes with the open file, which the process inherits and this one closes.
             fcntl.flock(journal, fcntl.LOCK_EX)
             self._position = journal.tell()
-            self._log_start = log.tell()
-            return start_module("retune.server.training.process", stdout=journal, stderr=log, defaults=_ENVIRONMENT)
+            return start_process(
+                module_command("retune.server.training.process"),
+                environment={**_ENVIRONMENT, **own_environment(without=SECRET_VARIABLES)},
+                stdout=journal,
+                stderr=log,
+            )
 
-    def _follow(self, process: "subprocess.Popen[bytes]", write: Write) -> None:
+    def _follow(self, process: Process, write: Write) -> None:
         while True:
             has_ended = process.poll() is not None
             updates = self._new_updates()
@@ -110,7 +118,7 @@ class TrainingRun:
             if not write(updates) or (has_ended and not updates):
                 return
             if not has_ended and self._stopping.wait(_POLL_SECONDS):
-                _end(process)
+                stop_processes([process], grace_seconds=_GRACE_SECONDS)
 
     def _new_updates(self) -> list[ProcessUpdate]:
         with self._journal.open("rb") as journal:
@@ -119,23 +127,6 @@ class TrainingRun:
         whole = lines[: lines.rfind(b"\n") + 1]
         self._position += len(whole)
         return [parse_update(line) for line in whole.splitlines()]
-
-    def _last_line(self) -> str:
-        with self._log.open("rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_start, size - _LOG_TAIL_BYTES))
-            lines = log.read().decode("utf-8", "replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
-        return said[-1][-_LAST_LINE_CHARACTERS:] if said else ""
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _drop_torn_line(journal: Path) -> None:

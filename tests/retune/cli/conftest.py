@@ -1,19 +1,16 @@
-"""The real command in processes of its own, and one Prefect server for all, since each takes seconds to start."""
+"""One Prefect server for all tests, since each takes seconds to start, and `retune check` in this process."""
 
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from check_command import Check, run_check
 
-from retune.cli.prefect_server import prefect_server
+from retune.local.prefect_server import prefect_server
 
 _PASSWORD = "admin:of-a-test"
-RETUNE = [sys.executable, "-m", "retune.cli.app"]
 
 
 @pytest.fixture
@@ -39,30 +36,6 @@ def own_prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-Retune = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def retune(tmp_path: Path) -> Retune:
-    """Runs `retune` with arguments in a directory of its own, and returns when it has ended."""
-
-    def run(*arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*RETUNE, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "200", **environment},
-            input=stdin,
-            # The usual one; that of the tests' own process is set by the commands that it runs in itself.
-            umask=0o022,
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
-
-    return run
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faulty_proxy import Fault, faulty_proxy
 
-from retune.server.embedded import embedded_server
+from retune.local.embedded_server import embedded_server
 
 COLUMNS = ("--user-column", "message", "--assistant-column", "label")
 

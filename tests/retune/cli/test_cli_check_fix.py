@@ -136,34 +136,6 @@ def test_a_database_is_a_source_too(check: Check) -> None:
     assert files() == before
 
 
-def test_every_row_that_is_dropped_is_listed(check: Check) -> None:
-    rows = "".join(f"{question},{answer}\n" for question, answer in good_rows(20))
-    Path("data").mkdir()
-    Path("data/a.csv").write_text(f"question,answer\n,\n\n{rows},\n{rows.replace('customer', 'client')},\n,\n")
-    Path("data/b.csv").write_text("\nquestion,answer\n,\n,\n")
-    Path("data/c.csv").write_text(f"question,answer\n\n{rows.replace('customer', 'guest')}")
-
-    answer = check("data", "--fix", "fixed.jsonl", "--json")
-
-    changes = [json.loads(line) for line in Path("fixed.jsonl.changes.jsonl").read_text().splitlines()]
-    assert [(change["file"][-5:], change["row"], change.get("to"), change["done"]) for change in changes] == [
-        (*place, "empty_dropped")
-        for place in [("a.csv", 2, 3), ("a.csv", 24, None), ("a.csv", 45, 46), ("b.csv", 3, 4), ("c.csv", 2, None)]
-    ]
-    assert answer.document["fix"]["counts"] == {"empty_dropped": 8}
-
-
-def test_blank_lines_of_jsonl_are_listed(check: Check) -> None:
-    line = '{"messages": [{"role": "user", "content": "a%d"}, {"role": "assistant", "content": "b"}]}\n'
-    Path("a.jsonl").write_text("\n" + "".join(line % number for number in range(20)) + "\n\n")
-
-    answer = check("a.jsonl", "--fix", "fixed.jsonl")
-
-    changes = [json.loads(line) for line in Path("fixed.jsonl.changes.jsonl").read_text().splitlines()]
-    assert [(change["line"], change.get("to")) for change in changes] == [(1, None), (22, 23)]
-    assert "3 empty rows dropped" in answer.out
-
-
 def test_force_overwrites_a_file_and_never_the_source(check: Check) -> None:
     write_table("tickets.csv", good_rows())
     Path("there.jsonl").write_text("old")

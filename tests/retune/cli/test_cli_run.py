@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.exceptions import TerminationSignal
 
-from retune.cli import app
-from retune.server.embedded import embedded_server, find_running_server
+from retune.cli import app, run
+from retune.cli.run_view import RunView
+from retune.config import RetrainConfig
+from retune.local.embedded_server import embedded_server, find_running_server
+from retune.local.run_services import RunServices
 
 RETUNE = ["-m", "retune.cli.app"]
 WORDS = {"refund": "money back please", "delivery": "parcel never came", "login": "password does not work"}
@@ -183,6 +187,23 @@ def test_interrupted_it_says_how_to_resume_and_resumes(
     assert result.returncode == 0, result.stderr
     (job,) = list_of(retune, "jobs", "list")
     assert (job["id"], job["status"]) == (manifest(tmp_path)["job"]["id"], "succeeded")
+
+
+def test_sigterm_stops_a_run_when_prefect_hides_it_behind_an_error_of_its_own() -> None:
+    async def retrain(_config: Any) -> Any:
+        try:
+            raise TerminationSignal(signal=signal.SIGTERM)  # noqa: TRY301 - as Prefect does
+        except TerminationSignal:
+            raise ValueError("Task run is not set")  # noqa: B904 - as Prefect does
+
+    async def fail(_config: Any) -> Any:
+        raise ValueError("Another error")
+
+    config = RetrainConfig.model_validate({"data": {"source": "tickets.csv"}})
+    with pytest.raises(KeyboardInterrupt):
+        run._retrain(RunServices(config, "http://127.0.0.1:4200", retrain), RunView())
+    with pytest.raises(ValueError, match="Another error"):
+        run._retrain(RunServices(config, "http://127.0.0.1:4200", fail), RunView())
 
 
 def test_a_key_of_the_user_s_stays_out_of_everything(

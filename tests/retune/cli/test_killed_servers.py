@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from retune.shared_process import answers
+from retune.processes.process import answers
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ def test_its_own_servers_are_brought_back(retune: Any, command: list[str], tmp_p
     home = tmp_path / "retune-home"
     with running(command, tmp_path) as process:
         wait_until(lambda: trains(tmp_path), process)
-        for module in ("retune.cli.prefect_serving", "retune.server"):
+        for module in ("retune.local.prefect_serving", "retune.server"):
             [pid] = process_ids(home, module)
             os.kill(pid, signal.SIGKILL)
         output, errors = process.communicate(timeout=_DEADLINE_SECONDS)
@@ -87,7 +87,7 @@ def test_its_own_servers_are_brought_back(retune: Any, command: list[str], tmp_p
     assert (tmp_path / "out" / "manifest.json").exists()
     assert errors == ""
     assert [job["status"] for job in jobs(retune)] == ["succeeded"]
-    assert process_ids(home, "retune.cli.prefect_serving") == []
+    assert process_ids(home, "retune.local.prefect_serving") == []
 
 
 _PASSWORD = "somebody:else"
@@ -98,7 +98,7 @@ def somebody_s_prefect(home: Path) -> Iterator[tuple[str, "subprocess.Popen[byte
     """A Prefect server that the command has not started, and does not start again."""
     home.mkdir()
     server = subprocess.Popen(
-        [sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", str(home)],
+        [sys.executable, "-P", "-m", "retune.local.prefect_serving", "--home", str(home)],
         env={**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_API_AUTH_STRING": _PASSWORD},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

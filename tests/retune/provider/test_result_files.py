@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from retune.errors import ProviderError
-from retune.provider.results import download_result_files
+from retune.provider.files import download_result_files
 
 _CONTENT = b"step,train_loss\n" + b"1,0.5\n" * 200
 

@@ -22,8 +22,8 @@ from server_process import ServerProcess, upload, wait_for
 from starlette.testclient import TestClient
 
 from retune.errors import ConfigError, ServerError
+from retune.local.embedded_server import find_running_server
 from retune.server.app import build_app, open_services
-from retune.server.embedded import find_running_server
 from retune.server.process.command import settings_from
 from retune.server.process.logs import BoundedFileHandler
 from retune.server.process.serve import serve

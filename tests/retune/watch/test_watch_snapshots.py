@@ -73,9 +73,15 @@ def test_a_new_name_changes_the_fingerprint(folder: Path) -> None:
 
 def test_what_is_no_data_does_not_count(folder: Path) -> None:
     before = see(folder)
-    (folder / "notes.txt").write_text("x")
+    (folder / "notes.md").write_text("x")
     (folder / ".3.csv.part").write_text("x")
     assert see(folder) == before
+
+
+def test_text_that_may_be_read_by_what_stands_in_it_counts(folder: Path) -> None:
+    before = see(folder)
+    (folder / "3.txt").write_text("x")
+    assert see(folder).fingerprint != before.fingerprint
 
 
 def test_nothing_is_opened(folder: Path) -> None:

@@ -11,6 +11,7 @@ from retune.data.formats.column_names import MESSAGES
 from retune.data.formats.message_rows.branches import Place, one_branch
 from retune.data.formats.message_rows.message_columns import MessageColumns
 from retune.data.formats.message_rows.message_spill import Message
+from retune.data.problems.rules import RULES
 from retune.data.sources.blocks import Finding, Row
 from retune.errors import SourceError
 from retune.redaction.masking import shown
@@ -64,7 +65,8 @@ class _Conversation:
 
     def to_row(self) -> Row:
         beside = {name: None if name in self.differing else value for name, value in self.beside.items()}
-        return Row(self.number, {MESSAGES: self.messages, **beside}, tuple(self.findings))
+        findings, remarks = ([f for f in self.findings if _is_error(f) == errors] for errors in (True, False))
+        return Row(self.number, {MESSAGES: self.messages, **beside}, tuple(findings), tuple(remarks))
 
 
 class Joiner:
@@ -99,7 +101,7 @@ class Joiner:
         """
         for _, group in groupby(messages, key=lambda message: message.conversation):
             for conversation in self._divide(group if self._columns.parent is None else self._branch(group)):
-                if conversation.has_answer or conversation.findings:
+                if conversation.has_answer or any(map(_is_error, conversation.findings)):
                     self.n_given += 1
                     yield Joined(conversation.file, conversation.to_row(), conversation.size)
                 elif conversation.messages:
@@ -199,6 +201,10 @@ class Joiner:
     def _count(self, kind: str, file: int, number: int, n: int = 1) -> None:
         self.counts[kind] += n
         self.first.setdefault(kind, (file, number))
+
+
+def _is_error(finding: Finding) -> bool:
+    return RULES[finding.kind].level == "error"
 
 
 def _can_be_joined(last: dict[str, Any], body: dict[str, Any]) -> bool:

@@ -90,7 +90,7 @@ class TreesSource(Source):
             self._count("empty", read.n_empty, file, row.number)
             if any(message["role"] == "assistant" for message in read.messages):
                 beside = {name: value for name, value in row.values.items() if name not in form.columns}
-                yield Row(row.number, {MESSAGES: read.messages, **beside})
+                yield Row(row.number, {MESSAGES: read.messages, **beside}, remarks=row.remarks)
             else:
                 self._count("unanswered", 1, file, row.number)
 

@@ -190,7 +190,8 @@ class MessageRowsSource(Source):
         name, parent = (plain_number(row.values.get(column)) for column in columns.parent or ("", ""))
         rank = row.values.get(_RANK)
         rank = float(rank) if isinstance(rank, int | float) and not isinstance(rank, bool) else None
-        return Message(conversation, where, file, row.number, speaker, body, beside, (), name, parent, rank)
+        remarks = [finding._replace(message=f"row {row.number}: {finding.message}") for finding in row.remarks if body]
+        return Message(conversation, where, file, row.number, speaker, body, beside, tuple(remarks), name, parent, rank)
 
     def _body(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
         columns = self._columns

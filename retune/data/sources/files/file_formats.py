@@ -42,15 +42,19 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
 )
 
 
+class UnreadableEndingError(SourceError):
+    """A file whose name says a format that can't be read."""
+
+
 def format_by_name(location: Location) -> SourceFormat | None:
     """The format that the file's ending stands for; None where it stands for none.
 
     Raises:
-        SourceError: It stands for one that can't be read.
+        UnreadableEndingError: It stands for one that can't be read.
     """
     advice = _OF_OTHERS.get(location.suffix)
     if advice is not None:
-        raise SourceError(f"{location.name} ends in {location.suffix}, which can't be read.", hint=advice)
+        raise UnreadableEndingError(f"{location.name} ends in {location.suffix}, which can't be read.", hint=advice)
     return FORMAT_BY_SUFFIX.get(location.suffix)
 
 

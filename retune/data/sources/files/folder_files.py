@@ -1,6 +1,7 @@
 """Which files of a folder are read, and why the others are not."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
@@ -29,7 +30,11 @@ _HOLD_NO_EXAMPLES = {
 _RENAME = "if it is CSV, TSV or JSONL, rename it to end in .csv, .tsv or .jsonl"
 _UNPACK, _DATABASE = "unpack it", "read it by its address, sqlite:///PATH, with --query"
 _ADVICE = {
-    **dict.fromkeys((".zip", ".tar", ".tgz"), "name it by itself, or unpack it here"),
+    **dict.fromkeys(
+        (".zip", ".tar", ".tgz", ".tbz2"),
+        "an archive in a folder is not read, as its files often lie beside it; name it by itself, or unpack it here "
+        "and move it elsewhere",
+    ),
     **dict.fromkeys((".7z", ".rar", ".xz"), _UNPACK),
     **dict.fromkeys((".gz", ".bz2", ".zst"), "name it by its format too, as in tickets.csv.gz"),
     **dict.fromkeys((".db", ".sqlite", ".sqlite3"), _DATABASE),
@@ -48,16 +53,30 @@ def choose_files(
         is_folder: They are a folder's, whose hidden files are left out; a pattern may ask for them.
 
     Returns:
-        Those that are read, and the others with the reason.
+        Those that are read, or tried where their names say no format; and the others with the reason.
     """
     chosen, unread = [], []
     for file in files:
         reason = _why_left_out(file, wanted, is_folder=is_folder)
         if reason is None:
             chosen.append(file)
+        elif wanted is SourceFormat.AUTO and _may_be_text(file, reason):
+            chosen.append(replace(file, is_tried=True))
         else:
             unread.append(reason)
     return chosen, unread
+
+
+def why_not_read(name: str, suffix: str) -> UnreadFile:
+    """What is said of a file whose name says no format that can be read."""
+    what = f"no format that can be read ends in {suffix}" if suffix else "its name has no ending"
+    return UnreadFile(name, f"{what}; {_ADVICE.get(suffix, _RENAME)}", may_hold_examples=True)
+
+
+def _may_be_text(file: FoundFile, reason: UnreadFile) -> bool:
+    """Whether it is read if it is named by itself, and text of a known format stands in it."""
+    is_other = file.suffix in FORMAT_BY_SUFFIX or file.suffix in _ADVICE
+    return reason.may_hold_examples and not is_other and file.size != 0 and file.fault is None
 
 
 def saved_splits(files: Iterable[FoundFile]) -> dict[str, str]:
@@ -81,8 +100,7 @@ def _why_left_out(file: FoundFile, wanted: SourceFormat, *, is_folder: bool) -> 
     elif suffix in _HOLD_NO_EXAMPLES:
         reason = f"files that end in {suffix} hold no examples"
     elif known is None:
-        what = f"no format that can be read ends in {suffix}" if suffix else "its name has no ending"
-        return UnreadFile(file.name, f"{what}; {_ADVICE.get(suffix, _RENAME)}", may_hold_examples=True)
+        return why_not_read(file.name, suffix)
     elif wanted not in (SourceFormat.AUTO, known):
         return UnreadFile(file.name, f"it is {known} by its name, and --format names {wanted}", may_hold_examples=True)
     else:

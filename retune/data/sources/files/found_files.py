@@ -41,6 +41,7 @@ class FoundFile:
         key: What its file system calls it, elsewhere.
         fault: Why it can't be a part of a source.
         split: The split that its place gives it; see `SourceFile.split`.
+        is_tried: Its name says no format; it is read if what stands in it says one, and left out otherwise.
         archived_bytes: What it takes in the archive that it is in; None where it is in none.
         version: What is another text once the file was written again; empty where its file system knows no such thing.
     """
@@ -55,6 +56,7 @@ class FoundFile:
     archived_bytes: int | None = None
     fault: SourceError | None = None
     split: str | None = None
+    is_tried: bool = False
 
     @property
     def packed_suffix(self) -> str:

@@ -50,6 +50,7 @@ class Location:
         archived_bytes: What it takes in the archive that it is in; None where it is in none.
         split: The split that its place or its name says; see `SourceFile.split`.
         split_by: What says so, for people.
+        is_tried: See `FoundFile.is_tried`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Location:
     archived_bytes: int | None = None
     split: str | None = None
     split_by: str = ""
+    is_tried: bool = False
 
     def open(self, on_read: Callable[[int], None] | None = None) -> BinaryIO:
         """Open it from its start, unpacked and buffered.
@@ -102,8 +104,9 @@ def find_files(
     """Find the files that a source consists of.
 
     A folder stands for all data files in it and below, and a pattern for those that match it. Of them only those
-    count whose ending is known, or stands for `source_format`, and whose name isn't that of metadata; if a pattern
-    matches none of those, all that it matches count, so that a reader can say what is wrong with them.
+    count whose ending is known, or stands for `source_format`, and whose name isn't that of metadata; and those to be
+    tried whose name says nothing. If a pattern matches none of all these, all that it matches count, so that a reader
+    can say what is wrong with them.
 
     Args:
         source: Path of a file or folder, a pattern (`data/*.csv`, with `**` for any depth), or an address of one
@@ -183,7 +186,7 @@ def _chosen(
         splits = saved_splits(files)
         chosen, unread = choose_files(files, wanted, is_folder=is_folder)
         if not chosen and is_folder:
-            raise _no_data_file(name, wanted, unread)
+            raise no_data_file(name, wanted, unread)
         if chosen:
             files = [replace(file, split=splits.get(file.relative.rpartition("/")[0])) for file in chosen]
             for left_out in unread:
@@ -197,7 +200,14 @@ def _chosen(
     return files
 
 
-def _no_data_file(name: str, wanted: SourceFormat, unread: list[UnreadFile]) -> EmptySourceError:
+def no_data_file(name: str, wanted: SourceFormat, unread: list[UnreadFile]) -> EmptySourceError:
+    """The error for a folder of which nothing can be read.
+
+    Args:
+        name: The folder.
+        wanted: The format that the user named, or auto.
+        unread: What is in it.
+    """
     known = [suffix for suffix, kind in FORMAT_BY_SUFFIX.items() if wanted in (SourceFormat.AUTO, kind)]
     likely = next((file for file in unread if file.may_hold_examples), None)
     return EmptySourceError(
@@ -207,18 +217,19 @@ def _no_data_file(name: str, wanted: SourceFormat, unread: list[UnreadFile]) -> 
 
 
 def _located(file: FoundFile, head: bytes, explain: Callable[[Exception], SourceError], bounds: Bounds) -> Location:
-    if head == SQLITE:
+    if head == SQLITE and not file.is_tried:
         address = f"sqlite:///{file.name}" if file.path else "sqlite:///PATH"
         raise SourceError(
             f"{file.name} is a SQLite database by its first bytes.", hint=f"Read it by its address: {address}"
         )
     named = PACKED_SUFFIXES.get(file.packed_suffix)
-    if named and is_cut_in_its_mark(head, named):
+    if named and not file.is_tried and is_cut_in_its_mark(head, named):
         raise damaged(file.name, named, f"it has {len(head)} bytes")
     packing, archived = packing_of(head), file.archived_bytes
     return Location(
         *(file.name, file.size, packing, file.suffix, file.path, file.open, explain, bounds, archived, file.split),
         split_by="folders of the data set" if file.split else "",
+        is_tried=file.is_tried,
     )
 
 

@@ -12,7 +12,7 @@ from retune.config import SourceFormat
 from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, ArrowBlock, Block, RowsBlock
 from retune.data.sources.files.byte_stream import ByteStream
 from retune.data.sources.files.locations import Location
-from retune.data.sources.readers.csv_layout import CsvLayout, doubt_header, read_rows
+from retune.data.sources.readers.csv_layout import CsvLayout, read_rows
 from retune.data.sources.readers.csv_rows import CsvRows
 from retune.data.sources.readers.reader import (
     FileReader,
@@ -21,6 +21,8 @@ from retune.data.sources.readers.reader import (
     describe_titles,
     unique_columns,
 )
+from retune.data.sources.readers.table_edges import MOST_TOTALS, count_totals, describe_two_headers, doubt_header
+from retune.data.text.arrow_arrays import count_byte
 from retune.errors import SourceError
 
 # Arrow's own handler loses a Ctrl-C that comes as it ends reading a block.
@@ -29,6 +31,7 @@ pa.enable_signal_handlers(False)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WINDOW = 1 << 17
 _ROWS_BELOW, _BYTES_BELOW = 50, 1 << 16
+_ROWS_LOOKED_AT = 50
 _QUOTE, _LF, _CR = b'"\n\r'
 
 
@@ -87,7 +90,7 @@ class CsvReader(FileReader):
             self.notes = TextNotes(stream.has_byte_order_mark, layout=list(rows.layout.notes))
             if self._has_header and self._read_header(rows) != self.columns:
                 raise self.changed()
-            self.notes.layout += describe_titles(rows.titles)
+            self.notes.layout += describe_titles(rows.titles) + describe_two_headers(rows.header_rows, self.columns)
             first = rows.number + 1
             table = _RegularRows(self.columns, rows.layout)
             rows.skip_blank_lines()
@@ -97,16 +100,18 @@ class CsvReader(FileReader):
                 told += block.source_bytes
                 self.notes.windows_line_ends = rows.windows_line_ends
                 self.notes.row_numbers = (first, rows.number)
-                yield from block.pieces() if isinstance(block, ArrowBlock) else (block,)
                 rows.skip_blank_lines()
+                if not stream.peek(1):
+                    self._take_off_totals(block)
+                yield from block.pieces() if isinstance(block, ArrowBlock) else (block,)
             self.notes.layout += describe_headers_again(rows.headers_again)
             self.check_size(stream.taken)
 
-    def _read_regular(self, stream: ByteStream, rows: CsvRows, table: "_RegularRows", file: int) -> Block | None:
+    def _read_regular(self, stream: ByteStream, rows: CsvRows, table: "_RegularRows", file: int) -> ArrowBlock | None:
         content, is_last = stream.peek_block(self._block_bytes)
         size = table.find_end(content, is_last=is_last) if rows.layout.is_plain else 0
         batch = table.parse(content, size) if size else None
-        if batch is None or (rows.has_header and _has_row(batch, self.columns)):
+        if batch is None or any(_has_row(batch, header) for _, header in rows.header_rows):
             return None
         stream.skip(size)
         block = ArrowBlock(file, rows.number + 1, batch, skips_empty=True, source_bytes=0)
@@ -115,7 +120,7 @@ class CsvReader(FileReader):
         rows.windows_line_ends += table.windows_line_ends
         return block
 
-    def _read_strictly(self, stream: ByteStream, rows: CsvRows, file: int) -> Block:
+    def _read_strictly(self, stream: ByteStream, rows: CsvRows, file: int) -> RowsBlock:
         start = stream.taken
         block = RowsBlock(file, [], source_bytes=0)
         for row in rows.read(self.columns):
@@ -123,6 +128,23 @@ class CsvReader(FileReader):
             if stream.taken - start >= self._block_bytes or len(block.values) == MOST_BLOCK_ROWS:
                 break
         return block
+
+    def _take_off_totals(self, block: ArrowBlock | RowsBlock) -> None:
+        """Look whether the table's last rows sum it up; those that certainly do are taken off the last block."""
+        last = _last_filled(block)
+        n_totals, are_certain = count_totals([cells for _, cells in last])
+        if not n_totals:
+            return
+        numbers = [number for number, _ in last[-n_totals:]]
+        self.notes.add_totals(numbers, last[-n_totals][1], are_left_out=are_certain)
+        if are_certain and self.notes.row_numbers is not None:
+            self.notes.row_numbers = (self.notes.row_numbers[0], numbers[0] - 1)
+        if not are_certain:
+            return
+        if isinstance(block, ArrowBlock):
+            block.batch = block.batch.slice(0, numbers[0] - block.first)
+        else:
+            del block.values[-n_totals:]
 
 
 class _RegularRows:
@@ -189,12 +211,12 @@ class _RegularRows:
             table = arrow_csv.read_csv(rows, self._read, self._parse, self._convert)
         except pa.ArrowInvalid:
             return None
-        self.n_lines = _count(content, _LF, end)
+        self.n_lines = count_byte(content, _LF, end)
         self.windows_line_ends = self._count_windows_line_ends(content, end, len(table))
         return table.combine_chunks().to_batches()[0]
 
     def _count_windows_line_ends(self, content: bytes, end: int, n_rows: int) -> int:
-        n_returns = _count(content, _CR, end)
+        n_returns = count_byte(content, _CR, end)
         if n_returns == 0 or n_returns == n_rows == self.n_lines:
             return n_returns
         letters = np.frombuffer(content, np.uint8, end)
@@ -202,6 +224,20 @@ class _RegularRows:
         returns = returns[returns < end - 1]
         pairs = returns[letters[returns + 1] == _LF]
         return int((np.searchsorted(self._quotes, pairs) % 2 == 0).sum())
+
+
+def _last_filled(block: ArrowBlock | RowsBlock) -> list[tuple[int, list[str]]]:
+    """The last rows with anything in them, as many as may be totals and one more, with their numbers."""
+    if isinstance(block, RowsBlock):
+        return [(row.number, [*row.values.values()]) for row in block.values[-MOST_TOTALS - 1 :]]
+    last: list[tuple[int, list[str]]] = []
+    end = len(block.batch)
+    while end and len(last) <= MOST_TOTALS:
+        start = max(0, end - _ROWS_LOOKED_AT)
+        rows = enumerate(block.batch.slice(start, end - start).to_pylist(), block.first + start)
+        last = [(number, cells) for number, row in rows if any(map(str.strip, cells := [*row.values()]))] + last
+        end = start
+    return last
 
 
 def _has_row(batch: pa.RecordBatch, cells: tuple[str, ...]) -> bool:
@@ -217,11 +253,6 @@ def _places_of(content: bytes, letter: int) -> npt.NDArray[np.int64]:
     if letter not in content:
         return np.zeros(0, np.int64)
     return np.concatenate([np.flatnonzero(found) + at for at, found in _found(content, letter, len(content))])
-
-
-def _count(content: bytes, letter: int, end: int) -> int:
-    """Three times as fast as `bytes.count` where there are many."""
-    return sum(int(np.count_nonzero(found)) for _, found in _found(content, letter, end))
 
 
 def _found(content: bytes, letter: int, end: int) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:

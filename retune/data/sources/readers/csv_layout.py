@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from retune.redaction.masking import masked
+from retune.data.sources.readers.table_edges import is_text, join_header
 
 DELIMITERS = (",", ";", "\t")
 """In this order, the first of them separates cells that the header holds outside of quotes, and that gives the first
@@ -17,10 +17,6 @@ _ROWS_OF_TABLE = 4
 _LINES_CUT = 50
 _QUOTED = re.compile(r'"[^"]*"')
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[,;\t]*(?:\r\n|\n|\r)', re.IGNORECASE)
-_SENTENCE = re.compile(r"(\S+\s+){3,}\S+|.{8,}[.!?。！？…]\s*$|[^\x00-\x7f]{10,}", re.DOTALL)
-_NUMBER = re.compile(r"\s*[-+]?[\d.,]*\d\s*%?\s*")
-_ENDS_IN_STOP = re.compile(r"[.!?。！？…]\s*$")
-_MOST_SHOWN = 40
 
 
 class CsvLayout(NamedTuple):
@@ -32,6 +28,7 @@ class CsvLayout(NamedTuple):
         skips_spaces: Spaces after a separator are no part of the cell.
         separator_line: The line before the header that names the separator, with its end; empty where there is none.
         n_title_rows: How many rows with anything in them stand above the header: a title, comments.
+        joined_header: The names of the columns, where two rows give them together; empty where one does.
         notes: What of that isn't as CSV, or TSV, has it.
     """
 
@@ -40,6 +37,7 @@ class CsvLayout(NamedTuple):
     skips_spaces: bool = False
     separator_line: str = ""
     n_title_rows: int = 0
+    joined_header: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -74,12 +72,15 @@ def find_layout(head: str, delimiter: str | None, *, is_whole: bool) -> CsvLayou
         notes.append(
             "a space stands after each separator; these spaces are left out, and quotes after them are not text"
         )
-    n_title_rows = _count_title_rows(head, layout, is_whole=is_whole)
-    return layout._replace(notes=tuple(notes), n_title_rows=n_title_rows)
+    n_title_rows, joined = _place_header(head, layout, is_whole=is_whole)
+    return layout._replace(notes=tuple(notes), n_title_rows=n_title_rows, joined_header=joined)
 
 
-def _count_title_rows(head: str, layout: CsvLayout, *, is_whole: bool) -> int:
-    """How many rows stand above the header: comments, and titles of one cell in an even table of several columns."""
+def _place_header(head: str, layout: CsvLayout, *, is_whole: bool) -> tuple[int, tuple[str, ...]]:
+    """How many rows stand above the header, and the names that two rows give together.
+
+    Above it stand comments, and titles of one cell in an even table of several columns.
+    """
     rows = [
         row
         for row in read_rows(head, layout, is_whole=is_whole, most=_ROWS_SNIFFED) or ()
@@ -87,12 +88,14 @@ def _count_title_rows(head: str, layout: CsvLayout, *, is_whole: bool) -> int:
     ]
     place = next((place for place, row in enumerate(rows) if sum(bool(cell.strip()) for cell in row) > 1), 0)
     titles, table = rows[:place], rows[place : place + _ROWS_OF_TABLE]
-    if not titles or len(table) < _ROWS_OF_TABLE or len({len(row) for row in table}) != 1:
-        return 0
-    header = [cell.strip() for cell in table[0]]
-    are_names = all(header) and len(set(header)) == len(header) and not any(map(_is_text, header))
+    is_even = len({len(row) for row in table}) == 1
+    joined = join_header(rows[place], rows[place + 1], rows[place + 2 :]) if is_even and len(table) > 2 else None
+    if not titles or len(table) < _ROWS_OF_TABLE or not is_even:
+        return 0, () if titles else tuple(joined or ())
+    header = joined or [cell.strip() for cell in table[0]]
+    are_names = all(header) and len(set(header)) == len(header) and not any(map(is_text, header))
     are_titles = all(_is_title(row, len(header)) for row in titles)
-    return place if are_names and are_titles else 0
+    return (place, tuple(joined or ())) if are_names and are_titles else (0, ())
 
 
 def is_table(head: str, *, is_whole: bool) -> bool:
@@ -106,17 +109,15 @@ def is_table(head: str, *, is_whole: bool) -> bool:
     head = head[len(layout.separator_line) :]
     rows = read_rows(head, layout, is_whole=is_whole, most=_ROWS_SNIFFED) or []
     header, *rows = [row for row in rows if any(cell.strip() for cell in row)][layout.n_title_rows :] or [[]]
-    are_names = len(header) > 1 and all(cell.strip() and not _is_text(cell) for cell in header)
+    if layout.joined_header:
+        header, rows = list(layout.joined_header), rows[1:]
+    are_names = len(header) > 1 and all(cell.strip() and not is_text(cell) for cell in header)
     return are_names and bool(rows) and all(len(row) == len(header) for row in rows)
 
 
 def _is_title(row: Sequence[str], width: int) -> bool:
     text = "".join(row).strip()
     return text.startswith("#") or len(row) == width or len(text.split()) > 1
-
-
-def _is_text(cell: str) -> bool:
-    return bool(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell))
 
 
 def _sniff(head: str, *, is_whole: bool) -> str:
@@ -127,7 +128,7 @@ def _sniff(head: str, *, is_whole: bool) -> str:
         return "|"
     # A header may hold several of them, as in "text (raw, long);label", and what stands above it, others or none.
     even = (mark for mark in candidates if _is_even(head, CsvLayout(mark), is_whole=is_whole))
-    titled = (mark for mark in DELIMITERS if _count_title_rows(head, CsvLayout(mark), is_whole=is_whole))
+    titled = (mark for mark in DELIMITERS if _place_header(head, CsvLayout(mark), is_whole=is_whole)[0])
     return next(even, None) or next(titled, None) or next(iter(candidates), DELIMITERS[0])
 
 
@@ -198,29 +199,3 @@ def _has_spaces(head: str, layout: CsvLayout, *, is_whole: bool) -> bool:
     if any(cell.startswith(" ") and cell.lstrip().startswith('"') for row in plain for cell in row):
         return True
     return all(len(row) > 1 and all(cell.startswith(" ") for cell in row[1:]) for row in plain if row)
-
-
-def doubt_header(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:
-    """Why the first row may be no header but an example; None where it looks like names.
-
-    Args:
-        header: Its cells.
-        rows: The first ones below it.
-    """
-    rows = [row for row in rows if len(row) == len(header) and list(row) != list(header)]
-    for place, cell in enumerate(header):
-        again = sum(row[place] == cell for row in rows)
-        if cell.strip() and again:
-            return f"{_shown(cell)} comes again in {again:,} of the first rows below it"
-    filled = [cell for cell in header if cell.strip()]
-    if rows and filled and all(map(_is_text, filled)):
-        # A form's questions may be the header of its answers; these have their own kind of text below them.
-        stops = sum(bool(_ENDS_IN_STOP.search(cell)) for cell in filled)
-        if stops or any(_NUMBER.fullmatch(cell) for cell in filled):
-            return f"{_shown(filled[0])} is not the name of a column but text"
-    return None
-
-
-def _shown(cell: str) -> str:
-    text = masked(cell.strip(), 0, _MOST_SHOWN)
-    return f"“{text}…”" if len(cell.strip()) > _MOST_SHOWN else f"“{text}”"

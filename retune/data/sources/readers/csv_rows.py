@@ -34,7 +34,8 @@ class CsvRows:
         line: How many lines were read, by their LF, as most editors count them; the same.
         windows_line_ends: How many of the lines that ended a row ended in CRLF.
         layout: How the table is written.
-        has_header: Whether the header was read; a row that repeats it is not an example.
+        header_rows: The rows that name the columns, with their numbers, once they were read: one or two. A row that
+            repeats one is not an example.
         titles: The rows above the header that were passed over.
         headers_again: Numbers of the rows that repeat the header, as files that were put together have them.
     """
@@ -44,7 +45,7 @@ class CsvRows:
         self._name = name
         self._bounds = bounds
         self.number = self.line = self.windows_line_ends = 0
-        self.has_header = False
+        self.header_rows: list[tuple[int, tuple[str, ...]]] = []
         self.titles: list[tuple[int, str]] = []
         self.headers_again: list[int] = []
         content, is_whole = stream.peek_block(_SNIFFED_BYTES)
@@ -91,10 +92,10 @@ class CsvRows:
         return self._stream.take_lines_without(b'"', most + 1)
 
     def read_header(self, *, passes_titles: bool = True) -> list[str]:
-        """The first row with anything in it, or the first below the titles.
+        """The first row with anything in it, or the names that the layout found in the first below the titles.
 
         Args:
-            passes_titles: What the layout counts as titles is passed over.
+            passes_titles: What the layout counts as titles is passed over, and two rows are joined.
 
         Raises:
             SourceError: There is none, or it can't be read.
@@ -108,8 +109,11 @@ class CsvRows:
             if any(cell.strip() for cell in cells) and len(self.titles) < n_titles:
                 self.titles.append((self.number, " ".join(filter(None, cells))))
             elif any(cell.strip() for cell in cells):
-                self.has_header = True
-                return cells
+                self.header_rows.append((self.number, tuple(cells)))
+                if not passes_titles or not self.layout.joined_header:
+                    return cells
+                if len(self.header_rows) > 1:
+                    return list(self.layout.joined_header)
         raise SourceError(f"{self._name} is empty: it has no row with anything in it.")
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
@@ -125,10 +129,14 @@ class CsvRows:
                 findings = (Finding("row_width", f"{found}, but the header names {len(columns)} columns."),)
             if findings:
                 yield Row(self.number, {}, findings)
-            elif self.has_header and tuple(cells) == tuple(columns):
+            elif self.is_header(cells):
                 self.headers_again.append(self.number)
             elif any(cell.strip() for cell in cells):
                 yield Row(self.number, dict(zip(columns, cells, strict=True)))
+
+    def is_header(self, cells: Sequence[str]) -> bool:
+        """Whether these are the cells of a row that names the columns."""
+        return any(tuple(cells) == header for _, header in self.header_rows)
 
     def _next(self) -> tuple[list[str], tuple[Finding, ...]] | None:
         """The cells of the next row, or why they can't be read; None at the end."""

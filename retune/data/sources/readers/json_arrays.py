@@ -13,6 +13,7 @@ from retune.data.sources.readers.json_advice import ADVICE, advice_on_elements, 
 from retune.data.sources.readers.json_text import JsonText, NotStrictError
 from retune.data.sources.readers.jsonl_files import JsonLinesReader
 from retune.data.sources.readers.reader import FileReader, TextNotes, blocks_of_rows, object_keys
+from retune.data.sources.readers.repeated_keys import row_of
 from retune.data.sources.split_names import split_of_key
 from retune.data.text.jsonl import parse_line
 from retune.errors import SourceError
@@ -120,8 +121,7 @@ class JsonArrayReader(FileReader):
             self.notes.layout.append("objects stand one after the other, and each is read as a row")
             yield from _sequence(text)
         elif self._member is not None and self._member.number is None:
-            value, length = text.take_value("row 1")
-            yield _row(1, value), length
+            yield _take_row(text, 1)
         else:
             if self._member is not None and self._member.number is not None:
                 self._go_to(text, self._member.number)
@@ -218,6 +218,8 @@ def _take_row(text: JsonText, number: int) -> tuple[Row, int]:
         value, length = text.take_value(f"row {number}")
     except NotStrictError as error:
         return Row(number, {}, (Finding("not_json", f"not valid JSON ({error})."),)), error.length
+    if isinstance(value, dict):
+        return row_of(number, value, text.count_quotes(length), lambda: text.last_taken(length)), length
     return _row(number, value), length
 
 

@@ -118,6 +118,14 @@ class JsonText:
                     return value, length
             self._read_more_of(place)
 
+    def count_quotes(self, length: int) -> int:
+        """How many quotes are in so many of the characters that were taken last; see `last_taken`."""
+        return self._text.count('"', self._at - length, self._at)
+
+    def last_taken(self, length: int) -> str:
+        """So many of the characters that were taken last, no more than those of one value."""
+        return self._text[self._at - length : self._at]
+
     def read_to_the_end(self) -> None:
         """Pass over what is left.
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.config import SourceFormat
-from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, Finding, Row
+from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, Finding, Row, RowTaker
 from retune.data.sources.files.byte_stream import ByteStream, count_line_feeds
 from retune.data.sources.files.locations import Location
 from retune.data.sources.readers.reader import SAMPLE_ROWS, FileReader, TextNotes, object_keys
+from retune.data.sources.readers.repeated_keys import find_repeated_keys, row_of
+from retune.data.text.arrow_arrays import count_byte
 from retune.data.text.jsonl import parse_line, parse_quickly
 from retune.errors import SourceError
 
@@ -18,6 +20,7 @@ from retune.errors import SourceError
 _SPACE = b" \t\r"
 _FILLED_LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 _LEAST_LINE_BYTES = 4
+_QUOTE = ord('"')
 
 _ARRAY_ADVICE = (
     "Say --format json to read it as it is, or make it one object a line: jq -c '.[]' data.json > data.jsonl"
@@ -45,13 +48,33 @@ class JsonLinesBlock(Block):
 
     def rows_left(self, take: Callable[[int, Any], bool]) -> list[Row]:
         """Offer every row; only those that were not taken are read with all care."""
+        return [_read_row(number, line) for number, line in self._lines_left(take, parse_quickly)]
+
+    def offer(self, taker: RowTaker) -> list[Row]:
+        """Offer every row, and once more those of a block in which keys may be repeated."""
+        left = self._lines_left(taker.take, parse_quickly)
+        n_quotes = count_byte(self.content, _QUOTE) - sum(line.count(b'"') for _, line in left)
+        if n_quotes != taker.n_quotes:
+            # A key may stand twice in an object, of which the quick parser says nothing.
+            taker.start_again()
+            left = self._lines_left(taker.take, _parse_unless_repeated)
+        return [_read_row(number, line) for number, line in left]
+
+    def _lines_left(self, take: Callable[[int, Any], bool], parse: Callable[[bytes], Any]) -> list[tuple[int, bytes]]:
         lines = _filled_lines(self.content, self.first)
-        return [_read_row(number, line) for number, line in lines if not take(number, parse_quickly(line))]
+        return [(number, line) for number, line in lines if not take(number, parse(line))]
 
 
 def _read_row(number: int, line: bytes) -> Row:
     value = parse_line(line)
-    return Row(number, {}, (value,)) if isinstance(value, Finding) else Row(number, value)
+    if isinstance(value, Finding):
+        return Row(number, {}, (value,))
+    return row_of(number, value, line.count(b'"'), line.decode)
+
+
+def _parse_unless_repeated(line: bytes) -> Any:
+    value = parse_quickly(line)
+    return None if value is None or find_repeated_keys(value, line.count(b'"'), line.decode) else value
 
 
 def _pieces(block: JsonLinesBlock) -> Iterator[JsonLinesBlock]:

@@ -11,6 +11,7 @@ from retune.config import SourceFormat
 from retune.data.sources.blocks import BLOCK_BYTES, Block, Finding, Row, RowsBlock, SourceFile
 from retune.data.sources.bounds import check_columns
 from retune.data.sources.files.locations import Location
+from retune.data.sources.readers.table_edges import describe_totals
 from retune.errors import SourceError
 from retune.redaction.masking import masked
 
@@ -32,12 +33,26 @@ class TextNotes:
         windows_line_ends: How many of its lines end in CRLF.
         row_numbers: First and last number of its rows, those with nothing in them too; None where none is left out.
         layout: How the file was read, where that isn't as its format has it: "the first line, sep=;, …".
+        totals: What is said of rows at the end that sum up the table.
     """
 
     has_byte_order_mark: bool = False
     windows_line_ends: int = 0
     row_numbers: tuple[int, int] | None = None
     layout: list[str] = field(default_factory=list)
+    totals: list[Finding] = field(default_factory=list)
+
+    def add_totals(self, numbers: Sequence[int], first: Sequence[str], *, are_left_out: bool) -> None:
+        """Note rows that sum up the table.
+
+        Args:
+            numbers: Theirs.
+            first: The cells of the first of them.
+            are_left_out: They are not read as examples.
+        """
+        title = next(cell for cell in first if cell.strip())
+        text = describe_totals(numbers, title, are_left_out=are_left_out)
+        self.totals.append(Finding("total_row" if are_left_out else "total_row_read", text))
 
 
 class FileReader(ABC):

@@ -85,7 +85,10 @@ def _choose(book: Any, wanted: str | None) -> tuple[dict[str, Any], Any]:
             others.append([name, sheet.height])
     if chosen is None:
         return {"error": "empty"}, None
-    merged = [[first[0] + 1, last[0] + 1] for first, last in (chosen.merged_cell_ranges or ())[:1000]]
+    merged = [
+        [first[0] + 1, first[1] + 1, last[0] + 1, last[1] + 1]
+        for first, last in (chosen.merged_cell_ranges or ())[:1000]
+    ]
     return {"sheet": chosen.name, "others": others, "merged": merged, "faults": _faults(chosen.name)}, chosen
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -24,6 +25,7 @@ from retune.data.sources.readers.reader import (
     describe_titles,
     unique_columns,
 )
+from retune.data.sources.readers.table_edges import MOST_TOTALS, count_totals, describe_two_headers, join_header
 from retune.errors import EmptySourceError, SourceError
 from retune.redaction.masking import masked
 
@@ -43,12 +45,14 @@ class _Sheet(NamedTuple):
     Attributes:
         facts: What the process said first.
         title: The rows above the header.
+        header: The rows that name the columns: one or two.
         columns: The names.
         rows: Those below the header.
     """
 
     facts: dict[str, Any]
     title: list[_Cells]
+    header: list[_Cells]
     columns: tuple[str, ...]
     rows: Iterator[_Cells]
 
@@ -75,7 +79,7 @@ class WorkbookReader(FileReader):
             self._layout = list(_describe_layout(opened))
             self.unread = [self._unread(name, height) for name, height in opened.facts["others"]]
             self.findings = tuple(_describe_faults(opened.facts["faults"]))
-            self._sample = [row for row, _ in islice(self._rows(opened, []), SAMPLE_ROWS)]
+            self._sample = [row for row, _ in islice(self._rows(opened), SAMPLE_ROWS)]
 
     def sample(self, most: int = SAMPLE_ROWS) -> list[Row]:
         """The first rows; see `FileReader`."""
@@ -88,26 +92,37 @@ class WorkbookReader(FileReader):
         with self._open() as opened:
             if opened.columns != self.columns:
                 raise self.changed()
-            again: list[int] = []
-            rows = self._rows(opened, again)
-            yield from blocks_of_rows(rows, file, lambda read: min(read, size), file_bytes=size)
-            self.notes.layout += describe_headers_again(again)
+            yield from blocks_of_rows(self._rows(opened), file, lambda read: min(read, size), file_bytes=size)
 
-    def _rows(self, opened: _Sheet, again: list[int]) -> Iterator[tuple[Row, int]]:
-        """The rows with their sizes; numbers of those that repeat the header are put into `again`."""
+    def _rows(self, opened: _Sheet) -> Iterator[tuple[Row, int]]:
+        """The rows with their sizes; those that repeat the header, or sum up the table, are left out and noted."""
         total, width = 0, len(self.columns)
-        for number, cells in opened.rows:
+        again = list[int]()
+        for number, cells in self._without_totals(opened.rows):
             size = sum(map(len, cells))
             total += size
             self.location.bounds.count(self.location.name, total, self.location.size)
             if len(cells) > width:
                 found = f"{len(cells)} cells, but the header names {width} columns."
                 yield Row(number, {}, (Finding("row_width", found),)), size
-            elif tuple(cells) == self.columns:
+            elif any(cells == header for _, header in opened.header):
                 again.append(number)
             else:
                 missing = [""] * (width - len(cells))
                 yield Row(number, dict(zip(self.columns, cells + missing, strict=True))), size
+        self.notes.layout += describe_headers_again(again)
+
+    def _without_totals(self, rows: Iterator[_Cells]) -> Iterator[_Cells]:
+        last = deque[_Cells]()
+        for row in rows:
+            last.append(row)
+            if len(last) > MOST_TOTALS + 1:
+                yield last.popleft()
+        n_totals, are_certain = count_totals([cells for _, cells in last])
+        if n_totals:
+            totals = list(last)[-n_totals:]
+            self.notes.add_totals([number for number, _ in totals], totals[0][1], are_left_out=are_certain)
+        yield from list(last)[: len(last) - n_totals if are_certain else len(last)]
 
     @contextmanager
     def _open(self) -> Iterator[_Sheet]:
@@ -120,10 +135,11 @@ class WorkbookReader(FileReader):
             head = [(number, cells) for number, cells in islice(lines, _HEAD_ROWS)]
             if not head:
                 raise EmptySourceError(f'{self.location.name} is empty: its sheet "{self._wanted}" has nothing in it.')
-            title, header, first = _find_header(head)
+            title, header, names = _find_header(head, facts["merged"])
+            first = head[len(title) + len(header) :]
             width = max((len(cells) for _, cells in first), default=0)
-            columns = unique_columns(header + [""] * (width - len(header)), self.location.name)
-            yield _Sheet(facts, title, columns, chain(first, lines))
+            columns = unique_columns(names + [""] * (width - len(names)), self.location.name)
+            yield _Sheet(facts, title, header, columns, chain(first, lines))
 
     @contextmanager
     def _copy(self) -> Iterator[IO[bytes]]:
@@ -196,14 +212,28 @@ class WorkbookReader(FileReader):
         return UnreadFile(f'{self.location.name}, sheet "{sheet}"', reason, may_hold_examples=True)
 
 
-def _find_header(head: Sequence[_Cells]) -> tuple[list[_Cells], list[str], list[_Cells]]:
-    """Divide the first rows: those with a title, the header, and the first below it.
+def _find_header(
+    head: Sequence[_Cells], merged: Sequence[Sequence[int]]
+) -> tuple[list[_Cells], list[_Cells], list[str]]:
+    """Find in the first rows those with a title, those of the header below them, and the names that these give.
 
-    A title has fewer cells than the table: the header is the first row that has more than half of the most there are.
+    A title has fewer cells than the table: the header is the first row that has more than half of the most there are,
+    unless that and the one above or below it are one.
+
+    Args:
+        head: The first rows.
+        merged: Cells that are merged: the first row and column, and the last.
     """
     filled = [sum(bool(cell.strip()) for cell in cells) for _, cells in head]
     place = next(place for place, count in enumerate(filled) if 2 * count > max(filled))
-    return list(head[:place]), list(head[place][1]), list(head[place + 1 :])
+    spanning = {top for top, left, _, right in merged if left < right}
+    for upper in (place - 1, place):
+        if 0 <= upper < len(head) - 2:
+            (number, cells), (_, lower), *below = head[upper:]
+            names = join_header(cells, lower, [row for _, row in below], is_merged=number in spanning)
+            if names is not None:
+                return list(head[:upper]), list(head[upper : upper + 2]), names
+    return list(head[:place]), list(head[place : place + 1]), list(head[place][1])
 
 
 def _describe_faults(faults: dict[str, list[Any]]) -> Iterator[Finding]:
@@ -218,6 +248,7 @@ def _describe_faults(faults: dict[str, list[Any]]) -> Iterator[Finding]:
 
 def _describe_layout(opened: _Sheet) -> Iterator[str]:
     yield from describe_titles([(number, " ".join(filter(None, cells))) for number, cells in opened.title])
+    yield from describe_two_headers(opened.header, opened.columns)
     nameless = [name for place, name in enumerate(opened.columns, start=1) if name == f"column {place}"]
     if nameless:
         cause = ": cells of the header are merged" if opened.facts["merged"] else ""

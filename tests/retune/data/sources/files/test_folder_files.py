@@ -1,6 +1,8 @@
 """What of a folder is read, and that every other file is named."""
 
+import gzip
 import json
+import zipfile
 
 import pytest
 from typer.testing import CliRunner
@@ -54,6 +56,55 @@ def test_every_file_that_is_not_read_is_named_and_a_likely_one_with_advice(tmp_p
     reasons = {file.name.rpartition("/")[2]: file.reason for file in source.unread()}
     assert "rename it to end in .csv" in reasons["march.txt"]
     assert "unpack it" in reasons["june.zip"]
+    assert "Save or export it as CSV UTF-8" in reasons["april.doc"]
+
+
+@pytest.mark.parametrize("name", ["train.txt", "train", "train.data", "train.txt.gz"])
+@pytest.mark.parametrize("beside", [{}, {"january.csv": TABLE.replace("order", "bike")}])
+def test_text_in_a_known_format_is_read_as_if_it_were_named_alone(tmp_path, name, beside):
+    content = "\n".join(json.dumps({"question": f"Where is {n}?", "answer": f"Here, {n}."}) for n in range(20)).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    for other, text in beside.items():
+        (tmp_path / other).write_text(text)
+    source = open_folder(tmp_path)
+    assert sorted(names(source)) == sorted([name, *beside])
+    assert sum(len(list(block.rows())) for block in source.blocks()) == 20 + 30 * len(beside)
+    assert [note.finding.message for note in source.notes()] == [
+        "its name says no format; it is read as JSONL, by what stands in it."
+    ]
+    assert source.unread() == []
+
+
+def test_text_with_other_columns_is_left_out_and_says_what_to_do(tmp_path):
+    write(tmp_path, january__csv=TABLE, labels__txt="id\tname\n1\tcard\n2\tparcel\n")
+    source = open_folder(tmp_path)
+    assert names(source) == ["january.csv"]
+    [unread] = source.unread()
+    assert unread.reason == (
+        f"by what stands in it, it has the columns id, name, and {tmp_path}/january.csv has question, answer; name it "
+        "by itself, or give it the same columns and the ending .csv"
+    )
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"SQLite format 3\0" + bytes(90), b"\x1f\x8b", b"\xff\xfe\0\0", b"one\ntwo\n"]
+)
+def test_what_is_no_text_in_a_known_format_is_left_out_beside_others(tmp_path, content):
+    write(tmp_path, january__csv=TABLE)
+    for name in ("may", "may.txt", "may.gz"):
+        (tmp_path / name).write_bytes(content)
+    source = open_folder(tmp_path)
+    assert names(source) == ["january.csv"]
+    assert [file.may_hold_examples for file in source.unread()] == [True] * 3
+
+
+def test_an_archive_is_named_with_what_reads_it(tmp_path):
+    write(tmp_path, january__csv=TABLE)
+    with zipfile.ZipFile(tmp_path / "may.zip", "w") as archive:
+        archive.writestr("may.csv", TABLE)
+    [unread] = open_folder(tmp_path).unread()
+    assert "name it by itself, or unpack it here" in unread.reason
+    assert len(open_folder(tmp_path / "may.zip").sample()) == 30
 
 
 def test_names_of_data_files_are_not_taken_for_metadata(tmp_path):
@@ -80,14 +131,14 @@ def test_json_that_holds_no_rows_is_left_out_beside_other_files_and_refused_alon
 
 
 def test_a_folder_with_nothing_to_read_says_what_to_do_with_what_is_there(tmp_path):
-    write(tmp_path, notes__txt=TABLE)
+    write(tmp_path, notes__txt="Tickets of May.")
     with pytest.raises(EmptySourceError, match=r"There is no data file in") as caught:
         open_folder(tmp_path)
     assert "notes.txt: no format that can be read ends in .txt; if it is CSV" in str(caught.value.hint)
 
 
 def test_check_names_them_in_its_output_its_document_and_its_report(tmp_path):
-    write(tmp_path / "data", january__csv=TABLE, march__txt=TABLE, README="Tickets")
+    write(tmp_path / "data", january__csv=TABLE, march__txt="Tickets of March.", README="Tickets")
     report = tmp_path / "report.json"
     runner = CliRunner()
     shown = runner.invoke(app, ["check", str(tmp_path / "data"), "--report", str(report)])

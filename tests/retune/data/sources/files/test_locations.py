@@ -171,7 +171,7 @@ class TestFoldersAndPatterns:
     @pytest.fixture(autouse=True)
     def files(self, here):
         make(here, "d/b.csv", "d/a.jsonl.gz", "d/c/x.parquet", "d/c/y.CSV.zst", "d/B.csv")
-        make(here, "d/notes.txt", "d/.hidden.csv", "d/.git/z.csv", "d/_temporary/z.csv", "d/README", "d/c/.csv")
+        make(here, "d/notes.md", "d/.hidden.csv", "d/.git/z.csv", "d/_temporary/z.csv", "d/README", "d/c/.csv")
 
     def test_a_folder_is_all_data_files_in_it_in_order(self):
         expected = ["d/B.csv", "d/a.jsonl.gz", "d/b.csv", "d/c/x.parquet", "d/c/y.CSV.zst"]
@@ -190,7 +190,7 @@ class TestFoldersAndPatterns:
             ("d/**/*.zst", ["d/c/y.CSV.zst"]),
             ("d/**", ["d/B.csv", "d/a.jsonl.gz", "d/b.csv", "d/c/x.parquet", "d/c/y.CSV.zst"]),
             ("*/c/x.*", ["d/c/x.parquet"]),
-            ("d/*.txt", ["d/notes.txt"]),
+            ("d/*.md", ["d/notes.md"]),
             ("./d/b*", ["./d/b.csv"]),
             ("d/.*.csv", ["d/.hidden.csv"]),
             ("d/_*/*.csv", ["d/_temporary/z.csv"]),
@@ -245,7 +245,7 @@ class TestAddresses:
         assert read(f"{memory}/a.csv.gz") == ROWS
 
     def test_folders_and_patterns_are_found(self, memory, monkeypatch):
-        for relative in ("b.csv", "a.csv", "c/x.jsonl", "notes.txt", ".hidden.csv", "_delta_log/0.json"):
+        for relative in ("b.csv", "a.csv", "c/x.jsonl", "notes.md", ".hidden.csv", "_delta_log/0.json"):
             put(f"{memory}/{relative}")
         expected = [f"{memory}/a.csv", f"{memory}/b.csv", f"{memory}/c/x.jsonl"]
         assert names(memory) == names(f"{memory}/") == expected

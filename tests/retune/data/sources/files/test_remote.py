@@ -74,7 +74,7 @@ def site(tmp_path: Path) -> Iterator[str]:
     for name in ("data/b.csv", "data/a.csv", "closed/a.csv"):
         (tmp_path / name).write_bytes(ROWS)
     (tmp_path / "data/2026/c.csv.gz").write_bytes(gzip.compress(ROWS))
-    (tmp_path / "data/notes.txt").write_bytes(b"notes")
+    (tmp_path / "data/notes.md").write_bytes(b"notes")
     server = Server(("127.0.0.1", 0), partial(Site, directory=str(tmp_path)))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

@@ -1,4 +1,4 @@
-"""What `retune up` asks Prefect of flow runs and workers."""
+"""The requests that `retune up` sends to Prefect's API, about flow runs and workers."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
-from retune.cli.prefect_access import as_basic
+from retune.local.prefect_access import as_basic
 
 _TIMEOUT_SECONDS = 5
 _PAUSES_SECONDS = (0.5, 1.0)
@@ -17,7 +17,7 @@ _UNDER_WAY = {"PENDING", "RUNNING"}
 
 
 class PrefectApi:
-    """Prefect's API, for a few plain requests.
+    """A client of Prefect's API for a few requests, without importing Prefect.
 
     Args:
         address: Such as http://127.0.0.1:4200/api.
@@ -30,19 +30,19 @@ class PrefectApi:
         self._headers = {"Content-Type": "application/json", "Authorization": f"Basic {as_basic(password)}"}
 
     def has_worker(self, work_pool: str, name: str) -> bool:
-        """Whether a worker of this name has said that it is there."""
+        """Whether a worker of this name is online."""
         try:
             workers = self._ask("POST", f"/work_pools/{work_pool}/workers/filter", {})
         except (OSError, ValueError):
             return False
         return any(worker["name"] == name and worker["status"] == "ONLINE" for worker in workers)
 
-    def give_back(self, flow_runs: Iterable[str], why: str) -> int:
-        """Reschedule flow runs whose process was ended, for the next worker.
+    def reschedule(self, flow_runs: Iterable[str], why: str) -> int:
+        """Reschedule flow runs whose process has ended, for the next worker.
 
         Args:
             flow_runs: Their ids. Those that have ended meanwhile, or are being cancelled, are left alone.
-            why: What Prefect shows.
+            why: The message of their new state.
 
         Returns:
             How many were rescheduled.
@@ -50,14 +50,14 @@ class PrefectApi:
         Raises:
             OSError: Prefect can't be reached, or refuses.
         """
-        given = 0
+        n_rescheduled = 0
         for flow_run in flow_runs:
             state = self._ask("GET", f"/flow_runs/{flow_run}")["state"]
             if state["type"] in _UNDER_WAY:
                 again = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": why}
                 self._ask("POST", f"/flow_runs/{flow_run}/set_state", {"state": again, "force": True})
-                given += 1
-        return given
+                n_rescheduled += 1
+        return n_rescheduled
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         headers = dict(self._headers)

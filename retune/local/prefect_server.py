@@ -1,12 +1,11 @@
 """The Prefect server that commands use: the user's, or one of Retune's own under `.retune/prefect`.
 
-Prefect would start a temporary one for a run by itself, but that one shows no UI during the run, takes longer to
-come up, and is stopped before it has written down the last task runs.
+Prefect would start a temporary one for each run, but that one has no UI, takes longer to start, and is stopped before
+it has recorded the last task runs.
 """
 
 import fcntl
 import os
-import sys
 import threading
 import tomllib
 import urllib.error
@@ -16,10 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from retune.cli.prefect_access import PASSWORD_VARIABLE, is_server_of, new_link, prefect_password
 from retune.errors import ServerError
+from retune.local.prefect_access import PASSWORD_VARIABLE, is_server_of, new_link, prefect_password
 from retune.private_files import home_directory
-from retune.shared_process import ProcessPlan, shared_process
+from retune.processes.process import module_command
+from retune.processes.shared import ProcessPlan, shared_process
 
 ADDRESS_FILE = "address"
 _PATIENCE_SECONDS = 10
@@ -45,7 +45,7 @@ def prefect_server(say: Callable[[str], None] | None = None, stopping: threading
     started, with its database under `.retune/prefect`, and ends with its last user.
 
     Args:
-        say: See `retune.shared_process.shared_process`.
+        say: See `retune.processes.shared.shared_process`.
         stopping: Likewise.
 
     Raises:
@@ -85,8 +85,8 @@ def running_server() -> tuple[str, str]:
     address = running_address()
     if address is None:
         raise ServerError(
-            f"No Prefect server of Retune's is running for {home.parent}.",
-            hint="`retune up` and `retune prefect start` start one; or say with RETUNE_HOME where it keeps its files.",
+            f"Retune's Prefect server is not running for {home.parent}.",
+            hint="Start it with `retune up` or `retune prefect start`, or set RETUNE_HOME to where it runs.",
         )
     return address, prefect_password(home)
 
@@ -126,12 +126,12 @@ def _require_answer(api_url: str) -> None:
     try:
         urllib.request.urlopen(f"{api_url}/health", timeout=_PATIENCE_SECONDS).close()  # noqa: S310 - Prefect's own setting
     except urllib.error.HTTPError as error:
-        error.close()  # Somebody answers; whether the key is right Prefect will say.
+        error.close()  # It answers; Prefect itself checks the key.
     except (OSError, ValueError) as error:
         raise ServerError(
             f"The Prefect API at {api_url} does not answer: {error}.",
-            hint="PREFECT_API_URL or the active Prefect profile names it: start it, or unset it, "
-            "and `retune run` starts a Prefect server of its own.",
+            hint="PREFECT_API_URL or the active Prefect profile names it. Start it; or unset it, and `retune run` "
+            "starts a Prefect server of its own.",
         ) from None
 
 
@@ -147,7 +147,7 @@ def _find(home: Path) -> str | None:
 
 def server_plan(home: Path) -> ProcessPlan:
     """How to find the server of a home, and to start one that ends with the last command that uses it."""
-    command = [sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", str(home), "--until-unused"]
+    command = module_command("retune.local.prefect_serving", "--home", str(home), "--until-unused")
     return ProcessPlan(
         name="The Prefect server",
         directory=home,
@@ -156,7 +156,7 @@ def server_plan(home: Path) -> ProcessPlan:
         command=command,
         command_again=lambda address: [*command, "--port", str(urlsplit(address).port)],
         is_kept_elsewhere=lambda: _is_up(home.parent),
-        # It has a port of its own: where people open another one does not matter.
+        # It has a port of its own: PREFECT_UI_URL is the address of another server.
         environment={
             **QUIET,
             PASSWORD_VARIABLE: prefect_password(home),
@@ -169,7 +169,7 @@ def server_plan(home: Path) -> ProcessPlan:
 
 
 def _is_up(directory: Path) -> bool:
-    """Whether `retune up` runs there, which starts its own server again."""
+    """Whether `retune up` runs there, which restarts its own server."""
     try:
         with (directory / "up.lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -187,7 +187,7 @@ def local_address(host: str, port: int) -> str:
 
 
 def read_address(home: Path) -> str | None:
-    """What the server of a home wrote down, which may have ended since."""
+    """The address that the server of a home has written to its file; the server may have ended since."""
     try:
         return (home / ADDRESS_FILE).read_text(encoding="ascii")
     except OSError:

@@ -13,13 +13,13 @@ from openai import OpenAI
 from server_process import ServerProcess, wait_for
 
 from retune.errors import ServerError
-from retune.server.embedded import RunningServer, embedded_server, find_running_server
+from retune.local.embedded_server import RunningServer, embedded_server, find_running_server
 from retune.server.storage.data_directory import DataDirectory
 
 USE_IT = """
 import sys, time
 from pathlib import Path
-from retune.server.embedded import embedded_server
+from retune.local.embedded_server import embedded_server
 with embedded_server(Path(sys.argv[1])) as server:
     print(server.started_here, server.base_url, flush=True)
     sys.stdin.readline()
@@ -84,11 +84,15 @@ def test_a_server_is_started_and_leaves_nothing_behind(tmp_path: Path, monkeypat
     assert "Traceback" not in (data / "server.log").read_text()
 
 
-def test_a_running_server_is_used_and_not_stopped(server: ServerProcess):
-    with embedded_server(server.data_directory) as found:
-        assert (found.started_here, found.base_url) == (False, server.base_url)
+def test_a_running_server_is_used_and_not_stopped(tmp_path: Path):
+    server = ServerProcess(tmp_path).start()
+    try:
+        with embedded_server(tmp_path) as found:
+            assert (found.started_here, found.base_url) == (False, server.base_url)
 
-    assert server.request("GET", "/health").status == 200
+        assert server.request("GET", "/health").status == 200
+    finally:
+        server.end(signal.SIGTERM)
 
 
 def test_the_loser_of_a_race_uses_the_winners_server(tmp_path: Path):
@@ -147,7 +151,7 @@ def test_a_server_that_can_not_start_says_why(tmp_path: Path):
 
 def test_a_server_that_takes_too_long_is_ended(tmp_path: Path):
     with (
-        pytest.raises(ServerError, match="did not answer within"),
+        pytest.raises(ServerError, match="was not ready within"),
         embedded_server(tmp_path, startup_timeout_seconds=0.05),
     ):
         pass

@@ -51,7 +51,7 @@ def session_key(directory: Path, password: str) -> bytes:
 
 
 def proof(directory: Path, address: str, challenge: str) -> str:
-    """What the server of `directory` at `address` answers to a challenge, and nobody else can."""
+    """The answer to a challenge that only the server of `directory` at `address` can give."""
     key = hmac.digest(_kept_key(directory), b"proof", "sha256")
     return hmac.digest(key, f"{address} {challenge}".encode("utf-8", "replace"), "sha256").hex()
 
@@ -98,20 +98,20 @@ def new_link(address: str, password: str) -> str:
         if error.code == 401:
             raise ServerError(
                 f"The Prefect server at {address} was started with another password.",
-                hint=f"Set {PASSWORD_VARIABLE} to what it was when that server was started, or restart that server.",
+                hint=f"Set {PASSWORD_VARIABLE} to the password that it was started with, or restart it.",
             ) from None
         raise ServerError(
-            f"The Prefect server at {address} gave no link to log in ({error.code}): it is not one of this version.",
+            f"The Prefect server at {address} returned no login link (HTTP {error.code}): it is of another version.",
             hint="Stop the commands that use it, and try again.",
         ) from None
     except (OSError, ValueError, KeyError) as error:
         raise ServerError(
-            f"The Prefect server at {address} gave no link to log in: {error}.", hint="Is it still running?"
+            f"The Prefect server at {address} returned no login link: {error}.", hint="Is it still running?"
         ) from None
 
 
 class OneTimeLinks:
-    """The links that nobody has used yet. They are kept in memory: a restart of the server invalidates them.
+    """The links that have not been used. They are kept in memory: a restart of the server invalidates them.
 
     Args:
         seconds: How long each can be used.

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from retune.cli.prefect_server import keep_prefect_to_itself, own_home, prefect_server
+from retune.local.prefect_server import keep_prefect_to_itself, own_home, prefect_server
 
 Value = TypeVar("Value")
 

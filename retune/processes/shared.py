@@ -2,25 +2,20 @@
 
 Two locks in the process's directory carry the protocol; the kernel drops them when a holder dies, however it dies.
 
-* `starting.lock` is held while somebody looks whether the process runs, and starts it if not: two never start at once.
+* `starting.lock` is held while a command checks whether the process runs, and starts it if not: no two start at once.
 * `users.lock` is held, shared, by every command while it uses the process. The process's standard input is a pipe from
   whoever started it. When that pipe closes, the process waits until it can have `users.lock` for itself, which means
   that nobody uses it any more, and stops. It keeps the lock while it stops, so that a newcomer waits for its end and
   then starts a fresh one.
 
-Who uses it for long can have it kept: if it ends meanwhile, it is started again at the same address, under
-`starting.lock`, so that of several users one does it.
+A command that uses it for long can have it kept: if it ends meanwhile, it is started again at the same address, under
+`starting.lock`, so that one of several users does it.
 """
 
 import fcntl
-import http.client
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -29,10 +24,12 @@ from typing import IO
 
 from retune.errors import ServerError
 from retune.private_files import make_private_directory, private_opener
+from retune.processes.death_watch import when_parent_exits
+from retune.processes.logs import ProcessLog
+from retune.processes.process import Process, own_environment, start_process, stop_processes, wait_until_ready
 
-_POLL_SECONDS = 0.05
 _STOP_TIMEOUT_SECONDS = 15.0
-_SECONDS_BETWEEN_LOOKS = 1.0
+_POLL_SECONDS = 1.0
 _MISSES_OF_OTHERS = 5
 _MOST_RESTARTS = 5
 
@@ -49,9 +46,8 @@ class ProcessPlan:
         command: Its command line.
         environment: Variables that differ from this process's own; None takes one away.
         startup_timeout_seconds: How long starting may take.
-        command_again: Its command line for another start at the address that it had.
-        is_kept_elsewhere: Whether another program starts it again where that one started it; two would fight for the
-            address.
+        command_again: Its command line for a restart at the address that it had.
+        is_kept_elsewhere: Whether another program started it and restarts it; two would compete for the address.
     """
 
     name: str
@@ -91,8 +87,8 @@ def shared_process(
 
     Args:
         plan: How to find and start it.
-        say: Where this is given, the process is started again if it ends while the block runs, and `say` is told, in a
-            thread of its own.
+        say: Where this is given, the process is started again if it ends while the block runs. Called from another
+            thread with what happened.
         stopping: Set from another thread, it ends the wait for a process that is still starting.
 
     Raises:
@@ -105,27 +101,17 @@ def shared_process(
         raise ServerError(f"{plan.name} can't use the directory {plan.directory}: {error.strerror}.") from None
     with users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        children: list[subprocess.Popen[bytes]] = []
+        children: list[Process] = []
         try:
             with _starting(plan):
                 address = plan.find()
                 if address is None:
-                    children.append(_start(plan, plan.command))
-                    address = _wait_until_it_answers(plan, children[0], stopping)
-            with _kept(plan, address, children, say) if say else nullcontext():
+                    address = _start(plan, plan.command, children, stopping)
+            with _restarted(plan, address, children, say) if say else nullcontext():
                 yield RunningProcess(address=address, started_here=bool(children))
         finally:
             for child in children:
                 _let_go(child, users)
-
-
-def answers(url: str) -> bool:
-    """Whether `url` answers 200 within two seconds."""
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - an address of our own making
-            return bool(response.status == 200)
-    except (OSError, ValueError, http.client.HTTPException):
-        return False
 
 
 def _open_privately(path: Path) -> IO[str]:
@@ -141,89 +127,68 @@ def _starting(plan: ProcessPlan) -> Iterator[None]:
 
 
 @contextmanager
-def _kept(
-    plan: ProcessPlan, address: str, children: list[subprocess.Popen[bytes]], say: Callable[[str], None]
-) -> Iterator[None]:
-    """Start the process again whenever it has ended, for as long as the block runs; `children` gets each new one."""
+def _restarted(plan: ProcessPlan, address: str, children: list[Process], say: Callable[[str], None]) -> Iterator[None]:
+    """Restart the process whenever it has ended, while the block runs; each new one is added to `children`."""
     stopping = threading.Event()
 
-    def keep() -> None:
+    def watch() -> None:
         misses = restarts = 0
-        while not stopping.wait(_SECONDS_BETWEEN_LOOKS):
+        while not stopping.wait(_POLL_SECONDS):
             is_ours = bool(children) and children[-1].poll() is None
             misses = 0 if is_ours or plan.find() else misses + 1
             # Our own process has surely ended; that of somebody else may be busy.
             if misses == 0 or (not children and (misses < _MISSES_OF_OTHERS or plan.is_kept_elsewhere())):
                 continue
             if restarts == _MOST_RESTARTS:
-                say(f"{plan.name} has ended {restarts + 1} times and is not started again; see {plan.log}.")
+                say(f"{plan.name} has ended {restarts + 1} times and is not restarted; see {plan.log}.")
                 return
             restarts += 1
-            say(f"{plan.name} has ended, though it is needed; starting it again.")
+            say(f"{plan.name} has ended unexpectedly; restarting it.")
             try:
-                _start_again(plan, address, children, stopping)
+                _restart(plan, address, children, stopping)
             except (ServerError, OSError) as error:
                 if not stopping.is_set():
-                    say(f"{plan.name} could not be started again: {error}")
+                    say(f"{plan.name} could not be restarted: {error}")
             else:
                 say(f"{plan.name} is back.")
 
-    keeper = threading.Thread(target=keep, name=f"keep {plan.name}", daemon=True)
-    keeper.start()
+    thread = threading.Thread(target=watch, name=f"watch {plan.name}", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         stopping.set()
-        keeper.join()
+        thread.join()
 
 
-def _start_again(
-    plan: ProcessPlan, address: str, children: list[subprocess.Popen[bytes]], stopping: threading.Event
-) -> None:
+def _restart(plan: ProcessPlan, address: str, children: list[Process], stopping: threading.Event) -> None:
     with _starting(plan):
         if plan.find() is None and not stopping.is_set():
-            children.append(_start(plan, plan.command_again(address) if plan.command_again else plan.command))
-            _wait_until_it_answers(plan, children[-1], stopping)
+            command = plan.command_again(address) if plan.command_again else plan.command
+            _start(plan, command, children, stopping)
 
 
-def _start(plan: ProcessPlan, command: Sequence[str]) -> subprocess.Popen[bytes]:
-    variables = {**os.environ, **plan.environment}
-    with _open_privately(plan.log) as log:
-        return subprocess.Popen(  # noqa: S603 - our own command line
-            [*command],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env={name: value for name, value in variables.items() if value is not None},
-            # The terminal's Ctrl-C must reach it only through us, or a run could not end in good order.
-            start_new_session=True,
-        )
+def _start(plan: ProcessPlan, command: Sequence[str], children: list[Process], stopping: threading.Event | None) -> str:
+    """Start the process, add it to `children`, and wait for its address."""
+    log = ProcessLog(plan.log)
+    with log.open() as stream:
+        child = start_process(command, environment=own_environment(plan.environment), stdout=stream, stderr=stream)
+    children.append(child)
+
+    def check() -> None:
+        if stopping and stopping.is_set():
+            raise ServerError(f"{plan.name} is not needed any more.")
+
+    return wait_until_ready(
+        child,
+        lambda: plan.find() or "",
+        timeout_seconds=plan.startup_timeout_seconds,
+        failure=lambda what: log.failure(f"{plan.name} {what}"),
+        at_each_poll=check,
+    )
 
 
-def _wait_until_it_answers(
-    plan: ProcessPlan, child: subprocess.Popen[bytes], stopping: threading.Event | None = None
-) -> str:
-    deadline = time.monotonic() + plan.startup_timeout_seconds
-    while time.monotonic() < deadline and not (stopping and stopping.is_set()):
-        has_ended = child.poll() is not None
-        # Asked after it has ended, too: it may have found that somebody else's process serves the directory.
-        if address := plan.find():
-            return address
-        if has_ended:
-            raise _failed(plan, f"{plan.name} did not start (exit status {child.returncode})")
-        time.sleep(_POLL_SECONDS)
-    if stopping and stopping.is_set():
-        raise ServerError(f"{plan.name} is not needed any more.")
-    raise _failed(plan, f"{plan.name} did not answer within {plan.startup_timeout_seconds:g} s")
-
-
-def _failed(plan: ProcessPlan, what: str) -> ServerError:
-    lines = [line.strip() for line in plan.log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    last = next((line for line in reversed(lines) if line), "it printed nothing")
-    return ServerError(f"{what}: {last}", hint=f"All that it printed is in {plan.log}.")
-
-
-def _let_go(child: subprocess.Popen[bytes], users: IO[str]) -> None:
+def _let_go(child: Process, users: IO[str]) -> None:
     assert child.stdin is not None  # noqa: S101 - it was opened as a pipe
     try:
         # Held until the child has ended, so that a newcomer does not find it half gone.
@@ -233,27 +198,19 @@ def _let_go(child: subprocess.Popen[bytes], users: IO[str]) -> None:
         # Its other users end it; whoever forgets a Popen before then is warned, and leaves a zombie.
         threading.Thread(target=child.wait, name=f"wait for {child.pid}", daemon=True).start()
         return
-    child.terminate()
-    try:
-        child.wait(_STOP_TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-    child.stdin.close()
+    stop_processes([child], grace_seconds=_STOP_TIMEOUT_SECONDS)
 
 
 def stop_when_unused(users_lock: Path) -> None:
-    """In the shared process: watch from a thread, and raise SIGTERM here once nobody uses it any more."""
+    """In the shared process: raise SIGTERM once its starter has gone and nobody else uses it."""
 
-    def watch() -> None:
-        while sys.stdin.buffer.read(1 << 16):
-            pass
+    def stop() -> None:
         lock = _open_privately(users_lock)
         fcntl.flock(lock, fcntl.LOCK_EX)
         _kept_until_the_end.append(lock)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, name="stop-when-unused", daemon=True).start()
+    when_parent_exits(stop)
 
 
 _kept_until_the_end: list[IO[str]] = []

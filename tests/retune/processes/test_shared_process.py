@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from retune.errors import ServerError
-from retune.shared_process import ProcessPlan, answers, shared_process
+from retune.processes.process import answers
+from retune.processes.shared import ProcessPlan, shared_process
 
 SERVER = """
 import http.server, os, pathlib, sys
-from retune.shared_process import stop_when_unused
+from retune.processes.shared import stop_when_unused
 directory = pathlib.Path(sys.argv[1])
 stop_when_unused(directory / "users.lock")
 class Healthy(http.server.BaseHTTPRequestHandler):
@@ -36,7 +37,7 @@ server.serve_forever()
 USER = """
 import sys, pathlib
 from tests_plan import plan
-from retune.shared_process import shared_process
+from retune.processes.shared import shared_process
 with shared_process(plan(pathlib.Path(sys.argv[1]))) as running:
     print(running.address, running.started_here, flush=True)
     sys.stdin.read()
@@ -156,8 +157,8 @@ def test_one_that_can_t_come_back_is_given_up(tmp_path: Path) -> None:
     fragile = replace(plan(tmp_path), command_again=lambda _: [sys.executable, "-c", "print('no memory')"])
     with shared_process(fragile, said.append):
         kill(tmp_path)
-        wait_until(lambda: any("is not started again" in line for line in said))
-    assert any("could not be started again" in line and "no memory" in line for line in said)
+        wait_until(lambda: any("is not restarted" in line for line in said))
+    assert any("could not be restarted" in line and "no memory" in line for line in said)
 
 
 def comes_back(said: list[str], times: int) -> bool:
@@ -190,7 +191,7 @@ def test_an_address_that_nobody_serves_any_more_is_replaced(tmp_path: Path) -> N
 def test_why_it_could_not_start_is_said(tmp_path: Path) -> None:
     dying = plan(tmp_path, program="import sys; print('the disk is on fire'); sys.exit(3)")
     with (
-        pytest.raises(ServerError, match=r"did not start \(exit status 3\): the disk is on fire") as caught,
+        pytest.raises(ServerError, match="did not start: it exited with status 3: the disk is on fire") as caught,
         shared_process(dying),
     ):
         pass
@@ -199,7 +200,7 @@ def test_why_it_could_not_start_is_said(tmp_path: Path) -> None:
 
 def test_one_that_never_answers_is_ended(tmp_path: Path) -> None:
     silent = plan(tmp_path, program="import os,sys,time; print(os.getpid(), flush=True); time.sleep(60)", timeout=1)
-    with pytest.raises(ServerError, match="did not answer within 1 s"), shared_process(silent):
+    with pytest.raises(ServerError, match="was not ready within 1 s"), shared_process(silent):
         pass
     pid = int((tmp_path / "output.log").read_text())
     with pytest.raises(ProcessLookupError):

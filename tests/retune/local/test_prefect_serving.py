@@ -19,7 +19,7 @@ def start_and_stop(home: Path, packages: Path) -> list[str]:
     loaded = home / "loaded"
     loaded.unlink(missing_ok=True)
     server = subprocess.Popen(
-        [sys.executable, "-P", "-m", "retune.cli.prefect_serving", "--home", str(home)],
+        [sys.executable, "-P", "-m", "retune.local.prefect_serving", "--home", str(home)],
         env={**os.environ, "PYTHONPATH": str(packages), "LOADED": str(loaded)},
     )
     try:

@@ -1,18 +1,17 @@
 """What `retune up` runs: command lines and environments."""
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from retune.cli.prefect_access import PASSWORD_VARIABLE, is_server_of, prefect_password
-from retune.cli.prefect_server import QUIET, local_address
-from retune.cli.up_children import Program
-from retune.cli.up_flow_runs import PrefectApi
-from retune.shared_process import answers
+from retune.local.managed_process import Program
+from retune.local.prefect_access import PASSWORD_VARIABLE, is_server_of, prefect_password
+from retune.local.prefect_api import PrefectApi
+from retune.local.prefect_server import QUIET, local_address
+from retune.processes.process import answers, module_command, own_environment
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WORK_POOL = "retune"
@@ -27,7 +26,7 @@ _OF_SERVERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class UpOptions:
     """What the command line asks for.
 
     Attributes:
@@ -56,7 +55,7 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where things answer, as seen from this machine.
+    """Where the servers answer, as seen from this machine.
 
     Attributes:
         ui: Prefect's UI.
@@ -69,49 +68,49 @@ class Addresses:
     server: str | None
 
     @classmethod
-    def of(cls, wishes: Wishes) -> Self:
-        """The addresses that what is asked for will have."""
-        ui = local_address(wishes.host, wishes.port)
-        server = local_address(wishes.host, wishes.server_port)
-        return cls(ui, f"{ui}/api", f"{server}/v1" if wishes.has_server else None)
+    def of(cls, options: UpOptions) -> Self:
+        """The addresses of a system with these options."""
+        ui = local_address(options.host, options.port)
+        server = local_address(options.host, options.server_port)
+        return cls(ui, f"{ui}/api", f"{server}/v1" if options.has_server else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to run.
+    """What `retune up` runs.
 
     Attributes:
-        servers: Started side by side.
-        worker: Started when they are there and the deployments are made; None for none.
+        servers: Started at the same time.
+        worker: Started when the servers are ready and the deployments are registered; None for none.
     """
 
     servers: list[Program]
     worker: Program | None
 
 
-def programs(wishes: Wishes, addresses: Addresses, home: Path) -> Plan:
-    """Everything that goes on for as long as the command does."""
-    servers = [_prefect_server(wishes, addresses, home)]
+def programs(options: UpOptions, addresses: Addresses, home: Path) -> Plan:
+    """The programs that run as long as the command does."""
+    servers = [_prefect_server(options, addresses, home)]
     if addresses.server is not None:
-        servers.append(_fine_tuning_server(wishes, addresses.server, home))
-    return Plan(servers, _worker(wishes, addresses, home) if wishes.has_worker else None)
+        servers.append(_fine_tuning_server(options, addresses.server, home))
+    return Plan(servers, _worker(options, addresses, home) if options.has_worker else None)
 
 
-def _prefect_server(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
+def _prefect_server(options: UpOptions, addresses: Addresses, home: Path) -> Program:
     directory = home / "prefect"
     variables = {
         PASSWORD_VARIABLE: prefect_password(directory),
         # In memory, as is the default, places in concurrency limits would be lost for good when the server ends.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
-    if wishes.database_url:
-        variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = wishes.database_url
+    if options.database_url:
+        variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = options.database_url
     return Program(
         name="prefect server",
         where=addresses.ui,
-        command=_module(
-            "retune.cli.prefect_serving",
-            *("--home", str(directory), "--host", wishes.host, "--port", str(wishes.port)),
+        command=module_command(
+            "retune.local.prefect_serving",
+            *("--home", str(directory), "--host", options.host, "--port", str(options.port)),
         ),
         # Whoever starts a server means this one, and not the one of their profile.
         environment=_environment(variables, without=("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "OPENAI_API_KEY")),
@@ -119,44 +118,44 @@ def _prefect_server(wishes: Wishes, addresses: Addresses, home: Path) -> Program
     )
 
 
-def _fine_tuning_server(wishes: Wishes, address: str, home: Path) -> Program:
-    options = ("--host", wishes.host, "--port", str(wishes.server_port), "--data-dir", str(home / "server"))
+def _fine_tuning_server(options: UpOptions, address: str, home: Path) -> Program:
+    flags = ("--host", options.host, "--port", str(options.server_port), "--data-dir", str(home / "server"))
     return Program(
         name="fine-tuning server",
         where=address,
-        command=_module("retune.server", *options),
+        command=module_command("retune.server", *flags),
         environment=_environment({}, without=("OPENAI_API_KEY", PASSWORD_VARIABLE, "PREFECT_API_AUTH_STRING")),
         is_ready=lambda: answers(f"{address.removesuffix('/v1')}/health"),
     )
 
 
-def _worker(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
+def _worker(options: UpOptions, addresses: Addresses, home: Path) -> Program:
     # A name that no earlier worker had, which Prefect may still take for alive.
     name = f"retune up {uuid4().hex[:8]}"
-    options = ("--limit", str(wishes.limit), "--name", name)
+    flags = ("--limit", str(options.limit), "--name", name)
     api = PrefectApi(addresses.api, prefect_password(home / "prefect"))
     return Program(
         name="worker",
-        where=f"work pool {_WORK_POOL}, {wishes.limit} flow runs at once",
-        command=_module("deployments.worker", *options),
-        environment=_client_environment(wishes, addresses, home),
+        where=f"work pool {_WORK_POOL}, {options.limit} flow runs at once",
+        command=module_command("deployments.worker", *flags),
+        environment=_client_environment(options, addresses, home),
         is_ready=lambda: api.has_worker(_WORK_POOL, name),
         # It ends its flow runs at once and waits for none; they are rescheduled in Prefect.
         stop_seconds=3.0,
     )
 
 
-def register_program(wishes: Wishes, addresses: Addresses, home: Path) -> Program:
-    """What makes the deployments, and ends."""
+def register_program(options: UpOptions, addresses: Addresses, home: Path) -> Program:
+    """The program that registers the deployments, and ends."""
     return Program(
         name="deployments",
         where="",
-        command=_module("deployments.register"),
-        environment=_client_environment(wishes, addresses, home),
+        command=module_command("deployments.register"),
+        environment=_client_environment(options, addresses, home),
     )
 
 
-def _client_environment(wishes: Wishes, addresses: Addresses, home: Path) -> dict[str, str]:
+def _client_environment(options: UpOptions, addresses: Addresses, home: Path) -> dict[str, str]:
     variables = {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": addresses.api,
@@ -165,9 +164,9 @@ def _client_environment(wishes: Wishes, addresses: Addresses, home: Path) -> dic
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home / "results"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": _HEARTBEAT_SECONDS,
         "RETUNE_HOME": str(home),
-        "OPENAI_BASE_URL": wishes.base_url or addresses.server or "",
+        "OPENAI_BASE_URL": options.base_url or addresses.server or "",
     }
-    if wishes.base_url is not None:
+    if options.base_url is not None:
         return _environment(variables, without=_OF_SERVERS)
     # A key for a paid provider is not for the server here, which has one of its own or none.
     if key := os.environ.get("RETUNE_SERVER_API_KEY"):
@@ -177,10 +176,4 @@ def _client_environment(wishes: Wishes, addresses: Addresses, home: Path) -> dic
 
 
 def _environment(variables: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in without}
-    return {**kept, **QUIET, "PYTHONUNBUFFERED": "1", **variables}
-
-
-def _module(name: str, *arguments: str) -> list[str]:
-    # Not from the current directory: people keep data there, and may have named it as a module is named.
-    return [sys.executable, "-P", "-m", name, *arguments]
+    return own_environment({**QUIET, "PYTHONUNBUFFERED": "1", **variables}, without=without)

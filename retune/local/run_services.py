@@ -1,4 +1,4 @@
-"""What a run needs around it, started side by side: Prefect, the fine-tuning server, and the pipeline's own code."""
+"""What `retune run` needs, started at the same time: Prefect, the fine-tuning server, and the pipeline's own code."""
 
 import asyncio
 import shlex
@@ -9,12 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from retune.cli.check_view import ReadingBar
-from retune.cli.connection import key_is_for, local_api_key, server_directory
-from retune.cli.prefect_server import address_to_watch, own_password
-from retune.cli.run_view import RunView
-from retune.cli.side_by_side import SideBySide, start_prefect
-from retune.config import ProviderConfig, RetrainConfig
+from retune.config import RetrainConfig
 from retune.data.cost.model_dates import check_model_fits, utc_today
 from retune.data.dataset_checks.check import check_store
 from retune.data.dataset_checks.report import CheckReport
@@ -24,8 +19,11 @@ from retune.data.sources.blocks import Source
 from retune.data.sources.open import open_source
 from retune.data.splits.split import deal_examples
 from retune.errors import CheckError
+from retune.local.connection import key_is_for, local_api_key, server_directory
+from retune.local.embedded_server import embedded_server
+from retune.local.prefect_server import address_to_watch, own_password
+from retune.local.side_by_side import SideBySide, start_prefect
 from retune.provider.endpoint import Endpoint, resolve_endpoint
-from retune.server.embedded import embedded_server
 
 if TYPE_CHECKING:
     from retune.results.manifest import RunManifest
@@ -35,41 +33,60 @@ _MOST_BYTES_READ_TWICE = 16_000_000
 
 @dataclass(frozen=True, slots=True)
 class RunServices:
-    """What is there while a run goes on.
+    """The services of a run, all of which answer.
 
     Attributes:
         config: The run's configuration, with the provider's address.
-        retrain: Runs the pipeline, and waits until Prefect has written down what happened.
+        watch_url: Where the run can be watched in a browser.
+        retrain: Runs the pipeline, and waits until Prefect has recorded the end of it.
     """
 
     config: RetrainConfig
+    watch_url: str
     retrain: Callable[[RetrainConfig], Coroutine[Any, Any, "RunManifest"]]
 
 
+def check_provider(config: RetrainConfig) -> Endpoint | None:
+    """Check that the provider answers, takes the key, and still trains the base model.
+
+    Returns:
+        The provider; None for the server on this machine, which is not started yet.
+
+    Raises:
+        RetuneError: The provider can't be used.
+    """
+    endpoint = resolve_endpoint(config.provider)
+    if endpoint is None:
+        return None
+    check_model_fits(config.training.model, endpoint.kind, today=utc_today())
+    if not config.provider.api_key_block:
+        with key_is_for(endpoint.base_url):
+            from retune.provider import models  # noqa: PLC0415 - the SDK takes over a second to import
+
+            asyncio.run(models.check_provider(config.provider))
+    return endpoint
+
+
 @contextmanager
-def run_services(config: RetrainConfig, view: RunView, starting: SideBySide) -> Iterator[RunServices]:
-    """Start everything side by side, because each takes seconds; `starting` stops it again.
+def run_services(
+    config: RetrainConfig, endpoint: Endpoint | None, starting: SideBySide, warn: Callable[[str], None]
+) -> Iterator[RunServices]:
+    """Start all services at the same time, because each takes seconds; `starting` stops them.
 
     Args:
         config: The run's configuration.
-        view: Where the run is shown.
+        endpoint: As `check_provider` returned it.
         starting: What is started already; the rest is added to it.
+        warn: Called from other threads when a service ends early, and when it is back.
 
     Raises:
-        RetuneError: The provider can't be used, or a server can't start.
+        ServerError: A server can't start.
     """
-    endpoint = resolve_endpoint(config.provider)
-    if endpoint:
-        check_model_fits(config.training.model, endpoint.kind, today=utc_today())
-        if not config.provider.api_key_block:
-            with key_is_for(endpoint.base_url):
-                _check_provider(config.provider)
-    view.show_header(config, endpoint)
-    prefect = start_prefect(starting, view.warn)
+    prefect = start_prefect(starting, warn)
     local = (
         None
         if endpoint
-        else starting.enter(embedded_server(server_directory(None), say=view.warn, stopping=starting.stopping))
+        else starting.enter(embedded_server(server_directory(None), say=warn, stopping=starting.stopping))
     )
     from flows.local import retrain_and_flush  # noqa: PLC0415 - Prefect takes seconds to import
 
@@ -85,15 +102,20 @@ def run_services(config: RetrainConfig, view: RunView, starting: SideBySide) -> 
             config = config.model_copy(update={"provider": provider})
         elif endpoint:
             stack.enter_context(key_is_for(endpoint.base_url))
-        view.show_address(address_to_watch(api_url))
         password = own_password()
-        yield RunServices(config=config, retrain=lambda config: retrain_and_flush(config, api_url, password))
+        yield RunServices(
+            config, address_to_watch(api_url), lambda config: retrain_and_flush(config, api_url, password)
+        )
 
 
-def check_data(config: RetrainConfig, bar: ReadingBar) -> None:
-    """Look at the source before anything is started, so that an error in it leaves nothing behind.
+def check_data(config: RetrainConfig, on_read: Callable[[int], None]) -> None:
+    """Check the source before anything is started, so that an error in it leaves nothing behind.
 
-    A small one is read to its end.
+    A small source is read to its end.
+
+    Args:
+        config: The run's configuration.
+        on_read: Called with the bytes read so far.
 
     Raises:
         RetuneError: The data or the provider's address can't be used.
@@ -102,7 +124,7 @@ def check_data(config: RetrainConfig, bar: ReadingBar) -> None:
     if config.data.query is not None:
         # A query is asked once: it may take long, and its rows may be others the next time.
         return
-    source = put_together(open_source(config.data, lambda done: bar.read(done, None)), config.data)
+    source = put_together(open_source(config.data, on_read), config.data)
     find_shape(source, config.data, config.split, config.training.method)
     if _is_small(source):
         _check_to_the_end(config, endpoint)
@@ -138,9 +160,3 @@ def _raise_for_errors(report: CheckReport, source: str) -> None:
     except CheckError as error:
         more = f"`retune check {shlex.quote(source)} --report FILE`, with the same flags, writes all of them to a file."
         raise CheckError(error.message, hint=more) from None
-
-
-def _check_provider(config: ProviderConfig) -> None:
-    from retune.provider.models import check_provider  # noqa: PLC0415 - the SDK takes over a second to import
-
-    asyncio.run(check_provider(config))

@@ -1,6 +1,6 @@
 """Prefect's server behind the guard: what `retune run`, `retune up`, `retune prefect start` and Docker start.
 
-python -m retune.cli.prefect_serving --home DIRECTORY [--host ADDRESS] [--port PORT] [--until-unused]
+python -m retune.local.prefect_serving --home DIRECTORY [--host ADDRESS] [--port PORT] [--until-unused]
 
 | variable | what it says | default |
 |---|---|---|
@@ -20,8 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from retune.cli.prefect_access import (
+from retune.errors import RetuneError, ServerError
+from retune.files import write_bytes
+from retune.local.prefect_access import (
     PASSWORD_VARIABLE,
     BrowserSessions,
     OneTimeLinks,
@@ -29,13 +32,11 @@ from retune.cli.prefect_access import (
     proof,
     session_key,
 )
-from retune.cli.prefect_guard import GuardSettings, PrefectGuard
-from retune.cli.prefect_login import BrowserLogin
-from retune.cli.prefect_server import ADDRESS_FILE, ANY_ADDRESS, QUIET, local_address, read_address, server_plan
-from retune.errors import RetuneError, ServerError
-from retune.files import write_bytes
+from retune.local.prefect_guard import GuardSettings, PrefectGuard
+from retune.local.prefect_login import BrowserLogin
+from retune.local.prefect_server import ADDRESS_FILE, ANY_ADDRESS, QUIET, local_address, read_address, server_plan
 from retune.private_files import keep_files_private
-from retune.shared_process import stop_when_unused
+from retune.processes.shared import stop_when_unused
 
 _BLOCKS_FILE = "blocks"
 _DATABASE_VARIABLES = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
@@ -59,19 +60,16 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     url = (os.environ.get("PREFECT_UI_URL") or local).rstrip("/")
     password = prefect_password(home)
     _configure_prefect(home, port, url, password)
-    blocks = _block_sources(home)
-    if _registered_blocks(home) == blocks:
-        # To see that it has nothing to register, Prefect would import every collection that is installed.
-        os.environ.update(
-            PREFECT_SERVER_REGISTER_BLOCKS_ON_START="false", PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION="false"
-        )
+    blocks = _skip_registered_blocks(home)
     _bound_lock_waits()
-    from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings made just now
-
     names = frozenset({host, *os.environ.get("RETUNE_PREFECT_ALLOWED_HOSTS", "").replace(",", " ").split()})
-    settings = GuardSettings(url, password, names, answers_any_ip=host in ANY_ADDRESS)
     login = BrowserLogin(password, OneTimeLinks(), BrowserSessions(session_key(home, password)))
-    guard = PrefectGuard(create_app(final=True), settings, login, lambda challenge: proof(home, local, challenge))
+    guard = PrefectGuard(
+        _prefect_app(),
+        GuardSettings(url, password, names, answers_any_ip=host in ANY_ADDRESS),
+        login,
+        lambda challenge: proof(home, local, challenge),
+    )
     server = _Server(uvicorn.Config(guard, host=host, port=port, log_level="warning"))
 
     def ready() -> None:
@@ -83,6 +81,12 @@ def serve(home: Path, host: str, port: int, when_ready: Callable[[str], None] = 
     server.when_ready = ready
     server.when_stopping = lambda: _forget_address(home, local)
     server.run()
+
+
+def _prefect_app() -> ASGIApp:
+    from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings made just now
+
+    return create_app(final=True)
 
 
 class _Server(uvicorn.Server):
@@ -137,6 +141,19 @@ def _block_sources(home: Path) -> str:
     profile = profiles.read_text(encoding="utf-8") if profiles.exists() else None
     known = [sorted(installed.items()), sorted(_database_variables().items()), profile]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def _skip_registered_blocks(home: Path) -> str:
+    """Have Prefect register block types only where something has changed; the digest of what is there now.
+
+    To see that it has nothing to register, Prefect would import every collection that is installed.
+    """
+    blocks = _block_sources(home)
+    if _registered_blocks(home) == blocks:
+        os.environ.update(
+            PREFECT_SERVER_REGISTER_BLOCKS_ON_START="false", PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION="false"
+        )
+    return blocks
 
 
 def _database_variables() -> dict[str, str]:

@@ -26,10 +26,10 @@ from web_attacks import attack, other_site
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from retune.cli.prefect_access import BrowserSessions, OneTimeLinks, is_server_of, new_link, prefect_password
-from retune.cli.prefect_guard import GuardSettings, PrefectGuard
-from retune.cli.prefect_login import BrowserLogin
 from retune.errors import ServerError
+from retune.local.prefect_access import BrowserSessions, OneTimeLinks, is_server_of, new_link, prefect_password
+from retune.local.prefect_guard import GuardSettings, PrefectGuard
+from retune.local.prefect_login import BrowserLogin
 
 needs_browser = pytest.mark.skipif(browser_path() is None, reason="no Chromium on this machine")
 _SOCKETS = ("events/in", "events/out", "logs/out", "task_runs/subscriptions/scheduled", "work_pools/x/workers/connect")
@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    command = ("-P", "-m", "retune.cli.prefect_serving", "--home", directory, "--port", str(port))
+    command = ("-P", "-m", "retune.local.prefect_serving", "--home", directory, "--port", str(port))
     process = processes.start("prefect-server", sys.executable, *command)
 
     def is_up() -> bool:
@@ -214,7 +214,7 @@ def test_pages_of_other_origins_reach_nothing(server, person):
             assert attack(page, server.url) == [], place
         rebound = server.url.replace("127.0.0.1", "evil.example")
         page.goto(rebound)
-        assert "does not go by the name" in page.content()
+        assert "does not accept the host name" in page.content()
         assert attack(page, rebound) == []
         stolen = next(cookie for cookie in other.cookies if "retune-prefect" in cookie)
 

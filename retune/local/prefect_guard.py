@@ -19,15 +19,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retune.cli.prefect_access import LINKS_PATH, PROOF_PATH, are_equal, as_basic
-from retune.cli.prefect_login import BrowserLogin, login_page, with_session_script
 from retune.host_names import host_of, is_loopback, normalized_hosts
+from retune.local.prefect_access import LINKS_PATH, PROOF_PATH, are_equal, as_basic
+from retune.local.prefect_login import BrowserLogin, login_page, with_session_script
 
 _OPEN = {"/api/health", "/api/ready"}
 _API = ("/api", "/docs", "/redoc", "/openapi.json")
 _READING = {"GET", "HEAD"}
 _OTHER_PAGE = "Web pages of other addresses may not use this Prefect server."
-_NO_PASSWORD = "This Prefect server wants its password, which `retune prefect env` prints as variables."  # noqa: S105
+_NO_PASSWORD = "This Prefect server requires its password, which `retune prefect env` prints as variables."  # noqa: S105
 _SECURITY_HEADERS = {
     # Prefect's graphs compile code (PixiJS). Nothing of other addresses is let in, Amplitude's least of all.
     "content-security-policy": (
@@ -96,13 +96,13 @@ class PrefectGuard:
         await answer(scope, receive, _securing(send, scope["path"]))
 
     def _refuse_page(self, scope: Scope) -> tuple[int, str] | None:
-        """Status and words for a name that is not ours or a web page that is not the UI's; None for all else."""
+        """Status and message for a host name that is not ours or a page that is not the UI's; None for all else."""
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or not self._is_own_host(hosts[0]):
             return 421, (
-                f"This Prefect server does not go by the name {', '.join(hosts)!r}. It answers to names of its own "
-                "machine, to the host of PREFECT_UI_URL, and to those in RETUNE_PREFECT_ALLOWED_HOSTS."
+                f"This Prefect server does not accept the host name {', '.join(hosts)!r}. It accepts names of its own "
+                "machine, the host of PREFECT_UI_URL, and those in RETUNE_PREFECT_ALLOWED_HOSTS."
             )
         own = {f"http://{hosts[0].lower()}", self._ui_origin}
         if len(origins) > 1 or not own.issuperset(origin.lower() for origin in origins):
@@ -129,7 +129,7 @@ class PrefectGuard:
         if answer := await self._login.answer(request):
             return answer
         if not is_reading:
-            return _refused(405, "Pages can only be read.")
+            return _refused(405, "Pages accept only GET and HEAD.")
         if "text/html" not in request.headers.get("accept", ""):
             return self._app
         return with_session_script(self._app) if self._login.has_session(request) else login_page(401)
@@ -144,7 +144,7 @@ class PrefectGuard:
         return (
             JSONResponse({"url": self._login.new_link(self._settings.url)})
             if request.method == "POST"
-            else _refused(405, "A new link is asked for by POST.")
+            else _refused(405, "A new link needs POST.")
         )
 
     def _has_credentials(self, request: Request) -> bool:

@@ -1,8 +1,7 @@
-"""A server on demand: use the one that runs on a data directory, or start one for as long as it is needed."""
+"""The fine-tuning server of a data directory: the one that runs, or one that is started while it is needed."""
 
 import http.client
 import json
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from retune.processes.process import module_command
+from retune.processes.shared import ProcessPlan, shared_process
 from retune.server.settings import SECRET_VARIABLES
 from retune.server.storage.data_directory import DataDirectory
-from retune.shared_process import ProcessPlan, shared_process
 
 _HEALTH_TIMEOUT_SECONDS = 2.0
 
@@ -46,7 +46,7 @@ def embedded_server(
     Args:
         data_directory: The server's data directory; made if it is missing.
         startup_timeout_seconds: Longest wait for the server to answer.
-        say: See `retune.shared_process.shared_process`.
+        say: See `retune.processes.shared.shared_process`.
         stopping: Likewise.
 
     Raises:
@@ -56,10 +56,8 @@ def embedded_server(
     directory.create()
 
     def command(port: int | None) -> list[str]:
-        return [
-            *(sys.executable, "-P", "-m", "retune.server", "--port", str(port or 0), "--exit-with-parent"),
-            *("--data-dir", str(directory.path), "--log-file", str(directory.log)),
-        ]
+        files = ("--data-dir", str(directory.path), "--log-file", str(directory.log))
+        return module_command("retune.server", "--port", str(port or 0), "--exit-with-parent", *files)
 
     plan = ProcessPlan(
         name="The fine-tuning server",

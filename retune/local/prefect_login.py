@@ -1,7 +1,7 @@
 """How a browser logs in to Prefect behind the guard: by a link that works once, or by Prefect's password.
 
 The link's secret is a fragment, which no browser sends to any server: it appears in no log and in no `Referer`, and
-programs that only look at a link do not use it up. The page behind it posts the secret and gets a session's two halves.
+programs that only open a link do not use it up. The page behind it posts the secret and gets a session's two halves.
 """
 
 import json
@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retune.cli.prefect_access import SESSION_SECONDS, BrowserSessions, OneTimeLinks, are_equal
+from retune.local.prefect_access import SESSION_SECONDS, BrowserSessions, OneTimeLinks, are_equal
 
 LOGIN_PATH = "/retune/login"
 SESSION_PATH = "/retune/session"

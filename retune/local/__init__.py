@@ -1,0 +1,1 @@
+"""The system on this machine: Prefect's server, the fine-tuning server, a worker, and what a run needs of them."""
