@@ -99,12 +99,10 @@ RULES: dict[str, Rule] = {
     "header_missing": Rule("warning", "If these are examples, say --no-header; otherwise no action is needed."),
     "total_row": Rule(
         "warning",
-        "No action needed if it sums up the table; if it is an example, move it up. --fix leaves it out, too.",
+        "No action needed if it is a total; if it is an example, move it up. --fix leaves it out, too.",
         "total_dropped",
     ),
-    "total_row_read": Rule(
-        "warning", "Delete the row from the file if it sums up the table; otherwise no action is needed."
-    ),
+    "total_row_read": Rule("warning", "Delete the row from the file if it is a total; otherwise no action is needed."),
     # One example's structure
     "missing_messages": Rule("error", 'Give every example a list of messages: {"messages": [{"role": …}, …]}.'),
     "nested_too_deeply": Rule("error", "Reduce the nesting; no provider accepts JSON this deep."),

@@ -1,4 +1,4 @@
-"""Keys that stand twice in one JSON object: parsers keep the last value, and say nothing of the others."""
+"""Keys that occur twice in one JSON object: parsers keep the last value, and report nothing."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ _MOST_SHOWN, _LONGEST_PLACE = 40, 200
 
 
 class _Repeated(NamedTuple):
-    """A key that stands more than once in an object.
+    """A key that occurs more than once in an object.
 
     Attributes:
         key: It.
@@ -38,12 +38,12 @@ class _Repeated(NamedTuple):
         shown = masked(self.key, 0, _MOST_SHOWN)
         where = f" in {masked(self.place, 0, _MOST_SHOWN)}" if self.place else ""
         times = "twice" if len(self.values) == 2 else f"{len(self.values)} times"
-        stands = f'the key "{shown}" stands {times}{where}'
+        repeated = f'the key "{shown}" occurs {times}{where}'
         if self.loses_objects:
-            return Finding("repeated_list", f"{stands}, each time with a list of objects.")
+            return Finding("repeated_list", f"{repeated}, each time with a list of objects.")
         are_equal = all(value == self.values[0] for value in self.values)
         return Finding(
-            "repeated_key", f"{stands}, {'with equal values' if are_equal else 'and only its last value is read'}."
+            "repeated_key", f"{repeated}, {'with equal values' if are_equal else 'and only its last value is read'}."
         )
 
 
@@ -58,7 +58,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_Members)
 
 
 def find_repeated_keys(value: Any, n_quotes: int, text: Callable[[], str]) -> tuple[Finding, ...]:
-    """Say which keys stand twice in an object, if any do.
+    """Find the keys that occur twice in an object.
 
     Every member that a parser drops has two quotes at the least. So where the value, written anew, has as many as its
     text, none was dropped; only other texts are parsed a second time.

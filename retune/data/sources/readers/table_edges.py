@@ -132,7 +132,7 @@ def describe_two_headers(rows: Sequence[tuple[int, Sequence[str]]], names: Seque
 
 
 def count_totals(rows: Sequence[Sequence[str]]) -> tuple[int, bool]:
-    """How many of the last rows sum up those above them.
+    """How many of the last rows are totals of those above them.
 
     Args:
         rows: The last of a table that have anything in them.
@@ -151,7 +151,7 @@ def count_totals(rows: Sequence[Sequence[str]]) -> tuple[int, bool]:
 
 
 def describe_totals(numbers: Sequence[int], title: str, *, are_left_out: bool) -> str:
-    """What is said of rows that sum up the table.
+    """What is said of totals at the end of a table.
 
     Args:
         numbers: Theirs.
@@ -160,16 +160,11 @@ def describe_totals(numbers: Sequence[int], title: str, *, are_left_out: bool) -
     """
     is_one = len(numbers) == 1
     rows = f"row {numbers[0]}" if is_one else f"rows {numbers[0]} to {numbers[-1]}"
-    cause = f"({_shown(title)} with nothing but numbers and empty cells beside it)"
+    cause = f"({_shown(title)}, with only numbers and empty cells beside it)"
     if are_left_out:
-        return f"{rows} at the end {'sums' if is_one else 'sum'} up the table {cause}, and {_be(is_one)} left out."
-    return (
-        f"{rows} at the end may sum up the table {cause}; {'it' if is_one else 'they'} {_be(is_one)} read all the same."
-    )
-
-
-def _be(is_one: bool) -> str:
-    return "is" if is_one else "are"
+        return f"{rows} at the end of the table {'is a total' if is_one else 'are totals'} {cause} and left out."
+    total, read = ("a total", "it is") if is_one else ("totals", "they are")
+    return f"{rows} at the end of the table may be {total} {cause}; {read} read as any other row."
 
 
 def _is_total(row: Sequence[str]) -> bool:

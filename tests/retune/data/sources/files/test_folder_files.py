@@ -89,7 +89,7 @@ def test_text_with_other_columns_is_left_out_and_says_what_to_do(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"SQLite format 3\0" + bytes(90), b"\x1f\x8b", b"\xff\xfe\0\0", b"one\ntwo\n"]
 )
-def test_what_is_no_text_in_a_known_format_is_left_out_beside_others(tmp_path, content):
+def test_files_in_no_known_format_are_left_out_beside_others(tmp_path, content):
     write(tmp_path, january__csv=TABLE)
     for name in ("may", "may.txt", "may.gz"):
         (tmp_path / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""Keys that stand twice in an object of JSON are said, with the line: on the fast path, too, and in documents."""
+"""Keys that occur twice in an object of JSON are reported with the line: on the fast path, too, and in documents."""
 
 import json
 from pathlib import Path
@@ -40,27 +40,27 @@ def kinds(row: Row) -> list[str]:
         (
             f'{{"messages": [{{"role": "user", "content": "x"}}], "messages": {TURNS}}}',
             "repeated_list",
-            'the key "messages" stands twice, each time with a list of objects.',
+            'the key "messages" occurs twice, each time with a list of objects.',
         ),
         (
             f'{{"messages": [{{"role": "user", "role": "user", "content": "x"}}, {ANSWERED}]}}',
             "repeated_key",
-            'the key "role" stands twice in messages.1, with equal values.',
+            'the key "role" occurs twice in messages.1, with equal values.',
         ),
         (
             f'{{"messages": [{ASKED}, {{"role": "assistant", "content": "a", "content": "b", "content": "c"}}]}}',
             "repeated_key",
-            'the key "content" stands 3 times in messages.2, and only its last value is read.',
+            'the key "content" occurs 3 times in messages.2, and only its last value is read.',
         ),
         (
             f'{{"id": "7", "messages": {TURNS}, "id": "8"}}',
             "repeated_key",
-            'the key "id" stands twice, and only its last value is read.',
+            'the key "id" occurs twice, and only its last value is read.',
         ),
         (
             f'{{"messages": null, "messages": {TURNS}}}',
             "repeated_key",
-            'the key "messages" stands twice, and only its last value is read.',
+            'the key "messages" occurs twice, and only its last value is read.',
         ),
     ],
 )
@@ -152,8 +152,8 @@ def test_check_names_the_line_and_the_key(tmp_path: Path) -> None:
         if found["kind"].startswith("repeated")
     }
     assert problems == {
-        "line 4": ("warning", 'the key "role" stands twice in messages.1, and only its last value is read.'),
-        "line 8": ("error", 'the key "messages" stands twice, each time with a list of objects.'),
+        "line 4": ("warning", 'the key "role" occurs twice in messages.1, and only its last value is read.'),
+        "line 8": ("error", 'the key "messages" occurs twice, each time with a list of objects.'),
     }
 
 
@@ -170,5 +170,5 @@ def test_rows_of_one_message_each_keep_what_is_said_of_them(tmp_path: Path) -> N
     groups = {group.kind: group for group in store.facts.problem_groups}
     assert (len(store), int(store.column("sound").sum())) == (12, 12)
     assert groups["repeated_key"].first[0].message == (
-        'row 6: the key "role" stands twice, and only its last value is read.'
+        'row 6: the key "role" occurs twice, and only its last value is read.'
     )

@@ -147,8 +147,8 @@ class TestTotals:
         source = open_table([NAMES, *PAIRS, total])
         assert numbers(source) == [2, 3, 4]
         [message] = said(source, "total_row")
-        assert message.startswith("row 5 at the end sums up the table (“")
-        assert message.endswith("and is left out.")
+        assert message.startswith("row 5 at the end of the table is a total (“")
+        assert message.endswith("and left out.")
         assert len(source.sample()) == 3
 
     def test_several_after_each_other_are_left_out_with_blank_rows_around(self, open_table: Open) -> None:
@@ -157,7 +157,7 @@ class TestTotals:
         source = open_table(rows)
         assert numbers(source) == [2, 3, 4]
         [message] = said(source, "total_row")
-        assert message.startswith("rows 6 to 7 at the end sum up the table (“Total” with")
+        assert message.startswith("rows 6 to 7 at the end of the table are totals (“Total”, with")
 
     def test_a_short_text_with_a_number_as_all_rows_have_it_is_an_example_and_said(self, open_table: Open) -> None:
         rows: list[Sequence[Cell]] = [["text", "stars"], ["Bad", 1], ["Great", 5], ["Total", 2]]
@@ -165,8 +165,8 @@ class TestTotals:
         assert numbers(source) == [2, 3, 4]
         assert said(source, "total_row") == []
         [message] = said(source, "total_row_read")
-        assert "row 4 at the end may sum up the table" in message
-        assert message.endswith("it is read all the same.")
+        assert "row 4 at the end of the table may be a total" in message
+        assert message.endswith("it is read as any other row.")
 
     @pytest.mark.parametrize(
         "last", [[4, "Total", "What do you mean by that?", 4], ["Total", "Why?", "So.", 3], ["Totally", None, None, 14]]
