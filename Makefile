@@ -10,7 +10,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 
 # Compiling bytecode once, here, takes seconds off every start.
-SYNC := $(BIN)/uv sync --locked --inexact --compile-bytecode --quiet
+SYNC := $(BIN)/uv sync --locked --inexact --extra all --compile-bytecode --quiet
 
 # Files in the order that tests/conftest.py gives them, the longest first.
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -13,7 +13,7 @@ from retune.choices import LOCAL_MODEL, Auto, ExampleShape, ProviderKind, Source
 from retune.errors import SecretInSettingsError
 from retune.message_rows_config import MessageRowsConfig
 from retune.redaction.addresses import find_secret, source_label
-from retune.split_config import Section, SplitConfig
+from retune.split_config import Bounds, Section, SplitConfig
 
 __all__ = [
     "LOCAL_MODEL",
@@ -23,6 +23,7 @@ __all__ = [
     "ExampleShape",
     "HyperparametersConfig",
     "LimitsConfig",
+    "MessageRowsConfig",
     "ProviderConfig",
     "ProviderKind",
     "RetrainConfig",
@@ -34,21 +35,21 @@ __all__ = [
 
 
 class LimitsConfig(Section):
-    """How much of a source is read and kept before it is refused. The defaults are far above what fine-tuning takes."""
+    """Limits above which a source is refused. The defaults are far above what fine-tuning needs."""
 
-    max_source_gb: float = Field(50, gt=0, le=1e6, description="Refuse a source of more gigabytes, unpacked.")
+    max_source_gb: float = Field(50, gt=0, le=1e6, description="Refuse a larger source: gigabytes, unpacked.")
     max_unpacked_ratio: float = Field(
-        200, ge=1, le=1e9, description="Refuse a packed file that unpacks to more than so many times its size."
+        200, ge=1, le=1e9, description="Refuse a compressed file that unpacks to more than this many times its size."
     )
-    max_row_mb: int = Field(32, ge=4, le=1024, description="Refuse a row, line or cell of more megabytes.")
+    max_row_mb: int = Field(32, ge=4, le=1024, description="Refuse a larger row, line or cell: megabytes.")
     max_pickle_mb: int = Field(
         512,
         ge=1,
         le=1_000_000,
-        description="Refuse a pickle or a workbook that takes more megabytes of memory; both are read whole.",
+        description="Refuse a pickle or workbook that needs more megabytes of memory; both are read whole.",
     )
     max_rows: int = Field(
-        20_000_000, ge=1, le=2_000_000_000, description="Refuse a source of more examples; each takes some memory."
+        20_000_000, ge=1, le=2_000_000_000, description="Refuse a source with more examples; each takes some memory."
     )
     max_errors: int = Field(
         1_000_000, ge=1, le=2_000_000_000, description="Stop reading after more errors than this, and report these."
@@ -64,48 +65,50 @@ class DataConfig(Section):
 
     source: str = Field(
         min_length=1,
-        description="File, folder, pattern (data/*.csv) or address (s3://…, https://…) of CSV, TSV, JSONL, JSON, "
+        description="File, folder, pattern ('data/*.csv') or address (s3://…, https://…) of CSV, TSV, JSONL, JSON, "
         "Parquet, Arrow, Excel or pandas pickle; or a database's address (postgresql://…, sqlite:///…) for a query.",
     )
-    format: SourceFormat = Field(SourceFormat.AUTO, description="How to read the source; auto goes by its name.")
+    format: SourceFormat = Field(SourceFormat.AUTO, description="Format of the source; auto goes by its name.")
     sheet: str | None = Field(
-        None, min_length=1, description="Sheet of a workbook to read; default: the first that has anything in it."
+        None, min_length=1, description="Sheet of a workbook to read; by default the first that is not empty."
     )
     no_header: bool = Field(
         False, description="The first row of a CSV or TSV file is an example; columns are called column 1, column 2, …"
     )
     query: str | None = Field(None, description="SQL query whose rows are the source; for a database's address.")
     trust_pickle: bool = Field(
-        False, description="Let a pickle run whatever code it holds. Only for files that you made yourself."
+        False, description="Let a pickle run the code in it. Only for files that you made yourself."
     )
     follow_links: bool = Field(
-        False, description="In a folder or pattern, read links that lead out of it; else they are refused."
+        False, description="In a folder or pattern, read links that lead out of it, which are refused otherwise."
     )
     validation_source: str | None = Field(
-        None, min_length=1, description="File, folder, pattern or address of the validation split; of source, none is."
+        None,
+        min_length=1,
+        description="File, folder, pattern or address of the validation split; none is drawn then.",
     )
     test_source: str | None = Field(
         None, min_length=1, description="File, folder, pattern or address of the test split; it is never trained on."
     )
     ignore_splits: bool = Field(
         False,
-        description="Draw the splits anew, whatever names of files, keys of a document or a column split say: "
-        "rows of a test set that was brought are then trained on.",
+        description="Draw new splits, whatever file names, keys or a column named split declare; rows declared as test "
+        "are then trained on too.",
     )
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much is read before it is refused.")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Limits above which a source is refused.")
     shape: ExampleShape = Field(ExampleShape.AUTO, description="What a row holds; auto goes by the columns.")
-    user_column: str | None = Field(None, description="Column with what the user says.")
+    user_column: str | None = Field(None, description="Column with the user's message.")
     assistant_column: str | None = Field(None, description="Column with the answer to learn.")
     user_template: str | None = Field(
-        None, description="What the user says, put together from columns: {subject}: {body}"
+        None, description="User's message, built from columns, such as '{subject}: {body}'."
     )
-    assistant_template: str | None = Field(None, description="The answer to learn, put together from columns.")
+    assistant_template: str | None = Field(None, description="Answer to learn, built from columns.")
     system: str | None = Field(
-        None, description="System prompt put before every example; may name columns in braces where a template does."
+        None, description="System prompt of every example; may name columns in braces where a template does."
     )
     messages_column: str = Field(
         "messages",
-        description="Column with ready chat messages, used where no user and assistant columns are named.",
+        description="Column with ready chat messages, used if no user and assistant columns are named.",
     )
     message_rows: MessageRowsConfig = Field(
         default_factory=MessageRowsConfig, description="Columns of a table with one message a row."
@@ -148,33 +151,22 @@ class DataConfig(Section):
         return source_label(self.source)
 
 
-# For forms alone: the sections check these bounds themselves, to say them in one line together with the word.
-_Epochs = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 50})]
-_BatchSize = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 256})]
-_Multiplier = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0})]
-_Seed = Annotated[int, Field(json_schema_extra={"minimum": 0, "maximum": 2**31 - 1})]
-_Minutes = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1440})]
-_Pause = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 600})]
-_Count = Annotated[int, Field(json_schema_extra={"minimum": 1})]
-_Dollars = Annotated[float, Field(json_schema_extra={"minimum": 0})]
+_Epochs = Annotated[int, Bounds(1, 50)]
+_BatchSize = Annotated[int, Bounds(1, 256)]
+_Multiplier = Annotated[float, Bounds(0, excludes_low=True)]
+_Seed = Annotated[int, Bounds(0, 2**31 - 1)]
+_Minutes = Annotated[float, Bounds(0, 1440)]
+_Pause = Annotated[float, Bounds(0, 600, excludes_low=True)]
+_Count = Annotated[int, Bounds(1)]
+_Dollars = Annotated[float, Bounds(0)]
 
 
 class HyperparametersConfig(Section):
     """Hyperparameters: a number, or auto for the provider's choice."""
 
-    n_epochs: Auto | _Epochs = Field("auto", description="Passes over the training file, 1 to 50.")
-    batch_size: Auto | _BatchSize = Field("auto", description="Examples per step, 1 to 256.")
-    learning_rate_multiplier: Auto | _Multiplier = Field("auto", description="Scales the learning rate; above 0.")
-
-    @model_validator(mode="after")
-    def _within_the_published_bounds(self) -> Self:
-        for name, low, high in (("n_epochs", 1, 50), ("batch_size", 1, 256)):
-            value = getattr(self, name)
-            if value != "auto" and not low <= value <= high:
-                raise ValueError(f"{name} must be auto or between {low} and {high}, not {value}")
-        if self.learning_rate_multiplier != "auto" and self.learning_rate_multiplier <= 0:
-            raise ValueError(f"learning_rate_multiplier must be auto or above 0, not {self.learning_rate_multiplier}")
-        return self
+    n_epochs: Auto | _Epochs = Field("auto", description="Passes over the training file.")
+    batch_size: Auto | _BatchSize = Field("auto", description="Examples per step.")
+    learning_rate_multiplier: Auto | _Multiplier = Field("auto", description="Scales the learning rate.")
 
 
 class TrainingConfig(Section):
@@ -185,70 +177,54 @@ class TrainingConfig(Section):
     hyperparameters: HyperparametersConfig = Field(
         default_factory=HyperparametersConfig, description="Numbers, or auto."
     )
-    suffix: str | None = Field(None, min_length=1, max_length=64, description="Put into the fine-tuned model's name.")
-    seed: Auto | _Seed = Field(42, description="Seed of the training; auto: the provider draws one.")
+    suffix: str | None = Field(None, min_length=1, max_length=64, description="Added to the fine-tuned model's name.")
+    seed: Auto | _Seed = Field(42, description="Seed of the training; auto lets the provider choose.")
     max_cost_usd: Literal["unlimited"] | _Dollars = Field(
-        "unlimited", description="Refuse the run, before anything is uploaded, if it would cost more US dollars."
+        "unlimited", description="Refuse a run that would cost more US dollars, before anything is uploaded."
     )
     approve_above_usd: Literal["never"] | _Dollars = Field(
         "never",
-        description="Have somebody approve a run, before anything is uploaded, if it would cost more US dollars.",
+        description="Ask for approval of a run that would cost more US dollars, before anything is uploaded.",
     )
     ignore_dates: bool = Field(
         False,
-        description="Train although, by the dates that Retune knows, the provider has ended the base model: "
-        "dates get postponed.",
+        description="Train even if the provider has ended the base model by its published dates, which it may "
+        "postpone.",
     )
     poll_interval_seconds: Auto | _Pause = Field(
-        "auto", description="First pause between two looks at the job; auto: 0.5 on this machine, 10 elsewhere."
+        "auto",
+        description="First pause between two polls of the job; auto: 0.5 on this machine, 10 elsewhere.",
     )
     max_poll_interval_seconds: float = Field(
-        60.0, gt=0, le=600, description="Longest pause between two looks at the job."
+        60.0, gt=0, le=600, description="Longest pause between two polls of the job."
     )
 
     max_wait_hours: float = Field(
-        72.0, gt=0, le=8760, description="Longest wait for the job's end; running again waits on for the same job."
+        72.0,
+        gt=0,
+        le=8760,
+        description="Longest wait for the end of the job; another run waits for the same job.",
     )
     unclear_answer_wait_minutes: Auto | _Minutes = Field(
         "auto",
-        description="Search this long for a job whose answer was lost. auto: 10; 0 at `retune run`'s own server.",
+        description="How long to search for a job whose creation was not confirmed; auto: 10, and 0 at the server of "
+        "`retune run`.",
     )
     trust_incomplete_job_list: bool = Field(
-        False, description="Create a job although the provider's list of jobs could not be read to its end."
+        False, description="Create a job even if the provider's list of jobs could not be read to its end."
     )
-    job_id: str | None = Field(None, min_length=1, description="This run's job, where its creation was unclear.")
-
-    @model_validator(mode="after")
-    def _numbers_are_within_their_bounds(self) -> Self:
-        if self.max_cost_usd != "unlimited" and self.max_cost_usd < 0:
-            raise ValueError(f"max_cost_usd must be unlimited or at least 0, not {self.max_cost_usd}")
-        if self.approve_above_usd != "never" and self.approve_above_usd < 0:
-            raise ValueError(f"approve_above_usd must be never or at least 0, not {self.approve_above_usd}")
-        minutes = self.unclear_answer_wait_minutes
-        if minutes != "auto" and not 0 <= minutes <= 1440:
-            raise ValueError(f"unclear_answer_wait_minutes must be auto or between 0 and 1440, not {minutes}")
-        if self.seed != "auto" and not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed must be auto or between 0 and {2**31 - 1}, not {self.seed}")
-        if self.poll_interval_seconds != "auto" and not 0 < self.poll_interval_seconds <= 600:
-            raise ValueError(
-                f"poll_interval_seconds must be auto, or above 0 up to 600, not {self.poll_interval_seconds}"
-            )
-        return self
+    job_id: str | None = Field(None, min_length=1, description="Job of this run, if its creation was not confirmed.")
 
 
 class EvaluationConfig(Section):
-    """How base and fine-tuned model are judged on the test split."""
+    """How the base and the fine-tuned model are evaluated on the test split."""
 
-    concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once.")
+    concurrency: int = Field(8, ge=1, le=256, description="Number of requests at once.")
     max_tokens: int = Field(512, ge=1, le=16_384, description="Longest answer, in tokens.")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
-    max_examples: Auto | _Count = Field("auto", description="Judge on at most so many test examples; auto takes all.")
-
-    @model_validator(mode="after")
-    def _at_least_one_example(self) -> Self:
-        if self.max_examples != "auto" and self.max_examples < 1:
-            raise ValueError(f"max_examples must be auto or at least 1, not {self.max_examples}")
-        return self
+    max_examples: Auto | _Count = Field(
+        "auto", description="Largest number of test examples to evaluate on; auto takes all."
+    )
 
 
 class ProviderConfig(Section):
@@ -256,7 +232,7 @@ class ProviderConfig(Section):
 
     base_url: str | None = Field(
         None,
-        description="The API's address. Empty: OPENAI_BASE_URL, else the local server that `retune run` starts.",
+        description="Address of the API; by default OPENAI_BASE_URL, else the local server that `retune run` starts.",
     )
     timeout_seconds: float = Field(120.0, gt=0, le=3600, description="Longest wait for one answer.")
     api_key_block: str = Field(
@@ -275,15 +251,15 @@ class RetrainConfig(Section):
     data: DataConfig = Field(description="Where the examples come from.")
     split: SplitConfig = Field(default_factory=SplitConfig, description="Train, validation and test.")
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="The fine-tuning job.")
-    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How the models are judged.")
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How the models are evaluated.")
     provider: ProviderConfig = Field(default_factory=ProviderConfig, description="Who trains.")
     output_dir: Path | None = Field(
-        None, description="The run's directory. Empty: one named by the run key, under .retune/runs/."
+        None, description="Directory of the run; by default one named by the run key under .retune/runs/."
     )
     attempt: str | None = Field(
         None,
         max_length=64,
-        description="Any text; another text makes a new job for the same data and settings.",
+        description="Any text; with another text, the same data and settings are trained again.",
     )
 
     @property

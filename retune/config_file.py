@@ -1,7 +1,9 @@
-"""Reading the configuration, and saying in plain words what is wrong with it."""
+"""Reading the configuration, and describing what is wrong with it in plain words."""
 
 import difflib
 import os
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,25 +16,29 @@ from retune.errors import ConfigError
 _EXAMPLE = Path("examples/support_tickets.yaml")
 
 
-def load_config(path: Path | None, overrides: dict[str, Any]) -> RetrainConfig:
-    """Read a YAML file and lay the overrides (the command line's flags) over it.
+def load_config(path: str | PathLike[str] | None, overrides: Mapping[str, Any] | None = None) -> RetrainConfig:
+    """Read settings from a YAML file, and override some of them, as the flags of the command line do.
 
     Args:
         path: YAML file, or None for the overrides alone.
-        overrides: Nested mapping in the shape of `RetrainConfig`; None values and empty mappings are left out.
+        overrides: Nested mapping in the shape of `RetrainConfig`; None values and empty mappings are ignored.
 
     Raises:
         ConfigError: The file can't be read, a key is unknown, or a value is out of bounds.
     """
-    settings = _read_yaml(path) if path else {}
-    return parse_config(_merge(settings, _without_unset(overrides)))
+    settings = _read_yaml(Path(path)) if path else {}
+    return parse_config(_merge(settings, _without_unset(overrides or {})))
 
 
-def parse_config(settings: dict[str, Any]) -> RetrainConfig:
-    """Validate settings, saying of every unknown key which known one is nearest.
+def parse_config(settings: Mapping[str, Any]) -> RetrainConfig:
+    """Validate settings.
+
+    Args:
+        settings: Nested mapping in the shape of `RetrainConfig`.
 
     Raises:
-        ConfigError: With every problem that was found, one a line.
+        ConfigError: Every problem that was found, one per line; for an unknown key it names the most similar one.
+        SecretInSettingsError: A setting holds a secret.
     """
     try:
         return RetrainConfig.model_validate(settings)
@@ -54,7 +60,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
-def _without_unset(overrides: dict[str, Any]) -> dict[str, Any]:
+def _without_unset(overrides: Mapping[str, Any]) -> dict[str, Any]:
     cleaned = {key: _without_unset(value) if isinstance(value, dict) else value for key, value in overrides.items()}
     return {key: value for key, value in cleaned.items() if value is not None and value != {}}
 

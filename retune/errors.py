@@ -4,6 +4,7 @@ RetuneError
 ├── ConfigError (ValueError)            a setting is missing, unknown or out of bounds
 │   ├── OverBudgetError                 the training would cost more than the settings allow
 │   └── ModelEndedError                 the provider takes no new jobs on the base model any more
+├── MissingExtraError (ImportError)     an extra of the package, such as retune[server], is not installed
 ├── SecretInSettingsError (RuntimeError) a setting holds a secret, which would be stored with the others
 ├── DataError (ValueError)              the user's data can't be used
 │   ├── SourceError                     the source can't be read at all
@@ -75,6 +76,19 @@ class OverBudgetError(ConfigError):
 
 class ModelEndedError(ConfigError):
     """By its published dates the provider takes no new jobs on the base model, or what is trained would not answer."""
+
+
+class MissingExtraError(RetuneError, ImportError):
+    """An extra of the package, such as retune[server], is not installed.
+
+    Args:
+        message: What needs it, and the command that installs it.
+        extras: The names of the missing extras.
+    """
+
+    def __init__(self, message: str, *, extras: list[str]) -> None:
+        super().__init__(message)
+        self.extras = extras
 
 
 class SecretInSettingsError(RetuneError, RuntimeError):

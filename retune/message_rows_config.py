@@ -1,4 +1,4 @@
-"""How a table with one message a row is put together to conversations, as one validated and serialisable value."""
+"""How conversations are built from a table with one message per row, as a section of the settings."""
 
 from typing import Any
 
@@ -8,31 +8,38 @@ from retune.choices import ConversationStart
 
 
 class MessageRowsConfig(BaseModel):
-    """Columns of a table with one message a row; what is not named is found by names and content, and shown."""
+    """Columns of a table with one message per row; what is not named is found by names and content, and shown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, defer_build=True)
 
     conversation_column: str | None = Field(
-        None, min_length=1, description="Column that tells which conversation a message belongs to."
+        None, min_length=1, description="One message per row: column that identifies the conversation."
     )
-    role_column: str | None = Field(None, min_length=1, description="Column that tells who wrote the message.")
-    text_column: str | None = Field(None, min_length=1, description="Column with what the message says.")
+    role_column: str | None = Field(
+        None, min_length=1, description="One message per row: column that says who wrote it."
+    )
+    text_column: str | None = Field(None, min_length=1, description="One message per row: column with the text.")
     time_column: str | None = Field(
-        None, min_length=1, description="Column with a time or number by which messages are put in order."
+        None, min_length=1, description="One message per row: column with a time or number that orders the messages."
     )
     day_first: bool | None = Field(
-        None, description="In dates such as 3/4/2025, whether the day comes first; default: where a number above 12 is."
+        None,
+        description="One message per row: whether dates such as 3/4/2025 start with the day; by default a number above "
+        "12 decides.",
     )
     assistant_role: str | None = Field(
         None,
         min_length=1,
-        description="What the role's column says where the assistant speaks; several, separated by commas.",
+        description="One message per row: values of the role column that mean the assistant, separated by commas.",
     )
     conversation_start: ConversationStart = Field(
-        ConversationStart.AUTO, description="Where the next conversation begins."
+        ConversationStart.AUTO, description="One message per row: where the next conversation starts."
     )
     pause_minutes: float = Field(
-        30.0, gt=0, le=525_600, description="Start a new conversation after so many minutes without a message."
+        30.0,
+        gt=0,
+        le=525_600,
+        description="One message per row: minutes of silence after which a conversation ends.",
     )
 
     @model_validator(mode="before")

@@ -16,6 +16,9 @@ from retune.private_files import make_private_directory, private_opener
 _PREFIX = ".unfinished-"
 _LOCK = ".lock"
 
+CHECK_PREFIX = "retune-check-"
+"""What the names of a check's temporary directories start with."""
+
 
 @contextmanager
 def staging_directory(parent: Path, *, prefix: str = _PREFIX, mode: int = 0o700) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from retune.config import ProviderKind, RetrainConfig
 from retune.data.cost.base_models import find_model, known_models, price_source, provider_dates
 from retune.data.cost.model_dates import ModelDates, find_dates
 from retune.files import atomic_write
+from retune.split_config import describe_setting
 
 DOCS = Path(__file__).parents[1] / "docs"
 _WIDE_ENOUGH = 10_000
@@ -153,7 +154,7 @@ def _meaning(field: FieldInfo) -> str:
     kind = field.annotation
     choices = [str(choice.value) for choice in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []
     listed = f" One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else ""
-    return f"{field.description or ''}{listed}"
+    return f"{describe_setting(field)}{listed}"
 
 
 def _dates_of(kind: str) -> list[str]:

@@ -22,10 +22,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# A pattern without quotes arrives as many files; the commands say so themselves.
+# An unquoted pattern arrives as many files; the commands report that themselves.
 _MORE_ARGUMENTS = {"allow_extra_args": True}
-app.command("run", context_settings=_MORE_ARGUMENTS)(run.run)
-app.command("check", context_settings=_MORE_ARGUMENTS)(check.check)
+app.command("run", cls=run.RunCommand, context_settings=_MORE_ARGUMENTS)(run.run)
+app.command("check", cls=check.CheckCommand, context_settings=_MORE_ARGUMENTS)(check.check)
 app.command("chat")(chat.chat)
 app.command("deploy")(deploy.deploy)
 app.command("up")(up.up)
@@ -69,7 +69,7 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     status = _exit_status_of_errors(arguments)
     _keep_proxies_off_this_machine()
-    # Whoever asks for help should not wait until all files of all runs were looked at.
+    # Help should not wait for a walk through the files of all runs.
     is_question = bool({"-h", "--help", "--version"} & set(arguments))
     if not is_question and (n_closed := keep_files_private(home_directory())):
         print_quietly(what_was_closed(home_directory(), n_closed))
@@ -105,7 +105,7 @@ def _keep_proxies_off_this_machine() -> None:
 
 
 def _exit_status_of_errors(arguments: list[str]) -> int:
-    """`retune check` tells data that it can't read from data with errors in it."""
+    """`retune check` exits with 1 for errors in the data, and with 2 if it can't read them."""
     return _EXIT_CANNOT_CHECK if arguments[:1] == ["check"] else _EXIT_FAILED
 
 

@@ -23,7 +23,8 @@ def chat(
     model: Annotated[str, typer.Argument(help="Name of the model: ft:… or a base model.", metavar="MODEL")],
     *,
     message: Annotated[
-        str | None, typer.Option("--message", "-m", help="Say this, print the answer, and exit.", metavar="TEXT")
+        str | None,
+        typer.Option("--message", "-m", help="Send this message, print the answer, and exit.", metavar="TEXT"),
     ] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", help="System prompt.", metavar="TEXT")] = None,
     temperature: Annotated[float, typer.Option(help="Sampling temperature.", min=0, max=2)] = 0.0,
@@ -87,7 +88,7 @@ class _Conversation:
         self._messages += [{"role": "user", "content": text}, {"role": "assistant", "content": "".join(pieces)}]
 
     async def _pieces(self, client: "AsyncOpenAI", text: str) -> "AsyncIterator[str]":
-        """The answer as it comes; a model that completes prompts gets the text alone, without what was said before."""
+        """The answer as it is generated; a model that completes prompts gets only the last message."""
         from retune.data.cost.base_models import completes_prompts  # noqa: PLC0415
 
         if completes_prompts(self._model):

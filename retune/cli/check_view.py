@@ -14,10 +14,10 @@ from retune.cli.terminal import err, out, print_quietly, print_unfolded, visible
 from retune.redaction.masking import MOST_NAMED, masked
 
 if TYPE_CHECKING:
-    from retune.cli.checking import Checked
-    from retune.data.dataset_checks.report import CheckReport, LabelFacts
+    from retune.check_result import CheckResult, FixResult, TokenBin
+    from retune.check_source import CheckProgress
+    from retune.data.dataset_checks.report import LabelFacts
     from retune.data.problems.problems import ProblemGroup
-    from retune.data.repair.repair import Repaired
     from retune.data.sources.blocks import SourceFile
 
 _FIELD_WIDTH = 11
@@ -37,9 +37,9 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class ReadingBar:
-    """Progress of what may take a while, on stderr: a bar on a terminal, and now and then a line elsewhere.
+    """Progress of what may take a while, on stderr: a bar on a terminal, elsewhere a line every 30 seconds.
 
-    Both come by the clock, also while nothing is heard of the work.
+    Both are drawn by a clock, so they stay alive while the work reports nothing.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class ReadingBar:
 
     @contextmanager
     def shown(self) -> Iterator["ReadingBar"]:
-        """Take the bar off the terminal when the block ends."""
+        """Remove the bar from the terminal when the block ends."""
         self._clock.start()
         try:
             yield self
@@ -77,17 +77,26 @@ class ReadingBar:
             task = self._bars.tasks[self._bar]
             print_quietly(f"{task.description} {task.fields['amount']}".rstrip())
 
+    def show(self, progress: "CheckProgress") -> None:
+        """Show how far a check is."""
+        if not progress.done:
+            self.say(progress.step)
+        elif progress.step == "repairing":
+            self.count(progress.done, progress.total or progress.done)
+        else:
+            self.read(progress.done, progress.total)
+
     def read(self, done: int, total: int | None) -> None:
-        """So many bytes of the source were read, of so many."""
+        """Show how many bytes of the source have been read."""
         of_all = "" if total is None else f" of {_describe_bytes(total)}"
         self._show(done, total, f"{_describe_bytes(done)}{of_all}")
 
     def count(self, done: int, total: int) -> None:
-        """So many examples are done, of so many."""
+        """Show how many examples are done."""
         self._show(done, total, f"{done:,} of {total:,} examples")
 
     def say(self, activity: str) -> None:
-        """Say what goes on now, before it is known how far it is."""
+        """Show what is being done, before there are figures."""
         self._bars.reset(self._bar, description=activity, total=None, amount="")
         self._show(0, None, "")
 
@@ -95,45 +104,44 @@ class ReadingBar:
         self._bars.update(self._bar, completed=done, total=total, amount=amount)
 
 
-def show_report(checked: "Checked") -> None:
+def show_result(result: "CheckResult") -> None:
     """Show what was read, what it will cost, and what is wrong with it."""
-    report, facts = checked.report, checked.facts
-    out.print(Text(_one_line(report.source), style="bold"), soft_wrap=True)
+    out.print(Text(_one_line(result.source), style="bold"), soft_wrap=True)
     _show_fields(
         [
-            ("read", f"{_count(report.n_examples, 'example')} from {_describe_files(facts.files)}"),
-            ("not read", _describe_unread(report.groups)),
-            ("shape", f"{report.shape}; for the method {report.method}"),
-            ("not used", _describe_unused(report.unused)),
-            ("tokens", _describe_tokens(report)),
+            ("read", f"{_count(result.n_examples, 'example')} from {_describe_files(result.files)}"),
+            ("not read", _describe_unread(result.groups)),
+            ("shape", f"{result.shape}; for the method {result.method}"),
+            ("not used", _describe_unused(result.unused)),
+            ("tokens", _describe_tokens(result)),
         ]
     )
-    for line in _draw_histogram(report.token_histogram):
+    for line in _draw_histogram(result.token_histogram):
         _show_fields([("", line)])
     _show_fields(
         [
-            ("labels", "" if report.labels is None else _describe_labels(report.labels, report.n_examples)),
-            ("split", _describe_splits(checked)),
-            ("cost", checked.cost),
-            ("dates", checked.lifetime),
-            *(("not checked", f"{name}: {why}") for name, why in _not_applied(report)),
+            ("labels", "" if result.labels is None else _describe_labels(result.labels, result.n_examples)),
+            ("split", _describe_splits(result)),
+            ("cost", _describe_cost(result)),
+            ("dates", _describe_dates(result)),
+            *(("not checked", f"{name}: {why}") for name, why in _not_applied(result)),
         ]
     )
-    if report.groups:
+    if result.groups:
         out.print()
-        print_unfolded(_problem_table(report.groups))
+        print_unfolded(_problem_table(result.groups))
 
 
-def show_repair(repaired: "Repaired") -> None:
-    """Show what `--fix` did, and what it left alone."""
-    out.print(Text(f"Wrote {_one_line(str(repaired.path))}", style="bold"), soft_wrap=True)
-    done = [f"{_count(number, noun)} {what}" for noun, what, number in repaired.summary() if number]
+def show_fix(fix: "FixResult") -> None:
+    """Show what `--fix` changed."""
+    out.print(Text(f"Wrote {_one_line(str(fix.path))}", style="bold"), soft_wrap=True)
+    done = [f"{_count(number, noun)} {what}" for noun, what, number in fix.summary()]
     _show_fields(
         [
-            ("examples", f"{repaired.n_written:,} of {repaired.n_read:,}"),
-            ("changes", ", ".join(done) or "none: nothing here that a safe repair fixes"),
-            *((name, f"in a file of its own: {path}") for name, path in repaired.held_out.items()),
-            ("listed in", str(repaired.changes_path)),
+            ("examples", f"{fix.n_written:,} of {fix.n_read:,}"),
+            ("changes", ", ".join(done) or "none: there is nothing that a safe repair fixes"),
+            *((name, f"in a file of its own: {path}") for name, path in fix.held_out.items()),
+            ("listed in", str(fix.changes)),
         ]
     )
     out.print()
@@ -208,8 +216,8 @@ def _describe_bytes(size: int) -> str:
     return f"{size} bytes"
 
 
-def _describe_tokens(report: "CheckReport") -> str:
-    tokens = report.tokens
+def _describe_tokens(result: "CheckResult") -> str:
+    tokens = result.tokens
     if tokens is None or not tokens.total:
         return ""
     return (
@@ -218,13 +226,13 @@ def _describe_tokens(report: "CheckReport") -> str:
     )
 
 
-def _draw_histogram(histogram: Sequence[tuple[int, int]]) -> Iterator[str]:
-    most = max((count for _, count in histogram), default=0)
-    width = max((len(f"{bound:,}") for bound, _ in histogram), default=0)
-    for bound, count in histogram:
-        eighths = -(-count * _BAR_WIDTH * 8 // most) if most else 0
+def _draw_histogram(histogram: "Sequence[TokenBin]") -> Iterator[str]:
+    most = max((one.examples for one in histogram), default=0)
+    width = max((len(f"{one.at_most:,}") for one in histogram), default=0)
+    for one in histogram:
+        eighths = -(-one.examples * _BAR_WIDTH * 8 // most) if most else 0
         bar = "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
-        yield f"≤ {bound:>{width},}  {bar}{' ' if bar else ''}{count:,}"
+        yield f"≤ {one.at_most:>{width},}  {bar}{' ' if bar else ''}{one.examples:,}"
 
 
 def _describe_labels(labels: "LabelFacts", n_examples: int) -> str:
@@ -244,19 +252,37 @@ def _describe_unused(names: Sequence[str]) -> str:
     return ", ".join(map(masked, names[:_SHOWN_COLUMNS])) + (f" and {at_least}{more} more" if more > 0 else "")
 
 
-def _describe_splits(checked: "Checked") -> str:
-    sizes = checked.report.splits
-    if sizes is None:
-        return f"can't be split: {checked.report.not_applied.get('splits', 'the problems below say why')}"
-    from retune.data.splits.origins import describe_splits  # noqa: PLC0415 - takes a while, and has been imported
+def _describe_splits(result: "CheckResult") -> str:
+    if result.splits is None:
+        return f"not possible: {result.not_applied.get('splits', 'the problems below say why')}"
+    from retune.data.splits.origins import describe_splits  # noqa: PLC0415 - slow to import; loaded already
 
-    return describe_splits(sizes, checked.report.split_origins or {})
+    return describe_splits(result.splits, result.split_origins or {})
 
 
-def _not_applied(report: "CheckReport") -> Iterator[tuple[str, str]]:
-    """Checks that could not apply; those that only wait for the splits are said with the splits themselves."""
-    for name, why in report.not_applied.items():
-        if report.splits is not None or name not in {"splits", "cost"}:
+def _describe_cost(result: "CheckResult") -> str:
+    from retune.data.cost.estimate import describe_cost, format_usd  # noqa: PLC0415 - as above
+
+    if result.cost is None:
+        return "nothing can be trained"
+    amount = f"about {format_usd(result.cost.usd)}: " if result.cost.usd else ""
+    return f"{amount}{describe_cost(result.cost)}"
+
+
+def _describe_dates(result: "CheckResult") -> str:
+    """When the provider ends the base model; empty for providers that publish no dates."""
+    from retune.data.cost.base_models import provider_dates  # noqa: PLC0415 - as above
+    from retune.data.cost.model_dates import describe_dates  # noqa: PLC0415 - as above
+
+    if result.dates is None:
+        return "not known" if provider_dates(result.provider) else ""
+    return describe_dates(result.dates, result.today)
+
+
+def _not_applied(result: "CheckResult") -> Iterator[tuple[str, str]]:
+    """Checks that could not be applied; those that only wait for the splits are shown with the splits."""
+    for name, why in result.not_applied.items():
+        if result.splits is not None or name not in {"splits", "cost"}:
             yield name, why
 
 

@@ -1,4 +1,4 @@
-"""`retune deploy`: tell a Prefect server everything that Retune needs."""
+"""`retune deploy`: register with a Prefect server everything that Retune needs."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from retune.extras import require
 from retune.local.prefect_server import configured_api_url, running_address, running_server
 
 
@@ -21,11 +22,12 @@ def deploy(
         ),
     ] = None,
 ) -> None:
-    """Make work pool, deployments, automations, limits and notifications, or bring them up to date.
+    """Create or update the work pool, deployments, automations, limits and notifications.
 
     Prefect's server is the one that PREFECT_API_URL or the active Prefect profile names, else Retune's own, which has
     to be running.
     """
+    require("`retune deploy`", "pipeline")
     if not configured_api_url() and running_address():
         address, password = running_server()
         os.environ.update(PREFECT_API_URL=f"{address}/api", PREFECT_API_AUTH_STRING=password)

@@ -1,4 +1,4 @@
-"""`retune jobs`: look at fine-tuning jobs, follow one, cancel one."""
+"""`retune jobs`: list fine-tuning jobs, show one, follow one, cancel one."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,7 @@ def describe() -> None:
 
 @app.command("list")
 def list_jobs(
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Largest number of jobs to list.", min=1)] = 20,
     base_url: BaseUrl = None,
     data_dir: DataDirectory = None,
     as_json: AsJson = False,
@@ -47,7 +47,7 @@ def list_jobs(
 
 @app.command()
 def show(job: JobId, base_url: BaseUrl = None, data_dir: DataDirectory = None, as_json: AsJson = False) -> None:
-    """Show one job with all that the provider says of it."""
+    """Show one job in full."""
     from retune.provider import jobs  # noqa: PLC0415 - see above
 
     found = ask(base_url, data_dir, lambda client: jobs.retrieve_job(client, job))
@@ -60,12 +60,12 @@ def show(job: JobId, base_url: BaseUrl = None, data_dir: DataDirectory = None, a
 @app.command()
 def events(
     job: JobId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until the job has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the job ends.")] = False,
     base_url: BaseUrl = None,
     data_dir: DataDirectory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the job's events, oldest first; with --follow, re-attach to a running job and stay to its end."""
+    """Print the job's events, oldest first; with --follow, new ones too until the job ends."""
     ask(base_url, data_dir, lambda client: _print_events(client, job, follow=follow, as_json=as_json))
 
 

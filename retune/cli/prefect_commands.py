@@ -7,6 +7,7 @@ import typer
 
 from retune.cli.terminal import print_line, print_quietly
 from retune.errors import ServerError
+from retune.extras import require
 from retune.local.prefect_access import new_link
 from retune.local.prefect_server import own_home, running_address, running_server
 
@@ -39,6 +40,7 @@ def start(
     port: Annotated[int, typer.Option(help="Port of Prefect's UI and API.")] = 4200,
 ) -> None:
     """Start Prefect's server alone, to look at past runs; Ctrl-C stops it. `retune up` starts the whole system."""
+    require("`retune prefect start`", "pipeline")
     if address := running_address():
         raise ServerError(
             f"Retune's Prefect server is running already: {address}.",

@@ -1,4 +1,4 @@
-"""`retune results`: draw result files of fine-tuning jobs, whoever trained them."""
+"""`retune results`: draw result files of fine-tuning jobs of any provider."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,10 +52,10 @@ def plot(files: ResultFiles, output: Output = None, dark: Dark = False) -> None:
 
 
 def choose_outputs(output: list[Path] | None, name: str) -> list[Path]:
-    """Where to write to.
+    """The files to write.
 
     Raises:
-        ConfigError: A name does not say what to write.
+        ConfigError: A name has an unknown ending.
     """
     for path in output or []:
         if path.suffix.lower() not in _FORMATS:
@@ -66,7 +66,7 @@ def choose_outputs(output: list[Path] | None, name: str) -> list[Path]:
 
 
 def draw(jobs: "list[JobMetrics]", outputs: list[Path], *, dark: bool) -> None:
-    """Draw jobs, and say what was read and written."""
+    """Draw jobs, and print what was read and written."""
     from retune.results.plots import write_plots  # noqa: PLC0415 - see above
 
     for job in jobs:

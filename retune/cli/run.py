@@ -3,17 +3,15 @@
 import logging
 import os
 import signal
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from retune.cli import data_options as options
 from retune.cli.check_view import ReadingBar
-from retune.cli.connection import BaseUrl
-from retune.cli.data_options import auto_option
 from retune.cli.run_view import RunView, show_result
+from retune.cli.setting_flags import SettingsCommand, given_settings, refuse_more_sources
 from retune.cli.terminal import print_quietly
+from retune.extras import Extra, require
 from retune.local.side_by_side import SideBySide, start_prefect_early
 
 if TYPE_CHECKING:
@@ -23,130 +21,64 @@ if TYPE_CHECKING:
 
 _EXIT_SIGNALLED = 128
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "retune.progress")
-_TRAINING, _EVALUATION = options.TRAINING_PANEL, "Evaluation and output"
+_EVALUATION = "Evaluation and output"
 
 
-def _training(help_text: str, *names: str) -> Any:
-    return typer.Option(*names, help=help_text, rich_help_panel=_TRAINING)
+class RunCommand(SettingsCommand):
+    """`retune run` with the settings that have a flag; a file given with `--config` may hold all others too."""
 
-
-def _evaluation(help_text: str, *names: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=_EVALUATION)
-
-
-Data = Annotated[
-    str | None,
-    typer.Option("--data", "-d", help=options.SOURCE_HELP, metavar="SOURCE", rich_help_panel=options.DATA_PANEL),
-]
-Suffix = Annotated[str | None, _training("Put into the fine-tuned model's name.")]
-Seed = Annotated[int | None, _training("Seed of the training; default 42.")]
-BatchSize = Annotated[Any, auto_option("Examples per step.", "auto|INTEGER", _TRAINING)]
-LearningRateMultiplier = Annotated[Any, auto_option("Scales the learning rate.", "auto|NUMBER", _TRAINING)]
-Attempt = Annotated[str | None, _training("Any text: another text trains anew on the same data and settings.")]
-Concurrency = Annotated[int | None, _evaluation("Test questions under way at once; default 8.")]
-MaxExamples = Annotated[
-    Any, auto_option("Judge on at most so many test examples; auto takes all.", "auto|INTEGER", _EVALUATION)
-]
-OutputDir = Annotated[
-    Path | None,
-    _evaluation(
-        "The run's directory; default: one of its own under .retune/runs/.", "--output-dir", "-o", metavar="DIR"
-    ),
-]
-Verbose = Annotated[bool, _evaluation("Show Prefect's log too.", "--verbose", "-v")]
-
-# Where the configuration has what a flag says.
-_PLACES = {
-    **{"data" if name == "source" else name: place for name, place in options.PLACES.items()},
-    **{name: f"training.{name}" for name in ("suffix", "seed")},
-    **{name: f"training.hyperparameters.{name}" for name in ("batch_size", "learning_rate_multiplier")},
-    **{name: f"evaluation.{name}" for name in ("concurrency", "max_examples")},
-    "base_url": "provider.base_url",
-    "output_dir": "output_dir",
-    "attempt": "attempt",
-}
+    panels: ClassVar = {
+        "Data": ["data"],
+        "Split": ["split"],
+        "Training": [
+            "training.model",
+            "training.suffix",
+            "training.seed",
+            "training.hyperparameters",
+            "training.max_cost_usd",
+            "training.ignore_dates",
+            "attempt",
+        ],
+        None: ["provider.base_url"],
+        _EVALUATION: ["evaluation.concurrency", "evaluation.max_examples", "output_dir"],
+    }
 
 
 def run(
     context: typer.Context,
     *,
-    data: Data = None,
-    config: options.ConfigFile = None,
-    data_format: options.DataFormat = None,
-    sheet: options.Sheet = None,
-    no_header: options.NoHeader = None,
-    query: options.Query = None,
-    trust_pickle: options.TrustPickle = None,
-    follow_links: options.FollowLinks = None,
-    validation_data: options.ValidationData = None,
-    test_data: options.TestData = None,
-    ignore_splits: options.IgnoreSplits = None,
-    max_source_gb: options.MaxSourceGb = None,
-    max_unpacked_ratio: options.MaxUnpackedRatio = None,
-    max_row_mb: options.MaxRowMb = None,
-    max_pickle_mb: options.MaxPickleMb = None,
-    max_rows: options.MaxRows = None,
-    max_errors: options.MaxErrors = None,
-    max_disk_gb: options.MaxDiskGb = None,
-    max_minutes: options.MaxMinutes = None,
-    shape: options.RowFormat = None,
-    user_column: options.UserColumn = None,
-    assistant_column: options.AssistantColumn = None,
-    user_template: options.UserTemplate = None,
-    assistant_template: options.AssistantTemplate = None,
-    messages_column: options.MessagesColumn = None,
-    system: options.System = None,
-    conversation_column: options.ConversationColumn = None,
-    role_column: options.RoleColumn = None,
-    text_column: options.TextColumn = None,
-    time_column: options.TimeColumn = None,
-    day_first: options.DayFirst = None,
-    assistant_role: options.AssistantRole = None,
-    conversation_start: options.StartOfConversation = None,
-    pause_minutes: options.PauseMinutes = None,
-    split: options.Split = None,
-    validation: options.Validation = None,
-    test: options.Test = None,
-    split_seed: options.SplitSeed = None,
-    split_column: options.SplitColumn = None,
-    stratify: options.Stratify = None,
-    stratify_column: options.StratifyColumn = None,
-    model: options.Model = None,
-    suffix: Suffix = None,
-    seed: Seed = None,
-    n_epochs: options.NEpochs = None,
-    batch_size: BatchSize = None,
-    learning_rate_multiplier: LearningRateMultiplier = None,
-    max_cost_usd: options.MaxCostUsd = None,
-    ignore_dates: options.IgnoreDates = None,
-    base_url: BaseUrl = None,
-    attempt: Attempt = None,
-    concurrency: Concurrency = None,
-    max_examples: MaxExamples = None,
-    output_dir: OutputDir = None,
-    verbose: Verbose = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show Prefect's log too.", rich_help_panel=_EVALUATION)
+    ] = False,
 ) -> None:
-    """Fine-tune a model on a table, judge it on held-out examples, and write a report.
+    """Fine-tune a model on a table, evaluate it on held-out examples, and write a report.
 
-    With no address named, Retune's own server trains on this machine: no account, no network, no cost.
+    Without an address, Retune's own server trains on this machine: no account, no network, no cost.
     Running the same command again resumes where it stopped, and never starts a second job.
     """
-    flags = dict(locals())
-    options.refuse_more_sources(context, data, "retune run --data")
-    from retune.config_file import load_config  # noqa: PLC0415 - pydantic takes a while to import
+    given = given_settings(context)
+    refuse_more_sources(context, given.values.get("data.source"), "retune run --data")
+    config = given.load()
+    _require_extras(config)
+    show_result(_run(config, verbose=verbose))
 
-    show_result(_run(load_config(config, options.place_overrides(flags, _PLACES)), verbose=verbose))
+
+def _require_extras(config: "RetrainConfig") -> None:
+    from retune.provider.endpoint import resolve_endpoint  # noqa: PLC0415 - pydantic takes a while to import
+
+    extras: tuple[Extra, ...] = ("pipeline",) if resolve_endpoint(config.provider) else ("pipeline", "server")
+    require("`retune run`", *extras)
 
 
 def _run(config: "RetrainConfig", *, verbose: bool) -> "RunManifest":
     if not verbose:
-        # Only the terminal is spared: the run's log in the Prefect UI stays complete.
+        # Only on the terminal: the run's log in the Prefect UI is complete.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
         # Nor does it report every line that can't be delivered while Prefect's server is away.
         logging.raiseExceptions = False
     view = RunView()
-    _stop_when_told()
+    _stop_on_signals()
     try:
         with SideBySide() as starting:
             start_prefect_early(starting, view.warn)
@@ -204,11 +136,11 @@ class _StoppedError(KeyboardInterrupt):
         self.signal = number
 
 
-def _stop_when_told() -> None:
+def _stop_on_signals() -> None:
     def stop(number: int, _frame: object) -> None:
         raise _StoppedError(number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # What `nohup` ignores stays ignored.
+        # Under nohup, SIGHUP stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)

@@ -159,7 +159,7 @@ class RunView(logging.Handler):
 
 
 def show_result(manifest: "RunManifest") -> None:
-    """Show the models side by side, and how to go on."""
+    """Show the models side by side, and what to do next."""
     if manifest.evaluation:
         out.print()
         print_unfolded(_comparison(manifest.evaluation))

@@ -7,7 +7,7 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class _Commands(TyperGroup):
-    """The group's commands, which are imported when somebody asks for them: their flags are the server's settings."""
+    """The group's commands, imported when one is called or listed: their flags are the server's settings."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Their names."""

@@ -8,6 +8,7 @@ import typer
 
 from retune.cli.terminal import as_local_time, print_json, print_line, print_quietly, print_table
 from retune.errors import ServerError
+from retune.extras import require
 from retune.local.connection import server_directory
 from retune.private_files import keep_files_private
 from retune.server.process.command import DatabaseUrl, DataDirectory, settings_from
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke a server's API keys, whether it runs or not.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def require_server() -> None:
+    """Refuse where the server is not installed."""
+    require("`retune server keys`", "server")
 
 
 @app.command()
@@ -79,7 +86,7 @@ def revoke(
 def _database(
     data_directory: DataDirectory, database_url: DatabaseUrl, *, may_be_new: bool = False
 ) -> "Iterator[Database]":
-    """Open a server's database: with its server beside it, or alone, and then nobody else starts one meanwhile."""
+    """Open a server's database, next to the running server, or else with a lock that keeps a server from starting."""
     from retune.server.storage import data_directory as directories  # noqa: PLC0415 - they are slow to import
     from retune.server.storage.database import Database  # noqa: PLC0415 - likewise
     from retune.server.storage.engines import database_url as url_of  # noqa: PLC0415 - likewise
@@ -104,7 +111,7 @@ def _database(
 
 
 def _require_new(directory: "Directory", *, may_be_new: bool) -> None:
-    """Refuse to make a database where a server has another one, or where there is nothing to look for."""
+    """Refuse to create a database if the server uses PostgreSQL, or if no server has used the directory."""
     if directory.is_used():
         raise ServerError(
             f"The server of {directory.path} has no database there; it is on PostgreSQL.",

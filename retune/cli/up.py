@@ -9,6 +9,7 @@ import typer
 from rich.status import Status
 
 from retune.cli.terminal import err, print_line, print_quietly
+from retune.extras import require
 from retune.local.prefect_access import new_link, prefect_password
 from retune.local.preflight import is_answered, preflight
 from retune.local.programs import LOOPBACK, Addresses, UpOptions
@@ -63,6 +64,7 @@ def up(
         limit=limit,
         has_worker=worker,
     )
+    require("`retune up`", *("pipeline",) if options.base_url else ("pipeline", "server"))
     home = home_directory().absolute()
     make_private_directory(home / "logs")
     addresses = Addresses.of(options)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retune.extras import require
 from retune.private_files import home_directory
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def provider_connection(base_url: str | None, data_directory: Path | None = None
         with key_is_for(endpoint.base_url):
             yield config
         return
+    require("Retune's own server, which is used if neither --base-url nor OPENAI_BASE_URL names another,", "server")
     with embedded_server(server_directory(data_directory)) as running, local_api_key(running.base_url):
         yield ProviderConfig(base_url=running.base_url, is_embedded=True)
 

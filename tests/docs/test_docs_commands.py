@@ -193,7 +193,9 @@ def test_the_python_of_a_page_runs(page: str, system: System) -> None:
             (system.directory / "snippet.py").write_text(system.as_here(block.text), encoding="utf-8")
             printed = bash(system, f'eval "$(retune prefect env)"\nPYTHONPATH={REPOSITORY} python snippet.py')
 
-            assert "ft:baseline-text" in printed
+            assert printed.strip()
+            if "retrain(" in block.text or "OpenAI(" in block.text:
+                assert "ft:baseline-text" in printed
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"))

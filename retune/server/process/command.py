@@ -8,6 +8,7 @@ import typer
 from pydantic import ByteSize, ValidationError
 
 from retune.errors import ConfigError
+from retune.extras import require
 from retune.private_files import home_directory, keep_files_private, what_was_closed
 from retune.server.process.logs import set_up_logging
 from retune.server.settings import (
@@ -134,6 +135,7 @@ def start(
     Set OPENAI_BASE_URL to the address that it prints, and any OpenAI client uses it.
     """
     chosen = locals()
+    require("`retune server start`", "server")
     settings = settings_from({**chosen, "data_directory": data_directory or home_directory() / "server"})
     # Files are for their owner alone, wherever the data directory lies, and those of the processes started here too.
     n_closed = keep_files_private(settings.data_directory)

@@ -61,7 +61,7 @@ def test_stopped_half_way_it_leaves_nothing_behind(tmp_path: Path, sent: signal.
 
     assert process.returncode == status, out + err
     assert out == ""
-    expected = "" if sent is signal.SIGINT else f"Ended by {sent.name}. Nothing half done is left.\n"
+    expected = "" if sent is signal.SIGINT else f"Stopped by {sent.name}. Temporary files were removed.\n"
     assert err.endswith(expected)
     assert err.count("\n") <= 1, err
     assert list(temporary.glob("retune-check-*")) == []

@@ -12,8 +12,9 @@ import pytest
 from check_command import Check, good_rows, write_table
 from faulty_proxy import Fault, faulty_proxy
 
-from retune.cli.check_view import ReadingBar
-from retune.cli.checking import Checked, CheckRequest, check_source
+from retune.check_result import CheckResult
+from retune.check_source import CheckRequest, check_source
+from retune.cli.check_advice import days_left_if_few, where_to_move
 from retune.config_file import parse_config
 from retune.data.cost.base_models import base_model, find_model, known_families
 from retune.data.cost.model_dates import find_dates
@@ -30,10 +31,10 @@ LISTS_OF_NAMES = {
 }
 
 
-def check_on(today: date, directory: Path, **training: Any) -> Checked:
+def check_on(today: date, directory: Path, **training: Any) -> CheckResult:
     settings = parse_config({"data": {"source": "tickets.csv"}, "training": {"model": "gpt-4.1-mini", **training}})
     request = CheckRequest(settings, None, None, report_path=None, fix=None, may_overwrite=False, today=today)
-    return check_source(request, directory, ReadingBar())
+    return check_source(request, directory, lambda _progress: None)
 
 
 def test_check_refuses_what_has_ended(check: Check) -> None:
@@ -78,11 +79,12 @@ def test_check_at_fixed_days(
     monkeypatch.chdir(tmp_path)
     write_table("tickets.csv", good_rows())
 
-    checked = check_on(today, tmp_path)
+    result = check_on(today, tmp_path)
 
-    assert (checked.exit_status, checked.days_left) == (status, left)
-    assert (checked.move is not None) is (left is not None)
-    assert "2027-01-14" in checked.lifetime
+    assert (result.exit_status, days_left_if_few(result)) == (status, left)
+    assert (where_to_move(result) is not None) is (left is not None)
+    assert result.dates is not None
+    assert result.dates.fine_tuned_shutdown == date(2027, 1, 14)
 
 
 def test_the_list_of_models_says_when_they_end(retune: Any, training_server: str) -> None:

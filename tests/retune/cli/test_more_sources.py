@@ -18,7 +18,7 @@ def files(tmp_path):
 def test_the_pattern_is_proposed_in_quotes(tmp_path, files, command):
     refused = CliRunner().invoke(app, [*command, *files]).exception
     assert isinstance(refused, ConfigError)
-    assert refused.message.startswith("3 files are named, and one source is read: ")
+    assert refused.message.startswith("Expected one source, found 3 files: ")
     assert f"retune {' '.join(command)} '{tmp_path}/*.csv'" in str(refused.hint)
 
 

@@ -1,11 +1,15 @@
-"""What `retune check` does: read, repair if asked to, check. Imported late, as the libraries under it are slow to."""
+"""Checking a source: read it, repair it if asked to, and find everything that would stop a run or cost money."""
 
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatch
+from os import PathLike
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from retune.cli.check_view import ReadingBar
+from retune.check_result import CheckResult, FixResult
 from retune.config import (
     LOCAL_MODEL,
     DataConfig,
@@ -16,19 +20,11 @@ from retune.config import (
     SplitConfig,
     SplitMethod,
 )
-from retune.data.cost.base_models import completes_prompts, provider_dates
-from retune.data.cost.estimate import describe_cost, format_usd, refuse_if_too_expensive
-from retune.data.cost.model_dates import (
-    ModelDates,
-    days_left,
-    describe_dates,
-    describe_move,
-    find_dates,
-    refuse_if_ended,
-)
-from retune.data.dataset.example_store import ExampleStore, StoreFacts
+from retune.config_file import parse_config
+from retune.data.cost.base_models import completes_prompts
+from retune.data.cost.model_dates import find_dates, utc_today
+from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset_checks.check import check_store
-from retune.data.dataset_checks.report import CheckReport
 from retune.data.example.example import Method
 from retune.data.ingest.load import LoadOptions, load_examples
 from retune.data.repair.repair import (
@@ -44,6 +40,7 @@ from retune.data.sources.files.found_files import has_wildcard
 from retune.data.splits.split import split_all_examples
 from retune.errors import ConfigError
 from retune.provider.endpoint import resolve_endpoint
+from retune.staging import CHECK_PREFIX, staging_directory
 
 _JSONL_ENDINGS = {".jsonl", ".ndjson"}
 _SHAPE_BY_METHOD: dict[Method, ExampleShape] = {
@@ -53,18 +50,35 @@ _SHAPE_BY_METHOD: dict[Method, ExampleShape] = {
 }
 
 
+class CheckProgress(NamedTuple):
+    """How far a check is.
+
+    Attributes:
+        step: What is being done.
+        done: Bytes of the source that were read, or examples that were repaired; 0 when a step begins.
+        total: How many there are; None if not known.
+    """
+
+    step: Literal["reading", "repairing", "comparing"]
+    done: int = 0
+    total: int | None = None
+
+
+OnProgress = Callable[[CheckProgress], None]
+
+
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """What the user wants to know.
+    """What to check, and how.
 
     Attributes:
         settings: The source, its split, the training.
-        method: What the examples are to train; None for what they can.
-        provider: Whose limits they must keep; None for whoever would train.
-        report_path: Where the problems go, up to 1,000 of each kind; None for nowhere.
-        fix: Where the repaired examples go; None to repair nothing.
-        may_overwrite: That file may be there already.
-        today: The day by which the base model's dates are judged, in UTC.
+        method: Method that the examples are for; None for the one that their shape is for.
+        provider: Provider whose limits and prices apply; None for the one that would train.
+        report_path: JSON file to write up to 1,000 problems of each kind to; None for none.
+        fix: JSONL file to write the repaired examples to; None to repair nothing.
+        may_overwrite: Overwrite `fix` if it exists.
+        today: Day in UTC to compare the base model's dates with.
     """
 
     settings: RetrainConfig
@@ -76,103 +90,70 @@ class CheckRequest:
     today: date
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What was found, of the source or, where it was repaired, of the new file.
+def check(
+    source: str | PathLike[str] | RetrainConfig,
+    *,
+    method: Method | None = None,
+    provider: ProviderKind | None = None,
+    report: str | PathLike[str] | None = None,
+    fix: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    on_progress: OnProgress = lambda _progress: None,
+) -> CheckResult:
+    """Check examples without an account or network: what is wrong with them, and what training on them will cost.
 
-    Attributes:
-        facts: What was read.
-        repaired: What was repaired; None where nobody asked for it.
-        report_path: Where the problems are, up to 1,000 of each kind.
-        split: How what was repaired is split; None where it is as the user said.
-        max_cost_usd: The user's limit.
-        dates: When the provider ends the base model; None where nothing is published.
-        ended: Why a run would be refused for these dates; None where it would not.
-        today: The day that they were compared with.
-    """
-
-    report: CheckReport
-    facts: StoreFacts
-    repaired: Repaired | None
-    report_path: Path | None
-    split: SplitConfig | None
-    max_cost_usd: float | None
-    dates: ModelDates | None
-    ended: ConfigError | None
-    today: date
-
-    @property
-    def refusal(self) -> ConfigError | None:
-        """Why a run would be refused, for its dates or its cost."""
-        return self.ended or self.too_expensive
-
-    @property
-    def too_expensive(self) -> ConfigError | None:
-        """Why a run would be refused for its cost."""
-        if self.report.cost is None or self.max_cost_usd is None:
-            return None
-        try:
-            refuse_if_too_expensive(self.report.cost, self.max_cost_usd)
-        except ConfigError as error:
-            return error
-        return None
-
-    @property
-    def cost(self) -> str:
-        """What the training will cost, for people."""
-        cost = self.report.cost
-        if cost is None:
-            return "nothing can be trained"
-        amount = f"about {format_usd(cost.usd)}: " if cost.usd else ""
-        return f"{amount}{describe_cost(cost)}"
-
-    @property
-    def lifetime(self) -> str:
-        """When the provider ends the base model, for people; empty for providers that publish no such days."""
-        if self.dates is None:
-            return "not known" if provider_dates(self.facts.provider) else ""
-        return describe_dates(self.dates, self.today)
-
-    @property
-    def days_left(self) -> int | None:
-        """Days until the base model ends, where that is soon."""
-        is_near = self.dates is not None and self.dates.is_near(self.today)
-        return days_left(self.dates, self.today) if is_near and self.dates else None
-
-    @property
-    def move(self) -> str | None:
-        """Where to train instead, where the base model ends soon."""
-        return describe_move(self.dates, today=self.today) if self.dates and self.dates.is_near(self.today) else None
-
-    @property
-    def exit_status(self) -> int:
-        """0 for a run that may go on, 1 for one that may not."""
-        return int(self.report.n_errors > 0 or self.refusal is not None)
-
-
-def check_source(request: CheckRequest, directory: Path, bar: ReadingBar) -> Checked:
-    """Check the source, or repair it and check what came of it.
+    The source is never changed. Problems of the data don't raise an error; they are in the result.
 
     Args:
-        request: What the user wants to know.
-        directory: An empty one, for what is needed on the way.
-        bar: Shows how far it is.
+        source: File, folder, pattern or address of the examples; or settings, which may also name columns, the split
+            and the base model.
+        method: Method that the examples are for; by default the one that their shape is for.
+        provider: Provider whose limits and prices apply; by default the one that would train.
+        report: JSON file to write up to 1,000 problems of each kind to.
+        fix: JSONL file to write the examples to with all safe repairs made; the result then describes that file.
+        overwrite: Overwrite `fix` if it exists.
+        on_progress: Called several times a second while a large source is read or repaired.
 
     Raises:
-        ConfigError: A file can't be written where it should be.
+        ConfigError: A setting is not valid, or a file can't be written where it should be.
         SourceError: The source can't be read.
         CheckError: It can't be repaired without losing rows.
-        RunDirectoryError: A disk is full, or otherwise unwilling.
+        RunDirectoryError: The directory for temporary files is full or not writable.
+    """
+    settings = source if isinstance(source, RetrainConfig) else parse_config({"data": {"source": str(source)}})
+    request = CheckRequest(
+        settings,
+        method,
+        provider,
+        report_path=None if report is None else Path(report),
+        fix=None if fix is None else Path(fix),
+        may_overwrite=overwrite,
+        today=utc_today(),
+    )
+    with staging_directory(Path(tempfile.gettempdir()), prefix=CHECK_PREFIX) as directory:
+        return check_source(request, directory, on_progress)
+
+
+def check_source(request: CheckRequest, directory: Path, on_progress: OnProgress) -> CheckResult:
+    """Check a source, or repair it and check the repaired file.
+
+    Args:
+        request: What to check.
+        directory: Empty directory for temporary files.
+        on_progress: See `check`.
+
+    Raises:
+        RetuneError: See `check`.
     """
     settings = request.settings
     repaired = None
     _refuse_bad_outputs(request)
     if request.fix is not None:
         _refuse_bad_target(request.fix, settings.data.source, may_overwrite=request.may_overwrite)
-        repaired, settings = _repair(request, request.fix, directory / "source", bar)
-    store = _load(settings, request, directory / "examples", bar)
+        repaired, settings = _repair(request, request.fix, directory / "source", on_progress)
+    store = _load(settings, request, directory / "examples", on_progress)
     _keep_source_whole([request.report_path], store)
-    bar.say("comparing")
+    on_progress(CheckProgress("comparing"))
     report = check_store(
         store,
         settings.split,
@@ -182,30 +163,26 @@ def check_source(request: CheckRequest, directory: Path, bar: ReadingBar) -> Che
         is_private=request.report_path is None,
     )
     limit = settings.training.max_cost_usd
-    dates = find_dates(settings.training.model, store.facts.provider)
-    return Checked(
+    split = settings.split if settings.split != request.settings.split else None
+    return CheckResult.of(
         report,
         store.facts,
-        repaired,
-        request.report_path,
-        split=settings.split if repaired is not None and settings.split != request.settings.split else None,
+        report_path=request.report_path,
+        fix=None if repaired is None else FixResult.of(repaired, split),
         max_cost_usd=None if limit == "unlimited" else limit,
-        dates=dates,
-        ended=_refusal_for_dates(dates, settings, request.today),
+        dates=find_dates(settings.training.model, store.facts.provider),
+        ignore_dates=settings.training.ignore_dates,
         today=request.today,
     )
 
 
-def _refusal_for_dates(dates: ModelDates | None, settings: RetrainConfig, today: date) -> ConfigError | None:
-    try:
-        refuse_if_ended(dates, today=today, ignore_dates=settings.training.ignore_dates)
-    except ConfigError as error:
-        return error
-    return None
-
-
 def _load(
-    settings: RetrainConfig, request: CheckRequest, directory: Path, bar: ReadingBar, *, for_repair: bool = False
+    settings: RetrainConfig,
+    request: CheckRequest,
+    directory: Path,
+    on_progress: OnProgress,
+    *,
+    for_repair: bool = False,
 ) -> ExampleStore:
     options = LoadOptions(
         model=settings.training.model,
@@ -214,8 +191,14 @@ def _load(
         counts_tokens=not for_repair,
         cleans=not for_repair,
     )
-    bar.say("reading")
-    return load_examples(settings.data, settings.split, options, directory, on_progress=bar.read)
+    on_progress(CheckProgress("reading"))
+    return load_examples(
+        settings.data,
+        settings.split,
+        options,
+        directory,
+        on_progress=lambda done, total: on_progress(CheckProgress("reading", done, total)),
+    )
 
 
 def _who_trains(settings: RetrainConfig) -> ProviderKind:
@@ -226,8 +209,10 @@ def _who_trains(settings: RetrainConfig) -> ProviderKind:
     return "retune" if settings.training.model == LOCAL_MODEL else "openai"
 
 
-def _repair(request: CheckRequest, target: Path, directory: Path, bar: ReadingBar) -> tuple[Repaired, RetrainConfig]:
-    store = _load(request.settings, request, directory, bar, for_repair=True)
+def _repair(
+    request: CheckRequest, target: Path, directory: Path, on_progress: OnProgress
+) -> tuple[Repaired, RetrainConfig]:
+    store = _load(request.settings, request, directory, on_progress, for_repair=True)
     split = request.settings.split
     goes_by_column = split.column is not None or split.stratify_column is not None
     # The new file holds conversations alone: what goes by a column is split before.
@@ -237,8 +222,13 @@ def _repair(request: CheckRequest, target: Path, directory: Path, bar: ReadingBa
     _refuse_files_of_other_splits(target, others)
     _refuse_files_there([*others.values()], may_overwrite=request.may_overwrite)
     _keep_source_whole([target, changes_path_of(target), *others.values(), request.report_path], store)
-    bar.say("repairing")
-    repaired = repair_examples(store, target, splits=splits, on_progress=bar.count)
+    on_progress(CheckProgress("repairing"))
+    repaired = repair_examples(
+        store,
+        target,
+        splits=splits,
+        on_progress=lambda done, total: on_progress(CheckProgress("repairing", done, total)),
+    )
     shape = _SHAPE_BY_METHOD[store.facts.method]
     if completes_prompts(request.settings.training.model) and shape is ExampleShape.MESSAGES:
         shape = ExampleShape.COMPLETION
