@@ -10,7 +10,7 @@ from retune.config import DataConfig, SplitConfig
 from retune.data.dataset.training_files import write_splits
 from retune.data.dataset_checks.check import check_store
 from retune.data.ingest.load import LoadOptions, load_examples
-from retune.data.splits.split import deal_examples
+from retune.data.splits.split import split_examples
 
 MODEL = "gpt-4o-mini-2024-07-18"
 
@@ -25,7 +25,7 @@ def main(table: Path, output: Path, *, plain: bool) -> None:
         report = check_store(store, split, model=MODEL, n_epochs="auto", path=output / "check_report.json")
         assert report.n_examples == len(store)
         assert not report.n_errors, report.counts
-    files = write_splits(store, deal_examples(store, split), output)
+    files = write_splits(store, split_examples(store, split), output)
     assert sum(file.examples for file in files.values()) == len(store)
 
 

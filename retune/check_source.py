@@ -31,13 +31,13 @@ from retune.data.repair.repair import (
     HELD_OUT,
     Repaired,
     changes_path_of,
-    declared_sides,
+    declared_splits,
     held_out_path,
     held_out_paths,
     repair_examples,
 )
 from retune.data.sources.files.found_files import has_wildcard
-from retune.data.splits.split import deal_all
+from retune.data.splits.split import split_all_examples
 from retune.errors import ConfigError
 from retune.provider.endpoint import resolve_endpoint
 from retune.staging import CHECK_PREFIX, staging_directory
@@ -217,8 +217,8 @@ def _repair(
     goes_by_column = split.column is not None or split.stratify_column is not None
     # The new file holds conversations alone: what goes by a column is split before.
     is_drawn = goes_by_column and split.method is not SplitMethod.COLUMN
-    sides = deal_all(store, split) if is_drawn else declared_sides(store)
-    others = held_out_paths(sides, target)
+    splits = split_all_examples(store, split) if is_drawn else declared_splits(store)
+    others = held_out_paths(splits, target)
     _refuse_files_of_other_splits(target, others)
     _refuse_files_there([*others.values()], may_overwrite=request.may_overwrite)
     _keep_source_whole([target, changes_path_of(target), *others.values(), request.report_path], store)
@@ -226,7 +226,7 @@ def _repair(
     repaired = repair_examples(
         store,
         target,
-        sides=sides,
+        splits=splits,
         on_progress=lambda done, total: on_progress(CheckProgress("repairing", done, total)),
     )
     shape = _SHAPE_BY_METHOD[store.facts.method]

@@ -45,9 +45,9 @@ class ExampleShape(StrEnum):
 
 
 class SplitMethod(StrEnum):
-    """How examples are dealt to train, validation and test.
+    """How examples are assigned to train, validation and test.
 
-    `stable` goes by a keyed hash of each example's content, so an example never changes sides as the data grows;
+    `stable` goes by a keyed hash of each example's content, so an example never changes its split as the data grows;
     `random` is scikit-learn's shuffle; `group` is `stable` by a column's value, so that rows which share it stay
     together; `column` reads the split from a column.
     """

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from retune.choices import LOCAL_MODEL, Auto, ExampleShape, ProviderKind, SourceFormat, SplitMethod
 from retune.errors import SecretInSettingsError
 from retune.message_rows_config import MessageRowsConfig
-from retune.redaction.in_addresses import find_secret, source_label
+from retune.redaction.addresses import find_secret, source_label
 from retune.split_config import Bounds, Section, SplitConfig
 
 __all__ = [

@@ -5,7 +5,7 @@ The directory holds everything that a run made or got:
     run.json            the run key and the configuration; written first
     examples/           the source, as examples, and what was found out about each
     check_report.json   the problems that the checks found, up to 1,000 of each kind
-    sides.npy           which split each example is in
+    splits.npy          which split each example is in
     train.jsonl validation.jsonl test.jsonl
     job_attempts.json   what was asked for at the provider, written before each request for a job
     job.json            the job, as the provider last showed it

@@ -102,7 +102,7 @@ class SplitConfig(Section):
     test: _Share = Field(
         0.1, description="Held out to evaluate the model: a fraction below 1, or a number of examples."
     )
-    seed: int = Field(42, ge=0, le=2**31 - 1, description="Another seed draws another split.")
+    seed: int = Field(42, ge=0, le=2**31 - 1, description="Another seed gives another split.")
     column: str | None = Field(
         None,
         min_length=1,

@@ -35,7 +35,7 @@ async def check_data(data: LoadedData, split: SplitConfig, model: str, n_epochs:
 
     Args:
         data: The examples.
-        split: How they will be dealt.
+        split: How they will be split.
         model: The base model.
         n_epochs: Passes over the training file, or "auto".
 

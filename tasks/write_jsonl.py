@@ -6,7 +6,7 @@ import numpy as np
 
 from retune.config import ProviderConfig
 from retune.data.cost.estimate import CostEstimate
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.training_files import write_splits
 from retune.provider.endpoint import require_endpoint
@@ -32,15 +32,15 @@ async def write_jsonl(data: SplitData, cost: CostEstimate, provider: ProviderCon
 
 def _write(data: SplitData, cost: CostEstimate, provider: ProviderConfig) -> TrainingFiles:
     store = ExampleStore(data.examples.directory)
-    sides = np.load(data.sides, allow_pickle=False)
+    splits = np.load(data.splits, allow_pickle=False)
     tokens = store.column("tokens").astype(np.uint32, copy=False)
-    files = write_splits(store, sides, data.run.directory, with_bom=require_endpoint(provider).wants_bom)
+    files = write_splits(store, splits, data.run.directory, with_bom=require_endpoint(provider).wants_bom)
     return TrainingFiles(
         run=data.run,
         train=files["train"],
         validation=files.get("validation"),
         test=files.get("test"),
-        split_tokens={name: int(tokens[sides == SIDES.index(name)].sum(dtype=np.int64)) for name in files},
+        split_tokens={name: int(tokens[splits == SPLITS.index(name)].sum(dtype=np.int64)) for name in files},
         split_origins=data.origins,
         encoding=store.facts.encoding,
         cost=cost,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from retune.cli.check_view import SHOWN_PLACES, show_conclusion
 from retune.data.problems.rules import MOST_KEPT_PER_KIND, RULES, Change
-from retune.redaction.in_addresses import source_label
+from retune.redaction.addresses import source_label
 
 if TYPE_CHECKING:
     from retune.check_result import CheckResult

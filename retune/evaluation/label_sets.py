@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from retune.data.example.label_counts import parse_labels, readable
+from retune.data.example.labels import parse_labels, readable
 from retune.evaluation.examples import Answer
 from retune.evaluation.labels import LabelScore, are_labels
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.example.json_values import canonical, parse_object
-from retune.data.example.label_counts import readable
+from retune.data.example.labels import canonical, parse_object, readable
 from retune.evaluation.examples import Answer
 
 # What repeats more rarely, or is longer, is prose: the F1 of a sentence says nothing.

@@ -7,8 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.example.json_values import canonical, parse_object
-from retune.data.example.label_counts import parse_labels
+from retune.data.example.labels import canonical, parse_labels, parse_object
 from retune.evaluation.examples import Answer
 from retune.evaluation.label_sets import are_label_sets, label_set_scores, micro_f1, right_sets
 from retune.evaluation.labels import LabelColumn, accuracy, are_labels, field_columns, label_column, macro_f1

@@ -14,10 +14,10 @@ from retune.data.cost.model_dates import check_model_fits, utc_today
 from retune.data.dataset_checks.check import check_store
 from retune.data.dataset_checks.report import CheckReport
 from retune.data.formats.message_rows.source import put_together
-from retune.data.ingest.load import LoadOptions, find_shape, load_examples
+from retune.data.ingest.load import LoadOptions, find_format, load_examples
 from retune.data.sources.blocks import Source
 from retune.data.sources.open import open_source
-from retune.data.splits.split import deal_examples
+from retune.data.splits.split import split_examples
 from retune.errors import CheckError
 from retune.local.connection import key_is_for, local_api_key, server_directory
 from retune.local.embedded_server import embedded_server
@@ -125,7 +125,7 @@ def check_data(config: RetrainConfig, on_read: Callable[[int], None]) -> None:
         # A query is asked once: it may take long, and its rows may be others the next time.
         return
     source = put_together(open_source(config.data, on_read), config.data)
-    find_shape(source, config.data, config.split, config.training.method)
+    find_format(source, config.data, config.split, config.training.method)
     if _is_small(source):
         _check_to_the_end(config, endpoint)
 
@@ -145,7 +145,7 @@ def _check_to_the_end(config: RetrainConfig, endpoint: Endpoint | None) -> None:
             path=Path(directory, "check_report.json"),
         )
         _raise_for_errors(report, config.data.source)
-        deal_examples(store, config.split)
+        split_examples(store, config.split)
 
 
 def _is_small(source: Source) -> bool:

@@ -12,8 +12,8 @@ MOST_NAMED = 100
 """Columns and keys that are kept for a list of them; a source may have thousands."""
 
 _MOST_CHARACTERS_SHOWN = 60
-# More is looked at than is shown, so that what is shown of a secret can be told to be one: so many characters on both
-# sides, then up to white space, and where a private key begins.
+# More is searched than is shown, so that a secret shown in part is recognized: this many characters on both sides, then
+# up to white space, and where a private key begins.
 _LOOKED_AT_AROUND, _LONGEST_WORD, _LONGEST_PRIVATE_KEY = 64, 4_096, 20_000
 _LONGEST_REMEMBERED = 256
 _SPACE = re.compile(r"\s")

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from retune.config import RetrainConfig
 from retune.data.cost.tokens import encoding_for
 from retune.data.dataset.columns import CONTENT_COLUMNS, Column
-from retune.data.formats.detect import choose_shape
+from retune.data.formats.detect import choose_format
 from retune.data.formats.late_keys import LateRows
 from retune.data.formats.message_rows.source import put_together
-from retune.data.ingest.analyze import describe_block
+from retune.data.ingest.analyze import analyze_block
 from retune.data.ingest.plan import Plan
 from retune.data.sources.blocks import Source
 from retune.data.sources.open import open_source
@@ -53,7 +53,7 @@ def read_hashes(config: RetrainConfig, on_block: Callable[[], None] = lambda: No
     every, late = _hash_all(source, plan, on_block)
     late.add_to(source)
     better = _plan_for(source, config) if late else plan
-    if better.shape.reads != plan.shape.reads:
+    if better.row_format.reads != plan.row_format.reads:
         every, _ = _hash_all(source, better, on_block)
     return ExampleHashes(len(every), np.unique(every))
 
@@ -61,7 +61,7 @@ def read_hashes(config: RetrainConfig, on_block: Callable[[], None] = lambda: No
 def _plan_for(source: Source, config: RetrainConfig) -> Plan:
     return Plan(
         files=tuple(source.files),
-        shape=choose_shape(source, config.data, config.split, config.training.method),
+        row_format=choose_format(source, config.data, config.split, config.training.method),
         method=config.training.method,
         provider="openai",
         encoding=encoding_for(config.training.model),
@@ -76,9 +76,9 @@ def _hash_all(source: Source, plan: Plan, on_block: Callable[[], None]) -> tuple
     found: list[Hashes] = []
     late = LateRows()
     for block in source.blocks():
-        described = describe_block(block, plan)
-        late.add(described.late)
-        found.append(_combined(described.columns, described.columns["sound"].astype(bool)))
+        analyzed = analyze_block(block, plan)
+        late.add(analyzed.late)
+        found.append(_combined(analyzed.columns, analyzed.columns["sound"].astype(bool)))
         on_block()
     return np.concatenate(found) if found else np.zeros(0, np.uint64), late
 

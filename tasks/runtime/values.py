@@ -6,7 +6,7 @@ Every value has a `summary`, one line for people.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from retune.data.cost.estimate import CostEstimate, format_usd
 from retune.data.cost.model_dates import ModelDates
@@ -86,13 +86,14 @@ class SplitData(_Value):
     """Which example goes where.
 
     Attributes:
-        sides: NumPy file: for each example its split, as an index in `retune.data.dataset.columns.SIDES`.
+        splits: NumPy file: for each example its split, as an index in `retune.data.dataset.columns.SPLITS`.
         origins: Where each split comes from, in words.
     """
 
     run: Run
     examples: StoredExamples
-    sides: Path
+    # Runs begun by an earlier version call it `sides`.
+    splits: Path = Field(validation_alias=AliasChoices("splits", "sides"))
     origins: dict[str, str]
     train: int
     validation: int

@@ -8,15 +8,15 @@ from retune.config import SourceFormat, SplitConfig
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.writer import ExampleWriter
 from retune.data.example.example import Example, Method, SplitKeys
-from retune.data.formats.shape import Shape
-from retune.data.ingest.analyze import describe_block
+from retune.data.formats.row_format import RowFormat
+from retune.data.ingest.analyze import analyze_block
 from retune.data.ingest.plan import Plan
 from retune.data.sources.blocks import Block, Row, RowsBlock, SourceFile
 
 FIRST_ROW = 2
 
 
-class ReadyBodies(Shape):
+class ReadyBodies(RowFormat):
     """Rows that hold an example's body, and maybe its split."""
 
     title = "ready bodies"
@@ -26,7 +26,7 @@ class ReadyBodies(Shape):
 
     def examples(self, block: Block) -> Iterator[Example]:
         for row in block.rows():
-            keys = SplitKeys(group=row.values["group"], side=row.values["side"])
+            keys = SplitKeys(group=row.values["group"], declared_split=row.values["side"])
             yield Example(row.values["body"], row.number, (), keys)
 
 
@@ -40,7 +40,7 @@ def make_store(
     directory: Path,
     bodies: Sequence[Mapping[str, Any]],
     *,
-    sides: Sequence[str | None] | None = None,
+    splits: Sequence[str | None] | None = None,
     groups: Sequence[str | None] | None = None,
     method: Method = "supervised",
     split: SplitConfig | None = None,
@@ -52,7 +52,7 @@ def make_store(
     """Store examples; the first is row 2. With several files each gets an equal share of them, row 2 first."""
     plan = Plan(
         files=tuple(SourceFile(name, "row", SourceFormat.CSV, None, ()) for name in file_names),
-        shape=ReadyBodies(method),
+        row_format=ReadyBodies(method),
         method=method,
         provider="openai",
         encoding="o200k_base",
@@ -61,14 +61,15 @@ def make_store(
         counts_tokens=counts_tokens,
         cleans=cleans,
     )
+    nothing = [None] * len(bodies)
     values = [
-        {"body": dict(body), "side": side, "group": group}
-        for body, side, group in zip(bodies, sides or [None] * len(bodies), groups or [None] * len(bodies), strict=True)
+        {"body": dict(body), "side": declared_split, "group": group}
+        for body, declared_split, group in zip(bodies, splits or nothing, groups or nothing, strict=True)
     ]
     share = -(-len(values) // len(file_names))
     with ExampleWriter(directory) as writer:
         for file in range(len(file_names)):
             some = values[file * share : (file + 1) * share]
             rows = [Row(number, value) for number, value in enumerate(some, start=FIRST_ROW)]
-            writer.append(describe_block(RowsBlock(file, rows, source_bytes=1), plan))
-        return writer.finish("tickets", plan)
+            writer.append(analyze_block(RowsBlock(file, rows, source_bytes=1), plan))
+        return writer.finish(plan.facts("tickets"))

@@ -32,7 +32,9 @@ def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy_prefect_home(shared: Path, to: Path) -> None:
     """Make a home of Prefect's server, as `retune run` has it after its first start."""
     template = _once(shared / "prefect-home", _make_home)
-    to.mkdir(parents=True, mode=0o700, exist_ok=True)
+    # Parents of what is private are private, too.
+    for directory in (to.parent, to):
+        directory.mkdir(mode=0o700, exist_ok=True)
     for name in _KEPT:
         shutil.copyfile(template / name, to / name)
         (to / name).chmod(0o600)

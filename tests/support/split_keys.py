@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retune.data.example.hashes import prompt_hash, text_hash
-from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Splits
 
 
 class AskedRow(NamedTuple):
@@ -27,12 +27,12 @@ def make_keys(rows: Sequence[AskedRow], seed: int, *, is_stratified: bool = Fals
     )
 
 
-def rows_on(side: int, sides: Sides) -> list[int]:
-    """Indices of the rows on a side."""
-    return [index for index, here in enumerate(sides.tolist()) if here == side]
+def rows_on(split: int, splits: Splits) -> list[int]:
+    """Indices of the rows in a split."""
+    return [index for index, here in enumerate(splits.tolist()) if here == split]
 
 
-def rows_by_side(sides: Sides) -> tuple[list[int], list[int], list[int]]:
+def rows_by_split(splits: Splits) -> tuple[list[int], list[int], list[int]]:
     """Indices of the rows in train, validation and test."""
-    train, validation, test = (rows_on(side, sides) for side in (TRAIN, VALIDATION, TEST))
+    train, validation, test = (rows_on(split, splits) for split in (TRAIN, VALIDATION, TEST))
     return train, validation, test

@@ -9,6 +9,7 @@ import pytest
 from retune.config import ProviderConfig, SplitConfig
 from retune.run import Run
 from tasks.runtime.steps import by_content
+from tasks.runtime.values import SplitData, StoredExamples
 
 RUN = Run(key="k", directory=Path("runs/k"), directory_id="d")
 
@@ -40,3 +41,13 @@ def test_a_server_that_moved_to_another_port_is_the_same() -> None:
     here, there = (ProviderConfig(base_url=f"http://127.0.0.1:{port}/v1") for port in (1111, 2222))
     assert key(exclude=("provider",), run=RUN, provider=here) == key(exclude=("provider",), run=RUN, provider=there)
     assert key(run=RUN, provider=here) != key(run=RUN, provider=there)
+
+
+def test_the_split_of_a_run_begun_by_an_earlier_version_is_found() -> None:
+    examples = StoredExamples(directory=Path("runs/k/examples"), content_sha256="c", places_sha256="p", n_examples=3)
+    split = SplitData(
+        run=RUN, examples=examples, splits=Path("runs/k/sides.npy"), origins={}, train=1, validation=1, test=1
+    )
+    stored = split.model_dump(mode="json")
+    stored["sides"] = stored.pop("splits")
+    assert SplitData.model_validate(stored) == split

@@ -7,14 +7,10 @@ from typing import Any
 from retune.config import ProviderKind
 from retune.data.checks.content_parts import check_image_count, check_parts
 from retune.data.checks.tool_calls import check_calls
+from retune.data.problems.problems import Finding
 from retune.data.problems.rules import RULES
-from retune.data.sources.blocks import Finding
 from retune.redaction.masking import listed, shown
-from retune.training_lines import keys
-from retune.training_lines.keys import INSTRUCTION_ROLES, is_blank
-
-ROLES = keys.ROLES
-MESSAGE_KEYS = keys.MESSAGE_KEYS
+from retune.training_lines.keys import INSTRUCTION_ROLES, MAY_BE_EMPTY, MESSAGE_KEYS, ROLES, is_blank
 
 # What only one role can have.
 _ROLE_OF_KEY = {
@@ -131,14 +127,14 @@ def _check_content(message: Mapping[str, Any], where: str, *, is_text_only: bool
         if not says_otherwise and role != "function":
             yield Finding("missing_content", f"{where}: no content; expected text.")
     elif isinstance(content, str):
-        if not content.strip() and not says_otherwise and role not in keys.MAY_BE_EMPTY:
+        if not content.strip() and not says_otherwise and role not in MAY_BE_EMPTY:
             yield Finding("empty_content", f"{where}: the content is {shown(content)}; expected text.")
     elif not isinstance(content, list) or not content:
         text = f"{where}: expected text or a list of content parts, found {shown(content)}."
         yield Finding("content_not_text", text)
     else:
         yield from check_parts(
-            content, role, where, is_text_only=is_text_only, may_be_empty=says_otherwise or role in keys.MAY_BE_EMPTY
+            content, role, where, is_text_only=is_text_only, may_be_empty=says_otherwise or role in MAY_BE_EMPTY
         )
 
 

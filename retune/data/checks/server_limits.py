@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from retune.config import ProviderKind
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import masked
 from retune.training_lines.keys import MAX_LINE_BYTES, MAX_LINE_VALUES
 from retune.training_lines.problems import chat_problems, completion_problems

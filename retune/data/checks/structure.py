@@ -9,18 +9,14 @@ from typing import Any
 
 from retune.config import ProviderKind
 from retune.data.checks.messages import check_keys, check_messages
-from retune.data.checks.preferences import PREFERENCE_KEYS, check_preference
-from retune.data.checks.reinforcement import check_reinforcement
+from retune.data.checks.preferences import check_preference, check_reinforcement
 from retune.data.checks.server_limits import check_server_limits
 from retune.data.checks.tool_calls import check_tools
 from retune.data.example.example import Method, is_completion
+from retune.data.problems.problems import Finding
 from retune.data.problems.rules import RULES
-from retune.data.sources.blocks import Finding
 from retune.redaction.masking import listed, shown
-from retune.training_lines import keys
-from retune.training_lines.keys import COMPLETION_KEYS, holds_nothing, without_empty_keys
-
-EXAMPLE_KEYS = keys.EXAMPLE_KEYS
+from retune.training_lines.keys import COMPLETION_KEYS, EXAMPLE_KEYS, PREFERENCE_KEYS, holds_nothing, without_empty_keys
 
 _PLACES_OF_MESSAGES = ("messages", *PREFERENCE_KEYS[1:])
 _PLACES = {*_PLACES_OF_MESSAGES, "input", *COMPLETION_KEYS}

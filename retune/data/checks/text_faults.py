@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retune.data.sources.blocks import Finding, text_offsets
-from retune.data.text.arrow_arrays import index_array, text_array, true_places
+from retune.data.problems.problems import Finding
+from retune.data.text.arrow_arrays import index_array, text_array, text_offsets, true_places
 from retune.data.text.words import Words
 from retune.redaction.masking import shown, shown_part
 

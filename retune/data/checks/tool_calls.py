@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.data.text.jsonl import parse_json
 from retune.redaction.masking import listed, shown
 from retune.training_lines.keys import FUNCTION_NAME, FUNCTION_NAME_RULE

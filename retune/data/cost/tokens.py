@@ -104,7 +104,7 @@ class TokenCounter:
         return self._roles[role]
 
 
-def tokens_beside_the_texts(roles: Iterable[str], counter: TokenCounter) -> int:
+def chat_overhead_tokens(roles: Iterable[str], counter: TokenCounter) -> int:
     """Tokens of an example that are not in its messages' contents: 1, and for each message 3 and those of its role.
 
     With the contents' tokens this is the rule that gave the `trained_tokens` of two published jobs exactly.
@@ -112,7 +112,7 @@ def tokens_beside_the_texts(roles: Iterable[str], counter: TokenCounter) -> int:
     return TOKENS_PER_EXAMPLE + sum(TOKENS_PER_MESSAGE + counter.count_role(role) for role in roles)
 
 
-def tokens_beside_all_texts(texts: ExampleTexts, counter: TokenCounter) -> int:
+def example_overhead_tokens(texts: ExampleTexts, counter: TokenCounter) -> int:
     """The same of an example that may have more than roles and contents: names, tools, images.
 
     Names and tools count by OpenAI's cookbook, images by its vision guide. Of calls, the names and arguments count as
@@ -122,7 +122,7 @@ def tokens_beside_all_texts(texts: ExampleTexts, counter: TokenCounter) -> int:
         # A prompt and its completion, which are all that is billed.
         return 0
     tools = texts.tools
-    total = tokens_beside_the_texts(texts.roles, counter) + TOKENS_PER_NAME * texts.names + texts.image_tokens
+    total = chat_overhead_tokens(texts.roles, counter) + TOKENS_PER_NAME * texts.names + texts.image_tokens
     if not tools.functions:
         return total
     choices = sum(_TOKENS_PER_CHOICE + counter.count(choice) for parameter in tools.choices for choice in parameter)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import ProviderKind
-from retune.data.dataset.columns import COLUMNS, SIDES, Column
+from retune.data.dataset.columns import COLUMNS, SPLITS, Column
 from retune.data.example.example import Method
 from retune.data.problems.problems import ProblemGroup
 from retune.data.sources.blocks import SourceFile, describe_location
@@ -30,17 +30,16 @@ STORE_VERSION: Final = 5
 """Is raised with the columns, the hashes, the rule of tokens, or whatever else is kept: an older store is not read."""
 
 SPLIT_COLUMNS = ("group", "stratum", "side")
-"""Columns that a split may go by, and that are no part of the examples."""
+"""Columns that a split may go by, and that are not part of the examples."""
 
 PLACE_COLUMNS = ("file", "number")
 """Columns that tell where the examples come from."""
 
 
-class StoreFacts(BaseModel):
-    """What the examples are.
+class SourceFacts(BaseModel):
+    """What is known of the examples before they are written.
 
     Attributes:
-        version: Of the store's format.
         source: What people call the source.
         row_numbers: First and last number of the rows of files, by their index, those with nothing in them too; only of
             files that leave such rows out.
@@ -50,17 +49,10 @@ class StoreFacts(BaseModel):
         split_column: The column that says which split a row belongs to; None where there is none.
         group_column: The column whose equal values stay together; None where there is none.
         encoding: The tokenizer that counted.
-        n_examples: How many there are.
-        parts: The files with their lines, by their names in `SIDES`.
-        sha256: Hex SHA-256 of what the examples are and of their order, however the source was packed or formatted:
-            of the columns in `CONTENT_COLUMNS`, an example after the other.
-        labels: How often each answer was given; None where they are too many or too long to be labels.
-        problem_groups: What is wrong with single examples, by kind.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[5]
     source: str
     files: list[SourceFile]
     row_numbers: dict[int, tuple[int, int]]
@@ -70,15 +62,31 @@ class StoreFacts(BaseModel):
     provider: ProviderKind
     encoding: str
     seed: int
+    checks: bool
+    counts_tokens: bool
+    split_column: str | None = None
+    group_column: str | None = None
+
+
+class StoreFacts(SourceFacts):
+    """What the examples are.
+
+    Attributes:
+        version: Of the store's format.
+        n_examples: How many there are.
+        parts: The files with their lines, by their names in `SPLITS`.
+        sha256: Hex SHA-256 of what the examples are and of their order, however the source was packed or formatted:
+            of the columns in `CONTENT_COLUMNS`, an example after the other.
+        labels: How often each answer was given; None where they are too many or too long to be labels.
+        problem_groups: What is wrong with single examples, by kind.
+    """
+
+    version: Literal[5]
     n_examples: int
     parts: dict[str, FileFacts]
     sha256: str
-    checks: bool
-    counts_tokens: bool
     labels: dict[str, int] | None
     problem_groups: list[ProblemGroup]
-    split_column: str | None = None
-    group_column: str | None = None
 
 
 class ExampleStore:
@@ -96,7 +104,7 @@ class ExampleStore:
         facts = StoreFacts.model_validate_json((directory / "facts.json").read_bytes())
         # The directory may have been moved since.
         parts = {
-            side: part.model_copy(update={"path": part_path(directory, side)}) for side, part in facts.parts.items()
+            split: part.model_copy(update={"path": part_path(directory, split)}) for split, part in facts.parts.items()
         }
         self.facts = facts.model_copy(update={"parts": parts})
 
@@ -160,16 +168,16 @@ class ExampleStore:
         """Each example's file, and how long its line is and where it starts there."""
         parts, lengths = self.column("part"), self.column("length")
         offsets = np.zeros(len(self), np.int64)
-        for part in range(1, len(SIDES)):
+        for part in range(1, len(SPLITS)):
             is_here = parts == part
             here = lengths[is_here].astype(np.int64)
             offsets[is_here] = np.cumsum(here) - here
         return parts, lengths, offsets
 
     def _parts(self) -> list[Path]:
-        return [part_path(self.directory, side) for side in SIDES[1:]]
+        return [part_path(self.directory, split) for split in SPLITS[1:]]
 
 
-def part_path(directory: Path, side: str) -> Path:
-    """The file of a store that holds the lines of the examples which will probably end up on a side."""
-    return directory / f"{side}.jsonl"
+def part_path(directory: Path, split: str) -> Path:
+    """The file of a store that holds the lines of the examples which will probably end up in a split."""
+    return directory / f"{split}.jsonl"

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.text.jsonl import FileFacts
 from retune.errors import RunDirectoryError
@@ -23,7 +23,7 @@ _FOR_THE_PROVIDER = ("train", "validation")
 
 
 def write_splits(
-    store: ExampleStore, sides: npt.NDArray[np.uint8], directory: Path, *, with_bom: bool = False
+    store: ExampleStore, splits: npt.NDArray[np.uint8], directory: Path, *, with_bom: bool = False
 ) -> dict[str, FileFacts]:
     """Write `train.jsonl`, `validation.jsonl` and `test.jsonl`; a split without examples gets no file.
 
@@ -32,7 +32,7 @@ def write_splits(
 
     Args:
         store: The examples.
-        sides: For each, its place in `SIDES`.
+        splits: For each, its place in `SPLITS`.
         directory: Where the files go; not the store's own, whose files have the same names.
         with_bom: Start files for the provider, which the test file is not, with a byte order mark.
 
@@ -45,14 +45,14 @@ def write_splits(
     """
     if directory.resolve() == store.directory.resolve():
         raise ValueError(f"{directory} is the examples' own directory; write the splits to another")
-    paths = {name: directory / f"{name}.jsonl" for name in SIDES[1:]}
-    wanted = {name: path for name, path in paths.items() if (sides == SIDES.index(name)).any()}
+    paths = {name: directory / f"{name}.jsonl" for name in SPLITS[1:]}
+    wanted = {name: path for name, path in paths.items() if (splits == SPLITS.index(name)).any()}
     with writing(directory):
         make_private_directory(directory)
-        if not with_bom and np.array_equal(sides, store.column("part")):
+        if not with_bom and np.array_equal(splits, store.column("part")):
             facts = _take_over({name: store.facts.parts[name] for name in wanted}, wanted)
         else:
-            facts = _write(store, sides, wanted, with_bom=with_bom)
+            facts = _write(store, splits, wanted, with_bom=with_bom)
         for name in paths.keys() - wanted.keys():
             paths[name].unlink(missing_ok=True)
     return facts
@@ -76,21 +76,21 @@ def require_unchanged(file: FileFacts) -> None:
 
 
 def _write(
-    store: ExampleStore, sides: npt.NDArray[np.uint8], paths: dict[str, Path], *, with_bom: bool
+    store: ExampleStore, splits: npt.NDArray[np.uint8], paths: dict[str, Path], *, with_bom: bool
 ) -> dict[str, FileFacts]:
     with ExitStack() as stack:
         outputs = {
-            SIDES.index(name): _Output(
+            SPLITS.index(name): _Output(
                 stack.enter_context(atomic_write(path)), with_bom=with_bom and name in _FOR_THE_PROVIDER
             )
             for name, path in paths.items()
         }
-        for side, line in zip(sides.tolist(), store.lines(), strict=True):
-            outputs[side].write(line)
+        for split, line in zip(splits.tolist(), store.lines(), strict=True):
+            outputs[split].write(line)
         # A disk is found to be full here at the latest, when no file has got its name yet.
         for output in outputs.values():
             output.sync()
-    return {name: outputs[SIDES.index(name)].facts(path) for name, path in paths.items()}
+    return {name: outputs[SPLITS.index(name)].facts(path) for name, path in paths.items()}
 
 
 def _take_over(parts: dict[str, FileFacts], paths: dict[str, Path]) -> dict[str, FileFacts]:

@@ -3,21 +3,18 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import IO, Self
 
 import numpy as np
 
-from retune.data.dataset.columns import COLUMNS, CONTENT_COLUMNS, SIDES
-from retune.data.dataset.described import Described, Lines
-from retune.data.dataset.example_store import STORE_VERSION, ExampleStore, StoreFacts, part_path
-from retune.data.example.label_counts import are_labels
-from retune.data.ingest.plan import Plan
-from retune.data.near_duplicates.keys import BANDS
+from retune.data.dataset.columns import BANDS, COLUMNS, CONTENT_COLUMNS, SPLITS, AnalyzedBlock, Lines
+from retune.data.dataset.example_store import STORE_VERSION, ExampleStore, SourceFacts, StoreFacts, part_path
+from retune.data.example.labels import are_labels
 from retune.data.problems.problems import Problem, ProblemCollector
 from retune.data.text.jsonl import FileFacts
 from retune.files import write_json, writing
@@ -28,7 +25,7 @@ _BYTES_BETWEEN_SAVES = 64 << 20
 
 
 class ExampleWriter:
-    """Writes examples as they are described. A context manager: what was not finished is of no use to anybody.
+    """Writes examples as they are analyzed. A context manager: what was not finished is of no use.
 
     Args:
         directory: New or empty; the caller removes it where writing fails.
@@ -51,7 +48,7 @@ class ExampleWriter:
         with self._writing():
             make_private_directory(directory / "columns")
             self._problems = ProblemCollector(directory / "problems.jsonl")
-            self._parts = [_Part(part_path(directory, side)) for side in SIDES[1:]]
+            self._parts = [_Part(part_path(directory, split)) for split in SPLITS[1:]]
             for name in (*COLUMNS, *(f"band-{index}" for index in range(BANDS))):
                 self._streams[name] = open(directory / "columns" / name, "wb", opener=private_opener)  # noqa: SIM115 - closed by its owner
 
@@ -85,49 +82,49 @@ class ExampleWriter:
     def _files(self) -> list[IO[bytes]]:
         return [*(part.stream for part in self._parts), *self._streams.values()]
 
-    def append(self, described: Described) -> None:
+    def append(self, analyzed: AnalyzedBlock) -> None:
         """Add the examples of one block.
 
         Raises:
-            RunDirectoryError: The disk is full, or otherwise unwilling.
+            RunDirectoryError: The disk is full or can't be written.
         """
-        self._count += len(described)
-        hashes = [described.columns[name].astype(np.uint64, copy=False) for name in CONTENT_COLUMNS]
+        self._count += len(analyzed)
+        hashes = [analyzed.columns[name].astype(np.uint64, copy=False) for name in CONTENT_COLUMNS]
         self._digest.update(np.stack(hashes, axis=1).astype("<u8", copy=False).tobytes())
         with self._writing():
-            for index, (part, lines) in enumerate(zip(self._parts, described.lines, strict=True), start=1):
-                part.write(lines, int((described.columns["part"] == index).sum()))
+            for index, (part, lines) in enumerate(zip(self._parts, analyzed.lines, strict=True), start=1):
+                part.write(lines, int((analyzed.columns["part"] == index).sum()))
                 self._unsaved_bytes += len(lines)
                 self._bytes += len(lines)
             self._save_in_the_background()
-            self._problems.add(described.problems)
-            self._problems.add(described.further)
-            for name, values in described.columns.items():
+            self._problems.add(analyzed.problems)
+            self._problems.add(analyzed.further)
+            for name, values in analyzed.columns.items():
                 self._bytes += self._streams[name].write(values.astype(COLUMNS[name], copy=False).tobytes())
-            if described.bands is not None:
+            if analyzed.bands is not None:
                 for index in range(BANDS):
-                    self._bytes += self._streams[f"band-{index}"].write(described.bands[:, index].tobytes())
-        self._count_labels(described)
-        self._count_other_keys(described)
+                    self._bytes += self._streams[f"band-{index}"].write(analyzed.bands[:, index].tobytes())
+        self._count_labels(analyzed)
+        self._count_other_keys(analyzed)
 
     def add_problems(self, problems: Iterable[Problem]) -> None:
-        """Add problems that are no single example's.
+        """Add problems that belong to no single example.
 
         Raises:
-            RunDirectoryError: The disk is full, or otherwise unwilling.
+            RunDirectoryError: The disk is full or can't be written.
         """
         with self._writing():
             self._problems.add(problems)
 
-    def _count_labels(self, described: Described) -> None:
+    def _count_labels(self, analyzed: AnalyzedBlock) -> None:
         if self._labels is not None:
-            self._labels = None if described.labels is None else self._labels + described.labels
+            self._labels = None if analyzed.labels is None else self._labels + analyzed.labels
         if self._labels is not None and not are_labels(self._labels):
             self._labels = None
 
-    def _count_other_keys(self, described: Described) -> None:
+    def _count_other_keys(self, analyzed: AnalyzedBlock) -> None:
         # Rows may have any keys, and new ones each.
-        for key, count in described.other_keys.items():
+        for key, count in analyzed.other_keys.items():
             if key in self._other_keys or len(self._other_keys) < MOST_OTHER_KEYS:
                 self._other_keys[key] += count
 
@@ -151,24 +148,11 @@ class ExampleWriter:
         """The first keys that only later rows have and that reach no example, and how many rows have each."""
         return self._other_keys
 
-    def finish(
-        self,
-        source: str,
-        plan: Plan,
-        *,
-        row_numbers: Mapping[int, tuple[int, int]] = MappingProxyType({}),
-        unused: Sequence[str] = (),
-    ) -> ExampleStore:
+    def finish(self, facts: SourceFacts) -> ExampleStore:
         """Write what the examples are; with this they are complete.
 
-        Args:
-            source: What people call it.
-            plan: What they were described by.
-            row_numbers: See `Source.row_numbers`.
-            unused: Columns that reach no example.
-
         Raises:
-            RunDirectoryError: The disk is full, or otherwise unwilling.
+            RunDirectoryError: The disk is full or can't be written.
         """
         with self._writing():
             for stream in self._files():
@@ -177,33 +161,18 @@ class ExampleWriter:
             _save([stream.fileno() for stream in self._files()])
         self.__exit__(None, None, None)
         with self._writing():
-            facts = self._facts(source, plan, row_numbers, unused)
-            write_json(self._directory / "facts.json", facts.model_dump(mode="json"))
+            write_json(self._directory / "facts.json", self._complete(facts).model_dump(mode="json"))
         return ExampleStore(self._directory)
 
-    def _facts(
-        self, source: str, plan: Plan, row_numbers: Mapping[int, tuple[int, int]], unused: Sequence[str]
-    ) -> StoreFacts:
+    def _complete(self, facts: SourceFacts) -> StoreFacts:
         return StoreFacts(
+            **dict(facts),
             version=STORE_VERSION,
-            source=source,
-            files=list(plan.files),
-            row_numbers=dict(row_numbers),
-            shape=plan.shape.title,
-            unused=list(unused),
-            method=plan.method,
-            provider=plan.provider,
-            encoding=plan.encoding,
-            seed=plan.split.seed,
             n_examples=self._count,
-            parts={side: part.facts() for side, part in zip(SIDES[1:], self._parts, strict=True)},
+            parts={split: part.facts() for split, part in zip(SPLITS[1:], self._parts, strict=True)},
             sha256=self._digest.hexdigest(),
-            checks=plan.checks,
-            counts_tokens=plan.counts_tokens,
             labels=None if self._labels is None else dict(self._labels),
             problem_groups=self._problems.groups(),
-            split_column=plan.shape.split_column,
-            group_column=plan.shape.group_column,
         )
 
 
@@ -213,7 +182,7 @@ def _save(descriptors: Iterable[int]) -> None:
 
 
 class _Part:
-    """A file of lines, hashed as it is written."""
+    """A file of lines, hashed while it is written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

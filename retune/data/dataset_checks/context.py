@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,34 +24,34 @@ _IMAGE = b'"image_url"'
 
 
 @dataclass
-class Subject:
+class CheckContext:
     """Examples that are compared with each other.
 
     Attributes:
         store: The examples.
-        split: How they are dealt.
+        split: How they are assigned.
         model: The base model.
-        sound: `bool[n]`: which examples are whole; only these are compared.
-        sides: `uint8[n]`, for each the place of its split in `SIDES`; None where they can't be dealt.
+        valid: `bool[n]`: which examples are whole; only these are compared.
+        splits: `uint8[n]`, for each the place of its split in `SPLITS`; None where they can't be assigned.
         not_applied: Checks that could not apply, by name, and why; the checks write into it.
     """
 
     store: ExampleStore
     split: SplitConfig
     model: str
-    sound: npt.NDArray[np.bool_]
-    sides: npt.NDArray[np.uint8] | None = None
+    valid: npt.NDArray[np.bool_]
+    splits: npt.NDArray[np.uint8] | None = None
     not_applied: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, store: ExampleStore, split: SplitConfig, model: str) -> "Subject":
-        """The sound examples of a store, not dealt yet."""
-        return cls(store, split, model, sound=store.column("sound").astype(np.bool_))
+    def of(cls, store: ExampleStore, split: SplitConfig, model: str) -> Self:
+        """The valid examples of a store, not assigned yet."""
+        return cls(store, split, model, valid=store.column("sound").astype(np.bool_))
 
     @property
-    def n_sound(self) -> int:
+    def n_valid(self) -> int:
         """How many examples are whole."""
-        return int(self.sound.sum())
+        return int(self.valid.sum())
 
     def skip(self, check: str, reason: str) -> None:
         """Say of a check that it could not apply, or not wholly."""
@@ -76,8 +77,8 @@ class Subject:
             yield from self.store.locations(indices[start : start + _BATCH])
 
     def sample(self) -> Iterator[bytes]:
-        """The lines of at most 1,000 sound examples, evenly spread."""
-        indices = np.flatnonzero(self.sound)
+        """The lines of at most 1,000 valid examples, evenly spread."""
+        indices = np.flatnonzero(self.valid)
         places = np.linspace(0, max(len(indices) - 1, 0), min(SAMPLE, len(indices))).astype(np.int64)
         yield from self.store.read_lines(indices[places])
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from retune.data.dataset_checks.context import SAMPLE, Subject
+from retune.data.dataset_checks.context import SAMPLE, CheckContext
 from retune.data.dataset_checks.report import LabelFacts
 from retune.data.example.hashes import text_hash
-from retune.data.example.label_counts import count_listed_labels, parse_labels, readable
+from retune.data.example.labels import count_listed_labels, parse_labels, readable
 from retune.data.example.texts import example_texts
 from retune.data.problems.problems import Further, Problem, everywhere
 from retune.redaction.masking import listed, shown
@@ -57,14 +57,14 @@ def _facts(counts: Mapping[str, int], *, are_lists: bool) -> LabelFacts:
     return LabelFacts(counts=dict(most_first), seen_once=once, are_lists=are_lists)
 
 
-def check_labels(subject: Subject) -> Iterator[Problem | Further]:
+def check_labels(context: CheckContext) -> Iterator[Problem | Further]:
     """Labels that only one example has, and labels that are much rarer than others."""
-    facts = subject.store.facts
+    facts = context.store.facts
     labels = find_labels(facts.labels)
     if labels is None:
-        subject.not_applied["labels"] = _no_labels(subject)
+        context.not_applied["labels"] = _no_labels(context)
         return
-    yield from _seen_once(subject, labels)
+    yield from _seen_once(context, labels)
     if len(labels.counts) < 2:
         # Lists may name one label, or none.
         return
@@ -80,22 +80,22 @@ def check_labels(subject: Subject) -> Iterator[Problem | Further]:
         )
 
 
-def check_numbers(subject: Subject) -> Iterator[Problem]:
+def check_numbers(context: CheckContext) -> Iterator[Problem]:
     """Notice where every prompt, or every answer, is a number; at most 1,000 examples all over the data are read.
 
     Answers that are few different numbers are labels, and nothing is wrong with them.
     """
-    if subject.n_sound < 2:
+    if context.n_valid < 2:
         return
-    are_numbers = {"prompt": True, "answer": find_labels(subject.store.facts.labels) is None}
-    for line in subject.sample():
+    are_numbers = {"prompt": True, "answer": find_labels(context.store.facts.labels) is None}
+    for line in context.sample():
         texts = example_texts(json.loads(line))
         are_numbers["prompt"] &= _is_number(texts.prompt)
         are_numbers["answer"] &= _is_number(texts.answer)
         if not any(are_numbers.values()):
             return
     examples = (
-        f"{SAMPLE:,} examples that were looked at" if subject.n_sound > SAMPLE else f"{subject.n_sound:,} examples"
+        f"{SAMPLE:,} examples that were looked at" if context.n_valid > SAMPLE else f"{context.n_valid:,} examples"
     )
     for name, role in (("prompt", "user's texts"), ("answer", "answers")):
         if are_numbers[name]:
@@ -112,22 +112,22 @@ def _is_number(texts: list[str]) -> bool:
     return bool(texts) and all(_NUMBER.fullmatch(text) for text in texts)
 
 
-def _no_labels(subject: Subject) -> str:
-    if not subject.store.facts.checks:
+def _no_labels(context: CheckContext) -> str:
+    if not context.store.facts.checks:
         return "checks are off"
-    if subject.store.facts.method != "supervised":
+    if context.store.facts.method != "supervised":
         return "only for supervised examples"
     return "no answers look like labels"
 
 
-def _seen_once(subject: Subject, labels: LabelFacts) -> Iterator[Problem | Further]:
+def _seen_once(context: CheckContext, labels: LabelFacts) -> Iterator[Problem | Further]:
     once = set(labels.seen_once)
     hashes = {text_hash(label): f"label {shown(label)}" for label in once}
     if labels.are_lists:
-        given = subject.store.facts.labels or {}
+        given = context.store.facts.labels or {}
         found = {answer: sorted(once.intersection(map(readable, parse_labels(answer) or ()))) for answer in given}
         hashes = {text_hash(answer): f"labels {listed(those)}" for answer, those in found.items() if those}
-    answers = subject.store.hashes("answer")
-    indices = np.flatnonzero(subject.sound & np.isin(answers, np.array(list(hashes), np.uint64)))
+    answers = context.store.hashes("answer")
+    indices = np.flatnonzero(context.valid & np.isin(answers, np.array(list(hashes), np.uint64)))
     messages = (f"no other example has the {hashes[value]}." for value in answers[indices].tolist())
-    yield from subject.problems_at("label_seen_once", indices, messages)
+    yield from context.problems_at("label_seen_once", indices, messages)

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from retune.data.dataset.columns import SIDES
-from retune.data.dataset_checks.context import Subject
+from retune.data.dataset.columns import SPLITS
+from retune.data.dataset_checks.context import CheckContext
 from retune.data.near_duplicates.pairs import Candidates, NearPair, compare, find_candidates
 from retune.data.problems.problems import Further, Problem
-from retune.data.splits.by_column import deal_as_said, declares, find_contradictions
+from retune.data.splits.by_column import assign_as_declared, declares, find_contradictions
 from retune.data.splits.keys import read_keys
 from retune.redaction.masking import shown
 
@@ -18,67 +18,69 @@ _MOST_SHOWN = 0.99
 _NEAR = "near-duplicates across splits"
 
 
-def check_declared_splits(subject: Subject) -> Iterator[Problem | Further]:
-    """Where the source declares splits: examples that ask the same, on two sides.
+def check_declared_splits(context: CheckContext) -> Iterator[Problem | Further]:
+    """Where the source declares splits: examples that ask the same, in two splits.
 
-    Splits that are drawn keep what asks the same together. Every example on another side than the first that asks the
-    same is named; where none is declared, the side is train.
+    Splits that are drawn keep what asks the same together. Every example in another split than the first that asks the
+    same is named; where none is declared, the split is train.
     """
-    chosen = np.flatnonzero(subject.sound)
-    keys = read_keys(subject.store, subject.split, subject.sound)
+    chosen = np.flatnonzero(context.valid)
+    keys = read_keys(context.store, context.split, context.valid)
     if not declares(keys):
         return
-    sides = deal_as_said(keys)
-    found = find_contradictions(keys, sides)
+    splits = assign_as_declared(keys)
+    found = find_contradictions(keys, splits)
     again, first = chosen[found.again], chosen[found.first]
-    places = subject.locations(first)
+    places = context.locations(first)
     messages = (
-        f"stands in {SIDES[here]} and asks the same as {location}, which stands in {SIDES[there]}."
+        f"stands in {SPLITS[here]} and asks the same as {location}, which stands in {SPLITS[there]}."
         for here, there, (location, _, _) in zip(
-            sides[found.again].tolist(), sides[found.first].tolist(), places, strict=True
+            splits[found.again].tolist(), splits[found.first].tolist(), places, strict=True
         )
     )
-    yield from subject.problems_at("split_contradiction", again, messages)
+    yield from context.problems_at("split_contradiction", again, messages)
 
 
-def check_near_duplicates(subject: Subject) -> Iterator[Problem | Further]:
-    """Held-out examples that ask nearly the same as one on another side; see `prompt_similarity`."""
-    sides = subject.sides
-    reason = _cannot_apply(subject)
-    if reason is not None or sides is None:
-        subject.not_applied[_NEAR] = reason or "the examples can't be dealt to splits"
+def check_near_duplicates(context: CheckContext) -> Iterator[Problem | Further]:
+    """Held-out examples that ask nearly the same as one in another split; see `prompt_similarity`."""
+    splits = context.splits
+    reason = _cannot_apply(context)
+    if reason is not None or splits is None:
+        context.not_applied[_NEAR] = reason or "the examples can't be split"
         return
-    candidates = find_candidates(subject.store, sides, subject.sound & (sides > 0))
+    candidates = find_candidates(context.store, splits, context.valid & (splits > 0))
     n_compared = len(candidates.held_out)
     if candidates.n_found > n_compared:
-        subject.skip(
+        context.skip(
             _NEAR,
             f"of {candidates.n_found:,} held-out examples that may be nearly the same as others, only the "
             f"{n_compared:,} likeliest were compared",
         )
-    yield from _describe(subject, sides, candidates)
+    yield from _describe(context, splits, candidates)
 
 
-def _cannot_apply(subject: Subject) -> str | None:
-    if not subject.store.facts.checks:
+def _cannot_apply(context: CheckContext) -> str | None:
+    if not context.store.facts.checks:
         return "checks are off"
-    if subject.sides is not None and len(np.unique(subject.sides[subject.sides > 0])) < 2:
+    if context.splits is not None and len(np.unique(context.splits[context.splits > 0])) < 2:
         return "there is only one split"
     return None
 
 
-def _describe(subject: Subject, sides: npt.NDArray[np.uint8], candidates: Candidates) -> Iterator[Problem | Further]:
-    prompts = subject.store.hashes("prompt")
-    # What asks exactly the same on two sides is an error, and reported as such.
-    pairs = [pair for pair in compare(subject.store, candidates) if prompts[pair.held_out] != prompts[pair.other]]
+def _describe(
+    context: CheckContext, splits: npt.NDArray[np.uint8], candidates: Candidates
+) -> Iterator[Problem | Further]:
+    prompts = context.store.hashes("prompt")
+    # What asks exactly the same in two splits is an error, and reported as such.
+    pairs = [pair for pair in compare(context.store, candidates) if prompts[pair.held_out] != prompts[pair.other]]
     here = np.array([pair.held_out for pair in pairs], np.int64)
-    places = subject.locations(np.array([pair.other for pair in pairs], np.int64))
-    messages = (_message(pair, sides, location) for pair, (location, _, _) in zip(pairs, places, strict=True))
-    yield from subject.problems_at("near_duplicate_across_splits", here, messages)
+    places = context.locations(np.array([pair.other for pair in pairs], np.int64))
+    messages = (_message(pair, splits, location) for pair, (location, _, _) in zip(pairs, places, strict=True))
+    yield from context.problems_at("near_duplicate_across_splits", here, messages)
 
 
-def _message(pair: NearPair, sides: npt.NDArray[np.uint8], location: str) -> str:
-    here, there = (SIDES[sides[index]] for index in (pair.held_out, pair.other))
+def _message(pair: NearPair, splits: npt.NDArray[np.uint8], location: str) -> str:
+    here, there = (SPLITS[splits[index]] for index in (pair.held_out, pair.other))
     asked, asked_there = shown(pair.asked), shown(pair.asked_there)
     return (
         f"{asked} in {here} is nearly the same as {location} in {there}, {asked_there} "

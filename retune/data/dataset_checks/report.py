@@ -45,8 +45,8 @@ class CheckReport(BaseModel):
         token_histogram: Upper bounds in tokens and how many examples have at most so many, and more than the bound
             before.
         labels: None where the answers don't look like labels.
-        splits: How many sound examples go to each split; None where they can't be dealt.
-        split_origins: Where each split comes from, in words; None where they can't be dealt.
+        splits: How many valid examples go to each split; None where they can't be assigned.
+        split_origins: Where each split comes from, in words; None where they can't be assigned.
         cost: None where nothing can be trained.
         groups: Problems by their kind: errors before warnings, else in the order of `RULES`.
         not_applied: Checks that could not apply, by name, and why.

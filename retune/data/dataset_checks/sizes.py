@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitMethod
-from retune.data.dataset.columns import SIDES
-from retune.data.dataset_checks.context import Subject, holds_image
-from retune.data.example.example import MINIMUM_EXAMPLES
+from retune.data.dataset.columns import SPLITS
+from retune.data.dataset_checks.context import CheckContext, holds_image
 from retune.data.problems.problems import Further, Problem, everywhere
+from retune.training_lines.keys import MINIMUM_EXAMPLES
 
 FEW_HELD_OUT = {"validation": 5, "test": 20}
 """With fewer examples than this in a split, a figure on it says little."""
@@ -24,29 +24,29 @@ _VERY_LONG, _TIMES_THE_MEDIAN = 100_000, 100
 _STEPS_TO_THE_95TH_PERCENTILE = 10
 
 
-def check_counts(subject: Subject) -> Iterator[Problem]:
+def check_counts(context: CheckContext) -> Iterator[Problem]:
     """Too few examples to train, too few in a split to judge by, or more than the provider takes."""
-    n_sound, n_all = subject.n_sound, len(subject.store)
-    if n_sound < MINIMUM_EXAMPLES:
-        found = f"{n_sound:,}" if n_sound == n_all else f"{n_sound:,} without errors among {n_all:,}"
+    n_valid, n_all = context.n_valid, len(context.store)
+    if n_valid < MINIMUM_EXAMPLES:
+        found = f"{n_valid:,}" if n_valid == n_all else f"{n_valid:,} without errors among {n_all:,}"
         yield everywhere("too_few_examples", f"found {found}, but fine-tuning needs at least {MINIMUM_EXAMPLES}.")
-    sizes = count_sides(subject)
+    sizes = count_splits(context)
     few = {name: sizes.get(name, 0) for name, least in FEW_HELD_OUT.items() if 0 < sizes.get(name, 0) < least}
     if few:
         held = " and ".join(f"{name} has {size}" for name, size in few.items())
-        trust = _way_to_trust(subject, sizes) if "test" in few else "."
+        trust = _way_to_trust(context, sizes) if "test" in few else "."
         yield everywhere("few_held_out", f"{held} of {sum(sizes.values())} examples{trust}")
-    if subject.store.facts.method == "reinforcement" and sizes:
+    if context.store.facts.method == "reinforcement" and sizes:
         yield from _check_reinforcement(sizes)
-    yield from _check_images(subject)
+    yield from _check_images(context)
 
 
-def _way_to_trust(subject: Subject, sizes: dict[str, int]) -> str:
+def _way_to_trust(context: CheckContext, sizes: dict[str, int]) -> str:
     """Say that a test split is too small to be trusted, and which setting makes a larger one."""
     least = FEW_HELD_OUT["test"]
     so_few = f"; no figure on fewer than {least} test examples can be trusted."
-    is_declared = bool((subject.sound & (subject.store.column("side") == SIDES.index("test"))).any())
-    if is_declared or subject.split.method is SplitMethod.COLUMN:
+    is_declared = bool((context.valid & (context.store.column("side") == SPLITS.index("test"))).any())
+    if is_declared or context.split.method is SplitMethod.COLUMN:
         return f"{so_few} The source declares them; add examples to its test split."
     left = sum(sizes.values()) - least - sizes["validation"]
     if left >= MINIMUM_EXAMPLES:
@@ -54,46 +54,47 @@ def _way_to_trust(subject: Subject, sizes: dict[str, int]) -> str:
     return f"{so_few} --test 0 trains on all but the validation split, and judges nothing."
 
 
-def count_sides(subject: Subject) -> dict[str, int]:
-    """How many examples go to each split; empty where they can't be dealt."""
-    if subject.sides is None:
+def count_splits(context: CheckContext) -> dict[str, int]:
+    """How many examples go to each split; empty where they can't be assigned."""
+    if context.splits is None:
         return {}
-    counts = np.bincount(subject.sides, minlength=len(SIDES)).tolist()
-    return dict(zip(SIDES[1:], counts[1:], strict=True))
+    counts = np.bincount(context.splits, minlength=len(SPLITS)).tolist()
+    return dict(zip(SPLITS[1:], counts[1:], strict=True))
 
 
-def check_context(subject: Subject, context: int | None) -> Iterator[Problem | Further]:
+def check_context(context: CheckContext, most_tokens: int | None) -> Iterator[Problem | Further]:
     """Examples over the model's context in training: providers cut off their ends, without a word.
 
     Args:
-        subject: The examples.
-        context: Most tokens of one example; None where it isn't known.
+        context: The examples.
+        most_tokens: Most tokens of one example; None where it isn't known.
     """
-    if not subject.store.facts.counts_tokens:
-        subject.not_applied["context"] = "tokens were not counted"
+    if not context.store.facts.counts_tokens:
+        context.not_applied["context"] = "tokens were not counted"
         return
-    if context is None:
-        subject.not_applied["context"] = f"the context of {subject.model} in training is not known"
-        yield from _check_outliers(subject)
+    if most_tokens is None:
+        context.not_applied["context"] = f"the context of {context.model} in training is not known"
+        yield from _check_outliers(context)
         return
-    tokens = subject.store.column("tokens")
-    longer = np.flatnonzero(subject.sound & (tokens > context))
+    tokens = context.store.column("tokens")
+    longer = np.flatnonzero(context.valid & (tokens > most_tokens))
     messages = (
-        f"{count:,} tokens; {subject.model} takes {context:,} in training, so the last {count - context:,} are cut off."
+        f"{count:,} tokens; {context.model} takes {most_tokens:,} in training, "
+        f"so the last {count - most_tokens:,} are cut off."
         for count in tokens[longer].tolist()
     )
-    yield from subject.problems_at("over_context", longer, messages)
+    yield from context.problems_at("over_context", longer, messages)
 
 
-def _check_outliers(subject: Subject) -> Iterator[Problem | Further]:
+def _check_outliers(context: CheckContext) -> Iterator[Problem | Further]:
     """Examples that hardly any model takes, and that are far longer than the others."""
-    tokens = subject.store.column("tokens")
-    median = float(np.median(tokens[subject.sound])) if subject.n_sound else 0.0
-    longer = np.flatnonzero(subject.sound & (tokens > max(_VERY_LONG, _TIMES_THE_MEDIAN * median)))
+    tokens = context.store.column("tokens")
+    median = float(np.median(tokens[context.valid])) if context.n_valid else 0.0
+    longer = np.flatnonzero(context.valid & (tokens > max(_VERY_LONG, _TIMES_THE_MEDIAN * median)))
     messages = (
         f"{count:,} tokens; half of the examples have at most {median:,.0f}." for count in tokens[longer].tolist()
     )
-    yield from subject.problems_at("very_long_example", longer, messages)
+    yield from context.problems_at("very_long_example", longer, messages)
 
 
 def token_histogram(tokens: "npt.NDArray[np.uint32]") -> list[tuple[int, int]]:
@@ -136,11 +137,11 @@ def _check_reinforcement(sizes: dict[str, int]) -> Iterator[Problem]:
             yield everywhere("too_many_examples", message)
 
 
-def _check_images(subject: Subject) -> Iterator[Problem]:
+def _check_images(context: CheckContext) -> Iterator[Problem]:
     """Count the examples with images where there are enough examples, and a sample of them has some."""
-    if len(subject.store) <= _MOST_WITH_IMAGES or not subject.has_images:
+    if len(context.store) <= _MOST_WITH_IMAGES or not context.has_images:
         return
-    count = sum(map(holds_image, subject.store.lines()))
+    count = sum(map(holds_image, context.store.lines()))
     if count > _MOST_WITH_IMAGES:
         message = f"{count:,} examples have images; at most {_MOST_WITH_IMAGES:,} may."
         yield everywhere("too_many_examples", message)

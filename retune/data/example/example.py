@@ -5,12 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import DataError
-from retune.training_lines import keys
-
-MINIMUM_EXAMPLES = keys.MINIMUM_EXAMPLES
-INSTRUCTION_ROLES = keys.INSTRUCTION_ROLES
+from retune.training_lines.keys import COMPLETION_KEYS
 
 Method = Literal["supervised", "dpo", "reinforcement"]
 """The fine-tuning API's own names of its methods; each has its own kind of training file."""
@@ -27,7 +24,7 @@ class SplitKeys(NamedTuple):
 
     group: str | None = None
     stratum: str | None = None
-    side: str | None = None
+    declared_split: str | None = None
 
 
 NO_KEYS = SplitKeys()
@@ -44,7 +41,7 @@ class Example:
         number: The row or line that it came from.
         findings: Why it could not.
         keys: What a split goes by, where it goes by columns.
-        other_keys: Keys of the row that the first rows lacked and that are no part of the example.
+        other_keys: Keys of the row that the first rows lacked and that are not part of the example.
         late: The row, where it has such keys.
     """
 
@@ -97,7 +94,7 @@ def expected_answer(body: Mapping[str, Any]) -> str:
 
 def is_completion(body: Mapping[str, Any]) -> bool:
     """Whether an example is a prompt and its completion; beside messages, such keys may be anything."""
-    return "messages" not in body and body.keys() >= set(keys.COMPLETION_KEYS)
+    return "messages" not in body and body.keys() >= set(COMPLETION_KEYS)
 
 
 def as_completion(body: dict[str, Any]) -> dict[str, Any]:

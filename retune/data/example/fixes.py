@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from retune.data.example.example import INSTRUCTION_ROLES
 from retune.data.problems.rules import Change
+from retune.training_lines.keys import INSTRUCTION_ROLES
 
 CHANGES: dict[Change, tuple[str, str]] = {
     "byte_order_mark_removed": ("byte order mark", "removed"),

@@ -7,15 +7,9 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-from retune.data.example.example import (
-    INSTRUCTION_ROLES,
-    Method,
-    canonical_json,
-    expected_answer,
-    is_completion,
-    prompt_messages,
-)
+from retune.data.example.example import Method, canonical_json, expected_answer, is_completion, prompt_messages
 from retune.data.example.fixes import fix_example
+from retune.training_lines.keys import INSTRUCTION_ROLES
 
 WINDOWS_LINE_END = r"\r+\n"
 _PLAIN_MESSAGE = {"role", "content"}
@@ -75,7 +69,7 @@ def hash_example(body: Mapping[str, Any], method: Method, seed: int) -> tuple[in
     if is_completion(body) and not body["prompt"].strip():
         # Nothing is asked, and by nothing all would be alike.
         asked = [{"role": "assistant", "content": body["completion"]}]
-    mended = [_mend(message) for message in asked]
+    fixed = [_fix(message) for message in asked]
     answer = None if method == "reinforcement" else expected_answer(body)
     is_plain = (
         method == "supervised"
@@ -85,9 +79,9 @@ def hash_example(body: Mapping[str, Any], method: Method, seed: int) -> tuple[in
         and isinstance(body["messages"][-1]["content"], str)
         and messages == [*instructions, *asked]
     )
-    trimmed_away = prompt_hash(asked, seed) if mended != asked else 0
+    trimmed_away = prompt_hash(asked, seed) if fixed != asked else 0
     rest = trimmed_away if is_plain else xxh3_64_intdigest(canonical_json(body))
-    return prompt_hash(mended, seed), instructions_hash(instructions, seed), text_hash(answer), rest
+    return prompt_hash(fixed, seed), instructions_hash(instructions, seed), text_hash(answer), rest
 
 
 def instructions_hash(messages: Sequence[Mapping[str, Any]], seed: int) -> int:
@@ -101,11 +95,11 @@ def normalized_text(text: str) -> str:
     return plain.strip()
 
 
-def _mend(message: dict[str, Any]) -> dict[str, Any]:
+def _fix(message: dict[str, Any]) -> dict[str, Any]:
     """The message as `retune check --fix` would leave it."""
     content = message.get("content")
     if isinstance(content, str):
         return {**message, "content": normalized_text(content)}
-    mended = deepcopy(message)
-    fix_example({"messages": [mended]})
-    return mended
+    fixed = deepcopy(message)
+    fix_example({"messages": [fixed]})
+    return fixed

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from retune.data.example.example import INSTRUCTION_ROLES, Method, is_completion, message_text, prompt_messages
+from retune.data.example.example import Method, is_completion, message_text, prompt_messages
 from retune.data.example.images import image_tokens
+from retune.training_lines.keys import INSTRUCTION_ROLES
 
 _MACHINES = ("tool", "function")
 # A role and a content: most messages have nothing else.

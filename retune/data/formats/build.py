@@ -6,17 +6,10 @@ from functools import cached_property
 from typing import Any, Never, TypeVar
 
 from retune.config import DataConfig
-from retune.data.checks.structure import EXAMPLE_KEYS
 from retune.data.example.example import last_assistant
 from retune.data.formats.cell_kinds import read_cells
-from retune.data.formats.column_names import MESSAGES, find_column, listed, near_key, no_column
-from retune.data.formats.conversation_cells import (
-    conversations_in,
-    hold_conversations,
-    some_message,
-    written_title,
-)
-from retune.data.formats.fields import check_fields
+from retune.data.formats.column_names import MESSAGES, check_fields, find_column, listed_columns, near_key, no_column
+from retune.data.formats.conversation_cells import conversations_in, hold_conversations, some_message, written_title
 from retune.data.formats.foreign_messages import is_foreign_message
 from retune.data.formats.known_columns import (
     CONVERSATIONS,
@@ -32,23 +25,25 @@ from retune.data.formats.known_columns import (
     guess_pair,
 )
 from retune.data.formats.likely_columns import unknown_columns
-from retune.data.formats.logs import LogsShape, find_log, hold_answers, hold_requests
-from retune.data.formats.messages import ConversationsShape
-from retune.data.formats.numbered_turns import NumberedTurnsShape, Turns
-from retune.data.formats.preference import PreferencesShape
-from retune.data.formats.prompt_answer import ColumnsShape
-from retune.data.formats.prompt_completion import CompletionsShape, find_endings
-from retune.data.formats.reinforcement import ReinforcementShape
-from retune.data.formats.row_format import RowShape
+from retune.data.formats.logs import LogFormat, find_log, hold_answers, hold_requests
+from retune.data.formats.messages import MessagesFormat
+from retune.data.formats.numbered_turns import NumberedTurnsFormat, Turns
+from retune.data.formats.preference import PreferenceFormat
+from retune.data.formats.prompt_answer import PromptAnswerFormat
+from retune.data.formats.prompt_completion import PromptCompletionFormat, find_endings
+from retune.data.formats.reinforcement import ReinforcementFormat
+from retune.data.formats.row_format import ColumnFormat
 from retune.data.formats.settings import SETTINGS, find_settings
 from retune.data.formats.split_columns import SplitColumns
 from retune.data.formats.templates import ColumnText, SystemPrompt, TextSource, read_text_source
 from retune.data.formats.transcripts import find_open_template, without_marks
 from retune.data.formats.turns import find_turns
-from retune.data.sources.blocks import Finding, Source
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Source
 from retune.errors import SourceError
+from retune.training_lines.keys import EXAMPLE_KEYS
 
-_Shape = TypeVar("_Shape", bound=RowShape)
+_Format = TypeVar("_Format", bound=ColumnFormat)
 
 NEEDS = {
     "supervised": f'a question and its answer, or conversations in a column "{MESSAGES}"',
@@ -65,8 +60,8 @@ _COMPARED = ("ideal", "expected_output")
 
 
 @dataclass(frozen=True)
-class ShapeBuilder:
-    """Builds shapes for one source.
+class FormatBuilder:
+    """Builds formats for one source.
 
     Attributes:
         source: The source, opened.
@@ -87,7 +82,8 @@ class ShapeBuilder:
             self.data.user_column: "--user-column",
             self.data.assistant_column: "--assistant-column",
             self.data.messages_column if self.data.messages_column != MESSAGES else None: "--messages-column",
-            **dict.fromkeys((self.split.group, None if self.split.is_found else self.split.side), "--split-column"),
+            self.split.group: "--split-column",
+            None if self.split.is_found else self.split.declared_split: "--split-column",
         }
         return {column: flag for column, flag in named.items() if column is not None}
 
@@ -131,7 +127,7 @@ class ShapeBuilder:
 
     @cached_property
     def log(self) -> tuple[str, str] | None:
-        """The columns of logged requests and of their answers; None where there are no such."""
+        """The columns of logged requests and of their answers; None where there are none."""
         request, answer = find_log(self.rows, self._first)
         if request is not None and answer is None:
             # Of conversations without their answers: a grader's items have other names for what they compare with.
@@ -156,7 +152,7 @@ class ShapeBuilder:
         """Those of the first file."""
         return [column for column in self.source.columns if column not in self.split.names]
 
-    def columns(self) -> ColumnsShape | LogsShape:
+    def columns(self) -> PromptAnswerFormat | LogFormat:
         """Question and answer from columns or templates, or a logged call that stands in two columns."""
         user, assistant = self._named_texts()
         how = ""
@@ -173,7 +169,7 @@ class ShapeBuilder:
         user_cells, answers = read_cells(user, self.rows), read_cells(assistant, self.rows, asked=user)
         settings = find_settings(self._free, self.rows)
         template = find_open_template(self.rows, user.column) if isinstance(user, ColumnText) else None
-        shape = ColumnsShape(
+        row_format = PromptAnswerFormat(
             f"columns {user_cells.source.title} → {answers.source.title}{how}{without_marks(template)}",
             "supervised",
             self.split,
@@ -184,9 +180,9 @@ class ShapeBuilder:
             settings=settings,
             remarks=(*user_cells.findings, *answers.findings),
         )
-        return self._framed(shape, is_columns=True)
+        return self._framed(row_format, is_columns=True)
 
-    def logs(self, request: str, answer: str) -> LogsShape:
+    def logs(self, request: str, answer: str) -> LogFormat:
         """Logged calls: what was asked in one column, what came back in another."""
         is_request = hold_requests(self.rows, request)
         text: TextSource | None = None
@@ -195,14 +191,14 @@ class ShapeBuilder:
             text, remarks = read_cells(ColumnText(answer), self.rows, asked=ColumnText(request))
         title = f"logged calls, {request} → {answer if text is None else text.title}"
         settings = find_settings(self._free, self.rows)
-        shape = LogsShape(
+        row_format = LogFormat(
             *(title, "supervised", self.split, self._system(is_request=True), request, answer, text),
             settings=settings,
             remarks=remarks,
         )
-        return self._framed(shape)
+        return self._framed(row_format)
 
-    def conversations(self) -> ConversationsShape:
+    def conversations(self) -> MessagesFormat:
         """Ready conversations."""
         column = self.conversation_column or self.any_conversations
         if column is None:
@@ -216,22 +212,22 @@ class ShapeBuilder:
             f"conversations {f'of {reading}' if reading else f'in {column}'}"
             f"{written_title(self.rows, column)}"
             f"{f', which the API calls {MESSAGES}' if is_misspelt else ''}"
-            f"{f', with {listed(beside)}' if beside else ''}"
+            f"{f', with {listed_columns(beside)}' if beside else ''}"
         )
         is_foreign = some_message(self.rows, column, is_foreign_message)
-        shape = ConversationsShape(
+        row_format = MessagesFormat(
             title, "supervised", self.split, self._system(), column, is_foreign, settings=SETTINGS
         )
-        return self._framed(shape)
+        return self._framed(row_format)
 
-    def numbered_turns(self, turns: Turns) -> NumberedTurnsShape:
+    def numbered_turns(self, turns: Turns) -> NumberedTurnsFormat:
         """Conversations in numbered columns."""
-        title = f"turns in {listed([column for turn in turns for column in turn])}"
+        title = f"turns in {listed_columns([column for turn in turns for column in turn])}"
         settings = find_settings(self._free, self.rows)
-        shape = NumberedTurnsShape(title, "supervised", self.split, self._system(), turns, settings=settings)
-        return self._framed(shape, is_columns=True)
+        row_format = NumberedTurnsFormat(title, "supervised", self.split, self._system(), turns, settings=settings)
+        return self._framed(row_format, is_columns=True)
 
-    def completions(self) -> CompletionsShape | LogsShape:
+    def completions(self) -> PromptCompletionFormat | LogFormat:
         """Prompt and completion, or a logged call in columns of these names."""
         if self.data.user_template is not None or self.data.assistant_template is not None:
             self._refuse_templates()
@@ -244,26 +240,26 @@ class ShapeBuilder:
         template = find_open_template(self.rows, prompt)
         endings = endings if template is None else replace(endings, separator="")
         title = f"{prompt} and {completion}{without_marks(template)}{endings.title}"
-        shape = CompletionsShape(
+        row_format = PromptCompletionFormat(
             title, "supervised", self.split, self._system(), prompt, completion, endings, template, settings=settings
         )
-        return self._framed(shape, is_columns=True)
+        return self._framed(row_format, is_columns=True)
 
-    def preferences(self) -> PreferencesShape:
+    def preferences(self) -> PreferenceFormat:
         """Preference pairs, in columns of the usual names."""
         if self.preference is None:
             raise self.lacks("dpo")
         about = f", {self.preference.about}" if self.preference.about else ""
-        title = f"preference pairs in {listed(self.preference.columns)}{about}"
+        title = f"preference pairs in {listed_columns(self.preference.columns)}{about}"
         template = None if self.preference.prompt is None else find_open_template(self.rows, self.preference.prompt)
         has_transcripts = self.preference.prompt is None
         title += written_title(self.rows, self.preference.preferred) if has_transcripts else without_marks(template)
-        shape = PreferencesShape(
+        row_format = PreferenceFormat(
             *(title, "dpo", self.split, self._system(), self.preference, has_transcripts, template), settings=SETTINGS
         )
-        return self._framed(shape)
+        return self._framed(row_format)
 
-    def reinforcement(self) -> ReinforcementShape:
+    def reinforcement(self) -> ReinforcementFormat:
         """Items for a grader: from ready conversations, or from a column with what the user says."""
         prompt, answer = self._named_texts()
         column = self.conversation_column
@@ -273,7 +269,7 @@ class ShapeBuilder:
                 raise self.lacks("reinforcement")
         if isinstance(prompt, ColumnText) and hold_requests(self.rows, prompt.column):
             column, prompt = prompt.column, None
-        shape = ReinforcementShape(
+        row_format = ReinforcementFormat(
             "",
             "reinforcement",
             self.split,
@@ -284,11 +280,11 @@ class ShapeBuilder:
             history=self.history,
             settings=SETTINGS,
         )
-        fields = shape.field_names(self.source.columns)
+        fields = row_format.field_names(self.source.columns)
         says = prompt.title if prompt is not None else column
-        with_fields = f", item fields {listed(fields)}" if fields else ""
-        shape.title = f"reinforcement items from {says}{with_fields}"
-        return self._framed(shape)
+        with_fields = f", item fields {listed_columns(fields)}" if fields else ""
+        row_format.title = f"reinforcement items from {says}{with_fields}"
+        return self._framed(row_format)
 
     def are_items(self) -> bool:
         """Whether most conversations end without an answer, and something for a grader stands beside them.
@@ -307,7 +303,7 @@ class ShapeBuilder:
     def lacks(self, method: str) -> SourceError:
         """The error for a source that has nothing of what a method trains on."""
         return SourceError(
-            f"{self.source.name} has the columns: {listed(self.source.columns)}. The method {method} needs "
+            f"{self.source.name} has the columns: {listed_columns(self.source.columns)}. The method {method} needs "
             f"{NEEDS[method]}."
         )
 
@@ -320,14 +316,14 @@ class ShapeBuilder:
         check_fields(self.rows, system.columns, self.source.all_columns)
         return system
 
-    def _framed(self, shape: _Shape, *, is_columns: bool = False) -> _Shape:
-        """The shape with its earlier turns, and a title that names them, the system prompt and the tools."""
-        if self.history is not None and self.history not in shape.columns:
-            shape.history = self.history
-        tools = f", with {listed(shape.settings)}" if is_columns and shape.settings else ""
-        turns = f", earlier turns from {shape.history}" if shape.history else ""
-        shape.title = f"{shape.title}{shape.system.title}{turns}{tools}"
-        return shape
+    def _framed(self, row_format: _Format, *, is_columns: bool = False) -> _Format:
+        """The format with its earlier turns, and a title that names them, the system prompt and the tools."""
+        if self.history is not None and self.history not in row_format.columns:
+            row_format.history = self.history
+        tools = f", with {listed_columns(row_format.settings)}" if is_columns and row_format.settings else ""
+        turns = f", earlier turns from {row_format.history}" if row_format.history else ""
+        row_format.title = f"{row_format.title}{row_format.system.title}{turns}{tools}"
+        return row_format
 
     def _named_texts(self) -> tuple[TextSource | None, TextSource | None]:
         data = self.data

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from retune.data.formats.cells import UnusableCellError, cell_text, json_value
-from retune.data.formats.fields import field_value
-from retune.data.formats.structures import lone_text, structure_in, structures_in
+from retune.data.formats.cells import UnusableCellError, cell_text, json_value, lone_text, structure_in, structures_in
+from retune.data.formats.column_names import field_value
 from retune.data.formats.templates import ColumnText, FieldText, OneColumn, Template, TextSource
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.data.text.jsonl import parse_json
 from retune.redaction.masking import listed, shown
 
@@ -90,7 +89,7 @@ def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, asked: 
     Args:
         source: The column.
         rows: The first rows.
-        asked: Of answers, what reads the question; None where these are no answers.
+        asked: Of answers, what reads the question; None where these are not answers.
 
     Lists of one text are that text, if they are answers: a label. All other lists and objects are written as JSON.
     """

@@ -1,11 +1,91 @@
-"""Finding columns by their names, and errors that say which columns there are."""
+"""Columns of a source, found by their names, and fields deeper in them, as `translation.en` and `answers.text.0`."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from retune.data.formats.fields import find_root
+from retune.data.formats.cells import structure_in
 from retune.data.sources.blocks import Source
 from retune.errors import SourceError
+from retune.redaction.masking import listed
+
+_MOST_SHOWN = 30
+
+
+def find_root(name: str, columns: Iterable[str]) -> str:
+    """The column that a field lies in: the column of that name, else the longest that it continues with a dot.
+
+    A name that fits no column is its own.
+    """
+    names = list(columns)
+    if name in names:
+        return name
+    return max((column for column in names if name.startswith(f"{column}.")), key=len, default=name)
+
+
+def field_value(values: Mapping[str, Any], name: str) -> Any:
+    """The value of a field in a row; None where it is not there."""
+    if name in values or "." not in name:
+        return values.get(name)
+    root = find_root(name, values)
+    if root not in values:
+        return None
+    value = values[root]
+    for part in _parts(name, root):
+        value = _step(value, part)
+    return value
+
+
+def check_fields(rows: Sequence[Mapping[str, Any]], names: Iterable[str], columns: Sequence[str]) -> None:
+    """Do nothing if each field is there in one of the first rows at least; a column alone always is.
+
+    Raises:
+        SourceError: It is in none of them; it says what is there in its place.
+    """
+    for name in names:
+        root = find_root(name, columns)
+        if root == name or root not in columns:
+            continue
+        reached = root
+        values = [row.get(root) for row in rows]
+        for part in _parts(name, root):
+            values, above = [_step(value, part) for value in values], values
+            if all(value is None for value in values):
+                raise SourceError(
+                    f'There is no field "{name}": {reached} has no {part}. {_describe(above, reached)}',
+                    hint="Name a column, or a field that is in one: COLUMN.FIELD.",
+                )
+            reached = f"{reached}.{part}"
+
+
+def _parts(name: str, root: str) -> list[str]:
+    return name[len(root) + 1 :].split(".")
+
+
+def _step(value: Any, part: str) -> Any:
+    found = structure_in(value)
+    if isinstance(found, dict):
+        return found.get(part)
+    if isinstance(found, list) and part.isascii() and part.isdecimal() and int(part) < len(found):
+        return found[int(part)]
+    return None
+
+
+def _describe(values: Iterable[Any], name: str) -> str:
+    keys: dict[str, None] = {}
+    lengths: list[int] = []
+    for value in values:
+        found = structure_in(value)
+        if isinstance(found, dict):
+            keys |= dict.fromkeys(map(str, found))
+        elif isinstance(found, list):
+            lengths.append(len(found))
+    if keys:
+        return f"It has: {listed(list(keys)[:_MOST_SHOWN])}."
+    if any(lengths):
+        return f"It holds lists: {name}.0 is the first of each."
+    return "It holds no fields, but text or numbers." if not lengths else "It holds empty lists."
+
 
 MESSAGES = "messages"
 _MOST_COLUMNS_SHOWN = 30
@@ -58,10 +138,10 @@ def no_column(where: str, name: str, columns: Sequence[str]) -> SourceError:
     by_lower_case = {column.lower(): column for column in columns}
     near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
     hint = f'Did you mean "{by_lower_case[near[0]]}"?' if near else None
-    return SourceError(f'{where} has no column "{name}". Its columns are: {listed(columns)}.', hint=hint)
+    return SourceError(f'{where} has no column "{name}". Its columns are: {listed_columns(columns)}.', hint=hint)
 
 
-def listed(columns: Sequence[str]) -> str:
+def listed_columns(columns: Sequence[str]) -> str:
     """Names of columns for a message, the first 30 of them."""
     shown = ", ".join(columns[:_MOST_COLUMNS_SHOWN])
     more = len(columns) - _MOST_COLUMNS_SHOWN

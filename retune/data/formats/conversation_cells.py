@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from retune.data.example.example import INSTRUCTION_ROLES
 from retune.data.formats.cells import UnusableCellError, cell_text, messages_in, parsed_cell
-from retune.data.formats.column_names import MESSAGES, listed, near_key
+from retune.data.formats.column_names import MESSAGES, listed_columns, near_key
 from retune.data.formats.foreign_messages import api_messages, is_foreign_message, is_sharegpt_message, read_turn
 from retune.data.formats.known_columns import find_system
 from retune.data.formats.role_names import plain_name, words
 from retune.data.formats.transcripts import read_open_transcript, read_transcript, transcript_title
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
+from retune.training_lines.keys import INSTRUCTION_ROLES
 
 # `turns` holds the questions alone in some data sets.
 _IN_TURN = set(words("messages conversations conversation dialogue dialog dialogs chat data 对话 会話"))
@@ -53,7 +53,7 @@ def written_conversation(values: Mapping[str, Any], column: str) -> tuple[dict[s
     if cell is None:
         near = near_key(column, values) if column not in values else None
         advice = f' Is "{near}" meant to be "{column}"?' if near else ""
-        filled = listed([name for name, value in values.items() if value is not None])
+        filled = listed_columns([name for name, value in values.items() if value is not None])
         message = f"expected a list of messages in {column}, found none; there is: {filled}.{advice}"
         # Without the key, the line is another kind of example, and not an empty one.
         kind = "other_shape" if column not in values and filled else "missing_messages"

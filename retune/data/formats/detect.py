@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 from retune.config import DataConfig, ExampleShape, SplitConfig, SplitMethod
 from retune.data.example.example import Method
-from retune.data.formats.build import NEEDS, ShapeBuilder
-from retune.data.formats.column_names import MESSAGES, check_columns, find_column, listed
+from retune.data.formats.build import NEEDS, FormatBuilder
+from retune.data.formats.column_names import MESSAGES, check_columns, find_column, listed_columns
 from retune.data.formats.late_keys import find_named_keys, named_columns
 from retune.data.formats.likely_columns import unknown_columns
 from retune.data.formats.numbered_turns import find_numbered_turns
-from retune.data.formats.row_format import RowShape
-from retune.data.formats.shape import Shape
+from retune.data.formats.row_format import ColumnFormat, RowFormat
 from retune.data.formats.split_columns import SplitColumns, split_columns_among
 from retune.data.sources.blocks import Source
 from retune.errors import SourceError
@@ -20,29 +19,31 @@ from retune.errors import SourceError
 _UNKNOWN = "unknown: none of the first lines can be read"
 
 
-def choose_shape(source: Source, data: DataConfig, split: SplitConfig, method: Method | None) -> Shape:
+def choose_format(source: Source, data: DataConfig, split: SplitConfig, method: Method | None) -> RowFormat:
     """Go by what the user named, else by the columns and the first rows.
 
     Args:
         source: The source, opened.
         data: What the user named.
         split: Its columns are read with every row.
-        method: What the examples are to train; None for whatever the shape can train.
+        method: What the examples are to train; None for whatever the format can train.
 
     Raises:
         SourceError: A named column is not there, or nothing fits; it says which columns there are.
     """
     find_named_keys(source, named_columns(data, split))
     rows = source.first_rows()
-    builder = ShapeBuilder(source, data, _split_columns(source, data, split, rows), rows)
-    shape = _named(builder, method) or _detected(builder, method)
-    shape.known = frozenset(source.all_columns)
-    check_columns(source, (*shape.needed, *shape.split.wanted), builder.flags)
-    if method is not None and shape.method != method:
+    builder = FormatBuilder(source, data, _split_columns(source, data, split, rows), rows)
+    row_format = _named(builder, method) or _detected(builder, method)
+    row_format.known = frozenset(source.all_columns)
+    check_columns(source, (*row_format.needed, *row_format.split.wanted), builder.flags)
+    if method is not None and row_format.method != method:
         raise _other_method(builder, method)
-    if not data.ignore_splits and shape.split.side is None:
-        shape.watched = tuple(name for name in split_columns_among(source.all_columns) if not shape.uses(name))
-    return shape
+    if not data.ignore_splits and row_format.split.declared_split is None:
+        row_format.watched = tuple(
+            name for name in split_columns_among(source.all_columns) if not row_format.uses(name)
+        )
+    return row_format
 
 
 def _split_columns(
@@ -59,23 +60,24 @@ def _split_columns(
     return named.with_found(source.all_columns, rows, {name for name in used if name is not None})
 
 
-def _other_method(builder: ShapeBuilder, wanted: Method) -> SourceError:
+def _other_method(builder: FormatBuilder, wanted: Method) -> SourceError:
     """The error for a method that nothing in the source fits, with the methods that something does."""
-    shape = _named(builder, None) or _detected(builder, None)
-    methods = [shape.method]
-    if shape.method == "supervised" and builder.data.shape is ExampleShape.AUTO:
+    row_format = _named(builder, None) or _detected(builder, None)
+    methods = [row_format.method]
+    if row_format.method == "supervised" and builder.data.shape is ExampleShape.AUTO:
         # Whatever has a question can be an item for a grader.
         methods.append("reinforcement")
     return SourceError(
-        f"{builder.source.name} holds {shape.title}: that can train the method {' or '.join(methods)}, not {wanted}. "
-        f"The method {wanted} needs {NEEDS[wanted]}. Its columns are: {listed(builder.source.columns)}.",
+        f"{builder.source.name} holds {row_format.title}: that can train the method {' or '.join(methods)}, not "
+        f"{wanted}. "
+        f"The method {wanted} needs {NEEDS[wanted]}. Its columns are: {listed_columns(builder.source.columns)}.",
         hint=f"`retune check --method {methods[0]}` checks it for that. If it is meant otherwise, name the columns or "
         "--shape, or add what is missing.",
     )
 
 
-def _named(builder: ShapeBuilder, method: Method | None) -> RowShape | None:
-    """The shape that the user named, or that the named columns mean; None if nothing is named."""
+def _named(builder: FormatBuilder, method: Method | None) -> ColumnFormat | None:
+    """The format that the user named, or that the named columns mean; None if nothing is named."""
     kind = builder.data.shape
     if kind is ExampleShape.AUTO:
         if builder.names_columns:
@@ -98,19 +100,19 @@ def _named(builder: ShapeBuilder, method: Method | None) -> RowShape | None:
 
 
 class _Candidate(NamedTuple):
-    """A shape that the columns allow, and the columns that say so."""
+    """A format that the columns allow, and the columns that say so."""
 
     method: Method
     columns: tuple[str, ...]
-    build: Callable[[], RowShape]
+    build: Callable[[], ColumnFormat]
 
 
-def _detected(builder: ShapeBuilder, method: Method | None) -> RowShape:
-    """The shape that most of the first rows fit."""
+def _detected(builder: FormatBuilder, method: Method | None) -> ColumnFormat:
+    """The format that most of the first rows fit."""
     if not builder.source.columns:
         # Not one of the first lines can be read; the checks say so of each.
-        shape = builder.conversations()
-        return replace(shape, title=_UNKNOWN, method=method or shape.method)
+        row_format = builder.conversations()
+        return replace(row_format, title=_UNKNOWN, method=method or row_format.method)
     if method == "reinforcement":
         return builder.reinforcement()
     candidates = list(_candidates(builder, method))
@@ -121,8 +123,8 @@ def _detected(builder: ShapeBuilder, method: Method | None) -> RowShape:
     return best.build()
 
 
-def _candidates(builder: ShapeBuilder, method: Method | None) -> Iterator[_Candidate]:
-    """Every shape that the names of the columns allow, the most telling first."""
+def _candidates(builder: FormatBuilder, method: Method | None) -> Iterator[_Candidate]:
+    """Every format that the names of the columns allow, the most telling first."""
     columns = builder.source.columns
     if builder.preference is not None:
         yield _Candidate("dpo", builder.preference.columns, builder.preferences)
@@ -142,11 +144,11 @@ def _candidates(builder: ShapeBuilder, method: Method | None) -> Iterator[_Candi
         yield _Candidate("supervised", (builder.any_conversations,), builder.conversations)
 
 
-def _conversations_or_items(builder: ShapeBuilder, method: Method | None) -> RowShape:
+def _conversations_or_items(builder: FormatBuilder, method: Method | None) -> ColumnFormat:
     is_item = method == "reinforcement" or (method is None and builder.are_items())
     return builder.reinforcement() if is_item else builder.conversations()
 
 
-def _count_filled(builder: ShapeBuilder, columns: tuple[str, ...]) -> int:
+def _count_filled(builder: FormatBuilder, columns: tuple[str, ...]) -> int:
     """How many of the first rows have something in all of these columns."""
     return sum(all(values.get(column) not in (None, "") for column in columns) for values in builder.rows)

@@ -13,7 +13,7 @@ from typing import Self
 
 _LONGEST = 40
 _SHARE = 0.9
-"""So many of the texts must end in it; the others are mistakes, and are named one by one."""
+"""This share of the texts must end in it; the others are mistakes, and are named one by one."""
 
 _SIGNS = r"[#=\-<>|*~_→⇒/\\$%&^@+]"
 # Signs that no sentence ends with: at least two, or one after a space; or a token such as <|end|>.
@@ -51,13 +51,13 @@ class Endings:
 
     @property
     def title(self) -> str:
-        """What is added to a shape's title: what was found."""
+        """What is added to a format's title: what was found."""
         parts = (("separator", self.separator), ("leading space", self.space), ("stop", self.stop))
         return "".join(f", {name} {value!r}" for name, value in parts if value)
 
 
 def _common_end(texts: Sequence[str], pattern: re.Pattern[str], pattern_of_one: re.Pattern[str]) -> str:
-    """The longest end that most texts share and that is no part of what they say.
+    """The longest end that most texts share and that is not part of what they say.
 
     Args:
         texts: The texts.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from shlex import quote
 from typing import Any
 
-from retune.data.formats.fields import field_value
+from retune.data.formats.column_names import field_value
 
 _OF_INTERCOM = (
     "These are conversations of Intercom. As one message a row, without the marks of HTML: jq -c '(.conversations? // "

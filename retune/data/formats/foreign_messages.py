@@ -13,11 +13,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from retune.data.checks.messages import MESSAGE_KEYS, ROLES
 from retune.data.formats.content_blocks import ContentBlock, api_content, has_foreign_blocks, read_block, written
 from retune.data.formats.role_names import role_of
 from retune.data.text.jsonl import parse_json
-from retune.training_lines.keys import holds_nothing
+from retune.training_lines.keys import MESSAGE_KEYS, ROLES, holds_nothing
 
 _CALLS = {"functioncall", "toolcall"}
 _RESULTS = {"observation", "functionresponse", "toolresponse", "toolresult"}

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from retune.config import DataConfig, SplitConfig
-from retune.data.formats.column_names import MESSAGES
-from retune.data.formats.fields import find_root
+from retune.data.formats.column_names import MESSAGES, find_root
 from retune.data.formats.split_columns import says_split
 from retune.data.formats.templates import names_in_system, names_in_template
 from retune.data.sources.blocks import Block, Source

@@ -5,13 +5,12 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from retune.data.formats.column_names import MESSAGES, find_column, listed
+from retune.data.formats.cells import structure_in, structures_in
+from retune.data.formats.column_names import MESSAGES, field_value, find_column, listed_columns
 from retune.data.formats.export_advice import advice_on_export
-from retune.data.formats.fields import field_value
 from retune.data.formats.foreign_messages import read_turn
 from retune.data.formats.known_columns import names_of
 from retune.data.formats.logs import find_log
-from retune.data.formats.structures import structure_in, structures_in
 from retune.data.formats.transcripts import CALLS_IN_TEXT
 from retune.data.sources.blocks import Source
 from retune.errors import SourceError
@@ -64,7 +63,7 @@ _ADDRESS = re.compile(r"\s*(?:\w+://\S+|[\w.+-]+@[\w.-]+)\s*")
 def unknown_columns(source: Source, rows: Sequence[Mapping[str, Any]]) -> SourceError:
     """The error for a source whose columns say too little, with the flags that would say more."""
     request, answer = find_log(rows, source.columns)
-    found = f"{source.name} has the columns: {listed(source.columns)}."
+    found = f"{source.name} has the columns: {listed_columns(source.columns)}."
     if request is not None and answer is None:
         return SourceError(
             f"{found} {request} holds requests, and no column their answers.",
@@ -144,7 +143,7 @@ def _of_messages(columns: Sequence[str], rows: _Rows) -> str | None:
                 f"{column} holds lists of questions and answers. If each list is a conversation: --messages-column "
                 f"{name}. If each pair is an example: jq -c '.{column}[]' data.jsonl > pairs.jsonl"
             )
-        keys = listed(list(dict.fromkeys(str(key) for item in items for key in item)))
+        keys = listed_columns(list(dict.fromkeys(str(key) for item in items for key in item)))
         if any(isinstance(text, str) and " " in text.strip() for item in items for text in item.values()):
             return (
                 f"{column} holds lists of objects with the keys {keys}. If they are the messages of conversations, "
@@ -182,7 +181,7 @@ def _how_to_name(columns: Sequence[str], rows: _Rows, fields: Sequence[str]) -> 
     ready = f'or keep ready conversations in a column "{MESSAGES}".'
     likely = likely_pair(columns, rows)
     if likely is None:
-        deeper = f" What lies deeper is named with dots; there are: {listed(fields)}." if fields else ""
+        deeper = f" What lies deeper is named with dots; there are: {listed_columns(fields)}." if fields else ""
         return f"Name them with --user-column and --assistant-column; {ready}{deeper}"
     user, assistant = map(shlex.quote, likely)
     return f"Name them, most likely --user-column {user} --assistant-column {assistant}; {ready}"

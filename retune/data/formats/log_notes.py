@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import listed, shown
 
 _MOST_WRAPPERS = 6

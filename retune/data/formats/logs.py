@@ -4,15 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retune.data.formats.cells import UnusableCellError, cell_text
+from retune.data.formats.cells import UnusableCellError, cell_text, structure_in
 from retune.data.formats.column_names import MESSAGES, find_column
 from retune.data.formats.log_notes import is_failure, notes_of_log
 from retune.data.formats.logged_calls import Request, is_one_text, read_answer, read_request
-from retune.data.formats.row_format import RowShape
+from retune.data.formats.row_format import ColumnFormat
 from retune.data.formats.settings import settings_beside
-from retune.data.formats.structures import structure_in
 from retune.data.formats.templates import TextSource
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
 
 _REQUESTS = (
@@ -29,7 +28,7 @@ _EXPECTED_REQUEST = "a request with its messages"
 
 
 @dataclass
-class LogsShape(RowShape):
+class LogFormat(ColumnFormat):
     """A logged call in every row.
 
     Attributes:

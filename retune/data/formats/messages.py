@@ -11,16 +11,17 @@ from retune.data.formats.cells import UnusableCellError
 from retune.data.formats.column_names import MESSAGES
 from retune.data.formats.conversation_cells import read_conversation, written_conversation
 from retune.data.formats.foreign_messages import unread_keys
-from retune.data.formats.row_format import RowShape
+from retune.data.formats.row_format import ColumnFormat
 from retune.data.formats.settings import settings_beside
-from retune.data.sources.blocks import Finding, Row
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Row
 from retune.redaction.masking import shown
 
 _CALL_IN_TEXT = re.compile(r"\[\s*[\w.\- ]+\(.*\)\s*\]", re.DOTALL)
 
 
 @dataclass
-class ConversationsShape(RowShape):
+class MessagesFormat(ColumnFormat):
     """A conversation in every row.
 
     Attributes:

@@ -9,9 +9,9 @@ from retune.data.formats.cells import cell_text
 from retune.data.formats.column_names import MESSAGES
 from retune.data.formats.known_columns import names_of
 from retune.data.formats.role_names import plain_name, role_of
-from retune.data.formats.row_format import RowShape
+from retune.data.formats.row_format import ColumnFormat
 from retune.data.formats.settings import settings_beside
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 
 Turns = tuple[tuple[str, str], ...]
 """Of each turn, in order, the column of the question and that of the answer."""
@@ -21,7 +21,7 @@ _FEWEST = 2
 
 
 @dataclass
-class NumberedTurnsShape(RowShape):
+class NumberedTurnsFormat(ColumnFormat):
     """A conversation in every row, as long as its cells are filled.
 
     Attributes:

@@ -8,18 +8,18 @@ from typing import Any
 from retune.data.formats.cells import UnusableCellError, messages_in, written_messages
 from retune.data.formats.column_names import MESSAGES
 from retune.data.formats.known_columns import Preference
-from retune.data.formats.row_format import RowShape
+from retune.data.formats.row_format import ColumnFormat
 from retune.data.formats.settings import settings_beside
 from retune.data.formats.templates import JoinedColumns
 from retune.data.formats.transcripts import read_open_transcript, read_transcript
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
 
 _Messages = list[dict[str, Any]]
 
 
 @dataclass
-class PreferencesShape(RowShape):
+class PreferenceFormat(ColumnFormat):
     """A pair in every row, made into what the API takes.
 
     Attributes:

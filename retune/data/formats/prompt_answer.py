@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from retune.data.formats.conversation_cells import read_prompt
-from retune.data.formats.row_format import RowShape
+from retune.data.formats.row_format import ColumnFormat, TwoTextColumns
 from retune.data.formats.settings import settings_beside
-from retune.data.formats.shape import PlainColumns
 from retune.data.formats.templates import ColumnText, JoinedColumns, TextSource
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 
 
 @dataclass
-class ColumnsShape(RowShape):
+class PromptAnswerFormat(ColumnFormat):
     """A question and its answer in every row.
 
     Attributes:
@@ -56,10 +55,10 @@ class ColumnsShape(RowShape):
         return replace(super().verbatim(), template=None)
 
     @property
-    def plain_columns(self) -> PlainColumns | None:
+    def two_text_columns(self) -> TwoTextColumns | None:
         """The columns, where nothing is put together and the split goes by no column."""
         if self.split.names or self.system.template is not None or self.history or self.settings or self.template:
             return None
         if not (isinstance(self.user, ColumnText) and isinstance(self.assistant, ColumnText)):
             return None
-        return PlainColumns(self.user.column, self.assistant.column, self.system.fixed)
+        return TwoTextColumns(self.user.column, self.assistant.column, self.system.fixed)

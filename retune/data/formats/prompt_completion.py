@@ -7,15 +7,14 @@ from typing import Any, Self
 from retune.data.formats.cells import UnusableCellError, cell_text, messages_in
 from retune.data.formats.conversation_cells import read_prompt
 from retune.data.formats.endings import Endings
-from retune.data.formats.row_format import RowShape
+from retune.data.formats.row_format import ColumnFormat, TwoTextColumns
 from retune.data.formats.settings import settings_beside
-from retune.data.formats.shape import PlainColumns
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown_part
 
 
 @dataclass
-class CompletionsShape(RowShape):
+class PromptCompletionFormat(ColumnFormat):
     """A prompt and its completion in every row.
 
     Attributes:
@@ -55,12 +54,12 @@ class CompletionsShape(RowShape):
         return replace(self, title=title, endings=Endings(), template=None)
 
     @property
-    def plain_columns(self) -> PlainColumns | None:
+    def two_text_columns(self) -> TwoTextColumns | None:
         """The columns, where nothing needs to be stripped and the split goes by no column."""
         is_framed = self.system.template is not None or self.history or self.settings
         if self.split.names or is_framed or self.template or self.endings != Endings():
             return None
-        return PlainColumns(self.prompt, self.completion, self.system.fixed)
+        return TwoTextColumns(self.prompt, self.completion, self.system.fixed)
 
 
 def find_endings(rows: Sequence[Mapping[str, Any]], prompt: str, completion: str) -> Endings:

@@ -7,16 +7,16 @@ from typing import Any
 from retune.data.formats.cells import json_value
 from retune.data.formats.column_names import MESSAGES
 from retune.data.formats.conversation_cells import read_conversation
-from retune.data.formats.row_format import RowShape
+from retune.data.formats.row_format import ColumnFormat
 from retune.data.formats.settings import SETTINGS, settings_beside
 from retune.data.formats.templates import ColumnText, TextSource
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 
 REFERENCE = "reference_answer"
 
 
 @dataclass
-class ReinforcementShape(RowShape):
+class ReinforcementFormat(ColumnFormat):
     """A conversation in every row; all other columns become fields of the item.
 
     Attributes:
@@ -43,8 +43,15 @@ class ReinforcementShape(RowShape):
         """Which of these columns become fields of the item."""
         prompt = () if self.prompt is None else self.prompt.columns
         # A field in a column leaves the others of it to the grader.
-        side = [self.split.side] if self.split.is_found else []
-        used = {MESSAGES, *SETTINGS, *prompt, *self.system.columns, *side, *([self.history] if self.history else [])}
+        declared = [self.split.declared_split] if self.split.is_found else []
+        used = {
+            MESSAGES,
+            *SETTINGS,
+            *prompt,
+            *self.system.columns,
+            *declared,
+            *([self.history] if self.history else []),
+        }
         if self.prompt is None:
             used.add(self.messages)
         return [column for column in columns if column not in used]

@@ -1,24 +1,104 @@
-"""Shapes that make an example of each row by itself."""
+"""What a row of a source holds, and how it becomes an example: what all formats have in common."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
-from retune.data.example.example import INSTRUCTION_ROLES, Example, Method
+from retune.data.example.example import Example, Method
 from retune.data.formats.cells import UnusableCellError
-from retune.data.formats.column_names import listed, near_key
-from retune.data.formats.fields import find_root
-from retune.data.formats.shape import Shape
+from retune.data.formats.column_names import find_root, listed_columns, near_key
 from retune.data.formats.split_columns import SplitColumns
 from retune.data.formats.templates import SystemPrompt
 from retune.data.formats.turns import read_turns
-from retune.data.sources.blocks import Block, Finding, Row
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Block, Row
+from retune.training_lines.keys import INSTRUCTION_ROLES
+
+
+@dataclass(frozen=True, slots=True)
+class TwoTextColumns:
+    """The simplest format: two columns of text, and the same system prompt for all.
+
+    Attributes:
+        user: Column with what the user says.
+        assistant: Column with the answer.
+        system: System prompt, or None.
+    """
+
+    user: str
+    assistant: str
+    system: str | None
+
+
+class RowFormat(ABC):
+    """Makes examples of rows. Formats travel between processes, so they pickle.
+
+    Attributes:
+        title: What people call it, with the columns that it reads: "columns text → category".
+        method: What its examples can train.
+        remarks: What the first rows say against what is read.
+        watched: Unused columns that would say the split if any of their cells named one.
+    """
+
+    title: str
+    method: Method
+    remarks: tuple[Finding, ...] = ()
+    watched: tuple[str, ...] = ()
+
+    @abstractmethod
+    def examples(self, block: Block) -> Iterator[Example]:
+        """One example for each row of the block, in order; a row that can't be one says so in its findings."""
+
+    def verbatim(self) -> Self:
+        """The same for models that complete prompts: its texts are learned to the letter, nothing is stripped."""
+        row_format = copy(self)
+        row_format.title = f"{self.title}, written as prompt and completion"
+        return row_format
+
+    @property
+    def fixed_system(self) -> str | None:
+        """The system prompt that is put before every example without one; None where there is none or it varies."""
+        return None
+
+    @property
+    def split_column(self) -> str | None:
+        """The column that says which split a row belongs to; None where there is none."""
+        return None
+
+    @property
+    def group_column(self) -> str | None:
+        """The column whose equal values stay together in a split; None where there is none."""
+        return None
+
+    @property
+    def two_text_columns(self) -> TwoTextColumns | None:
+        """The columns, where the format is that simple: then a block is described without making its examples."""
+        return None
+
+    @property
+    def keeps_plain_messages(self) -> bool:
+        """Whether a row that is nothing but `messages`, each a role and a text, is an example as it is.
+
+        A fixed system prompt is put before those without one.
+        """
+        return False
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Every column of the source that reaches the examples, or the split."""
+        return frozenset()
+
+    @property
+    def unused_keys(self) -> frozenset[str]:
+        """Columns of the source that reach no example; they are named once, and not with every row."""
+        return frozenset()
 
 
 @dataclass
-class RowShape(Shape):
-    """A shape in which each row is an example.
+class ColumnFormat(RowFormat):
+    """A format in which each row is an example.
 
     Attributes:
         title: What people call it, with the columns that it reads.
@@ -119,7 +199,8 @@ class RowShape(Shape):
         others = [key for key in values if key not in self.columns]
         near = [(name, key) for name in missing if (key := near_key(name, others)) is not None]
         advice = "".join(f' Is "{key}" meant to be "{name}"?' for name, key in near)
-        message = f"expected {listed(self.columns)}, as the others have; found {listed(list(values))}.{advice}"
+        expected, found = listed_columns(self.columns), listed_columns(list(values))
+        message = f"expected {expected}, as the others have; found {found}.{advice}"
         raise UnusableCellError(Finding("other_shape", message))
 
     def _example(self, row: Row) -> Example:

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from retune.data.checks.structure import EXAMPLE_KEYS
-from retune.data.formats.cells import json_value, parsed_cell
+from retune.data.formats.cells import json_value, parsed_cell, structures_in
 from retune.data.formats.column_names import MESSAGES
 from retune.data.formats.content_blocks import api_tools
-from retune.data.formats.structures import structures_in
+from retune.training_lines.keys import EXAMPLE_KEYS
 
 SETTINGS = tuple(key for key in EXAMPLE_KEYS if key != MESSAGES)
 """The columns, and keys of lines, that hold them."""

@@ -7,7 +7,7 @@ from typing import Any, Self
 from retune.config import SplitConfig, SplitMethod
 from retune.data.example.example import SplitKeys
 from retune.data.formats.cells import cell_text
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.data.sources.split_names import flag_named, flag_said, is_split_column, split_named
 from retune.redaction.masking import shown
 
@@ -28,7 +28,7 @@ class SplitColumns:
 
     group: str | None = None
     stratum: str | None = None
-    side: str | None = None
+    declared_split: str | None = None
     flags: tuple[str, ...] = ()
     is_found: bool = False
 
@@ -38,7 +38,7 @@ class SplitColumns:
         return cls(
             group=split.column if split.method is SplitMethod.GROUP else None,
             stratum=split.stratify_column,
-            side=split.column if split.method is SplitMethod.COLUMN else None,
+            declared_split=split.column if split.method is SplitMethod.COLUMN else None,
         )
 
     def with_found(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], used: Collection[str]) -> Self:
@@ -49,28 +49,28 @@ class SplitColumns:
             rows: The first rows.
             used: Columns that hold something else.
         """
-        if self.side is not None:
+        if self.declared_split is not None:
             return self
         free = [column for column in columns if column not in used]
-        side = next((column for column in split_columns_among(free) if says_split(rows, column)), None)
+        declared_split = next((column for column in split_columns_among(free) if says_split(rows, column)), None)
         flags = tuple(column for column in free if _is_flag(column, rows))
-        return replace(self, side=side, flags=flags, is_found=side is not None)
+        return replace(self, declared_split=declared_split, flags=flags, is_found=declared_split is not None)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        return tuple(name for name in (self.group, self.stratum, self.side, *self.flags) if name is not None)
+        return tuple(name for name in (self.group, self.stratum, self.declared_split, *self.flags) if name is not None)
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """Those that every file must have."""
-        found = {*self.flags, *([self.side] if self.is_found else [])}
+        found = {*self.flags, *([self.declared_split] if self.is_found else [])}
         return tuple(name for name in self.names if name not in found)
 
     @property
     def title(self) -> str | None:
         """Whatever says the split, for people; None where nothing does."""
-        return " and ".join(name for name in (self.side, *self.flags) if name is not None) or None
+        return " and ".join(name for name in (self.declared_split, *self.flags) if name is not None) or None
 
     def read(self, values: Mapping[str, Any]) -> tuple[SplitKeys, tuple[Finding, ...]]:
         """What a row says, and what is wrong with it. A cell with nothing in it says nothing.
@@ -83,17 +83,17 @@ class SplitColumns:
         group, stratum = (
             None if name is None else cell_text(values.get(name), name) for name in (self.group, self.stratum)
         )
-        if self.side is None and not self.flags:
+        if self.declared_split is None and not self.flags:
             return SplitKeys(group, stratum), ()
-        side = self._read_side(values)
-        if isinstance(side, Finding):
-            return SplitKeys(group, stratum), (side,)
-        return SplitKeys(group, stratum, side), ()
+        declared_split = self._read_split(values)
+        if isinstance(declared_split, Finding):
+            return SplitKeys(group, stratum), (declared_split,)
+        return SplitKeys(group, stratum, declared_split), ()
 
-    def _read_side(self, values: Mapping[str, Any]) -> str | Finding | None:
+    def _read_split(self, values: Mapping[str, Any]) -> str | Finding | None:
         said: dict[str, str] = {}
         denied: dict[str, str] = {}
-        for column in (self.side, *self.flags):
+        for column in (self.declared_split, *self.flags):
             text = None if column is None else cell_text(values.get(column), column)
             if column is None or text is None or not text.strip():
                 continue

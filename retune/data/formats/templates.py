@@ -7,15 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from retune.data.example.example import INSTRUCTION_ROLES
-from retune.data.formats.cells import cell_text
-from retune.data.formats.column_names import listed
+from retune.data.formats.cells import cell_text, structure_in
+from retune.data.formats.column_names import field_value, find_root, listed_columns
 from retune.data.formats.content_blocks import blocks_text
-from retune.data.formats.fields import field_value, find_root
-from retune.data.formats.structures import structure_in
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 from retune.redaction.masking import shown
+from retune.training_lines.keys import INSTRUCTION_ROLES
 
 # Not what stands in braces of LaTeX, of shells, or in two braces.
 _BEFORE, _AFTER = r"(?<![\w{}\\^$])\{", r"\}(?!\})"
@@ -129,7 +127,7 @@ class Template:
     @property
     def title(self) -> str:
         """Its columns."""
-        return listed(self.columns)
+        return listed_columns(self.columns)
 
     @property
     def written(self) -> str:
@@ -214,7 +212,7 @@ def _refuse_placeholders(system: str, columns: Sequence[str]) -> None:
     did_you_mean = f"Did you mean {{{near[0]}}}? " if near else ""
     raise SourceError(
         f'The system prompt names {{{found[0]}}}, and there is no column "{found[0]}". The columns are: '
-        f"{listed(columns)}.",
+        f"{listed_columns(columns)}.",
         hint=f"{did_you_mean}With a space in its braces, {{ {found[0]} }}, it stays text.",
     )
 
@@ -262,8 +260,8 @@ class SystemPrompt:
 
     @property
     def title(self) -> str:
-        """What is added to a shape's title: ", system prompt with product"; nothing where it reads no column."""
-        return f", system prompt with {listed(self.columns)}" if self.columns else ""
+        """What is added to a format's title: ", system prompt with product"; nothing where it reads no column."""
+        return f", system prompt with {listed_columns(self.columns)}" if self.columns else ""
 
     def put_before(self, messages: list[Any], values: Mapping[str, Any]) -> list[Any]:
         """Put the system prompt first, unless the conversation brings its own.

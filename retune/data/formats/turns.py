@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from retune.data.formats.cells import UnusableCellError, cell_text
+from retune.data.formats.cells import UnusableCellError, cell_text, structure_in
 from retune.data.formats.foreign_messages import api_messages, is_foreign_message, read_turn
-from retune.data.formats.structures import structure_in
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
 
 _PAIR = 2

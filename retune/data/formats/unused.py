@@ -4,15 +4,15 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from retune.data.formats.logs import LogsShape
-from retune.data.formats.messages import ConversationsShape
-from retune.data.formats.prompt_answer import ColumnsShape
-from retune.data.formats.prompt_completion import CompletionsShape
-from retune.data.formats.row_format import RowShape
-from retune.data.formats.shape import Shape
+from retune.data.formats.logs import LogFormat
+from retune.data.formats.messages import MessagesFormat
+from retune.data.formats.prompt_answer import PromptAnswerFormat
+from retune.data.formats.prompt_completion import PromptCompletionFormat
+from retune.data.formats.row_format import ColumnFormat, RowFormat
 from retune.data.formats.split_columns import filled_cells
 from retune.data.formats.templates import Template, TextSource
-from retune.data.sources.blocks import Finding, Source
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Source
 from retune.data.sources.split_names import flag_named, flag_said, is_split_column, split_named
 from retune.redaction.masking import masked, shown
 
@@ -39,33 +39,37 @@ _MEDIA = (
     *("video", "videos", "videopath", "media", "画像", "图片", "图像", "音频", "视频"),
 )
 _THOUGHTS = ("reasoning", "reasoningcontent", "thinking", "thought", "thoughts", "rationale")
-_JUDGED = CompletionsShape | ColumnsShape | ConversationsShape | LogsShape
+_JUDGED = PromptCompletionFormat | PromptAnswerFormat | MessagesFormat | LogFormat
 
 
-def unused_columns(source: Source, shape: Shape) -> list[str]:
+def unused_columns(source: Source, row_format: RowFormat) -> list[str]:
     """The columns of all files of a source that reach no example and no split, in their order."""
     columns = source.all_columns
     used = source.grouped_by
-    return [name for name in columns if isinstance(shape, RowShape) and name not in used and not shape.uses(name)]
+    return [
+        name
+        for name in columns
+        if isinstance(row_format, ColumnFormat) and name not in used and not row_format.uses(name)
+    ]
 
 
-def warn_of_unused(names: Iterable[str], shape: Shape, rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+def warn_of_unused(names: Iterable[str], row_format: RowFormat, rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """A finding for each unused column whose name says that it means something, with what would use it.
 
     Args:
         names: The columns that are not used.
-        shape: What does not use them.
+        row_format: What does not use them.
         rows: The first rows.
     """
-    if not isinstance(shape, RowShape):
+    if not isinstance(row_format, ColumnFormat):
         return []
-    advised = ((name, _advice(name, shape, rows)) for name in names)
+    advised = ((name, _advice(name, row_format, rows)) for name in names)
     return [
         Finding("unused_column", f"column {masked(name)} is not used. {advice}") for name, advice in advised if advice
     ]
 
 
-def _advice(name: str, shape: RowShape, rows: Sequence[Mapping[str, Any]]) -> str | None:
+def _advice(name: str, row_format: ColumnFormat, rows: Sequence[Mapping[str, Any]]) -> str | None:
     plain = name.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
     # Keys of messages stand after the name of their column.
     said = plain.rsplit(".", 1)[-1]
@@ -80,14 +84,13 @@ def _advice(name: str, shape: RowShape, rows: Sequence[Mapping[str, Any]]) -> st
         advice = _what_is_read_instead(said)
     elif plain in _CONVERSATIONS:
         advice = f"If it holds conversations, --messages-column {quoted} reads them in place of the other columns."
-    elif plain in _JUDGEMENTS and isinstance(shape, _JUDGED) and _are_judgements(cells):
+    elif plain in _JUDGEMENTS and isinstance(row_format, _JUDGED) and _are_judgements(cells):
         advice = "If it says which answers are good: the others are learned too. Leave their rows out."
-    elif plain in _CHOICES and isinstance(shape, CompletionsShape | ColumnsShape):
-        advice = (
-            f"If it is to choose from, the question needs it. {_how_to_use(name, shape, as_system=False, after=True)}"
-        )
+    elif plain in _CHOICES and isinstance(row_format, PromptCompletionFormat | PromptAnswerFormat):
+        advice = _how_to_use(name, row_format, as_system=False, after=True)
+        advice = f"If it is to choose from, the question needs it. {advice}"
     elif plain in (*_SYSTEM, *_CONTEXT, *_HISTORY):
-        advice = _how_to_use(name, shape, as_system=plain in _SYSTEM)
+        advice = _how_to_use(name, row_format, as_system=plain in _SYSTEM)
     return advice
 
 
@@ -137,16 +140,16 @@ def _is_yes_or_no(cell: Any) -> bool:
     return isinstance(cell, str) and cell.strip().lower() in ("true", "false", "yes", "no", "0", "1")
 
 
-def _how_to_use(name: str, shape: RowShape, *, as_system: bool, after: bool = False) -> str:
+def _how_to_use(name: str, row_format: ColumnFormat, *, as_system: bool, after: bool = False) -> str:
     if "{" in name or "}" in name:
         return "Rename it without braces: then a template can read it."
     field = f"{{{name}}}"
-    if isinstance(shape, CompletionsShape):
-        user, answer = f"{{{shape.prompt}}}", f"--assistant-column {shlex.quote(shape.completion)}"
-    elif isinstance(shape, ColumnsShape):
-        user, answer = _written(shape.user), _answer_flag(shape.assistant)
-    if as_system or not isinstance(shape, CompletionsShape | ColumnsShape):
-        template = " ".join([*(f"{{{column}}}" for column in shape.system.columns), field])
+    if isinstance(row_format, PromptCompletionFormat):
+        user, answer = f"{{{row_format.prompt}}}", f"--assistant-column {shlex.quote(row_format.completion)}"
+    elif isinstance(row_format, PromptAnswerFormat):
+        user, answer = _written(row_format.user), _answer_flag(row_format.assistant)
+    if as_system or not isinstance(row_format, PromptCompletionFormat | PromptAnswerFormat):
+        template = " ".join([*(f"{{{column}}}" for column in row_format.system.columns), field])
         return f"The system prompt can hold it: --system {shlex.quote(template)}."
     text = f"{user} {field}" if after else f"{field} {user}"
     return f"What the user says can hold it: --user-template {shlex.quote(text)} {answer}."

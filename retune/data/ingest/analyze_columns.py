@@ -12,21 +12,20 @@ import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
 from retune.data.checks.messages import check_plain_content
-from retune.data.cost.tokens import token_counter, tokens_beside_the_texts
+from retune.data.cost.tokens import chat_overhead_tokens, token_counter
 from retune.data.dataset.columns import Column, zero_columns
 from retune.data.example.hashes import WINDOWS_LINE_END, instructions_hash, role_key
-from retune.data.example.label_counts import LONGEST_LABEL, MOST_LABELS
-from retune.data.formats.shape import PlainColumns
+from retune.data.example.labels import LONGEST_LABEL, MOST_LABELS
+from retune.data.formats.row_format import TwoTextColumns
 from retune.data.ingest.analyze_texts import Texts
-from retune.data.ingest.arrow_lines import escape, put_together
 from retune.data.ingest.plan import Plan
-from retune.data.ingest.prepared import Prepared
-from retune.data.problems.problems import FindingTally
-from retune.data.sources.blocks import Finding, TextColumns
+from retune.data.ingest.prepared import Prepared, escape, join_lines
+from retune.data.problems.problems import Finding, FindingTally
+from retune.data.sources.blocks import TextColumns
 from retune.data.text.arrow_arrays import byte_lengths, mask_array, text_scalar, true_places
 
 
-def prepare_plain_columns(table: TextColumns, shape: PlainColumns, plan: Plan) -> Prepared:
+def prepare_text_columns(table: TextColumns, row_format: TwoTextColumns, plan: Plan) -> Prepared:
     """Prepare examples that are a user's and an assistant's text, and maybe a system prompt for all.
 
     Everything comes out as it would of the examples one by one; a test holds the two ways against each other.
@@ -41,14 +40,14 @@ def prepare_plain_columns(table: TextColumns, shape: PlainColumns, plan: Plan) -
     for index, finding in _check(table.columns, trimmed, plan):
         found.add(index, finding)
         columns["sound"][index] = 0
-    lines = _write_lines(user, assistant, shape.system)
+    lines = _write_lines(user, assistant, row_format.system)
     columns["length"][:] = byte_lengths(lines)
     user, assistant = (column.fill_null(text_scalar("")) for column in (user, assistant))
     _hash_what_is_asked(
         user, _without_windows_line_ends(trimmed[0].fill_null(text_scalar(""))), columns, plan.split.seed
     )
-    if shape.system is not None:
-        of_all = instructions_hash([{"role": "system", "content": shape.system}], plan.split.seed)
+    if row_format.system is not None:
+        of_all = instructions_hash([{"role": "system", "content": row_format.system}], plan.split.seed)
         columns["instructions"] = np.uint64(of_all) * columns["sound"]
     columns["answer"] = _hash_texts(assistant) * columns["sound"]
     places = np.arange(n)
@@ -57,7 +56,7 @@ def prepare_plain_columns(table: TextColumns, shape: PlainColumns, plan: Plan) -
         columns=columns,
         lines=lines,
         texts=Texts(both, owner=np.tile(places, 2), prompt=np.stack((places, places + 1), axis=1)),
-        tokens_beside=np.full(n, _tokens_of_the_frame(shape, plan) if plan.counts_tokens else 0),
+        overhead_tokens=np.full(n, _tokens_of_the_frame(row_format, plan) if plan.counts_tokens else 0),
         findings=found.kept,
         further=found.n_more,
         labels=_count_labels(assistant, columns["sound"]) if plan.checks else None,
@@ -68,18 +67,18 @@ def _check(
     columns: Sequence[pa.StringArray], trimmed: Sequence[pa.StringArray], plan: Plan
 ) -> Iterator[tuple[int, Finding]]:
     """Content that is missing or blank; what else could be wrong with two texts is found in the texts."""
-    first = 1 if plan.shape.plain_columns is None or plan.shape.plain_columns.system is None else 2
+    first = 1 if plan.row_format.two_text_columns is None or plan.row_format.two_text_columns.system is None else 2
     for number, (role, column, bare) in enumerate(zip(("user", "assistant"), columns, trimmed, strict=True), first):
         blank = pc.or_kleene(pc.is_null(bare), pc.equal(bare, text_scalar("")))
         for index in true_places(blank).tolist():
             yield index, check_plain_content(column[index].as_py(), f"message {number} ({role})")
 
 
-def _tokens_of_the_frame(shape: PlainColumns, plan: Plan) -> int:
+def _tokens_of_the_frame(row_format: TwoTextColumns, plan: Plan) -> int:
     counter = token_counter(plan.encoding)
-    if shape.system is None:
-        return tokens_beside_the_texts(("user", "assistant"), counter)
-    return tokens_beside_the_texts(("system", "user", "assistant"), counter) + counter.count(shape.system)
+    if row_format.system is None:
+        return chat_overhead_tokens(("user", "assistant"), counter)
+    return chat_overhead_tokens(("system", "user", "assistant"), counter) + counter.count(row_format.system)
 
 
 def _write_lines(user: pa.StringArray, assistant: pa.StringArray, system: str | None) -> pa.StringArray:
@@ -92,18 +91,18 @@ def _write_lines(user: pa.StringArray, assistant: pa.StringArray, system: str | 
     )
     user, assistant = escape(user), escape(assistant)
     if not (user.null_count or assistant.null_count):
-        return put_together(f'{start}"', user, f'"{middle}"', assistant, f'"{end}')
-    quoted = (pc.fill_null(put_together('"', text, '"'), text_scalar("null")) for text in (user, assistant))
-    return put_together(start, next(quoted), middle, next(quoted), end)
+        return join_lines(f'{start}"', user, f'"{middle}"', assistant, f'"{end}')
+    quoted = (pc.fill_null(join_lines('"', text, '"'), text_scalar("null")) for text in (user, assistant))
+    return join_lines(start, next(quoted), middle, next(quoted), end)
 
 
-def _hash_what_is_asked(user: pa.StringArray, mended: pa.StringArray, columns: dict[str, Column], seed: int) -> None:
+def _hash_what_is_asked(user: pa.StringArray, fixed: pa.StringArray, columns: dict[str, Column], seed: int) -> None:
     key = role_key("user", seed)
-    columns["prompt"] = _hash_texts(mended, key) * columns["sound"]
+    columns["prompt"] = _hash_texts(fixed, key) * columns["sound"]
     # Mending only ever takes away.
-    was_mended = byte_lengths(user) != byte_lengths(mended)
-    if was_mended.any():
-        columns["rest"][was_mended] = _hash_texts(user.filter(mask_array(was_mended)), key)
+    was_fixed = byte_lengths(user) != byte_lengths(fixed)
+    if was_fixed.any():
+        columns["rest"][was_fixed] = _hash_texts(user.filter(mask_array(was_fixed)), key)
         columns["rest"] *= columns["sound"]
 
 

@@ -9,19 +9,18 @@ import numpy as np
 
 from retune.data.checks.server_limits import check_line_size
 from retune.data.checks.structure import check_structure
-from retune.data.cost.tokens import token_counter, tokens_beside_all_texts
-from retune.data.dataset.columns import CONTENT_COLUMNS, SIDES, zero_columns
+from retune.data.cost.tokens import example_overhead_tokens, token_counter
+from retune.data.dataset.columns import CONTENT_COLUMNS, SPLITS, zero_columns
 from retune.data.example.example import Example, as_completion, expected_answer
 from retune.data.example.hashes import hash_example, text_hash
-from retune.data.example.label_counts import count_labels
+from retune.data.example.labels import count_labels
 from retune.data.example.texts import ExampleTexts, example_texts
 from retune.data.formats.late_keys import some_of_each
 from retune.data.ingest.analyze_texts import Texts
 from retune.data.ingest.plan import Plan
 from retune.data.ingest.prepared import Prepared
-from retune.data.problems.problems import FindingTally
+from retune.data.problems.problems import Finding, FindingTally
 from retune.data.problems.rules import RULES
-from retune.data.sources.blocks import Finding
 from retune.data.splits.by_column import compare_with_file
 from retune.data.text.arrow_arrays import text_array, utf8_array
 from retune.data.text.jsonl import encode_line
@@ -63,15 +62,15 @@ def prepare_examples(examples: Sequence[Example], file: int, plan: Plan) -> Prep
     # CSV can't tell an empty cell from a missing one.
     columns["group"][:] = [text_hash(example.keys.group or None) for example in examples]
     columns["stratum"][:] = [text_hash(example.keys.stratum or None) for example in examples]
-    columns["side"][:] = [SIDES.index(example.keys.side or "") for example in examples]
+    columns["side"][:] = [SPLITS.index(example.keys.declared_split or "") for example in examples]
     hashes = np.array([hash_example(body, plan.method, plan.split.seed) for body in bodies], np.uint64)
     for name, values in zip(CONTENT_COLUMNS, hashes.reshape(-1, len(CONTENT_COLUMNS)).T, strict=True):
         columns[name][sound] = values
     parts = [example_texts(body, plan.method) for body in bodies]
-    tokens_beside = np.zeros(len(examples), np.int64)
+    overhead_tokens = np.zeros(len(examples), np.int64)
     if plan.counts_tokens:
         counter = token_counter(plan.encoding)
-        tokens_beside[sound] = [tokens_beside_all_texts(part, counter) for part in parts]
+        overhead_tokens[sound] = [example_overhead_tokens(part, counter) for part in parts]
     texts = _texts(parts)
     prompt = np.zeros((len(examples), 2), np.int64)
     prompt[sound] = texts.prompt
@@ -80,7 +79,7 @@ def prepare_examples(examples: Sequence[Example], file: int, plan: Plan) -> Prep
         columns=columns,
         lines=utf8_array(checked.lines),
         texts=Texts(texts.values, owner=sound[texts.owner], prompt=prompt, is_written=texts.is_written),
-        tokens_beside=tokens_beside,
+        overhead_tokens=overhead_tokens,
         findings=checked.found.kept,
         further=checked.found.n_more,
         labels=count_labels(map(expected_answer, bodies)) if is_labelled else None,

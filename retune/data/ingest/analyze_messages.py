@@ -21,16 +21,14 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from retune.data.checks.structure import plain_roles
-from retune.data.cost.tokens import token_counter, tokens_beside_the_texts
+from retune.data.cost.tokens import chat_overhead_tokens, token_counter
 from retune.data.dataset.columns import zero_columns
 from retune.data.example.hashes import hash_example, instructions_hash, normalized_text, role_key
-from retune.data.example.label_counts import count_labels
+from retune.data.example.labels import count_labels
 from retune.data.ingest.analyze_texts import Texts
-from retune.data.ingest.arrow_lines import escape, put_together
 from retune.data.ingest.plan import Plan
-from retune.data.ingest.prepared import Prepared
-from retune.data.sources.blocks import text_offsets
-from retune.data.text.arrow_arrays import byte_lengths, count_byte, index_array, text_array, utf8_array
+from retune.data.ingest.prepared import Prepared, escape, join_lines
+from retune.data.text.arrow_arrays import byte_lengths, count_byte, index_array, text_array, text_offsets, utf8_array
 
 Places = npt.NDArray[np.int64]
 
@@ -194,7 +192,7 @@ def prepare_plain_messages(plain: PlainMessages, plan: Plan) -> Prepared:
         columns=columns,
         lines=lines,
         texts=Texts(contents, owner=np.repeat(np.arange(n), counts), prompt=asked),
-        tokens_beside=_tokens_beside(counts, plan) if plan.counts_tokens else np.zeros(n, np.int64),
+        overhead_tokens=_overhead_tokens(counts, plan) if plan.counts_tokens else np.zeros(n, np.int64),
         findings=[],
         labels=count_labels(plain.contents[place] for place in answers) if plan.checks else None,
     )
@@ -215,7 +213,7 @@ def _write_lines(contents: pa.StringArray, begin: Places, end: Places, weights: 
     start[begin] = 1 - counts % 2
     stop = weights.copy()
     stop[end - 1] += len(stops)
-    messages = put_together(
+    messages = join_lines(
         text_array(starts).take(index_array(start)),
         escape(contents),
         text_array([*stops, *(f"{text}]}}\n" for text in stops)]).take(index_array(stop)),
@@ -246,10 +244,10 @@ def _hash_turns(texts: Sequence[bytes], first_key: int) -> int:
     return so_far
 
 
-def _tokens_beside(counts: Places, plan: Plan) -> Places:
+def _overhead_tokens(counts: Places, plan: Plan) -> Places:
     counter = token_counter(plan.encoding)
     different, index = np.unique(counts, return_inverse=True)
-    tokens = [tokens_beside_the_texts(_roles(count) or (), counter) for count in different.tolist()]
+    tokens = [chat_overhead_tokens(_roles(count) or (), counter) for count in different.tolist()]
     return np.array(tokens, np.int64)[index]
 
 

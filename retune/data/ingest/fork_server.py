@@ -23,7 +23,7 @@ from pathlib import Path
 
 from retune.data.cost.tokens import token_counter
 from retune.data.ingest import spool
-from retune.data.ingest.analyze import describe_block
+from retune.data.ingest.analyze import analyze_block
 from retune.data.near_duplicates.keys import load_minhash
 from retune.errors import RetuneError
 
@@ -41,7 +41,7 @@ def answer_path(directory: Path, number: int) -> Path:
 
 
 def serve(directory: Path, processes: int, encoding: str | None) -> None:
-    """Describe blocks for as long as numbers come.
+    """Analyze blocks for as long as numbers come.
 
     Args:
         directory: Where blocks and answers lie.
@@ -64,14 +64,14 @@ def serve(directory: Path, processes: int, encoding: str | None) -> None:
     )
     for line in sys.stdin:
         number = int(line)
-        executor.submit(_describe, directory, number).add_done_callback(partial(_answer, answers, number))
+        executor.submit(_analyze, directory, number).add_done_callback(partial(_answer, answers, number))
     _end(0)
 
 
-def _describe(directory: Path, number: int) -> None:
+def _analyze(directory: Path, number: int) -> None:
     try:
         block, plan = spool.load(block_path(directory, number))
-        spool.dump(describe_block(block, plan), answer_path(directory, number))
+        spool.dump(analyze_block(block, plan), answer_path(directory, number))
     except RetuneError:
         raise
     except Exception as error:

@@ -3,17 +3,19 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from retune.data.dataset.columns import Column
-from retune.data.example.label_counts import are_labels
+from retune.data.dataset.columns import SPLITS, Column, Lines
+from retune.data.example.labels import are_labels
 from retune.data.formats.late_keys import LateRow
 from retune.data.ingest.analyze_texts import Texts
-from retune.data.sources.blocks import Finding
-from retune.data.text.arrow_arrays import index_array
+from retune.data.problems.problems import Finding
+from retune.data.text.arrow_arrays import index_array, mask_array, text_offsets, text_scalar
 
 
 @dataclass(slots=True)
@@ -24,7 +26,7 @@ class Prepared:
         columns: As in `COLUMNS`; `file`, `part` and `tokens` are still to be filled in.
         lines: `pa.string()`: each as a line of JSONL.
         texts: What a model reads of them.
-        tokens_beside: `int64[n]`: tokens that are not in the texts; 0 where none are counted.
+        overhead_tokens: `int64[n]`: tokens that are not in the texts; 0 where none are counted.
         findings: Pairs of an example's index and what is wrong with it; of each kind the first.
         further: How many more findings there are of each kind.
         labels: How often each answer was given; None where they are too many or too long to be labels.
@@ -35,7 +37,7 @@ class Prepared:
     columns: dict[str, Column]
     lines: pa.StringArray
     texts: Texts
-    tokens_beside: npt.NDArray[np.int64]
+    overhead_tokens: npt.NDArray[np.int64]
     findings: list[tuple[int, Finding]]
     labels: Counter[str] | None
     other_keys: Counter[str] = field(default_factory=Counter)
@@ -43,7 +45,7 @@ class Prepared:
     late: list[LateRow] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.tokens_beside)
+        return len(self.overhead_tokens)
 
 
 def merge(parts: Sequence[Prepared], places: Sequence[npt.NDArray[np.int64]]) -> Prepared:
@@ -67,7 +69,7 @@ def merge(parts: Sequence[Prepared], places: Sequence[npt.NDArray[np.int64]]) ->
         columns={name: np.concatenate([part.columns[name] for part in parts])[order] for name in parts[0].columns},
         lines=pa.concat_arrays([part.lines for part in parts]).take(index_array(order)),
         texts=texts,
-        tokens_beside=np.concatenate([part.tokens_beside for part in parts])[order],
+        overhead_tokens=np.concatenate([part.overhead_tokens for part in parts])[order],
         findings=[
             (int(own[index]), finding)
             for part, own in zip(parts, places, strict=True)
@@ -87,3 +89,39 @@ def _add_up(counts: Sequence[Counter[str] | None]) -> Counter[str] | None:
             return None
         total += count
     return total if are_labels(total) else None
+
+
+_SPACE = 0x20
+
+
+def escape(texts: pa.StringArray) -> pa.StringArray:
+    """The texts as `json.dumps(text, ensure_ascii=False)` writes them, without the quotes around them."""
+    content = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    # The backslash comes first: it is in what the others become.
+    marks = [mark for mark in (b"\\", b'"') if (content == ord(mark)).any()]
+    marks += [bytes((code,)) for code in np.unique(content[content < _SPACE]).tolist()]
+    for mark in marks:
+        texts = pc.replace_substring(texts, mark.decode(), encode_basestring(mark.decode())[1:-1])
+    return texts
+
+
+def join_lines(*parts: str | pa.StringArray) -> pa.StringArray:
+    """For each place one text: what the parts have there, one after the other."""
+    scalars = (text_scalar(part) if isinstance(part, str) else part for part in parts)
+    return pc.binary_join_element_wise(*scalars, text_scalar(""))
+
+
+def split_lines(lines: pa.StringArray, parts: Column) -> tuple[Lines, Lines, Lines]:
+    """The lines of each of `SPLITS[1:]`, put together.
+
+    Args:
+        lines: One for each example.
+        parts: The column `part`.
+    """
+    train, validation, test = (_join(lines.filter(mask_array(parts == part))) for part in range(1, len(SPLITS)))
+    return train, validation, test
+
+
+def _join(lines: pa.StringArray) -> Lines:
+    offsets = text_offsets(lines)
+    return memoryview(lines.buffers()[2] or b"")[int(offsets[0]) : int(offsets[-1])]

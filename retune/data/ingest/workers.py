@@ -16,15 +16,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
 
-from retune.data.dataset.described import Described
+from retune.data.dataset.columns import AnalyzedBlock
 from retune.data.ingest import spool
-from retune.data.ingest.analyze import describe_block
+from retune.data.ingest.analyze import analyze_block
 from retune.data.ingest.fork_server import answer_path, block_path
 from retune.data.ingest.plan import Plan
 from retune.data.sources.blocks import Block
 from retune.errors import DataError
 
-# Starting processes takes about a second; so much is described in less.
+# Starting processes takes about a second; this much is analyzed in less.
 BLOCKS_WITHOUT_PROCESSES = 4
 _MOST_PROCESSES = 8
 
@@ -45,8 +45,8 @@ _ENVIRONMENT = {
 }
 
 
-class Describers:
-    """Processes that describe blocks; started when there is enough for them to do. A context manager.
+class WorkerPool:
+    """Processes that analyze blocks; started when there is enough for them to do. A context manager.
 
     Args:
         directory: Where blocks lie on their way from process to process; it is made, and removed at the end.
@@ -58,7 +58,7 @@ class Describers:
         self._directory = directory
         self._encoding = encoding
         self._count = processes or min(_available_cores(), _MOST_PROCESSES)
-        self._host: _Host | None = None
+        self._server: _ForkServer | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -66,9 +66,9 @@ class Describers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._host is None:
+        if self._server is None:
             return
-        self._host.close()
+        self._server.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def start(self) -> None:
@@ -77,7 +77,7 @@ class Describers:
         Raises:
             RunDirectoryError: The directory can't be written.
         """
-        if self._host is not None or self._count == 1:
+        if self._server is not None or self._count == 1:
             return
         spool.make_directory(self._directory)
         # Not from the current directory: people keep data there, and may have named it as a module is named.
@@ -87,13 +87,13 @@ class Describers:
         modules = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": modules}
         with _without_interrupts():
-            self._host = _Host(command, environment)
+            self._server = _ForkServer(command, environment)
 
-    def describe(self, blocks: Iterator[Block], plan: Plan) -> Iterator[Described]:
-        """Describe every block, in order.
+    def analyze(self, blocks: Iterator[Block], plan: Plan) -> Iterator[AnalyzedBlock]:
+        """Analyze every block, in order.
 
         Args:
-            blocks: Read only as fast as they are described.
+            blocks: Read only as fast as they are analyzed.
             plan: What to find out.
 
         Raises:
@@ -101,38 +101,38 @@ class Describers:
             RunDirectoryError: The directory can't be written.
             SourceError: The source can't be read on.
         """
-        if self._host is None:
+        if self._server is None:
             first = list(islice(blocks, BLOCKS_WITHOUT_PROCESSES + 1))
             is_large = len(first) > BLOCKS_WITHOUT_PROCESSES
             blocks = chain(first, blocks)
-            # What was looked at ahead is megabytes.
+            # What was read ahead is megabytes.
             del first
             if is_large:
                 self.start()
-        if self._host is None:
-            return (describe_block(block, plan) for block in blocks)
-        return self._describe_elsewhere(self._host, blocks, plan)
+        if self._server is None:
+            return (analyze_block(block, plan) for block in blocks)
+        return self._analyze_elsewhere(self._server, blocks, plan)
 
-    def _describe_elsewhere(self, host: "_Host", blocks: Iterator[Block], plan: Plan) -> Iterator[Described]:
+    def _analyze_elsewhere(self, server: "_ForkServer", blocks: Iterator[Block], plan: Plan) -> Iterator[AnalyzedBlock]:
         under_way: deque[int] = deque()
         for number, block in enumerate(blocks):
             spool.dump((block, plan), block_path(self._directory, number))
             del block
-            host.send(number)
+            server.send(number)
             under_way.append(number)
             if len(under_way) >= self._count + _BLOCKS_AHEAD:
-                yield self._take_answer(host, under_way.popleft())
+                yield self._take_answer(server, under_way.popleft())
         while under_way:
-            yield self._take_answer(host, under_way.popleft())
+            yield self._take_answer(server, under_way.popleft())
 
-    def _take_answer(self, host: "_Host", number: int) -> Described:
-        host.wait_for(number)
-        described: Described = spool.load(answer_path(self._directory, number))
-        return described
+    def _take_answer(self, server: "_ForkServer", number: int) -> AnalyzedBlock:
+        server.wait_for(number)
+        analyzed: AnalyzedBlock = spool.load(answer_path(self._directory, number))
+        return analyzed
 
 
-class _Host:
-    """The process that has blocks described; see `retune.data.ingest.fork_server`."""
+class _ForkServer:
+    """The process that has blocks analyzed; see `retune.data.ingest.fork_server`."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603  (this program's own module)
@@ -140,7 +140,7 @@ class _Host:
         )
         self._numbers = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
-        self._described: set[int] = set()
+        self._analyzed: set[int] = set()
 
     def send(self, number: int) -> None:
         with _explaining_lost_processes():
@@ -148,10 +148,10 @@ class _Host:
             self._numbers.flush()
 
     def wait_for(self, number: int) -> None:
-        while number not in self._described:
+        while number not in self._analyzed:
             with _explaining_lost_processes():
-                self._described.add(self._next_answer())
-        self._described.remove(number)
+                self._analyzed.add(self._next_answer())
+        self._analyzed.remove(number)
 
     def _next_answer(self) -> int:
         line = self._answers.readline()

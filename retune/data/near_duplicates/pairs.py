@@ -10,13 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import BANDS, SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.repeats import partition
 from retune.data.example.example import expected_answer
 from retune.data.example.texts import example_texts
-from retune.data.near_duplicates.keys import BANDS
-from retune.data.near_duplicates.shingles import numbers_of, similarity, without_numbers, words_of
+from retune.data.near_duplicates.keys import numbers_of, similarity, without_numbers, words_of
 
 NEARLY_THE_SAME = 0.8
 """Jaccard similarity of two prompts' pairs of words from which they are reported.
@@ -26,25 +25,26 @@ from 0.7 to 0.8 it is 72 %, and many of those ask for something else ("received 
 """
 
 MOST_COMPARED = 5_000
-"""So many held-out examples are compared; of more that share a key with another side, those that share most keys."""
+"""At most this many held-out examples are compared: of those that share a key with another split, the ones that share
+most keys."""
 
-# Members of another side that a held-out example meets in one bucket, and of all that it met the likeliest.
+# Members of another split that a held-out example meets in one bucket, and of all that it met the likeliest.
 _PARTNERS_PER_BAND = 2
 _PARTNERS_COMPARED = 5
 
 # Each takes about 30 bytes for each example, of a million at most.
 _SORTED_AT_A_TIME = 2
 
-_TRAIN = SIDES.index("train")
-_SIDE_BITS = np.uint64(2)
+_TRAIN = SPLITS.index("train")
+_SPLIT_BITS = np.uint64(2)
 
 
 class NearPair(NamedTuple):
-    """Two examples on different sides that ask nearly the same.
+    """Two examples in different splits that ask nearly the same.
 
     Attributes:
         held_out: Index of the one that is held out.
-        other: Index of the one on the other side: train, or validation for one of test.
+        other: Index of the one on the other split: train, or validation for one of test.
         similarity: Jaccard similarity of their prompts.
         asked: What the first asks.
         asked_there: What the other asks.
@@ -63,7 +63,7 @@ class Candidates:
 
     Attributes:
         held_out: `int64[h]`, examples that have a partner, ascending.
-        partners: `int32[h, k]`, examples on another side, the likeliest first; -1 where there are no more.
+        partners: `int32[h, k]`, examples in another split, the likeliest first; -1 where there are no more.
         n_found: How many held-out examples have a partner; more than h where they were too many.
     """
 
@@ -73,24 +73,24 @@ class Candidates:
 
 
 def find_candidates(
-    store: ExampleStore, sides: npt.NDArray[np.uint8], wanted: npt.NDArray[np.bool_], *, most: int = MOST_COMPARED
+    store: ExampleStore, splits: npt.NDArray[np.uint8], wanted: npt.NDArray[np.bool_], *, most: int = MOST_COMPARED
 ) -> Candidates:
-    """Find examples on different sides that share at least one key, with work that is linear in their number.
+    """Find examples in different splits that share at least one key, with work that is linear in their number.
 
     However many examples share a key, each held-out one of them meets only a few of the others.
 
     Args:
         store: The examples; their keys were found when they were read.
-        sides: For each its place in `SIDES`.
+        splits: For each its place in `SPLITS`.
         wanted: `bool[n]`, which of them to look at.
         most: Of more held-out examples with a partner, so many that share the most keys with others.
     """
-    held_out = np.flatnonzero(wanted & (sides > _TRAIN))
+    held_out = np.flatnonzero(wanted & (splits > _TRAIN))
     met = np.full((len(held_out), BANDS * _PARTNERS_PER_BAND), -1, np.int32)
 
     def meet(band: int) -> None:
-        # The last bits of a key make room for the side, so that one sort puts each bucket's sides one after the other.
-        keys = store.band(band) << _SIDE_BITS | sides
+        # The last bits of a key make room for the split, so that one sort puts the splits of each bucket in order.
+        keys = store.band(band) << _SPLIT_BITS | splits
         for part in partition(keys, wanted):
             here, partners = _meet(part, keys)
             first = band * _PARTNERS_PER_BAND
@@ -109,22 +109,22 @@ def find_candidates(
 def _meet(
     indices: npt.NDArray[np.int64], keys: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Held-out examples and, for each, a few members of its bucket on sides that come before its own; -1 for none."""
+    """Held-out examples and, for each, a few members of its bucket on splits that come before its own; -1 for none."""
     keys = keys[indices]
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     place = np.arange(len(keys), dtype=np.int32)
-    bucket = _start_of_run(keys >> _SIDE_BITS, place)
-    side = _start_of_run(keys, place)
-    here = np.flatnonzero(side > bucket)
-    n_others = side[here] - bucket[here]
-    rank = here - side[here]
+    bucket = _start_of_run(keys >> _SPLIT_BITS, place)
+    split = _start_of_run(keys, place)
+    here = np.flatnonzero(split > bucket)
+    n_others = split[here] - bucket[here]
+    rank = here - split[here]
     step = np.maximum(1, n_others // _PARTNERS_PER_BAND)
     partners = np.full((len(here), _PARTNERS_PER_BAND), -1, np.int32)
     for turn in range(_PARTNERS_PER_BAND):
         chosen = bucket[here] + (rank + turn * step) % n_others
         partners[:, turn] = np.where(turn < n_others, indices[order[chosen]], -1)
-    # Sides are in the order of SIDES, so a run that isn't its bucket's first is held out.
+    # Splits are in the order of SPLITS, so a run that isn't its bucket's first is held out.
     return indices[order[here]], partners
 
 
@@ -205,7 +205,7 @@ def prompt_similarity(one: Asked, other: Asked) -> float:
     """How much two prompts are alike, 0 to 1.
 
     Templates with another number in each ("Where is order 123?", "Where is order 456?") are the hard case, and the
-    answer decides it. Where both have the same answer, and that is no number, all numbers count as the same: whoever
+    answer decides it. Where both have the same answer, and it is not a number, all numbers count as the same: whoever
     has learned one knows the other. Where answers differ, the number is what the answer depends on: prompts with
     different numbers are then not alike at all.
     """

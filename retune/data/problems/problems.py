@@ -9,7 +9,6 @@ from typing import NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict
 
 from retune.data.problems.rules import MOST_KEPT_PER_KIND, RULES, Level
-from retune.data.sources.blocks import Finding
 from retune.private_files import make_private_directory, private_opener
 
 EVERYWHERE = "all examples"
@@ -18,6 +17,30 @@ _LEVELS = get_args(Level)
 
 _SHOWN_PER_KIND = 20
 _LONGEST_MESSAGE = 2_000
+
+
+class Finding(NamedTuple):
+    """Something wrong with one row, before it is known where the row stands.
+
+    Attributes:
+        kind: A key of `RULES`.
+        message: What was found and what is allowed.
+    """
+
+    kind: str
+    message: str
+
+
+class FileNote(NamedTuple):
+    """Something that is odd about the text of a whole file.
+
+    Attributes:
+        file: Index of the file in `Source.files`.
+        finding: What it is.
+    """
+
+    file: int
+    finding: Finding
 
 
 class Problem(BaseModel):

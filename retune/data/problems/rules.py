@@ -43,7 +43,7 @@ class Rule(NamedTuple):
 
 RULES: dict[str, Rule] = {
     # All examples together
-    "too_many_examples": Rule("error", "Leave some out; the provider takes no more."),
+    "too_many_examples": Rule("error", "Leave some out; the provider accepts no more."),
     "reading_stopped": Rule(
         "error", "Fix what is reported here first; or raise data.limits.max_errors (--max-errors)."
     ),
@@ -88,22 +88,26 @@ RULES: dict[str, Rule] = {
     ),
     "split_name_unused": Rule(
         "warning",
-        "If it is to be trained on, nothing is to be done. --ignore-splits says so for every file.",
+        "No action needed if it is meant to be trained on. --ignore-splits says so for every file.",
     ),
     "unknown_split": Rule("error", "Write train, validation or test there; --ignore-splits draws the splits anew."),
     "file_not_read": Rule("warning", "If it holds examples, do as it says; else move it elsewhere, or name a pattern."),
-    "other_file": Rule("note", "Nothing to do: no examples are lost with it."),
-    "layout": Rule("note", "Nothing to do if that is right; else write the file in the plain form of its format."),
-    "header_missing": Rule("warning", "If these are examples, say --no-header; else nothing is to be done."),
+    "other_file": Rule("note", "No action needed: it holds no examples."),
+    "layout": Rule(
+        "note", "No action needed if that is right; otherwise write the file in the plain form of its format."
+    ),
+    "header_missing": Rule("warning", "If these are examples, say --no-header; otherwise no action is needed."),
     "total_row": Rule(
         "warning",
-        "Nothing to do if it sums up the table; if it is an example, move it up. --fix leaves it out, too.",
+        "No action needed if it sums up the table; if it is an example, move it up. --fix leaves it out, too.",
         "total_dropped",
     ),
-    "total_row_read": Rule("warning", "Delete the row from the file if it sums up the table; else nothing to do."),
+    "total_row_read": Rule(
+        "warning", "Delete the row from the file if it sums up the table; otherwise no action is needed."
+    ),
     # One example's structure
     "missing_messages": Rule("error", 'Give every example a list of messages: {"messages": [{"role": …}, …]}.'),
-    "nested_too_deeply": Rule("error", "Write it flatter; no provider needs so many levels."),
+    "nested_too_deeply": Rule("error", "Reduce the nesting; no provider accepts JSON this deep."),
     "message_not_object": Rule("error", 'Write every message as an object: {"role": "user", "content": "…"}.'),
     "unknown_role": Rule("error", "Rename the role."),
     "unknown_key": Rule("error", "Remove the key or fix its spelling."),
@@ -136,7 +140,7 @@ RULES: dict[str, Rule] = {
     "missing_grader_fields": Rule("warning", "Add what the grader compares with, such as reference_answer."),
     # What follows from errors comes after them
     "too_few_examples": Rule("error", "Add examples; 50 to 100 good ones are a fair start."),
-    # What is allowed and seldom meant
+    # What is allowed and seldom intended
     "unknown_example_key": Rule(
         "warning",
         "Rename the key, or put what it says into the messages: as it is, the training file and --fix leave it out.",
@@ -145,40 +149,44 @@ RULES: dict[str, Rule] = {
     ),
     "key_left_out": Rule(
         "note",
-        "Nothing to do: the training file is written without it. --fix leaves it out, too.",
+        "No action needed: the training file leaves it out, and so does --fix.",
         "other_keys_dropped",
         is_said_once=True,
     ),
     "empty_system": Rule(
         "warning",
-        "Write the instructions, or remove the message: the training file is written without it, and so does --fix.",
+        "Write the instructions, or remove the message: the training file leaves it out, and so does --fix.",
         "empty_system_dropped",
     ),
     "last_message_not_assistant": Rule(
         "warning",
-        "Check that no answer is missing. What follows the last answer teaches nothing: the training file is written "
-        "without it, and so does --fix.",
+        "Check that no answer is missing. What follows the last answer teaches nothing: the training file leaves "
+        "it out, and so does --fix.",
         "ending_dropped",
     ),
     "no_user_message": Rule("warning", "Let the user say something first, as in a real conversation."),
     "system_not_first": Rule("warning", "Put the system message first."),
     "over_context": Rule("warning", "Shorten the example: the provider cuts its end off, and that is the answer."),
-    "very_long_example": Rule("warning", "Cut it into parts or remove it: few models take so much."),
-    "not_a_value": Rule("warning", "Write what is meant, or leave the row out; this is how programs write nothing."),
+    "very_long_example": Rule("warning", "Split it into parts or remove it: few models accept this much."),
+    "not_a_value": Rule("warning", "This looks like a missing value: fill in the intended text, or drop the row."),
     "text_is_number": Rule("warning", "Check that this is the right column: every one of its texts is a number."),
     "odd_characters": Rule("warning", "Save the text again as UTF-8: some of it was decoded wrongly, or is invisible."),
-    "unused_column": Rule("warning", "Nothing to do if it is not meant to be learned. The message says what reads it."),
+    "unused_column": Rule(
+        "warning", "No action needed if it is not meant to be learned. The message says what reads it."
+    ),
     "system_conflict": Rule("warning", "The conversation's own is kept; leave one of them out."),
     "numbered_labels": Rule(
         "note",
-        "Nothing to do if numbers are meant; where they stand for names, put the names into a column, and name that.",
+        "No action needed if numbers are meant; where they stand for names, put the names into a column and name it.",
     ),
-    "structured_cells": Rule("warning", "Nothing to do if JSON is meant; a template reads a field: {column.field}."),
+    "structured_cells": Rule("warning", "No action needed if JSON is meant; a template reads a field: {column.field}."),
     "byte_order_mark": Rule(
-        "note", "Nothing to do: it is read over. --fix writes the file without it.", "byte_order_mark_removed"
+        "note",
+        "No action needed: the byte order mark is ignored. --fix writes the file without it.",
+        "byte_order_mark_removed",
     ),
     "windows_line_ends": Rule(
-        "note", "Nothing to do: they are read as line ends. --fix writes plain ones.", "line_ends_replaced"
+        "note", "No action needed: they are read as line ends. --fix writes plain ones.", "line_ends_replaced"
     ),
     "separator_missing": Rule("warning", "End every prompt, and every completion, in the same way, or none of them."),
     "stray_whitespace": Rule("warning", "Trim the texts; --fix does. The model would learn the spaces.", "trimmed"),
@@ -187,35 +195,39 @@ RULES: dict[str, Rule] = {
         "warning", "Leave these calls out, or complete the answers: the model would learn to break off."
     ),
     "choices_left_out": Rule(
-        "warning", "Nothing to do if the first answer is the one that was used; else put it first."
+        "warning", "No action needed if the first answer is the one that was used; otherwise put it first."
     ),
     "log_items_left_out": Rule("warning", "Check that the answers can be known without: no training file takes these."),
     # One message a row
     "conversations_assumed": Rule(
         "warning",
-        "If it is otherwise, say so: --conversation-column names the column that tells the conversation, "
+        "If it is otherwise, say so: --conversation-column names the column of the conversation, "
         "--conversation-start where one begins (whole, system, pause or question), --assistant-role who the assistant "
         "is.",
     ),
-    "conversations_left_out": Rule("warning", "Check who is the assistant (--assistant-role); else nothing to do."),
+    "conversations_left_out": Rule(
+        "warning", "Check who is the assistant (--assistant-role); otherwise no action is needed."
+    ),
     "branches_left_out": Rule(
-        "warning", "Of several answers to one message the best or first is used; nothing to do if that is meant."
+        "warning", "Of several answers to one message the best or first is used; no action needed if that is intended."
     ),
     "messages_left_out": Rule("warning", "Check that they hold nothing to learn, or name another --text-column."),
     "times_not_read": Rule(
         "warning",
-        "Nothing to do if the rows stand in the order in which they were said; else --day-first, --month-first or "
-        "another --time-column, or write times as 2025-03-01 10:30:00.",
+        "No action needed if the rows are in the order in which they were sent; otherwise --day-first, --month-first "
+        "or another --time-column, or write times as 2025-03-01 10:30:00.",
     ),
-    "ties_newest_first": Rule("note", "Nothing to do if the newest rows stand first; else write finer times."),
+    "ties_newest_first": Rule(
+        "note", "No action needed if the newest rows come first; otherwise write more precise times."
+    ),
     "messages_unplaced": Rule("warning", "Write a time or number into every row, or name another --time-column."),
-    "messages_joined": Rule("note", "Nothing to do: turns alternate in what is trained."),
+    "messages_joined": Rule("note", "No action needed: turns alternate in what is trained."),
     # What should not leave the building
     "private_key": Rule("warning", "Remove it, and replace the key: it was stored as training data."),
     "api_key": Rule("warning", "Remove it, and revoke the key: it was stored as training data."),
-    "card_number": Rule("warning", "Mask it: the model may repeat it to anybody."),
+    "card_number": Rule("warning", "Mask it: the model may repeat it to anyone."),
     "email_address": Rule("warning", "Mask it, unless it is meant to be learned."),
-    # Examples beside each other
+    # Across examples
     "duplicate_example": Rule(
         "warning", "Keep one of them, unless it should weigh more; --fix does.", "duplicate_dropped"
     ),
@@ -223,7 +235,7 @@ RULES: dict[str, Rule] = {
     "conflicting_preference": Rule("warning", "Decide which answer is better; each pair undoes the other."),
     "near_duplicate_across_splits": Rule("warning", "Remove one, or give both the same value of a group column."),
     "few_held_out": Rule("warning", "Hold out more, or add examples: a result on so few says little."),
-    "same_answer_everywhere": Rule("warning", "Check the assistant column: there is nothing to tell apart."),
+    "same_answer_everywhere": Rule("warning", "Check the assistant column: there is nothing to distinguish."),
     "label_seen_once": Rule("warning", "Add examples of this label, or merge it with another."),
     "imbalanced_labels": Rule("warning", "Add examples of the rare labels, or judge by macro F1 and not by accuracy."),
 }

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.example.example import canonical_json
 from retune.data.example.fixes import CHANGES, fix_example, is_empty
 from retune.data.problems.problems import Problem, read_problems
 from retune.data.problems.rules import MOST_KEPT_PER_KIND, Change
 from retune.data.repair.writer import Changes, FixedExamples, RepairWriter
-from retune.data.splits.keys import Sides
+from retune.data.splits.keys import Splits
 from retune.data.text.jsonl import encode_line
 from retune.errors import CheckError
 from retune.files import atomic_write, writing
@@ -78,7 +78,7 @@ def repair_examples(
     store: ExampleStore,
     path: Path,
     *,
-    sides: Sides | None = None,
+    splits: Splits | None = None,
     on_progress: Progress = lambda _done, _total: None,
 ) -> Repaired:
     """Write the store's examples anew with the safe repairs made, and list every change beside the file.
@@ -91,7 +91,7 @@ def repair_examples(
     Args:
         store: The examples; working files of their size are put into its directory.
         path: The new file.
-        sides: The split of each example, where it can't be found again in the new file, as places in `SIDES`; by
+        splits: The split of each example, where it can't be found again in the new file, as places in `SPLITS`; by
             default what the source declares.
         on_progress: Called now and then.
 
@@ -99,29 +99,29 @@ def repair_examples(
         CheckError: A row could not be made into an example at all, so the new file would silently lack it.
         RunDirectoryError: A file can't be written.
     """
-    sides = declared_sides(store) if sides is None else sides
-    held_out = held_out_paths(sides, path)
+    splits = declared_splits(store) if splits is None else splits
+    held_out = held_out_paths(splits, path)
     with writing(path):
-        fixed = _fix_all(store, sides, on_progress)
+        fixed = _fix_all(store, splits, on_progress)
         _refuse_to_lose_rows(store, fixed)
         fixed.failed.update(_failed_calls(store, fixed.without_body))
         with ExitStack() as stack:
             written = (path, changes_path_of(path), *held_out.values())
             lines, changes, *others = (stack.enter_context(atomic_write(item, is_private=False)) for item in written)
-            writer = RepairWriter(store, sides, lines, dict(zip(held_out, others, strict=True)), changes)
+            writer = RepairWriter(store, splits, lines, dict(zip(held_out, others, strict=True)), changes)
             writer.write(fixed)
     return Repaired(path, changes_path_of(path), held_out, len(store), writer.n_written, writer.counts)
 
 
-def declared_sides(store: ExampleStore) -> Sides:
+def declared_splits(store: ExampleStore) -> Splits:
     """The split of each example as the source declares it, and train where it declares none."""
-    return np.maximum(store.column("side"), SIDES.index("train")).astype(np.uint8)
+    return np.maximum(store.column("side"), SPLITS.index("train")).astype(np.uint8)
 
 
-def held_out_paths(sides: Sides, path: Path) -> dict[str, Path]:
+def held_out_paths(splits: Splits, path: Path) -> dict[str, Path]:
     """Where repaired examples of validation and of test go, by the split."""
-    present = np.unique(sides).tolist()
-    return {name: held_out_path(path, name) for name in HELD_OUT if SIDES.index(name) in present}
+    present = np.unique(splits).tolist()
+    return {name: held_out_path(path, name) for name in HELD_OUT if SPLITS.index(name) in present}
 
 
 def held_out_path(path: Path, split: str) -> Path:
@@ -129,19 +129,19 @@ def held_out_path(path: Path, split: str) -> Path:
     return path.with_name(f"{path.stem}.{split}{path.suffix}")
 
 
-def _fix_all(store: ExampleStore, sides: Sides, on_progress: Progress) -> FixedExamples:
+def _fix_all(store: ExampleStore, splits: Splits, on_progress: Progress) -> FixedExamples:
     lines, changes = store.directory / "fixed.jsonl", store.directory / "fixed_changes.jsonl"
     digests, empty, without_body = bytearray(), bytearray(), []
-    splits = sides.tolist()
+    split_of = splits.tolist()
     with (
         open(lines, "wb", opener=private_opener) as fixed_lines,
         open(changes, "wb", opener=private_opener) as fixed_changes,
     ):
-        is_sound = store.column("sound").tolist()
+        is_valid = store.column("sound").tolist()
         for index, line in enumerate(store.lines()):
             body = json.loads(line)
             changed: Changes = {}
-            if is_sound[index]:
+            if is_valid[index]:
                 body, removed = clean_line(body, store.facts.method)
                 for change, messages in removed.items():
                     changed[change] = messages
@@ -151,13 +151,13 @@ def _fix_all(store: ExampleStore, sides: Sides, on_progress: Progress) -> FixedE
             if not body:
                 without_body.append(index)
             empty.append(is_empty(body))
-            split = SIDES[splits[index]].encode()
+            split = SPLITS[split_of[index]].encode()
             digests += hashlib.blake2b(canonical_json(body), digest_size=_DIGEST_BYTES, person=split).digest()
             fixed_lines.write(encode_line(body) if changed else line)
             if index % _EXAMPLES_BETWEEN_PROGRESS == 0:
                 on_progress(index, len(store))
     pairs = np.frombuffer(digests, np.uint64).reshape(-1, 2)
-    twins, overlaps = _find_twins(pairs), _find_overlaps(store, sides)
+    twins, overlaps = _find_twins(pairs), _find_overlaps(store, splits)
     return FixedExamples(lines, changes, twins, overlaps, np.frombuffer(empty, np.bool_), without_body, set())
 
 
@@ -173,19 +173,19 @@ def _find_twins(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     return twins
 
 
-def _find_overlaps(store: ExampleStore, sides: Sides) -> npt.NDArray[np.int64]:
+def _find_overlaps(store: ExampleStore, splits: Splits) -> npt.NDArray[np.int64]:
     """For each example one that asks the same in test, or else in validation, and is not of its own split."""
     overlaps = np.full(len(store), -1, np.int64)
-    sides = sides.astype(np.int64)
-    if (sides == SIDES.index("train")).all():
+    splits = splits.astype(np.int64)
+    if (splits == SPLITS.index("train")).all():
         return overlaps
-    sound = np.flatnonzero(store.column("sound"))
+    valid = np.flatnonzero(store.column("sound"))
     prompts = store.hashes("prompt")
-    order = sound[np.lexsort((sound, -sides[sound], prompts[sound]))]
+    order = valid[np.lexsort((valid, -splits[valid], prompts[valid]))]
     is_first = np.ones(len(order), np.bool_)
     is_first[1:] = prompts[order[1:]] != prompts[order[:-1]]
     kept = order[is_first][np.cumsum(is_first) - 1]
-    is_lost = sides[order] != sides[kept]
+    is_lost = splits[order] != splits[kept]
     overlaps[order[is_lost]] = kept[is_lost]
     return overlaps
 

@@ -11,11 +11,11 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.problems.problems import read_problems
 from retune.data.problems.rules import Change
-from retune.data.splits.keys import Sides
+from retune.data.splits.keys import Splits
 from retune.data.text.jsonl import encode_line
 
 _CHANGES_OF_FILES: dict[str, Change] = {
@@ -64,7 +64,7 @@ class RepairWriter:
     def __init__(
         self,
         store: ExampleStore,
-        sides: Sides,
+        splits: Splits,
         lines: IO[bytes],
         held_out: Mapping[str, IO[bytes]],
         changes: IO[bytes],
@@ -72,8 +72,8 @@ class RepairWriter:
         self.n_written = 0
         self.counts: Counter[Change] = Counter()
         self._store = store
-        self._outputs = [held_out.get(name, lines) for name in SIDES]
-        self._side = sides
+        self._outputs = [held_out.get(name, lines) for name in SPLITS]
+        self._side = splits
         self._changes = changes
         self._file = store.column("file")
         self._number = store.column("number")
@@ -104,7 +104,7 @@ class RepairWriter:
         elif fixed.is_empty[index]:
             self._list("empty_dropped", *self._place(index))
         elif overlap >= 0:
-            kept = {**self._describe(*self._place(overlap)), "split": SIDES[self._side[overlap]]}
+            kept = {**self._describe(*self._place(overlap)), "split": SPLITS[self._side[overlap]]}
             self._list("overlap_dropped", *self._place(index), asks_the_same_as=kept)
         elif twin != index:
             self._list("duplicate_dropped", *self._place(index), equal_to=self._describe(*self._place(twin)))

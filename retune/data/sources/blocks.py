@@ -12,44 +12,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retune.config import SourceFormat
+from retune.data.problems.problems import FileNote, Finding
 from retune.data.text.arrow_arrays import text_scalar, true_places
 
 BLOCK_BYTES = 4 << 20
 """About how much of a source one block holds: enough to keep a process busy, little enough to have several."""
 
 MOST_BLOCK_ROWS = 1 << 15
-"""So many rows at most, however small: what is found out about each takes a kilobyte and more."""
+"""At most this many rows, however small: what is found out about each takes a kilobyte and more."""
 
-# So much may travel beside a batch's own rows; a copy of them would cost more.
+SAMPLE_ROWS = 100
+"""How many of a source's first rows decide how all are read."""
+
+# This much may travel with a batch's own rows; a copy of them would cost more.
 _SPARE_BYTES = 4 << 10
 
 _ArrowFacts = tuple[int, int, int, bool]
 
 _HAVE_ANY_KEYS = {SourceFormat.JSONL, SourceFormat.JSON}
-
-
-class Finding(NamedTuple):
-    """Something wrong with one row, before it is known where the row stands.
-
-    Attributes:
-        kind: A key of `retune.data.problems.rules.RULES`.
-        message: What was found and what is allowed.
-    """
-
-    kind: str
-    message: str
-
-
-class FileNote(NamedTuple):
-    """Something that is odd about the text of a whole file.
-
-    Attributes:
-        file: Index of the file in `Source.files`.
-        finding: What it is.
-    """
-
-    file: int
-    finding: Finding
 
 
 class Row(NamedTuple):
@@ -254,11 +234,6 @@ class ArrowBlock(Block):
         return keep
 
 
-def text_offsets(texts: pa.StringArray) -> npt.NDArray[np.int32]:
-    """Where in the bytes of all texts (no nulls, at least one) each begins, and after them where the last one ends."""
-    return np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
-
-
 _LISTS_OF_TOOLS = {"tool_calls", "tools", "functions"}
 
 
@@ -281,7 +256,7 @@ def _is_absent(name: str, value: Any) -> bool:
 
 
 class Source(ABC):
-    """A source that was opened: its first rows were looked at, and nothing is wrong so far.
+    """A source that was opened: its first rows were read, and nothing is wrong so far.
 
     Attributes:
         name: What people call it.

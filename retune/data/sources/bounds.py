@@ -120,7 +120,7 @@ class FileCount:
         self._stored_read = self._unpacked = 0
 
     def add_stored(self, n_bytes: int) -> None:
-        """So many bytes were read, as they are stored."""
+        """This many bytes were read, as they are stored."""
         self._stored_read += n_bytes
         self._bounds.stored_bytes_read += n_bytes
 

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from retune.config import DataConfig
-from retune.data.sources.blocks import Block, FileNote, Finding, Row, Source, SourceFile, UnreadFile
+from retune.data.problems.problems import FileNote, Finding
+from retune.data.sources.blocks import Block, Row, Source, SourceFile, UnreadFile
 from retune.data.sources.split_names import flag_named, is_split_column, split_named_alone, split_of_key, splits_in_name
 from retune.errors import SourceError
 
@@ -60,7 +61,7 @@ def open_with_splits(data: DataConfig, open_one: Callable[[DataConfig, OnRead], 
 
 
 class JoinedSource(Source):
-    """Sources one after the other. The first gives the name, and the rows by which the shape is told.
+    """Sources one after the other. The first gives the name, and the rows by which the format is chosen.
 
     Args:
         parts: The sources, opened.

@@ -5,9 +5,10 @@ from itertools import chain, islice
 from typing import Any
 
 from retune.config import DataConfig, SourceFormat
-from retune.data.sources.blocks import Block, FileNote, Finding, Row, Source, UnreadFile
+from retune.data.problems.problems import FileNote, Finding
+from retune.data.sources.blocks import SAMPLE_ROWS, Block, Row, Source, UnreadFile
 from retune.data.sources.files.file_formats import UnreadableEndingError, format_by_name, unknown_format
-from retune.data.sources.files.folder_files import why_not_read
+from retune.data.sources.files.found_files import why_not_read
 from retune.data.sources.files.locations import Location, find_files, no_data_file
 from retune.data.sources.joined import MOST_FILES, open_with_splits
 from retune.data.sources.readers.arrow_files import ArrowReader
@@ -16,7 +17,7 @@ from retune.data.sources.readers.csv_files import CsvReader
 from retune.data.sources.readers.json_arrays import NoRowsError, open_json
 from retune.data.sources.readers.jsonl_files import JsonLinesReader
 from retune.data.sources.readers.parquet_files import ParquetReader
-from retune.data.sources.readers.reader import SAMPLE_ROWS, FileReader
+from retune.data.sources.readers.reader import FileReader
 from retune.data.sources.readers.workbooks import WorkbookReader
 from retune.errors import EmptySourceError, SourceError
 from retune.redaction.addresses import without_secrets

@@ -7,8 +7,8 @@ import numpy as np
 from retune.config import SplitConfig
 from retune.data.dataset.repeats import Repeats, find_repeats
 from retune.data.example.example import Example
-from retune.data.sources.blocks import Finding
-from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides
+from retune.data.problems.problems import Finding
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Splits
 
 Found = list[tuple[int, Finding]]
 """What is wrong with examples, by their index."""
@@ -16,17 +16,17 @@ Found = list[tuple[int, Finding]]
 
 def declares(keys: Keys) -> bool:
     """Whether the source says of any example that it is held out."""
-    return keys.sides is not None and bool((keys.sides > TRAIN).any())
+    return keys.splits is not None and bool((keys.splits > TRAIN).any())
 
 
-def deal_as_said(keys: Keys) -> Sides:
-    """Deal every example to the split that its row names, and to train where it names none."""
-    assert keys.sides is not None  # noqa: S101 - the method asks for it
-    return np.where(keys.sides == 0, np.uint8(TRAIN), keys.sides)
+def assign_as_declared(keys: Keys) -> Splits:
+    """Assign every example to the split that its row names, and to train where it names none."""
+    assert keys.splits is not None  # noqa: S101 - the method asks for it
+    return np.where(keys.splits == 0, np.uint8(TRAIN), keys.splits)
 
 
-def deal_declared(keys: Keys, config: SplitConfig, draw: Callable[[Keys, SplitConfig], Sides]) -> Sides:
-    """Deal every example to the split that the source declares for it; draw the splits that it doesn't declare.
+def assign_declared(keys: Keys, config: SplitConfig, draw: Callable[[Keys, SplitConfig], Splits]) -> Splits:
+    """Assign every example to the split that the source declares for it; draw the splits that it doesn't declare.
 
     These are drawn from what is declared for training or not declared at all, by the method that is set. Whatever is
     declared for validation or test stays there, and nothing is put to it.
@@ -36,25 +36,25 @@ def deal_declared(keys: Keys, config: SplitConfig, draw: Callable[[Keys, SplitCo
         config: How much to draw.
         draw: Deals examples of which nothing is declared.
     """
-    sides = deal_as_said(keys)
-    rest = config_for_the_rest(sides, config)
-    pool = sides == TRAIN
+    splits = assign_as_declared(keys)
+    rest = config_for_the_rest(splits, config)
+    pool = splits == TRAIN
     if pool.any() and (rest.validation or rest.test):
-        sides[pool] = draw(keys.where(pool), rest)
-    return sides
+        splits[pool] = draw(keys.where(pool), rest)
+    return splits
 
 
-def config_for_the_rest(said: Sides, config: SplitConfig) -> SplitConfig:
+def config_for_the_rest(said: Splits, config: SplitConfig) -> SplitConfig:
     """The same split, without those that are declared."""
     named = {"validation": VALIDATION, "test": TEST}
-    declared = {name: 0.0 for name, side in named.items() if (said == side).any()}
+    declared = {name: 0.0 for name, split_index in named.items() if (said == split_index).any()}
     return config.model_copy(update=declared)
 
 
-def find_contradictions(keys: Keys, sides: Sides) -> Repeats:
-    """Examples that ask the same as one before them and are not on its side."""
+def find_contradictions(keys: Keys, splits: Splits) -> Repeats:
+    """Examples that ask the same as one before them and are not on its split."""
     repeats = find_repeats(keys.prompts, np.ones(len(keys), np.bool_))
-    return repeats.where(sides[repeats.again] != sides[repeats.first])
+    return repeats.where(splits[repeats.again] != splits[repeats.first])
 
 
 def compare_with_file(examples: Sequence[Example], found: Found, split: str | None) -> Found:
@@ -71,8 +71,8 @@ def compare_with_file(examples: Sequence[Example], found: Found, split: str | No
         return found
     found = [(index, finding) for index, finding in found if finding.kind != "unknown_split"]
     found += [
-        (index, Finding("split_of_file", f"the row says {example.keys.side}, and its file is for {split}."))
+        (index, Finding("split_of_file", f"the row says {example.keys.declared_split}, and its file is for {split}."))
         for index, example in enumerate(examples)
-        if example.keys.side not in (None, split)
+        if example.keys.declared_split not in (None, split)
     ]
     return found

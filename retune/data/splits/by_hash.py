@@ -7,7 +7,7 @@ from retune.config import SplitConfig
 from retune.data.dataset.repeats import find_repeats
 from retune.data.example.hashes import text_hash
 from retune.data.splits.fractions import hash_fractions
-from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Hashes, Keys, Sides
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Hashes, Keys, Splits
 
 _Numbers = npt.NDArray[np.float64]
 
@@ -21,32 +21,32 @@ _MIXES = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uin
 _LAST_SHIFT = np.uint64(31)
 
 
-def deal_stable(keys: Keys, config: SplitConfig) -> Sides:
-    """Deal by a number in [0, 1) that each example has: the keyed hash of what it asks.
+def assign_stable(keys: Keys, config: SplitConfig) -> Splits:
+    """Assign by a number in [0, 1) that each example has: the keyed hash of what it asks.
 
     Below `test` is test, from `1 - validation` on is validation, all between is train. So equal questions are on one
-    side, and an example stays where it is when the data grows, shrinks or is sorted anew; sizes come out near the
+    split, and an example stays where it is when the data grows, shrinks or is sorted anew; sizes come out near the
     fractions, not exactly on them. A number of examples instead of a fraction takes the questions with the smallest
     numbers until there are so many (with the largest, for validation): then more data may move an example from test
-    or validation to another side. So may it where a fraction left a split empty that was asked for: the question
+    or validation to another split. So may it where a fraction left a split empty that was asked for: the question
     nearest to it is put there, as if a number of 1 had been asked for.
 
-    Whatever is added to the data, an example that was dealt to train stays in train.
+    Whatever is added to the data, an example that was assigned to train stays in train.
     """
     numbers = hash_fractions(keys.prompts)
-    return _deal(numbers, numbers, numbers, config)
+    return _assign(numbers, numbers, numbers, config)
 
 
-def deal_groups(keys: Keys, config: SplitConfig) -> Sides:
-    """Deal like `deal_stable`, by the keyed hash of the group.
+def assign_groups(keys: Keys, config: SplitConfig) -> Splits:
+    """Assign like `assign_stable`, by the keyed hash of the group.
 
-    Rows that share a group are on one side, and so are rows that ask the same, and whatever hangs together by these
+    Rows that share a group are in one split, and so are rows that ask the same, and whatever hangs together by these
     two: one question asked in two groups joins them. Joined groups are held out only where the number of each says so
     for itself, else they are trained on; so data that joins groups may move examples to train. A row without a group
     goes by its question.
 
-    Whatever is added to the data, an example that was dealt to train stays in train. For that a split stays empty that
-    was asked for, where the group nearest to it is joined to one that is not near.
+    Whatever is added to the data, an example that was assigned to train stays in train. For that a split that was asked
+    for stays empty where the group nearest to it is joined to one that is not near.
     """
     assert keys.groups is not None  # noqa: S101 - the method asks for it
     has_group = find_grouped(keys.groups)
@@ -55,7 +55,7 @@ def deal_groups(keys: Keys, config: SplitConfig) -> Sides:
     lowest, highest = np.ones(len(keys)), np.zeros(len(keys))
     np.minimum.at(lowest, joined, numbers)
     np.maximum.at(highest, joined, numbers)
-    return _deal(numbers, lowest[joined], highest[joined], config)
+    return _assign(numbers, lowest[joined], highest[joined], config)
 
 
 def find_grouped(groups: Hashes) -> npt.NDArray[np.bool_]:
@@ -100,7 +100,7 @@ def _key_hashes(hashes: Hashes, seed: int) -> Hashes:
     return mixed
 
 
-def _deal(numbers: _Numbers, lowest: _Numbers, highest: _Numbers, config: SplitConfig) -> Sides:
+def _assign(numbers: _Numbers, lowest: _Numbers, highest: _Numbers, config: SplitConfig) -> Splits:
     """Hold out what lies below one limit and above another.
 
     The limits depend on the rows' own numbers alone, not on what is joined to what. With more rows they only move
@@ -115,10 +115,10 @@ def _deal(numbers: _Numbers, lowest: _Numbers, highest: _Numbers, config: SplitC
     """
     is_test = _is_below(numbers, highest, config.test)
     is_validation = _is_above(numbers, lowest, config.validation) & ~is_test
-    sides = np.full(len(numbers), TRAIN, np.uint8)
-    sides[is_validation] = VALIDATION
-    sides[is_test] = TEST
-    return sides
+    splits = np.full(len(numbers), TRAIN, np.uint8)
+    splits[is_validation] = VALIDATION
+    splits[is_test] = TEST
+    return splits
 
 
 def _is_below(numbers: _Numbers, highest: _Numbers, share: float) -> npt.NDArray[np.bool_]:

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 
 
-def likely_sides(
+def likely_splits(
     prompts: npt.NDArray[np.uint64], declared: npt.NDArray[np.uint8], split: SplitConfig
 ) -> npt.NDArray[np.uint8]:
     """Where the stable split puts examples, as far as each can tell for itself; train for every other split.
@@ -16,14 +16,14 @@ def likely_sides(
     hash's first 53 bits, as a fraction in [0, 1): below `test` is test, from `1 - validation` on is validation. What
     the source declares comes before that.
     """
-    sides = np.full(len(prompts), SIDES.index("train"), np.uint8)
+    splits = np.full(len(prompts), SPLITS.index("train"), np.uint8)
     if split.method is SplitMethod.STABLE:
         numbers = hash_fractions(prompts)
         if split.validation < 1:
-            sides[numbers >= 1 - split.validation] = SIDES.index("validation")
+            splits[numbers >= 1 - split.validation] = SPLITS.index("validation")
         if split.test < 1:
-            sides[numbers < split.test] = SIDES.index("test")
-    return np.where(declared > 0, declared, sides)
+            splits[numbers < split.test] = SPLITS.index("test")
+    return np.where(declared > 0, declared, splits)
 
 
 def hash_fractions(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:

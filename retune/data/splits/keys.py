@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 
-TRAIN, VALIDATION, TEST = (SIDES.index(name) for name in ("train", "validation", "test"))
+TRAIN, VALIDATION, TEST = (SPLITS.index(name) for name in ("train", "validation", "test"))
 
-Sides = npt.NDArray[np.uint8]
-"""For each example the place of its split in `SIDES`."""
+Splits = npt.NDArray[np.uint8]
+"""For each example the place of its split in `SPLITS`."""
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -25,13 +25,13 @@ class Keys:
         prompts: Hashes of what is asked, keyed with the split's seed.
         groups: Hashes of the group column's values, not keyed; 0 where there is none.
         strata: Hashes of the labels whose mixture should be the same in every split.
-        sides: Places in `SIDES` as the source declares them; 0 where it doesn't, None where nothing is declared.
+        splits: Places in `SPLITS` as the source declares them; 0 where it doesn't, None where nothing is declared.
     """
 
     prompts: Hashes
     groups: Hashes | None = None
     strata: Hashes | None = None
-    sides: Sides | None = None
+    splits: Splits | None = None
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -69,12 +69,12 @@ def read_keys(store: ExampleStore, config: SplitConfig, chosen: npt.NDArray[np.b
         prompts=hashes("prompt"),
         groups=hashes("group") if config.method is SplitMethod.GROUP else None,
         strata=hashes("stratum" if config.stratify_column else "answer") if is_stratified(config) else None,
-        sides=read("side").astype(np.uint8, copy=False),
+        splits=read("side").astype(np.uint8, copy=False),
     )
 
 
 def with_groups(store: ExampleStore, config: SplitConfig) -> SplitConfig:
-    """How the examples are really dealt: the stable split goes by groups where the source itself tells them."""
+    """How the examples are really assigned: the stable split goes by groups where the source itself tells them."""
     if config.method is not SplitMethod.STABLE or store.facts.group_column is None:
         return config
     return config.model_copy(update={"method": SplitMethod.GROUP, "column": store.facts.group_column})

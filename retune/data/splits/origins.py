@@ -6,33 +6,33 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.config import SplitConfig, SplitMethod
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
-from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Sides, with_groups
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Splits, with_groups
 
 _DECLARED = "declared by "
 _DEFAULTS = SplitConfig()
 
 
-def find_origins(store: ExampleStore, config: SplitConfig, sides: Sides) -> dict[str, str]:
+def find_origins(store: ExampleStore, config: SplitConfig, splits: Splits) -> dict[str, str]:
     """Say of each split where it comes from, in words.
 
     Args:
         store: The examples.
-        config: How they were dealt.
-        sides: Where each is; 0 for those that count for nothing.
+        config: How they were assigned.
+        splits: Where each is; 0 for those that count for nothing.
 
     Returns:
         By split: "declared by file names", "drawn from train, stable"; where nothing is declared, "stable". A split
         that is neither is left out.
     """
-    declared = np.where(sides > 0, store.column("side"), 0)
+    declared = np.where(splits > 0, store.column("side"), 0)
     if config.method is not SplitMethod.COLUMN and not (declared > TRAIN).any():
-        return dict.fromkeys(SIDES[1:], _drawn_by(store, config))
+        return dict.fromkeys(SPLITS[1:], _drawn_by(store, config))
     column = store.facts.split_column or config.column
-    by = {SIDES[side]: _declared_by(store, column, declared == side) for side in (TRAIN, VALIDATION, TEST)}
+    by = {SPLITS[split]: _declared_by(store, column, declared == split) for split in (TRAIN, VALIDATION, TEST)}
     origins = {name: _DECLARED + " and ".join(reasons) for name, reasons in by.items() if reasons}
-    if ((sides > 0) & (declared == 0)).any():
+    if ((splits > 0) & (declared == 0)).any():
         # What nothing is said of is trained on, or drawn from.
         origins["train"] = f"{origins['train']}, and the rest" if "train" in origins else "the rest"
     if config.method is not SplitMethod.COLUMN:
@@ -60,8 +60,8 @@ def describe_splits(sizes: Mapping[str, int], origins: Mapping[str, str], item: 
 
 
 def _drawn_by(store: ExampleStore, config: SplitConfig) -> str:
-    dealt = with_groups(store, config)
-    return str(config.method) if dealt is config else f"{config.method} by {dealt.column}"
+    assigned = with_groups(store, config)
+    return str(config.method) if assigned is config else f"{config.method} by {assigned.column}"
 
 
 def _declared_by(store: ExampleStore, column: str | None, chosen: npt.NDArray[np.bool_]) -> list[str]:

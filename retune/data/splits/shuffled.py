@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from retune.config import SplitConfig
 from retune.data.dataset.repeats import find_repeats
-from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Sides
+from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys, Splits
 from retune.errors import DataError
 
 _Indices = npt.NDArray[np.int64]
@@ -40,17 +40,17 @@ def find_questions(prompts: npt.NDArray[np.uint64]) -> Questions:
     return Questions(np.flatnonzero(is_first), of_example)
 
 
-def deal_randomly(keys: Keys, config: SplitConfig, on_note: Callable[[str], None]) -> Sides:
-    """Deal the different questions with scikit-learn's `train_test_split`, first to test, then the rest to validation.
+def assign_randomly(keys: Keys, config: SplitConfig, on_note: Callable[[str], None]) -> Splits:
+    """Assign the different questions with scikit-learn's `train_test_split`, first to test, then to validation.
 
     Where no two examples ask the same, the test split holds exactly the rows that
     `train_test_split(rows, test_size=config.test, random_state=config.seed)` gives; like it, a fraction is rounded
     up. Where some do, they stay together, and sizes come out near what was asked for: a fraction is one of questions,
-    and so is a number of examples taken to be. More data, or another order of it, deals everything anew.
+    and so is a number of examples taken to be. More data, or another order of it, assigns everything anew.
 
     Stratified, a question counts with the label of the first example that asks it. Scikit-learn goes by the order of
     the labels, which here is that of their hashes, so its rows are others for the texts. Labels that are too rare to
-    be on both sides of a cut stay in train: those of a single question, and the rarest ones where a side is to have
+    be on both splits of a cut stay in train: those of a single question, and the rarest ones where a split is to have
     fewer questions than there are labels.
 
     Args:
@@ -59,7 +59,7 @@ def deal_randomly(keys: Keys, config: SplitConfig, on_note: Callable[[str], None
         on_note: Told how many labels were too rare.
 
     Raises:
-        DataError: No label can be on both sides.
+        DataError: No label can be on both splits.
     """
     questions = find_questions(keys.prompts)
     cut = _Cut(None if keys.strata is None else keys.strata[questions.first], config.seed)
@@ -90,7 +90,7 @@ class _Cut:
         seed: For scikit-learn.
 
     Attributes:
-        too_rare: Labels that were too rare to be on both sides, so far.
+        too_rare: Labels that were too rare to be on both splits, so far.
     """
 
     def __init__(self, labels: npt.NDArray[np.uint64] | None, seed: int) -> None:
@@ -122,7 +122,7 @@ class _Cut:
         return kept, held_out
 
     def _choose_labels(self, labels: npt.NDArray[np.uint64], count: int) -> tuple[npt.NDArray[np.bool_], int]:
-        """Take as many of the most frequent labels as can be on both sides.
+        """Take as many of the most frequent labels as can be on both splits.
 
         Returns:
             Which questions have one of these labels, and how many of them to hold out.

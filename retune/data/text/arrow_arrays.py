@@ -73,3 +73,8 @@ def count_byte(content: bytes | pa.Buffer, letter: int, end: int = -1) -> int:
 def byte_lengths(texts: pa.StringArray) -> npt.NDArray[np.int32]:
     """How many bytes each text has."""
     return np.diff(np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1])
+
+
+def text_offsets(texts: pa.StringArray) -> npt.NDArray[np.int32]:
+    """Where in the bytes of all texts (no nulls, at least one) each begins, and after them where the last one ends."""
+    return np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]

@@ -10,8 +10,8 @@ from typing import Any, Never
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from retune.data.problems.problems import Finding
 from retune.data.problems.rules import RULES
-from retune.data.sources.blocks import Finding
 from retune.data.text.encoding import describe_bad_utf8, refuse_utf16
 from retune.errors import DataError, SourceError
 from retune.files import atomic_write, writing

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retune.data.sources.blocks import text_offsets
-from retune.data.text.arrow_arrays import text_array
+from retune.data.text.arrow_arrays import text_array, text_offsets
 
 _SPACE = 0x20
 _ASCII_END = 0x80

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from check_command import Check, run_check
+from prefect_template import copy_prefect_home, shared_directory
 
 from retune.local.prefect_server import prefect_server
 
@@ -24,7 +25,9 @@ def prefect_api_url(own_prefect_api_url: str, monkeypatch: pytest.MonkeyPatch) -
 def own_prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a real Prefect API, with nothing in it but the runs of other tests."""
     before = dict(os.environ)
-    os.environ["RETUNE_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    home = tmp_path_factory.mktemp("prefect")
+    copy_prefect_home(shared_directory(tmp_path_factory), home / "prefect")
+    os.environ["RETUNE_HOME"] = str(home)
     os.environ["PREFECT_SERVER_API_AUTH_STRING"] = _PASSWORD
     for name in ("PREFECT_API_URL", "PREFECT_HOME"):
         os.environ.pop(name, None)

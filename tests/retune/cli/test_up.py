@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from prefect_process import eventually
+from prefect_template import copy_prefect_home, shared_directory
 
 from retune.cli.up import _provider
 from retune.local.prefect_access import as_basic, prefect_password
@@ -99,6 +100,7 @@ def free_port() -> int:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     directory = tmp_path_factory.mktemp("up")
     (directory / "tickets.csv").write_text("message,answer\n" + "".join(f"question {i},answer\n" for i in range(40)))
+    copy_prefect_home(shared_directory(tmp_path_factory), directory / "home" / "prefect")
     up = Up(directory, free_port(), free_port(), None)  # type: ignore[arg-type]
     try:
         start(up)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from retune.data.example.label_counts import count_listed_labels
+from retune.data.example.labels import count_listed_labels
 from retune.evaluation.comparison import compare
 from retune.evaluation.examples import Answer
 from retune.evaluation.label_sets import are_label_sets, label_set_scores

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retune.data.example.json_values import canonical, parse_object
+from retune.data.example.labels import canonical, parse_object
 from retune.evaluation.examples import Answer
 from retune.evaluation.labels import are_labels, confusion, label_scores
 from retune.evaluation.scorers import Scores, detect_task, label_columns, right_answers, score_answers

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from prefect_pages import FLAGS, browser_path
 from prefect_process import TLS, PrefectServer, Processes, eventually
+from prefect_template import copy_prefect_home, shared_directory
 from web_attacks import attack, other_site
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
@@ -41,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """The server as `retune up` starts it, with a password that it generates."""
     home = tmp_path_factory.mktemp("guard")
     directory = home / "prefect"
-    directory.mkdir()
+    copy_prefect_home(shared_directory(tmp_path_factory), directory)
     processes = Processes(directory, {"RETUNE_HOME": str(home), "PREFECT_HOME": str(directory), "DO_NOT_TRACK": "1"})
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -302,7 +303,7 @@ def test_what_the_terminal_gives(server, retune):
     assert link.stdout.startswith(f"{server.url}/retune/login#")
     nothing = retune("prefect", "link")
     assert nothing.returncode == 1
-    assert "No Prefect server" in nothing.stderr
+    assert "Prefect server is not running" in nothing.stderr
 
 
 def test_passwords_go_to_the_server_of_the_directory_alone(server, retune, tmp_path):
@@ -314,7 +315,7 @@ def test_passwords_go_to_the_server_of_the_directory_alone(server, retune, tmp_p
     with other_site() as other:
         (tmp_path / "prefect" / "address").write_text(f"http://127.0.0.1:{other.port}")
         there = retune("prefect", "env", RETUNE_HOME=str(tmp_path))
-    assert "No Prefect server" in there.stderr
+    assert "Prefect server is not running" in there.stderr
 
 
 def test_a_port_that_is_taken(server, retune, tmp_path):

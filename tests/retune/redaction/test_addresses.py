@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from retune.config_file import parse_config
 from retune.errors import SecretInSettingsError
-from retune.redaction.addresses import Address, without_secrets
-from retune.redaction.in_addresses import source_label
+from retune.redaction.addresses import Address, source_label, without_secrets
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ class Place(NamedTuple):
 def one_branch(nodes: Sequence[Node], place: Callable[[Node], Place]) -> list[Node]:
     """From the first message down, each time to one answer.
 
-    That is one of another role where there are any, as the same speaker answers himself only to go on; of these the
-    best by rank; of these the first.
+    That is one of another role where there are any, as the same speaker replies to itself only to continue; of these
+    the best by rank; of these the first.
 
     Args:
         nodes: The messages of a tree, in their order.

@@ -5,23 +5,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.choices import ConversationStart
-from retune.data.example.example import MINIMUM_EXAMPLES
-from retune.data.formats.column_names import MESSAGES, check_columns, listed
-from retune.data.formats.fields import field_value
+from retune.data.formats.column_names import MESSAGES, check_columns, field_value, listed_columns
 from retune.data.formats.known_columns import find_preference, guess_pair
-from retune.data.formats.message_rows.message_order import Order, count_pauses, find_order, find_unread, unreadable
+from retune.data.formats.message_rows.message_order import (
+    Order,
+    count_pauses,
+    find_order,
+    find_unread,
+    plain_number,
+    unreadable,
+)
 from retune.data.formats.message_rows.speakers import (
     Speakers,
     find_bots,
     find_speakers,
     is_flag_name,
     named_speakers,
-    values_shown,
+    unknown_assistant,
 )
 from retune.data.formats.role_names import plain_name, role_of, words
 from retune.data.sources.blocks import Source
 from retune.errors import SourceError
 from retune.message_rows_config import MessageRowsConfig
+from retune.training_lines.keys import MINIMUM_EXAMPLES
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -133,7 +139,7 @@ def find_message_columns(source: Source, rows: Rows, settings: MessageRowsConfig
         asked = finder.unknown_speakers()
         if text is None or asked is None or (conversation is None and not finder.is_log_of(asked)):
             return None
-        raise _unknown_assistant(source, rows, asked, conversation, text)
+        raise unknown_assistant(source.name, rows, asked, conversation, text)
     if conversation is None and speakers.kind == "words":
         conversation = finder.conversation_by_name()
     return finder.columns_of(conversation, speakers, text)
@@ -289,14 +295,6 @@ class _Finder:
         return any(is_plain_kind(row.get(column)) for row in self.rows)
 
 
-def plain_number(value: Any) -> str | None:
-    """The name of a message as a text that is the same for 7 and 7.0, as tables with gaps in a column have it."""
-    if value is None or value == "":
-        return None
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    return text.removesuffix(".0")
-
-
 def is_event(values: Mapping[str, Any]) -> bool:
     """Whether a row of Slack's says that something happened, and nothing that somebody said."""
     return values.get(EVENT) in _EVENTS
@@ -344,14 +342,6 @@ def _missing(source: Source, what: str) -> SourceError:
         "role": "Name it, and what it says where the assistant speaks: --role-column NAME --assistant-role VALUE.",
         "text": "Name it: --text-column NAME.",
     }[what]
-    return SourceError(f"{source.name} has the columns: {listed(source.columns)}. None of them {says}.", hint=hint)
-
-
-def _unknown_assistant(source: Source, rows: Rows, role: str, conversation: str | None, text: str) -> SourceError:
-    tells = f"{role} tells" if conversation is None else f"{conversation} tells the conversation, {role}"
     return SourceError(
-        f"{source.name} has a message a row: {tells} who speaks, {text} what is said. "
-        f"Which of those who speak is the assistant? {role} says: {values_shown(role, rows)}.",
-        hint="Name the assistant with --assistant-role, and several with commas between them; if another column tells "
-        "who speaks, name it with --role-column.",
+        f"{source.name} has the columns: {listed_columns(source.columns)}. None of them {says}.", hint=hint
     )

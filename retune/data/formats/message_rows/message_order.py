@@ -26,7 +26,7 @@ class Order:
 
     Attributes:
         column: The column.
-        is_time: It holds times, so that pauses can be told.
+        is_time: It holds times, so that pauses can be measured.
         day_first: Of dates such as 3/4/2025, whether the day comes first.
     """
 
@@ -151,6 +151,14 @@ def count_pauses(order: Order, rows: Sequence[Mapping[str, Any]], seconds: float
     """How often so much time passes between one row and the next in time."""
     places = sorted(place for row in rows if (place := order.place(row.get(order.column))) is not None)
     return sum(later - earlier > seconds for earlier, later in pairwise(places))
+
+
+def plain_number(value: Any) -> str | None:
+    """The name of a message as a text that is the same for 7 and 7.0, as tables with gaps in a column have it."""
+    if value is None or value == "":
+        return None
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return text.removesuffix(".0")
 
 
 def _is_day_first(values: Sequence[Any]) -> bool | None:

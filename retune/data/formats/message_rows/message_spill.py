@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from retune.data.formats.message_rows.message_order import Direction
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 
 _CACHE_KIB = 16_384
@@ -42,7 +42,7 @@ class Message(NamedTuple):
         file: Index of its file.
         number: Its row.
         said: What the role's column says.
-        body: The message without its role; None where there is no text in it.
+        body: The message without its role; None where it holds no text.
         beside: The other columns.
         findings: Why the row can't be read.
         id: What other messages call it, where they name the one that they answer.

@@ -8,9 +8,8 @@ from typing import Any
 from retune.choices import ConversationStart
 from retune.config import DataConfig, ExampleShape
 from retune.data.formats.cells import UnusableCellError, cell_text, parsed_cell
-from retune.data.formats.column_names import MESSAGES, check_columns
-from retune.data.formats.fields import field_value
-from retune.data.formats.message_rows.chat_exports import find_tree_format
+from retune.data.formats.column_names import MESSAGES, check_columns, field_value
+from retune.data.formats.message_rows.chat_exports import TreesSource, find_tree_format
 from retune.data.formats.message_rows.message_columns import (
     EVENT,
     THREAD,
@@ -18,25 +17,13 @@ from retune.data.formats.message_rows.message_columns import (
     find_message_columns,
     is_event,
     is_plain_kind,
-    plain_number,
 )
-from retune.data.formats.message_rows.message_joining import Joined, Joiner
-from retune.data.formats.message_rows.message_notes import describe_columns, notes_of
-from retune.data.formats.message_rows.message_order import Direction
+from retune.data.formats.message_rows.message_joining import Joined, Joiner, describe_columns, notes_of
+from retune.data.formats.message_rows.message_order import Direction, plain_number
 from retune.data.formats.message_rows.message_spill import Message, in_order
-from retune.data.formats.message_rows.message_trees import TreesSource
 from retune.data.formats.role_names import plain_name
-from retune.data.sources.blocks import (
-    BLOCK_BYTES,
-    MOST_BLOCK_ROWS,
-    Block,
-    FileNote,
-    Finding,
-    Row,
-    RowsBlock,
-    Source,
-    UnreadFile,
-)
+from retune.data.problems.problems import FileNote, Finding
+from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, Row, RowsBlock, Source, UnreadFile
 from retune.errors import EmptySourceError, SourceError
 
 # Keys of a message beside its role and content, where a column bears their name.

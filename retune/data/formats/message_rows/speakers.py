@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from retune.data.formats.cells import cell_text
-from retune.data.formats.fields import field_value
+from retune.data.formats.column_names import field_value
 from retune.data.formats.role_names import plain_name, role_of, words
+from retune.errors import SourceError
 from retune.redaction.masking import shown
 
 Kind = Literal["words", "flag", "turns", "named", "filled"]
@@ -135,6 +136,27 @@ def values_shown(column: str, rows: Iterable[Mapping[str, Any]]) -> str:
     texts = [shown(value) for value in values if value is not None]
     more = f" and {len(texts) - _MOST_SHOWN} more" if len(texts) > _MOST_SHOWN else ""
     return ", ".join(texts[:_MOST_SHOWN]) + more
+
+
+def unknown_assistant(
+    source: str, rows: Sequence[Mapping[str, Any]], role: str, conversation: str | None, text: str
+) -> SourceError:
+    """The error where nothing says which of those who speak is the assistant.
+
+    Args:
+        source: What people call it.
+        rows: The first rows.
+        role: The column that says who speaks.
+        conversation: The column that says which conversation a row belongs to; None where there is none.
+        text: The column with what is said.
+    """
+    tells = f"{role} tells" if conversation is None else f"{conversation} tells the conversation, {role}"
+    return SourceError(
+        f"{source} has a message a row: {tells} who speaks, {text} what is said. "
+        f"Which of those who speak is the assistant? {role} says: {values_shown(role, rows)}.",
+        hint="Name the assistant with --assistant-role, and several with commas between them; if another column tells "
+        "who speaks, name it with --role-column.",
+    )
 
 
 def _without_kind(text: str) -> str:

@@ -45,7 +45,7 @@ def open_engine(address: Address) -> Engine:
             is, with nothing escaped.
 
     Raises:
-        SourceError: It is no such address, the driver is missing, or a SQLite file isn't there.
+        SourceError: It is not such an address, the driver is missing, or a SQLite file isn't there.
     """
     url = _with_driver(_parsed(address))
     if url.get_backend_name() == "sqlite":

@@ -15,10 +15,9 @@ from sqlalchemy import Connection, CursorResult, Engine, Select, inspect, litera
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from retune.config import DataConfig, SourceFormat
-from retune.data.sources.blocks import BLOCK_BYTES, Block, Row, RowsBlock, Source, SourceFile
+from retune.data.sources.blocks import BLOCK_BYTES, SAMPLE_ROWS, Block, Row, RowsBlock, Source, SourceFile
 from retune.data.sources.bounds import Bounds, check_columns
 from retune.data.sources.databases.engine import is_database, open_engine
-from retune.data.sources.readers.reader import SAMPLE_ROWS
 from retune.errors import EmptySourceError, SourceError
 from retune.redaction.addresses import Address
 
@@ -81,14 +80,14 @@ class QuerySource(Source):
         columns = tuple(first.values[0].values)
         self.files = [SourceFile(self.name, "row", SourceFormat.SQL, None, columns)]
         self._sample = first.values[:SAMPLE_ROWS]
-        # Kept until `blocks` goes on with it, so that an expensive query runs once.
+        # Kept until `blocks` continues with it, so that an expensive query runs once.
         self._opened: Iterator[Block] | None = chain([first], running)
 
     def blocks(self) -> Iterator[Block]:
         """Read everything, once, in order; another time runs the query again.
 
         Raises:
-            SourceError: The database refuses to go on.
+            SourceError: The database refuses to continue.
         """
         opened, self._opened = self._opened, None
         return opened or self._run()

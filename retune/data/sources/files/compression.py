@@ -92,8 +92,8 @@ def _unpacking(raw: io.RawIOBase, packing: Packing) -> Any:
         return bz2.BZ2File(raw)
     import pyarrow as pa  # noqa: PLC0415  (slow to import; only packed files need it)
 
-    # Arrow takes a stream that ends inside a member for an error, goes on to the next member, and holds what comes out
-    # against the checksums, where there are some.
+    # Arrow takes a stream that ends inside a member for an error, continues with the next member, and compares the
+    # result with the checksums, where there are some.
     return pa.CompressedInputStream(pa.PythonFile(raw, "r"), packing)
 
 

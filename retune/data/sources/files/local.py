@@ -19,7 +19,7 @@ def find_local_files(written: str, source: str, *, follow_links: bool = False) -
     Args:
         written: The path as the user wrote it.
         source: The path with the values of its variables.
-        follow_links: Links to files that are not below the folder, or the pattern's, are no fault.
+        follow_links: Links to files that are not below the folder, or the pattern's, are allowed.
 
     Returns:
         The files in order of their paths, and whether it is just the one that the user named.

@@ -20,8 +20,7 @@ from retune.data.sources.files.compression import (
     open_stream,
     packing_of,
 )
-from retune.data.sources.files.folder_files import choose_files, saved_splits
-from retune.data.sources.files.found_files import FORMAT_BY_SUFFIX, FoundFile, has_wildcard
+from retune.data.sources.files.found_files import FORMAT_BY_SUFFIX, FoundFile, choose_files, has_wildcard, saved_splits
 from retune.data.sources.files.local import explain_os_error, find_local_files
 from retune.data.sources.split_names import splits_of_files
 from retune.errors import EmptySourceError, SourceError
@@ -180,7 +179,7 @@ def _chosen(
     *,
     is_single: bool,
 ) -> list[FoundFile]:
-    """Leave out what is no data file; make sure that something is left, and that nothing of it is empty."""
+    """Leave out what is not a data file; make sure that something is left, and that nothing of it is empty."""
     if not is_single:
         is_folder = not has_wildcard(name)
         splits = saved_splits(files)

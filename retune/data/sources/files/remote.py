@@ -155,7 +155,7 @@ class RemoteFiles:
     def _matching(self) -> list[FoundFile]:
         root, below = split_pattern(self._path)
         head = self._address.written.partition("::")[0]
-        # Where a variable holds the wildcard, there is no telling the two apart.
+        # Where a variable holds the wildcard, the two can't be told apart.
         shown = split_pattern(head)[0] if "*" in head else ""
         found = self._files.glob(self._path, detail=True)
         files = self._listed(found, root, without_secrets(shown), with_hidden=is_hidden(below))
@@ -236,7 +236,7 @@ def _version(info: dict[str, Any]) -> str:
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """What an error was raised because of: fsspec says of a refused connection that there is no such file."""
+    """What an error was raised because of: fsspec reports a refused connection as a missing file."""
     while error.__cause__ is not None and not isinstance(error, SourceError):
         error = error.__cause__
     return error

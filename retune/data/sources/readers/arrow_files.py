@@ -42,7 +42,7 @@ class ArrowReader(FileReader):
 
     def blocks(self, file: int) -> Generator[Block, None, None]:
         """Read the whole file; see `FileReader`."""
-        number = taken = told = 0
+        number = taken = reported = 0
         self.notes = TextNotes(layout=self._labels.notes())
         with self._open() as (reader, messages):
             if not reader.schema.equals(self._schema):
@@ -51,8 +51,8 @@ class ArrowReader(FileReader):
                 taken += max(weight(batch), BYTES_A_VALUE * len(batch) * batch.num_columns)
                 self.location.bounds.count(self.location.name, taken, self.location.size)
                 read = min(messages.bytes_read, self.location.size or 0)
-                yield from ArrowBlock(file, number + 1, batch, source_bytes=read - told).pieces()
-                told, number = read, number + len(batch)
+                yield from ArrowBlock(file, number + 1, batch, source_bytes=read - reported).pieces()
+                reported, number = read, number + len(batch)
 
     def _batches(self, reader: pa.RecordBatchStreamReader) -> Iterator[pa.RecordBatch]:
         for batch in reader:

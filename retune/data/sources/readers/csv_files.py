@@ -22,7 +22,7 @@ from retune.data.sources.readers.reader import (
     unique_columns,
 )
 from retune.data.sources.readers.table_edges import MOST_TOTALS, count_totals, describe_two_headers, doubt_header
-from retune.data.text.arrow_arrays import count_byte
+from retune.data.text.arrow_arrays import count_byte, text_scalar
 from retune.errors import SourceError
 
 # Arrow's own handler loses a Ctrl-C that comes as it ends reading a block.
@@ -84,7 +84,7 @@ class CsvReader(FileReader):
 
     def blocks(self, file: int) -> Generator[Block, None, None]:
         """Read the whole file; see `FileReader`."""
-        told = 0
+        reported = 0
         with ByteStream(self.location, self.format.upper()) as stream:
             rows = self._rows_of(stream)
             self.notes = TextNotes(stream.has_byte_order_mark, layout=list(rows.layout.notes))
@@ -96,8 +96,8 @@ class CsvReader(FileReader):
             rows.skip_blank_lines()
             while stream.peek(1):
                 block = self._read_regular(stream, rows, table, file) or self._read_strictly(stream, rows, file)
-                block.source_bytes = stream.stored_bytes_taken - told
-                told += block.source_bytes
+                block.source_bytes = stream.stored_bytes_taken - reported
+                reported += block.source_bytes
                 self.notes.windows_line_ends = rows.windows_line_ends
                 self.notes.row_numbers = (first, rows.number)
                 rows.skip_blank_lines()
@@ -243,7 +243,7 @@ def _last_filled(block: ArrowBlock | RowsBlock) -> list[tuple[int, list[str]]]:
 def _has_row(batch: pa.RecordBatch, cells: tuple[str, ...]) -> bool:
     """Whether a row has these cells, however they are quoted."""
     for column, cell in enumerate(cells):
-        batch = batch.filter(pc.equal(batch.column(column), cell))
+        batch = batch.filter(pc.equal(batch.column(column), text_scalar(cell)))
         if not len(batch):
             return False
     return True

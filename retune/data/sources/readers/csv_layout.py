@@ -24,8 +24,8 @@ class CsvLayout(NamedTuple):
 
     Attributes:
         delimiter: What separates cells.
-        has_quotes: Quotes around a cell are no part of it; else they are letters like any other.
-        skips_spaces: Spaces after a separator are no part of the cell.
+        has_quotes: Quotes around a cell are not part of it; else they are letters like any other.
+        skips_spaces: Spaces after a separator are not part of the cell.
         separator_line: The line before the header that names the separator, with its end; empty where there is none.
         n_title_rows: How many rows with anything in them stand above the header: a title, comments.
         joined_header: The names of the columns, where two rows give them together; empty where one does.
@@ -167,7 +167,7 @@ def read_rows(
                 return rows
             n_lines = lines.line_num
     except csv.Error:
-        # The last row may go on beyond what was looked at, with a quote that is closed there.
+        # The last row may continue beyond what was read, with a quote that is closed there.
         is_cut = not is_whole and head.count("\n") - n_lines < _LINES_CUT
         return rows if is_cut and rows else None
     if not is_whole and len(rows) > 1:

@@ -8,7 +8,8 @@ CRLF or CR.
 import csv
 from collections.abc import Iterator, Sequence
 
-from retune.data.sources.blocks import Finding, Row
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Row
 from retune.data.sources.bounds import Bounds
 from retune.data.sources.files.byte_stream import ByteStream
 from retune.data.sources.readers.csv_layout import find_layout

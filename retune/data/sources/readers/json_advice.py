@@ -59,7 +59,7 @@ def advice_on_object(name: str, members: Mapping[str, Any]) -> str:
 
 
 def advice_on_elements(found: str) -> str:
-    """What to do about an array whose elements are no objects.
+    """What to do about an array whose elements are not objects.
 
     Args:
         found: How the first of them starts, after a word.

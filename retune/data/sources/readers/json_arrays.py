@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from retune.config import SourceFormat
-from retune.data.sources.blocks import Block, Finding, Row
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Block, Row
 from retune.data.sources.files.byte_stream import ByteStream
 from retune.data.sources.files.locations import Location
 from retune.data.sources.readers.json_advice import ADVICE, advice_on_elements, advice_on_object, outline_of

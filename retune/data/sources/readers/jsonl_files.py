@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.config import SourceFormat
-from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, Finding, Row, RowTaker
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, SAMPLE_ROWS, Block, Row, RowTaker
 from retune.data.sources.files.byte_stream import ByteStream, count_line_feeds
 from retune.data.sources.files.locations import Location
-from retune.data.sources.readers.reader import SAMPLE_ROWS, FileReader, TextNotes, object_keys
+from retune.data.sources.readers.reader import FileReader, TextNotes, object_keys
 from retune.data.sources.readers.repeated_keys import find_repeated_keys, row_of
 from retune.data.text.arrow_arrays import count_byte
 from retune.data.text.jsonl import parse_line, parse_quickly
@@ -122,15 +123,15 @@ class JsonLinesReader(FileReader):
 
     def blocks(self, file: int) -> Generator[JsonLinesBlock, None, None]:
         """Read the whole file; see `FileReader`."""
-        told, line = 0, 1
+        reported, line = 0, 1
         with ByteStream(self.location, "JSONL") as stream:
             self.notes = TextNotes(stream.has_byte_order_mark)
             while size := self._whole_lines(stream, line):
                 content = stream.take(size)
                 if b"\r" in content:
                     self.notes.windows_line_ends += content.count(b"\r\n")
-                source_bytes = stream.stored_bytes_taken - told
-                told += source_bytes
+                source_bytes = stream.stored_bytes_taken - reported
+                reported += source_bytes
                 n_lines = count_line_feeds(content)
                 if n_lines <= MOST_BLOCK_ROWS or not content.strip():
                     yield JsonLinesBlock(file, content, line, source_bytes=source_bytes)

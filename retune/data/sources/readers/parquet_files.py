@@ -52,17 +52,17 @@ class ParquetReader(FileReader):
 
     def blocks(self, file: int) -> Generator[Block, None, None]:
         """Read the whole file; see `FileReader`."""
-        size, told, number = self.location.size or 0, 0, 0
+        size, reported, number = self.location.size or 0, 0, 0
         decoded_bytes = 0
         self.notes = TextNotes(layout=self._labels.notes())
         with self._open() as (parquet, _):
             if parquet.schema_arrow.names != self._names or parquet.metadata.num_rows != self._n_rows:
                 raise self.changed()
             for batch in self._batches(parquet):
-                told_before, told = told, size * (number + len(batch)) // self._n_rows
+                reported_before, reported = reported, size * (number + len(batch)) // self._n_rows
                 decoded_bytes += weight(batch)
                 self.location.bounds.count(self.location.name, decoded_bytes, self.location.size)
-                yield ArrowBlock(file, number + 1, batch, source_bytes=told - told_before)
+                yield ArrowBlock(file, number + 1, batch, source_bytes=reported - reported_before)
                 number += len(batch)
 
     def _batches(self, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:

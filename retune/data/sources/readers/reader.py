@@ -8,15 +8,13 @@ from itertools import islice
 from typing import Literal
 
 from retune.config import SourceFormat
-from retune.data.sources.blocks import BLOCK_BYTES, Block, Finding, Row, RowsBlock, SourceFile
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import BLOCK_BYTES, SAMPLE_ROWS, Block, Row, RowsBlock, SourceFile
 from retune.data.sources.bounds import check_columns
 from retune.data.sources.files.locations import Location
 from retune.data.sources.readers.table_edges import describe_totals
 from retune.errors import SourceError
 from retune.redaction.masking import masked
-
-SAMPLE_ROWS = 100
-"""So many of the first rows are looked at before a source is read."""
 
 _LEAST_ROW_BYTES = 64
 
@@ -114,7 +112,7 @@ class FileReader(ABC):
 
     @property
     def source_file(self) -> SourceFile:
-        """The file as the source tells of it."""
+        """The file as the source describes it."""
         at = self.location
         return SourceFile(at.name, self.unit, self.format, at.size, self.columns, at.split, at.split_by)
 
@@ -206,15 +204,15 @@ def blocks_of_rows(
             is exact.
     """
     held: list[Row] = []
-    size = total = told = 0
+    size = total = reported = 0
     for row, row_size in rows:
         if size >= BLOCK_BYTES:
-            told_before, total = told, total + size
-            told = bytes_read(total)
-            yield RowsBlock(file, held, source_bytes=told - told_before)
+            reported_before, total = reported, total + size
+            reported = bytes_read(total)
+            yield RowsBlock(file, held, source_bytes=reported - reported_before)
             held, size = [], 0
         held.append(row)
         size += max(row_size, _LEAST_ROW_BYTES)
     if held:
         read = bytes_read(total + size) if file_bytes is None else file_bytes
-        yield RowsBlock(file, held, source_bytes=read - told)
+        yield RowsBlock(file, held, source_bytes=read - reported)

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from retune.data.problems.problems import Finding
 from retune.data.problems.rules import RULES
-from retune.data.sources.blocks import Finding, Row
+from retune.data.sources.blocks import Row
 from retune.redaction.masking import masked
 
 _MOST_FINDINGS = 3

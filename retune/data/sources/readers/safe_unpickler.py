@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from retune.data.sources.blocks import Finding, Row
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import SAMPLE_ROWS, Row
 from retune.data.sources.bounds import check_columns
 from retune.data.sources.files.locations import Location
 from retune.data.sources.readers.pickled_values import VALUE_BYTES, Room
-from retune.data.sources.readers.reader import SAMPLE_ROWS
 from retune.errors import SourceError
 
 _ALLOWED: dict[str, tuple[str, ...]] = {
@@ -187,7 +187,7 @@ class _TableUnpickler(pickle._Unpickler):  # noqa: SLF001  (pickle's own in Pyth
             raise SourceError(f"{self._name} is a pickle of Python 2, or of an old protocol.", hint=_WRITE_ANEW)
         if name not in _ALLOWED.get(known, ()):
             raise SourceError(
-                f"{self._name} asks for {module}.{name}, which is no part of a table and could run code; refused.",
+                f"{self._name} asks for {module}.{name}, which is not part of a table and could run code; refused.",
                 hint=_TRUST,
             )
         return getattr(importlib.import_module(known), name)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from retune.config import SourceFormat
-from retune.data.sources.blocks import Block, Finding, Row, UnreadFile
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import SAMPLE_ROWS, Block, Row, UnreadFile
 from retune.data.sources.bounds import MEGABYTE
 from retune.data.sources.files.locations import Location
 from retune.data.sources.readers.reader import (
-    SAMPLE_ROWS,
     FileReader,
     TextNotes,
     blocks_of_rows,

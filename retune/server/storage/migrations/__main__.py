@@ -3,13 +3,13 @@
 import sys
 
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from retune.server.storage.migrations import configuration, upgrade
-from retune.server.storage.schema import newest_version
 
 with create_engine("sqlite://").begin() as connection:
     upgrade(connection)
-    command.revision(
-        configuration(connection), message=sys.argv[1], autogenerate=True, rev_id=f"{newest_version() + 1:04}"
-    )
+    settings = configuration(connection)
+    newest = ScriptDirectory.from_config(settings).get_current_head()
+    command.revision(settings, message=sys.argv[1], autogenerate=True, rev_id=f"{int(newest or 0) + 1:04}")

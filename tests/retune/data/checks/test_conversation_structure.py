@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.data.checks.messages import MESSAGE_KEYS
-from retune.data.checks.structure import EXAMPLE_KEYS, check_structure
-from retune.data.cost.tokens import token_counter, tokens_beside_all_texts
+from retune.data.checks.structure import check_structure
+from retune.data.cost.tokens import example_overhead_tokens, token_counter
 from retune.data.example.hashes import hash_example
 from retune.data.example.texts import example_texts
 from retune.data.problems.rules import RULES
+from retune.training_lines.keys import EXAMPLE_KEYS, MESSAGE_KEYS
 
 USER = {"role": "user", "content": "Hello?"}
 ASSISTANT = {"role": "assistant", "content": "Hi."}
@@ -287,7 +287,7 @@ def test_what_has_no_errors_can_be_relied_on(example, provider):
         texts = example_texts(body, method)
         written = [*texts.machine, *texts.instructions, *texts.prompt, *texts.answer]
         assert all(isinstance(text, str) for text in written)
-        assert tokens_beside_all_texts(texts, token_counter("o200k_base")) > 0
+        assert example_overhead_tokens(texts, token_counter("o200k_base")) > 0
         hash_example(body, method, 42)
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from retune.data.cost.tokens import encoding_for, summarize_tokens, token_counter, tokens_beside_all_texts
+from retune.data.cost.tokens import encoding_for, example_overhead_tokens, summarize_tokens, token_counter
 from retune.data.example.texts import example_texts
-from retune.data.ingest.known_words import known_words
+from retune.data.ingest.analyze_texts import known_words
 from retune.data.text.words import cut_words
 
 
@@ -21,7 +21,7 @@ def count(body, encoding="o200k_base", method="supervised"):
     texts = example_texts(body, method)
     written = [*texts.machine, *texts.instructions, *texts.prompt, *texts.answer]
     words = cut_words(pa.array([text.encode(errors="replace").decode() for text in written], pa.string()))
-    return tokens_beside_all_texts(texts, counter) + int(
+    return example_overhead_tokens(texts, counter) + int(
         words.sum_over_texts(known_words(encoding).look_up(words)[0]).sum()
     )
 

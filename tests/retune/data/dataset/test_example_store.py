@@ -7,11 +7,11 @@ import pytest
 from example_stores import chat, make_store
 
 from retune.config import SplitConfig, SplitMethod
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.writer import ExampleWriter
 from retune.data.problems.problems import everywhere
-from retune.data.splits.fractions import likely_sides
+from retune.data.splits.fractions import likely_splits
 from retune.errors import RunDirectoryError
 
 BODIES = [chat(f"Question {number}?", "yes" if number % 3 else "no") for number in range(200)]
@@ -36,10 +36,10 @@ def test_single_lines_are_found(store):
 def test_parts_say_what_is_in_them(store):
     import hashlib
 
-    for side, part in store.facts.parts.items():
+    for split_index, part in store.facts.parts.items():
         content = part.path.read_bytes()
         assert (part.bytes, part.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-        assert part.examples == content.count(b"\n") == (store.column("part") == SIDES.index(side)).sum()
+        assert part.examples == content.count(b"\n") == (store.column("part") == SPLITS.index(split_index)).sum()
 
 
 def test_a_store_can_be_moved(store, tmp_path):
@@ -87,12 +87,12 @@ def test_only_the_stable_split_by_fractions_is_known_beforehand():
     nothing = np.zeros(4, np.uint8)
 
     def likely(split, declared=nothing):
-        return [SIDES[side] for side in likely_sides(prompts, declared, split)]
+        return [SPLITS[split_index] for split_index in likely_splits(prompts, declared, split)]
 
     assert likely(SplitConfig()) == ["test", "train", "train", "validation"]
     assert set(likely(SplitConfig(validation=5, test=5))) == {"train"}
     assert set(likely(SplitConfig(method=SplitMethod.RANDOM))) == {"train"}
-    declared = np.array([SIDES.index(side) for side in ("train", "test", "", "")], np.uint8)
+    declared = np.array([SPLITS.index(split_index) for split_index in ("train", "test", "", "")], np.uint8)
     assert likely(SplitConfig(), declared) == ["train", "test", "train", "validation"]
 
 

@@ -18,7 +18,7 @@ BY_COLUMN = SplitConfig(method="column", column="split")
 PARCEL = "Hello, my parcel number {number} was due last Tuesday and has not arrived at my door, where is it now?"
 
 
-def sound(count):
+def valid(count):
     return [chat(f"question {number}", f"answer {number}") for number in range(count)]
 
 
@@ -28,7 +28,7 @@ def check(directory, bodies, *, split=NO_TEST, model=MODEL, n_epochs="auto", **o
 
 
 def test_sound_examples_have_no_problems(tmp_path):
-    report = check(tmp_path, sound(250), split=SplitConfig())
+    report = check(tmp_path, valid(250), split=SplitConfig())
     assert report.groups == []
     assert (report.source, report.shape, report.method, report.model) == (
         "tickets",
@@ -46,7 +46,7 @@ def test_sound_examples_have_no_problems(tmp_path):
 
 
 def test_problems_of_single_examples_and_of_all_are_in_one_report(tmp_path):
-    bodies = [*sound(12), chat("", "a"), chat("question 3", "another answer"), *sound(2)]
+    bodies = [*valid(12), chat("", "a"), chat("question 3", "another answer"), *valid(2)]
     report = check(tmp_path, bodies)
     assert report.counts == {"empty_content": 1, "duplicate_example": 2, "conflicting_answers": 1}
     assert [group.level for group in report.groups] == ["error", "warning", "warning"]
@@ -55,7 +55,7 @@ def test_problems_of_single_examples_and_of_all_are_in_one_report(tmp_path):
 
 
 def test_the_file_holds_the_report_and_every_problem(tmp_path):
-    report = check(tmp_path, [*sound(12), chat("", "ä"), *sound(12) * 3])
+    report = check(tmp_path, [*valid(12), chat("", "ä"), *valid(12) * 3])
     written = json.loads(report.problems_file.read_text(encoding="utf-8"))
     problems = [Problem.model_validate(problem) for problem in written.pop("problems")]
     assert [problem.kind for problem in problems] == ["empty_content"] + ["duplicate_example"] * 36
@@ -68,7 +68,7 @@ def test_the_file_holds_the_report_and_every_problem(tmp_path):
 
 def test_errors_are_grouped_with_counts_and_first_places(tmp_path):
     broken = {"messages": [{"role": "usr", "content": "Hello?"}, {"role": "assistant", "content": "Hi."}]}
-    report = check(tmp_path, [*sound(10), *[broken] * 5, chat("", "a")])
+    report = check(tmp_path, [*valid(10), *[broken] * 5, chat("", "a")])
     with pytest.raises(CheckError) as caught:
         report.raise_for_errors()
     lines = str(caught.value).splitlines()
@@ -88,7 +88,7 @@ def test_errors_are_grouped_with_counts_and_first_places(tmp_path):
 
 
 def test_seven_rows_are_too_few(tmp_path):
-    report = check(tmp_path, sound(7), split=SplitConfig())
+    report = check(tmp_path, valid(7), split=SplitConfig())
     with pytest.raises(CheckError) as caught:
         report.raise_for_errors()
     assert str(caught.value) == (
@@ -100,21 +100,21 @@ def test_seven_rows_are_too_few(tmp_path):
     assert report.splits is None
     assert report.cost is None
     assert "training needs at least 10" in report.not_applied["splits"]
-    assert report.not_applied["cost"] == "the examples can't be dealt to splits"
+    assert report.not_applied["cost"] == "the examples can't be split"
 
 
 def test_enough_examples_that_leave_too_few_to_train_on_are_an_error(tmp_path):
-    report = check(tmp_path, sound(11), split=SplitConfig())
+    report = check(tmp_path, valid(11), split=SplitConfig())
     (group,) = report.groups
     assert (group.kind, group.count) == ("too_few_examples", 1)
     assert group.first[0].message == report.not_applied["splits"]
-    check(tmp_path, sound(11)).raise_for_errors()
+    check(tmp_path, valid(11)).raise_for_errors()
 
 
 def test_equal_questions_on_two_sides_of_a_column_are_an_error(tmp_path):
-    bodies = [*sound(12), chat("question 3", "answer 3"), chat("question 4", "otherwise"), chat("question 5", "x")]
-    sides = ["train"] * 11 + ["test", "test", "validation", None]
-    report = check(tmp_path, bodies, split=BY_COLUMN, sides=sides)
+    bodies = [*valid(12), chat("question 3", "answer 3"), chat("question 4", "otherwise"), chat("question 5", "x")]
+    splits = ["train"] * 11 + ["test", "test", "validation", None]
+    report = check(tmp_path, bodies, split=BY_COLUMN, splits=splits)
     group = report.groups[0]
     assert (group.kind, group.level, group.count) == ("split_contradiction", "error", 2)
     assert [(problem.location, problem.message) for problem in group.first] == [
@@ -127,8 +127,8 @@ def test_equal_questions_on_two_sides_of_a_column_are_an_error(tmp_path):
 
 def test_nearly_equal_questions_on_two_sides_are_a_warning(tmp_path):
     parcels = [chat(PARCEL.format(number=number), "parcel") for number in (77, 4242)]
-    sides = [*["train"] * 30, *["test"] * 20, "train", "test"]
-    report = check(tmp_path, [*sound(50), *parcels], split=BY_COLUMN, sides=sides)
+    splits = [*["train"] * 30, *["test"] * 20, "train", "test"]
+    report = check(tmp_path, [*valid(50), *parcels], split=BY_COLUMN, splits=splits)
     (group,) = report.groups
     assert (group.kind, group.level, group.count) == ("near_duplicate_across_splits", "warning", 1)
     assert group.first[0].location == "row 53"
@@ -139,13 +139,13 @@ def test_nearly_equal_questions_on_two_sides_are_a_warning(tmp_path):
 
 
 def test_only_one_split_has_no_other_to_leak_to(tmp_path):
-    report = check(tmp_path, sound(12))
+    report = check(tmp_path, valid(12))
     assert report.splits == {"train": 12, "validation": 0, "test": 0}
     assert report.not_applied["near-duplicates across splits"] == "there is only one split"
 
 
 def test_what_was_not_looked_for_is_said(tmp_path):
-    report = check(tmp_path, [*sound(250), *sound(1)], split=SplitConfig(), checks=False, counts_tokens=False)
+    report = check(tmp_path, [*valid(250), *valid(1)], split=SplitConfig(), checks=False, counts_tokens=False)
     assert report.counts == {"duplicate_example": 1}
     assert (report.tokens, report.token_histogram, report.cost) == (None, [], None)
     assert report.not_applied == {
@@ -159,21 +159,21 @@ def test_what_was_not_looked_for_is_said(tmp_path):
 
 
 def test_the_context_of_an_unknown_model_is_not_known(tmp_path):
-    report = check(tmp_path, sound(12), model="my-model")
+    report = check(tmp_path, valid(12), model="my-model")
     assert report.not_applied["context"] == "the context of my-model in training is not known"
     assert report.cost.usd is None
 
 
 def test_images_make_tokens_an_estimate(tmp_path):
     picture = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
-    bodies = [chat([{"type": "text", "text": "What is this?"}, picture], "A cat."), *sound(11)]
+    bodies = [chat([{"type": "text", "text": "What is this?"}, picture], "A cat."), *valid(11)]
     assert check(tmp_path, bodies).tokens.is_estimate
-    assert not check(tmp_path, sound(11)).tokens.is_estimate
+    assert not check(tmp_path, valid(11)).tokens.is_estimate
 
 
 def test_a_method_that_openai_does_not_offer_for_the_model_is_a_warning(tmp_path):
     for number, (model, kinds) in enumerate([("o4-mini", ["method_not_offered"]), (MODEL, []), ("unknown", [])]):
-        report = check(tmp_path / str(number), sound(20), model=model)
+        report = check(tmp_path / str(number), valid(20), model=model)
         assert [group.kind for group in report.groups if group.kind == "method_not_offered"] == kinds
 
 
@@ -193,13 +193,13 @@ def test_labels_too_rare_to_stratify_by_are_said(tmp_path):
 
 
 def test_a_report_travels_as_json(tmp_path):
-    report = check(tmp_path, [*sound(3), {"messages": [{"role": "\ud800", "content": "x"}]}])
+    report = check(tmp_path, [*valid(3), {"messages": [{"role": "\ud800", "content": "x"}]}])
     assert CheckReport.model_validate_json(report.model_dump_json()) == report
 
 
 def test_a_report_that_cant_be_written_says_so(tmp_path):
     (tmp_path / "taken").write_text("x")
-    store = make_store(tmp_path / "store", sound(12))
+    store = make_store(tmp_path / "store", valid(12))
     with pytest.raises(RunDirectoryError, match=r"Can't write .*checks\.json"):
         check_store(store, NO_TEST, model=MODEL, n_epochs=1, path=tmp_path / "taken" / "checks.json")
 

@@ -3,8 +3,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retune.config import SplitConfig
-from retune.data.dataset_checks import context
-from retune.data.dataset_checks.context import Subject
+from retune.data.dataset_checks.context import CheckContext
 from retune.data.dataset_checks.duplicates import check_duplicates, check_same_answer
 from retune.data.problems.problems import Problem
 from retune.redaction.masking import shown
@@ -17,7 +16,7 @@ PAIR = {
 
 
 def subject_of(store):
-    return Subject.of(store, SplitConfig(), "gpt-4.1-mini-2025-04-14")
+    return CheckContext.of(store, SplitConfig(), "gpt-4.1-mini-2025-04-14")
 
 
 def found(check, store):
@@ -58,7 +57,7 @@ def test_the_same_labels_in_another_order_do_not_conflict(tmp_path):
 
 
 def test_of_very_many_the_first_are_kept_and_the_others_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(context, "MOST_KEPT_PER_KIND", 1)
+    monkeypatch.setattr("retune.data.dataset_checks.context.MOST_KEPT_PER_KIND", 1)
     store = make_store(tmp_path, [chat("q", "a"), chat("q", "b"), chat("q", "c"), chat("q", "d")])
     first, *others = check_duplicates(subject_of(store))
     assert isinstance(first, Problem)
@@ -96,9 +95,9 @@ def test_examples_with_errors_are_not_compared(tmp_path):
 def test_preference_pairs_may_prefer_different_answers(tmp_path):
     other = {**PAIR, "preferred_output": [{"role": "assistant", "content": "c"}]}
     store = make_store(tmp_path, [PAIR, other, PAIR], method="dpo")
-    subject = subject_of(store)
-    assert [problem.kind for problem in check_duplicates(subject)] == ["duplicate_example"]
-    assert subject.not_applied == {"conflicting answers": "only for supervised examples, which have one right answer"}
+    context = subject_of(store)
+    assert [problem.kind for problem in check_duplicates(context)] == ["duplicate_example"]
+    assert context.not_applied == {"conflicting answers": "only for supervised examples, which have one right answer"}
 
 
 def test_an_answer_that_never_changes_is_noticed(tmp_path):
@@ -117,9 +116,9 @@ def test_answers_that_only_call_tools_have_no_text_to_compare(tmp_path):
         body = chat(f"question {number}", "")
         body["messages"][-1] = {"role": "assistant", "tool_calls": [call]}
         bodies.append(body)
-    subject = subject_of(make_store(tmp_path, bodies))
-    assert list(check_same_answer(subject)) == []
-    assert subject.not_applied == {"same answer everywhere": "the answers have no text, such as calls of tools"}
+    context = subject_of(make_store(tmp_path, bodies))
+    assert list(check_same_answer(context)) == []
+    assert context.not_applied == {"same answer everywhere": "the answers have no text, such as calls of tools"}
 
 
 def brute_force(examples):

@@ -2,13 +2,13 @@ import pytest
 from example_stores import chat, make_store
 
 from retune.config import SplitConfig
-from retune.data.dataset_checks.context import Subject
+from retune.data.dataset_checks.context import CheckContext
 from retune.data.dataset_checks.labels import check_labels, check_numbers, find_labels
 from retune.data.problems.problems import Problem
 
 
 def subject_of(store):
-    return Subject.of(store, SplitConfig(), "gpt-4.1-mini-2025-04-14")
+    return CheckContext.of(store, SplitConfig(), "gpt-4.1-mini-2025-04-14")
 
 
 def labelled(tmp_path, counts):
@@ -66,9 +66,9 @@ def test_a_label_that_one_list_names_is_named_with_its_row(tmp_path):
 
 
 def test_lists_of_one_label_or_none_have_nothing_to_compare(tmp_path):
-    subject = subject_of(labelled(tmp_path, {'["wool"]': 9, "[]": 5}))
-    assert list(check_labels(subject)) == []
-    assert "labels" not in subject.not_applied
+    context = subject_of(labelled(tmp_path, {'["wool"]': 9, "[]": 5}))
+    assert list(check_labels(context)) == []
+    assert "labels" not in context.not_applied
 
 
 def test_imbalance_in_lists_is_told_by_the_share_of_lists(tmp_path):
@@ -92,21 +92,21 @@ def test_imbalance_is_told_with_what_guessing_would_give(tmp_path):
 
 
 def test_balanced_labels_have_no_problem(tmp_path):
-    subject = subject_of(labelled(tmp_path, {"a": 27, "b": 3}))
-    assert list(check_labels(subject)) == []
-    assert subject.not_applied == {}
+    context = subject_of(labelled(tmp_path, {"a": 27, "b": 3}))
+    assert list(check_labels(context)) == []
+    assert context.not_applied == {}
 
 
 def test_free_answers_have_no_labels_to_check(tmp_path):
-    subject = subject_of(make_store(tmp_path, [chat(f"q {number}", f"a {number}") for number in range(20)]))
-    assert list(check_labels(subject)) == []
-    assert subject.not_applied == {"labels": "no answers look like labels"}
+    context = subject_of(make_store(tmp_path, [chat(f"q {number}", f"a {number}") for number in range(20)]))
+    assert list(check_labels(context)) == []
+    assert context.not_applied == {"labels": "no answers look like labels"}
 
 
 def test_without_checks_labels_are_not_looked_for(tmp_path):
-    subject = subject_of(make_store(tmp_path, [chat("q", "a")], checks=False))
-    assert list(check_labels(subject)) == []
-    assert subject.not_applied == {"labels": "checks are off"}
+    context = subject_of(make_store(tmp_path, [chat("q", "a")], checks=False))
+    assert list(check_labels(context)) == []
+    assert context.not_applied == {"labels": "checks are off"}
 
 
 @pytest.mark.parametrize("text", ["7", "-3.5", "1,234.50", "12 %", "1e9", " 42 ", ".5"])

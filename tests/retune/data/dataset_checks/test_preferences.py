@@ -1,8 +1,8 @@
 from example_stores import make_store
 
 from retune.config import SplitConfig
-from retune.data.dataset_checks.context import Subject
-from retune.data.dataset_checks.preferences import check_preferences
+from retune.data.dataset_checks.context import CheckContext
+from retune.data.dataset_checks.duplicates import check_preferences
 from retune.data.problems.problems import Problem
 
 MODEL = "gpt-4.1-mini-2025-04-14"
@@ -18,7 +18,7 @@ def pair(asked, preferred, other):
 
 def found(directory, *bodies, method="dpo"):
     store = make_store(directory, list(bodies), method=method)
-    problems = check_preferences(Subject.of(store, SplitConfig(), MODEL))
+    problems = check_preferences(CheckContext.of(store, SplitConfig(), MODEL))
     return [(problem.kind, problem.number, problem.message) for problem in problems if isinstance(problem, Problem)]
 
 

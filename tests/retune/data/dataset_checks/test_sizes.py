@@ -3,9 +3,9 @@ import pytest
 from example_stores import chat, make_store
 
 from retune.config import SplitConfig
-from retune.data.dataset.columns import SIDES
-from retune.data.dataset_checks import context, sizes
-from retune.data.dataset_checks.context import Subject
+from retune.data.dataset.columns import SPLITS
+from retune.data.dataset_checks import sizes
+from retune.data.dataset_checks.context import CheckContext
 from retune.data.dataset_checks.sizes import check_context, check_counts, token_histogram
 from retune.data.problems.problems import Problem
 
@@ -17,10 +17,10 @@ def bodies(count):
     return [chat(f"question {number}", f"answer {number}") for number in range(count)]
 
 
-def dealt(store, *, train=0, validation=0, test=0):
-    checked = Subject.of(store, SplitConfig(), MODEL)
+def assigned(store, *, train=0, validation=0, test=0):
+    checked = CheckContext.of(store, SplitConfig(), MODEL)
     names = ["train"] * train + ["validation"] * validation + ["test"] * test
-    checked.sides = np.array([SIDES.index(name) for name in names], np.uint8)
+    checked.splits = np.array([SPLITS.index(name) for name in names], np.uint8)
     return checked
 
 
@@ -29,34 +29,36 @@ def found(checked):
 
 
 def test_seven_examples_are_too_few(tmp_path):
-    checked = Subject.of(make_store(tmp_path, bodies(7)), SplitConfig(), MODEL)
+    checked = CheckContext.of(make_store(tmp_path, bodies(7)), SplitConfig(), MODEL)
     assert found(checked) == [("too_few_examples", "found 7, but fine-tuning needs at least 10.")]
 
 
 def test_only_examples_without_errors_count(tmp_path):
-    checked = Subject.of(make_store(tmp_path, [*bodies(9), chat("", "a")]), SplitConfig(), MODEL)
+    checked = CheckContext.of(make_store(tmp_path, [*bodies(9), chat("", "a")]), SplitConfig(), MODEL)
     assert found(checked) == [
         ("too_few_examples", "found 9 without errors among 10, but fine-tuning needs at least 10.")
     ]
 
 
 def test_a_split_of_few_examples_says_little(tmp_path):
-    checked = dealt(make_store(tmp_path, bodies(20)), train=16, validation=3, test=1)
+    checked = assigned(make_store(tmp_path, bodies(20)), train=16, validation=3, test=1)
     few = "validation has 3 and test has 1 of 20 examples; no figure on fewer than 20 test examples can be trusted."
     way_out = "--test 0 trains on all but the validation split, and judges nothing."
     assert found(checked) == [("few_held_out", f"{few} {way_out}")]
-    assert found(dealt(checked.store, train=17, validation=3)) == [("few_held_out", "validation has 3 of 20 examples.")]
-    assert found(dealt(checked.store, train=15, validation=5)) == []
+    assert found(assigned(checked.store, train=17, validation=3)) == [
+        ("few_held_out", "validation has 3 of 20 examples.")
+    ]
+    assert found(assigned(checked.store, train=15, validation=5)) == []
 
 
 def test_a_larger_test_split_is_proposed_where_enough_remain_to_train_on(tmp_path):
     store = make_store(tmp_path / "drawn", bodies(45))
-    [(kind, message)] = found(dealt(store, train=35, validation=5, test=5))
+    [(kind, message)] = found(assigned(store, train=35, validation=5, test=5))
     assert kind == "few_held_out"
     assert message.endswith("can be trusted. --test 20 holds out so many, and leaves 20 to train on.")
-    assert found(dealt(store, train=20, validation=5, test=20)) == []
-    declared = make_store(tmp_path / "declared", bodies(45), sides=["train"] * 40 + ["test"] * 5)
-    [(_, message)] = found(dealt(declared, train=40, test=5))
+    assert found(assigned(store, train=20, validation=5, test=20)) == []
+    declared = make_store(tmp_path / "declared", bodies(45), splits=["train"] * 40 + ["test"] * 5)
+    [(_, message)] = found(assigned(declared, train=40, test=5))
     assert message.endswith("can be trusted. The source declares them; add examples to its test split.")
 
 
@@ -68,15 +70,15 @@ def reinforcement(tmp_path, count):
 def test_reinforcement_takes_only_so_many(tmp_path, monkeypatch):
     monkeypatch.setattr(sizes, "_MOST_REINFORCEMENT", {"train": 12, "validation": 10})
     store = reinforcement(tmp_path, 25)
-    assert found(dealt(store, train=13, validation=12)) == [
+    assert found(assigned(store, train=13, validation=12)) == [
         ("too_many_examples", "train holds 13 examples; reinforcement fine-tuning takes at most 12."),
         ("too_many_examples", "validation holds 12 examples; reinforcement fine-tuning takes at most 10."),
     ]
-    assert found(dealt(store, train=12, validation=10)) == []
+    assert found(assigned(store, train=12, validation=10)) == []
 
 
 def test_reinforcement_needs_a_validation_file(tmp_path):
-    assert found(dealt(reinforcement(tmp_path, 12), train=12)) == [
+    assert found(assigned(reinforcement(tmp_path, 12), train=12)) == [
         ("too_few_examples", "no example is held out for validation; reinforcement fine-tuning needs such a file.")
     ]
 
@@ -87,21 +89,21 @@ def test_examples_with_images_are_counted(tmp_path, monkeypatch):
         chat([{"type": "text", "text": f"What is this? {number}"}, PICTURE], "A cat.") for number in range(11)
     ]
     without = [chat('"image_url"', f"answer {number}") for number in range(5)]
-    assert found(dealt(make_store(tmp_path / "many", with_images + without))) == [
+    assert found(assigned(make_store(tmp_path / "many", with_images + without))) == [
         ("too_many_examples", "11 examples have images; at most 10 may.")
     ]
-    assert found(dealt(make_store(tmp_path / "few", with_images[1:] + without))) == []
+    assert found(assigned(make_store(tmp_path / "few", with_images[1:] + without))) == []
 
 
 def test_a_sample_is_spread_over_the_sound_examples(tmp_path, monkeypatch):
-    monkeypatch.setattr(context, "SAMPLE", 3)
+    monkeypatch.setattr("retune.data.dataset_checks.context.SAMPLE", 3)
     store = make_store(tmp_path, [chat("", "x"), *bodies(9)])
-    lines = [line.decode() for line in Subject.of(store, SplitConfig(), MODEL).sample()]
+    lines = [line.decode() for line in CheckContext.of(store, SplitConfig(), MODEL).sample()]
     assert [line.split("question ")[1][0] for line in lines] == ["0", "4", "8"]
 
 
 def test_an_example_over_the_context_is_named(tmp_path):
-    checked = Subject.of(make_store(tmp_path, [*bodies(3), chat("word " * 500, "a")]), SplitConfig(), MODEL)
+    checked = CheckContext.of(make_store(tmp_path, [*bodies(3), chat("word " * 500, "a")]), SplitConfig(), MODEL)
     (problem,) = check_context(checked, 100)
     assert isinstance(problem, Problem)
     assert (problem.kind, problem.location, problem.number) == ("over_context", "row 5", 5)
@@ -116,17 +118,17 @@ def test_an_example_over_the_context_is_named(tmp_path):
     [(True, None, f"the context of {MODEL} in training is not known"), (False, 100, "tokens were not counted")],
 )
 def test_without_a_context_or_tokens_nothing_is_compared(tmp_path, counts_tokens, context, reason):
-    checked = Subject.of(make_store(tmp_path, bodies(3), counts_tokens=counts_tokens), SplitConfig(), MODEL)
+    checked = CheckContext.of(make_store(tmp_path, bodies(3), counts_tokens=counts_tokens), SplitConfig(), MODEL)
     assert list(check_context(checked, context)) == []
     assert checked.not_applied == {"context": reason}
 
 
 @pytest.mark.parametrize(("n_words", "is_found"), [(101_000, True), (99_000, False)])
 def test_without_a_context_what_is_far_longer_than_the_rest_is_named(tmp_path, n_words, is_found):
-    checked = Subject.of(make_store(tmp_path, [*bodies(4), chat("word " * n_words, "a")]), SplitConfig(), MODEL)
+    checked = CheckContext.of(make_store(tmp_path, [*bodies(4), chat("word " * n_words, "a")]), SplitConfig(), MODEL)
     found = [(problem.kind, problem.number) for problem in check_context(checked, None)]
     assert found == [("very_long_example", 6)] * is_found
-    many = Subject.of(
+    many = CheckContext.of(
         make_store(tmp_path / "2", [chat("word " * 101_000, f"{n}") for n in range(3)]), SplitConfig(), MODEL
     )
     assert list(check_context(many, None)) == []

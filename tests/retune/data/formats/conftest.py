@@ -9,10 +9,11 @@ import pytest
 
 from retune.config import DataConfig, SourceFormat, SplitConfig
 from retune.data.example.example import Example, Method
-from retune.data.formats.detect import choose_shape
+from retune.data.formats.detect import choose_format
 from retune.data.formats.message_rows.source import put_together
-from retune.data.formats.shape import Shape
-from retune.data.sources.blocks import ArrowBlock, Block, Finding, Row, RowsBlock, Source, SourceFile
+from retune.data.formats.row_format import RowFormat
+from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import ArrowBlock, Block, Row, RowsBlock, Source, SourceFile
 from retune.message_rows_config import MessageRowsConfig
 
 
@@ -67,17 +68,17 @@ def make_table() -> Callable[..., Source]:
 
 
 @pytest.fixture
-def choose() -> Callable[..., Shape]:
+def choose() -> Callable[..., RowFormat]:
     def choose(
         source: Source, method: Method | None = None, split: SplitConfig | None = None, **settings: Any
-    ) -> Shape:
-        return choose_shape(source, DataConfig(source="data", **settings), split or SplitConfig(), method)
+    ) -> RowFormat:
+        return choose_format(source, DataConfig(source="data", **settings), split or SplitConfig(), method)
 
     return choose
 
 
 @pytest.fixture
-def read(choose: Callable[..., Shape]) -> Callable[..., list[Example]]:
+def read(choose: Callable[..., RowFormat]) -> Callable[..., list[Example]]:
     """Every example of a source, in the shape that is chosen for it."""
 
     def read(source: Source, **settings: Any) -> list[Example]:
@@ -94,7 +95,7 @@ def read_rows(make_source):
     def read(*files, file_format="csv", **settings):
         data = DataConfig(source="data", message_rows=MessageRowsConfig(**settings))
         source = put_together(make_source(*files, file_format=file_format), data)
-        title = choose_shape(source, data, SplitConfig(), None).title
+        title = choose_format(source, data, SplitConfig(), None).title
         return [row for block in source.blocks() for row in block.rows()], source, title
 
     return read

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.config import SourceFormat, SplitConfig
-from retune.data.dataset.described import Described
-from retune.data.formats.prompt_answer import ColumnsShape
-from retune.data.formats.shape import Shape
+from retune.data.dataset.columns import AnalyzedBlock
+from retune.data.formats.prompt_answer import PromptAnswerFormat
+from retune.data.formats.row_format import RowFormat
 from retune.data.formats.split_columns import SplitColumns
 from retune.data.formats.templates import ColumnText, SystemPrompt
-from retune.data.ingest.analyze import describe_block
+from retune.data.ingest.analyze import analyze_block
 from retune.data.ingest.plan import Plan
 from retune.data.problems.rules import RULES
 from retune.data.sources.blocks import ArrowBlock, SourceFile
@@ -29,13 +29,13 @@ CALLED = [ASKED, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "
 TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}]
 
 
-def describe(source, shape: Shape, split: SplitConfig | None = None) -> Described:
+def describe(source, shape: RowFormat, split: SplitConfig | None = None) -> AnalyzedBlock:
     plan = Plan(tuple(source.files), shape, shape.method, "openai", "o200k_base", split or SplitConfig())
     [block] = source.blocks()
-    return describe_block(block, plan)
+    return analyze_block(block, plan)
 
 
-def problems(described: Described) -> list[tuple[int, str]]:
+def problems(described: AnalyzedBlock) -> list[tuple[int, str]]:
     return [(problem.number or 0, problem.kind) for problem in described.problems]
 
 
@@ -90,26 +90,28 @@ def test_whole_conversations_of_items_are_told_apart(make_source, choose):
     assert first != second
 
 
-def both_ways(rows: Sequence[tuple[str | None, str | None]], system: str | None, split: SplitConfig) -> list[Described]:
+def both_ways(
+    rows: Sequence[tuple[str | None, str | None]], system: str | None, split: SplitConfig
+) -> list[AnalyzedBlock]:
     columns = [pa.array([row[place] for row in rows], pa.string()) for place in (0, 1)]
     block = ArrowBlock(0, 1, pa.RecordBatch.from_arrays(columns, ["q", "a"]), source_bytes=1)
     file = SourceFile("t.parquet", "row", SourceFormat.PARQUET, None, ("q", "a"))
-    shape = ColumnsShape(
+    shape = PromptAnswerFormat(
         "q → a", "supervised", SplitColumns(), SystemPrompt.parse(system, ()), ColumnText("q"), ColumnText("a")
     )
     plan = Plan((file,), shape, "supervised", "openai", "o200k_base", split)
-    slow = replace(plan, shape=_OneByOne(**vars(shape)))
-    assert slow.shape.plain_columns is None
-    return [describe_block(block, plan), describe_block(block, slow)]
+    slow = replace(plan, row_format=_OneByOne(**vars(shape)))
+    assert slow.row_format.two_text_columns is None
+    return [analyze_block(block, plan), analyze_block(block, slow)]
 
 
-class _OneByOne(ColumnsShape):
+class _OneByOne(PromptAnswerFormat):
     @property
-    def plain_columns(self) -> None:
+    def two_text_columns(self) -> None:
         return None
 
 
-def assert_same(fast: Described, slow: Described) -> None:
+def assert_same(fast: AnalyzedBlock, slow: AnalyzedBlock) -> None:
     assert [bytes(part) for part in fast.lines] == [bytes(part) for part in slow.lines]
     for name in fast.columns:
         assert fast.columns[name].tolist() == slow.columns[name].tolist(), name

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 ASKED = {"role": "user", "content": "Is the shop open?"}

@@ -6,7 +6,7 @@ import pytest
 
 from retune.config import SplitConfig
 from retune.data.formats.unused import warn_of_unused
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 
 CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 
 ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is the shop open?"}]
 ANSWERED = {"role": "assistant", "content": "Until six."}

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from retune.config import SplitConfig
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 
 ASKED = {"role": "user", "content": "Where is my card?"}
@@ -35,7 +35,7 @@ class TestLines:
         split = SplitConfig(method="column", column="part")
         [example] = read(make_source([{"messages": CHAT, "part": "test"}]), split=split)
         assert example.body == {"messages": CHAT}
-        assert example.keys.side == "test"
+        assert example.keys.declared_split == "test"
 
     def test_a_line_of_another_shape_says_what_it_has(self, make_source, read):
         good, odd = read(make_source([{"messages": CHAT}, {"prompt": "q", "completion": "a"}]))

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from retune.config import SplitConfig
 from retune.data.example.example import SplitKeys
-from retune.data.formats.shape import PlainColumns
+from retune.data.formats.row_format import TwoTextColumns
 from retune.data.formats.templates import Template
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 
 NAMED = {"user_column": "text", "assistant_column": "category"}
@@ -105,7 +105,7 @@ class TestTemplates:
         assert contents(example)[0] == "About Late, as {json}."
         shape = choose(source, **named)
         assert shape.title == "columns body → label, system prompt with subject"
-        assert shape.plain_columns is None
+        assert shape.two_text_columns is None
 
     def test_a_system_prompt_of_a_missing_cell_alone_is_left_out(self, make_source, read):
         rows = [{"text": "q", "category": "a", "s": said} for said in ("Be kind.", None, "")]
@@ -142,7 +142,7 @@ class TestTemplates:
 class TestPlainColumns:
     def test_two_columns_alone_are_plain(self, make_source, choose):
         shape = choose(make_source([{"text": "q", "category": "a"}]), system="Be brief.", **NAMED)
-        assert shape.plain_columns == PlainColumns("text", "category", "Be brief.")
+        assert shape.two_text_columns == TwoTextColumns("text", "category", "Be brief.")
         assert shape.title == "columns text → category"
         assert shape.method == "supervised"
 
@@ -156,7 +156,7 @@ class TestPlainColumns:
     )
     def test_whatever_needs_more_is_not(self, make_source, choose, split, named):
         shape = choose(make_source([{"text": "q", "category": "a", "id": 1}]), split=split, **named)
-        assert shape.plain_columns is None
+        assert shape.two_text_columns is None
 
 
 class TestSplitColumns:
@@ -167,7 +167,7 @@ class TestSplitColumns:
     def test_the_column_says_the_side(self, make_source, read):
         said = ["train", "TRAIN", " Training ", "validation", "valid", "Val", "dev", "eval", "test"]
         found = self.keys(make_source, read, said, SplitConfig(method="column", column="s"))
-        assert [keys.side for keys, _ in found] == [*["train"] * 3, *["validation"] * 5, "test"]
+        assert [keys.declared_split for keys, _ in found] == [*["train"] * 3, *["validation"] * 5, "test"]
         assert not any(findings for _, findings in found)
 
     @pytest.mark.parametrize(("value", "shown"), [("extra", '"extra"'), (3, '"3"')])

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retune.data.formats.endings import Endings
-from retune.data.formats.shape import PlainColumns
-from retune.data.sources.blocks import Finding
+from retune.data.formats.row_format import TwoTextColumns
+from retune.data.problems.problems import Finding
 
 TEXTS = ["I lost my card.", "Where is it?", "It is 20%", "Help me, please!", "カードはどこですか？", "12:30 (today)"]
 LABELS = ["lost", "arrival", "rate", "help", "到着", "time"]
@@ -106,5 +106,5 @@ class TestRows:
         assert shape.title == "q and a, separator ' ->'"
 
     def test_without_endings_the_columns_are_plain(self, make_source, choose):
-        assert choose(make_source(lines())).plain_columns == PlainColumns("prompt", "completion", None)
-        assert choose(make_source(lines(" ->"))).plain_columns is None
+        assert choose(make_source(lines())).two_text_columns == TwoTextColumns("prompt", "completion", None)
+        assert choose(make_source(lines(" ->"))).two_text_columns is None

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from retune.data.formats.fields import field_value
-from retune.data.formats.structures import python_literal, structure_in
-from retune.data.sources.blocks import Finding
+from retune.data.formats.cells import python_literal, structure_in
+from retune.data.formats.column_names import field_value
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 
 

@@ -127,7 +127,7 @@ def test_the_marks_around_a_question_are_left_out_too(make_source, read, choose)
     [example] = read(source)
     assert example.body == {"messages": CHAT[:2]}
     assert choose(source).title == "columns instruction → response (by their names), without the marks of Llama 2"
-    assert choose(source).plain_columns is None
+    assert choose(source).two_text_columns is None
 
 
 @pytest.mark.parametrize("text", ["[INST]" * 150_000, "### Human:" + " " * 900_000 + "x", "\n\nHuman" + " " * 900_000])

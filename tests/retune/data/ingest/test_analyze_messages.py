@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.config import SourceFormat, SplitConfig
-from retune.data.dataset.described import Described
-from retune.data.formats.messages import ConversationsShape
+from retune.data.dataset.columns import AnalyzedBlock
+from retune.data.formats.messages import MessagesFormat
 from retune.data.formats.split_columns import SplitColumns
 from retune.data.formats.templates import SystemPrompt
 from retune.data.ingest import analyze
-from retune.data.ingest.analyze import describe_block
+from retune.data.ingest.analyze import analyze_block
 from retune.data.ingest.analyze_messages import PlainMessages
 from retune.data.ingest.plan import Plan
 from retune.data.sources.blocks import Block, Row, RowsBlock, SourceFile
@@ -29,14 +29,14 @@ ANSWERED = {"role": "assistant", "content": "On its way."}
 PLAIN = json.dumps({"messages": [ASKED, ANSWERED]}).encode()
 
 
-class OneByOne(ConversationsShape):
+class OneByOne(MessagesFormat):
     @property
     def keeps_plain_messages(self) -> bool:
         return False
 
 
 def plan_for(system: str | None = None, **settings: Any) -> Plan:
-    shape = ConversationsShape(
+    shape = MessagesFormat(
         "conversations",
         "supervised",
         SplitColumns(),
@@ -53,9 +53,9 @@ def block_of(lines: Sequence[bytes]) -> JsonLinesBlock:
     return JsonLinesBlock(0, b"\n".join(lines), 1, source_bytes=1)
 
 
-def assert_same_both_ways(block: Block, plan: Plan) -> Described:
-    fast = describe_block(block, plan)
-    slow = describe_block(block, replace(plan, shape=OneByOne(**vars(plan.shape))))
+def assert_same_both_ways(block: Block, plan: Plan) -> AnalyzedBlock:
+    fast = analyze_block(block, plan)
+    slow = analyze_block(block, replace(plan, row_format=OneByOne(**vars(plan.row_format))))
     assert [bytes(part) for part in fast.lines] == [bytes(part) for part in slow.lines]
     for name in slow.columns:
         assert fast.columns[name].tolist() == slow.columns[name].tolist(), name
@@ -226,15 +226,15 @@ def test_plain_conversations_are_taken_together(line):
 def test_what_is_not_plain_takes_the_other_way_and_its_neighbours_do_not(line):
     block = block_of([PLAIN, line, PLAIN, b"", PLAIN])
     assert n_plain(block) == 3
-    described = assert_same_both_ways(block, plan_for(split=SplitConfig()))
-    assert described.columns["number"].tolist() == [1, 2, 3, 5]
-    assert set(described.columns["length"][[0, 2, 3]]) == {len(PLAIN) + 1}
+    analyzed = assert_same_both_ways(block, plan_for(split=SplitConfig()))
+    assert analyzed.columns["number"].tolist() == [1, 2, 3, 5]
+    assert set(analyzed.columns["length"][[0, 2, 3]]) == {len(PLAIN) + 1}
 
 
 def test_the_way_one_by_one_is_not_gone_for_plain_conversations(monkeypatch):
     monkeypatch.delattr(analyze, "prepare_examples")
-    described = describe_block(block_of([PLAIN] * 3), plan_for(split=SplitConfig()))
-    assert bytes(described.lines[0] or described.lines[1] or described.lines[2]) == (PLAIN + b"\n") * 3
+    analyzed = analyze_block(block_of([PLAIN] * 3), plan_for(split=SplitConfig()))
+    assert bytes(analyzed.lines[0] or analyzed.lines[1] or analyzed.lines[2]) == (PLAIN + b"\n") * 3
 
 
 def line_of(question: str, answer: str, **more: Any) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from retune.config import DataConfig, RetrainConfig, SplitConfig, SplitMethod
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.ingest.load import LoadOptions, load_examples
 from retune.errors import SourceError
@@ -110,7 +110,7 @@ def test_a_test_set_of_later_rows_is_held_out(
 ) -> None:
     store = load(write_rows(tmp_path / "a.jsonl", make, late))
 
-    assert store.column("side").tolist() == [0] * N_EARLY + [SIDES.index("test")] * N_LATE
+    assert store.column("side").tolist() == [0] * N_EARLY + [SPLITS.index("test")] * N_LATE
 
 
 def test_a_split_of_later_rows_can_be_named(load: Load, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_split_of_later_rows_can_be_named(load: Load, tmp_path: Path) -> None:
 
     store = load(source, SplitConfig(method=SplitMethod.COLUMN, column="part"))
 
-    assert store.column("side").tolist() == [0] * N_EARLY + [SIDES.index("test")] * N_LATE
+    assert store.column("side").tolist() == [0] * N_EARLY + [SPLITS.index("test")] * N_LATE
     assert store.facts.problem_groups == []
 
 
@@ -130,7 +130,7 @@ def test_cells_of_a_table_that_name_splits_late_are_found(load: Load, tmp_path: 
 
     store = load(source)
 
-    assert store.column("side").tolist() == [0] * N_EARLY + [SIDES.index("test")] * N_LATE
+    assert store.column("side").tolist() == [0] * N_EARLY + [SPLITS.index("test")] * N_LATE
     n_unknown = {group.kind: group.count for group in store.facts.problem_groups}.get("unknown_split", 0)
     assert n_unknown == (N_EARLY if first else 0)
 
@@ -145,7 +145,7 @@ def test_a_second_file_has_what_the_first_one_lacks(load: Load, tmp_path: Path) 
 
     store = load(folder)
 
-    assert store.column("side").tolist() == [0] * 150 + [SIDES.index("test")] * 150
+    assert store.column("side").tolist() == [0] * 150 + [SPLITS.index("test")] * 150
     assert [len(texts) for texts in contents(store)] == [2] * 150 + [3] * 150
 
 

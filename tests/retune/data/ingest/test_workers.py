@@ -15,16 +15,16 @@ from example_stores import ReadyBodies, chat
 
 from retune.config import SourceFormat, SplitConfig
 from retune.data.example.example import Example
-from retune.data.formats.shape import PlainColumns, Shape
+from retune.data.formats.row_format import RowFormat, TwoTextColumns
 from retune.data.ingest.plan import Plan
-from retune.data.ingest.workers import Describers
+from retune.data.ingest.workers import WorkerPool
 from retune.data.sources.blocks import ArrowBlock, Row, RowsBlock, SourceFile
 from retune.errors import DataError, RunDirectoryError, SourceError
 
 REPOSITORY = Path(__file__).parents[4]
 
 
-class TwoColumns(Shape):
+class TwoColumns(RowFormat):
     title = "columns question → answer"
     method = "supervised"
 
@@ -32,11 +32,11 @@ class TwoColumns(Shape):
         raise AssertionError("the columns are text")
 
     @property
-    def plain_columns(self):
-        return PlainColumns("question", "answer", "Be kind.")
+    def two_text_columns(self):
+        return TwoTextColumns("question", "answer", "Be kind.")
 
 
-class Unreadable(Shape):
+class Unreadable(RowFormat):
     title = "rows that can't be read"
     method = "supervised"
 
@@ -46,7 +46,7 @@ class Unreadable(Shape):
         yield from (Example(row.values["body"], row.number) for row in block.rows())
 
 
-class Deadly(Shape):
+class Deadly(RowFormat):
     title = "rows that kill"
     method = "supervised"
 
@@ -85,9 +85,9 @@ def plan_for(shape):
     return Plan((file,), shape, "supervised", "openai", "o200k_base", SplitConfig())
 
 
-def describe_all(blocks, plan, directory, *, processes=2):
-    with Describers(directory, processes=processes) as describers:
-        return list(describers.describe(blocks, plan))
+def analyze_all(blocks, plan, directory, *, processes=2):
+    with WorkerPool(directory, processes=processes) as workers:
+        return list(workers.analyze(blocks, plan))
 
 
 def rows_blocks(count):
@@ -106,8 +106,8 @@ def text_blocks(count):
 @pytest.mark.parametrize("blocks", [rows_blocks, text_blocks])
 def test_several_processes_answer_as_one_does_and_in_order(blocks, tmp_path):
     plan = plan_for(ReadyBodies("supervised") if blocks is rows_blocks else TwoColumns())
-    alone = describe_all(blocks(12), plan, tmp_path / "blocks", processes=1)
-    together = describe_all(blocks(12), plan, tmp_path / "blocks")
+    alone = analyze_all(blocks(12), plan, tmp_path / "blocks", processes=1)
+    together = analyze_all(blocks(12), plan, tmp_path / "blocks")
     assert len(alone) == len(together) == 12
     for one, other in zip(alone, together, strict=True):
         assert [bytes(part) for part in one.lines] == [bytes(part) for part in other.lines]
@@ -117,19 +117,19 @@ def test_several_processes_answer_as_one_does_and_in_order(blocks, tmp_path):
         assert other.bands is not None
         assert np.array_equal(one.bands, other.bands)
         assert (one.problems, one.labels) == (other.problems, other.labels)
-    numbers = np.concatenate([described.columns["number"] for described in together])
+    numbers = np.concatenate([analyzed.columns["number"] for analyzed in together])
     assert (np.diff(numbers) == 1).all()
 
 
 def test_an_error_in_another_process_arrives_whole(tmp_path):
     with pytest.raises(SourceError) as caught:
-        describe_all(rows_blocks(12), plan_for(Unreadable()), tmp_path / "blocks")
+        analyze_all(rows_blocks(12), plan_for(Unreadable()), tmp_path / "blocks")
     assert (caught.value.message, caught.value.hint) == ("row 7 can't be read.", "Mend it.")
 
 
 def test_a_killed_process_is_an_error_that_says_so(tmp_path):
     with pytest.raises(DataError, match=r"ended from outside.*Free some memory"):
-        describe_all(rows_blocks(12), plan_for(Deadly()), tmp_path / "blocks")
+        analyze_all(rows_blocks(12), plan_for(Deadly()), tmp_path / "blocks")
 
 
 def test_blocks_are_read_no_faster_than_they_are_described(tmp_path):
@@ -141,8 +141,8 @@ def test_blocks_are_read_no_faster_than_they_are_described(tmp_path):
             yield block
 
     plan = plan_for(ReadyBodies("supervised"))
-    with Describers(tmp_path / "blocks", processes=2) as describers:
-        for done, _ in enumerate(describers.describe(watched(), plan)):
+    with WorkerPool(tmp_path / "blocks", processes=2) as workers:
+        for done, _ in enumerate(workers.analyze(watched(), plan)):
             assert read[-1] - done <= 20
 
 
@@ -153,10 +153,10 @@ sys.path[:0] = sys.argv[2:]
 print("begun", flush=True)
 from example_stores import ReadyBodies
 from test_workers import Slow, plan_for, rows_blocks
-from retune.data.ingest.workers import Describers
+from retune.data.ingest.workers import WorkerPool
 shape = {shape}
-with Describers(Path(sys.argv[1]), processes=2) as describers:
-    print(len(list(describers.describe(rows_blocks(9), plan_for(shape)))))
+with WorkerPool(Path(sys.argv[1]), processes=2) as workers:
+    print(len(list(workers.analyze(rows_blocks(9), plan_for(shape)))))
 """
 
 
@@ -210,8 +210,8 @@ def wait_until(is_so):
 
 def test_what_travels_is_gone_afterwards_and_in_no_other_place(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    with Describers(tmp_path / "blocks", processes=2) as describers:
-        next(describers.describe(rows_blocks(12), plan_for(ReadyBodies("supervised"))))
+    with WorkerPool(tmp_path / "blocks", processes=2) as workers:
+        next(workers.analyze(rows_blocks(12), plan_for(ReadyBodies("supervised"))))
         assert list((tmp_path / "blocks").iterdir())
     assert not (tmp_path / "blocks").exists()
 
@@ -221,10 +221,10 @@ def test_a_place_that_can_not_be_written_is_named(tmp_path, place):
     (tmp_path / "file").write_text("in the way")
     plan = plan_for(ReadyBodies("supervised"))
     with pytest.raises(RunDirectoryError, match=rf"Can't write .*{place}: "):
-        describe_all(rows_blocks(12), plan, tmp_path / place)
+        analyze_all(rows_blocks(12), plan, tmp_path / place)
     assert (tmp_path / "file").read_text() == "in the way"
 
 
 def test_a_full_disk_in_another_process_is_named(tmp_path):
     with pytest.raises(RunDirectoryError, match=rf"Can't write {tmp_path}/blocks: File too large"):
-        describe_all(rows_blocks(12), plan_for(FullDisk()), tmp_path / "blocks")
+        analyze_all(rows_blocks(12), plan_for(FullDisk()), tmp_path / "blocks")

@@ -6,11 +6,11 @@ from example_stores import chat, make_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
+from retune.data.near_duplicates.keys import shingles, similarity, words_of
 from retune.data.near_duplicates.pairs import Asked, compare, find_candidates, prompt_similarity
-from retune.data.near_duplicates.shingles import shingles, similarity, words_of
 
-TRAIN, VALIDATION, TEST = (SIDES.index(name) for name in SIDES[1:])
+TRAIN, VALIDATION, TEST = (SPLITS.index(name) for name in SPLITS[1:])
 PARCEL = "Hello, my parcel {number} was due last Tuesday and has not arrived at my door, where is it now?"
 
 
@@ -18,9 +18,9 @@ def asked(text, answer="x"):
     return Asked(text, words_of([text]), answer)
 
 
-def pairs(store, sides, **options):
-    sides = np.array(sides, np.uint8)
-    found = compare(store, find_candidates(store, sides, store.column("sound").astype(np.bool_), **options))
+def pairs(store, splits, **options):
+    splits = np.array(splits, np.uint8)
+    found = compare(store, find_candidates(store, splits, store.column("sound").astype(np.bool_), **options))
     return [(pair.held_out, pair.other, round(pair.similarity, 2)) for pair in found]
 
 
@@ -103,8 +103,8 @@ def test_examples_with_errors_or_without_a_side_are_left_out(tmp_path, questions
 def test_only_some_of_very_many_are_compared(tmp_path):
     bodies = [chat("Why has my card payment been declined at the shop today?" + "!" * n, "a") for n in range(50)]
     store = make_store(tmp_path, bodies)
-    sides = np.array([TRAIN] * 25 + [TEST] * 25, np.uint8)
-    candidates = find_candidates(store, sides, np.ones(50, np.bool_), most=5)
+    splits = np.array([TRAIN] * 25 + [TEST] * 25, np.uint8)
+    candidates = find_candidates(store, splits, np.ones(50, np.bool_), most=5)
     assert candidates.n_found == 25
     assert candidates.held_out.tolist() == [25, 26, 27, 28, 29]
     assert candidates.partners.shape[1] <= 5

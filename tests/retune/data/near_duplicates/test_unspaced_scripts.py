@@ -5,8 +5,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.data.near_duplicates.shingles import words_of
-from retune.data.near_duplicates.unspaced_scripts import put_pieces, unspaced_pieces
+from retune.data.near_duplicates.keys import put_pieces, unspaced_pieces, words_of
 from retune.data.text.words import cut_words
 
 TEXTS = st.lists(

@@ -210,8 +210,8 @@ def test_repairing_a_repaired_file_changes_nothing(
     assert changes == []
     # Nothing is lost: every example is still there, repaired, unless there was nothing in it.
     for body in bodies:
-        is_sound = all(RULES[found.kind].level != "error" for found in check_structure(body, "supervised", "openai"))
-        repaired = clean_line(body, "supervised").body if is_sound else copy.deepcopy(body)
+        is_valid = all(RULES[found.kind].level != "error" for found in check_structure(body, "supervised", "openai"))
+        repaired = clean_line(body, "supervised").body if is_valid else copy.deepcopy(body)
         fix_example(repaired)
         assert (repaired in bodies_of(once)) != is_empty(repaired)
 

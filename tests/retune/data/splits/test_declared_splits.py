@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from split_keys import AskedRow, make_keys
 
 from retune.config import DataConfig, SplitConfig, SplitMethod
-from retune.data.dataset.columns import SIDES
+from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.training_files import write_splits
 from retune.data.ingest.load import LoadOptions, load_examples
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys
 from retune.data.splits.origins import describe_splits, find_origins
-from retune.data.splits.split import deal, deal_examples
+from retune.data.splits.split import assign, split_examples
 from retune.errors import DataError, SourceError
 
 METHODS = (SplitMethod.STABLE, SplitMethod.RANDOM, SplitMethod.GROUP)
@@ -42,26 +42,28 @@ def keys_of(declared, seed, *, shuffled_by=0):
     rows = [AskedRow(question, group=f"{question % 7}") for question in declared for _ in range(2)]
     random.Random(shuffled_by).shuffle(rows)
     keys = make_keys(rows, seed)
-    sides = np.array([declared[row.question] for row in rows], np.uint8)
-    return rows, Keys(keys.prompts, keys.groups, keys.strata, sides)
+    splits = np.array([declared[row.question] for row in rows], np.uint8)
+    return rows, Keys(keys.prompts, keys.groups, keys.strata, splits)
 
 
-def by_question(rows, sides):
-    return {row.question: side for row, side in zip(rows, sides.tolist(), strict=True)}
+def by_question(rows, splits):
+    return {row.question: split_index for row, split_index in zip(rows, splits.tolist(), strict=True)}
 
 
 @settings(deadline=None)  # the first call imports scikit-learn, which takes seconds
 @given(DECLARED, CONFIGS)
 def test_declared_splits_are_kept_exactly(declared, config):
     rows, keys = keys_of(declared, config.seed)
-    dealt = by_question(rows, deal(keys, config))
-    held_out = {question: side for question, side in declared.items() if side in (VALIDATION, TEST)}
-    for side in set(held_out.values()):
-        wanted = {question for question, said in held_out.items() if said == side}
-        assert {question for question, found in dealt.items() if found == side} == wanted
+    assigned = by_question(rows, assign(keys, config))
+    held_out = {
+        question: split_index for question, split_index in declared.items() if split_index in (VALIDATION, TEST)
+    }
+    for split_index in set(held_out.values()):
+        wanted = {question for question, said in held_out.items() if said == split_index}
+        assert {question for question, found in assigned.items() if found == split_index} == wanted
     if len(set(held_out.values())) == 2:
         # Nothing is left to be drawn.
-        assert dealt == {question: said or TRAIN for question, said in declared.items()}
+        assert assigned == {question: said or TRAIN for question, said in declared.items()}
 
 
 @settings(deadline=None)
@@ -71,13 +73,13 @@ def test_nothing_declared_is_trained_on_later_and_nothing_trained_on_is_judged_l
         config = SplitConfig(validation=config.validation, test=config.test, seed=config.seed)
     grown = more | declared
     rows, keys = keys_of(declared, config.seed)
-    before = by_question(rows, deal(keys, config))
+    before = by_question(rows, assign(keys, config))
     rows, keys = keys_of(grown, config.seed, shuffled_by=order)
-    after = by_question(rows, deal(keys, config))
-    for question, side in before.items():
+    after = by_question(rows, assign(keys, config))
+    for question, split_index in before.items():
         if declared[question] in (VALIDATION, TEST):
-            assert after[question] == side
-        elif side == TRAIN:
+            assert after[question] == split_index
+        elif split_index == TRAIN:
             assert after[question] == TRAIN
 
 
@@ -91,9 +93,9 @@ def test_nothing_that_is_declared_for_test_is_in_the_training_file(tmp_path_fact
     groups = [f"{number % 9}" for number in range(len(declared))]
     options = {"split": config, "checks": False, "counts_tokens": False}
     store = make_store(
-        directory / "examples", bodies, sides=[said or None for said in declared], groups=groups, **options
+        directory / "examples", bodies, splits=[said or None for said in declared], groups=groups, **options
     )
-    files = write_splits(store, deal_examples(store, config), directory)
+    files = write_splits(store, split_examples(store, config), directory)
     asked = {
         name: [json.loads(line)["messages"][0]["content"] for line in file.path.read_text().splitlines()]
         for name, file in files.items()
@@ -107,9 +109,9 @@ def load(tmp_path, source, split=None, **data):
     split = split or SplitConfig()
     options = LoadOptions(model="baseline-text", processes=1)
     store = load_examples(DataConfig(source=str(source), **data), split, options, tmp_path / "store")
-    sides = deal_examples(store, split)
-    sizes = dict(zip(SIDES[1:], np.bincount(sides, minlength=4)[1:].tolist(), strict=True))
-    return sizes, describe_splits(sizes, find_origins(store, split, sides)), store
+    splits = split_examples(store, split)
+    sizes = dict(zip(SPLITS[1:], np.bincount(splits, minlength=4)[1:].tolist(), strict=True))
+    return sizes, describe_splits(sizes, find_origins(store, split, splits)), store
 
 
 def questions(prefix, count):
@@ -238,19 +240,19 @@ def test_splits_can_be_ignored(tmp_path):
 
 def test_groups_that_declared_splits_tear_apart_are_told(tmp_path):
     config = SplitConfig(method="group", column="shop", validation=0)
-    sides = ["train"] * 20 + ["test"] * 5
+    splits = ["train"] * 20 + ["test"] * 5
     groups = [f"shop {number % 20}" for number in range(25)]
-    store = make_store(tmp_path, [chat(f"{n}", "a") for n in range(25)], sides=sides, groups=groups, split=config)
+    store = make_store(tmp_path, [chat(f"{n}", "a") for n in range(25)], splits=splits, groups=groups, split=config)
     notes: list[str] = []
-    deal_examples(store, config, on_note=notes.append)
+    split_examples(store, config, on_note=notes.append)
     [note] = notes
     assert note.startswith("5 examples are in another split than the first one of the same group")
 
 
 def test_too_little_that_is_declared_for_training_is_told(tmp_path):
-    store = make_store(tmp_path, [chat(f"{n}", "a") for n in range(30)], sides=["train"] * 5 + ["test"] * 25)
+    store = make_store(tmp_path, [chat(f"{n}", "a") for n in range(30)], splits=["train"] * 5 + ["test"] * 25)
     with pytest.raises(DataError, match="leave 5 for training") as caught:
-        deal_examples(store, SplitConfig(validation=0))
+        split_examples(store, SplitConfig(validation=0))
     assert str(caught.value.hint).startswith("Move examples from the validation and test splits")
 
 

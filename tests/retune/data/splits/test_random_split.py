@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
-from split_keys import AskedRow, make_keys, rows_by_side
+from split_keys import AskedRow, make_keys, rows_by_split
 
 from retune.config import SplitConfig, SplitMethod
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION
-from retune.data.splits.split import deal
+from retune.data.splits.split import assign
 from retune.errors import DataError
 
 RANDOM = SplitMethod.RANDOM
@@ -21,7 +21,7 @@ def test_the_classic_gives_the_same_rows_as_scikit_learn_alone():
     rows = [f"row {number}" for number in range(403)]
     kept, held_out = train_test_split(rows, test_size=0.25, random_state=42)
     config = SplitConfig(method=RANDOM, test=0.25, validation=0, seed=42)
-    train, _, test = rows_by_side(deal(make_keys(different_questions(403), 42), config))
+    train, _, test = rows_by_split(assign(make_keys(different_questions(403), 42), config))
     assert {rows[index] for index in train} == set(kept)
     assert {rows[index] for index in test} == set(held_out)
 
@@ -30,7 +30,7 @@ def test_the_classic_gives_the_same_rows_as_scikit_learn_alone():
 @given(st.integers(2, 300), st.floats(0.001, 0.999), st.integers(0, 2**31 - 1))
 def test_every_fraction_gives_the_same_rows_as_scikit_learn_alone(count, fraction, seed):
     config = SplitConfig(method=RANDOM, test=fraction, validation=0, seed=seed)
-    _, _, test = rows_by_side(deal(make_keys(different_questions(count), seed), config))
+    _, _, test = rows_by_split(assign(make_keys(different_questions(count), seed), config))
     if np.ceil(fraction * count) == count:
         assert len(test) == count
     else:
@@ -41,13 +41,13 @@ def test_every_fraction_gives_the_same_rows_as_scikit_learn_alone(count, fractio
 def test_a_number_of_examples_gives_the_same_rows_as_scikit_learn_alone():
     _, held_out = train_test_split(range(400), test_size=31, random_state=7)
     config = SplitConfig(method=RANDOM, test=31, validation=0, seed=7)
-    assert rows_by_side(deal(make_keys(different_questions(400), 7), config))[2] == sorted(held_out)
+    assert rows_by_split(assign(make_keys(different_questions(400), 7), config))[2] == sorted(held_out)
 
 
 def test_a_number_of_examples_is_one_of_questions_where_some_come_again():
     rows = [AskedRow(number // 4) for number in range(400)]
     config = SplitConfig(method=RANDOM, test=40, validation=20)
-    assert np.bincount(deal(make_keys(rows, 42), config)).tolist() == [0, 340, 20, 40]
+    assert np.bincount(assign(make_keys(rows, 42), config)).tolist() == [0, 340, 20, 40]
 
 
 def labelled(**counts):
@@ -55,9 +55,9 @@ def labelled(**counts):
     return [AskedRow(number, label) for number, label in enumerate(labels)]
 
 
-def mixture(rows, sides, side):
+def mixture(rows, splits, split_index):
     return {
-        label: sum(row.answer == label and here == side for row, here in zip(rows, sides.tolist(), strict=True))
+        label: sum(row.answer == label and here == split_index for row, here in zip(rows, splits.tolist(), strict=True))
         for label in {row.answer for row in rows}
     }
 
@@ -66,9 +66,9 @@ def test_stratified_splits_have_the_same_mixture():
     rows = labelled(a=600, b=300, c=100)
     notes: list[str] = []
     config = SplitConfig(method=RANDOM, stratify=True, validation=0.1, test=0.2)
-    sides = deal(make_keys(rows, 42, is_stratified=True), config, on_note=notes.append)
-    assert mixture(rows, sides, TEST) == {"a": 120, "b": 60, "c": 20}
-    assert mixture(rows, sides, VALIDATION) == {"a": 60, "b": 30, "c": 10}
+    splits = assign(make_keys(rows, 42, is_stratified=True), config, on_note=notes.append)
+    assert mixture(rows, splits, TEST) == {"a": 120, "b": 60, "c": 20}
+    assert mixture(rows, splits, VALIDATION) == {"a": 60, "b": 30, "c": 10}
     assert notes == []
 
 
@@ -76,9 +76,9 @@ def test_labels_too_rare_for_every_split_stay_in_train_and_that_is_said():
     rows = labelled(a=60, b=30, once=1, again=1)
     notes: list[str] = []
     config = SplitConfig(method=RANDOM, stratify=True, validation=0.1, test=0.2)
-    sides = deal(make_keys(rows, 42, is_stratified=True), config, on_note=notes.append)
-    for side in (VALIDATION, TEST):
-        held_out = mixture(rows, sides, side)
+    splits = assign(make_keys(rows, 42, is_stratified=True), config, on_note=notes.append)
+    for split_index in (VALIDATION, TEST):
+        held_out = mixture(rows, splits, split_index)
         assert (held_out["once"], held_out["again"]) == (0, 0)
         assert held_out["a"] == pytest.approx(2 * held_out["b"], abs=2)
     assert notes == ["2 labels are too rare to be in every split; examples of them may be in train alone."]
@@ -88,8 +88,8 @@ def test_where_fewer_are_held_out_than_there_are_labels_the_rarest_stay_in_train
     rows = labelled(a=60, b=30, c=10, d=5, e=5)
     notes: list[str] = []
     config = SplitConfig(method=RANDOM, stratify=True, validation=0, test=2)
-    sides = deal(make_keys(rows, 42, is_stratified=True), config, on_note=notes.append)
-    assert mixture(rows, sides, TEST) == {"a": 1, "b": 1, "c": 0, "d": 0, "e": 0}
+    splits = assign(make_keys(rows, 42, is_stratified=True), config, on_note=notes.append)
+    assert mixture(rows, splits, TEST) == {"a": 1, "b": 1, "c": 0, "d": 0, "e": 0}
     assert notes == ["3 labels are too rare to be in every split; examples of them may be in train alone."]
 
 
@@ -97,7 +97,7 @@ def test_answers_that_are_no_labels_can_not_be_stratified_by():
     rows = [AskedRow(number, f"answer {number}") for number in range(100)]
     config = SplitConfig(method=RANDOM, stratify=True)
     with pytest.raises(DataError) as caught:
-        deal(make_keys(rows, 42, is_stratified=True), config)
+        assign(make_keys(rows, 42, is_stratified=True), config)
     assert str(caught.value) == (
         "Can't stratify: 100 questions have 100 different labels, and none of them is frequent enough to be on both "
         "sides when 10 are held out. Name a column with few different values as stratify_column, hold out more, or "
@@ -117,12 +117,12 @@ def test_whatever_the_labels_it_is_dealt_or_said_why_not(rows, validation, test,
     config = SplitConfig(method=RANDOM, stratify=True, validation=validation, test=test, seed=seed)
     # A DataError is a ValueError, as are scikit-learn's own.
     try:
-        sides = deal(make_keys(rows, seed, is_stratified=True), config)
+        splits = assign(make_keys(rows, seed, is_stratified=True), config)
     except DataError:
         return
     by_question: dict[int, int] = {}
-    for row, side in zip(rows, sides.tolist(), strict=True):
-        assert side in (TRAIN, VALIDATION, TEST)
-        assert by_question.setdefault(row.question, side) == side
+    for row, split_index in zip(rows, splits.tolist(), strict=True):
+        assert split_index in (TRAIN, VALIDATION, TEST)
+        assert by_question.setdefault(row.question, split_index) == split_index
     if test == 0:
-        assert TEST not in sides
+        assert TEST not in splits

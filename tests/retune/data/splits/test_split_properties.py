@@ -9,7 +9,7 @@ from split_keys import AskedRow, make_keys
 
 from retune.config import SplitConfig, SplitMethod
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION
-from retune.data.splits.split import deal
+from retune.data.splits.split import assign
 
 SHARES = st.sampled_from([0.0, 0.01, 0.1, 0.3, 1.0, 3.0, 20.0])
 SEEDS = st.integers(0, 2**31 - 1)
@@ -43,42 +43,42 @@ ORDERS = st.integers(0).map(random.Random)
 CONTENT_METHODS = (SplitMethod.STABLE, SplitMethod.RANDOM, SplitMethod.GROUP)
 
 
-def questions_on(rows, sides, *wanted):
-    return {row.question for row, side in zip(rows, sides.tolist(), strict=True) if side in wanted}
+def questions_on(rows, splits, *wanted):
+    return {row.question for row, split_index in zip(rows, splits.tolist(), strict=True) if split_index in wanted}
 
 
 @settings(deadline=None)  # the first call imports scikit-learn, which takes seconds
 @given(ROWS, configs(*CONTENT_METHODS))
 def test_splits_are_complete_disjoint_by_content_and_repeatable(rows, config):
     keys = make_keys(rows, config.seed)
-    sides = deal(keys, config)
-    assert len(sides) == len(rows)
-    assert set(sides.tolist()) <= {TRAIN, VALIDATION, TEST}
-    on_sides = [questions_on(rows, sides, side) for side in (TRAIN, VALIDATION, TEST)]
-    assert sum(map(len, on_sides)) == len(set.union(*on_sides))
-    assert np.array_equal(deal(keys, config), sides)
+    splits = assign(keys, config)
+    assert len(splits) == len(rows)
+    assert set(splits.tolist()) <= {TRAIN, VALIDATION, TEST}
+    in_splits = [questions_on(rows, splits, split_index) for split_index in (TRAIN, VALIDATION, TEST)]
+    assert sum(map(len, in_splits)) == len(set.union(*in_splits))
+    assert np.array_equal(assign(keys, config), splits)
 
 
 @settings(deadline=None)
 @given(ROWS, configs(SplitMethod.STABLE, SplitMethod.RANDOM))
 def test_a_split_that_was_asked_for_is_not_empty_and_another_is(rows, config):
-    sides = deal(make_keys(rows, config.seed), config)
+    splits = assign(make_keys(rows, config.seed), config)
     if config.test:
-        assert (sides == TEST).any()
+        assert (splits == TEST).any()
     else:
-        assert not (sides == TEST).any()
+        assert not (splits == TEST).any()
     if not config.validation:
-        assert not (sides == VALIDATION).any()
-    elif not (sides == VALIDATION).any():
-        assert (sides == TEST).all()
+        assert not (splits == VALIDATION).any()
+    elif not (splits == VALIDATION).any():
+        assert (splits == TEST).all()
 
 
 @settings(deadline=None)
 @given(ROWS, configs(SplitMethod.GROUP))
 def test_rows_of_a_group_are_on_one_side(rows, config):
-    sides = deal(make_keys(rows, config.seed), config)
+    splits = assign(make_keys(rows, config.seed), config)
     for group in {row.group for row in rows if row.group}:
-        assert len({side for row, side in zip(rows, sides.tolist(), strict=True) if row.group == group}) == 1
+        assert len({index for row, index in zip(rows, splits.tolist(), strict=True) if row.group == group}) == 1
 
 
 @settings(deadline=None)
@@ -86,8 +86,8 @@ def test_rows_of_a_group_are_on_one_side(rows, config):
 def test_what_was_trained_on_is_never_judged_on_however_the_data_grows(rows, more, config, order):
     grown = [*rows, *more]
     order.shuffle(grown)
-    before = questions_on(rows, deal(make_keys(rows, config.seed), config), TRAIN)
-    after = questions_on(grown, deal(make_keys(grown, config.seed), config), TRAIN)
+    before = questions_on(rows, assign(make_keys(rows, config.seed), config), TRAIN)
+    after = questions_on(grown, assign(make_keys(grown, config.seed), config), TRAIN)
     assert before <= after
 
 
@@ -98,9 +98,9 @@ def test_by_fractions_nothing_at_all_changes_sides_as_the_data_grows(rows, more,
     config = SplitConfig(validation=0.3, test=0.3, seed=seed)
     grown = [*rows, *more]
     order.shuffle(grown)
-    sides, later = (deal(make_keys(each, seed), config) for each in (rows, grown))
-    for side in (TRAIN, VALIDATION, TEST):
-        assert questions_on(rows, sides, side) <= questions_on(grown, later, side)
+    splits, later = (assign(make_keys(each, seed), config) for each in (rows, grown))
+    for split_index in (TRAIN, VALIDATION, TEST):
+        assert questions_on(rows, splits, split_index) <= questions_on(grown, later, split_index)
 
 
 @settings(deadline=None)
@@ -108,9 +108,9 @@ def test_by_fractions_nothing_at_all_changes_sides_as_the_data_grows(rows, more,
 def test_the_order_of_rows_does_not_matter(rows, config, order):
     places = list(range(len(rows)))
     order.shuffle(places)
-    sides = deal(make_keys(rows, config.seed), config)
-    shuffled = deal(make_keys([rows[place] for place in places], config.seed), config)
-    assert np.array_equal(shuffled, sides[places])
+    splits = assign(make_keys(rows, config.seed), config)
+    shuffled = assign(make_keys([rows[place] for place in places], config.seed), config)
+    assert np.array_equal(shuffled, splits[places])
 
 
 @settings(deadline=None, max_examples=20)
@@ -118,7 +118,7 @@ def test_the_order_of_rows_does_not_matter(rows, config, order):
 def test_another_seed_deals_another_split(method):
     rows = [AskedRow(number, group=f"{number // 2}") for number in range(200)]
     column = "group" if method is SplitMethod.GROUP else None
-    dealt = [
-        deal(make_keys(rows, seed), SplitConfig(method=method, column=column, seed=seed)).tolist() for seed in (1, 2)
+    assigned = [
+        assign(make_keys(rows, seed), SplitConfig(method=method, column=column, seed=seed)).tolist() for seed in (1, 2)
     ]
-    assert dealt[0] != dealt[1]
+    assert assigned[0] != assigned[1]

@@ -39,19 +39,19 @@ def test_examples_are_described_without_what_is_slow_to_import():
     program = """
 import sys
 from retune.config import DataConfig, SplitConfig
-from retune.data.ingest.analyze import describe_block
+from retune.data.ingest.analyze import analyze_block
 from retune.data.ingest.plan import Plan
-from retune.data.formats.detect import choose_shape
+from retune.data.formats.detect import choose_format
 from retune.data.sources.open import open_source
 import pickle
 data = DataConfig(source="examples/support_tickets.csv", user_column="message", assistant_column="answer")
 source = open_source(data)
-plan = Plan(tuple(source.files), choose_shape(source, data, SplitConfig(), "supervised"), "supervised", "openai",
+plan = Plan(tuple(source.files), choose_format(source, data, SplitConfig(), "supervised"), "supervised", "openai",
             "o200k_base", SplitConfig())
 blocks = list(source.blocks())
 print("pandas" in sys.modules)
-described = [describe_block(block, plan) for block in blocks]
-print(sum(map(len, described)), "pandas" in sys.modules, "bpe_openai" in sys.modules)
+analyzed = [analyze_block(block, plan) for block in blocks]
+print(sum(map(len, analyzed)), "pandas" in sys.modules, "bpe_openai" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.split() == ["False", "1450", "False", "False"], done.stderr

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.data.cost.tokens import token_counter
-from retune.data.ingest.known_words import known_words
+from retune.data.ingest.analyze_texts import known_words
 from retune.data.text.words import cut_words
 
 # Texts in which words, marks, line ends and all kinds of white space meet.

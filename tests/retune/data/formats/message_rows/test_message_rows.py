@@ -4,7 +4,7 @@ import pytest
 
 from retune.config import DataConfig, SourceFormat
 from retune.data.formats.message_rows.source import put_together
-from retune.data.sources.blocks import Finding
+from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 from retune.message_rows_config import MessageRowsConfig
 

@@ -1,7 +1,7 @@
 import pytest
 
 from retune.config import DataConfig, SplitConfig
-from retune.data.formats.detect import choose_shape
+from retune.data.formats.detect import choose_format
 from retune.data.formats.message_rows.source import put_together
 
 
@@ -12,7 +12,7 @@ def read_tree(make_source):
     def read(*rows):
         data = DataConfig(source="data")
         source = put_together(make_source(list(rows), file_format="json"), data)
-        title = choose_shape(source, data, SplitConfig(), None).title
+        title = choose_format(source, data, SplitConfig(), None).title
         read = [row for block in source.blocks() for row in block.rows()]
         texts = [[f"{m['role'][0]}:{m['content']}" for m in row.values.get("messages", [])] for row in read]
         return texts, {note.finding.kind: note.finding.message for note in source.notes()}, title

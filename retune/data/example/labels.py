@@ -1,11 +1,41 @@
-"""How often each answer is given, as long as the answers may be labels."""
+"""Answers as labels: JSON compared by what it means and not by how it is written, and how often each label is given."""
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from typing import Any
 
-from retune.data.example.json_values import canonical, parse_value
+
+def parse_object(text: str | None) -> dict[str, Any] | None:
+    """Parse a JSON object; None where the text is anything else, NaN and Infinity included."""
+    value = parse_value(text)
+    return value if isinstance(value, dict) else None
+
+
+def parse_value(text: str | None) -> Any:
+    """Parse JSON; None where the text is null or no JSON, NaN and Infinity included."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text, parse_float=_number, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+def canonical(value: Any) -> str:
+    """One text for equal JSON values: keys sorted, no spaces, 1.0 as 1. True and 1 stay different."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _number(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
 
 MOST_LABELS = 1_000
 LONGEST_LABEL = 200
@@ -15,7 +45,7 @@ def count_labels(answers: Iterable[str]) -> Counter[str] | None:
     """Count answers; None where they are too many or too long to be labels."""
     counts: Counter[str] = Counter()
     remaining = iter(answers)
-    # Most answers are no labels, which the first few show.
+    # Most answers are not labels, which the first few show.
     while some := list(islice(remaining, MOST_LABELS + 1)):
         counts.update(some)
         if not are_labels(counts):
