@@ -254,7 +254,7 @@ def _describe_unused(names: Sequence[str]) -> str:
 
 def _describe_splits(result: "CheckResult") -> str:
     if result.splits is None:
-        return f"not possible: {result.not_applied.get('splits', 'the problems below say why')}"
+        return f"can't be split: {result.not_applied.get('splits', 'the problems below say why')}"
     from retune.data.splits.origins import describe_splits  # noqa: PLC0415 - slow to import; loaded already
 
     return describe_splits(result.splits, result.split_origins or {})
