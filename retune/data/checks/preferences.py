@@ -105,4 +105,4 @@ def check_reinforcement(body: Mapping[str, Any], provider: ProviderKind) -> Iter
         text = f"the last message is of the role {shown(last.get('role'))}; expected user, for the answer is sampled."
         yield Finding("prompt_ends_with_answer", text)
     if body.keys() <= set(RESERVED_KEYS):
-        yield Finding("missing_grader_fields", "nothing beside the messages; a grader has only the answer to go by.")
+        yield Finding("missing_grader_fields", "nothing but the messages; the grader has only the answer.")

@@ -94,9 +94,7 @@ def check_numbers(context: CheckContext) -> Iterator[Problem]:
         are_numbers["answer"] &= _is_number(texts.answer)
         if not any(are_numbers.values()):
             return
-    examples = (
-        f"{SAMPLE:,} examples that were looked at" if context.n_valid > SAMPLE else f"{context.n_valid:,} examples"
-    )
+    examples = f"{SAMPLE:,} examples that were checked" if context.n_valid > SAMPLE else f"{context.n_valid:,} examples"
     for name, role in (("prompt", "user's texts"), ("answer", "answers")):
         if are_numbers[name]:
             yield everywhere("text_is_number", f"the {role} are numbers in all {examples}.")

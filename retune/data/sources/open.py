@@ -112,7 +112,7 @@ def _open_one(data: DataConfig, on_read: Callable[[int], None]) -> Source:
             return open_query(data, on_read)
     if data.source in ("-", "/dev/stdin"):
         raise SourceError(
-            "Can't read from standard input: the first rows are looked at before all are read.",
+            "Can't read from standard input: the first rows are read before the rest.",
             hint="Write it to a file first, and name that.",
         )
     unread: list[UnreadFile] = []
@@ -168,7 +168,7 @@ def _not_read(location: Location, error: SourceError) -> UnreadFile:
 def _unlike(location: Location, first: FileReader, reader: FileReader) -> UnreadFile:
     columns, wanted = (masked(", ".join(each.columns), 0, 60) for each in (reader, first))
     reason = (
-        f"by what stands in it, it has the columns {columns}, and {first.location.name} has {wanted}; name it by "
+        f"by its content, it has the columns {columns}, and {first.location.name} has {wanted}; name it by "
         f"itself, or give it the same columns and the ending .{reader.format}"
     )
     return UnreadFile(location.name, reason, may_hold_examples=True)

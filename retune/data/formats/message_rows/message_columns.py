@@ -313,9 +313,9 @@ def _is_another_shape(columns: Sequence[str]) -> bool:
 
 
 def _said_of_start(room: str | None, start: ConversationStart, settings: MessageRowsConfig) -> str:
-    says = "no column tells which conversation a row belongs to"
+    says = "no column says which conversation a row belongs to"
     if room is not None:
-        says = f"{room} tells where it was said, and not which conversation it belongs to"
+        says = f"{room} says where it was sent, and not which conversation it belongs to"
     starts = {
         ConversationStart.SYSTEM: "each system message starts a new one",
         ConversationStart.PAUSE: f"each pause of more than {settings.pause_minutes:g} minutes starts a new one",
@@ -335,7 +335,7 @@ def _check_named(source: Source, settings: MessageRowsConfig) -> None:
 
 def _missing(source: Source, what: str) -> SourceError:
     says = {
-        "role": "tells user and assistant apart in a way that is known",
+        "role": "distinguishes user and assistant in a known way",
         "text": "holds what the messages say",
     }[what]
     hint = {

@@ -173,7 +173,10 @@ class Joiner:
             column = self._columns.speakers.column
             found = "nothing" if message.said is None else shown(message.said)
             findings.append(
-                Finding("unknown_role", f"row {message.number}, column {column}: {found} tells no role of a speaker.")
+                Finding(
+                    "unknown_role",
+                    f"row {message.number}, column {column}: {found} does not name the role of a speaker.",
+                )
             )
         current.findings += findings[: max(0, _MOST_FINDINGS - len(current.findings))]
         if message.body is not None:
@@ -197,7 +200,7 @@ class Joiner:
             raise SourceError(
                 f"The conversation that starts in row {number} has more than "
                 f"{self._most_bytes // 1_000_000} MB of text.",
-                hint="Name the column that tells conversations apart (--conversation-column), or let them end earlier "
+                hint="Name the column that identifies conversations (--conversation-column), or let them end earlier "
                 "(--conversation-start question); --max-row-mb allows larger ones.",
             )
 

@@ -150,11 +150,11 @@ def unknown_assistant(
         conversation: The column that says which conversation a row belongs to; None where there is none.
         text: The column with what is said.
     """
-    tells = f"{role} tells" if conversation is None else f"{conversation} tells the conversation, {role}"
+    tells = f"{role} says" if conversation is None else f"{conversation} names the conversation, {role}"
     return SourceError(
         f"{source} has a message a row: {tells} who speaks, {text} what is said. "
         f"Which of those who speak is the assistant? {role} says: {values_shown(role, rows)}.",
-        hint="Name the assistant with --assistant-role, and several with commas between them; if another column tells "
+        hint="Name the assistant with --assistant-role, and several with commas between them; if another column says "
         "who speaks, name it with --role-column.",
     )
 

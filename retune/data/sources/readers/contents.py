@@ -42,9 +42,9 @@ def format_by_content(location: Location, named: SourceFormat | None) -> SourceF
 
 
 def describe_content(named: SourceFormat | None, found: SourceFormat) -> str:
-    """What is said of a file that is read by what stands in it."""
+    """What is said of a file that is read by its content."""
     name = "its name says no format" if named is None else f"its name says {named.upper()}"
-    return f"{name}; it is read as {found.upper()}, by what stands in it"
+    return f"{name}; it is read as {found.upper()}, by its content"
 
 
 def _json_format(text: str, *, is_whole: bool) -> SourceFormat | None:

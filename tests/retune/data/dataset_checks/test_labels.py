@@ -120,7 +120,7 @@ def test_questions_that_are_all_numbers_are_noticed(tmp_path, text):
 def test_answers_that_are_all_different_numbers_are_noticed(tmp_path):
     store = make_store(tmp_path, [chat(f"question {number}", str(number * 1.5)) for number in range(1500)])
     assert [problem.message for problem in check_numbers(subject_of(store))] == [
-        "the answers are numbers in all 1,000 examples that were looked at."
+        "the answers are numbers in all 1,000 examples that were checked."
     ]
 
 

@@ -101,7 +101,9 @@ class TestConversations:
         rows = turns(*"abcdefghij", conv_id=1)
         rows[7]["role"] = "narrator"
         [row], _, _ = read_rows(rows)
-        assert row.findings == (Finding("unknown_role", 'row 8, column role: "narrator" tells no role of a speaker.'),)
+        assert row.findings == (
+            Finding("unknown_role", 'row 8, column role: "narrator" does not name the role of a speaker.'),
+        )
 
     def test_tool_calls_stay_with_their_message(self, read_rows):
         call = [{"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}]
@@ -124,7 +126,7 @@ class TestWhereOneBegins:
     def test_without_a_column_for_it_each_question_does_and_that_is_said(self, read_rows):
         rows, source, _ = read_rows([{"role": "system", "content": "s"}, *turns("a", "b", "c", "d")])
         assert [said(row) for row in rows] == [["s:s", "u:a", "a:b"], ["s:s", "u:c", "a:d"]]
-        assert "no column tells which conversation a row belongs to" in found(source)["conversations_assumed"]
+        assert "no column says which conversation a row belongs to" in found(source)["conversations_assumed"]
 
     def test_each_system_message_does_where_there_are_several(self, read_rows):
         system = {"role": "system", "content": "s"}
@@ -314,7 +316,7 @@ class TestExports:
         with pytest.raises(SourceError) as error:
             read_rows(chat)
         assert error.value.message == (
-            "data has a message a row: author tells who speaks, message what is said. Which of those who speak is the "
+            "data has a message a row: author says who speaks, message what is said. Which of those who speak is the "
             'assistant? author says: "Shop", "Ida".'
         )
         rows, _, _ = read_rows(chat, assistant_role="Shop", conversation_start="whole")

@@ -70,7 +70,7 @@ def test_text_in_a_known_format_is_read_as_if_it_were_named_alone(tmp_path, name
     assert sorted(names(source)) == sorted([name, *beside])
     assert sum(len(list(block.rows())) for block in source.blocks()) == 20 + 30 * len(beside)
     assert [note.finding.message for note in source.notes()] == [
-        "its name says no format; it is read as JSONL, by what stands in it."
+        "its name says no format; it is read as JSONL, by its content."
     ]
     assert source.unread() == []
 
@@ -81,7 +81,7 @@ def test_text_with_other_columns_is_left_out_and_says_what_to_do(tmp_path):
     assert names(source) == ["january.csv"]
     [unread] = source.unread()
     assert unread.reason == (
-        f"by what stands in it, it has the columns id, name, and {tmp_path}/january.csv has question, answer; name it "
+        f"by its content, it has the columns id, name, and {tmp_path}/january.csv has question, answer; name it "
         "by itself, or give it the same columns and the ending .csv"
     )
 

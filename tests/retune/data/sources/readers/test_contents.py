@@ -48,7 +48,7 @@ def test_what_stands_in_a_file_tells_its_format(tmp_path, name, content, found):
     assert read(source) == ROWS
     assert source.files[0].format == found
     [note] = layout(source)
-    assert note.endswith(f"it is read as {found.upper()}, by what stands in it.")
+    assert note.endswith(f"it is read as {found.upper()}, by its content.")
 
 
 @pytest.mark.parametrize(
