@@ -121,15 +121,8 @@ def check(
         RunDirectoryError: The directory for temporary files is full or not writable.
     """
     settings = source if isinstance(source, RetrainConfig) else parse_config({"data": {"source": str(source)}})
-    request = CheckRequest(
-        settings,
-        method,
-        provider,
-        report_path=None if report is None else Path(report),
-        fix=None if fix is None else Path(fix),
-        may_overwrite=overwrite,
-        today=utc_today(),
-    )
+    report_path, fixed = (None if path is None else Path(path) for path in (report, fix))
+    request = CheckRequest(settings, method, provider, report_path, fixed, may_overwrite=overwrite, today=utc_today())
     with staging_directory(Path(tempfile.gettempdir()), prefix=CHECK_PREFIX) as directory:
         return check_source(request, directory, on_progress)
 

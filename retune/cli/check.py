@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
 from retune.choices import ProviderKind
 from retune.cli.check_advice import show_advice
 from retune.cli.check_view import ReadingBar, show_fix, show_result
-from retune.cli.setting_flags import SettingsCommand, given_settings, refuse_more_sources
+from retune.cli.setting_flags import GivenSettings, SettingsCommand, given_settings, refuse_more_sources
 from retune.cli.terminal import out, print_quietly
 from retune.staging import CHECK_PREFIX, staging_directory
+
+if TYPE_CHECKING:
+    from retune.check_result import CheckResult
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _EXIT_OF_SIGNALS = 128
@@ -104,13 +107,17 @@ def check(
         # ASCII only: escapes replace what a terminal would obey, and what can't be written in UTF-8.
         out.file.write(json.dumps(result.model_dump(mode="json"), indent=2) + "\n")
     else:
-        if result.fix is not None:
-            show_fix(result.fix)
-        show_result(result)
-        own_flags = {"method": method, "provider": provider}
-        own_words = {name: [f"--{name}", value] for name, value in own_flags.items() if value is not None}
-        show_advice(result, source, {k: v for k, v in given.words.items() if k != "data.source"}, own_words)
+        _show(result, given, method=method, provider=provider)
     raise typer.Exit(result.exit_status)
+
+
+def _show(result: "CheckResult", given: GivenSettings, **own_flags: str | None) -> None:
+    if result.fix is not None:
+        show_fix(result.fix)
+    show_result(result)
+    flags = {place: words for place, words in given.words.items() if place != "data.source"}
+    own_words = {name: [f"--{name}", value] for name, value in own_flags.items() if value is not None}
+    show_advice(result, given.values.get("data.source"), flags, own_words)
 
 
 class _Ended(SystemExit):
