@@ -102,14 +102,12 @@ def find_files(
 ) -> list[Location]:
     """Find the files that a source consists of.
 
-    A folder stands for all data files in it and below, and a pattern for those that match it. Of them only those
-    count whose ending is known, or stands for `source_format`, and whose name isn't that of metadata; and those to be
-    tried whose name says nothing. If a pattern matches none of all these, all that it matches count, so that a reader
-    can say what is wrong with them.
+    A folder means all data files in it and below, and a pattern those that match it: files with a known ending, or the
+    one of `source_format`, without metadata; and those to be tried whose name says nothing. If a pattern matches none
+    of them, all that it matches count, so that a reader can say what is wrong with them.
 
     Args:
-        source: Path of a file or folder, a pattern (`data/*.csv`, with `**` for any depth), or an address of one
-            (`s3://…`, `https://…`). `~` stands for the home directory, `${NAME}` for an environment variable.
+        source: A file, a folder, a pattern (`data/*.csv`, `**` for any depth) or an address; `~` and `${NAME}` count.
         source_format: The format that the user named, or auto.
         limits: How much may be read, of all the files together.
         follow_links: Read what is outside of the folder that a link in it leads to.
@@ -127,9 +125,8 @@ def find_files(
     bounds = Bounds(limits, on_read)
     heads = [_head(file) for file in files] if remote is None else remote.heads(files)
     explain = explain_os_error if remote is None else remote.explain
-    located = [
-        _located(file, head, partial(explain, file.name), bounds) for file, head in zip(files, heads, strict=True)
-    ]
+    pairs = zip(files, heads, strict=True)
+    located = [_located(file, head, partial(explain, file.name), bounds) for file, head in pairs]
     return [
         replace(location, split=split, split_by="file names") if split and location.split is None else location
         for location, split in zip(located, splits_of_files([file.relative for file in files]), strict=True)
