@@ -90,7 +90,7 @@ def test_nothing_that_is_declared_for_test_is_in_the_training_file(tmp_path_fact
     # So many that no draw leaves too few to train on.
     declared = [*declared, *["train"] * 120]
     bodies = [chat(f"{said} {number}", "a") for number, said in enumerate(declared)]
-    groups = [f"{number % 9}" for number in range(len(declared))]
+    groups = [f"{number % 60}" for number in range(len(declared))]
     options = {"split": config, "checks": False, "counts_tokens": False}
     store = make_store(
         directory / "examples", bodies, splits=[said or None for said in declared], groups=groups, **options
