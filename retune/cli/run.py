@@ -11,6 +11,7 @@ from retune.cli.check_view import ReadingBar
 from retune.cli.run_view import RunView, show_result
 from retune.cli.setting_flags import SettingsCommand, given_settings, refuse_more_sources
 from retune.cli.terminal import print_quietly
+from retune.errors import RetuneError
 from retune.extras import Extra, require
 from retune.local.side_by_side import SideBySide, start_prefect_early
 
@@ -115,7 +116,7 @@ def _retrain(services: "RunServices", view: RunView) -> "RunManifest":
     except (TerminationSignal, Exception) as error:
         # Prefect raises it for SIGTERM while a flow runs. A task that has not quite started then hides it behind an
         # error of its own.
-        if not _is_or_follows(error, TerminationSignal):
+        if isinstance(error, RetuneError) or not _is_or_follows(error, TerminationSignal):
             raise
         view.say("stopping")
         raise _StoppedError(signal.SIGTERM) from None

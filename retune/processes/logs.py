@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -51,7 +52,9 @@ class ProcessLog:
         Raises:
             OSError: It can't be written.
         """
-        bound_log(self.path)
+        # A full disk has no room for the copy, but what can be appended is appended.
+        with suppress(OSError):
+            bound_log(self.path)
         stream = open(self.path, "ab", opener=private_opener)  # noqa: SIM115 - the caller's
         self._start = stream.tell()
         return stream

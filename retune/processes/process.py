@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, TypeVar
 
+from retune.errors import ServerError
+
 Value = TypeVar("Value")
 Process = subprocess.Popen[bytes]
 
@@ -80,10 +82,17 @@ def send_line(process: Process, line: bytes) -> None:
 
 
 def has_printed(process: Process, line: bytes) -> bool:
-    """Whether the next line of a process's standard output, a pipe, has arrived and is `line`."""
+    """Whether the next line of a process's standard output, a pipe, has arrived.
+
+    Raises:
+        ServerError: It is another line than `line`.
+    """
     assert process.stdout  # noqa: S101 - a pipe was asked for
     readable, _, _ = select.select([process.stdout], [], [], 0)
-    return bool(readable) and process.stdout.readline() == line
+    printed = process.stdout.readline() if readable else b""
+    if printed not in (b"", line):
+        raise ServerError(f"A process printed {printed!r} where {line!r} was expected.")
+    return printed == line
 
 
 def take_standard_output() -> int:
@@ -158,19 +167,31 @@ def stop_processes(
     Returns:
         Those that had not ended when SIGKILL was sent.
     """
-    # Until a process is waited for, its number can't be another's.
     running = [process for process in processes if process.returncode is None]
     for process in running:
         signal_group(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
-    while (left := [one for one in running if one.poll() is None]) and time.monotonic() < deadline and not is_hurried():
+    while (left := _still_running(running)) and time.monotonic() < deadline and not is_hurried():
+        running = left
         time.sleep(_POLL_SECONDS)
-    for process in running:
+    for process in left:
         signal_group(process.pid, signal.SIGKILL)
     for process in left:
         process.wait()
     for process in processes:
         close_pipes(process)
+    return left
+
+
+def _still_running(processes: Collection[Process]) -> list[Process]:
+    """Those that have not ended; what the others left in their groups is killed."""
+    left = []
+    for process in processes:
+        if process.poll() is None:
+            left.append(process)
+        else:
+            # At once: later its number may be another's.
+            signal_group(process.pid, signal.SIGKILL)
     return left
 
 

@@ -7,7 +7,12 @@ from typing import Any
 from retune.config import DataConfig, SourceFormat
 from retune.data.problems.problems import FileNote, Finding
 from retune.data.sources.blocks import SAMPLE_ROWS, Block, Row, Source, UnreadFile
-from retune.data.sources.files.file_formats import UnreadableEndingError, format_by_name, unknown_format
+from retune.data.sources.files.file_formats import (
+    UnknownFormatError,
+    UnreadableEndingError,
+    format_by_name,
+    unknown_format,
+)
 from retune.data.sources.files.found_files import why_not_read
 from retune.data.sources.files.locations import Location, find_files, no_data_file
 from retune.data.sources.joined import MOST_FILES, open_with_splits
@@ -142,7 +147,9 @@ def _open_files(locations: Sequence[Location], data: DataConfig, unread: list[Un
             first_error = first_error or error
             unread.append(UnreadFile(location.name, error.message.removeprefix(f"{location.name}: "), True))
         except SourceError as error:
-            if not location.is_tried:
+            # A server that does not answer must not decide which files are trained on.
+            is_unknown = isinstance(error, UnknownFormatError | UnreadableEndingError)
+            if not location.is_tried or (location.path is None and not is_unknown):
                 raise
             unread.append(_not_read(location, error))
         else:
@@ -159,10 +166,11 @@ def _open_files(locations: Sequence[Location], data: DataConfig, unread: list[Un
 
 
 def _not_read(location: Location, error: SourceError) -> UnreadFile:
-    """Why a file was only tried; the ending of a format that can't be read says how to have it read."""
+    """Why a file that was only tried is not read."""
+    if isinstance(error, UnknownFormatError):
+        return why_not_read(location.name, location.suffix)
     reason = f"{error.message.removeprefix(f'{location.name} ').rstrip('.')}; {error.hint}".rstrip(".")
-    named = why_not_read(location.name, location.suffix)
-    return UnreadFile(location.name, reason, True) if isinstance(error, UnreadableEndingError) else named
+    return UnreadFile(location.name, reason, may_hold_examples=True)
 
 
 def _unlike(location: Location, first: FileReader, reader: FileReader) -> UnreadFile:

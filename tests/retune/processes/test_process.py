@@ -12,7 +12,7 @@ import pytest
 from prefect_process import eventually
 
 from retune.errors import ServerError
-from retune.processes.logs import ProcessLog, bound_log
+from retune.processes.logs import MAX_LOG_BYTES, ProcessLog, bound_log
 from retune.processes.process import (
     Process,
     describe_exit,
@@ -70,8 +70,17 @@ def test_a_process_is_ready_when_it_says_so() -> None:
         )
 
 
+def test_a_log_that_cant_be_copied_when_it_is_full_is_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * (MAX_LOG_BYTES + 1))
+    (tmp_path / "log.1").mkdir()
+    with ProcessLog(path).open() as stream:
+        stream.write(b"more")
+    assert path.read_bytes().endswith(b"xmore")
+
+
 def test_other_words_do_not_make_it_ready() -> None:
-    with started("print('other')") as process, pytest.raises(ServerError, match="it exited with status 0"):
+    with started("print('other')") as process, pytest.raises(ServerError, match="printed b'other"):
         wait_until_ready(process, lambda: has_printed(process, b"ready\n"), timeout_seconds=240, failure=ServerError)
 
 

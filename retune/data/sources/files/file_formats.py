@@ -58,9 +58,13 @@ def format_by_name(location: Location) -> SourceFormat | None:
     return FORMAT_BY_SUFFIX.get(location.suffix)
 
 
-def unknown_format(location: Location) -> SourceError:
+class UnknownFormatError(SourceError):
+    """Neither the name nor the content of a file says its format."""
+
+
+def unknown_format(location: Location) -> UnknownFormatError:
     """The error for a file whose format neither its name nor its content says."""
-    return SourceError(
+    return UnknownFormatError(
         f"Can't tell the format of {location.name} by its name or its content; known endings are "
         f"{', '.join(FORMAT_BY_SUFFIX)}, each also with .gz, .bz2 or .zst.",
         hint="Write the examples as CSV, with a column for what the user says and one for the answer, or as JSONL, one "

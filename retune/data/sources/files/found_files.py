@@ -123,6 +123,18 @@ _HOLD_NO_EXAMPLES = {
     *(".py", ".ipynb", ".r", ".js", ".ts", ".sh", ".sql", ".css", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"),
     *(".bin", ".pt", ".pth", ".onnx", ".safetensors", ".gguf", ".npy", ".npz", ".tmp", ".bak", ".swp", ".idx"),
 }
+_OF_COPIES = {
+    ".old",
+    ".orig",
+    ".part",
+    ".partial",
+    ".crdownload",
+    ".download",
+    ".save",
+    ".copy",
+    ".backup",
+    ".filepart",
+}
 
 _RENAME = "if it is CSV, TSV or JSONL, rename it to end in .csv, .tsv or .jsonl"
 _UNPACK, _DATABASE = "unpack it", "read it by its address, sqlite:///PATH, with --query"
@@ -172,7 +184,10 @@ def why_not_read(name: str, suffix: str) -> UnreadFile:
 
 def _may_be_text(file: FoundFile, reason: UnreadFile) -> bool:
     """Whether it is read if it is named by itself, and text of a known format stands in it."""
-    is_other = file.suffix in FORMAT_BY_SUFFIX or file.suffix in _ADVICE
+    suffixes = [suffix.lower().rstrip("~") for suffix in PurePosixPath(file.relative).suffixes]
+    # "train.csv.part", "train.csv~" and "train.csv.old" are copies or torn downloads of a data file.
+    is_copy = file.relative.endswith("~") or not _OF_COPIES.isdisjoint(suffixes)
+    is_other = is_copy or file.suffix in _ADVICE or not FORMAT_BY_SUFFIX.keys().isdisjoint(suffixes)
     return reason.may_hold_examples and not is_other and file.size != 0 and file.fault is None
 
 

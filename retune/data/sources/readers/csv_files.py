@@ -1,6 +1,6 @@
 """CSV and TSV: Arrow reads what is regular, a stricter and slower reader the rest, and both give the same rows."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -84,28 +84,43 @@ class CsvReader(FileReader):
 
     def blocks(self, file: int) -> Generator[Block, None, None]:
         """Read the whole file; see `FileReader`."""
-        reported = 0
+        # Held back until the next is read: the totals at the end may begin in it.
+        before: ArrowBlock | RowsBlock | None = None
+        failure: SourceError | None = None
         with ByteStream(self.location, self.format.upper()) as stream:
-            rows = self._rows_of(stream)
-            self.notes = TextNotes(stream.has_byte_order_mark, layout=list(rows.layout.notes))
-            if self._has_header and self._read_header(rows) != self.columns:
-                raise self.changed()
-            self.notes.layout += describe_titles(rows.titles) + describe_two_headers(rows.header_rows, self.columns)
-            first = rows.number + 1
-            table = _RegularRows(self.columns, rows.layout)
-            rows.skip_blank_lines()
-            while stream.peek(1):
-                block = self._read_regular(stream, rows, table, file) or self._read_strictly(stream, rows, file)
-                block.source_bytes = stream.stored_bytes_taken - reported
-                reported += block.source_bytes
-                self.notes.windows_line_ends = rows.windows_line_ends
-                self.notes.row_numbers = (first, rows.number)
-                rows.skip_blank_lines()
-                if not stream.peek(1):
-                    self._take_off_totals(block)
-                yield from block.pieces() if isinstance(block, ArrowBlock) else (block,)
-            self.notes.layout += describe_headers_again(rows.headers_again)
+            try:
+                for block in self._read_blocks(stream, file):
+                    if not stream.peek(1):
+                        self._take_off_totals([block] if before is None else [before, block])
+                    if before is not None:
+                        yield from _pieces(before)
+                    before = block
+            except SourceError as error:
+                failure = error
+            if before is not None:
+                yield from _pieces(before)
+            if failure is not None:
+                raise failure
             self.check_size(stream.taken)
+
+    def _read_blocks(self, stream: ByteStream, file: int) -> Iterator[ArrowBlock | RowsBlock]:
+        rows = self._rows_of(stream)
+        self.notes = TextNotes(stream.has_byte_order_mark, layout=list(rows.layout.notes))
+        if self._has_header and self._read_header(rows) != self.columns:
+            raise self.changed()
+        self.notes.layout += describe_titles(rows.titles) + describe_two_headers(rows.header_rows, self.columns)
+        first, reported = rows.number + 1, 0
+        table = _RegularRows(self.columns, rows.layout)
+        rows.skip_blank_lines()
+        while stream.peek(1):
+            block = self._read_regular(stream, rows, table, file) or self._read_strictly(stream, rows, file)
+            block.source_bytes = stream.stored_bytes_taken - reported
+            reported += block.source_bytes
+            self.notes.windows_line_ends = rows.windows_line_ends
+            self.notes.row_numbers = (first, rows.number)
+            rows.skip_blank_lines()
+            yield block
+        self.notes.layout += describe_headers_again(rows.headers_again)
 
     def _read_regular(self, stream: ByteStream, rows: CsvRows, table: "_RegularRows", file: int) -> ArrowBlock | None:
         content, is_last = stream.peek_block(self._block_bytes)
@@ -129,9 +144,9 @@ class CsvReader(FileReader):
                 break
         return block
 
-    def _take_off_totals(self, block: ArrowBlock | RowsBlock) -> None:
-        """Look whether the table's last rows sum it up; those that certainly do are taken off the last block."""
-        last = _last_filled(block)
+    def _take_off_totals(self, blocks: list[ArrowBlock | RowsBlock]) -> None:
+        """Look whether the table's last rows sum it up; those that certainly do are taken off its last blocks."""
+        last = [row for block in blocks for row in _last_filled(block)]
         n_totals, are_certain = count_totals([cells for _, cells in last])
         if not n_totals:
             return
@@ -141,10 +156,11 @@ class CsvReader(FileReader):
             self.notes.row_numbers = (self.notes.row_numbers[0], numbers[0] - 1)
         if not are_certain:
             return
-        if isinstance(block, ArrowBlock):
-            block.batch = block.batch.slice(0, numbers[0] - block.first)
-        else:
-            del block.values[-n_totals:]
+        for block in blocks:
+            if isinstance(block, ArrowBlock):
+                block.batch = block.batch.slice(0, max(0, numbers[0] - block.first))
+            else:
+                block.values[:] = [row for row in block.values if row.number < numbers[0]]
 
 
 class _RegularRows:
@@ -224,6 +240,10 @@ class _RegularRows:
         returns = returns[returns < end - 1]
         pairs = returns[letters[returns + 1] == _LF]
         return int((np.searchsorted(self._quotes, pairs) % 2 == 0).sum())
+
+
+def _pieces(block: ArrowBlock | RowsBlock) -> Iterable[Block]:
+    return block.pieces() if isinstance(block, ArrowBlock) else (block,)
 
 
 def _last_filled(block: ArrowBlock | RowsBlock) -> list[tuple[int, list[str]]]:

@@ -125,13 +125,14 @@ class CsvRows:
         """
         while (row := self._next()) is not None:
             cells, findings = row
+            if not findings and self.is_header(cells):
+                self.headers_again.append(self.number)
+                continue
             if not findings and len(cells) != len(columns) and any(cell.strip() for cell in cells):
                 found = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
                 findings = (Finding("row_width", f"{found}, but the header names {len(columns)} columns."),)
             if findings:
                 yield Row(self.number, {}, findings)
-            elif self.is_header(cells):
-                self.headers_again.append(self.number)
             elif any(cell.strip() for cell in cells):
                 yield Row(self.number, dict(zip(columns, cells, strict=True)))
 

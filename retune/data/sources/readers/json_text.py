@@ -9,6 +9,7 @@ from retune.data.sources.blocks import BLOCK_BYTES
 from retune.data.sources.bounds import Bounds
 from retune.data.sources.files.byte_stream import ByteStream
 from retune.data.sources.readers.json_advice import advice_on_text
+from retune.data.sources.readers.repeated_keys import ESCAPED_QUOTE
 from retune.data.text.encoding import SAVE_AS_UTF8, describe_bad_utf8
 from retune.data.text.jsonl import STRICT_DECODER, TooManyValuesError, refuse_too_many_values
 from retune.errors import SourceError
@@ -119,8 +120,9 @@ class JsonText:
             self._read_more_of(place)
 
     def count_quotes(self, length: int) -> int:
-        """How many quotes are in so many of the characters that were taken last; see `last_taken`."""
-        return self._text.count('"', self._at - length, self._at)
+        """How many quotes, and escapes of quotes, are in so many of the characters that were taken last."""
+        start = self._at - length
+        return self._text.count('"', start, self._at) + self._text.count(ESCAPED_QUOTE, start, self._at)
 
     def last_taken(self, length: int) -> str:
         """So many of the characters that were taken last, no more than those of one value."""

@@ -12,7 +12,7 @@ from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, SAMPLE_ROWS
 from retune.data.sources.files.byte_stream import ByteStream, count_line_feeds
 from retune.data.sources.files.locations import Location
 from retune.data.sources.readers.reader import FileReader, TextNotes, object_keys
-from retune.data.sources.readers.repeated_keys import find_repeated_keys, row_of
+from retune.data.sources.readers.repeated_keys import ESCAPED_QUOTE, find_repeated_keys, row_of
 from retune.data.text.arrow_arrays import count_byte
 from retune.data.text.jsonl import parse_line, parse_quickly
 from retune.errors import SourceError
@@ -21,7 +21,7 @@ from retune.errors import SourceError
 _SPACE = b" \t\r"
 _FILLED_LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 _LEAST_LINE_BYTES = 4
-_QUOTE = ord('"')
+_QUOTE, _ESCAPED_QUOTE = ord('"'), ESCAPED_QUOTE.encode()
 
 _ARRAY_ADVICE = (
     "Say --format json to read it as it is, or make it one object a line: jq -c '.[]' data.json > data.jsonl"
@@ -54,7 +54,8 @@ class JsonLinesBlock(Block):
     def offer(self, taker: RowTaker) -> list[Row]:
         """Offer every row, and once more those of a block in which keys may be repeated."""
         left = self._lines_left(taker.take, parse_quickly)
-        n_quotes = count_byte(self.content, _QUOTE) - sum(line.count(b'"') for _, line in left)
+        n_quotes = count_byte(self.content, _QUOTE) + self.content.count(_ESCAPED_QUOTE)
+        n_quotes -= sum(_count_quotes(line) for _, line in left)
         if n_quotes != taker.n_quotes:
             # A key may stand twice in an object, of which the quick parser says nothing.
             taker.start_again()
@@ -66,16 +67,20 @@ class JsonLinesBlock(Block):
         return [(number, line) for number, line in lines if not take(number, parse(line))]
 
 
+def _count_quotes(line: bytes) -> int:
+    return line.count(b'"') + line.count(_ESCAPED_QUOTE)
+
+
 def _read_row(number: int, line: bytes) -> Row:
     value = parse_line(line)
     if isinstance(value, Finding):
         return Row(number, {}, (value,))
-    return row_of(number, value, line.count(b'"'), line.decode)
+    return row_of(number, value, _count_quotes(line), line.decode)
 
 
 def _parse_unless_repeated(line: bytes) -> Any:
     value = parse_quickly(line)
-    return None if value is None or find_repeated_keys(value, line.count(b'"'), line.decode) else value
+    return None if value is None or find_repeated_keys(value, _count_quotes(line), line.decode) else value
 
 
 def _pieces(block: JsonLinesBlock) -> Iterator[JsonLinesBlock]:

@@ -11,6 +11,7 @@ from retune.data.problems.rules import RULES
 from retune.data.sources.blocks import Row
 from retune.redaction.masking import masked
 
+ESCAPED_QUOTE = "\\u0022"
 _MOST_FINDINGS = 3
 _MOST_SHOWN, _LONGEST_PLACE = 40, 200
 
@@ -60,12 +61,13 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_Members)
 def find_repeated_keys(value: Any, n_quotes: int, text: Callable[[], str]) -> tuple[Finding, ...]:
     """Find the keys that occur twice in an object.
 
-    Every member that a parser drops has two quotes at the least. So where the value, written anew, has as many as its
-    text, none was dropped; only other texts are parsed a second time.
+    Every member that a parser drops has two quotes at the least, and every quote of a text is a quote or an escape. So
+    where the value, written again, has as many quotes as its text has quotes and escapes, none was dropped; only other
+    texts are parsed a second time.
 
     Args:
         value: What a parser made of the text.
-        n_quotes: How many quotes are in the text.
+        n_quotes: How many quotes are in the text, and escapes `ESCAPED_QUOTE`.
         text: The text, for where it is needed.
 
     Returns:
@@ -79,8 +81,8 @@ def find_repeated_keys(value: Any, n_quotes: int, text: Callable[[], str]) -> tu
         pass  # It has a number of more than 64 bits, or half of a surrogate pair.
     try:
         members = _DECODER.decode(text())
-    except (ValueError, RecursionError):
-        return ()
+    except (ValueError, RecursionError) as error:
+        return (Finding("repeated_key", f"a key may occur twice: the row can't be parsed again ({error})."),)
     found = [repeated for repeated, _ in zip(_repeated(members), range(_MOST_FINDINGS), strict=False)]
     return tuple(repeated.finding() for repeated in found)
 

@@ -75,6 +75,28 @@ def test_text_in_a_known_format_is_read_as_if_it_were_named_alone(tmp_path, name
     assert source.unread() == []
 
 
+@pytest.mark.parametrize(
+    "name", ["january.csv.part", "january.csv~", "january.csv.old", "january.csv.1", "january.orig"]
+)
+def test_copies_and_torn_downloads_of_data_files_are_left_out_and_named(tmp_path, name):
+    (tmp_path / "january.csv").write_text(TABLE)
+    (tmp_path / name).write_text(TABLE)
+    source = open_folder(tmp_path)
+    assert names(source) == ["january.csv"]
+    [unread] = source.unread()
+    assert unread.may_hold_examples
+    assert unread.name.endswith(name)
+
+
+def test_text_that_cant_be_read_is_left_out_with_its_own_fault(tmp_path):
+    (tmp_path / "january.csv").write_text(TABLE)
+    (tmp_path / "february.txt").write_text(TABLE.replace("question,answer", "answer,answer", 1))
+    source = open_folder(tmp_path)
+    assert names(source) == ["january.csv"]
+    [unread] = source.unread()
+    assert '"answer"' in unread.reason
+
+
 def test_text_with_other_columns_is_left_out_and_says_what_to_do(tmp_path):
     write(tmp_path, january__csv=TABLE, labels__txt="id\tname\n1\tcard\n2\tparcel\n")
     source = open_folder(tmp_path)

@@ -92,6 +92,17 @@ def test_what_the_standard_library_writes_reads_back(tmp_path_factory, rows, lin
     assert sum(block.source_bytes for block in blocks) == path.stat().st_size
 
 
+@pytest.mark.parametrize("block_bytes", [20, 40, 60, 80, 1000])
+def test_a_total_is_left_out_wherever_blocks_end(tmp_path, block_bytes):
+    rows = "".join(f"Where is order {number}?,On its way\n" for number in range(4))
+    path = write(tmp_path, f"question,answer\n{rows}\nTotal,\nAverage,\n")
+    reader = open_csv(path, block_bytes=block_bytes)
+    blocks = list(reader.blocks(0))
+    assert [row.number for block in blocks for row in block.rows()] == [2, 3, 4, 5]
+    assert [note.kind for note in reader.notes.totals] == ["total_row"]
+    assert sum(block.source_bytes for block in blocks) == path.stat().st_size
+
+
 class TestCells:
     def test_text_stays_text(self, tmp_path):
         path = write(tmp_path, 'text,category\nNA,null\n007,1.50\n true ,\n"a, ""b""\nc",None\n')

@@ -16,7 +16,7 @@ from retune.data.ingest.load import LoadOptions, load_examples
 from retune.data.sources.blocks import Row
 from retune.data.sources.open import open_source
 from retune.data.sources.readers.jsonl_files import JsonLinesBlock
-from retune.data.sources.readers.repeated_keys import find_repeated_keys
+from retune.data.sources.readers.repeated_keys import ESCAPED_QUOTE, find_repeated_keys
 
 ASKED = '{"role": "user", "content": "Where is my \\"card\\"?"}'
 ANSWERED = '{"role": "assistant", "content": "On its way.\\n"}'
@@ -101,10 +101,12 @@ def test_lines_without_any_are_offered_once(system: str | None) -> None:
     assert kinds(rows[0]) == []
 
 
-def test_escaped_quotes_cost_a_second_look_and_change_nothing() -> None:
+def test_escapes_of_quotes_hide_no_repeated_key() -> None:
     escaped = PLAIN.replace('\\"', "\\u0022")
-    rows, taker = left_of([PLAIN, escaped])
-    assert (rows, taker.numbers) == ([], [1, 2])
+    repeated = escaped.replace("{", '{"id": "7", "id": "8", ', 1)
+    rows, taker = left_of([PLAIN, escaped, repeated])
+    assert taker.numbers == [1, 2]
+    assert [(row.number, kinds(row)) for row in rows] == [(3, ["repeated_key"])]
 
 
 MEMBERS = st.deferred(lambda: st.lists(st.tuples(st.sampled_from(["a", "b", '"']), VALUES), max_size=3))
@@ -132,10 +134,13 @@ def has_repeats(value: Any) -> bool:
     return isinstance(value, list) and any(map(has_repeats, value))
 
 
-@given(members=MEMBERS)
-def test_any_object_is_said_to_have_some_when_it_does(members: list[tuple[str, Any]]) -> None:
+@given(members=MEMBERS, escapes=st.booleans())
+def test_any_object_is_said_to_have_some_when_it_does(members: list[tuple[str, Any]], escapes: bool) -> None:
     text = written(("object", members))
-    found = find_repeated_keys(json.loads(text), text.count('"'), lambda: text)
+    if escapes:
+        text = "\\\\".join(part.replace('\\"', ESCAPED_QUOTE) for part in text.split("\\\\"))
+    n_quotes = text.count('"') + text.count(ESCAPED_QUOTE)
+    found = find_repeated_keys(json.loads(text), n_quotes, lambda: text)
     assert bool(found) == has_repeats(("object", members))
 
 
