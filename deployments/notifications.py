@@ -187,21 +187,21 @@ _NEWS = (
     ),
     _News(
         "retrained",
-        "Tells of every model that was retrained: how good it is, how long it took, what it cost.",
+        "Reports every retrained model: its scores, how long the training took, and what it cost.",
         _of_runs("succeeded"),
         "{{ event.payload.title }}",
         "{{ event.payload.message }}",
     ),
     _News(
         "failed or over budget",
-        "Tells of every retraining that failed or would have cost too much, and why.",
+        "Reports every retraining that failed or would have cost too much, and why.",
         _of_runs("failed", "over-budget"),
         "{{ event.payload.title }}",
         "{{ event.payload.message }}",
     ),
     _News(
         "lost",
-        "Tells of a retrain run whose process was lost and that nothing took up again within two minutes.",
+        "Reports a retrain run whose process was lost and that was not resumed within two minutes.",
         # A crash that the automations recover from is followed by another state before that.
         _of_states(
             Posture.Proactive,
@@ -214,12 +214,12 @@ _NEWS = (
             | {"prefect.flow-run.Cancelled", "prefect.flow-run.Cancelling"},
         ),
         _RUN_OF + "{{ run }}: its process was lost",
-        _RUN_OF + "The process of {{ run }} was lost, and nothing took it up again within two minutes.\n"
+        _RUN_OF + "The process of {{ run }} was lost, and it was not resumed within two minutes.\n"
         "Its job may still be training. Retry the run in Prefect: it resumes where it stopped." + _LINK,
     ),
     _News(
         "approval needed",
-        "Tells of every retraining that waits for somebody to say whether it may go on, and what it would cost.",
+        "Reports every retraining that waits for approval, and what it would cost.",
         _of_runs("approval-needed"),
         "{{ event.payload.title }}",
         "{{ event.payload.message }}",

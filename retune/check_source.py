@@ -243,7 +243,9 @@ def _refuse_bad_outputs(request: CheckRequest) -> None:
         if path is not None and path.is_dir():
             raise ConfigError(f"{flag} needs a file; {path} is a directory.", hint="Name a file in it.")
         if path is not None and not path.parent.is_dir():
-            raise ConfigError(f"{flag} {path}: there is no directory {path.parent}.", hint="Make it, or fix the name.")
+            raise ConfigError(
+                f"{flag} {path}: the directory {path.parent} does not exist.", hint="Create it, or correct the name."
+            )
     if request.fix is None or request.report_path is None:
         return
     for written in (request.fix, changes_path_of(request.fix)):
@@ -274,7 +276,10 @@ def _refuse_bad_target(target: Path, source: str, *, may_overwrite: bool) -> Non
 def _refuse_files_there(paths: list[Path], *, may_overwrite: bool) -> None:
     there = [path for path in paths if path.exists()]
     if there and not may_overwrite:
-        raise ConfigError(f"{there[0]} is there already.", hint="Name another file, or add --force to overwrite it.")
+        raise ConfigError(
+            f"{there[0]} already exists.",
+            hint="Name another file, or overwrite it: --force, from Python overwrite=True.",
+        )
 
 
 def _refuse_files_of_other_splits(target: Path, written: dict[str, Path]) -> None:
@@ -283,8 +288,7 @@ def _refuse_files_of_other_splits(target: Path, written: dict[str, Path]) -> Non
         path = held_out_path(target, split)
         if split not in written and path.exists():
             raise ConfigError(
-                f"{path} is there, and this source has no {split} split of its own: it would seem to belong to "
-                f"{target}.",
+                f"{path} exists, but this source has no {split} split: the file would seem to belong to {target}.",
                 hint="Move it away if you need it, or else delete it; or name another file for --fix.",
             )
 

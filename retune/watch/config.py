@@ -22,10 +22,10 @@ class WatchConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     min_new_examples: int = Field(
-        1, ge=1, le=1_000_000_000, description="Announce once there are so many new examples; fewer wait for more."
+        1, ge=1, le=1_000_000_000, description="Announce once there are this many new examples; fewer wait for more."
     )
     quiet_seconds: float = Field(
-        60.0, ge=0, le=86_400, description="Data counts as complete once it has looked the same for so many seconds."
+        60.0, ge=0, le=86_400, description="Data counts as complete once it has looked the same for this many seconds."
     )
     watermark_query: str | None = Field(
         None,

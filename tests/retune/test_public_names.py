@@ -130,7 +130,7 @@ def test_check_writes_the_report_and_the_fixed_file_that_it_names(tmp_path: Path
     assert result.fix
     assert (result.fix.path, result.fix.n_written, result.n_examples) == (fixed, 20, 20)
     assert list(dict.fromkeys(steps)) == ["reading", "repairing", "comparing"]
-    with pytest.raises(retune.ConfigError, match=r"fixed\.jsonl is there already"):
+    with pytest.raises(retune.ConfigError, match=r"fixed\.jsonl already exists"):
         retune.check(source(tmp_path), fix=fixed)
     assert retune.check(source(tmp_path), fix=str(fixed), overwrite=True).ok
 

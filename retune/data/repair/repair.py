@@ -21,7 +21,7 @@ import numpy.typing as npt
 from retune.data.dataset.columns import SPLITS
 from retune.data.dataset.example_store import ExampleStore
 from retune.data.example.example import canonical_json
-from retune.data.example.fixes import CHANGES, fix_example, is_empty
+from retune.data.example.fixes import fix_example, is_empty
 from retune.data.problems.problems import Problem, read_problems
 from retune.data.problems.rules import MOST_KEPT_PER_KIND, Change
 from retune.data.repair.writer import Changes, FixedExamples, RepairWriter
@@ -63,10 +63,6 @@ class Repaired:
     n_read: int
     n_written: int
     counts: Counter[Change]
-
-    def summary(self) -> list[tuple[str, str, int]]:
-        """What was counted, what was done to it, and how often; only what was done at all."""
-        return [(noun, done, self.counts[change]) for change, (noun, done) in CHANGES.items() if self.counts[change]]
 
 
 def changes_path_of(path: Path) -> Path:

@@ -108,21 +108,3 @@ def _how_to_convert(name: str, encoding: str) -> str:
 def describe_bad_utf8(error: UnicodeDecodeError) -> str:
     """Say which byte it is: "the byte 0xe9 is not UTF-8"."""
     return f"the byte 0x{error.object[error.start]:02x} is not UTF-8"
-
-
-def decode_utf8(content: bytes, name: str) -> str:
-    """Decode the whole of a file, with or without a byte order mark.
-
-    Args:
-        content: Its bytes.
-        name: The file, for the error.
-
-    Raises:
-        SourceError: The bytes are not UTF-8; it names the first line that isn't.
-    """
-    refuse_utf16(content, name)
-    try:
-        return content.removeprefix(codecs.BOM_UTF8).decode()
-    except UnicodeDecodeError as error:
-        line = 1 + error.object[: error.start].count(b"\n")
-        raise SourceError(f"{name}, line {line}: {describe_bad_utf8(error)}.", hint=SAVE_AS_UTF8) from None

@@ -99,8 +99,8 @@ def test_fix_refuses_bad_targets(check: Check, target: str) -> None:
         (("--fix", "x.jsonl", "--report", "tickets.csv"), "the source itself"),
         (("--report", "linked.csv"), "the source itself"),
         (("--fix", "linked.jsonl"), "the source itself"),
-        (("--fix", "nodir/x.jsonl"), "no directory nodir"),
-        (("--report", "nodir/x.json"), "no directory nodir"),
+        (("--fix", "nodir/x.jsonl"), "directory nodir does not exist"),
+        (("--report", "nodir/x.json"), "directory nodir does not exist"),
         (("--report", "directory"), "is a directory"),
         (("--fix", "directory.jsonl"), "is a directory"),
     ],
@@ -179,7 +179,7 @@ def test_fix_keeps_the_splits_of_the_source_in_files_of_their_own(check: Check) 
     assert answer.document["n_errors"] == 0
     Path("other.test.jsonl").write_text("mine")
     refused = check("tickets.csv", "--fix", "other.jsonl")
-    assert (refused.status, "other.test.jsonl is there already" in refused.err) == (2, True)
+    assert (refused.status, "other.test.jsonl already exists" in refused.err) == (2, True)
     assert not Path("other.jsonl").exists()
 
 
@@ -257,7 +257,7 @@ def test_a_held_out_file_of_an_earlier_repair_is_not_left_beside_another_one(che
     answer = check("plain.csv", "--fix", "fixed.jsonl", "--force")
 
     assert answer.status == 2
-    assert "fixed.test.jsonl is there, and this source has no test split of its own" in answer.err
+    assert "fixed.test.jsonl exists, but this source has no test split" in answer.err
     assert files() == before
     Path("fixed.test.jsonl").unlink()
     assert check("plain.csv", "--fix", "fixed.jsonl", "--force").status == 0
