@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 _DEADLINE_SECONDS = 240
 _COLLECTION = "import os; open(os.environ['LOADED'], 'a').write('{name}\\n')"
@@ -47,6 +48,7 @@ def install_collection(packages: Path, name: str) -> None:
     (packages / name / "__init__.py").write_text(_COLLECTION.format(name=name))
 
 
+@pytest.mark.slow
 def test_collections_are_loaded_again_when_something_was_installed(tmp_path: Path) -> None:
     home, packages = tmp_path / "prefect", tmp_path / "packages"
     home.mkdir(mode=0o700)

@@ -184,7 +184,7 @@ def journal_of(server: ServerProcess, batch_id: str) -> Path:
 def test_a_batch_resumes_where_its_server_was_killed(
     start_server: Callable[..., ServerProcess], number: signal.Signals
 ):
-    total = 4000
+    total = 1500
     server = start_server()
     batch = start_batch(server.client(), jsonl(map(slow, range(total))))
     seen = wait_for_answers(server.client(), batch.id)
