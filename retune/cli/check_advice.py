@@ -76,7 +76,9 @@ def _conclusion(result: "CheckResult") -> tuple[str, str]:
     left = days_left_if_few(result)
     soon = "" if left is None else f" The base model's first end date is in {_count(left, 'day')}."
     if n_warnings:
-        harmless = ", which do not stop a run" if result.method == "supervised" else ""
+        harmless = (
+            f"; {'it does' if n_warnings == 1 else 'they do'} not stop a run" if result.method == "supervised" else ""
+        )
         return f"No errors. {_count(n_warnings, 'warning')}{harmless}.{soon}", "bold yellow"
     return (f"Nothing is wrong with the data.{soon}", "bold yellow") if soon else ("Nothing is wrong.", "bold green")
 

@@ -50,7 +50,7 @@ def _way_to_trust(context: CheckContext, sizes: dict[str, int]) -> str:
         return f"{so_few} The source declares them; add examples to its test split."
     left = sum(sizes.values()) - least - sizes["validation"]
     if left >= MINIMUM_EXAMPLES:
-        return f"{so_few} --test {least} holds out so many, and leaves {left} to train on."
+        return f"{so_few} --test {least} holds out that many, and leaves {left} to train on."
     return f"{so_few} --test 0 trains on all but the validation split, and judges nothing."
 
 

@@ -55,7 +55,7 @@ def test_a_larger_test_split_is_proposed_where_enough_remain_to_train_on(tmp_pat
     store = make_store(tmp_path / "drawn", bodies(45))
     [(kind, message)] = found(assigned(store, train=35, validation=5, test=5))
     assert kind == "few_held_out"
-    assert message.endswith("can be trusted. --test 20 holds out so many, and leaves 20 to train on.")
+    assert message.endswith("can be trusted. --test 20 holds out that many, and leaves 20 to train on.")
     assert found(assigned(store, train=20, validation=5, test=20)) == []
     declared = make_store(tmp_path / "declared", bodies(45), splits=["train"] * 40 + ["test"] * 5)
     [(_, message)] = found(assigned(declared, train=40, test=5))
