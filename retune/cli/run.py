@@ -114,19 +114,24 @@ def _retrain(services: "RunServices", view: RunView) -> "RunManifest":
         view.say("stopping")
         raise
     except (TerminationSignal, Exception) as error:
-        # Prefect raises it for SIGTERM while a flow runs. A task that has not quite started then hides it behind an
-        # error of its own.
-        if isinstance(error, RetuneError) or not _is_or_follows(error, TerminationSignal):
+        # Prefect raises it for SIGTERM while a flow runs. A task that has not quite started hides it, and any other
+        # signal, behind an error of its own.
+        interrupt = _find(error, (TerminationSignal, KeyboardInterrupt))
+        if interrupt is None and "run is not set" in str(error):
+            interrupt = _find(error, (asyncio.CancelledError,))
+        if interrupt is None or isinstance(error, RetuneError):
             raise
         view.say("stopping")
-        raise _StoppedError(signal.SIGTERM) from None
+        if isinstance(interrupt, _StoppedError):
+            raise interrupt from None
+        raise _StoppedError(signal.SIGTERM if isinstance(interrupt, TerminationSignal) else signal.SIGINT) from None
 
 
-def _is_or_follows(error: BaseException | None, kind: type[BaseException]) -> bool:
-    """Whether an error is of a kind, or was raised while one of that kind was handled."""
-    while error is not None and not isinstance(error, kind):
+def _find(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
+    """The nearest error of one of the kinds: this one, or one that was being handled when it was raised."""
+    while error is not None and not isinstance(error, kinds):
         error = error.__context__
-    return error is not None
+    return error
 
 
 class _StoppedError(KeyboardInterrupt):

@@ -1,5 +1,6 @@
 """`retune run` as a newcomer uses it, and as it is killed, interrupted and run again."""
 
+import asyncio
 import csv
 import json
 import os
@@ -18,6 +19,7 @@ from prefect.exceptions import TerminationSignal
 from retune.cli import app, run
 from retune.cli.run_view import RunView
 from retune.config import RetrainConfig
+from retune.errors import UnclearJobError
 from retune.local.embedded_server import embedded_server, find_running_server
 from retune.local.run_services import RunServices
 
@@ -189,20 +191,40 @@ def test_interrupted_it_says_how_to_resume_and_resumes(
     assert (job["id"], job["status"]) == (manifest(tmp_path)["job"]["id"], "succeeded")
 
 
-def test_sigterm_stops_a_run_when_prefect_hides_it_behind_an_error_of_its_own() -> None:
+@pytest.mark.parametrize(
+    ("interrupt", "number"),
+    [
+        (TerminationSignal(signal=signal.SIGTERM), signal.SIGTERM),
+        (run._StoppedError(signal.SIGHUP), signal.SIGHUP),
+        (KeyboardInterrupt(), signal.SIGINT),
+        (asyncio.CancelledError(), signal.SIGINT),
+    ],
+)
+def test_a_signal_stops_a_run_when_prefect_hides_it_behind_an_error_of_its_own(
+    interrupt: BaseException, number: signal.Signals
+) -> None:
     async def retrain(_config: Any) -> Any:
         try:
-            raise TerminationSignal(signal=signal.SIGTERM)  # noqa: TRY301 - as Prefect does
-        except TerminationSignal:
+            raise interrupt  # noqa: TRY301 - as Prefect does
+        except BaseException:  # noqa: BLE001 - likewise
             raise ValueError("Task run is not set")  # noqa: B904 - as Prefect does
 
+    config = RetrainConfig.model_validate({"data": {"source": "tickets.csv"}})
+    with pytest.raises(run._StoppedError) as caught:
+        run._retrain(RunServices(config, "http://127.0.0.1:4200", retrain), RunView())
+    assert caught.value.signal == number
+
+
+@pytest.mark.parametrize("error", [ValueError("Another error"), UnclearJobError("A job may exist.")])
+def test_another_error_is_reported_even_while_a_run_is_being_stopped(error: Exception) -> None:
     async def fail(_config: Any) -> Any:
-        raise ValueError("Another error")
+        try:
+            raise asyncio.CancelledError  # noqa: TRY301 - as in a library that times out
+        except asyncio.CancelledError:
+            raise error  # noqa: B904 - likewise
 
     config = RetrainConfig.model_validate({"data": {"source": "tickets.csv"}})
-    with pytest.raises(KeyboardInterrupt):
-        run._retrain(RunServices(config, "http://127.0.0.1:4200", retrain), RunView())
-    with pytest.raises(ValueError, match="Another error"):
+    with pytest.raises(type(error), match=str(error)):
         run._retrain(RunServices(config, "http://127.0.0.1:4200", fail), RunView())
 
 
