@@ -22,6 +22,11 @@ def _events(*states: str) -> set[str]:
     return {f"prefect.flow-run.{state}" for state in states}
 
 
+_RESUME = "retune - resume crashed runs"
+# Renamed in place: two of them would start a run twice, and a person may have disabled it.
+_FORMER_NAMES = {_RESUME: "retune - take up crashed runs"}
+
+
 def automations() -> list[AutomationCore]:
     """The automations of Retune, by name."""
     again = ChangeFlowRunState(
@@ -30,7 +35,7 @@ def automations() -> list[AutomationCore]:
     lost = ChangeFlowRunState(state=StateType.CRASHED, message="No heartbeat: its process is gone.")
     return [
         _automation(
-            "retune - take up crashed runs",
+            _RESUME,
             "Restarts a retrain run whose process was lost. It resumes where it stopped, with the same job.",
             after=_events("Crashed"),
             expect=_events("Crashed", *_BEGINNINGS, *_ENDS, *_PAUSES, "Cancelling"),
@@ -105,6 +110,8 @@ async def put_automation(client: PrefectClient, automation: AutomationCore) -> N
     One that says the same is left alone: Prefect forgets what a changed one is waiting for.
     """
     known = await client.read_automations_by_name(automation.name)
+    if not known and automation.name in _FORMER_NAMES:
+        known = await client.read_automations_by_name(_FORMER_NAMES[automation.name])
     if not known:
         await client.create_automation(automation)
         return

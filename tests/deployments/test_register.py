@@ -9,8 +9,10 @@ from uuid import uuid4
 
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
 from prefect_process import PrefectServer, eventually
 
+from deployments.automations import register_automations
 from deployments.register import Registration
 from retune.config import RetrainConfig
 from retune.config_file import load_config
@@ -46,7 +48,7 @@ def run_register(server: PrefectServer, **variables: str) -> subprocess.Complete
     )
 
 
-TAKING_UP = {"retune - take up crashed runs", "retune - notice lost processes", "retune - start what got stuck"}
+TAKING_UP = {"retune - resume crashed runs", "retune - notice lost processes", "retune - start what got stuck"}
 
 
 def everything(server: PrefectServer) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def registered(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathF
     assert first.returncode == 0, first.stderr
     before = everything(prefect_server)
     automations = {item["name"]: item for item in prefect_server.find("automations")}
-    taken_up = automations["retune - take up crashed runs"]
+    taken_up = automations["retune - resume crashed runs"]
     prefect_server.request("PATCH", f"/automations/{taken_up['id']}", {"enabled": False})
     prefect_server.request("PATCH", f"/v2/concurrency_limits/{LIMIT}", {"limit": 7})
     hourly = prefect_server.deployment("overview/hourly")
@@ -110,7 +112,7 @@ def registered(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathF
 
 def test_twice_is_once_and_what_people_changed_stays(registered: PrefectServer) -> None:
     automations = {item["name"]: item for item in registered.find("automations")}
-    assert automations["retune - take up crashed runs"]["enabled"] is False
+    assert automations["retune - resume crashed runs"]["enabled"] is False
     assert automations["retune - notice lost processes"]["enabled"] is True
     limits = {item["name"]: item["limit"] for item in registered.find("v2/concurrency_limits")}
     expected = {limit_name(family): 2 for family in known_families()}
@@ -122,6 +124,19 @@ def test_twice_is_once_and_what_people_changed_stays(registered: PrefectServer) 
     assert quarterly["schedule"]["interval"] == 90 * 86_400
     assert quarterly["schedule"]["anchor_date"].startswith("2026-01-01T00:00:00")
     assert not quarterly["active"]
+
+
+async def test_automation_with_a_former_name_is_renamed_and_stays_disabled(
+    registered: PrefectServer, prefect_client_settings: None
+) -> None:
+    [now] = [item for item in registered.find("automations") if item["name"] == "retune - resume crashed runs"]
+    before = {key: now[key] for key in ("description", "trigger", "actions", "enabled")}
+    registered.request("PUT", f"/automations/{now['id']}", {**before, "name": "retune - take up crashed runs"})
+    async with get_client() as client:
+        await register_automations(client)
+    renamed = [item for item in registered.find("automations") if item["id"] == now["id"]]
+    assert [(item["name"], item["enabled"]) for item in renamed] == [("retune - resume crashed runs", False)]
+    assert "retune - take up crashed runs" not in {item["name"] for item in registered.find("automations")}
 
 
 def test_every_deployment_says_what_it_is_for_and_what_it_does(registered: PrefectServer) -> None:

@@ -193,7 +193,7 @@ def find_format(source: Source, data: DataConfig, split: SplitConfig, method: Me
         if (doubt := source.header_doubt()) is None:
             raise
         # What the error advises names columns, and these would be an example's texts.
-        hint = f"Its first row may be an example: {doubt}. If the file has no header line, say --no-header."
+        hint = f"Its first row may be an example: {doubt}. If the file has no header line, use --no-header."
         named = "If it has one, name the columns: --user-column NAME --assistant-column NAME."
         raise SourceError(error.message, hint=f"{hint} {named}") from None
 

@@ -84,7 +84,7 @@ RULES: dict[str, Rule] = {
     "split_name_alone": Rule(
         "warning",
         "Name the examples to train on as the source, and this by --test-data or --validation-data. If it is to be "
-        "trained on, say --ignore-splits.",
+        "trained on, use --ignore-splits.",
     ),
     "split_name_unused": Rule(
         "warning",
@@ -96,7 +96,7 @@ RULES: dict[str, Rule] = {
     "layout": Rule(
         "note", "No action needed if that is right; otherwise write the file in the plain form of its format."
     ),
-    "header_missing": Rule("warning", "If these are examples, say --no-header; otherwise no action is needed."),
+    "header_missing": Rule("warning", "If these are examples, use --no-header; otherwise no action is needed."),
     "total_row": Rule(
         "warning",
         "No action needed if it is a total; if it is an example, move it up. --fix leaves it out, too.",
@@ -199,9 +199,8 @@ RULES: dict[str, Rule] = {
     # One message a row
     "conversations_assumed": Rule(
         "warning",
-        "If it is otherwise, say so: --conversation-column names the column of the conversation, "
-        "--conversation-start where one begins (whole, system, pause or question), --assistant-role who the assistant "
-        "is.",
+        "To change this: --conversation-column names the column of the conversation, --conversation-start says where "
+        "one begins (whole, system, pause or question), --assistant-role says who the assistant is.",
     ),
     "conversations_left_out": Rule(
         "warning", "Check who is the assistant (--assistant-role); otherwise no action is needed."

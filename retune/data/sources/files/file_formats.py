@@ -19,19 +19,19 @@ _OF_OTHERS = {
     ".duckdb": "Export the table: duckdb FILE.duckdb \"COPY (SELECT question, answer FROM faq) TO 'faq.parquet'\"",
 }
 
-_PICKLE = "Rename it to end in .pkl, or say --format pickle."
+_PICKLE = "Rename it to end in .pkl, or use --format pickle."
 
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
-    (b"PAR1", "a Parquet file", "Rename it to end in .parquet, or say --format parquet."),
+    (b"PAR1", "a Parquet file", "Rename it to end in .parquet, or use --format parquet."),
     (GZIP, "packed with gzip", _UNPACK.format(ending="gz")),
     (ZSTD, "packed with zstd", _UNPACK.format(ending="zst")),
-    (b"ARROW1", "an Arrow file", "Rename it to end in .arrow, or say --format arrow."),
+    (b"ARROW1", "an Arrow file", "Rename it to end in .arrow, or use --format arrow."),
     (
         b"PK\x03\x04",
         "a spreadsheet or a ZIP archive",
-        "If it is a spreadsheet, rename it to end in .xlsx or say --format excel; else unpack the archive.",
+        "If it is a spreadsheet, rename it to end in .xlsx or use --format excel; else unpack the archive.",
     ),
-    (b"\xd0\xcf\x11\xe0", "a spreadsheet of an old Office", "Rename it to end in .xls, or say --format excel."),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet of an old Office", "Rename it to end in .xls, or use --format excel."),
     (SQLITE, "a SQLite database", "Read it by its address, sqlite:///PATH, with --query."),
     (b"\x89PNG", "an image", "Name a file with the examples."),
     (b"\xff\xd8\xff", "an image", "Name a file with the examples."),
@@ -68,7 +68,7 @@ def unknown_format(location: Location) -> UnknownFormatError:
         f"Can't tell the format of {location.name} by its name or its content; known endings are "
         f"{', '.join(FORMAT_BY_SUFFIX)}, each also with .gz, .bz2 or .zst.",
         hint="Write the examples as CSV, with a column for what the user says and one for the answer, or as JSONL, one "
-        f'{{"messages": […]}} a line. If it is of a known format, rename it, or say --format {_NAMED_FORMATS}.',
+        f'{{"messages": […]}} a line. If its format is one of these, rename it, or use --format {_NAMED_FORMATS}.',
     )
 
 

@@ -79,7 +79,7 @@ class CsvReader(FileReader):
         try:
             return unique_columns(header if self._has_header else [""] * len(header), self.location.name)
         except SourceError as error:
-            hint = f"{error.hint} If the first row is an example, say --no-header."
+            hint = f"{error.hint} If the first row is an example, use --no-header."
             raise SourceError(error.message, hint=hint) from None
 
     def blocks(self, file: int) -> Generator[Block, None, None]:

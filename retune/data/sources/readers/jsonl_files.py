@@ -24,7 +24,7 @@ _LEAST_LINE_BYTES = 4
 _QUOTE, _ESCAPED_QUOTE = ord('"'), ESCAPED_QUOTE.encode()
 
 _ARRAY_ADVICE = (
-    "Say --format json to read it as it is, or make it one object a line: jq -c '.[]' data.json > data.jsonl"
+    "Use --format json to read it as it is, or make it one object a line: jq -c '.[]' data.json > data.jsonl"
 )
 
 _LIST_ADVICE = "Name what the lists hold: jq -c '{question: .[0], answer: .[1]}' FILE.jsonl > named.jsonl"

@@ -77,9 +77,9 @@ _USE_PARQUET = "Save the table as Parquet where the file was made: df.to_parquet
 _OF_PYTHON_2 = {"copy_reg", "__builtin__"}
 _WRITE_ANEW = (
     "Write it anew as Parquet with a current pandas: pd.read_pickle(…).to_parquet(…). Or, if you made this file "
-    "yourself, say --trust-pickle: a pickle is a program."
+    "yourself, use --trust-pickle: a pickle is a program."
 )
-_TRUST = "If you made this file yourself, say --trust-pickle; else save the table as Parquet: df.to_parquet(…)."
+_TRUST = "If you made this file yourself, use --trust-pickle; else save the table as Parquet: df.to_parquet(…)."
 _CELLS_AT_ONCE = 100_000
 
 # What a pickle's own instructions take that are a byte or two long, in bytes; all others take about what they hold.

@@ -202,7 +202,7 @@ class WorkbookReader(FileReader):
         if head[:1] == b"<":
             raise SourceError(f"{name} is not a spreadsheet by its first bytes, but HTML or XML.", hint=_SAVE)
         if head and min(head) >= ord("\t"):
-            hint = "Rename it to end in .csv (commas, semicolons) or .tsv (tabs); or say --format csv or tsv."
+            hint = "Rename it to end in .csv (commas, semicolons) or .tsv (tabs); or use --format csv or tsv."
             raise SourceError(f"{name} is not a spreadsheet by its first bytes, but text.", hint=hint)
         raise SourceError(f"{name} can't be read as a spreadsheet: {masked(reason, 0, 200).rstrip('.')}.", hint=_SAVE)
 

@@ -118,7 +118,7 @@ def test_a_first_line_that_is_broken_json_is_a_bad_row(tmp_path):
         (b"\n \n", r"t\.jsonl is empty: it has no line with anything in it"),
         (
             b'\n [{"messages": []}]',
-            r"t\.jsonl, line 2: expected .* found the start of a JSON array\. Say --format json ",
+            r"t\.jsonl, line 2: expected .* found the start of a JSON array\. Use --format json ",
         ),
         (b'[\n  {"a": 1}\n]\n', r"t\.jsonl, line 1: expected .* the start of a JSON array\. .*jq -c"),
         (

@@ -171,7 +171,7 @@ def test_what_is_no_workbook_is_refused_with_what_it_is(tmp_path, name, content,
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json"])
 def test_a_workbook_by_another_name_says_how_to_read_it(book, tmp_path, name):
     path = book({"S": sheet_xml(TABLE)}).rename(tmp_path / name)
-    with pytest.raises(SourceError, match=r"rename it to end in \.xlsx or say --format excel"):
+    with pytest.raises(SourceError, match=r"rename it to end in \.xlsx or use --format excel"):
         open_book(path)
     assert len(read(open_book(path, format=SourceFormat.EXCEL))) == 2
 
