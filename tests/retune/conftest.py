@@ -2,14 +2,11 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-RETUNE = [sys.executable, "-m", "retune.cli.app"]
-
+from preloaded import run_preloaded
 
 Retune = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -19,17 +16,15 @@ def retune(tmp_path: Path) -> Retune:
     """Runs `retune` with arguments in a directory of its own, and returns when it has ended."""
 
     def run(*arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*RETUNE, *arguments],
+        return run_preloaded(
+            "retune.cli.app",
+            arguments,
             cwd=tmp_path,
             env={**os.environ, "COLUMNS": "200", **environment},
-            input=stdin,
+            stdin=stdin,
             # The usual one; that of the tests' own process is set by the commands that it runs in itself.
             umask=0o022,
-            capture_output=True,
-            text=True,
             timeout=280,
-            check=False,
         )
 
     return run
