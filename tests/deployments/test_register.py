@@ -11,6 +11,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect_process import PrefectServer, eventually
+from preloaded import run_preloaded
 
 from deployments.automations import register_automations
 from deployments.register import Registration
@@ -37,15 +38,8 @@ CONFIG = {
 
 
 def run_register(server: PrefectServer, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "deployments.register"],
-        env=server.processes.variables(**variables),
-        cwd=server.processes.directory,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    environment = server.processes.variables(**variables)
+    return run_preloaded("deployments.register", env=environment, cwd=server.processes.directory, timeout=120)
 
 
 TAKING_UP = {"retune - resume crashed runs", "retune - notice lost processes", "retune - start what got stuck"}

@@ -17,6 +17,8 @@ from prefect_process import PrefectServer, eventually
 
 from deployments.definitions import job_template
 
+pytestmark = pytest.mark.slow
+
 KEY, BLOCK_KEY = "sk-of-the-worker-0123", "sk-of-a-block-4567"
 POOL = "guarded"
 _OVERVIEW, _RETRAIN, _CANCEL_JOB = "flows.overview.overview", "flows.retrain.retrain", "flows.cancel_job.cancel_job"

@@ -151,7 +151,7 @@ class PreloadedProcess(subprocess.Popen[Any]):
 
 
 def run_preloaded(
-    module: str, arguments: Iterable[str | Path], *, stdin: str = "", timeout: float, **options: Any
+    module: str, arguments: Iterable[str | Path] = (), *, stdin: str = "", timeout: float, **options: Any
 ) -> "subprocess.CompletedProcess[str]":
     """As `subprocess.run`, forked; it captures what is printed, as text."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

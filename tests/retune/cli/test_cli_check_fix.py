@@ -264,13 +264,14 @@ def test_a_held_out_file_of_an_earlier_repair_is_not_left_beside_another_one(che
 
 
 def test_a_file_that_was_not_read_to_its_end_is_not_repaired(check: Check) -> None:
-    lines = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": " "}]}\n' * 50_000
-    Path("a.jsonl").write_text(lines)
+    asked = "a " * 200
+    line = f'{{"messages": [{{"role": "user", "content": "{asked}"}}, {{"role": "assistant", "content": " "}}]}}\n'
+    Path("a.jsonl").write_text(line * 12_000)
 
     answer = check("a.jsonl", "--max-errors", "1000", "--json")
     assert answer.status == 1
     kinds = {group["kind"]: group for group in answer.document["groups"]}
-    assert kinds["empty_content"]["count"] == answer.document["n_examples"] < 50_000
+    assert kinds["empty_content"]["count"] == answer.document["n_examples"] < 12_000
     assert kinds["reading_stopped"]["first"][0]["message"] == (
         f"more than 1,000 errors up to line {answer.document['n_examples']}. What comes after it was not read, and is "
         "not in this report."

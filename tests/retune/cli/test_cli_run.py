@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from prefect.exceptions import TerminationSignal
+from preloaded import PreloadedProcess
 
 from retune.cli import app, run
 from retune.cli.run_view import RunView
@@ -23,7 +24,6 @@ from retune.errors import UnclearJobError
 from retune.local.embedded_server import embedded_server, find_running_server
 from retune.local.run_services import RunServices
 
-RETUNE = ["-m", "retune.cli.app"]
 WORDS = {"refund": "money back please", "delivery": "parcel never came", "login": "password does not work"}
 
 
@@ -56,14 +56,13 @@ def list_of(retune: Any, *command: str) -> list[dict[str, Any]]:
 def running(
     table: Path, tmp_path: Path, *more: str, starter: tuple[str, ...] = (), **environment: str
 ) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(
-        [*starter, sys.executable, *RETUNE, *arguments(table, *more)],
-        cwd=tmp_path,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    options |= {"cwd": tmp_path, "env": {**os.environ, **environment}}
+    if starter:
+        command = [*starter, sys.executable, "-m", "retune.cli.app", *arguments(table, *more)]
+        process = subprocess.Popen(command, **options)
+    else:
+        process = PreloadedProcess("retune.cli.app", arguments(table, *more), **options)
     try:
         yield process
     finally:
@@ -131,6 +130,7 @@ def test_a_newcomer_s_run(retune: Any, table: Path, tmp_path: Path) -> None:
     assert [path for path in everything_of(tmp_path / "retune-home", tmp_path / "out") if is_open(path)] == []
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_run_again(retune: Any, table: Path, tmp_path: Path, prefect_api_url: str) -> None:
     slow = ("--n-epochs", "30", "--batch-size", "1")
     with running(table, tmp_path, *slow, PREFECT_API_URL=prefect_api_url) as process:
@@ -163,6 +163,7 @@ def wait_until_gone(tmp_path: Path) -> None:
 IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
 
 
+@pytest.mark.slow
 def test_interrupted_it_says_how_to_resume_and_resumes(
     retune: Any, table: Path, tmp_path: Path, prefect_api_url: str
 ) -> None:

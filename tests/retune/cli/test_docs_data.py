@@ -4,12 +4,11 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from preloaded import run_preloaded
 
 from retune.data.problems.rules import RULES
 
@@ -35,14 +34,8 @@ SHAPES = {
 
 
 def check(directory: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "retune.cli.app", *arguments, "--json"],
-        cwd=directory,
-        env={name: value for name, value in os.environ.items() if name != "OPENAI_BASE_URL"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_BASE_URL"}
+    done = run_preloaded("retune.cli.app", [*arguments, "--json"], cwd=directory, env=environment, timeout=120)
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from preloaded import PreloadedProcess
 
 from retune.processes.process import answers
 
 pytestmark = pytest.mark.slow
 
-RETUNE = [sys.executable, "-m", "retune.cli.app"]
 _DEADLINE_SECONDS = 240
 
 
@@ -58,9 +58,8 @@ def process_ids(home: Path, module: str) -> list[int]:
 @contextmanager
 def running(command: list[str], directory: Path, **variables: str) -> Iterator["subprocess.Popen[str]"]:
     environment = {**os.environ, "COLUMNS": "200", **variables}
-    process = subprocess.Popen(
-        [*RETUNE, *command], cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = PreloadedProcess("retune.cli.app", command, cwd=directory, env=environment, text=True, **pipes)
     try:
         yield process
     finally:

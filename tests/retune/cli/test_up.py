@@ -142,6 +142,7 @@ def start_run(up: Up, n_epochs: int) -> str:
     return str(up.ask(f"/deployments/{manual['id']}/create_flow_run", body)["id"])
 
 
+@pytest.mark.slow
 def test_everything_is_there(running):
     assert f"http://127.0.0.1:{running.port}" in running.output
     assert "retrain/nightly" in running.output
@@ -151,6 +152,7 @@ def test_everything_is_there(running):
         assert answer.status == 200
 
 
+@pytest.mark.slow
 def test_without_data_nothing_is_scheduled(running):
     """There is no examples/support_tickets.yaml in this directory, and nobody named another file."""
     schedules = {
@@ -161,6 +163,7 @@ def test_without_data_nothing_is_scheduled(running):
     assert "RETUNE_RETRAIN_CONFIG" in running.output
 
 
+@pytest.mark.slow
 def test_a_run_trains_here_on_data_of_the_current_directory(running):
     run = start_run(running, n_epochs=1)
     ended = {"Completed", "Failed", "Crashed", "Cancelled"}
@@ -169,11 +172,13 @@ def test_a_run_trains_here_on_data_of_the_current_directory(running):
     assert list((running.directory / "home" / "runs").glob("*/manifest.json"))
 
 
+@pytest.mark.slow
 def test_nothing_that_it_keeps_is_open_to_others(running):
     home = running.directory / "home"
     assert [path for path in (home, *home.rglob("*")) if not path.is_symlink() and path.stat().st_mode & 0o077] == []
 
 
+@pytest.mark.slow
 def test_a_key_for_a_paid_provider_reaches_nothing(running):
     for pid, name in running.processes().items():
         if "retune.cli.app" in name or "retune.processes" in name:
@@ -182,6 +187,7 @@ def test_a_key_for_a_paid_provider_reaches_nothing(running):
             assert _PAID_KEY.encode() not in Path(f"/proc/{pid}/environ").read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_second_one_says_where_the_first_is(running):
     second = subprocess.run(
         [sys.executable, "-m", "retune.cli.app", "up", "--port", str(free_port()), "--server-port", str(free_port())],

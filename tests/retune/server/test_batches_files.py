@@ -180,6 +180,7 @@ def journal_of(server: ServerProcess, batch_id: str) -> Path:
     return server.data_directory / "batches" / f"{batch_id}.jsonl"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_batch_resumes_where_its_server_was_killed(
     start_server: Callable[..., ServerProcess], number: signal.Signals
@@ -218,6 +219,7 @@ def test_a_batch_without_its_file_fails_and_the_next_one_runs(client: OpenAI, se
     assert end_of(client, start_batch(client, ONE).id).status == "completed"
 
 
+@pytest.mark.slow
 def test_a_batch_waits_for_disk_space(small_disk: Path, start_server: Callable[..., ServerProcess]):
     total = 1500
     log = small_disk.with_name("log")

@@ -84,6 +84,7 @@ def test_a_job_resumes_after_its_server_was_killed(start_server, undisturbed: by
     assert result_of(client, job_id) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_job_resumes_after_its_server_was_stopped(start_server, undisturbed: bytes):
     server: ServerProcess = start_server()
     job_id = start_job(server.client())
@@ -99,6 +100,7 @@ def test_a_job_resumes_after_its_server_was_stopped(start_server, undisturbed: b
     assert result_of(client, job_id) == undisturbed
 
 
+@pytest.mark.slow
 def test_lost_steps_are_trained_again(start_server, undisturbed: bytes):
     """As after a power cut: a checkpoint is there, and part of what led to it is not on record."""
     server: ServerProcess = start_server()
@@ -123,6 +125,7 @@ def result_of_steps(client: OpenAI, job_id: str) -> bytes:
     return client.files.content(job.result_files[0]).content
 
 
+@pytest.mark.slow
 def test_waiting_jobs_resume(start_server):
     server: ServerProcess = start_server()
     client = server.client()
@@ -149,6 +152,7 @@ def test_waiting_jobs_resume(start_server):
         ]
 
 
+@pytest.mark.slow
 def test_a_job_cancelled_before_the_kill_stays_cancelled(start_server):
     server: ServerProcess = start_server()
     client = server.client()

@@ -217,6 +217,7 @@ def test_a_paused_training_resumes_where_it_was(start_server, undisturbed: list[
     assert len({text.split(" with ")[0] for text in checkpoints}) == len(checkpoints) >= 2
 
 
+@pytest.mark.slow
 def test_a_paused_job_stays_paused_when_the_server_is_killed(start_server, undisturbed: list[object]):
     server: ServerProcess = start_server()
     job_id = create_endless(server.client())

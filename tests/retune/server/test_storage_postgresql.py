@@ -105,6 +105,7 @@ def test_files_jobs_and_models(start_on):
         jobs.create(model="gpt-4o", training_file=files[0].id, metadata={"n": "\0"})
 
 
+@pytest.mark.slow
 def test_a_killed_server_resumes_and_another_is_refused(start_on, refuse, url: URL, tmp_path: Path, monkeypatch):
     client = (server := start_on()).client()
     job_id = start_job(client)
@@ -127,6 +128,7 @@ def test_a_killed_server_resumes_and_another_is_refused(start_on, refuse, url: U
     assert client.fine_tuning.jobs.retrieve(cancelled).status == "cancelled"
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_database_is_survived(start_on, cluster: PostgreSQL):
     server: ServerProcess = start_on()
     client = server.client()

@@ -54,6 +54,7 @@ def send_half(server: ServerProcess, path: str, field: str, *, drafts_then: int)
     return connection
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_a_file_and_a_part(start_server):
     server: ServerProcess = start_server()
     client = server.client()
@@ -85,6 +86,7 @@ def test_a_client_that_disconnects_leaves_nothing(server: ServerProcess):
     wait_for(lambda: {path.name for path in contents(server).iterdir()} == before, "the draft's end")
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_completion(start_server):
     server: ServerProcess = start_server()
     client = server.client()

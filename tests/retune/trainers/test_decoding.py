@@ -290,6 +290,7 @@ def test_penalties_keep_an_answer_from_repeating_itself(tmp_path: Path, temperat
     assert n_repeats(frequency_penalty=2.0, presence_penalty=2.0) < n_repeats() <= n_repeats(frequency_penalty=-2.0)
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_whole_at_the_default_temperature(tmp_path: Path) -> None:
     pairs = [
         (f"My {thing} has problem {n}.", f"Please {step} for your {thing}. The reference is {n * 7919 % 10**6:06d}.")
