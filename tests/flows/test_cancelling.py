@@ -15,8 +15,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort
 from prefect.states import Cancelled, Cancelling, Crashed, Running
-from retrain_runs import configuration, events, flow_runs_on, log_of, soon, write_tickets
+from retrain_runs import configuration, events, flow_runs_on, log_of, write_tickets
 from server_process import example_lines, upload
+from waiting import wait_for_async
 
 from flows.cancel_job import cancel_job
 from flows.retrain import retrain
@@ -81,7 +82,7 @@ async def test_a_run_whose_state_is_set_to_cancelled_ends_and_so_does_its_job(
 ) -> None:
     monkeypatch.setattr(cancelling, "_POLL_SECONDS", 0.1)
     running = asyncio.create_task(retrain(configuration(training_server, tickets)))
-    run = await soon(lambda: waiting_run(tickets), "the job")
+    run = await wait_for_async(lambda: waiting_run(tickets), "the job")
     assert run
     await set_state(run.id, state)
     with pytest.raises(Abort):
@@ -93,7 +94,7 @@ async def test_a_run_whose_state_is_set_to_cancelled_ends_and_so_does_its_job(
     assert ended.state
     assert ended.state.is_cancelled()
     assert f"Cancelled the fine-tuning job {job_id}" in await log_of(run)
-    (told,) = await soon(lambda: events("retune.job.cancelled", job_id), "the job's cancellation")
+    (told,) = await wait_for_async(lambda: events("retune.job.cancelled", job_id), "the job's cancellation")
     assert told["run_key"] == run.labels["retune.run_key"]
 
 
@@ -133,7 +134,7 @@ async def test_the_reaper_cancels_what_a_dead_worker_left(
     log = await log_of(run)
     assert log.count("Cancelled the fine-tuning job") == 1
     assert f"{job.id} is left alone: it has ended (cancelled)" in log
-    assert len(await soon(lambda: events("retune.job.cancelled", job.id), "the cancellation")) == 1
+    assert len(await wait_for_async(lambda: events("retune.job.cancelled", job.id), "the cancellation")) == 1
 
 
 async def test_a_job_that_another_run_waits_for_goes_on(

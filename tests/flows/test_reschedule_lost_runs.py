@@ -11,7 +11,8 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Crashed, Pending, Running
-from retrain_runs import events, soon
+from retrain_runs import events
+from waiting import wait_for_async
 
 from flows.reconcile import reconcile
 from flows.retrain import retrain
@@ -107,4 +108,4 @@ async def beat(flow_run: UUID) -> None:
         return await events("prefect.flow-run.heartbeat", str(flow_run))
 
     emit_event("prefect.flow-run.heartbeat", resource={"prefect.resource.id": f"prefect.flow-run.{flow_run}"})
-    await soon(recorded, "the heartbeat")
+    await wait_for_async(recorded, "the heartbeat")

@@ -22,6 +22,7 @@ from prefect.settings import (
     temporary_settings,
 )
 from prefect.variables import Variable
+from waiting import wait_for_async
 
 from flows.watch_data import watch_data
 from retune.config import RetrainConfig
@@ -118,8 +119,11 @@ async def test_a_few_new_examples_count_towards_the_next_time(tickets: Path) -> 
 async def test_data_that_is_being_written_is_not_announced(tickets: Path) -> None:
     config, watch = configuration(tickets), WatchConfig(quiet_seconds=1)
     looking = asyncio.create_task(watch_data(config, watch))
-    while not (await load_state(config)).seen:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
+
+    async def first_look() -> bool:
+        return bool((await load_state(config)).seen)
+
+    await wait_for_async(first_look, "the first look")
     write_csv(tickets, [*ROWS, ("one", "more")])
     seen = await looking
     assert seen.status == "settling"

@@ -1,19 +1,19 @@
 """What shows how far `retune check` is."""
 
 import io
-import time
 from collections.abc import Callable
 
 import pytest
 from rich.console import Console
+from waiting import wait_for
 
 from retune.cli import check_view, terminal
 from retune.cli.check_view import ReadingBar
 
 
 def _until_something_is_shown(console: Console) -> None:
-    while not console.file.getvalue():  # type: ignore[attr-defined]  # an io.StringIO
-        time.sleep(0.01)
+    assert isinstance(console.file, io.StringIO)
+    wait_for(console.file.getvalue, "something to be shown")
 
 
 def show(

@@ -13,7 +13,8 @@ import openai
 import pytest
 from batch_requests import a_request, end_of, jsonl, results, start_batch
 from openai import OpenAI
-from server_process import Answer, ServerProcess, ended, example_lines, messages_on_record, upload, wait_for
+from server_process import Answer, ServerProcess, ended, example_lines, messages_on_record, upload
+from waiting import wait_for
 
 from retune.server import fair_slots
 from retune.server.errors import ApiError

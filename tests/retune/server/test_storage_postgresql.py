@@ -21,10 +21,10 @@ from server_process import (
     messages_on_record,
     steps_on_record,
     upload,
-    wait_for,
     wait_for_step,
 )
 from sqlalchemy import URL, create_engine, func, select, text
+from waiting import wait_for
 
 from retune.errors import ServerError
 from retune.server.storage.database import Database

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from server_process import wait_for
 from sqlalchemy import Select, select, text
+from waiting import wait_for
 
 from retune.server import work_queue
 from retune.server.storage.database import Database
