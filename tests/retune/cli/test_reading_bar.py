@@ -27,9 +27,7 @@ def show(
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=100)
     monkeypatch.setattr(check_view, "err", console)
     monkeypatch.setattr(terminal, "err", console)
-    monkeypatch.setattr(check_view, "_SECONDS_BEFORE_A_BAR", after)
-    monkeypatch.setattr(check_view, "_SECONDS_BETWEEN_LINES", after or 3600.0)
-    with ReadingBar().shown() as bar:
+    with ReadingBar(seconds_before_bar=after, seconds_between_lines=after or 3600.0).shown() as bar:
         bar.say("reading")
         bar.read(2_500_000, 10_000_000)
         bar.read(2_500_000, None)
