@@ -11,7 +11,7 @@ from faulty_proxy import Fault, faulty_proxy
 from key_receivers import key_receiver
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_SERVER_DATABASE_CONNECTION_URL
-from prefect_on_sqlite import prefect_on_sqlite
+from prefect_api import prefect_on_sqlite
 from retrain_runs import configuration, events, flow_runs_on, log_of, write_tickets
 from server_process import ServerProcess
 from waiting import wait_for_async
