@@ -44,6 +44,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A real Prefect API: the conftests of flows and of their tasks make all tests there use it."""
+    # Here, since it takes seconds.
+    from prefect_api import session_prefect_api
+
+    with session_prefect_api(tmp_path_factory):
+        yield
+
+
+@pytest.fixture(scope="session")
 def training_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Base URL of a real fine-tuning server in a process of its own."""
     with embedded_server(tmp_path_factory.mktemp("training-server")) as running:

@@ -32,17 +32,21 @@ _SHOWN_UNREAD = 8
 _UNREAD_FILES = {"file_not_read", "other_file"}
 _SHOWN_COLUMNS = 30
 _LONGEST_LABEL_SHOWN = 60
-_SECONDS_BEFORE_A_BAR = 1.0
-_SECONDS_BETWEEN_LINES = 30.0
 
 
 class ReadingBar:
     """Progress of what may take a while, on stderr: a bar on a terminal, elsewhere a line every 30 seconds.
 
     Both are drawn by a clock, so they stay alive while the work reports nothing.
+
+    Args:
+        seconds_before_bar: The bar appears after this time.
+        seconds_between_lines: How often a line is written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, seconds_before_bar: float = 1.0, seconds_between_lines: float = 30.0) -> None:
+        self._seconds_before_bar = seconds_before_bar
+        self._seconds_between_lines = seconds_between_lines
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -70,10 +74,10 @@ class ReadingBar:
 
     def _show_by_the_clock(self) -> None:
         if err.is_terminal:
-            if not self._ended.wait(_SECONDS_BEFORE_A_BAR):
+            if not self._ended.wait(self._seconds_before_bar):
                 self._bars.start()
             return
-        while not self._ended.wait(_SECONDS_BETWEEN_LINES):
+        while not self._ended.wait(self._seconds_between_lines):
             task = self._bars.tasks[self._bar]
             print_quietly(f"{task.description} {task.fields['amount']}".rstrip())
 

@@ -14,9 +14,8 @@ from retune.server.errors import ApiError
 MAX_WAITING_PER_CALLER: Final = 1000
 MAX_WAITING: Final = 4000
 # Each started turn occupies a thread, even while other callers have the slot.
-_MAX_STARTED_PER_CALLER = 8
+MAX_STARTED_PER_CALLER: Final = 8
 MAX_STARTED: Final = 64
-_TURN_SECONDS = 0.1
 
 
 @dataclass(slots=True, eq=False)
@@ -58,12 +57,28 @@ class FairSlots:
 
     Args:
         count: How many slots there are.
+        turn_seconds: How long a caller has a slot before it yields to others.
+        max_waiting: Most requests that wait.
+        max_waiting_per_caller: Most requests of one caller that wait.
+        max_started_per_caller: Most requests of one caller that have started.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        turn_seconds: float = 0.1,
+        max_waiting: int = MAX_WAITING,
+        max_waiting_per_caller: int = MAX_WAITING_PER_CALLER,
+        max_started_per_caller: int = MAX_STARTED_PER_CALLER,
+    ) -> None:
         self._changed = threading.Condition()
         self._free = count
         self._count = count
+        self._turn_seconds = turn_seconds
+        self._max_waiting = max_waiting
+        self._max_waiting_per_caller = max_waiting_per_caller
+        self._max_started_per_caller = max_started_per_caller
         self._queues: OrderedDict[str, _Queue] = OrderedDict()
         self._started: dict[str, int] = {}
         self._numbers = itertools.count()
@@ -115,7 +130,7 @@ class FairSlots:
         def check() -> None:
             nonlocal since
             refuse()
-            if time.monotonic() - since >= _TURN_SECONDS:
+            if time.monotonic() - since >= self._turn_seconds:
                 self._yield_slot(turn)
                 since = time.monotonic()
                 refuse()
@@ -144,12 +159,12 @@ class FairSlots:
     def _refuse_too_many(self, caller: str) -> None:
         waiting = len(self._queues.get(caller, ()))
         headers = {"retry-after": "1"}
-        if waiting >= MAX_WAITING_PER_CALLER:
+        if waiting >= self._max_waiting_per_caller:
             message = f"Rate limit reached: {waiting} of your requests wait for an answer already. Try again in 1s."
             code = "rate_limit_exceeded"
             raise ApiError(429, message, type="requests", code=code, headers=headers, retryable=True)
-        if sum(map(len, self._queues.values())) >= MAX_WAITING:
-            message = f"{MAX_WAITING} requests wait for an answer, as many as the server takes. Try again in 1s."
+        if sum(map(len, self._queues.values())) >= self._max_waiting:
+            message = f"{self._max_waiting} requests wait for an answer, as many as the server takes. Try again in 1s."
             raise ApiError(503, message, type="server_error", code="overloaded", headers=headers, retryable=True)
 
     def _enqueue(self, turn: Turn) -> None:
@@ -169,7 +184,7 @@ class FairSlots:
     def _next(self) -> Turn | None:
         n_started = sum(self._started.values())
         for caller, queue in self._queues.items():
-            may_start = n_started < MAX_STARTED and self._started.get(caller, 0) < _MAX_STARTED_PER_CALLER
+            may_start = n_started < MAX_STARTED and self._started.get(caller, 0) < self._max_started_per_caller
             if turn := queue.pop(may_start=may_start):
                 self._queues.move_to_end(caller)
                 if not queue:

@@ -41,33 +41,34 @@ def parse_json(text: bytes, *, parse_constant: Callable[[str], Any] | None = Non
         ValueError: It is not JSON, or not UTF-8.
         RecursionError: It is nested too deeply.
     """
-    if _has_many_values(text):
+    if has_more_values(text, MAX_VALUES):
         raise TooManyValuesError
     return json.loads(text.decode("utf-8-sig"), parse_constant=parse_constant)
 
 
-def _has_many_values(text: bytes) -> bool:
-    """Whether there are more than `MAX_VALUES`; the first, cheap count includes separators within strings."""
-    if len(text) <= MAX_VALUES or not _exceeds(map(_count, _pieces(text))):
+def has_more_values(text: bytes, limit: int, *, piece_bytes: int = _PIECE_BYTES) -> bool:
+    """Whether a text is made of more than `limit` JSON values, counted `piece_bytes` at a time."""
+
+    def pieces() -> Iterator[bytes]:
+        return (text[start : start + piece_bytes] for start in range(0, len(text), piece_bytes))
+
+    # The first, cheap count includes separators within strings.
+    if len(text) <= limit or not _exceeds(map(_count, pieces()), limit):
         return False
-    return _exceeds(_counts_outside_strings(text))
-
-
-def _pieces(text: bytes) -> Iterator[bytes]:
-    return (text[start : start + _PIECE_BYTES] for start in range(0, len(text), _PIECE_BYTES))
+    return _exceeds(_counts_outside_strings(pieces()), limit)
 
 
 def _count(piece: bytes) -> int:
     return sum(map(piece.count, _OPENING_OR_NEXT))
 
 
-def _exceeds(counts: Iterable[int]) -> bool:
-    return any(n_values > MAX_VALUES for n_values in accumulate(counts))
+def _exceeds(counts: Iterable[int], limit: int) -> bool:
+    return any(n_values > limit for n_values in accumulate(counts))
 
 
-def _counts_outside_strings(text: bytes) -> Iterator[int]:
+def _counts_outside_strings(pieces: Iterable[bytes]) -> Iterator[int]:
     is_in_string, rest = False, b""
-    for piece in _pieces(text):
+    for piece in pieces:
         plain = _ESCAPE.sub(b"", rest + piece)
         # A backslash that is left is the last byte: what it escapes is in the next piece.
         rest = b"\\" if plain.endswith(b"\\") else b""

@@ -21,8 +21,6 @@ from retune.server.storage.tables import BatchRow, JobRow
 POLL_SECONDS: Final = 0.5
 Row = TypeVar("Row", JobRow, BatchRow)
 _log = logging.getLogger(__name__)
-_PAUSE_AFTER_ERROR_SECONDS = 2.0
-_STATUS_CHECK_SECONDS = 0.25
 
 
 class BackgroundWork(Protocol):
@@ -59,19 +57,33 @@ class WorkQueue(Generic[Row]):
         table: Their table.
         name: Plural name of the rows, for the log: `Jobs`.
         give_up: Ends a row whose work raised an error. If it raises too, the row is processed again later.
+        poll_seconds: How often the database is polled.
+        pause_after_error_seconds: How long a thread pauses after an error.
+        status_check_seconds: How often long work reads its row's status.
 
     Attributes:
         stopping: Set once the queue is stopping. Long work checks it.
     """
 
     def __init__(
-        self, database: Database, table: type[Row], name: str, give_up: Callable[[Row, Exception], None]
+        self,
+        database: Database,
+        table: type[Row],
+        name: str,
+        give_up: Callable[[Row, Exception], None],
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        pause_after_error_seconds: float = 2.0,
+        status_check_seconds: float = 0.25,
     ) -> None:
         self.stopping = threading.Event()
         self._database = database
         self._table: type[Row] = table
         self._name = name
         self._give_up: Callable[[Row, Exception], None] = give_up
+        self._poll_seconds = poll_seconds
+        self._pause_after_error_seconds = pause_after_error_seconds
+        self._status_check_seconds = status_check_seconds
         self._threads: list[threading.Thread] = []
         # Requests call `wake`: the database must not be queried while this is held.
         self._changed = threading.Condition()
@@ -127,7 +139,7 @@ class WorkQueue(Generic[Row]):
 
         def is_cancelled() -> bool:
             nonlocal looked_at
-            if time.monotonic() - looked_at < _STATUS_CHECK_SECONDS:
+            if time.monotonic() - looked_at < self._status_check_seconds:
                 return self.stopping.is_set()
             looked_at = time.monotonic()
             with self._database.read() as session:
@@ -145,7 +157,7 @@ class WorkQueue(Generic[Row]):
                     self._work_on(row, work)
             except Exception as error:  # noqa: BLE001  # whatever it is, the thread must live on
                 trouble = self._log_once(error, trouble)
-                self.stopping.wait(_PAUSE_AFTER_ERROR_SECONDS)
+                self.stopping.wait(self._pause_after_error_seconds)
                 continue
             trouble = None
             if row is None:
@@ -173,7 +185,9 @@ class WorkQueue(Generic[Row]):
     def _wait_for_change(self, n_changes: int) -> None:
         # The query may have missed what changed after `n_changes` was read.
         with self._changed:
-            self._changed.wait_for(lambda: self._n_changes != n_changes or self.stopping.is_set(), timeout=POLL_SECONDS)
+            self._changed.wait_for(
+                lambda: self._n_changes != n_changes or self.stopping.is_set(), timeout=self._poll_seconds
+            )
 
     def _log_once(self, error: Exception, logged: str | None) -> str:
         # The statement and its parameters, of which some are the time, make each message of SQLAlchemy another one.

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,9 +41,6 @@ Result = TypeVar("Result")
 
 # Cheap for Prefect's server with hundreds of runs; a job that runs that much longer costs little.
 _POLL_SECONDS = 10.0
-_PAUSES_SECONDS = (1.0, 3.0, 10.0)
-# A job whose request was not answered may be listed a little later.
-_UNCLEAR_PAUSES_SECONDS = (5.0, 10.0, 20.0, 30.0)
 _RUNS_PER_PAGE = 200
 _CANCELLED = {StateType.CANCELLING, StateType.CANCELLED}
 _LIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
@@ -51,11 +48,22 @@ _LIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PA
 _RESCHEDULED_WITHIN = timedelta(minutes=2)
 
 
-async def cancel_job_of(flow_run_id: UUID) -> None:
+async def cancel_job_of(
+    flow_run_id: UUID,
+    *,
+    pauses_seconds: Sequence[float] = (1.0, 3.0, 10.0),
+    unclear_pauses_seconds: Sequence[float] = (5.0, 10.0, 20.0, 30.0),
+) -> None:
     """Cancel the job of a flow run that is over, and say in that run's log what was done. Doing it again is harmless.
 
     The job is found by the flow run's labels. It is left alone where it has ended, where the flow run was resumed,
     where another flow run with the same run key waits for it, and where it is not proven that this run created it.
+
+    Args:
+        flow_run_id: The flow run.
+        pauses_seconds: The pauses between attempts while the provider can't be reached.
+        unclear_pauses_seconds: The pauses between attempts while the provider lists no job: one whose request was not
+            answered may be listed a little later.
 
     Raises:
         UnclearJobError: The provider may have made a job that it did not show within a minute.
@@ -64,7 +72,7 @@ async def cancel_job_of(flow_run_id: UUID) -> None:
         httpx.HTTPError: Prefect can't be reached.
         ObjectNotFound: There is no such flow run.
     """
-    pauses, unclear_pauses = iter(_PAUSES_SECONDS), iter(_UNCLEAR_PAUSES_SECONDS)
+    pauses, unclear_pauses = iter(pauses_seconds), iter(unclear_pauses_seconds)
     while True:
         # Anew each time: somebody may have started the run again meanwhile.
         async with get_client() as prefect:

@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 from notice_receivers import Mailbox, Webhook, mail_server, webhook_server
 from prefect.client.orchestration import get_client
-from prefect_process import PrefectServer, eventually
+from prefect_process import PrefectServer
+from waiting import wait_for
 
 from deployments.notifications import register_notifications
 from retune.errors import ConfigError
@@ -73,9 +74,7 @@ def received(webhook: Webhook, mailbox: Mailbox, title: str) -> tuple[dict[str, 
         assert len(mailed) < 2, "it is told once"
         return (posted[0], mailed[0].replace("\r\n", "\n").strip()) if posted and mailed else None
 
-    found = eventually(look, f"{title!r} by mail and webhook")
-    assert isinstance(found, tuple)
-    return found
+    return wait_for(look, f"{title!r} by mail and webhook")
 
 
 def test_people_are_told_and_the_addresses_are_not(
@@ -125,7 +124,7 @@ def test_people_are_told_and_the_addresses_are_not(
         failed = RunNotice(outcome="failed", model="gpt-4.1", data="tickets", error="The file was refused.")
         tell(prefect_server, failed)
         received(webhook, mailbox, failed.title)
-        eventually(lambda: prefect_server.events("prefect.automation.action.failed"), "the failure to be recorded")
+        wait_for(lambda: prefect_server.events("prefect.automation.action.failed"), "the failure to be recorded")
 
     told = json.dumps(
         [
@@ -159,7 +158,7 @@ def test_a_crash_is_told_only_where_nothing_mends_it(
             set_state(prefect_server, run, "CRASHED", "Crashed")
             set_state(prefect_server, run, "CRASHED", "Crashed")
         set_state(prefect_server, mended, "SCHEDULED", "AwaitingRetry")
-        eventually(lambda: webhook.bodies, "the lost run")
+        wait_for(lambda: webhook.bodies, "the lost run")
 
         assert [body["title"] for body in webhook.bodies] == ["gone: its process was lost"]
 

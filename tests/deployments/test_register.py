@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
-from prefect_process import PrefectServer, eventually
+from prefect_process import PrefectServer
 from preloaded import run_preloaded
+from waiting import wait_for
 
 from deployments.automations import register_automations
 from deployments.register import Registration
@@ -152,7 +153,7 @@ def test_every_deployment_says_what_it_is_for_and_what_it_does(registered: Prefe
 
 def test_cron_deployments_get_scheduled_runs(registered: PrefectServer) -> None:
     nightly = {"deployments": {"id": {"any_": [registered.deployment("retrain/nightly")["id"]]}}}
-    runs = eventually(lambda: registered.find("flow_runs", **nightly), "runs of the schedule")
+    runs = wait_for(lambda: registered.find("flow_runs", **nightly), "runs of the schedule")
     assert all(run["auto_scheduled"] for run in runs)
     assert {run["state"]["type"] for run in runs} == {"SCHEDULED"}
     assert {run["parameters"]["config"]["training"]["suffix"] for run in runs} == {"from-a-file"}
@@ -179,7 +180,7 @@ def test_new_data_starts_a_run_with_the_settings_of_the_event(registered: Prefec
         "payload": {"source": "tickets.csv", "n_new": 3, "config": config},
     }
     registered.request("POST", "/events", [event])
-    [run] = eventually(lambda: registered.runs_of("retrain/on-new-data"), "the run that the event starts")
+    [run] = wait_for(lambda: registered.runs_of("retrain/on-new-data"), "the run that the event starts")
     assert run["parameters"] == {"config": config}
 
 
@@ -191,7 +192,7 @@ def test_cancelled_retrain_run_starts_the_reaper(registered: PrefectServer) -> N
         f"/flow_runs/{run['id']}/set_state",
         {"state": {"type": "CANCELLED", "name": "Cancelled"}, "force": True},
     )
-    [reaper] = eventually(lambda: registered.runs_of("cancel-job/reaper"), "the reaper")
+    [reaper] = wait_for(lambda: registered.runs_of("cancel-job/reaper"), "the reaper")
     assert reaper["parameters"] == {"flow_run_id": run["id"]}
 
 

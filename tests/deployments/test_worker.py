@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from key_receivers import KeyReceiver, key_receiver
-from prefect_process import PrefectServer, eventually
+from prefect_process import PrefectServer
+from waiting import wait_for
 
 from deployments.definitions import job_template
 
@@ -138,7 +139,7 @@ def _start_runs_with_keys(there: Guarded, directory: Path) -> None:
 )
 def test_what_is_not_retune_s_own_is_refused(guarded: Guarded, name: str, reason: str) -> None:
     assert f"Refused: {reason}" in guarded.ended(name, "Failed")
-    eventually(lambda: f"Refused: {reason}" in guarded.server.log_of(guarded.runs[name]), "the line in the log")
+    wait_for(lambda: f"Refused: {reason}" in guarded.server.log_of(guarded.runs[name]), "the line in the log")
 
 
 def test_its_own_flow_runs(guarded: Guarded) -> None:
@@ -165,9 +166,9 @@ def test_a_changed_template_is_refused_and_runs_nothing(guarded: Guarded) -> Non
     guarded.server.request("PATCH", f"/work_pools/{POOL}", {"base_job_template": template})
     before = _heartbeats(guarded)
     # Two later ones: whatever the worker knew of the pool is of after the change.
-    eventually(lambda: _heartbeats(guarded) > before, "a heartbeat")
+    wait_for(lambda: _heartbeats(guarded) > before, "a heartbeat")
     between = _heartbeats(guarded)
-    eventually(lambda: _heartbeats(guarded) > between, "another heartbeat")
+    wait_for(lambda: _heartbeats(guarded) > between, "another heartbeat")
     [own] = guarded.server.find("deployments", deployments={"name": {"any_": ["guarded own"]}})
     guarded.start("template", own["id"])
     assert "is not the one that `retune deploy` and `retune up` make" in guarded.ended("template", "Failed")

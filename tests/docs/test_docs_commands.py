@@ -18,11 +18,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from waiting import wait_for
 import pytest
 import typer
 import yaml
 from openai import OpenAI
-from server_process import ended, example_lines, upload, wait_for
+from server_process import ended, example_lines, upload
 
 from retune.cli.app import app
 from retune.config_file import parse_config
@@ -102,17 +103,17 @@ def serving(command: str, port: int, health: str, environment: dict[str, str], d
     """Run a command that serves until Ctrl-C, and stop it as a person does."""
 
     def answers() -> bool:
-        assert process.poll() is None, (directory / f"{port}.log").read_text()
         with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(health, timeout=30) as answer:
             return bool(answer.status == 200)
         return False
 
-    with (directory / f"{port}.log").open("wb") as log:
+    log_file = directory / f"{port}.log"
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             [*shlex.split(command), "--port", str(port)], cwd=directory, env=environment, stdout=log, stderr=log
         )
         try:
-            wait_for(answers, command, 240)
+            wait_for(answers, command, process=process, log=log_file)
             yield
         finally:
             process.terminate()

@@ -1,6 +1,7 @@
 """Cancelling a flow run cancels the job that it waits for, and never one that another run waits for."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -9,20 +10,22 @@ import pytest
 from billing_account import Habits
 from billing_machines import TRAINING
 from billing_provider import Provider, billing_provider
-from openai import OpenAI
+from openai import APIConnectionError, OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort
 from prefect.states import Cancelled, Cancelling, Crashed, Running
-from retrain_runs import configuration, events, flow_runs_on, log_of, soon, write_tickets
+from retrain_runs import configuration, events, flow_runs_on, log_of, write_tickets
 from server_process import example_lines, upload
+from waiting import wait_for_async
 
 from flows.cancel_job import cancel_job
 from flows.retrain import retrain
 from retune.provider.job_journal import RUN_KEY, JobJournal
 from retune.provider.one_job import job_request
 from tasks.runtime import cancelling
+from tasks.runtime.cancelling import cancel_job_of
 from tasks.runtime.hooks import cancel_remote_job
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
@@ -81,7 +84,7 @@ async def test_a_run_whose_state_is_set_to_cancelled_ends_and_so_does_its_job(
 ) -> None:
     monkeypatch.setattr(cancelling, "_POLL_SECONDS", 0.1)
     running = asyncio.create_task(retrain(configuration(training_server, tickets)))
-    run = await soon(lambda: waiting_run(tickets), "the job")
+    run = await wait_for_async(lambda: waiting_run(tickets), "the job")
     assert run
     await set_state(run.id, state)
     with pytest.raises(Abort):
@@ -93,7 +96,7 @@ async def test_a_run_whose_state_is_set_to_cancelled_ends_and_so_does_its_job(
     assert ended.state
     assert ended.state.is_cancelled()
     assert f"Cancelled the fine-tuning job {job_id}" in await log_of(run)
-    (told,) = await soon(lambda: events("retune.job.cancelled", job_id), "the job's cancellation")
+    (told,) = await wait_for_async(lambda: events("retune.job.cancelled", job_id), "the job's cancellation")
     assert told["run_key"] == run.labels["retune.run_key"]
 
 
@@ -133,7 +136,7 @@ async def test_the_reaper_cancels_what_a_dead_worker_left(
     log = await log_of(run)
     assert log.count("Cancelled the fine-tuning job") == 1
     assert f"{job.id} is left alone: it has ended (cancelled)" in log
-    assert len(await soon(lambda: events("retune.job.cancelled", job.id), "the cancellation")) == 1
+    assert len(await wait_for_async(lambda: events("retune.job.cancelled", job.id), "the cancellation")) == 1
 
 
 async def test_a_job_that_another_run_waits_for_goes_on(
@@ -164,16 +167,26 @@ async def test_a_run_without_a_job_has_nothing_to_cancel() -> None:
     assert "No job is cancelled: the run had not come to creating one." in await log_of(run)
 
 
-async def test_a_provider_that_is_gone_is_said_in_the_run_s_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
-) -> None:
-    monkeypatch.setattr(cancelling, "_PAUSES_SECONDS", (0.01,))
+async def run_with_unknown_job(base_url: str, run_key: str) -> FlowRun:
+    labels: dict[str, bool | int | float | str] = {"retune.base_url": base_url, "retune.run_key": run_key}
     async with get_client() as prefect:
         run = await prefect.create_flow_run(retrain, parameters={}, state=Cancelling())
-        labels = {"retune.base_url": f"http://127.0.0.1:{unused_tcp_port}/v1", "retune.run_key": tmp_path.name}
         await prefect.update_flow_run_labels(run.id, {**labels, "retune.job_id": "ftjob-gone"})
+    return run
+
+
+async def test_job_that_can_not_be_cancelled_is_named_in_the_log(training_server: str, tmp_path: Path) -> None:
+    run = await run_with_unknown_job(training_server, tmp_path.name)
     await cancel_remote_job(retrain, run, Cancelling())
     assert "could not be cancelled, and may still run" in await log_of(run)
+
+
+async def test_unreachable_provider_is_asked_again(tmp_path: Path, unused_tcp_port: int) -> None:
+    run = await run_with_unknown_job(f"http://127.0.0.1:{unused_tcp_port}/v1", tmp_path.name)
+    started = time.monotonic()
+    with pytest.raises(APIConnectionError):
+        await cancel_job_of(run.id, pauses_seconds=(0.2, 0.3))
+    assert time.monotonic() - started >= 0.5
 
 
 @pytest.fixture
@@ -198,15 +211,14 @@ async def run_with_lost_answer(base_url: str, directory: Path, job_id: str) -> F
 
 @pytest.mark.parametrize("knows_another", [False, True])
 async def test_a_job_whose_answer_was_lost_is_cancelled_once_it_is_listed(
-    billing: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, knows_another: bool
+    billing: Provider, tmp_path: Path, *, knows_another: bool
 ) -> None:
-    monkeypatch.setattr(cancelling, "_UNCLEAR_PAUSES_SECONDS", (0.5,) * 60)
     base_url, account = billing.open_account(Habits(list_lag_seconds=0 if knows_another else 1), job_seconds=1e6)
     request = job_request(TRAINING, run_key=tmp_path.name, training_file="file-1", validation_file=None)
     JobJournal(tmp_path, tmp_path.name).begin(request, idempotency_key="1", now=account.now())
     lost = account.make_job(request)
     known = account.make_job(request) if knows_another else None
     run = await run_with_lost_answer(base_url, tmp_path, known["id"] if known else "")
-    await cancel_job(run.id)
+    await cancel_job_of(run.id, unclear_pauses_seconds=(0.5,) * 60)
     assert lost["ended_as"] == "cancelled"
     assert account.paid_for == []

@@ -11,7 +11,8 @@ from faulty_proxy import faulty_proxy
 from prefect.client.orchestration import get_client
 from prefect.exceptions import Abort
 from prefect.states import Cancelled
-from retrain_runs import configuration, flow_runs_on, log_of, soon, write_tickets
+from retrain_runs import configuration, flow_runs_on, log_of, write_tickets
+from waiting import wait_for_async
 
 from flows.retrain import retrain
 from retune.errors import RunBusyError
@@ -55,7 +56,7 @@ async def test_a_deployed_run_waits_for_another(training_server: str, tickets: P
     manifest = await retrain(config)
     elsewhere.enter_context(exclusive(run_in(manifest.directory)))
     waiting = asyncio.create_task(retrain(config))
-    await soon(lambda: those_that_wait(tickets), "the run to wait")
+    await wait_for_async(lambda: those_that_wait(tickets), "the run to wait")
     elsewhere.close()
     assert (await waiting).job.id == manifest.job.id
 
@@ -75,7 +76,7 @@ async def test_a_run_that_waits_can_be_cancelled(training_server: str, tickets: 
     manifest = await retrain(config)
     elsewhere.enter_context(exclusive(run_in(manifest.directory)))
     waiting = asyncio.create_task(retrain(config))
-    await soon(lambda: those_that_wait(tickets), "the run to wait")
+    await wait_for_async(lambda: those_that_wait(tickets), "the run to wait")
     async with get_client() as client:
         await client.set_flow_run_state((await flow_runs_on(tickets))[-1].id, Cancelled(), force=True)
     with pytest.raises(Abort):

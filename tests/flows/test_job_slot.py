@@ -11,7 +11,8 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.asyncio import concurrency
 from prefect.exceptions import Abort
 from prefect.states import Cancelled
-from retrain_runs import configuration, flow_runs_on, log_of, soon, write_tickets
+from retrain_runs import configuration, flow_runs_on, log_of, write_tickets
+from waiting import wait_for_async
 
 from flows.retrain import retrain
 from retune.data.cost.base_models import limit_name, model_family
@@ -56,7 +57,7 @@ async def test_a_job_waits_for_its_place_and_gives_it_back(
         config = configuration(proxy.base_url, tickets)
         async with concurrency(LIMIT):
             running = asyncio.create_task(retrain(config))
-            await soon(lambda: is_waiting(tickets), "the run to wait")
+            await wait_for_async(lambda: is_waiting(tickets), "the run to wait")
             assert proxy.count("POST", "/fine_tuning/jobs") == 0
         manifest = await running
         assert await places_taken() == 0
@@ -75,14 +76,14 @@ async def test_a_run_that_waits_for_a_place_can_be_cancelled(
     with faulty_proxy(training_server) as proxy:
         async with concurrency(LIMIT):
             running = asyncio.create_task(retrain(configuration(proxy.base_url, tickets)))
-            await soon(lambda: is_waiting(tickets), "the run to wait")
+            await wait_for_async(lambda: is_waiting(tickets), "the run to wait")
             (run,) = await flow_runs_on(tickets)
             async with get_client() as client:
                 await client.set_flow_run_state(run.id, Cancelled(), force=True)
             with pytest.raises(Abort):
                 await running
         assert proxy.count("POST", "/fine_tuning/jobs") == 0
-    assert await soon(nobody_holds_a_place, "the place")
+    assert await wait_for_async(nobody_holds_a_place, "the place")
 
 
 async def nobody_holds_a_place() -> bool:

@@ -11,9 +11,10 @@ from faulty_proxy import Fault, faulty_proxy
 from key_receivers import key_receiver
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_SERVER_DATABASE_CONNECTION_URL
-from prefect_on_sqlite import prefect_on_sqlite
-from retrain_runs import configuration, events, flow_runs_on, log_of, soon, write_tickets
+from prefect_api import prefect_on_sqlite
+from retrain_runs import configuration, events, flow_runs_on, log_of, write_tickets
 from server_process import ServerProcess
+from waiting import wait_for_async
 
 from flows.retrain import retrain
 from retune.errors import AuthenticationFailedError
@@ -93,7 +94,7 @@ async def test_no_key_is_kept(
         manifest = await retrain(configuration(locked_server, tickets, provider=provider))
     (run,) = await flow_runs_on(tickets)
     assert "successfully completed" in await log_of(run)
-    await soon(lambda: events("retune.run.succeeded", str(run.id)), "the run's end")
+    await wait_for_async(lambda: events("retune.run.succeeded", str(run.id)), "the run's end")
     places = (manifest.directory, PREFECT_LOCAL_STORAGE_PATH.value(), tmp_path / "server")
 
     kept = places_with(manifest.job.id, *places)
@@ -133,6 +134,6 @@ async def test_a_key_from_a_block_that_a_host_repeats_is_in_no_event(
         with pytest.raises(AuthenticationFailedError, match=r"bad key \[the API key\]"):
             await retrain(configuration(proxy.base_url, tickets, provider={"api_key_block": "repeated-key"}))
     (run,) = await flow_runs_on(tickets)
-    (told,) = await soon(lambda: events("retune.run.failed", str(run.id)), "the failure")
+    (told,) = await wait_for_async(lambda: events("retune.run.failed", str(run.id)), "the failure")
     assert "bad key [the API key]" in told["error"]
     assert places_with(KEY, tmp_path) == set()

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from faulty_proxy import faulty_proxy
-from retrain_runs import artifacts, configuration, events, flow_runs_on, log_of, soon, write_tickets
+from retrain_runs import artifacts, configuration, events, flow_runs_on, log_of, write_tickets
+from waiting import wait_for_async
 
 from flows.retrain import retrain
 from retune.data.cost.model_dates import utc_today
@@ -44,12 +45,12 @@ async def test_a_run_says_what_it_is_and_what_became_of_it(
     # A limit that doesn't exist is nothing to warn of.
     assert "retune-baseline-text" not in await log_of(run)
 
-    (created,) = await soon(lambda: events("retune.job.created", manifest.job.id), "the job's creation")
+    (created,) = await wait_for_async(lambda: events("retune.job.created", manifest.job.id), "the job's creation")
     assert (created["model"], created["run_key"]) == ("baseline-text", manifest.run_key)
-    (succeeded,) = await soon(lambda: events("retune.job.succeeded", manifest.job.id), "the job's end")
+    (succeeded,) = await wait_for_async(lambda: events("retune.job.succeeded", manifest.job.id), "the job's end")
     assert succeeded["fine_tuned_model"] == manifest.fine_tuned_model
     assert succeeded["trained_tokens"] == manifest.job.trained_tokens
-    (told,) = await soon(lambda: events("retune.run.succeeded", str(run.id)), "the run's end")
+    (told,) = await wait_for_async(lambda: events("retune.run.succeeded", str(run.id)), "the run's end")
     assert manifest.evaluation
     assert told["exact_match"] == manifest.evaluation.fine_tuned.exact_match
     assert str(run.id) in told["flow_run_url"]
@@ -67,7 +68,7 @@ async def test_a_job_s_creation_is_told_once(training_server: str, tickets: Path
     runs = await flow_runs_on(tickets)
     for run in runs:
         # What was emitted before this has been stored before it.
-        await soon(partial(events, "retune.run.succeeded", str(run.id)), "each run's end")
+        await wait_for_async(partial(events, "retune.run.succeeded", str(run.id)), "each run's end")
     assert len(runs) == 3
     for name in ("retune.job.created", "retune.job.succeeded"):
         assert len(await events(name, first.job.id)) == 1
@@ -106,7 +107,7 @@ async def test_a_failure_is_told_in_one_line(training_server: str, tickets: Path
     with pytest.raises(SourceError):
         await retrain(config)
     (run,) = await flow_runs_on(tickets)
-    (told,) = await soon(lambda: events("retune.run.failed", str(run.id)), "the failure")
+    (told,) = await wait_for_async(lambda: events("retune.run.failed", str(run.id)), "the failure")
     assert "has no column" in told["error"]
     assert "\n" not in told["error"]
     assert (told["model"], told["data"]) == ("baseline-text", tickets.stem)
@@ -118,7 +119,7 @@ async def test_a_run_over_its_budget_is_told_as_such(training_server: str, ticke
         with pytest.raises(OverBudgetError):
             await retrain(config)
     (run,) = await flow_runs_on(tickets)
-    (told,) = await soon(lambda: events("retune.run.over-budget", str(run.id)), "the refusal")
+    (told,) = await wait_for_async(lambda: events("retune.run.over-budget", str(run.id)), "the refusal")
     assert "$5.00" in told["error"]
     assert await events("retune.run.failed", str(run.id)) == []
 
@@ -133,7 +134,7 @@ async def test_a_base_that_ends_soon_is_warned_of_each_time(training_server: str
     runs = await flow_runs_on(tickets)
     assert len(runs) == 2
     for run in runs:
-        (told,) = await soon(partial(events, "retune.run.ends-soon", str(run.id)), "the warning")
+        (told,) = await wait_for_async(partial(events, "retune.run.ends-soon", str(run.id)), "the warning")
         assert told["days_left"] in {29, 30}
         assert f"no new jobs from {day}".lower() in told["message"].lower()
         assert "training.model (--model) to baseline-text" in told["message"]
@@ -152,7 +153,7 @@ async def test_a_run_on_a_base_that_has_ended_fails_and_says_where_to_go(trainin
             await retrain(configuration(proxy.base_url, tickets))
         assert proxy.count("POST", "/files") == 0
     (run,) = await flow_runs_on(tickets)
-    (told,) = await soon(lambda: events("retune.run.failed", str(run.id)), "the refusal")
+    (told,) = await wait_for_async(lambda: events("retune.run.failed", str(run.id)), "the refusal")
     assert "no new jobs since 2026-10-23" in told["error"]
     assert "training.ignore_dates: true" in told["advice"]
     assert await events("retune.run.ends-soon", str(run.id)) == []

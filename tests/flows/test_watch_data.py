@@ -1,75 +1,41 @@
 """The data trigger on a real Prefect API: which looks announce, and what Prefect has of it afterwards."""
 
 import asyncio
-import csv
 import sqlite3
-from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from markdown_it import MarkdownIt
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
-from prefect.events.schemas.events import Event
-from prefect.settings import (
-    PREFECT_API_AUTH_STRING,
-    PREFECT_API_URL,
-    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,
-    temporary_settings,
-)
 from prefect.variables import Variable
+from step_runs import AT_ONCE, announcements, configuration, write_csv
+from waiting import wait_for_async
 
 from flows.watch_data import watch_data
 from retune.config import RetrainConfig
-from retune.config_file import parse_config
-from retune.errors import AnnouncementError, SourceError
+from retune.errors import SourceError
 from retune.watch.config import CountMethod, WatchConfig
-from retune.watch.files import WatchFiles, source_hash
-from retune.watch.snapshot import take_snapshot
-from tasks.announce_data import DATA_CHANGED
-from tasks.count_new_examples import count_new_examples
+from retune.watch.files import WatchFiles
 from tasks.publish_watch_result import watch_artifact_key
 from tasks.runtime.watch_state import load_state, variable_name
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-AT_ONCE = WatchConfig(quiet_seconds=0)
 ROWS = [(f"question {number}", f"answer {number % 3}") for number in range(30)]
-
-
-def write_csv(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([("q", "a"), *rows])
-    return path
 
 
 @pytest.fixture
 def tickets(tmp_path: Path) -> Path:
-    return write_csv(tmp_path / "tickets.csv", ROWS)
-
-
-def configuration(source: object, **data: Any) -> RetrainConfig:
-    return parse_config({"data": {"source": str(source), "user_column": "q", "assistant_column": "a", **data}})
-
-
-async def announcements(config: RetrainConfig) -> Sequence[Event]:
-    """What Prefect has of a source, oldest first."""
-    wanted = EventFilter(
-        event=EventNameFilter(name=[DATA_CHANGED]),
-        resource=EventResourceFilter(id=[f"retune.data.{source_hash(config.data)}"]),
-    )
-    async with get_client() as client:
-        page = await client.read_events(wanted, limit=50)
-    return page.events[::-1]
+    path = tmp_path / "tickets.csv"
+    write_csv(path, ROWS)
+    return path
 
 
 async def test_new_data_is_announced_once(tickets: Path) -> None:
-    config = configuration(tickets)
+    config = configuration(str(tickets))
     first = await watch_data(config, AT_ONCE)
     assert (first.status, first.n_examples, first.n_new) == ("announced", 30, 30)
     assert (await watch_data(config, AT_ONCE)).status == "unchanged"
@@ -92,7 +58,7 @@ async def test_new_data_is_announced_once(tickets: Path) -> None:
 
 
 async def test_what_is_no_new_example_is_not_announced(tickets: Path) -> None:
-    config = configuration(tickets)
+    config = configuration(str(tickets))
     await watch_data(config, AT_ONCE)
     for rows in (ROWS[::-1], ROWS[:20]):
         write_csv(tickets, rows)
@@ -105,7 +71,7 @@ async def test_what_is_no_new_example_is_not_announced(tickets: Path) -> None:
 
 
 async def test_a_few_new_examples_count_towards_the_next_time(tickets: Path) -> None:
-    config, watch = configuration(tickets), WatchConfig(quiet_seconds=0, min_new_examples=5)
+    config, watch = configuration(str(tickets)), WatchConfig(quiet_seconds=0, min_new_examples=5)
     await watch_data(config, watch)
     found = []
     for n_more in (2, 4, 6):
@@ -116,10 +82,13 @@ async def test_a_few_new_examples_count_towards_the_next_time(tickets: Path) -> 
 
 
 async def test_data_that_is_being_written_is_not_announced(tickets: Path) -> None:
-    config, watch = configuration(tickets), WatchConfig(quiet_seconds=1)
+    config, watch = configuration(str(tickets)), WatchConfig(quiet_seconds=1)
     looking = asyncio.create_task(watch_data(config, watch))
-    while not (await load_state(config)).seen:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
+
+    async def first_look() -> bool:
+        return bool((await load_state(config)).seen)
+
+    await wait_for_async(first_look, "the first look")
     write_csv(tickets, [*ROWS, ("one", "more")])
     seen = await looking
     assert seen.status == "settling"
@@ -132,39 +101,8 @@ async def test_data_that_is_being_written_is_not_announced(tickets: Path) -> Non
     assert [event.payload["n_examples"] for event in await announcements(config)] == [31]
 
 
-async def test_data_that_changed_while_it_was_read_settles_anew(tickets: Path) -> None:
-    config, watch = configuration(tickets), WatchConfig(quiet_seconds=60)
-    snapshot = take_snapshot(config.data, watch)
-    write_csv(tickets, [*ROWS, ("one", "more")])
-    with temporary_settings({PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}):
-        counted = await count_new_examples(config, watch, snapshot)
-    assert (counted.status, counted.counted) == ("settling", None)
-
-
-@pytest.mark.parametrize("is_first", [True, False])
-async def test_a_crash_after_the_event_loses_nothing(
-    tickets: Path, monkeypatch: pytest.MonkeyPatch, is_first: bool
-) -> None:
-    async def crash(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    config = configuration(tickets)
-    if not is_first:
-        await watch_data(config, AT_ONCE)
-        write_csv(tickets, [*ROWS, ("one", "more")])
-    before = len(await announcements(config))
-    with monkeypatch.context() as patch:
-        patch.setattr("tasks.announce_data.save_state", crash)
-        with pytest.raises(KeyboardInterrupt):
-            await watch_data(config, AT_ONCE)
-    assert len(await announcements(config)) == before + 1
-    await watch_data(config, AT_ONCE)
-    assert (await watch_data(config, AT_ONCE)).status == "unchanged"
-    assert len(await announcements(config)) == before + 1
-
-
 async def test_two_watchers_announce_once(tickets: Path) -> None:
-    config, watch = configuration(tickets), WatchConfig(quiet_seconds=0.5)
+    config, watch = configuration(str(tickets)), WatchConfig(quiet_seconds=0.5)
     looks = await asyncio.gather(*(watch_data(config, watch) for _ in range(3)))
     # Who starts when the first one has ended finds nothing new.
     first, *others = sorted(look.status for look in looks)
@@ -176,7 +114,7 @@ async def test_two_watchers_announce_once(tickets: Path) -> None:
 async def test_two_watchers_that_share_no_home_announce_one_event(
     tickets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configuration(tickets)
+    config = configuration(str(tickets))
     await watch_data(config, AT_ONCE)
     monkeypatch.setenv("RETUNE_HOME", str(tmp_path / "another-home"))
     assert (await watch_data(config, AT_ONCE)).status == "unchanged"
@@ -188,7 +126,7 @@ async def test_two_watchers_that_share_no_home_announce_one_event(
 
 
 async def test_a_source_that_is_away_is_a_failed_look_and_no_change(tickets: Path) -> None:
-    config = configuration(tickets)
+    config = configuration(str(tickets))
     await watch_data(config, AT_ONCE)
     before = await load_state(config)
     away = tickets.rename(tickets.with_suffix(".away"))  # noqa: ASYNC240
@@ -201,7 +139,7 @@ async def test_a_source_that_is_away_is_a_failed_look_and_no_change(tickets: Pat
 
 
 async def test_lost_memory_announces_again_and_loses_nothing(tickets: Path) -> None:
-    config = configuration(tickets)
+    config = configuration(str(tickets))
     first = await watch_data(config, AT_ONCE)
     await Variable.aset(variable_name(config), {"announced": "nonsense"}, overwrite=True)
     assert (await watch_data(config, AT_ONCE)).status == "announced"
@@ -215,50 +153,13 @@ async def test_lost_memory_announces_again_and_loses_nothing(tickets: Path) -> N
     assert [str(event.id) for event in events] == [first.event_id, seen.event_id]
 
 
-@pytest.fixture
-def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    """What stands between the announcing task and Prefect."""
-    auth = PREFECT_API_AUTH_STRING.value()
-    with faulty_proxy(PREFECT_API_URL.value() or "") as proxy:
-        monkeypatch.setattr("tasks.announce_data.get_client", lambda: PrefectClient(proxy.base_url, auth_string=auth))
-        yield proxy
-
-
-async def test_an_event_that_prefect_did_not_take_is_sent_again(tickets: Path, proxy: FaultyProxy) -> None:
-    config = configuration(tickets)
-    proxy.faults.append(Fault("POST", "/events", status=400))
-    with pytest.raises(AnnouncementError, match="did not take"):
-        await watch_data(config, AT_ONCE)
-    assert await announcements(config) == []
-    assert not (await load_state(config)).announced
-    assert (await watch_data(config, AT_ONCE)).status == "announced"
-    assert len(await announcements(config)) == 1
-
-
-async def test_an_event_that_may_be_lost_is_sent_again_as_the_same(
-    tickets: Path, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = configuration(tickets)
-    nothing = b'{"events": [], "total": 0, "next_page": null}'
-    proxy.faults.append(Fault("POST", "/events/filter", times=9, status=200, body=nothing))
-    with monkeypatch.context() as patch:
-        patch.setattr("tasks.announce_data._RECORDED_WITHIN_SECONDS", 0.0)
-        with pytest.raises(AnnouncementError, match="did not record"):
-            await watch_data(config, AT_ONCE)
-    assert not (await load_state(config)).announced
-    # This time it gets there, and the answer is lost.
-    proxy.faults[:] = [Fault("POST", "/events", after_forwarding=True)]
-    assert (await watch_data(config, AT_ONCE)).status == "announced"
-    assert len(await announcements(config)) == 1
-
-
 async def test_a_table_is_watched_by_its_watermark_alone(tmp_path: Path) -> None:
     def execute(statement: str) -> None:
         with closing(sqlite3.connect(tmp_path / "tickets.db")) as connection, connection:
             connection.execute(statement)
 
     execute("CREATE TABLE tickets (id integer PRIMARY KEY, q text, a text)")
-    config = configuration(f"sqlite:///{tmp_path}/tickets.db", query="SELECT q, a FROM tickets")
+    config = configuration(f"sqlite:///{tmp_path}/tickets.db", data={"query": "SELECT q, a FROM tickets"})
     query = "SELECT count(*), max(id) FROM tickets"
     by_rows = WatchConfig(quiet_seconds=0, watermark_query=query, count=CountMethod.ROWS)
     assert (await watch_data(config, by_rows)).status == "empty"
@@ -273,8 +174,7 @@ async def test_a_table_is_watched_by_its_watermark_alone(tmp_path: Path) -> None
 
 
 async def test_prefect_shows_what_was_seen(tmp_path: Path) -> None:
-    source = write_csv(tmp_path / "<b>x [y](javascript:z) | 1.csv", ROWS)
-    config = configuration(source)
+    config = configuration(write_csv(tmp_path / "<b>x [y](javascript:z) | 1.csv", ROWS))
     await watch_data(config, AT_ONCE)
     await watch_data(config, AT_ONCE)
     async with get_client() as client:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from openai import OpenAI
 from openai.types import Batch
-from server_process import wait_for
+from waiting import wait_for
 
 CHAT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 MODEL = "gpt-4o-mini-2024-07-18"
@@ -48,9 +48,7 @@ def end_of(client: OpenAI, batch_id: str) -> Batch:
         batch = client.batches.retrieve(batch_id)
         return batch if batch.status in ENDED else None
 
-    batch = wait_for(look, f"the end of {batch_id}")
-    assert isinstance(batch, Batch)
-    return batch
+    return wait_for(look, f"the end of {batch_id}")
 
 
 def wait_for_answers(client: OpenAI, batch_id: str, count: int = 1) -> Batch:
@@ -59,9 +57,7 @@ def wait_for_answers(client: OpenAI, batch_id: str, count: int = 1) -> Batch:
         assert batch.status in {"validating", "in_progress"}
         return batch if batch.request_counts and batch.request_counts.completed >= count else None
 
-    batch = wait_for(look, f"{count} answers of {batch_id}")
-    assert isinstance(batch, Batch)
-    return batch
+    return wait_for(look, f"{count} answers of {batch_id}")
 
 
 def results(client: OpenAI, file_id: str | None) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import yaml
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from postgresql import PostgreSQL
-from prefect_process import PrefectServer, Processes, eventually
+from prefect_process import PrefectServer, Processes
 from server_process import ServerProcess
+from waiting import wait_for
 
 _CHECKOUT = Path(__file__).parents[2]
 _QUIET = {
@@ -62,9 +63,7 @@ class DeployedSystem:
         def look() -> FineTuningJob | None:
             return next((job for job in self.jobs_of(flow_run_id) if job.status == "running"), None)
 
-        job = eventually(look, f"the training of {flow_run_id}")
-        assert isinstance(job, FineTuningJob)
-        return job
+        return wait_for(look, f"the training of {flow_run_id}")
 
     def process_of(self, flow_run_id: str) -> list[int]:
         """Ids of the processes that run a flow run, and not those of its worker."""

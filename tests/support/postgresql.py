@@ -6,15 +6,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import URL, create_engine, text
+from waiting import DEADLINE_SECONDS, wait_for
 
 _PASSWORD = "p@ss/word"
-_DEADLINE_SECONDS = 60
 
 
 def missing() -> str | None:
@@ -85,7 +84,7 @@ class PostgreSQL:
         """Stop at once, ending every session."""
         assert self._process
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(_DEADLINE_SECONDS)
+        self._process.wait(DEADLINE_SECONDS)
 
     def new_database(self, name: str | None = None) -> URL:
         name = name or f"test_{len(self._names)}"
@@ -104,13 +103,13 @@ class PostgreSQL:
         return URL.create("postgresql", "retune", _PASSWORD, "127.0.0.1", self.port, name)
 
     def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + _DEADLINE_SECONDS
         command = [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        while subprocess.run(command, check=False).returncode:
-            assert self._process
-            assert self._process.poll() is None, (self.directory / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(
+            lambda: subprocess.run(command, check=False).returncode == 0,
+            "PostgreSQL",
+            process=self._process,
+            log=self.directory / "log",
+        )
 
 
 def _program(name: str) -> str:

@@ -6,8 +6,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,20 +13,13 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from server_process import wait_for
+from waiting import DEADLINE_SECONDS, wait_for
 
 CHECKOUT = Path(__file__).parents[2]
-DEADLINE_SECONDS = 150
 _MARK = "RETUNE_TEST_PROCESSES"
 _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
 # One for all clients: each would read the machine's certificates anew, which takes longer than the request.
 TLS = ssl.create_default_context()
-
-
-def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
-    """Wait until `condition` gives something; the deadline only ends a test that hangs."""
-    # An answer of Prefect's costs its server tens of milliseconds.
-    return wait_for(condition, what, seconds, pause_seconds=0.1)
 
 
 @dataclass
@@ -52,7 +43,7 @@ class Processes:
 
     def start(self, name: str, *command: str | Path, **variables: str) -> subprocess.Popen[bytes]:
         """Start a process that goes on; it is ended by `end_all`."""
-        with self._log(name).open("ab") as log:
+        with self.log_file(name).open("ab") as log:
             process = subprocess.Popen(
                 command, env=self.variables(**variables), cwd=self.directory, stdout=log, stderr=log
             )
@@ -75,7 +66,7 @@ class Processes:
 
     def log(self, name: str) -> str:
         """All that a process has said."""
-        return self._log(name).read_text(errors="replace")
+        return self.log_file(name).read_text(errors="replace")
 
     def logs(self) -> str:
         """All that all of them have said."""
@@ -91,17 +82,21 @@ class Processes:
 
     def end_all(self) -> None:
         """End everything at once: nothing of it is to be used again."""
-        while found := self.found():
-            for pid in found:
+
+        def all_have_ended() -> bool:
+            for pid in self.found():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             for process in self._started:
                 process.poll()
-            time.sleep(0.05)
+            return not self.found()
+
+        wait_for(all_have_ended, "the end of all processes")
         for process in self._started:
             process.wait(DEADLINE_SECONDS)
 
-    def _log(self, name: str) -> Path:
+    def log_file(self, name: str) -> Path:
+        """Where a process writes."""
         return self.directory / f"{name}.log"
 
 
@@ -135,13 +130,12 @@ class PrefectServer:
         )
 
         def is_up() -> bool:
-            assert process.poll() is None, self.processes.log("prefect-server")
             try:
                 return httpx.get(f"{self.url}/api/health", verify=TLS).is_success
             except httpx.TransportError:
                 return False
 
-        eventually(is_up, "the Prefect server")
+        wait_for(is_up, "the Prefect server", process=process, log=self.processes.log_file("prefect-server"))
         return self
 
     @property
@@ -200,7 +194,8 @@ class PrefectServer:
             return run if run["state_name"] in states else None
 
         try:
-            return dict(eventually(look, f"{states} of {flow_run_id}"))
+            # An answer of Prefect's costs its server tens of milliseconds.
+            return wait_for(look, f"{states} of {flow_run_id}", pause_seconds=0.1)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {self.run(flow_run_id)['state']}") from None
 

@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from postgresql import PostgreSQL
-from prefect_process import CHECKOUT, DEADLINE_SECONDS, PrefectServer, Processes, eventually
+from prefect_process import CHECKOUT, PrefectServer, Processes
+from waiting import DEADLINE_SECONDS, wait_for
 
 _KEPT = ("prefect.db", "blocks")
 _DATABASE = "prefect"
@@ -75,12 +76,10 @@ def _make_home(home: Path) -> None:
         "prefect-server", *(sys.executable, "-P", "-m", "retune.local.prefect_serving", "--home", home)
     )
 
-    def is_up() -> bool:
-        assert server.poll() is None, processes.log("prefect-server")
-        return (home / "blocks").exists()
-
     try:
-        eventually(is_up, "the Prefect server")
+        wait_for(
+            (home / "blocks").exists, "the Prefect server", process=server, log=processes.log_file("prefect-server")
+        )
         server.send_signal(signal.SIGTERM)
         server.wait(DEADLINE_SECONDS)
     finally:

@@ -2,10 +2,8 @@
 
 import asyncio
 import csv
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
@@ -23,8 +21,6 @@ from prefect.logging.handlers import APILogWorker
 from retune.config import RetrainConfig
 from retune.config_file import parse_config
 
-Found = TypeVar("Found")
-_DEADLINE_SECONDS = 60
 _ANSWERS = {"refund": "I want my money back", "delivery": "Where is my parcel", "login": "I can not sign in"}
 
 
@@ -55,16 +51,6 @@ def configuration(base_url: str, data: Path, **settings: Any) -> RetrainConfig:
             **settings,
         }
     )
-
-
-async def soon(look: Callable[[], Awaitable[Found]], what: str) -> Found:
-    """Look until there is something; the deadline only ends a test that hangs."""
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        if found := await look():
-            return found
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"waited in vain for {what}")
 
 
 async def flow_runs_on(data: Path) -> list[FlowRun]:

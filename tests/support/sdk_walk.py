@@ -4,7 +4,6 @@ The same steps serve the synchronous and the asynchronous client: `settled` wait
 `Watched` notes which methods were called, so that a test can tell which were forgotten.
 """
 
-import asyncio
 import inspect
 import json
 import uuid
@@ -19,6 +18,7 @@ from typing import Any
 import openai
 from openai.types.fine_tuning import FineTuningJob
 from server_process import example_lines
+from waiting import wait_for_async
 
 RESOURCES = ("files", "uploads", "fine_tuning", "models", "chat", "completions", "responses", "batches", "webhooks")
 MODEL = "gpt-4o-mini-2024-07-18"
@@ -265,13 +265,13 @@ class Walk:
         await refused(endpoints.event_types.list)
 
     async def ended(self, resource: Any, object_id: str) -> Any:
-        """Wait for the end of a job or batch; the deadline only ends a test that hangs."""
-        async with asyncio.timeout(60):
-            while True:
-                found = await settled(resource.retrieve(object_id))
-                if found.status in _ENDED:
-                    return found
-                await asyncio.sleep(0.05)
+        """Wait for the end of a job or batch."""
+
+        async def look() -> Any:
+            found = await settled(resource.retrieve(object_id))
+            return found if found.status in _ENDED else None
+
+        return await wait_for_async(look, f"the end of {object_id}")
 
 
 def said(chunks: list[Any]) -> str:

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,20 +16,7 @@ from openai import DefaultHttpxClient, OpenAI
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob
 from preloaded import PreloadedProcess, run_preloaded
-
-_DEADLINE_SECONDS = 60
-
-
-def wait_for(
-    condition: Callable[[], Any], what: str, seconds: float = _DEADLINE_SECONDS, *, pause_seconds: float = 0.05
-) -> Any:
-    """Wait until `condition` gives something; the deadline only ends a test that hangs."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(pause_seconds)
-    raise AssertionError(f"waited in vain for {what}")
+from waiting import DEADLINE_SECONDS, wait_for
 
 
 @dataclass
@@ -78,14 +63,14 @@ class ServerProcess:
         else:
             command = [sys.executable, "-m", "retune.server", *arguments]
             self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        wait_for(self._is_ready, "the server")
+        wait_for(self._is_ready, "the server", process=self.process)
         return self
 
     def run_to_end(self) -> tuple[int, str]:
         """Start a server that is expected to refuse; its exit status and what it said."""
         arguments: list[str | Path] = ["--data-dir", self.data_directory, *self.arguments]
         environment = {**os.environ, **self.environment}
-        done = run_preloaded("retune.server", arguments, env=environment, timeout=_DEADLINE_SECONDS)
+        done = run_preloaded("retune.server", arguments, env=environment, timeout=DEADLINE_SECONDS)
         return done.returncode, done.stderr
 
     def end(self, number: signal.Signals) -> int:
@@ -93,7 +78,7 @@ class ServerProcess:
         for client in self._clients.values():
             client.close()
         self.process.send_signal(number)
-        self.process.communicate(timeout=_DEADLINE_SECONDS)
+        self.process.communicate(timeout=DEADLINE_SECONDS)
         return self.process.returncode
 
     @property
@@ -115,7 +100,7 @@ class ServerProcess:
 
     def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         address = urlsplit(self.base_url)
-        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=_DEADLINE_SECONDS)
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=DEADLINE_SECONDS)
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
         response = connection.getresponse()
@@ -133,8 +118,6 @@ class ServerProcess:
 
     def _is_ready(self) -> bool:
         assert self.process
-        if self.process.poll() is not None:
-            raise AssertionError(f"the server ended: {self.process.communicate()[1].decode()}")
         try:
             return bool(self.announcement["pid"] == self.process.pid)
         except FileNotFoundError:
@@ -166,9 +149,7 @@ def ended(client: OpenAI, job_id: str) -> FineTuningJob:
         job = client.fine_tuning.jobs.retrieve(job_id)
         return job if job.status in {"succeeded", "failed", "cancelled"} else None
 
-    job = wait_for(look, f"the end of {job_id}")
-    assert isinstance(job, FineTuningJob)
-    return job
+    return wait_for(look, f"the end of {job_id}")
 
 
 def wait_for_step(client: OpenAI, job_id: str, step: int) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from server_process import wait_for
+from waiting import wait_for
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pytest
 from deployed_system import DeployedSystem, config_of, deployed_system, write_data
 from key_receivers import key_receiver
 from prefect_pages import PrefectPages, browser_path, prefect_pages
-from prefect_process import eventually
+from waiting import wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -64,7 +64,7 @@ def test_what_is_due_runs(system):
     schedule = {"interval": timedelta(days=1).total_seconds(), "anchor_date": due.isoformat()}
     system.prefect.request("POST", address, [{"schedule": schedule, "active": True}])
 
-    runs = eventually(lambda: system.prefect.runs_of("retrain/nightly"), "a run that was due")
+    runs = wait_for(lambda: system.prefect.runs_of("retrain/nightly"), "a run that was due")
     run = system.prefect.wait_for_state(runs[0]["id"], "Completed")
 
     assert run["auto_scheduled"]
@@ -79,7 +79,7 @@ def test_new_data_starts_a_training_and_unchanged_data_nothing(system):
     assert announcement
     assert announcement["n_examples"] == 80
 
-    [started] = eventually(lambda: system.prefect.runs_of("retrain/on-new-data"), "a run on the new data")
+    [started] = wait_for(lambda: system.prefect.runs_of("retrain/on-new-data"), "a run on the new data")
     run = system.prefect.wait_for_state(started["id"], "Completed")
     [job] = system.jobs_of(run["id"])
     jobs = system.jobs()
@@ -104,7 +104,7 @@ def test_an_event_chooses_no_address(system):
         def started() -> list[dict[str, Any]]:
             return [run for run in system.prefect.runs_of("retrain/on-new-data") if run["id"] not in known]
 
-        [run] = eventually(started, "the run that the event starts")
+        [run] = wait_for(started, "the run that the event starts")
         ended = system.prefect.wait_for_state(run["id"], "Failed")
     assert f"Runs here may use the provider at {system.training.base_url}" in ended["state"]["message"]
     assert other.requests == []
@@ -157,8 +157,8 @@ def dear_run(system: DeployedSystem, tmp_path: Path) -> str:
 
 
 def test_a_run_that_costs_more_than_is_let_through_goes_on_when_somebody_approves(system, pages, dear_run):
-    eventually(lambda: not system.process_of(dear_run), "the end of the run's process")
-    asked = eventually(lambda: system.prefect.events("retune.run.approval-needed"), "the question")
+    wait_for(lambda: not system.process_of(dear_run), "the end of the run's process")
+    asked = wait_for(lambda: system.prefect.events("retune.run.approval-needed"), "the question")
     assert "What the training will cost can't be said" in asked[0]["payload"]["message"]
 
     pages.resume_run(dear_run, "within the month's budget")
@@ -183,8 +183,8 @@ def test_cancelling_a_run_cancels_its_job(system, pages, tmp_path):
     pages.cancel_run(run_id)
 
     assert system.prefect.wait_for_state(run_id, "Cancelled")
-    eventually(lambda: system.client.fine_tuning.jobs.retrieve(job.id).status == "cancelled", "the job's end")
-    eventually(lambda: not system.process_of(run_id), "the end of the run's process")
+    wait_for(lambda: system.client.fine_tuning.jobs.retrieve(job.id).status == "cancelled", "the job's end")
+    wait_for(lambda: not system.process_of(run_id), "the end of the run's process")
 
 
 def test_a_killed_run_goes_on_with_its_job(system, tmp_path):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-# Hashes are sorted in so many at a time, so that memory hardly grows with their number.
+# Hashes are sorted a million at a time, so that memory hardly grows with their number.
 _AT_A_TIME = 1 << 20
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -27,27 +27,32 @@ class Repeats(NamedTuple):
         return Repeats(self.again[chosen], self.first[chosen])
 
 
-def find_repeats(hashes: npt.NDArray[np.uint64], wanted: npt.NDArray[np.bool_]) -> Repeats:
+def find_repeats(
+    hashes: npt.NDArray[np.uint64], wanted: npt.NDArray[np.bool_], *, at_a_time: int = _AT_A_TIME
+) -> Repeats:
     """Find the values that come again.
 
     Args:
         hashes: Evenly spread over 64 bits, or nearly so.
         wanted: `bool`, of the same length: which of them to look at.
+        at_a_time: How many are sorted at a time, about.
     """
-    found = [_find_in(hashes, part) for part in partition(hashes, wanted)]
+    found = [_find_in(hashes, part) for part in partition(hashes, wanted, at_a_time=at_a_time)]
     again = np.concatenate([np.zeros(0, np.int64), *(repeats.again for repeats in found)])
     first = np.concatenate([np.zeros(0, np.int64), *(repeats.first for repeats in found)])
     order = np.argsort(again)
     return Repeats(again[order], first[order])
 
 
-def partition(hashes: npt.NDArray[np.uint64], wanted: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.int64]]:
-    """Cut the wanted ones into parts of about a million, equal hashes in the same part.
+def partition(
+    hashes: npt.NDArray[np.uint64], wanted: npt.NDArray[np.bool_], *, at_a_time: int = _AT_A_TIME
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Cut the wanted ones into parts of about `at_a_time`, equal hashes in the same part.
 
     Returns:
         For each part the indices of its hashes, ascending.
     """
-    bits = max(0, (len(hashes) - 1).bit_length() - (_AT_A_TIME - 1).bit_length())
+    bits = max(0, (len(hashes) - 1).bit_length() - (at_a_time - 1).bit_length())
     if not bits:
         yield np.flatnonzero(wanted)
         return

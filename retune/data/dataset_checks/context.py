@@ -15,9 +15,6 @@ from retune.data.problems.rules import MOST_KEPT_PER_KIND
 
 Indices = npt.NDArray[np.int64]
 
-SAMPLE = 1_000
-"""So many examples, all over the data, are read for what shows in a few."""
-
 # Places of so many examples are in memory at a time.
 _BATCH = 20_000
 _IMAGE = b'"image_url"'
@@ -34,6 +31,8 @@ class CheckContext:
         valid: `bool[n]`: which examples are whole; only these are compared.
         splits: `uint8[n]`, for each the place of its split in `SPLITS`; None where they can't be assigned.
         not_applied: Checks that could not apply, by name, and why; the checks write into it.
+        most_kept_per_kind: Problems of one kind that are kept with their places.
+        sample_size: How many examples, all over the data, are read for what shows in a few.
     """
 
     store: ExampleStore
@@ -42,6 +41,8 @@ class CheckContext:
     valid: npt.NDArray[np.bool_]
     splits: npt.NDArray[np.uint8] | None = None
     not_applied: dict[str, str] = field(default_factory=dict)
+    most_kept_per_kind: int = MOST_KEPT_PER_KIND
+    sample_size: int = 1_000
 
     @classmethod
     def of(cls, store: ExampleStore, split: SplitConfig, model: str) -> Self:
@@ -65,7 +66,7 @@ class CheckContext:
             indices: The examples.
             messages: One for each.
         """
-        kept = indices[:MOST_KEPT_PER_KIND]
+        kept = indices[: self.most_kept_per_kind]
         for location, file, number in self.locations(kept):
             yield problem_at(location, kind, next(messages), file=file, number=number)
         if len(indices) > len(kept):
@@ -77,9 +78,9 @@ class CheckContext:
             yield from self.store.locations(indices[start : start + _BATCH])
 
     def sample(self) -> Iterator[bytes]:
-        """The lines of at most 1,000 valid examples, evenly spread."""
+        """The lines of at most `sample_size` valid examples, evenly spread."""
         indices = np.flatnonzero(self.valid)
-        places = np.linspace(0, max(len(indices) - 1, 0), min(SAMPLE, len(indices))).astype(np.int64)
+        places = np.linspace(0, max(len(indices) - 1, 0), min(self.sample_size, len(indices))).astype(np.int64)
         yield from self.store.read_lines(indices[places])
 
     @cached_property

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from retune.data.dataset_checks.context import SAMPLE, CheckContext
+from retune.data.dataset_checks.context import CheckContext
 from retune.data.dataset_checks.report import LabelFacts
 from retune.data.example.hashes import text_hash
 from retune.data.example.labels import count_listed_labels, parse_labels, readable
@@ -94,7 +94,8 @@ def check_numbers(context: CheckContext) -> Iterator[Problem]:
         are_numbers["answer"] &= _is_number(texts.answer)
         if not any(are_numbers.values()):
             return
-    examples = f"{SAMPLE:,} examples that were checked" if context.n_valid > SAMPLE else f"{context.n_valid:,} examples"
+    size = context.sample_size
+    examples = f"{size:,} examples that were checked" if context.n_valid > size else f"{context.n_valid:,} examples"
     for name, role in (("prompt", "user's texts"), ("answer", "answers")):
         if are_numbers[name]:
             yield everywhere("text_is_number", f"the {role} are numbers in all {examples}.")

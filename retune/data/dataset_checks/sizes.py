@@ -1,6 +1,7 @@
 """How many examples there are, how long they are, and what the provider allows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +15,29 @@ from retune.training_lines.keys import MINIMUM_EXAMPLES
 FEW_HELD_OUT = {"validation": 5, "test": 20}
 """With fewer examples than this in a split, a figure on it says little."""
 
-# The reinforcement guide's limits, for each split of a dataset, and the vision guide's for examples with images.
-_MOST_REINFORCEMENT = {"train": 50_000, "validation": 1_000}
-_MOST_WITH_IMAGES = 50_000
+
+@dataclass(frozen=True, slots=True)
+class ProviderLimits:
+    """How many examples the provider takes.
+
+    Attributes:
+        reinforcement: The reinforcement guide's limits, for each split of a dataset.
+        with_images: The vision guide's limit for examples with images.
+    """
+
+    reinforcement: Mapping[str, int] = field(default_factory=lambda: {"train": 50_000, "validation": 1_000})
+    with_images: int = 50_000
+
 
 # Tokens, where a model's context is not known.
 _VERY_LONG, _TIMES_THE_MEDIAN = 100_000, 100
 
 _STEPS_TO_THE_95TH_PERCENTILE = 10
 
+_LIMITS = ProviderLimits()
 
-def check_counts(context: CheckContext) -> Iterator[Problem]:
+
+def check_counts(context: CheckContext, limits: ProviderLimits = _LIMITS) -> Iterator[Problem]:
     """Too few examples to train, too few in a split to judge by, or more than the provider takes."""
     n_valid, n_all = context.n_valid, len(context.store)
     if n_valid < MINIMUM_EXAMPLES:
@@ -37,8 +50,8 @@ def check_counts(context: CheckContext) -> Iterator[Problem]:
         trust = _way_to_trust(context, sizes) if "test" in few else "."
         yield everywhere("few_held_out", f"{held} of {sum(sizes.values())} examples{trust}")
     if context.store.facts.method == "reinforcement" and sizes:
-        yield from _check_reinforcement(sizes)
-    yield from _check_images(context)
+        yield from _check_reinforcement(sizes, limits.reinforcement)
+    yield from _check_images(context, limits.with_images)
 
 
 def _way_to_trust(context: CheckContext, sizes: dict[str, int]) -> str:
@@ -127,21 +140,21 @@ def _readable_step(least: float) -> int:
         power *= 10
 
 
-def _check_reinforcement(sizes: dict[str, int]) -> Iterator[Problem]:
+def _check_reinforcement(sizes: dict[str, int], limits: Mapping[str, int]) -> Iterator[Problem]:
     if not sizes["validation"]:
         message = "no example is held out for validation; reinforcement fine-tuning needs such a file."
         yield everywhere("too_few_examples", message)
-    for name, most in _MOST_REINFORCEMENT.items():
+    for name, most in limits.items():
         if sizes[name] > most:
             message = f"{name} holds {sizes[name]:,} examples; reinforcement fine-tuning takes at most {most:,}."
             yield everywhere("too_many_examples", message)
 
 
-def _check_images(context: CheckContext) -> Iterator[Problem]:
+def _check_images(context: CheckContext, limit: int) -> Iterator[Problem]:
     """Count the examples with images where there are enough examples, and a sample of them has some."""
-    if len(context.store) <= _MOST_WITH_IMAGES or not context.has_images:
+    if len(context.store) <= limit or not context.has_images:
         return
     count = sum(map(holds_image, context.store.lines()))
-    if count > _MOST_WITH_IMAGES:
-        message = f"{count:,} examples have images; at most {_MOST_WITH_IMAGES:,} may."
+    if count > limit:
+        message = f"{count:,} examples have images; at most {limit:,} may."
         yield everywhere("too_many_examples", message)

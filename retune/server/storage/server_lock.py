@@ -16,8 +16,6 @@ _log = logging.getLogger(__name__)
 # "retunese" in ASCII; the writers' lock has another key.
 _SERVER_LOCK = 0x726574756E657365
 _CHECK_SECONDS = 2.0
-# The session of a server that was killed a moment ago may still be there.
-_LOCK_TIMEOUT_SECONDS = 5.0
 
 
 class DatabaseInUseError(DataDirectoryInUseError):
@@ -30,11 +28,17 @@ class ServerLock:
     The database drops it with its session. A thread monitors the session: after a restart of the database the lock
     is taken again; if another server was quicker, this one stops, as if by SIGTERM.
 
+    Args:
+        engine: Of the database.
+        timeout_seconds: How long to wait for the lock: the session of a server that was killed a moment ago may still
+            be there.
+
     Raises:
         DatabaseInUseError: Another server has the database.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, timeout_seconds: float = 5.0) -> None:
+        self._timeout_seconds = timeout_seconds
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._released = threading.Event()
         self._connection: Connection | None = self._take()
@@ -50,7 +54,7 @@ class ServerLock:
     def _take(self) -> Connection:
         connection = self._engine.connect()
         try:
-            _take(connection)
+            _take(connection, self._timeout_seconds)
         except BaseException:
             connection.close()
             raise
@@ -83,8 +87,8 @@ class ServerLock:
             self._connection = None
 
 
-def _take(connection: Connection) -> None:
-    deadline = time.monotonic() + _LOCK_TIMEOUT_SECONDS
+def _take(connection: Connection, timeout_seconds: float) -> None:
+    deadline = time.monotonic() + timeout_seconds
     while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _SERVER_LOCK}):
         if time.monotonic() > deadline:
             where = connection.engine.url.set(query={}).render_as_string(hide_password=True)

@@ -141,17 +141,19 @@ class Score:
         return Score(self.loss + other.loss, self.hits + other.hits, self.positions + other.positions)
 
 
-def score(parameters: Parameters, batch: Batch) -> Score:
+def score(parameters: Parameters, batch: Batch, positions_at_once: int = _POSITIONS_AT_ONCE) -> Score:
     """Loss and accuracy of a batch."""
     bags = batch.weights @ parameters.features[batch.buckets]
     total = Score()
-    for part in _parts(batch):
+    for part in _parts(batch, positions_at_once):
         pass_ = _forward(parameters, bags[batch.answer_of[part]], batch.contexts[part])
         total += _score(pass_.log_probabilities, batch.targets[part])
     return total
 
 
-def score_and_gradients(parameters: Parameters, batch: Batch) -> tuple[Score, Gradients]:
+def score_and_gradients(
+    parameters: Parameters, batch: Batch, positions_at_once: int = _POSITIONS_AT_ONCE
+) -> tuple[Score, Gradients]:
     """Loss and accuracy of a batch, and the gradients of its mean loss."""
     bags = batch.weights @ parameters.features[batch.buckets]
     bag_gradients = np.zeros_like(bags)
@@ -164,7 +166,7 @@ def score_and_gradients(parameters: Parameters, batch: Batch) -> tuple[Score, Gr
         output_bias=np.zeros_like(parameters.output_bias),
     )
     total = Score()
-    for part in _parts(batch):
+    for part in _parts(batch, positions_at_once):
         answer_of, contexts, targets = batch.answer_of[part], batch.contexts[part], batch.targets[part]
         pass_ = _forward(parameters, bags[answer_of], contexts)
         total += _score(pass_.log_probabilities, targets)
@@ -226,5 +228,5 @@ def _score(log_probabilities: Floats, targets: Ints) -> Score:
     return Score(-float(chosen.sum(dtype=np.float64)), int(hits), len(targets))
 
 
-def _parts(batch: Batch) -> list[slice]:
-    return [slice(start, start + _POSITIONS_AT_ONCE) for start in range(0, len(batch.targets), _POSITIONS_AT_ONCE)]
+def _parts(batch: Batch, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, len(batch.targets), size)]

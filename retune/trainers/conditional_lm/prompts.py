@@ -33,9 +33,9 @@ def count_prompt_tokens(turns: Sequence[Turn], tokenizer: AnswerTokenizer, *, is
     return n_tokens
 
 
-def cut_row(row: Row) -> Row:
+def cut_row(row: Row, context_characters: int = CONTEXT_CHARACTERS) -> Row:
     """A training example without what comes behind the context's end, and without answers that begin there."""
-    kept = _cut(row.turns, CONTEXT_CHARACTERS)
+    kept = _cut(row.turns, context_characters)
     if kept == row.turns:
         return row
     # An answer is the turn behind its conversation; of one that is cut, the beginning is learned.

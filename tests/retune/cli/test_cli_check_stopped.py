@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 from check_command import Check, good_rows, write_table
+from waiting import wait_for
 
 
 def test_what_a_killed_check_left_is_removed_by_the_next_one(check: Check) -> None:
@@ -52,9 +52,7 @@ def test_stopped_half_way_it_leaves_nothing_behind(tmp_path: Path, sent: signal.
         text=True,
         start_new_session=True,
     )
-    until = time.monotonic() + 60
-    while not list(temporary.glob("retune-check-*/*")) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_for(lambda: list(temporary.glob("retune-check-*/*")), "the first file", process=process)
     # As a terminal does: to all processes of the group.
     os.killpg(process.pid, sent)
     out, err = process.communicate(timeout=60)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from prefect.exceptions import TerminationSignal
 from preloaded import PreloadedProcess
+from waiting import wait_for
 
 from retune.cli import app, run
 from retune.cli.run_view import RunView
@@ -68,14 +68,6 @@ def running(
     finally:
         process.kill()
         process.communicate()
-
-
-def wait_for(condition: Any, process: "subprocess.Popen[str]", seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def steps_seen(tmp_path: Path) -> bool:
@@ -134,7 +126,7 @@ def test_a_newcomer_s_run(retune: Any, table: Path, tmp_path: Path) -> None:
 def test_killed_in_the_middle_and_run_again(retune: Any, table: Path, tmp_path: Path, prefect_api_url: str) -> None:
     slow = ("--n-epochs", "30", "--batch-size", "1")
     with running(table, tmp_path, *slow, PREFECT_API_URL=prefect_api_url) as process:
-        wait_for(lambda: steps_seen(tmp_path), process)
+        wait_for(lambda: steps_seen(tmp_path), "the training", process=process)
         process.send_signal(signal.SIGKILL)
     wait_until_gone(tmp_path)
     assert not (tmp_path / "out" / "manifest.json").exists()
@@ -153,10 +145,7 @@ def test_killed_in_the_middle_and_run_again(retune: Any, table: Path, tmp_path: 
 
 
 def wait_until_gone(tmp_path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while not server_is_gone(tmp_path / "retune-home"):
-        assert time.monotonic() < deadline, "the local server outlived the command that started it"
-        time.sleep(0.05)
+    wait_for(lambda: server_is_gone(tmp_path / "retune-home"), "the end of the command's server")
 
 
 # A script's shell starts so what it puts in the background, and nohup adds SIGHUP.

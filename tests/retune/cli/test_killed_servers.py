@@ -5,20 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from preloaded import PreloadedProcess
+from waiting import DEADLINE_SECONDS, wait_for
 
 from retune.processes.process import answers
 
 pytestmark = pytest.mark.slow
-
-_DEADLINE_SECONDS = 240
 
 
 @pytest.fixture
@@ -27,14 +25,6 @@ def command(tmp_path: Path) -> list[str]:
     (tmp_path / "tickets.csv").write_text(f"message,answer\n{rows}")
     columns = ["--user-column", "message", "--assistant-column", "answer"]
     return ["run", "--data", "tickets.csv", *columns, "--output-dir", "out", "--n-epochs", "50", "--batch-size", "1"]
-
-
-def wait_until(condition: Callable[[], Any], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def trains(directory: Path) -> bool:
@@ -75,11 +65,11 @@ def jobs(retune: Any) -> list[dict[str, Any]]:
 def test_its_own_servers_are_brought_back(retune: Any, command: list[str], tmp_path: Path) -> None:
     home = tmp_path / "retune-home"
     with running(command, tmp_path) as process:
-        wait_until(lambda: trains(tmp_path), process)
+        wait_for(lambda: trains(tmp_path), "the training", process=process)
         for module in ("retune.local.prefect_serving", "retune.server"):
             [pid] = process_ids(home, module)
             os.kill(pid, signal.SIGKILL)
-        output, errors = process.communicate(timeout=_DEADLINE_SECONDS)
+        output, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, output + errors
     assert "The Prefect server is back." in output
     assert "The fine-tuning server is back." in output
@@ -105,7 +95,7 @@ def somebody_s_prefect(home: Path) -> Iterator[tuple[str, "subprocess.Popen[byte
     )
     address = home / "address"
     try:
-        wait_until(address.exists, server)  # type: ignore[arg-type]  # which it prints nothing of
+        wait_for(address.exists, "the address of the server", process=server)
         yield f"{address.read_text()}/api", server
     finally:
         server.kill()
@@ -117,12 +107,11 @@ def test_somebody_s_prefect_that_is_gone_is_named_and_the_next_run_resumes(
 ) -> None:
     settings = {"RETUNE_PREFECT_PATIENCE_SECONDS": "5", "PREFECT_API_AUTH_STRING": _PASSWORD}
     with somebody_s_prefect(tmp_path / "prefect") as (api_url, server):
-        while not answers(f"{api_url}/health"):
-            time.sleep(0.1)
+        wait_for(lambda: answers(f"{api_url}/health"), "the server", process=server)
         with running(command, tmp_path, PREFECT_API_URL=api_url, **settings) as process:
-            wait_until(lambda: trains(tmp_path), process)
+            wait_for(lambda: trains(tmp_path), "the training", process=process)
             server.kill()
-            output, errors = process.communicate(timeout=_DEADLINE_SECONDS)
+            output, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 1, output + errors
     assert f"The Prefect server at {api_url} has not answered for 5 s" in errors
     assert "run the same command again" in errors

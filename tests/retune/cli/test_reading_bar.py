@@ -1,19 +1,19 @@
 """What shows how far `retune check` is."""
 
 import io
-import time
 from collections.abc import Callable
 
 import pytest
 from rich.console import Console
+from waiting import wait_for
 
 from retune.cli import check_view, terminal
 from retune.cli.check_view import ReadingBar
 
 
 def _until_something_is_shown(console: Console) -> None:
-    while not console.file.getvalue():  # type: ignore[attr-defined]  # an io.StringIO
-        time.sleep(0.01)
+    assert isinstance(console.file, io.StringIO)
+    wait_for(console.file.getvalue, "something to be shown")
 
 
 def show(
@@ -27,9 +27,7 @@ def show(
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=100)
     monkeypatch.setattr(check_view, "err", console)
     monkeypatch.setattr(terminal, "err", console)
-    monkeypatch.setattr(check_view, "_SECONDS_BEFORE_A_BAR", after)
-    monkeypatch.setattr(check_view, "_SECONDS_BETWEEN_LINES", after or 3600.0)
-    with ReadingBar().shown() as bar:
+    with ReadingBar(seconds_before_bar=after, seconds_between_lines=after or 3600.0).shown() as bar:
         bar.say("reading")
         bar.read(2_500_000, 10_000_000)
         bar.read(2_500_000, None)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect_process import eventually
 from prefect_template import copy_prefect_home, shared_directory
+from waiting import wait_for
 
 from retune.cli.up import _provider
 from retune.local.prefect_access import as_basic, prefect_password
@@ -58,7 +58,7 @@ class Up:
                     raise
                 return []
 
-        [said] = eventually(answered, path)
+        [said] = wait_for(answered, path)
         return said
 
     def processes(self) -> dict[int, str]:
@@ -118,9 +118,7 @@ def start(up: Up) -> None:
     """Start it and wait until everything is there."""
     (up.directory / "output").unlink(missing_ok=True)
     up.process = command(up.directory, "--port", str(up.port), "--server-port", str(up.server_port))
-    said_or_ended = lambda: "Ctrl-C" in up.output or up.process.poll() is not None  # noqa: E731
-    eventually(said_or_ended, "the whole system", _DEADLINE_SECONDS)
-    assert up.process.poll() is None, up.output
+    wait_for(lambda: "Ctrl-C" in up.output, "the whole system", process=up.process, log=up.directory / "output")
 
 
 def state_of(up: Up, run_id: str) -> str:
@@ -167,7 +165,7 @@ def test_without_data_nothing_is_scheduled(running):
 def test_a_run_trains_here_on_data_of_the_current_directory(running):
     run = start_run(running, n_epochs=1)
     ended = {"Completed", "Failed", "Crashed", "Cancelled"}
-    eventually(lambda: state_of(running, run) in ended, "the run")
+    wait_for(lambda: state_of(running, run) in ended, "the run")
     assert state_of(running, run) == "Completed"
     assert list((running.directory / "home" / "runs").glob("*/manifest.json"))
 
@@ -216,24 +214,24 @@ def working_on(up: Up, run_id: str) -> list[int]:
 def test_a_run_outlives_its_worker_and_ctrl_c_and_pays_one_job(running):
     before = {job["id"] for job in jobs(running)}
     run = start_run(running, n_epochs=30)
-    eventually(lambda: any(job["status"] == "running" for job in jobs(running)), "the training")
+    wait_for(lambda: any(job["status"] == "running" for job in jobs(running)), "the training")
     orphans = working_on(running, run)
     assert orphans
 
     [worker] = [pid for pid, name in running.processes().items() if "deployments.worker" in name]
     os.kill(worker, signal.SIGKILL)
-    eventually(lambda: "worker has ended" in running.output, "the worker's end to be seen")
-    eventually(lambda: not set(orphans) & set(running.processes()), "the end of what the worker left")
-    eventually(lambda: working_on(running, run), "the run to be taken up")
+    wait_for(lambda: "worker has ended" in running.output, "the worker's end to be seen")
+    wait_for(lambda: not set(orphans) & set(running.processes()), "the end of what the worker left")
+    wait_for(lambda: working_on(running, run), "the run to be taken up")
 
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(60) == 0, running.output
-    eventually(lambda: not running.processes(), "the end of all processes")
+    wait_for(lambda: not running.processes(), "the end of all processes")
     assert "1 run interrupted: the next worker resumes it." in running.output
     assert "Everything is kept" in running.output
 
     start(running)
-    eventually(lambda: state_of(running, run) == "Completed", "the run")
+    wait_for(lambda: state_of(running, run) == "Completed", "the run")
     [job] = [job for job in jobs(running) if job["id"] not in before]
     assert job["status"] == "succeeded"
 
@@ -243,10 +241,10 @@ def test_nothing_outlives_a_killed_one(tmp_path):
     up = Up(tmp_path, free_port(), free_port(), None)  # type: ignore[arg-type]
     up.process = command(tmp_path, "--port", str(up.port), "--server-port", str(up.server_port))
     try:
-        eventually(lambda: len(up.processes()) >= 4, "its children")
+        wait_for(lambda: len(up.processes()) >= 4, "its children")
         up.process.kill()
         up.process.wait()
-        eventually(lambda: not up.processes(), "the end of all processes")
+        wait_for(lambda: not up.processes(), "the end of all processes")
     finally:
         for pid in up.processes():
             with suppress(ProcessLookupError):

@@ -12,6 +12,7 @@ import pytest_asyncio
 import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
+from waiting import wait_for
 
 Behaviour = Callable[[dict[str, Any], int], Response]
 
@@ -102,8 +103,7 @@ def hosting() -> Iterator[tuple[FastAPI, str]]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    wait_for(lambda: server.started, "the server")
     yield app, f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     server.should_exit = True
     thread.join()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from openai import OpenAI
-from server_process import ServerProcess, wait_for
+from server_process import ServerProcess
+from waiting import wait_for
 
 from retune.errors import ServerError
 from retune.local.embedded_server import RunningServer, embedded_server, find_running_server

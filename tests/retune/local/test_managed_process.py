@@ -2,19 +2,16 @@
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from prefect_process import eventually
+from waiting import wait_for
 
 from retune.errors import ServerError
 from retune.local.managed_process import ManagedProcess, Program
 from retune.local.programs import Addresses, UpOptions, programs
 from retune.processes.death_watch import Watchdog, marked_processes
 
-_DEADLINE_SECONDS = 240
 _PAID_KEY = "sk-for-a-paid-provider"
 
 
@@ -33,13 +30,6 @@ def test_with_another_provider_no_server_starts_and_only_the_worker_gets_its_key
     assert "OPENAI_API_KEY" not in plan.servers[0].environment
 
 
-def supervise(child: ManagedProcess, say: Callable[[str], None]) -> None:
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        child.supervise(say)
-        time.sleep(0.05)
-
-
 def test_a_program_that_ends_is_restarted_and_given_up_after_a_while(tmp_path: Path) -> None:
     said: list[str] = []
     command = [sys.executable, "-c", "print('no memory')"]
@@ -47,8 +37,12 @@ def test_a_program_that_ends_is_restarted_and_given_up_after_a_while(tmp_path: P
     with Watchdog() as watchdog:
         child = ManagedProcess(program, tmp_path, watchdog)
         child.start()
+
+        def supervise() -> None:
+            child.supervise(said.append)
+
         with pytest.raises(ServerError, match="worker ended 3 times: no memory"):
-            supervise(child, said.append)
+            wait_for(supervise, "the error")
     assert len(said) == 2
     assert "no memory" in said[0]
 
@@ -62,7 +56,7 @@ def test_processes_in_other_groups_are_killed_when_their_program_stops(tmp_path:
     with Watchdog() as watchdog:
         child = ManagedProcess(program, tmp_path, watchdog, ended.extend)
         child.start()
-        eventually(lambda: "there" in child.log.path.read_text(), "the orphan")
+        wait_for(lambda: "there" in child.log.path.read_text(), "the orphan")
         child.stop()
         assert marked_processes(child.mark) == {}
     assert ended == ["a-run"]
@@ -76,7 +70,7 @@ def test_a_hurried_stop_kills_a_program_that_ignores_sigterm(tmp_path: Path) -> 
     with Watchdog() as watchdog:
         child = ManagedProcess(program, tmp_path, watchdog)
         child.start()
-        eventually(lambda: "deaf" in child.log.path.read_text(), "the program")
+        wait_for(lambda: "deaf" in child.log.path.read_text(), "the program")
         child.stop(lambda: True)
         assert marked_processes(child.mark) == {}
 
@@ -91,13 +85,13 @@ def test_what_an_ended_program_left_is_killed_before_its_restart(tmp_path: Path)
     with Watchdog() as watchdog:
         child = ManagedProcess(program, tmp_path, watchdog, ended.extend)
         child.start()
-        eventually(lambda: "left" in child.log.path.read_text(), "what is left")
+        wait_for(lambda: "left" in child.log.path.read_text(), "what is left")
 
         def has_seen_its_end() -> bool:
             child.supervise(said.append)
             return bool(said)
 
-        eventually(has_seen_its_end, "its end to be seen")
+        wait_for(has_seen_its_end, "its end to be seen")
         assert marked_processes(child.mark) == {}
         child.stop()
     assert said == ["worker has ended (left); restarting it in 900 s"]
@@ -112,7 +106,7 @@ def test_a_program_that_never_becomes_ready_is_reported_with_its_last_error(tmp_
     with Watchdog() as watchdog:
         child = ManagedProcess(program, tmp_path, watchdog)
         child.start()
-        eventually(lambda: "Bye" in child.log.path.read_text(), "its output")
+        wait_for(lambda: "Bye" in child.log.path.read_text(), "its output")
         with pytest.raises(ServerError, match="server was not ready within 2 s: ValueError: no room"):
             child.wait_until_ready(lambda: None)
         child.stop()

@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from prefect_pages import FLAGS, browser_path
-from prefect_process import TLS, PrefectServer, Processes, eventually
+from prefect_process import TLS, PrefectServer, Processes
 from prefect_template import copy_prefect_home, shared_directory
+from waiting import wait_for
 from web_attacks import attack, other_site
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
@@ -51,14 +52,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     process = processes.start("prefect-server", sys.executable, *command)
 
     def is_up() -> bool:
-        assert process.poll() is None, processes.log("prefect-server")
         try:
             return httpx.get(f"{url}/api/health", verify=TLS).is_success
         except httpx.TransportError:
             return False
 
     try:
-        eventually(is_up, "the server")
+        wait_for(is_up, "the server", process=process, log=processes.log_file("prefect-server"))
         yield PrefectServer(processes, "", (directory / "password").read_text(), url)
     finally:
         processes.end_all()
@@ -115,7 +115,7 @@ def test_it_sleeps_while_nobody_asks(server):
             time.sleep(0.01)
         return states.count("S") >= 15
 
-    eventually(sleeps, "the server's sleep")
+    wait_for(sleeps, "the server's sleep")
 
 
 def test_hosts(server):
@@ -273,7 +273,7 @@ def test_links_of_other_sites_to_a_run_lead_there_and_logging_out_ends_it(server
         page.goto(f"{server.url}/v2/variables")
         page.get_by_role("button", name="Logout").dispatch_event("click")
     page.wait_for_url("**/login**")
-    eventually(lambda: not [one for one in person.cookies() if "retune" in str(one["name"])], "the cookie's end")
+    wait_for(lambda: not [one for one in person.cookies() if "retune" in str(one["name"])], "the cookie's end")
     page.goto(f"{server.url}/v2/variables")
     page.get_by_role("heading", name="Log in to Prefect").wait_for()
 

@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from waiting import DEADLINE_SECONDS, wait_for
 
-_DEADLINE_SECONDS = 240
 _COLLECTION = "import os; open(os.environ['LOADED'], 'a').write('{name}\\n')"
 
 
@@ -24,18 +23,14 @@ def start_and_stop(home: Path, packages: Path) -> list[str]:
         env={**os.environ, "PYTHONPATH": str(packages), "LOADED": str(loaded)},
     )
     try:
-        deadline = time.monotonic() + _DEADLINE_SECONDS
-        while not (home / "address").exists():
-            assert server.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for((home / "address").exists, "the server's address", process=server)
         user, _, password = (home / "password").read_text().partition(":")
         api = f"{(home / 'address').read_text()}/api"
-        secret = httpx.get(f"{api}/block_types/slug/secret", auth=(user, password), timeout=_DEADLINE_SECONDS)
+        secret = httpx.get(f"{api}/block_types/slug/secret", auth=(user, password), timeout=DEADLINE_SECONDS)
         assert secret.json()["name"] == "Secret"
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(_DEADLINE_SECONDS)
+        server.wait(DEADLINE_SECONDS)
     return loaded.read_text().split() if loaded.exists() else []
 
 

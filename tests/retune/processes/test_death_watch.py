@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prefect_process import eventually
+from waiting import wait_for
 
 from retune.processes.death_watch import MARK, Watchdog, kill_marked, marked_processes
 from retune.processes.process import own_environment, start_process, stop_processes
@@ -32,7 +32,7 @@ def test_marked_processes_are_killed_in_whatever_group_they_are(tmp_path: Path) 
     child = f"import pathlib, time; pathlib.Path({str(there)!r}).touch(); time.sleep(600)"
     parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True)"
     start_marked(mark, parent).wait(_DEADLINE_SECONDS)
-    eventually(there.exists, "the orphan")
+    wait_for(there.exists, "the orphan")
     other = start_marked(f"{mark}-other")
     [orphan] = marked_processes(mark)
 
@@ -60,7 +60,7 @@ with Watchdog() as watchdog:
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 """)
-    eventually(lambda: not marked_processes(mark), "the end of the process")
+    wait_for(lambda: not marked_processes(mark), "the end of the process")
 
 
 def test_a_watched_group_gets_sigterm_first_when_the_parent_is_killed(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ with Watchdog() as watchdog:
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 """)
-    eventually(lambda: said.read_text() == "stopped in good order", "the child's end")
+    wait_for(lambda: said.read_text() == "stopped in good order", "the child's end")
 
 
 def test_a_watchdog_that_is_not_needed_any_more_ends_nothing(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ while not pid.exists() or not pid.read_text().endswith("\\n"):
     time.sleep(0.01)
 os.kill(os.getpid(), signal.SIGKILL)
 """)
-    eventually(lambda: not exists(int(pid.read_text())), "the child's end")
+    wait_for(lambda: not exists(int(pid.read_text())), "the child's end")
 
 
 def exists(pid: int) -> bool:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from prefect_process import eventually
+from waiting import wait_for
 
 from retune.errors import ServerError
 from retune.processes.logs import MAX_LOG_BYTES, ProcessLog, bound_log
@@ -139,7 +139,7 @@ def test_those_that_end_by_sigterm_are_not_killed() -> None:
 @pytest.mark.parametrize(("grace_seconds", "is_hurried"), [(0.2, False), (_GRACE_SECONDS, True)])
 def test_one_that_ignores_sigterm_is_killed(grace_seconds: float, is_hurried: bool) -> None:
     with started(_IGNORES_SIGTERM) as process:
-        eventually(lambda: has_printed(process, b"ready\n"), "the process")
+        wait_for(lambda: has_printed(process, b"ready\n"), "the process")
         killed = stop_processes([process], grace_seconds=grace_seconds, is_hurried=lambda: is_hurried)
         assert killed == [process]
         assert process.returncode == -signal.SIGKILL
@@ -153,7 +153,7 @@ def test_what_it_started_in_its_group_ends_with_it() -> None:
         assert os.getpgid(pid) == process.pid
         assert process.stdout.readline() == b"ready\n"
         assert stop_processes([process], grace_seconds=_GRACE_SECONDS) == []
-        eventually(lambda: has_ended(pid), "the end of its child")
+        wait_for(lambda: has_ended(pid), "the end of its child")
 
 
 def has_ended(pid: int) -> bool:
@@ -202,13 +202,13 @@ def test_a_full_log_moves_to_a_second_file_and_its_writer_continues(tmp_path: Pa
     program = "import sys\nfor line in sys.stdin: print(line.strip(), flush=True)"
     with started(program, log) as process:
         send_line(process, b"x" * 100)
-        eventually(lambda: "x\n" in log.output(), "the first line")
+        wait_for(lambda: "x\n" in log.output(), "the first line")
         bound_log(log.path, max_bytes=1000)
         assert not (tmp_path / "log.1").exists()
         bound_log(log.path, max_bytes=100)
         assert (tmp_path / "log.1").read_text() == "x" * 100 + "\n"
         send_line(process, b"after")
-        eventually(lambda: log.path.read_text() == "after\n", "the second line")
+        wait_for(lambda: log.path.read_text() == "after\n", "the second line")
         assert log.last_words() == "after"
 
 

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from retune.errors import ServerError
 from retune.processes.process import answers
@@ -64,17 +65,14 @@ def plan(directory: Path, program: str = SERVER, timeout: float = 20) -> Process
 
 
 def wait_until_silent(address: str) -> None:
-    deadline = time.monotonic() + 10
-    while answers(address):
-        assert time.monotonic() < deadline, f"{address} still answers"
-        time.sleep(0.05)
+    wait_for(lambda: not answers(address), f"the end of {address}")
 
 
 @contextlib.contextmanager
 def another_user(directory: Path) -> Iterator[tuple["subprocess.Popen[str]", str, str]]:
-    source = Path(__file__)
     program = USER.replace(
-        "from tests_plan import plan", f"import runpy; plan = runpy.run_path({str(source)!r})['plan']"
+        "from tests_plan import plan",
+        f"import runpy; sys.path[:0] = {sys.path!r}; plan = runpy.run_path({__file__!r})['plan']",
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -117,7 +115,7 @@ def test_one_that_is_kept_comes_back_at_its_address(tmp_path: Path) -> None:
     with shared_process(plan(tmp_path), said.append) as running:
         for times in (1, 2):
             kill(tmp_path)
-            wait_until(partial(comes_back, said, times))
+            wait_for(partial(comes_back, said, times), "its return")
             assert answers(running.address)
     assert not answers(running.address)
 
@@ -126,7 +124,7 @@ def test_one_that_another_started_is_kept_too(tmp_path: Path) -> None:
     said: list[str] = []
     with another_user(tmp_path) as (first, address, _), shared_process(plan(tmp_path), said.append):
         kill(tmp_path)
-        wait_until(lambda: "The test server is back." in said)
+        wait_for(lambda: "The test server is back." in said, "its return")
         assert answers(address)
         first.communicate("")
         assert answers(address)
@@ -146,10 +144,10 @@ def test_one_that_another_program_keeps_is_left_to_it(tmp_path: Path) -> None:
     theirs = replace(plan(tmp_path), is_kept_elsewhere=is_kept_elsewhere)
     with another_user(tmp_path), shared_process(theirs, said.append):
         kill(tmp_path)
-        wait_until(lambda: len(asked) > 1)
+        wait_for(lambda: len(asked) > 1, "the second question")
         assert said == []
         is_kept.clear()
-        wait_until(lambda: "The test server is back." in said)
+        wait_for(lambda: "The test server is back." in said, "its return")
 
 
 def test_one_that_can_t_come_back_is_given_up(tmp_path: Path) -> None:
@@ -157,7 +155,7 @@ def test_one_that_can_t_come_back_is_given_up(tmp_path: Path) -> None:
     fragile = replace(plan(tmp_path), command_again=lambda _: [sys.executable, "-c", "print('no memory')"])
     with shared_process(fragile, said.append):
         kill(tmp_path)
-        wait_until(lambda: any("is not restarted" in line for line in said))
+        wait_for(lambda: any("is not restarted" in line for line in said), "the end of attempts")
     assert any("could not be restarted" in line and "no memory" in line for line in said)
 
 
@@ -167,13 +165,6 @@ def comes_back(said: list[str], times: int) -> bool:
 
 def kill(directory: Path) -> None:
     os.kill(int((directory / "pid").read_text()), signal.SIGKILL)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_two_starters_at_once_end_up_with_one_server(tmp_path: Path) -> None:
@@ -212,7 +203,7 @@ def test_a_start_that_is_not_needed_any_more_is_ended(tmp_path: Path) -> None:
     silent = plan(tmp_path, program="import os,time; print(os.getpid(), flush=True); time.sleep(600)", timeout=600)
 
     def stop_once_it_runs() -> None:
-        wait_until(lambda: log.exists() and log.read_text().endswith("\n"))
+        wait_for(lambda: log.exists() and log.read_text().endswith("\n"), "its start")
         stopping.set()
 
     stopper = threading.Thread(target=stop_once_it_runs)

@@ -12,7 +12,7 @@ import pytest
 from billing_account import Account
 from billing_machines import RUN_KEY, TRAINING, Killed, Machine, Scene
 from openai.types.fine_tuning import FineTuningJob
-from server_process import wait_for
+from waiting import wait_for
 
 from retune.config import TrainingConfig
 from retune.errors import (

@@ -10,8 +10,9 @@ from contract import JUDGE
 from openai import OpenAI
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob
-from server_process import ServerProcess, ended, example_lines, upload, wait_for
+from server_process import ServerProcess, ended, example_lines, upload
 from tool_examples import train_agent, train_labels
+from waiting import wait_for
 from webhook_receiver import receiving
 
 

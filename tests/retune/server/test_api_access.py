@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from server_process import Answer, ServerProcess, wait_for
+from server_process import Answer, ServerProcess
 from typer.testing import CliRunner
+from waiting import wait_for
 
 from retune.cli.app import app
 from retune.errors import ConfigError, ServerError

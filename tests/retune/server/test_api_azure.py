@@ -8,7 +8,8 @@ import pytest
 from openai import AsyncAzureOpenAI, AzureOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 from openai.types.fine_tuning import FineTuningJob
-from server_process import ServerProcess, ended, example_lines, upload, wait_for
+from server_process import ServerProcess, ended, example_lines, upload
+from waiting import wait_for
 
 VERSION = "2024-10-21"
 QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "question 3, number 3"}]
@@ -121,6 +122,7 @@ def test_a_batch_with_azures_endpoint_names(azure: AzureOpenAI, endpoint: str, u
 
     done = wait_for(lambda: (now := azure.batches.retrieve(batch.id)).status == "completed" and now, "the batch")
 
+    assert done.request_counts
     assert (done.endpoint, done.request_counts.completed) == (endpoint, 1)
 
 

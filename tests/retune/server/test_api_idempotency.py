@@ -14,8 +14,9 @@ import pytest
 from faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from openai import OpenAI
 from openai.types import FileObject
-from server_process import ServerProcess, example_lines, upload, wait_for
+from server_process import ServerProcess, example_lines, upload
 from sqlalchemy import select
+from waiting import wait_for
 
 from retune.server.retention import delete_outdated_rows
 from retune.server.storage.database import Database

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 from server_process import Answer, ServerProcess
 
-from retune.server import json_input
 from retune.server.batches.requests import CreateBatchRequest
 from retune.server.errors import ApiError
 from retune.server.jobs.permissions import CreatePermissionsRequest
 from retune.server.jobs.requests import CreateJobRequest
-from retune.server.json_input import TooManyValuesError, parse_json
+from retune.server.json_input import MAX_VALUES, TooManyValuesError, has_more_values, parse_json
 from retune.server.uploads.store import CompleteUploadRequest, CreateUploadRequest
 
 TEXTS = st.text(st.sampled_from('ab"\\,[{:é\n'), max_size=30)
@@ -36,14 +35,17 @@ def n_signs(value: Any) -> int:
 @given(VALUES, st.integers(1, 7), st.booleans())
 def test_values_are_counted_outside_strings_at_any_piece_size(value: Any, piece_bytes: int, ascii_only: bool):
     text = json.dumps(value, ensure_ascii=ascii_only).encode()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_input, "_PIECE_BYTES", piece_bytes)
-        patch.setattr(json_input, "MAX_VALUES", max(0, n_signs(value)))
-        assert parse_json(text) == value
-        if n_signs(value):
-            patch.setattr(json_input, "MAX_VALUES", n_signs(value) - 1)
-            with pytest.raises(TooManyValuesError):
-                parse_json(text)
+    assert parse_json(text) == value
+    assert not has_more_values(text, n_signs(value), piece_bytes=piece_bytes)
+    if n_signs(value):
+        assert has_more_values(text, n_signs(value) - 1, piece_bytes=piece_bytes)
+
+
+def test_a_text_of_too_many_values_is_not_parsed() -> None:
+    separators = b"," * MAX_VALUES
+    assert parse_json(b'["' + separators + b'"]') == [separators.decode()]
+    with pytest.raises(TooManyValuesError):
+        parse_json(b"[" + b"1," * MAX_VALUES + b"1]")
 
 
 @pytest.mark.parametrize("text", [b"", b"[", b"nul", b'"\\', b"\xff", "[1]".encode("utf-16")])

@@ -30,7 +30,8 @@ from disks import fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import OpenAI
-from server_process import ServerProcess, wait_for
+from server_process import ServerProcess
+from waiting import wait_for
 
 from retune.server.batches.answering import unanswered
 from retune.server.batches.requests import CheckedInput, InvalidInputError, check_input_file, requests_of

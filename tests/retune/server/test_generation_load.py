@@ -13,9 +13,9 @@ import openai
 import pytest
 from batch_requests import a_request, end_of, jsonl, results, start_batch
 from openai import OpenAI
-from server_process import Answer, ServerProcess, ended, example_lines, messages_on_record, upload, wait_for
+from server_process import Answer, ServerProcess, ended, example_lines, messages_on_record, upload
+from waiting import wait_for
 
-from retune.server import fair_slots
 from retune.server.errors import ApiError
 from retune.server.fair_slots import FairSlots, Turn
 from retune.server.generation.model_lookup import chat_model
@@ -30,8 +30,8 @@ from retune.trainers.registry import default_trainer
 class Line:
     """Callers in the order in which they got their slots."""
 
-    def __init__(self, count: int = 1) -> None:
-        self.slots = FairSlots(count)
+    def __init__(self, count: int = 1, **limits: Any) -> None:
+        self.slots = FairSlots(count, **limits)
         self.granted: list[str] = []
         self.turns: dict[str, Turn] = {}
 
@@ -75,9 +75,8 @@ def test_free_slots_are_granted_at_once():
     assert line.granted == ["a1", "a2"]
 
 
-def test_long_work_yields_its_slot(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fair_slots, "_TURN_SECONDS", 0.0)
-    line = Line()
+def test_long_work_yields_its_slot():
+    line = Line(turn_seconds=0.0)
     line.request("a1")
     # It has the slot back once the other one's work is done, which is here as soon as it has it.
     line.turns["b1"] = line.slots.request("b", lambda _: None)
@@ -89,10 +88,8 @@ def test_long_work_yields_its_slot(monkeypatch: pytest.MonkeyPatch):
         assert line.turns["a1"].is_granted
 
 
-def test_a_caller_with_too_many_waiting_requests_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fair_slots, "MAX_WAITING_PER_CALLER", 2)
-    monkeypatch.setattr(fair_slots, "MAX_WAITING", 3)
-    line = Line()
+def test_a_caller_with_too_many_waiting_requests_is_refused():
+    line = Line(max_waiting_per_caller=2, max_waiting=3)
     line.request("a1", "a2", "a3")
 
     with pytest.raises(ApiError) as refused:
@@ -106,9 +103,8 @@ def test_a_caller_with_too_many_waiting_requests_is_refused(monkeypatch: pytest.
     assert {error.value.headers["retry-after"] for error in (refused, overloaded)} == {"1"}
 
 
-def test_a_caller_starts_a_limited_number_at_once(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fair_slots, "_MAX_STARTED_PER_CALLER", 1)
-    line = Line(2)
+def test_a_caller_starts_a_limited_number_at_once():
+    line = Line(2, max_started_per_caller=1)
 
     line.request("a1", "a2", "b1")
 

@@ -14,9 +14,9 @@ from server_process import (
     messages_on_record,
     steps_on_record,
     upload,
-    wait_for,
     wait_for_step,
 )
+from waiting import wait_for
 
 ROWS, EPOCHS = 100, 10
 STEPS = ROWS * EPOCHS

@@ -12,7 +12,8 @@ import openai
 import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
-from server_process import ServerProcess, ended, example_lines, messages_on_record, upload, wait_for
+from server_process import ServerProcess, ended, example_lines, messages_on_record, upload
+from waiting import wait_for
 
 LONG = {"n_epochs": 50, "batch_size": 1}
 

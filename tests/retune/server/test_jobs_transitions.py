@@ -19,11 +19,11 @@ from server_process import (
     messages_on_record,
     steps_on_record,
     upload,
-    wait_for,
     wait_for_step,
 )
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from waiting import wait_for
 
 from retune.server import ids
 from retune.server.errors import ApiError

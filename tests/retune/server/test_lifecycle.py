@@ -9,7 +9,8 @@ import openai
 import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
-from server_process import ServerProcess, ended, example_lines, messages_on_record, upload, wait_for
+from server_process import ServerProcess, ended, example_lines, messages_on_record, upload
+from waiting import wait_for
 
 STEPS = 56  # 14 examples, 4 epochs, batches of 1
 

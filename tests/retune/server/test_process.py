@@ -18,8 +18,9 @@ import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from pydantic import SecretStr
-from server_process import ServerProcess, upload, wait_for
+from server_process import ServerProcess, upload
 from starlette.testclient import TestClient
+from waiting import wait_for
 
 from retune.errors import ConfigError, ServerError
 from retune.local.embedded_server import find_running_server

@@ -15,10 +15,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from server_process import ServerProcess, wait_for
+from server_process import ServerProcess
 from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
+from waiting import wait_for
 
 from retune.server.app import build_app, open_services
 from retune.server.process.http_protocol import BoundedHttpProtocol

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from openai.types.fine_tuning import FineTuningJob
 from prometheus_client.parser import text_string_to_metric_families
-from server_process import ServerProcess, ended, example_lines, messages_on_record, upload, wait_for
+from server_process import ServerProcess, ended, example_lines, messages_on_record, upload
+from waiting import wait_for
 
 from retune.server.storage.statuses import JobStatus
 

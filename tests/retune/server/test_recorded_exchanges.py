@@ -17,7 +17,8 @@ import pytest
 from contract import CONTRACT, events
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
-from server_process import Answer, ServerProcess, ended, example_lines, upload, wait_for
+from server_process import Answer, ServerProcess, ended, example_lines, upload
+from waiting import wait_for
 
 Exchange = dict[str, Any]
 

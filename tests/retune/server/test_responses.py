@@ -7,8 +7,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 from pydantic import BaseModel
-from server_process import ServerProcess, wait_for
+from server_process import ServerProcess
 from tool_examples import LABEL, ORDER, WEATHER
+from waiting import wait_for
 
 NAMED: Any = {"type": "function", "name": "get_weather"}
 
@@ -180,6 +181,9 @@ def test_a_batch_of_responses(client: OpenAI, labels: str):
 
     done = wait_for(lambda: (b := client.batches.retrieve(batch.id)).status == "completed" and b, "the batch")
 
+    assert done.output_file_id
+    assert done.error_file_id
+    assert done.usage
     answer = json.loads(client.files.content(done.output_file_id).text)["response"]["body"]
     assert (answer["object"], answer["status"]) == ("response", "completed")
     assert done.usage.input_tokens == answer["usage"]["input_tokens"]

@@ -21,16 +21,16 @@ from server_process import (
     messages_on_record,
     steps_on_record,
     upload,
-    wait_for,
     wait_for_step,
 )
 from sqlalchemy import URL, create_engine, func, select, text
+from waiting import wait_for
 
 from retune.errors import ServerError
 from retune.server.storage.database import Database
-from retune.server.storage.engines import database_url
+from retune.server.storage.engines import create_database_engine, database_url
 from retune.server.storage.migrations import upgrade
-from retune.server.storage.server_lock import _SERVER_LOCK, DatabaseInUseError
+from retune.server.storage.server_lock import _SERVER_LOCK, DatabaseInUseError, ServerLock
 from retune.server.storage.tables import FileRow, Table
 
 pytestmark = pytest.mark.skipif(postgresql.missing() is not None, reason=str(postgresql.missing()))
@@ -273,10 +273,11 @@ def test_processes_write_one_after_the_other(url: URL):
     database.close()
 
 
-def test_two_servers_never_share_a_database(url: URL, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("retune.server.storage.server_lock._LOCK_TIMEOUT_SECONDS", 0.2)
+def test_two_servers_never_share_a_database(url: URL):
     database = Database(url)
+    engine = create_database_engine(url)
     with pytest.raises(DatabaseInUseError, match="already used by another server"):
-        Database(url)
+        ServerLock(engine, timeout_seconds=0.2)
+    engine.dispose()
     database.close()
     Database(url).close()

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 from openai import OpenAI
-from server_process import ServerProcess, example_lines, wait_for
+from server_process import ServerProcess, example_lines
+from waiting import wait_for
 
 from retune.server.storage.content_store import ContentStore
 

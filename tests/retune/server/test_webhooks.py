@@ -15,7 +15,8 @@ import pytest
 from openai import OpenAI
 from openai.types.webhooks import UnwrapWebhookEvent
 from pydantic import SecretStr
-from server_process import ServerProcess, ended, example_lines, upload, wait_for
+from server_process import ServerProcess, ended, example_lines, upload
+from waiting import wait_for
 from webhook_receiver import Received, Receiver, webhook_receivers
 
 from retune.errors import ServerError

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from server_process import wait_for
 from sqlalchemy import Select, select, text
+from waiting import wait_for
 
-from retune.server import work_queue
 from retune.server.storage.database import Database
 from retune.server.storage.engines import database_url
 from retune.server.storage.tables import BatchRow
@@ -28,8 +27,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def new_queue(database: Database) -> Iterator[Callable[..., WorkQueue[BatchRow]]]:
     queues: list[WorkQueue[BatchRow]] = []
 
-    def new(give_up: Callable[[BatchRow, Exception], None] = again) -> WorkQueue[BatchRow]:
-        queues.append(WorkQueue(database, BatchRow, "Batches", give_up))
+    def new(**clocks: float) -> WorkQueue[BatchRow]:
+        queues.append(WorkQueue(database, BatchRow, "Batches", again, **clocks))
         return queues[-1]
 
     yield new
@@ -84,10 +83,9 @@ def test_wake_does_not_wait_for_the_database(new_queue):
     assert not was_kept_waiting
 
 
-def test_changes_during_a_query_are_not_lost(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(work_queue, "POLL_SECONDS", LONG_SECONDS)
+def test_changes_during_a_query_are_not_lost(new_queue, database: Database):
     done: list[str] = []
-    queue = new_queue()
+    queue = new_queue(poll_seconds=LONG_SECONDS)
     added = threading.Event()
 
     def asked() -> Select[tuple[BatchRow]]:
@@ -120,12 +118,9 @@ def test_each_row_is_processed_once_and_in_order(new_queue, database: Database):
     assert sorted(done, key=int) == [str(number) for number in range(30)]
 
 
-def test_an_error_is_logged_once_and_retried(
-    new_queue, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_ERROR_SECONDS", 0.01)
+def test_an_error_is_logged_once_and_retried(new_queue, database: Database, caplog: pytest.LogCaptureFixture):
     done: list[str] = []
-    queue = new_queue()
+    queue = new_queue(pause_after_error_seconds=0.01)
     looks: list[None] = []
 
     def asked() -> Select[tuple[BatchRow]]:
@@ -148,9 +143,8 @@ def test_an_error_is_logged_once_and_retried(
 
 
 def test_a_row_whose_failure_can_not_be_recorded_is_retried(
-    new_queue, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    new_queue, database: Database, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(work_queue, "_PAUSE_AFTER_ERROR_SECONDS", 0.01)
     done: list[str] = []
     finish = finisher(database, done)
     tried: list[str] = []
@@ -161,7 +155,7 @@ def test_a_row_whose_failure_can_not_be_recorded_is_retried(
             raise ValueError("not yet")
         finish(batch)
 
-    queue = new_queue()
+    queue = new_queue(pause_after_error_seconds=0.01)
     queue.add_thread("worker", new_batches, work)
     add(database, "b")
     queue.start()
@@ -172,10 +166,9 @@ def test_a_row_whose_failure_can_not_be_recorded_is_retried(
     assert [record.message for record in caplog.records] == ["Batches are delayed: not yet"]
 
 
-def test_long_work_notices_that_it_is_no_longer_wanted(new_queue, database: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(work_queue, "_STATUS_CHECK_SECONDS", 0)
+def test_long_work_notices_that_it_is_no_longer_wanted(new_queue, database: Database):
     add(database, "b")
-    queue = new_queue()
+    queue = new_queue(status_check_seconds=0)
     with database.read() as session:
         batch = session.scalar(new_batches())
     assert batch

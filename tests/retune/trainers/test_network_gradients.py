@@ -5,8 +5,15 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from retune.trainers.conditional_lm import network
-from retune.trainers.conditional_lm.network import CONTEXT_TOKENS, Batch, Gradients, Parameters, score
+from retune.trainers.conditional_lm.network import (
+    BAG_SIZE,
+    CONTEXT_TOKENS,
+    Batch,
+    Gradients,
+    Parameters,
+    score,
+    score_and_gradients,
+)
 
 VOCABULARY = 12
 
@@ -32,20 +39,17 @@ def dense(gradients: Gradients, parameters: Parameters) -> dict[str, np.ndarray]
 
 @pytest.mark.parametrize("positions_at_once", [1024, 2])
 @pytest.mark.parametrize("name", [field.name for field in fields(Parameters)])
-def test_gradients_are_the_slope_of_the_loss(
-    name: str, positions_at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(network, "_POSITIONS_AT_ONCE", positions_at_once)
+def test_gradients_are_the_slope_of_the_loss(name: str, positions_at_once: int) -> None:
     rng = np.random.default_rng(5)
     batch, parameters = small_batch(rng), Parameters.initial(VOCABULARY, rng)
-    _, gradients = network.score_and_gradients(parameters, batch)
+    _, gradients = score_and_gradients(parameters, batch, positions_at_once)
     gradient = dense(gradients, parameters)[name]
     direction = gradient / np.linalg.norm(gradient)
 
     def loss_at(distance: float) -> float:
         moved = Parameters(**{field.name: getattr(parameters, field.name).copy() for field in fields(Parameters)})
         setattr(moved, name, getattr(moved, name) + np.float32(distance) * direction)
-        return score(moved, batch).mean_loss
+        return score(moved, batch, positions_at_once).mean_loss
 
     slope = (loss_at(0.01) - loss_at(-0.01)) / 0.02
     assert slope == pytest.approx(float(np.linalg.norm(gradient)), rel=0.01)
@@ -54,7 +58,7 @@ def test_gradients_are_the_slope_of_the_loss(
 def test_log_probabilities_are_a_distribution() -> None:
     rng = np.random.default_rng(1)
     parameters = Parameters.initial(VOCABULARY, rng)
-    bags = rng.standard_normal((4, network.BAG_SIZE), np.float32) * 100
+    bags = rng.standard_normal((4, BAG_SIZE), np.float32) * 100
     contexts = np.full((4, CONTEXT_TOKENS), parameters.no_token, np.int32)
     rows = parameters.log_probabilities(bags, contexts)
     assert np.isfinite(rows).all()

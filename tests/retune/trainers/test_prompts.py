@@ -3,7 +3,6 @@
 import pytest
 
 from retune.trainers.base import PromptTooLongError
-from retune.trainers.conditional_lm import prompts
 from retune.trainers.conditional_lm.messages import Answer, Row, Turn
 from retune.trainers.conditional_lm.model import UntrainedModel
 from retune.trainers.conditional_lm.prompts import CONTEXT_CHARACTERS, CONTEXT_TOKENS, cut_row
@@ -24,20 +23,18 @@ def test_a_prompt_beyond_the_context_is_too_long(text: str):
         assert error.value.context_tokens == CONTEXT_TOKENS < error.value.n_tokens
 
 
-def test_an_example_is_cut_at_its_end(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(prompts, "CONTEXT_CHARACTERS", 12)
+def test_an_example_is_cut_at_its_end():
     turns = (Turn("user", "four"), Turn("assistant", "five!"), Turn("user", "six..."), Turn("assistant", "never"))
     row = Row(turns, (Answer(turns[:1], "five!"), Answer(turns[:3], "never")))
 
-    assert cut_row(row) == Row((*turns[:2], Turn("user", "six")), (Answer(turns[:1], "five!"),))
-    assert cut_row(Row(turns[:2], row.answers[:1])) == Row(turns[:2], row.answers[:1])
+    assert cut_row(row, 12) == Row((*turns[:2], Turn("user", "six")), (Answer(turns[:1], "five!"),))
+    assert cut_row(Row(turns[:2], row.answers[:1]), 12) == Row(turns[:2], row.answers[:1])
 
 
-def test_the_answer_at_the_end_is_learned_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(prompts, "CONTEXT_CHARACTERS", 6)
+def test_the_answer_at_the_end_is_learned_as_far_as_it_goes():
     turns = (Turn("user", "four"), Turn("assistant", "five!"))
 
-    assert cut_row(Row(turns, (Answer(turns[:1], "five!"),))).answers == (Answer(turns[:1], "fi"),)
+    assert cut_row(Row(turns, (Answer(turns[:1], "five!"),)), 6).answers == (Answer(turns[:1], "fi"),)
 
 
 def test_work_ends_at_a_checkpoint_when_nobody_waits_for_it():

@@ -14,9 +14,6 @@ from retune.data.sources.files.found_files import FoundFile, has_wildcard, is_hi
 from retune.errors import EmptySourceError, SourceError
 from retune.redaction.addresses import Address, without_secrets
 
-TIMEOUT_SECONDS = 60.0
-"""How long a web server may be silent."""
-
 _BLOCK_BYTES = 8 << 20
 _PACKAGES = {
     "s3": ("s3fs", "s3"),
@@ -50,16 +47,17 @@ class RemoteFiles:
 
     Args:
         address: Where.
+        timeout_seconds: How long a web server may be silent.
 
     Raises:
         SourceError: Nothing is known of such addresses, or a package is missing for them.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, timeout_seconds: float = 60.0) -> None:
         self._address = address
         self._is_web = address.scheme in ("http", "https")
         with self._explaining(address.name):
-            self._files, self._path = _connect(address, is_web=self._is_web)
+            self._files, self._path = _connect(address, timeout_seconds, is_web=self._is_web)
             # This process may have looked there before, and fsspec remembers what it saw.
             self._files.invalidate_cache()
 
@@ -199,14 +197,14 @@ class RemoteFiles:
         return _SIGN_IN.get(package)
 
 
-def _connect(address: Address, *, is_web: bool) -> tuple[Any, str]:
+def _connect(address: Address, timeout_seconds: float, *, is_web: bool) -> tuple[Any, str]:
     options: dict[str, Any] = {}
     try:
         if is_web:
             import aiohttp  # noqa: PLC0415  (an extra)
 
             # fsspec's own limit is five minutes for a whole file. Unpacked on the way, a file's size would be unknown.
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=TIMEOUT_SECONDS)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_seconds, sock_read=timeout_seconds)
             options = {"client_kwargs": {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}}}
         files, path = fsspec.core.url_to_fs(address.expanded, **options)
     except ImportError as error:

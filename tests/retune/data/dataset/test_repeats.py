@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.data.dataset import repeats
 from retune.data.dataset.repeats import combine, find_repeats
 
 HASHES = st.lists(st.sampled_from([0, 1, 2**32, 2**63, 2**64 - 1, 5, 6]), max_size=40)
@@ -25,9 +24,7 @@ def brute_force(values, wanted):
 def test_repeats_are_those_of_a_dictionary(at_a_time, data):
     values = data.draw(HASHES)
     wanted = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repeats, "_AT_A_TIME", at_a_time)
-        found = find_repeats(np.array(values, np.uint64), np.array(wanted, np.bool_))
+    found = find_repeats(np.array(values, np.uint64), np.array(wanted, np.bool_), at_a_time=at_a_time)
     assert list(zip(found.again.tolist(), found.first.tolist(), strict=True)) == brute_force(values, wanted)
 
 

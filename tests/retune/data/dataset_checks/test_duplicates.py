@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from example_stores import FIRST_ROW, chat, make_store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -56,10 +58,9 @@ def test_the_same_labels_in_another_order_do_not_conflict(tmp_path):
     }
 
 
-def test_of_very_many_the_first_are_kept_and_the_others_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr("retune.data.dataset_checks.context.MOST_KEPT_PER_KIND", 1)
+def test_of_very_many_the_first_are_kept_and_the_others_counted(tmp_path):
     store = make_store(tmp_path, [chat("q", "a"), chat("q", "b"), chat("q", "c"), chat("q", "d")])
-    first, *others = check_duplicates(subject_of(store))
+    first, *others = check_duplicates(replace(subject_of(store), most_kept_per_kind=1))
     assert isinstance(first, Problem)
     assert first.message == 'asks the same as row 2, but answers "b" and not "a".'
     assert others == [("conflicting_answers", 2)]

@@ -1,12 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from example_stores import chat, make_store
 
 from retune.config import SplitConfig
 from retune.data.dataset.columns import SPLITS
-from retune.data.dataset_checks import sizes
 from retune.data.dataset_checks.context import CheckContext
-from retune.data.dataset_checks.sizes import check_context, check_counts, token_histogram
+from retune.data.dataset_checks.sizes import ProviderLimits, check_context, check_counts, token_histogram
 from retune.data.problems.problems import Problem
 
 MODEL = "gpt-4.1-mini-2025-04-14"
@@ -24,8 +25,8 @@ def assigned(store, *, train=0, validation=0, test=0):
     return checked
 
 
-def found(checked):
-    return [(problem.kind, problem.message) for problem in check_counts(checked)]
+def found(checked, *limits):
+    return [(problem.kind, problem.message) for problem in check_counts(checked, *limits)]
 
 
 def test_seven_examples_are_too_few(tmp_path):
@@ -67,14 +68,14 @@ def reinforcement(tmp_path, count):
     return make_store(tmp_path, items, method="reinforcement")
 
 
-def test_reinforcement_takes_only_so_many(tmp_path, monkeypatch):
-    monkeypatch.setattr(sizes, "_MOST_REINFORCEMENT", {"train": 12, "validation": 10})
+def test_reinforcement_takes_only_so_many(tmp_path):
+    limits = ProviderLimits(reinforcement={"train": 12, "validation": 10})
     store = reinforcement(tmp_path, 25)
-    assert found(assigned(store, train=13, validation=12)) == [
+    assert found(assigned(store, train=13, validation=12), limits) == [
         ("too_many_examples", "train holds 13 examples; reinforcement fine-tuning takes at most 12."),
         ("too_many_examples", "validation holds 12 examples; reinforcement fine-tuning takes at most 10."),
     ]
-    assert found(assigned(store, train=12, validation=10)) == []
+    assert found(assigned(store, train=12, validation=10), limits) == []
 
 
 def test_reinforcement_needs_a_validation_file(tmp_path):
@@ -83,22 +84,22 @@ def test_reinforcement_needs_a_validation_file(tmp_path):
     ]
 
 
-def test_examples_with_images_are_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(sizes, "_MOST_WITH_IMAGES", 10)
+def test_examples_with_images_are_counted(tmp_path):
+    limits = ProviderLimits(with_images=10)
     with_images = [
         chat([{"type": "text", "text": f"What is this? {number}"}, PICTURE], "A cat.") for number in range(11)
     ]
     without = [chat('"image_url"', f"answer {number}") for number in range(5)]
-    assert found(assigned(make_store(tmp_path / "many", with_images + without))) == [
+    assert found(assigned(make_store(tmp_path / "many", with_images + without)), limits) == [
         ("too_many_examples", "11 examples have images; at most 10 may.")
     ]
-    assert found(assigned(make_store(tmp_path / "few", with_images[1:] + without))) == []
+    assert found(assigned(make_store(tmp_path / "few", with_images[1:] + without)), limits) == []
 
 
-def test_a_sample_is_spread_over_the_sound_examples(tmp_path, monkeypatch):
-    monkeypatch.setattr("retune.data.dataset_checks.context.SAMPLE", 3)
+def test_a_sample_is_spread_over_the_sound_examples(tmp_path):
     store = make_store(tmp_path, [chat("", "x"), *bodies(9)])
-    lines = [line.decode() for line in CheckContext.of(store, SplitConfig(), MODEL).sample()]
+    checked = replace(CheckContext.of(store, SplitConfig(), MODEL), sample_size=3)
+    lines = [line.decode() for line in checked.sample()]
     assert [line.split("question ")[1][0] for line in lines] == ["0", "4", "8"]
 
 

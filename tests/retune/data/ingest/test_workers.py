@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from example_stores import ReadyBodies, chat
+from waiting import wait_for
 
 from retune.config import SourceFormat, SplitConfig
 from retune.data.example.example import Example
@@ -178,13 +179,13 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path, sent):
     script = command(tmp_path, f"Slow({str(tmp_path / 'at work')!r})")
     with subprocess.Popen(script, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
-            wait_until((tmp_path / "at work").exists)
+            wait_for((tmp_path / "at work").exists, "the work", process=process)
             assert len(processes_of(process.pid)) > 1
             process.send_signal(sent)
             # Whoever holds the pipe keeps its reader waiting.
             output, _ = process.communicate(timeout=60)
             assert output == b"begun\n"
-            wait_until(lambda: not processes_of(process.pid))
+            wait_for(lambda: not processes_of(process.pid), "the end of its processes")
         finally:
             for number in processes_of(process.pid):
                 os.kill(number, signal.SIGKILL)
@@ -199,13 +200,6 @@ def processes_of(session):
             if int(its_session) == session and state != "Z":
                 found.append(int(path.parent.name))
     return found
-
-
-def wait_until(is_so):
-    until = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_what_travels_is_gone_afterwards_and_in_no_other_place(tmp_path, monkeypatch):

@@ -2,13 +2,13 @@
 
 import gc
 import sys
-import time
 import tracemalloc
 from contextlib import closing
 
 import pytest
 from sql_rows import TICKETS, needs_postgresql, read, values
 from sqlalchemy import create_engine, text
+from waiting import wait_for
 
 from retune.config import DataConfig
 from retune.data.sources.blocks import BLOCK_BYTES
@@ -53,10 +53,7 @@ def test_a_source_that_is_not_read_to_its_end_leaves_no_connection_open(tickets)
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     assert values(tickets, others) == [(1,)]
     del source
-    deadline = time.monotonic() + 10
-    while values(tickets, others) != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: values(tickets, others) == [(0,)], "the end of the connection")
 
 
 def test_the_garbage_collector_finds_nothing_to_complain_of(database, monkeypatch, caplog):
@@ -83,10 +80,7 @@ def test_the_garbage_collector_finds_nothing_to_complain_of(database, monkeypatc
 def test_a_result_of_one_block_leaves_the_connection_at_once(tickets):
     source = open_query(DataConfig(source=tickets, query="SELECT * FROM tickets"))
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    deadline = time.monotonic() + 10
-    while values(tickets, others) != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: values(tickets, others) == [(0,)], "the end of the connection")
     assert len(source.sample()) == len(TICKETS)
 
 

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 
 from retune.config import DataConfig, SourceFormat
-from retune.data.sources.files import remote
 from retune.data.sources.files.locations import find_files
+from retune.data.sources.files.remote import RemoteFiles
 from retune.data.sources.open import open_source
 from retune.errors import SourceError
+from retune.redaction.addresses import Address
 
 pytest.importorskip("aiohttp")
 
@@ -165,11 +166,11 @@ def test_a_file_that_ends_early_is_an_error(site):
         read(f"{site}/short.csv")
 
 
-def test_a_server_that_says_nothing_is_given_up(site, monkeypatch):
-    monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 0.3)
+def test_a_server_that_says_nothing_is_given_up(site):
+    files = RemoteFiles(Address.of(f"{site}/silent.csv"), timeout_seconds=0.3)
     started = time.monotonic()
     with pytest.raises(SourceError, match=r"silent\.csv can't be read: no answer in time\."):
-        read(f"{site}/silent.csv")
+        files.find()
     assert time.monotonic() - started < 25  # and not the 30 seconds after which it says something
 
 

@@ -1,61 +1,75 @@
-"""A base model that its provider ends: what the step before an upload does."""
+"""What ends a run before an upload: its cost, and a base model that its provider ends."""
 
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 from faulty_proxy import Fault, faulty_proxy
-from prefect.settings import PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
+from step_runs import Rows, configuration, prepare, with_training, write, write_csv
 
 from retune.config import RetrainConfig
-from retune.config_file import parse_config
-from retune.errors import ModelEndedError
-from tasks.check_data import check_data
+from retune.data.cost.estimate import format_usd
+from retune.errors import ConfigError, ModelEndedError
 from tasks.create_job import create_job
 from tasks.limit_cost import limit_cost
 from tasks.load_data import load_data
-from tasks.runtime.values import TrainingFiles
-from tasks.split_data import split_data
 from tasks.upload_file import upload_file
-from tasks.write_jsonl import write_jsonl
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-NOBODY = "http://127.0.0.1:9/v1"
+
+async def test_a_cost_is_said_where_somebody_bills(tmp_path: Path, rows: Rows) -> None:
+    source = write_csv(tmp_path / "data.csv", rows)
+    free = await prepare(configuration(source, training={"max_cost_usd": 0}))
+    assert free.estimated_cost_usd is None
+    priced = await prepare(
+        configuration(
+            source,
+            "https://api.openai.com/v1",
+            training={"model": "gpt-4o-mini-2024-07-18", "max_cost_usd": 100, "ignore_dates": True},
+        )
+    )
+    assert priced.estimated_cost_usd is not None
+    assert 0.000001 < priced.estimated_cost_usd < 100
+    assert f"estimated cost {format_usd(priced.estimated_cost_usd)}" in priced.summary
 
 
-@pytest.fixture(autouse=True)
-def steps_without_a_flow() -> Iterator[None]:
-    with temporary_settings({PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}):
-        yield
+async def test_what_would_cost_too_much_ends_before_an_upload(training_server: str, tmp_path: Path, rows: Rows) -> None:
+    # A server on this machine may pass on to one that bills.
+    training = {"model": "unpriced", "max_cost_usd": 5}
+    with faulty_proxy(training_server) as proxy:
+        config = configuration(write_csv(tmp_path / "data.csv", rows), proxy.base_url, training=training)
+        with pytest.raises(ConfigError, match="can't be said"):
+            await prepare(config)
+        assert proxy.count("POST", "/files") == 0
+
+
+async def test_a_job_that_exists_is_paid_for_already(training_server: str, tmp_path: Path, rows: Rows) -> None:
+    config = configuration(write_csv(tmp_path / "data.csv", rows), training_server)
+    files = await prepare(config)
+    dear = files.model_copy(update={"cost": files.cost.model_copy(update={"usd": 6.0})})
+    limited = with_training(config, max_cost_usd=5.0)
+    asking = with_training(config, approve_above_usd=5.0)
+    assert (await limit_cost(asking, dear)).needs_approval
+    assert not (await limit_cost(asking, files)).needs_approval
+    with pytest.raises(ConfigError, match=r"would cost about \$6\.00"):
+        await limit_cost(limited, dear)
+    uploaded = await upload_file(files.run, files.train, config.provider)
+    with pytest.raises(ConfigError, match="would cost about"):
+        await limit_cost(limited, dear)
+    await create_job(files.run, uploaded, None, config.training, config.provider)
+    assert not (await limit_cost(limited, dear)).needs_approval
+    assert not (await limit_cost(asking, dear)).needs_approval
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> str:
-    # Each test's data is its own, so that it finds no result of another test.
-    path = tmp_path / "data.csv"
-    rows = [f"question {number} of {tmp_path.name},answer {number % 3}\n" for number in range(60)]
-    path.write_text("q,a\n" + "".join(rows), encoding="utf-8")
-    return str(path)
-
-
-def configuration(source: str, base_url: str = NOBODY, **training: Any) -> RetrainConfig:
-    data = {"source": source, "user_column": "q", "assistant_column": "a"}
-    return parse_config({"data": data, "provider": {"base_url": base_url}, "training": training})
-
-
-async def write(config: RetrainConfig) -> TrainingFiles:
-    training = config.training
-    loaded = await load_data(config)
-    checked = await check_data(loaded, config.split, training.model, training.hyperparameters.n_epochs)
-    return await write_jsonl(await split_data(checked, config.split), checked.cost, config.provider)
+def source(tmp_path: Path, rows: Rows) -> str:
+    return write_csv(tmp_path / "data.csv", rows)
 
 
 def ignoring_dates(config: RetrainConfig) -> RetrainConfig:
-    return config.model_copy(update={"training": config.training.model_copy(update={"ignore_dates": True})})
+    return with_training(config, ignore_dates=True)
 
 
 async def test_a_base_that_has_ended_is_refused_before_an_upload(training_server: str, source: str) -> None:
@@ -93,8 +107,8 @@ async def test_a_provider_that_names_no_day_refuses_nothing(
 
 async def test_openais_days_hold_at_openai_alone(source: str) -> None:
     last_day = date(2027, 1, 5)
-    openai = configuration(source, "https://api.openai.com/v1", model="gpt-4.1-mini")
-    azure = configuration(source, "https://name.openai.azure.com/openai/v1", model="gpt-4.1-mini")
+    openai = configuration(source, "https://api.openai.com/v1", training={"model": "gpt-4.1-mini"})
+    azure = configuration(source, "https://name.openai.azure.com/openai/v1", training={"model": "gpt-4.1-mini"})
     files = await write(openai)
     # Neither is asked: there is no key.
     ends = [(await limit_cost(config, files, last_day)).dates for config in (openai, azure)]

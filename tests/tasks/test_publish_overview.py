@@ -7,8 +7,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from flows.overview import overview
 from retune.results.markdown import MOST_BYTES
+from tasks.publish_overview import publish_overview
 
 COMPLETE = Path(__file__).parents[1] / "support" / "manifest.json"
 
@@ -32,7 +32,7 @@ async def test_the_artifact_shows_each_model_with_its_score_now_and_before(
     write_manifest(tmp_path, 2, "tickets|<b>", 0.75)
     (tmp_path / "runs" / "torn").mkdir()
     (tmp_path / "runs" / "torn" / "manifest.json").write_text("{", encoding="utf-8")
-    assert await overview() == 2
+    assert await publish_overview() == 2
     async with get_client() as client:
         artifacts = await client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["overview"]))

@@ -1,6 +1,7 @@
 """Runs that send no heartbeats are rescheduled, and only those."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,16 +12,20 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Crashed, Pending, Running
-from retrain_runs import events, soon
+from retrain_runs import events
+from waiting import wait_for_async
 
 from flows.reconcile import reconcile
 from flows.retrain import retrain
-from tasks import reschedule_lost_runs
+from tasks.reschedule_lost_runs import Patience, reschedule_lost_runs
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-LONG, SHORT = timedelta(hours=1), timedelta(seconds=0)
+LONG, NONE = timedelta(hours=1), timedelta(seconds=0)
+PATIENT = Patience(
+    running=LONG, silent=LONG, starting=LONG, waiting_for_container=LONG, crashed=LONG, seconds_until_confirmed=0.0
+)
 
 
 @pytest.fixture
@@ -34,13 +39,6 @@ async def deployment() -> AsyncIterator[UUID]:
         for run in await client.read_flow_runs(deployment_filter=of_it):
             await client.delete_flow_run(run.id)
         await client.delete_deployment(made)
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reschedule_lost_runs, "_SECONDS_UNTIL_CONFIRMED", 0.0)
-    for name in ("_SILENT", "_STARTING", "_WAITING_FOR_ITS_CONTAINER", "_CRASHED"):
-        monkeypatch.setattr(reschedule_lost_runs, name, LONG)
 
 
 async def run_in(state: State, deployment: UUID | None) -> UUID:
@@ -59,45 +57,44 @@ async def state_of(flow_run: UUID) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("state", "limit"),
+    ("state", "impatient"),
     [
-        (Running(), "_SILENT"),
-        (Pending(), "_STARTING"),
-        (Pending(name="InfrastructurePending"), "_WAITING_FOR_ITS_CONTAINER"),
-        (Crashed(), "_CRASHED"),
+        (Running(), replace(PATIENT, running=NONE, silent=NONE)),
+        (Pending(), replace(PATIENT, starting=NONE)),
+        (Pending(name="InfrastructurePending"), replace(PATIENT, waiting_for_container=NONE)),
+        (Crashed(), replace(PATIENT, crashed=NONE)),
     ],
     ids=["running", "pending", "waiting for its container", "crashed"],
 )
-async def test_a_run_that_nothing_is_heard_of_is_taken_up(
-    deployment: UUID, monkeypatch: pytest.MonkeyPatch, state: State, limit: str
-) -> None:
+async def test_lost_run_is_rescheduled(deployment: UUID, state: State, impatient: Patience) -> None:
     lost, by_hand = await run_in(state, deployment), await run_in(state, None)
     ended = await run_in(Completed(), deployment)
     if state.is_running():
         await beat(lost)
-    assert await reconcile() == []
-    monkeypatch.setattr(reschedule_lost_runs, limit, SHORT)
-    assert len(await reconcile()) == 1
+    assert await reschedule_lost_runs(PATIENT) == []
+    assert len(await reschedule_lost_runs(impatient)) == 1
     assert await state_of(lost) == "AwaitingRetry"
     assert (await state_of(by_hand), await state_of(ended)) == (state.name, "Completed")
 
 
-async def test_a_run_that_is_heard_of_is_left_alone(deployment: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_run_with_heartbeats_is_left_alone(deployment: UUID) -> None:
+    # It has been running for long, so that its heartbeat alone speaks for it.
     alive = await run_in(Running(), deployment)
     await beat(alive)
-    # It has been running for long, so that its heartbeat alone speaks for it.
-    monkeypatch.setattr(reschedule_lost_runs, "_patience", lambda _state: SHORT)
-    assert await reconcile() == []
+    assert await reschedule_lost_runs(replace(PATIENT, running=NONE)) == []
     assert await state_of(alive) == "Running"
 
 
-async def test_a_run_of_a_worker_without_heartbeats_is_left_alone(
-    deployment: UUID, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_run_of_a_worker_without_heartbeats_is_left_alone(deployment: UUID) -> None:
     quiet = await run_in(Running(), deployment)
-    monkeypatch.setattr(reschedule_lost_runs, "_SILENT", SHORT)
-    assert await reconcile() == []
+    assert await reschedule_lost_runs(replace(PATIENT, running=NONE, silent=NONE)) == []
     assert await state_of(quiet) == "Running"
+
+
+async def test_flow_leaves_young_runs_alone(deployment: UUID) -> None:
+    young = await run_in(Running(), deployment)
+    assert await reconcile() == []
+    assert await state_of(young) == "Running"
 
 
 async def beat(flow_run: UUID) -> None:
@@ -107,4 +104,4 @@ async def beat(flow_run: UUID) -> None:
         return await events("prefect.flow-run.heartbeat", str(flow_run))
 
     emit_event("prefect.flow-run.heartbeat", resource={"prefect.resource.id": f"prefect.flow-run.{flow_run}"})
-    await soon(recorded, "the heartbeat")
+    await wait_for_async(recorded, "the heartbeat")
