@@ -16,6 +16,7 @@ from flows.retrain import retrain
 from retune.config import RetrainConfig
 from retune.errors import JobVanishedError, JobWaitTimeoutError, UnclearJobError
 from retune.provider.job_journal import JobJournal
+from tasks.runtime.cancelling import cancel_job_of
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -111,7 +112,7 @@ async def test_cancelling_a_run_leaves_jobs_alone_that_it_did_not_create(provide
     journal = JobJournal(tmp_path, "1f" * 16)
     journal.begin({**body, "training_file": "file-2"}, idempotency_key="k", now=account.now())
     with pytest.raises(UnclearJobError, match="lists none yet"):
-        await cancel_job.with_options(retries=0)(killed.id)
+        await cancel_job_of(killed.id, unclear_pauses_seconds=(0.1,))
     ours = account.make_job({**body, "training_file": "file-2"})
     await cancel_job(killed.id)
     assert account.state(ours) == "cancelled"
