@@ -92,6 +92,7 @@ async def test_one_habit(provider: Provider, tmp_path: Path, name: str) -> None:
     await one_job(provider, HABITS[name], tmp_path, seed=list(HABITS).index(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 async def test_pairs_of_habits(provider: Provider, tmp_path: Path, first: int) -> None:
     for seed in range(first, first + AT_ONCE):

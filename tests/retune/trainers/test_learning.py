@@ -48,6 +48,7 @@ def test_it_answers_new_messages_in_three_languages(support_model: LanguageModel
 
 
 @pytest.mark.skipif(not TICKETS.exists(), reason="the example table is not there")
+@pytest.mark.slow
 def test_it_learns_varied_customer_messages(tmp_path: Path) -> None:
     # Some thirty different answers, about equally frequent: guessing gives 0.05.
     assert exact_match_on_every_fifth(read_pairs(TICKETS, "message", "answer"), tmp_path) > 0.5
