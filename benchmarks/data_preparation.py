@@ -194,7 +194,7 @@ def _write_parquet(path: Path, pairs: Iterator[tuple[str, str]]) -> None:
     with pq.ParquetWriter(path, schema) as writer:
         while batch := [pair for pair, _ in zip(pairs, range(50_000), strict=False)]:
             questions, answers = zip(*batch, strict=True)
-            writer.write_table(pa.table([questions, answers], schema=schema))
+            writer.write_table(pa.table([pa.array(questions), pa.array(answers)], schema=schema))
 
 
 def run(program: str, table: Path, output: Path, *flags: str) -> Measured:

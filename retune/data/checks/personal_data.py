@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retune.data.problems.problems import Finding
-from retune.data.text.arrow_arrays import index_array, text_offsets, true_places
+from retune.data.text.arrow_arrays import index_array, text_bytes, text_offsets, true_places
 from retune.data.text.words import Words
 from retune.redaction.patterns import NAME_BEFORE, SUSPICIOUS_WORD, find_secrets
 
@@ -103,7 +103,7 @@ def _flag(different: pa.StringArray) -> npt.NDArray[np.uint8]:
     if not len(different):
         return flags
     offsets = text_offsets(different)
-    content = np.frombuffer(different.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    content = text_bytes(different)[offsets[0] : offsets[-1]]
     starts = offsets - offsets[0]
     digits = _count_in_words((content >= ord("0")) & (content <= ord("9")), starts)
     lengths = np.diff(starts)

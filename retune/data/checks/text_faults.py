@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retune.data.problems.problems import Finding
-from retune.data.text.arrow_arrays import index_array, text_array, text_offsets, true_places
+from retune.data.text.arrow_arrays import index_array, text_array, text_bytes, text_offsets, true_places
 from retune.data.text.words import Words
 from retune.redaction.masking import shown, shown_part
 
@@ -66,7 +66,7 @@ def find_text_faults(texts: pa.StringArray, words: Words) -> Iterator[tuple[int,
     if not len(texts) or texts.buffers()[2] is None:
         return
     offsets = text_offsets(texts)
-    content = np.frombuffer(texts.buffers()[2], np.uint8)[: offsets[-1]]
+    content = text_bytes(texts)[: offsets[-1]]
     yield from _not_values(texts, offsets)
     yield from _odd_characters(texts, words)
     yield from _stray_whitespace(texts, offsets, content)
@@ -84,7 +84,7 @@ def _not_values(texts: pa.StringArray, offsets: npt.NDArray[np.int32]) -> Iterat
 def _odd_characters(texts: pa.StringArray, words: Words) -> Iterator[tuple[int, Finding]]:
     # No mark has a space in it, so none is cut apart.
     starts = text_offsets(words.different)
-    content = np.frombuffer(words.different.buffers()[2], np.uint8)[: starts[-1]]
+    content = text_bytes(words.different)[: starts[-1]]
     places = _places_of_marks(content[starts[0] :])
     if not len(places):
         return

@@ -22,7 +22,17 @@ from retune.data.ingest.plan import Plan
 from retune.data.ingest.prepared import Prepared, escape, join_lines
 from retune.data.problems.problems import Finding, FindingTally
 from retune.data.sources.blocks import TextColumns
-from retune.data.text.arrow_arrays import byte_lengths, mask_array, text_scalar, true_places
+from retune.data.text.arrow_arrays import (
+    byte_lengths,
+    different_texts,
+    fill_nulls,
+    listed,
+    listed_bytes,
+    mask_array,
+    text_bytes,
+    text_scalar,
+    true_places,
+)
 
 
 def prepare_text_columns(table: TextColumns, row_format: TwoTextColumns, plan: Plan) -> Prepared:
@@ -42,10 +52,8 @@ def prepare_text_columns(table: TextColumns, row_format: TwoTextColumns, plan: P
         columns["sound"][index] = 0
     lines = _write_lines(user, assistant, row_format.system)
     columns["length"][:] = byte_lengths(lines)
-    user, assistant = (column.fill_null(text_scalar("")) for column in (user, assistant))
-    _hash_what_is_asked(
-        user, _without_windows_line_ends(trimmed[0].fill_null(text_scalar(""))), columns, plan.split.seed
-    )
+    user, assistant = (fill_nulls(column, "") for column in (user, assistant))
+    _hash_what_is_asked(user, _without_windows_line_ends(fill_nulls(trimmed[0], "")), columns, plan.split.seed)
     if row_format.system is not None:
         of_all = instructions_hash([{"role": "system", "content": row_format.system}], plan.split.seed)
         columns["instructions"] = np.uint64(of_all) * columns["sound"]
@@ -92,7 +100,7 @@ def _write_lines(user: pa.StringArray, assistant: pa.StringArray, system: str | 
     user, assistant = escape(user), escape(assistant)
     if not (user.null_count or assistant.null_count):
         return join_lines(f'{start}"', user, f'"{middle}"', assistant, f'"{end}')
-    quoted = (pc.fill_null(join_lines('"', text, '"'), text_scalar("null")) for text in (user, assistant))
+    quoted = (fill_nulls(join_lines('"', text, '"'), "null") for text in (user, assistant))
     return join_lines(start, next(quoted), middle, next(quoted), end)
 
 
@@ -107,13 +115,13 @@ def _hash_what_is_asked(user: pa.StringArray, fixed: pa.StringArray, columns: di
 
 
 def _without_windows_line_ends(texts: pa.StringArray) -> pa.StringArray:
-    if not (np.frombuffer(texts.buffers()[2] or b"", np.uint8) == ord("\r")).any():
+    if not (text_bytes(texts) == ord("\r")).any():
         return texts
     return pc.replace_substring_regex(texts, WINDOWS_LINE_END, "\n")
 
 
 def _hash_texts(texts: pa.StringArray, key: int = 0) -> npt.NDArray[np.uint64]:
-    encoded = texts.cast(pa.binary()).to_pylist()
+    encoded = listed_bytes(texts)
     return np.fromiter(map(xxh3_64_intdigest, encoded, repeat(key)), np.uint64, len(encoded))
 
 
@@ -122,9 +130,8 @@ def _count_labels(answers: pa.StringArray, sound: Column) -> Counter[str] | None
     # Most tables have no labels, which the first few rows show.
     if len(answers.slice(0, 2 * MOST_LABELS).unique()) > MOST_LABELS:
         return None
-    counted = pc.value_counts(answers)
-    labels = counted.field("values")
+    labels, which = different_texts(answers)
     longest = pc.max(pc.utf8_length(labels), min_count=1).as_py() or 0
     if len(labels) > MOST_LABELS or longest > LONGEST_LABEL:
         return None
-    return Counter(dict(zip(labels.to_pylist(), counted.field("counts").to_pylist(), strict=True)))
+    return Counter(dict(zip(listed(labels), np.bincount(which, minlength=len(labels)).tolist(), strict=True)))

@@ -67,7 +67,7 @@ class PlainMessages:
         """Forget all rows."""
         self._seen = 0
         self._n_quotes_beside = 0
-        self._texts: pa.StringArray = None
+        self._texts: pa.StringArray | None = None
         self.places: list[int] = []
         self.numbers: list[int] = []
         self.counts: list[int] = []
@@ -111,7 +111,7 @@ class PlainMessages:
     def n_quotes(self) -> int:
         """See `RowTaker`."""
         of_weights = _QUOTES_OF_A_KEY * sum(weight != _NO_WEIGHT for weight in self.weights) if self.weighted else 0
-        of_messages = _QUOTES_OF_A_MESSAGE * len(self.contents) + count_byte(self.texts.buffers()[2], _QUOTE)
+        of_messages = _QUOTES_OF_A_MESSAGE * len(self.contents) + count_byte(self.texts.buffers()[2] or b"", _QUOTE)
         return self._n_quotes_beside + of_messages + of_weights
 
     @property
@@ -220,7 +220,8 @@ def _write_lines(contents: pa.StringArray, begin: Places, end: Places, weights: 
     )
     # The messages lie one after the other already: a line begins where its first message does.
     bounds = text_offsets(messages)[np.append(begin, len(contents))]
-    return pa.StringArray.from_buffers(len(counts), pa.py_buffer(bounds), messages.buffers()[2])
+    content = messages.buffers()[2] or pa.py_buffer(b"")
+    return pa.StringArray.from_buffers(len(counts), pa.py_buffer(bounds.data), content)
 
 
 def _hash_what_is_asked(plain: PlainMessages, asked: Places, seed: int) -> tuple[list[int], list[int]]:

@@ -15,7 +15,7 @@ from retune.data.example.labels import are_labels
 from retune.data.formats.late_keys import LateRow
 from retune.data.ingest.analyze_texts import Texts
 from retune.data.problems.problems import Finding
-from retune.data.text.arrow_arrays import index_array, mask_array, text_offsets, text_scalar
+from retune.data.text.arrow_arrays import index_array, mask_array, text_bytes, text_offsets, text_scalar
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ _SPACE = 0x20
 
 def escape(texts: pa.StringArray) -> pa.StringArray:
     """The texts as `json.dumps(text, ensure_ascii=False)` writes them, without the quotes around them."""
-    content = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    content = text_bytes(texts)
     # The backslash comes first: it is in what the others become.
     marks = [mark for mark in (b"\\", b'"') if (content == ord(mark)).any()]
     marks += [bytes((code,)) for code in np.unique(content[content < _SPACE]).tolist()]
@@ -108,7 +108,8 @@ def escape(texts: pa.StringArray) -> pa.StringArray:
 def join_lines(*parts: str | pa.StringArray) -> pa.StringArray:
     """For each place one text: what the parts have there, one after the other."""
     scalars = (text_scalar(part) if isinstance(part, str) else part for part in parts)
-    return pc.binary_join_element_wise(*scalars, text_scalar(""))
+    # The stubs have either scalars or arrays, and never both.
+    return pc.binary_join_element_wise(*scalars, text_scalar(""))  # type: ignore[type-var,return-value]
 
 
 def split_lines(lines: pa.StringArray, parts: Column) -> tuple[Lines, Lines, Lines]:

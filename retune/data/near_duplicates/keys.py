@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retune.data.dataset.columns import BANDS
+from retune.data.text.arrow_arrays import buffer_numbers
 from retune.data.text.words import Words
 
 _ROWS_PER_BAND = 3
@@ -146,7 +147,7 @@ def unspaced_pieces(words: Words, codes: npt.NDArray[np.int32]) -> dict[int, lis
     values = words.different.buffers()[2]
     if values is None:
         return {}
-    content = np.frombuffer(values, np.uint8)
+    content = buffer_numbers(values, np.uint8)
     # In UTF-8 all of these scripts begin with such a byte, and hardly anything else does.
     if not ((content >= 0xE3) | ((content & 0xFE) == 0xE0)).any():
         return {}

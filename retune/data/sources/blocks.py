@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from retune.config import SourceFormat
 from retune.data.problems.problems import FileNote, Finding
-from retune.data.text.arrow_arrays import text_scalar, true_places
+from retune.data.text.arrow_arrays import as_texts, text_scalar, true_places
 
 BLOCK_BYTES = 4 << 20
 """About how much of a source one block holds: enough to keep a process busy, little enough to have several."""
@@ -215,17 +215,17 @@ class ArrowBlock(Block):
         if not all(_is_text(column.type) for column in columns):
             return None
         numbers = np.arange(self.first, self.first + len(self.batch), dtype=np.uint32)
-        columns = [column.cast(pa.string()) for column in columns]
+        texts = [as_texts(column) for column in columns]
         keep = self._kept()
         if keep is not None:
-            numbers, columns = numbers[true_places(keep)], [column.filter(keep) for column in columns]
-        return TextColumns(numbers, columns)
+            numbers, texts = numbers[true_places(keep)], [column.filter(keep) for column in texts]
+        return TextColumns(numbers, texts)
 
     def _kept(self) -> pa.BooleanArray | None:
         """Which rows have anything in them; None for all."""
         if not self.skips_empty:
             return None
-        keep: pa.BooleanArray = None
+        keep: pa.BooleanArray | None = None
         for column in self.batch.columns:
             filled = pc.and_kleene(pc.is_valid(column), pc.not_equal(pc.utf8_trim_whitespace(column), text_scalar("")))
             if pc.all(filled, min_count=0).as_py():

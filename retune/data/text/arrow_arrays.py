@@ -5,6 +5,7 @@ its own: half a second and 35 MB in each process that describes examples.
 """
 
 from collections.abc import Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,14 @@ import pyarrow.compute as pc
 
 _WINDOW = 1 << 17
 
+Number = TypeVar("Number", bound=np.generic)
+
 
 def mask_array(mask: npt.NDArray[np.bool_]) -> pa.BooleanArray:
     """A mask for Arrow's `filter`."""
     bits = np.packbits(mask, bitorder="little")
-    return pa.BooleanArray.from_buffers(pa.bool_(), len(mask), [None, pa.py_buffer(bits)])
+    array = pa.BooleanArray.from_buffers(pa.bool_(), len(mask), [None, pa.py_buffer(bits.data)])
+    return cast("pa.BooleanArray", array)  # the stubs give the base class here
 
 
 def text_array(texts: Sequence[str]) -> pa.StringArray:
@@ -30,7 +34,7 @@ def utf8_array(encoded: Sequence[bytes]) -> pa.StringArray:
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(text) for text in encoded], out=offsets[1:])
     return pa.StringArray.from_buffers(
-        len(encoded), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))
+        len(encoded), pa.py_buffer(offsets.astype(np.int32).data), pa.py_buffer(b"".join(encoded))
     )
 
 
@@ -48,15 +52,54 @@ def text_scalar(text: str) -> pa.StringScalar:
 
 def index_array(indices: npt.NDArray[np.int64]) -> pa.Int64Array:
     """Indices for Arrow's `take`."""
-    return pa.Int64Array.from_buffers(
-        pa.int64(), len(indices), [None, pa.py_buffer(np.ascontiguousarray(indices, np.int64))]
-    )
+    content = pa.py_buffer(np.ascontiguousarray(indices, np.int64).data)
+    array = pa.Int64Array.from_buffers(pa.int64(), len(indices), [None, content])
+    return cast("pa.Int64Array", array)  # the stubs give the base class here
+
+
+def buffer_numbers(buffer: pa.Buffer | None, dtype: type[Number]) -> npt.NDArray[Number]:
+    """The numbers in the memory of an array; none where it has no memory."""
+    return np.frombuffer(memoryview(buffer or b""), dtype)
+
+
+def text_bytes(texts: pa.StringArray) -> npt.NDArray[np.uint8]:
+    """The memory that holds the bytes of texts, and maybe of others before and after them."""
+    return buffer_numbers(texts.buffers()[2], np.uint8)
+
+
+def fill_nulls(texts: pa.StringArray, text: str) -> pa.StringArray:
+    """The texts, and `text` where one is null."""
+    filled = pc.fill_null(texts, text_scalar(text))
+    return cast("pa.StringArray", filled)  # the stubs don't say that the type stays
+
+
+def as_texts(column: "pa.Array[Any]") -> pa.StringArray:
+    """A column of text, of whichever of Arrow's types, as `pa.string()`."""
+    return cast("pa.StringArray", column.cast(pa.string()))  # the stubs give the base class here
+
+
+def different_texts(texts: pa.StringArray) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
+    """Each different text once, and for each of the texts (no nulls) its index there."""
+    encoded = texts.dictionary_encode()
+    # The stubs don't say that a dictionary of texts holds texts.
+    return cast("pa.StringArray", encoded.dictionary), buffer_numbers(encoded.indices.buffers()[1], np.int32)
+
+
+def listed(texts: pa.StringArray) -> list[str]:
+    """Texts (no nulls) as Python has them."""
+    return cast("list[str]", texts.to_pylist())  # None stands for nulls alone
+
+
+def listed_bytes(texts: pa.StringArray) -> list[bytes]:
+    """Texts (no nulls) as Python's bytes."""
+    return cast("list[bytes]", texts.cast(pa.binary()).to_pylist())  # None stands for nulls alone
 
 
 def true_places(flags: pa.BooleanArray) -> npt.NDArray[np.int64]:
     """Where a mask of Arrow's is true."""
     places = pc.indices_nonzero(flags)
-    return np.frombuffer(places.buffers()[1] or b"", np.uint64, len(places), places.offset * 8).astype(np.int64)
+    content = memoryview(places.buffers()[1] or b"")
+    return np.frombuffer(content, np.uint64, len(places), places.offset * 8).astype(np.int64)
 
 
 def count_byte(content: bytes | pa.Buffer, letter: int, end: int = -1) -> int:
@@ -64,7 +107,7 @@ def count_byte(content: bytes | pa.Buffer, letter: int, end: int = -1) -> int:
 
     It is counted in windows that fit into the processor's cache.
     """
-    letters = np.frombuffer(content, np.uint8, end)
+    letters = np.frombuffer(memoryview(content), np.uint8, end)
     return sum(
         int(np.count_nonzero(letters[place : place + _WINDOW] == letter)) for place in range(0, len(letters), _WINDOW)
     )
@@ -72,9 +115,9 @@ def count_byte(content: bytes | pa.Buffer, letter: int, end: int = -1) -> int:
 
 def byte_lengths(texts: pa.StringArray) -> npt.NDArray[np.int32]:
     """How many bytes each text has."""
-    return np.diff(np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1])
+    return np.diff(text_offsets(texts))
 
 
 def text_offsets(texts: pa.StringArray) -> npt.NDArray[np.int32]:
     """Where in the bytes of all texts (no nulls, at least one) each begins, and after them where the last one ends."""
-    return np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return buffer_numbers(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retune.data.text.arrow_arrays import text_array, text_offsets
+from retune.data.text.arrow_arrays import buffer_numbers, different_texts, listed, text_array, text_offsets
 
 _SPACE = 0x20
 _ASCII_END = 0x80
@@ -65,7 +65,7 @@ def cut_words(texts: pa.StringArray) -> Words:
     values = texts.buffers()[2]
     if values is None or offsets[-1] == offsets[0]:
         return Words(text_array([]), [], np.zeros(0, np.int32), np.zeros(len(texts) + 1, np.int64))
-    content = np.frombuffer(values, np.uint8)[: offsets[-1]]
+    content = buffer_numbers(values, np.uint8)[: offsets[-1]]
     text = content[offsets[0] :]
     before = np.flatnonzero((text[1:] == _SPACE) & (text[:-1] > _SPACE)).astype(np.int32) + offsets[0]
     if content.max() >= _ASCII_END:
@@ -73,10 +73,8 @@ def cut_words(texts: pa.StringArray) -> Words:
     cuts = before + 1
     starts, first = _merge(cuts, offsets)
     bounds = np.append(starts, offsets[-1])
-    encoded = pa.StringArray.from_buffers(len(starts), pa.py_buffer(bounds), values).dictionary_encode()
-    return Words(
-        encoded.dictionary, encoded.dictionary.to_pylist(), np.frombuffer(encoded.indices.buffers()[1], np.int32), first
-    )
+    different, codes = different_texts(pa.StringArray.from_buffers(len(starts), pa.py_buffer(bounds.data), values))
+    return Words(different, listed(different), codes, first)
 
 
 def _merge(

@@ -179,7 +179,7 @@ _CHECKS: dict[str, _Check] = {
     "$ref": _follow_reference,
     "pattern": _match_pattern,
 }
-_BoundedValidator = extend(
+_BoundedValidator = extend(  # type: ignore[no-untyped-call]  # the stubs give it no types
     Draft202012Validator, {keyword: _counted(keyword, check) for keyword, check in _CHECKS.items()}
 )
 

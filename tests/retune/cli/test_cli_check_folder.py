@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 from check_command import Check
 
 
-def _write(path: Path, content: str, packing: str | None) -> None:
+def _write(path: Path, content: str, packing: Literal["gzip", "zstd"] | None) -> None:
     path.parent.mkdir(exist_ok=True)
     if packing is None:
         path.write_text(content, encoding="utf-8")

@@ -1,8 +1,8 @@
 """Arrow files and streams, also those that Hugging Face's `save_to_disk` writes: read a batch at a time."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,10 @@ from retune.data.sources.files.locations import Location
 from retune.data.sources.readers.arrow_messages import FILE_MARK, CheckedMessages
 from retune.data.sources.readers.batches import BYTES_A_VALUE, MOST_BATCH_BYTES, LabelNames, decoded, slices, weight
 from retune.data.sources.readers.reader import FileReader, TextNotes, unique_columns
+from retune.data.text.arrow_arrays import buffer_numbers
 from retune.errors import SourceError
+
+_Check = Callable[[pa.DataType], bool]
 
 _FEATHER_1 = b"FEA1"
 _PARQUET = "Write it anew as Parquet: df.to_parquet(…)."
@@ -90,10 +93,11 @@ class ArrowReader(FileReader):
 
 def _refuse_unsafe(kind: pa.DataType, what: str) -> None:
     """Refuse types whose values may be shared so that a few bytes make gigabytes of rows."""
-    is_shared = [pa.types.is_run_end_encoded, pa.types.is_list_view, pa.types.is_large_list_view, pa.types.is_union]
-    is_nested = pa.types.is_nested(kind)
+    types = pa.types
+    is_shared: list[_Check] = [types.is_run_end_encoded, types.is_list_view, types.is_large_list_view, types.is_union]
+    is_nested = types.is_nested(kind)
     inner = [kind.field(place).type for place in range(kind.num_fields)] if is_nested else []
-    is_shared_inside = [pa.types.is_dictionary, pa.types.is_string_view, pa.types.is_binary_view]
+    is_shared_inside: list[_Check] = [types.is_dictionary, types.is_string_view, types.is_binary_view]
     if any(check(kind) for check in is_shared) or any(check(part) for check in is_shared_inside for part in inner):
         raise SourceError(f"{what} has the type {kind}; expected text, numbers, lists or structs.", hint=_PARQUET)
     for part in inner:
@@ -108,16 +112,15 @@ def _safe_slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, n_rows)
 
 
-def _longest(column: pa.Array) -> int:
+def _longest(column: "pa.Array[Any]") -> int:
     """The length of the longest value that rows of a column share."""
     if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
         # Of 16 bytes a value, the first four are its length.
-        lengths = np.frombuffer(column.buffers()[1], np.int32)[::4][column.offset : column.offset + len(column)]
+        lengths = buffer_numbers(column.buffers()[1], np.int32)[::4][column.offset : column.offset + len(column)]
         return int(lengths.max(initial=0))
-    if not pa.types.is_dictionary(column.type) or len(column.dictionary) == 0:
+    if not isinstance(column, pa.DictionaryArray) or len(column.dictionary) == 0:
         return 0
-    kind = column.dictionary.type
-    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
-    if not any(check(kind) for check in checks):
-        return weight(column.dictionary)
-    return int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
+    shared: pa.Array[Any] = column.dictionary
+    if not isinstance(shared, pa.StringArray | pa.LargeStringArray | pa.BinaryArray | pa.LargeBinaryArray):
+        return weight(shared)
+    return int(pc.max(pc.binary_length(shared)).as_py() or 0)

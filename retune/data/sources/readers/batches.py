@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from retune.data.sources.blocks import BLOCK_BYTES
 from retune.data.sources.files.locations import Location
+from retune.data.text.arrow_arrays import as_texts
 
 BYTES_A_VALUE = 8
 """Of a number, a text's length or a place in a list."""
@@ -18,6 +19,8 @@ MOST_BATCH_BYTES = 128 << 20
 
 MOST_ROWS_AT_ONCE = 8
 """So many of the largest rows that are allowed may be unpacked at once, where that can't be done in parts."""
+
+_LISTS = (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray, pa.ListViewArray, pa.LargeListViewArray)
 
 
 def slices(batch: pa.RecordBatch, location: Location) -> Iterator[pa.RecordBatch]:
@@ -37,20 +40,20 @@ def slices(batch: pa.RecordBatch, location: Location) -> Iterator[pa.RecordBatch
         yield from slices(batch.slice(start, length), location)
 
 
-def decoded(column: pa.Array) -> pa.Array:
+def decoded(column: "pa.Array[Any]") -> "pa.Array[Any]":
     """Columns of categories and of views are columns of text, as far as examples are concerned."""
     if pa.types.is_string_view(column.type):
-        return column.cast(pa.string())
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        return as_texts(column)
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
 
-def weight(values: pa.RecordBatch | pa.Array) -> int:
+def weight(values: "pa.RecordBatch | pa.Array[Any]") -> int:
     """About how many bytes values take; elements of lists as Python has them, which Arrow may have in a bit or none."""
     if isinstance(values, pa.RecordBatch):
         return sum(map(weight, values.columns))
-    if pa.types.is_struct(values.type):
+    if isinstance(values, pa.StructArray):
         return sum(map(weight, values.flatten()))
-    if pa.types.is_nested(values.type) and hasattr(values, "flatten"):
+    if isinstance(values, _LISTS):
         inner = values.flatten()
         return BYTES_A_VALUE * (len(values) + len(inner)) + weight(inner)
     return int(values.nbytes)
@@ -91,7 +94,7 @@ class LabelNames:
             f'the numbers in the column "{name}" are read as the labels that they stand for' for name in self._names
         ]
 
-    def named(self, column: str, values: pa.Array) -> pa.Array:
+    def named(self, column: str, values: "pa.Array[Any]") -> "pa.Array[Any]":
         """The column's values with the names in their place; -1, which stands for a missing label, is null.
 
         Raises:
@@ -100,5 +103,5 @@ class LabelNames:
         names = self._names.get(column)
         if names is None:
             return values
-        known = pc.if_else(pc.equal(values, -1), pa.scalar(None, values.type), values)
+        known = pc.if_else(pc.equal(values, pa.scalar(-1)), pa.scalar(None, values.type), values)
         return pa.array(names, pa.string()).take(known)

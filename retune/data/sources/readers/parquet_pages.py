@@ -77,9 +77,9 @@ def longest_text(stream: BinaryIO, column: pq.ColumnChunkMetaData, pages: Column
     stream.seek(place)
     content: Any = stream.read(packed)
     if column.compression != "UNCOMPRESSED":
-        content = pa.Codec(_CODECS.get(column.compression, column.compression.lower())).decompress(
-            content, unpacked, asbytes=True
-        )
+        name = _CODECS.get(column.compression, column.compression.lower())
+        codec = pa.Codec(name)  # type: ignore[arg-type]  # it refuses names that it doesn't know
+        content = codec.decompress(content, unpacked, asbytes=True)
     longest = at = 0
     while at < len(content):
         length = int.from_bytes(content[at : at + _LENGTH_BYTES], "little")

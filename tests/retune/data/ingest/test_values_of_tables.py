@@ -19,7 +19,7 @@ def test_an_empty_list_of_tools_or_calls_in_a_table_is_none(tmp_path):
     call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
     tool = {"type": "function", "function": {"name": "find"}}
     asked = {"role": "user", "content": "hi", "tool_calls": []}
-    rows = [
+    rows: list[dict[str, object]] = [
         {"messages": [asked, {"role": "assistant", "content": "yes", "tool_calls": []}], "tools": []},
         {"messages": [asked, {"role": "assistant", "content": "so", "tool_calls": [call]}], "tools": [tool]},
     ]

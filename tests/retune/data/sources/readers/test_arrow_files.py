@@ -4,6 +4,7 @@ import json
 import random
 import struct
 from pathlib import Path
+from typing import Any, Literal
 
 import pyarrow as pa
 import pytest
@@ -20,7 +21,9 @@ TABLE = pa.table({"question": QUESTIONS, "answer": ANSWERS})
 ROWS = [Row(n, {"question": q, "answer": a}) for n, (q, a) in enumerate(zip(QUESTIONS, ANSWERS, strict=True), start=1)]
 
 
-def write(path: Path, table: pa.Table, *, is_stream: bool = False, compression: str | None = None) -> Path:
+def write(
+    path: Path, table: pa.Table, *, is_stream: bool = False, compression: Literal["lz4", "zstd"] | None = None
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     options = pa.ipc.IpcWriteOptions(compression=compression)
     make = pa.ipc.new_stream if is_stream else pa.ipc.new_file
@@ -55,11 +58,12 @@ class TestTables:
         assert read(open_arrow(packed)) == ROWS
 
     def test_categories_and_views_are_text_and_what_is_nested_stays(self, tmp_path):
+        messages: list[list[dict[str, str | None]]]
         messages = [[{"role": "user", "content": "Hi"}], [{"role": "user", "content": None}]]
         columns = {
             "a": pa.array(["x", "y"]).dictionary_encode(),
             "b": pa.array(["a text that is longer than twelve bytes", None], pa.string_view()),
-            "messages": messages,
+            "messages": pa.array(messages),
         }
         first, second = read(open_arrow(write(tmp_path / "t.arrow", pa.table(columns))))
         assert first.values == {"a": "x", "b": "a text that is longer than twelve bytes", "messages": messages[0]}
@@ -111,7 +115,9 @@ class TestHostileFiles:
     def test_a_length_that_lies(self, tmp_path):
         path = write(tmp_path / "t.arrow", TABLE, is_stream=True)
         content = path.read_bytes()
-        real = struct.pack("<q", pa.ipc.read_message(content[content.index(b"\xff\xff\xff\xff", 8) :]).body.size)
+        body = pa.ipc.read_message(content[content.index(b"\xff\xff\xff\xff", 8) :]).body
+        assert body is not None
+        real = struct.pack("<q", body.size)
         for length, message in (
             (1 << 40, "has a batch of more than"),
             (30_000_000, "it ends in a message"),
@@ -127,7 +133,7 @@ class TestHostileFiles:
         self.refuse(path, "has a batch of more than 32 MB")
 
     def test_a_text_that_is_there_once_and_stands_in_every_row(self, tmp_path):
-        column = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), ["x" * 1_000_000])
+        column = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), pa.array(["x" * 1_000_000]))
         self.refuse(write(tmp_path / "t.arrow", pa.table({"a": column})), "unpacks to more than 200 times its size")
 
     def test_rows_that_take_no_bytes(self, tmp_path):
@@ -138,7 +144,8 @@ class TestHostileFiles:
         self.refuse(path, "unpacks to more than 200 times its size")
 
     def test_types_whose_values_are_shared(self, tmp_path):
-        column = pa.RunEndEncodedArray.from_arrays(pa.array([1 << 30], pa.int32()), ["x"])
+        column: pa.RunEndEncodedArray[Any, Any]
+        column = pa.RunEndEncodedArray.from_arrays(pa.array([1 << 30], pa.int32()), pa.array(["x"]))
         self.refuse(write(tmp_path / "t.arrow", pa.table({"a": column.slice(0, 3)})), r'the column "a" has the type')
 
     @pytest.mark.parametrize("compression", [None, "zstd"])

@@ -108,7 +108,7 @@ def test_text_by_the_name_of_parquet_is_named(tmp_path):
 
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path):
-    path = write(tmp_path, pa.Table.from_arrays([["a"], ["b"]], ["text", "text"]))
+    path = write(tmp_path, pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["text", "text"]))
     with pytest.raises(SourceError, match=r't\.parquet has more than one column "text"'):
         open_parquet(path)
 
