@@ -30,7 +30,7 @@ def load_config(path: str | PathLike[str] | None, overrides: Mapping[str, Any] |
     return parse_config(_merge(settings, _without_unset(overrides or {})))
 
 
-def parse_config(settings: Mapping[str, Any]) -> RetrainConfig:
+def parse_config(settings: Mapping[str, object]) -> RetrainConfig:
     """Validate settings.
 
     Args:
@@ -60,7 +60,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
-def _without_unset(overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _without_unset(overrides: Mapping[str, object]) -> dict[str, Any]:
     cleaned = {key: _without_unset(value) if isinstance(value, dict) else value for key, value in overrides.items()}
     return {key: value for key, value in cleaned.items() if value is not None and value != {}}
 

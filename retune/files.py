@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from retune.errors import RunDirectoryError
 from retune.private_files import make_private_directory, private_opener, user_file_mode
@@ -80,7 +80,7 @@ def write_bytes(path: Path, content: bytes, *, is_private: bool = True) -> None:
         stream.write(content)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` as indented UTF-8 JSON, atomically, keys in the order given."""
     text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
     write_bytes(path, text.encode() + b"\n")

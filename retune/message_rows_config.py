@@ -1,7 +1,5 @@
 """How conversations are built from a table with one message per row, as a section of the settings."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from retune.choices import ConversationStart
@@ -44,7 +42,7 @@ class MessageRowsConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_means_defaults(cls, value: Any) -> Any:
+    def _empty_means_defaults(cls, value: object) -> object:
         return {} if value is None else value
 
     @property

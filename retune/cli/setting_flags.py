@@ -221,7 +221,7 @@ def _kind(place: str, field: "FieldInfo") -> tuple[Any, str | None, Any]:
     return kind, ending if is_text else None, None
 
 
-def _union(annotation: Any) -> Iterator[Any]:
+def _union(annotation: object) -> Iterator[Any]:
     if get_origin(annotation) is Annotated:
         yield from _union(get_args(annotation)[0])
     elif get_origin(annotation) is None or get_origin(annotation) is Literal:
@@ -240,7 +240,7 @@ def _help(field: "FieldInfo") -> str:
     return text if is_plain else f"{text} Default: {_shown(default)}."
 
 
-def _shown(default: Any) -> str:
+def _shown(default: object) -> str:
     if isinstance(default, int | float):
         return f"{default:,}".removesuffix(".0")
     return str(default)

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -55,7 +54,7 @@ def read_line(prompt: str) -> str | None:
         return None
 
 
-def print_json(value: Any, indent: int | None = 2) -> None:
+def print_json(value: object, indent: int | None = 2) -> None:
     """JSON for machines: never wrapped, never coloured."""
     out.file.write(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
 
@@ -85,7 +84,7 @@ def print_unfolded(table: Table, *, to: Console = out) -> None:
         to.print(Text(line.rstrip()), soft_wrap=True)
 
 
-def print_fields(fields: Mapping[str, Any], *, to: Console = out, width: int = 0) -> None:
+def print_fields(fields: Mapping[str, object], *, to: Console = out, width: int = 0) -> None:
     """Names and values below each other; empty values are left out."""
     width = max(width, *map(len, fields))
     for name, value in fields.items():

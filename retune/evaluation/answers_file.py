@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from pydantic import ValidationError
 
@@ -14,7 +14,7 @@ from retune.evaluation.examples import Answer, EvaluationExample
 from retune.private_files import make_private_directory, private_opener
 
 
-def request_key(request: Mapping[str, Any]) -> str:
+def request_key(request: Mapping[str, object]) -> str:
     """Hex SHA-256 of a whole request: model, messages and sampling settings."""
     text = json.dumps(request, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -95,7 +95,7 @@ def read_examples(path: Path, *, limit: int | None = None) -> list[EvaluationExa
     return _with_stop(examples)
 
 
-def example_from_messages(index: int, messages: Sequence[Mapping[str, Any]]) -> EvaluationExample | None:
+def example_from_messages(index: int, messages: Sequence[Mapping[str, object]]) -> EvaluationExample | None:
     """Cut a conversation at its last assistant message; None where that one holds no text."""
     asked = [position for position, message in enumerate(messages) if message.get("role") == "assistant"]
     if not asked:
@@ -122,7 +122,7 @@ def _with_stop(examples: list[EvaluationExample]) -> list[EvaluationExample]:
     ]
 
 
-def _as_asked(message: Mapping[str, Any]) -> dict[str, Any]:
+def _as_asked(message: Mapping[str, object]) -> dict[str, Any]:
     return {name: value for name, value in message.items() if name not in _TRAINING_ONLY_FIELDS}
 
 

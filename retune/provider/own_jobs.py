@@ -203,7 +203,7 @@ def created_at(item: FineTuningJob | FineTuningJobEvent) -> float:
     return unix_seconds(item.created_at)
 
 
-def unix_seconds(value: Any) -> float:
+def unix_seconds(value: object) -> float:
     """A time as a host gives it, in Unix seconds: some write a date. What can't be read is 0."""
     if isinstance(value, str):
         try:

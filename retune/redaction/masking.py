@@ -88,7 +88,7 @@ def _first_looked_at(text: str, begin: int) -> int:
     return first if key < 0 else min(first, key)
 
 
-def _masked_inside(value: Any) -> Any:
+def _masked_inside(value: object) -> object:
     if isinstance(value, str):
         return masked(value, 0, 2 * _MOST_CHARACTERS_SHOWN)
     if isinstance(value, dict):

@@ -34,7 +34,7 @@ class BestCheckpoint(BaseModel):
     value: float
 
 
-def best_checkpoint(table: pd.DataFrame, checkpoints: Sequence[Mapping[str, Any]]) -> BestCheckpoint | None:
+def best_checkpoint(table: pd.DataFrame, checkpoints: Sequence[Mapping[str, object]]) -> BestCheckpoint | None:
     """Find the checkpoint with the lowest full validation loss, else validation loss, else training loss.
 
     The loss that decides is the first of the three that any checkpoint's step has; of equals the earlier one wins.
@@ -55,7 +55,7 @@ def best_checkpoint(table: pd.DataFrame, checkpoints: Sequence[Mapping[str, Any]
     return None
 
 
-def checkpoint_steps(checkpoints: Sequence[Mapping[str, Any]]) -> list[int]:
+def checkpoint_steps(checkpoints: Sequence[Mapping[str, object]]) -> list[int]:
     """The steps that checkpoints were saved at, ascending."""
     return sorted(_by_step(checkpoints))
 

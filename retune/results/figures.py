@@ -63,7 +63,7 @@ MOST_COMPARED = len(LIGHT.series)
 
 
 def training_figures(
-    table: pd.DataFrame, checkpoints: Sequence[Mapping[str, Any]], *, n_epochs: int | None = None
+    table: pd.DataFrame, checkpoints: Sequence[Mapping[str, object]], *, n_epochs: int | None = None
 ) -> dict[str, go.Figure]:
     """Draw what the metrics hold, in light colours.
 

@@ -36,8 +36,8 @@ class TrainingMetrics:
 
 def collect_metrics(
     result_files: Sequence[bytes],
-    events: Sequence[Mapping[str, Any]],
-    checkpoints: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, object]],
+    checkpoints: Sequence[Mapping[str, object]],
 ) -> TrainingMetrics:
     """Put together what a finished job left.
 

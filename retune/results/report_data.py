@@ -243,7 +243,7 @@ def _shortened_message(message: dict[str, Any]) -> dict[str, Any]:
     return {"role": str(message.get("role", "")), "content": _shortened(text_of(message.get("content")))}
 
 
-def text_of(content: Any) -> str:
+def text_of(content: object) -> str:
     """A message's content as text; parts that are not text appear as their type in brackets."""
     if isinstance(content, list):
         parts = [part if isinstance(part, dict) else {"text": str(part)} for part in content]

@@ -47,12 +47,12 @@ _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 _drawing = threading.Lock()
 
 
-def figures_svg(figures: Mapping[str, Any]) -> dict[str, bytes]:
+def figures_svg(figures: Mapping[str, object]) -> dict[str, bytes]:
     """Draw plotly figures as SVG, in light colours; the same figure is always the same bytes."""
     return {name: draw_figure(figure, "svg") for name, figure in figures.items()}
 
 
-def draw_figure(figure: Any, image_format: ImageFormat, *, dark: bool = False) -> bytes:
+def draw_figure(figure: object, image_format: ImageFormat, *, dark: bool = False) -> bytes:
     """Draw one figure; see `draw_figures`."""
     return draw_figures([figure], image_format, dark=dark)
 

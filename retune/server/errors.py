@@ -3,7 +3,6 @@
 import errno
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -100,7 +99,7 @@ def is_out_of_space(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _OUT_OF_SPACE
 
 
-def from_validation(problems: Sequence[Mapping[str, Any]]) -> ApiError:
+def from_validation(problems: Sequence[Mapping[str, object]]) -> ApiError:
     """400 for the first of the errors that pydantic found in a request; they must hold their `input`."""
     problem = problems[0]
     kind = str(problem["type"])

@@ -61,7 +61,7 @@ def field_name(location: Sequence[str | int]) -> str | None:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".") or None
 
 
-def type_name(value: Any) -> str:
+def type_name(value: object) -> str:
     """What the service calls the type of a JSON value."""
     if value is None:
         return "null"
@@ -69,7 +69,7 @@ def type_name(value: Any) -> str:
     return names.get(type(value), "an object")
 
 
-def unsupported_choice(name: str, value: Any, choices: Sequence[str]) -> Fault:
+def unsupported_choice(name: str, value: object, choices: Sequence[str]) -> Fault:
     """The error for a field that must be one of several strings, and is not."""
     quoted = [f"'{choice}'" for choice in choices]
     if not isinstance(value, str):
@@ -78,7 +78,7 @@ def unsupported_choice(name: str, value: Any, choices: Sequence[str]) -> Fault:
     return Fault(message, name, "invalid_value")
 
 
-def _wrong_type(name: str, expected: str, value: Any) -> Fault:
+def _wrong_type(name: str, expected: str, value: object) -> Fault:
     message = f"Invalid type for '{name}': expected {expected}, but got {type_name(value)} instead."
     return Fault(message, name, "invalid_type")
 
@@ -87,11 +87,11 @@ def _expected_type(kind: str) -> str | None:
     return "an integer" if kind == "int_from_float" else _EXPECTED.get(re.sub("_(type|parsing)$", "", kind))
 
 
-def _missing(name: str, _: Mapping[str, Any]) -> Fault:
+def _missing(name: str, _: Mapping[str, object]) -> Fault:
     return Fault(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
 
 
-def _unknown(name: str, _: Mapping[str, Any]) -> Fault:
+def _unknown(name: str, _: Mapping[str, object]) -> Fault:
     return Fault(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
 
 
@@ -110,7 +110,7 @@ def _out_of_range(constraint: str) -> Callable[[str, Mapping[str, Any]], Fault]:
     return describe
 
 
-def _long_string(name: str, problem: Mapping[str, Any]) -> Fault:
+def _long_string(name: str, problem: Mapping[str, object]) -> Fault:
     return Fault(f"Invalid '{name}': {_string_too_long(problem)}", name, "string_above_max_length")
 
 

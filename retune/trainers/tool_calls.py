@@ -34,7 +34,7 @@ class WrittenCalls(NamedTuple):
     calls: tuple[WrittenCall, ...]
 
 
-def write_calls(message: Mapping[str, Any]) -> str:
+def write_calls(message: Mapping[str, object]) -> str:
     """The calls of an assistant message as text, `tool_calls` or the legacy `function_call`; "" where it has none."""
     return "\n".join(_write(function) for function in _called(message))
 
@@ -82,7 +82,7 @@ def _called(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield message["function_call"]
 
 
-def _write(function: Mapping[str, Any]) -> str:
+def _write(function: Mapping[str, object]) -> str:
     name, arguments = json.dumps(str(function.get("name")), ensure_ascii=False), str(function.get("arguments")).strip()
     if not _is_json(arguments):
         # A conversation may hold what a model once got wrong.

@@ -49,7 +49,7 @@ def holds_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
-def is_blank(content: Any) -> bool:
+def is_blank(content: object) -> bool:
     """Whether a message's content says nothing: nothing, white space, or text parts of no more than that."""
     if isinstance(content, str):
         return not content.strip()

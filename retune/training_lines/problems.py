@@ -79,7 +79,7 @@ def completion_problems(example: Mapping[str, Any]) -> Iterator[LineProblem]:
         yield LineProblem("completion", "text", "an empty text")
 
 
-def name_type(value: Any) -> str:
+def name_type(value: object) -> str:
     """What a JSON value is, in words."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     if isinstance(value, str | list | dict) and not value:
@@ -92,7 +92,7 @@ def _name_keys(value: Mapping[str, Any]) -> str:
     return ", ".join(_shown(key) for key in islice(value, _SHOWN_KEYS)) or "an empty object"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A value as an error quotes it: of a long one, the beginning."""
     text = _short.repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
@@ -106,7 +106,7 @@ def _unknown_keys(value: Mapping[str, Any], allowed: Sequence[str], where: str) 
         yield LineProblem(where, f"the keys {', '.join(allowed)}", f"the unknown key {names}{more}")
 
 
-def _message_problems(message: Any, where: str) -> Iterator[LineProblem]:
+def _message_problems(message: object, where: str) -> Iterator[LineProblem]:
     if not isinstance(message, dict):
         yield LineProblem(where, "an object", name_type(message))
         return
@@ -145,7 +145,7 @@ def _call_problems(message: Mapping[str, Any], where: str) -> Iterator[LineProbl
         yield from _function_problems(message["function_call"], f"{where}.function_call")
 
 
-def _function_problems(function: Any, where: str) -> Iterator[LineProblem]:
+def _function_problems(function: object, where: str) -> Iterator[LineProblem]:
     if not isinstance(function, dict):
         yield LineProblem(where, "a function with 'name' and 'arguments'", name_type(function))
         return
@@ -182,5 +182,5 @@ def _content_problems(message: Mapping[str, Any], where: str) -> Iterator[LinePr
         yield LineProblem(f"{where}.content", "text", _shown(content))
 
 
-def _is_text_part(part: Any) -> bool:
+def _is_text_part(part: object) -> bool:
     return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)

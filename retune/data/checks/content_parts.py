@@ -20,7 +20,7 @@ _MOST_IMAGES: dict[ProviderKind, int] = {"openai": 10, "azure": 64}
 
 
 def check_parts(
-    parts: Sequence[Any], role: Any, where: str, *, is_text_only: bool, may_be_empty: bool
+    parts: Sequence[Any], role: object, where: str, *, is_text_only: bool, may_be_empty: bool
 ) -> Iterator[Finding]:
     """Check a list of content parts.
 

@@ -29,7 +29,7 @@ _NEAR = 0.8
 
 
 def check_messages(
-    messages: Any, body: Mapping[str, Any], provider: ProviderKind, *, is_text_only: bool = False
+    messages: object, body: Mapping[str, Any], provider: ProviderKind, *, is_text_only: bool = False
 ) -> Iterator[Finding]:
     """Check a conversation, whatever it is for.
 
@@ -55,7 +55,7 @@ def check_messages(
         yield from _check_order(messages)
 
 
-def check_message(message: Any, where: str, *, is_text_only: bool = False) -> Iterator[Finding]:
+def check_message(message: object, where: str, *, is_text_only: bool = False) -> Iterator[Finding]:
     """Check one message by itself.
 
     Args:

@@ -51,7 +51,7 @@ def _check_input(given: Mapping[str, Any], provider: ProviderKind) -> Iterator[F
         yield Finding("prompt_ends_with_answer", text)
 
 
-def _check_output(output: Any, key: str) -> Iterator[Finding]:
+def _check_output(output: object, key: str) -> Iterator[Finding]:
     if not isinstance(output, list) or len(output) != 1:
         found = f"{len(output)} messages" if isinstance(output, list) and output else _found(output)
         yield Finding("bad_preference", f"expected {key} as a list of one assistant message, found {found}.")
@@ -66,11 +66,11 @@ def _check_output(output: Any, key: str) -> Iterator[Finding]:
             yield from check_call_shapes(message, key)
 
 
-def _same(preferred: Any, other: Any) -> bool:
+def _same(preferred: object, other: object) -> bool:
     return bool(preferred) and isinstance(preferred, list) and _trimmed(preferred) == _trimmed(other)
 
 
-def _trimmed(value: Any) -> Any:
+def _trimmed(value: object) -> object:
     """The same without white space at the ends of texts."""
     if isinstance(value, dict):
         return {key: _trimmed(item) for key, item in value.items()}
@@ -83,7 +83,7 @@ def _said(output: list[Any]) -> Any:
     return output[0].get("content", output[0]) if isinstance(output[0], dict) else output[0]
 
 
-def _found(value: Any) -> str:
+def _found(value: object) -> str:
     return "none" if value is None else shown(value)
 
 

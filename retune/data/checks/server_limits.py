@@ -40,7 +40,7 @@ def check_line_size(line: bytes, body: Mapping[str, Any], provider: ProviderKind
     return Finding("unsupported_by_server", text)
 
 
-def _count_values(value: Any) -> int:
+def _count_values(value: object) -> int:
     """Values as the server counts them: by the signs before each, which are brackets and commas."""
     if isinstance(value, dict):
         value = value.values()

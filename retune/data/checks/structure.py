@@ -73,7 +73,7 @@ def plain_roles(n_messages: int) -> list[str] | None:
     return ["system"] * (n_messages % _SHORTEST) + ["user", "assistant"] * (n_messages // _SHORTEST)
 
 
-def _is_filled(content: Any) -> bool:
+def _is_filled(content: object) -> bool:
     return isinstance(content, str) and content != "" and not content.isspace()
 
 
@@ -149,7 +149,7 @@ def _made_for_something_else(body: Mapping[str, Any]) -> Finding | None:
     return Finding("wrong_method", f"found {message}")
 
 
-def _is_within(value: Any, levels: int) -> bool:
+def _is_within(value: object, levels: int) -> bool:
     if isinstance(value, dict):
         value = value.values()
     elif not isinstance(value, list):

@@ -82,14 +82,14 @@ def _check_count(tools: Sequence[Any], name: str) -> Iterator[Finding]:
         yield Finding("bad_tools", f"{len(tools)} {name}; at most {_MOST_TOOLS} are taken.")
 
 
-def _check_tool(tool: Any, where: str) -> Iterator[Finding]:
+def _check_tool(tool: object, where: str) -> Iterator[Finding]:
     if not isinstance(tool, dict) or tool.get("type") != "function":
         yield Finding("bad_tools", f'{where}: expected {{"type": "function", "function": …}}, found {shown(tool)}.')
     else:
         yield from _check_function(tool.get("function"), where)
 
 
-def _check_function(function: Any, where: str) -> Iterator[Finding]:
+def _check_function(function: object, where: str) -> Iterator[Finding]:
     if not isinstance(function, dict):
         yield Finding("bad_tools", f"{where}: expected a function as an object, found {shown(function)}.")
         return
@@ -104,7 +104,7 @@ def _check_function(function: Any, where: str) -> Iterator[Finding]:
         yield Finding("bad_tools", f"{where}: expected parameters as a JSON Schema object, found {shown(parameters)}.")
 
 
-def _check_call(call: Any, where: str) -> Iterator[Finding]:
+def _check_call(call: object, where: str) -> Iterator[Finding]:
     if not isinstance(call, dict) or call.get("type") != "function":
         expected = '{"id": …, "type": "function", "function": …}'
         yield Finding("bad_tool_call", f"{where}: expected {expected}, found {shown(call)}.")
@@ -114,7 +114,7 @@ def _check_call(call: Any, where: str) -> Iterator[Finding]:
     yield from _check_called(call.get("function"), where)
 
 
-def _check_called(called: Any, where: str) -> Iterator[Finding]:
+def _check_called(called: object, where: str) -> Iterator[Finding]:
     if not isinstance(called, dict):
         found = shown(called)
         yield Finding("bad_tool_call", f'{where}: expected {{"name": …, "arguments": …}}, found {found}.')
@@ -181,5 +181,5 @@ def _sound_calls(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [call for call in calls if isinstance(call, dict) and isinstance(call.get("id"), str) and call["id"]]
 
 
-def _is_name(name: Any) -> bool:
+def _is_name(name: object) -> bool:
     return isinstance(name, str) and FUNCTION_NAME.fullmatch(name) is not None

@@ -83,7 +83,7 @@ def _messages(body: Mapping[str, Any]) -> list[Any]:
     return [message for place in places if isinstance(place, list) for message in place]
 
 
-def _says_something(message: Any) -> bool:
+def _says_something(message: object) -> bool:
     if not isinstance(message, dict):
         return True
     if message.get("role") in INSTRUCTION_ROLES:

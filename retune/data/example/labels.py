@@ -23,7 +23,7 @@ def parse_value(text: str | None) -> Any:
         return None
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """One text for equal JSON values: keys sorted, no spaces, 1.0 as 1. True and 1 stay different."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 

@@ -131,7 +131,7 @@ def _read_function(function: Mapping[str, Any], counts: ToolCounts) -> Iterator[
     counts.with_parameters += counts.parameters > before
 
 
-def _read_parameters(schema: Any, counts: ToolCounts) -> Iterator[str]:
+def _read_parameters(schema: object, counts: ToolCounts) -> Iterator[str]:
     """Parameters, and those inside them, which the cookbook's rule doesn't know."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     for name, parameter in properties.items() if isinstance(properties, dict) else ():

@@ -20,7 +20,7 @@ _LITERAL_ERRORS = (ValueError, SyntaxError, TypeError, MemoryError, RecursionErr
 _MISSING = (None, "")
 
 
-def structure_in(value: Any) -> list[Any] | dict[Any, Any] | None:
+def structure_in(value: object) -> list[Any] | dict[Any, Any] | None:
     """The list or object that a cell holds, or that its text writes out; None where it is anything else."""
     if isinstance(value, list | dict):
         return value
@@ -58,7 +58,7 @@ def structures_in(cells: Iterable[Any]) -> list[list[Any] | dict[Any, Any]]:
     return found if len(found) == len(filled) else []
 
 
-def lone_text(value: Any) -> str | None:
+def lone_text(value: object) -> str | None:
     """The text of a list of one text, written out or not; None for anything else."""
     found = structure_in(value)
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], str):
@@ -78,7 +78,7 @@ class UnusableCellError(Exception):
         self.finding = finding
 
 
-def cell_text(value: Any, column: str) -> str | None:
+def cell_text(value: object, column: str) -> str | None:
     """Text as it is; numbers, booleans, lists and objects as their JSON; None where the cell is missing.
 
     Raises:
@@ -98,7 +98,7 @@ def cell_text(value: Any, column: str) -> str | None:
     return str(value)
 
 
-def json_value(value: Any, column: str) -> Any:
+def json_value(value: object, column: str) -> object:
     """The value as JSON can hold it: dates and the like as text, and what is not a number as null.
 
     Raises:
@@ -110,7 +110,7 @@ def json_value(value: Any, column: str) -> Any:
         raise _too_deep(column) from None
 
 
-def _json_value(value: Any, column: str) -> Any:
+def _json_value(value: object, column: str) -> object:
     if isinstance(value, dict):
         return {str(key): _json_value(item, column) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -122,7 +122,7 @@ def _json_value(value: Any, column: str) -> Any:
     return cell_text(value, column)
 
 
-def parsed_cell(value: Any, column: str, *, kind: str, expected: str) -> Any:
+def parsed_cell(value: object, column: str, *, kind: str, expected: str) -> object:
     """What the JSON in a cell says, or its list or object in Python's notation; a cell that isn't text as it is.
 
     Args:
@@ -150,7 +150,7 @@ def parsed_cell(value: Any, column: str, *, kind: str, expected: str) -> Any:
         raise UnusableCellError(Finding(kind, message)) from None
 
 
-def messages_in(value: Any, role: str, column: str) -> list[dict[str, Any]]:
+def messages_in(value: object, role: str, column: str) -> list[dict[str, Any]]:
     """The messages of a cell: a list of them, or one; any other cell's text as a message of this role.
 
     Raises:
@@ -165,7 +165,7 @@ def messages_in(value: Any, role: str, column: str) -> list[dict[str, Any]]:
     return [{"role": role, "content": cell_text(value, column)}]
 
 
-def written_messages(value: Any, column: str) -> Any:
+def written_messages(value: object, column: str) -> object:
     """What a text writes out, where it plainly is messages or an object of them; else the cell as it is.
 
     Raises:
@@ -180,7 +180,7 @@ def written_messages(value: Any, column: str) -> Any:
     return found if is_meant else text
 
 
-def _is_message(value: Any) -> bool:
+def _is_message(value: object) -> bool:
     if is_foreign_message(value):
         return True
     return isinstance(value, dict) and value.get("role") in ROLES and value.keys() <= set(MESSAGE_KEYS)

@@ -62,7 +62,7 @@ def _parts(name: str, root: str) -> list[str]:
     return name[len(root) + 1 :].split(".")
 
 
-def _step(value: Any, part: str) -> Any:
+def _step(value: object, part: str) -> object:
     found = structure_in(value)
     if isinstance(found, dict):
         return found.get(part)

@@ -31,7 +31,7 @@ class ContentBlock(NamedTuple):
     id: str | None = None
 
 
-def read_block(part: Any) -> ContentBlock:
+def read_block(part: object) -> ContentBlock:
     """What a part of a content says."""
     if not isinstance(part, dict):
         return ContentBlock("text", part) if isinstance(part, str) else ContentBlock("part", part)
@@ -46,7 +46,7 @@ def has_foreign_blocks(content: Any) -> bool:
     return isinstance(content, list) and any(map(_is_foreign, content))
 
 
-def blocks_text(value: Any) -> str | None:
+def blocks_text(value: object) -> str | None:
     """The text of a list of blocks, or of an object of `parts`, that are nothing but text; None for anything else."""
     if isinstance(value, dict):
         value = value.get("parts", value.get("content", [value]))
@@ -67,13 +67,13 @@ def api_content(blocks: Iterable[ContentBlock]) -> Any:
     return [{"type": "text", "text": block.value} if block.kind == "text" else block.value for block in kept]
 
 
-def written(value: Any) -> str:
+def written(value: object) -> str:
     """What came of a call, or its arguments, as the API has them: a text; anything else as JSON."""
     text = value if isinstance(value, str) else blocks_text(value) if isinstance(value, list) else None
     return json.dumps(value, ensure_ascii=False, default=str) if text is None else text
 
 
-def api_tools(tools: Any) -> Any:
+def api_tools(tools: object) -> object:
     """Declared functions as the API takes them, whoever's they are; what is not known stays as it is.
 
     Bare functions get the `{"type": "function"}` around them, as LLaMA-Factory's and Anthropic's need it; Gemini's
@@ -86,7 +86,7 @@ def api_tools(tools: Any) -> Any:
     return [read for tool in tools for read in _declared(tool)]
 
 
-def _declared(tool: Any) -> list[Any]:
+def _declared(tool: object) -> list[Any]:
     if not isinstance(tool, dict):
         return [tool]
     declarations = tool.get("functionDeclarations", tool.get("function_declarations"))
@@ -107,7 +107,7 @@ def _declared(tool: Any) -> list[Any]:
     return [{"type": "function", "function": function}]
 
 
-def _schema(parameters: Any) -> Any:
+def _schema(parameters: object) -> object:
     """A JSON schema; xlam's parameters stand without the object around them, and have Python's names of types."""
     if not isinstance(parameters, dict) or not parameters or not _JSON_SCHEMA.isdisjoint(parameters):
         return parameters
@@ -120,7 +120,7 @@ def _schema(parameters: Any) -> Any:
     return {"type": "object", "properties": typed}
 
 
-def _lower_types(schema: Any) -> Any:
+def _lower_types(schema: object) -> object:
     """Gemini's schemas name their types in capitals."""
     if isinstance(schema, list):
         return [_lower_types(item) for item in schema]

@@ -38,7 +38,7 @@ _RESULT = re.compile(r"<tool_response>(.*)</tool_response>", re.DOTALL)
 _ITEM_CALL, _ITEM_RESULT = "function_call", "function_call_output"
 
 
-def is_sharegpt_message(message: Any) -> bool:
+def is_sharegpt_message(message: object) -> bool:
     """Whether a message is written as ShareGPT does."""
     return isinstance(message, dict) and "from" in message and "value" in message and "role" not in message
 
@@ -61,7 +61,7 @@ def is_foreign_message(message: Any) -> bool:
     )
 
 
-def read_turn(item: Any) -> tuple[Any, Any] | None:
+def read_turn(item: object) -> tuple[Any, Any] | None:
     """The question and the answer of an object that holds these alone; None for anything else."""
     if not isinstance(item, dict):
         return None
@@ -155,10 +155,10 @@ class _Reader:
             self._append({"role": self._role_of(said), "content": content, **_kept(message, form)})
 
     @staticmethod
-    def _role_of(said: Any) -> Any:
+    def _role_of(said: object) -> object:
         return "tool" if _normal(said) in _RESULTS else _role(said) or said
 
-    def _add_blocks(self, role: Any, blocks: list[ContentBlock], kept: dict[str, Any]) -> None:
+    def _add_blocks(self, role: object, blocks: list[ContentBlock], kept: dict[str, Any]) -> None:
         for block in blocks:
             if block.kind == "result":
                 self._answer(block)
@@ -184,7 +184,7 @@ class _Reader:
         self.messages.append(message)
         self._foreign.append(message)
 
-    def _call(self, calls: list[ContentBlock], content: Any) -> None:
+    def _call(self, calls: list[ContentBlock], content: object) -> None:
         self._waiting = []
         said = {} if content is None else {"content": content}
         self._append({"role": "assistant", **said, "tool_calls": [self._written_call(call) for call in calls]})
@@ -201,7 +201,7 @@ class _Reader:
         self._waiting = [call for call in self._waiting if call[0] != id_]
         self._append({"role": "tool", "tool_call_id": id_, "content": written(block.value)})
 
-    def _answer_all(self, content: Any, name: str | None) -> None:
+    def _answer_all(self, content: object, name: str | None) -> None:
         """An answer to every call, where a JSON list has one for each; else to that of a name, or the first."""
         if isinstance(content, str) and (inside := _RESULT.fullmatch(content.strip())) is not None:
             content = inside[1].strip()
@@ -214,7 +214,7 @@ class _Reader:
             self._append({"role": "tool", "tool_call_id": call[0], "content": _text(value)})
 
 
-def _form(message: Any) -> tuple[str, str] | None:
+def _form(message: object) -> tuple[str, str] | None:
     """The keys of a message's role and content; None where it has none that are known."""
     if not isinstance(message, dict):
         return None
@@ -237,7 +237,7 @@ def _learned_key(message: dict[str, Any]) -> str | None:
     return next(keys, None) if holds_nothing(message.get("weight")) else None
 
 
-def _is_call_item(message: Any) -> bool:
+def _is_call_item(message: object) -> bool:
     return isinstance(message, dict) and message.get("type") in (_ITEM_CALL, _ITEM_RESULT) and "call_id" in message
 
 
@@ -266,25 +266,25 @@ def _calls_within(content: str) -> tuple[str | None, list[tuple[str, Any]]] | No
     return (rest or None, calls) if calls and _CALL_SIGN not in rest else None
 
 
-def _role(said: Any) -> str | None:
+def _role(said: object) -> str | None:
     return said if said in ROLES else role_of(said)
 
 
-def _says_nothing(key: str, value: Any) -> bool:
+def _says_nothing(key: str, value: object) -> bool:
     return holds_nothing(value) or (key == "type" and value == "message")
 
 
-def _normal(said: Any) -> str:
+def _normal(said: object) -> str:
     return said.lower().replace("_", "").replace("-", "").strip() if isinstance(said, str) else ""
 
 
-def _calls_in(content: Any) -> list[tuple[str, Any]]:
+def _calls_in(content: object) -> list[tuple[str, Any]]:
     """The calls that the JSON says, each by its name and its arguments; none where it doesn't fit."""
     found = list(_functions_in(content))
     return [call for call in found if call is not None] if None not in found else []
 
 
-def _functions_in(content: Any) -> Iterator[tuple[str, Any] | None]:
+def _functions_in(content: object) -> Iterator[tuple[str, Any] | None]:
     value = _json_in(content)
     for item in value if isinstance(value, list) else [value]:
         call = item.get("function", item) if isinstance(item, dict) else None
@@ -294,11 +294,11 @@ def _functions_in(content: Any) -> Iterator[tuple[str, Any] | None]:
             yield call["name"], call.get("arguments", call.get("parameters", {}))
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> object:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool | int | float) else value
 
 
-def _json_in(content: Any) -> Any:
+def _json_in(content: object) -> object:
     if not isinstance(content, str):
         return content
     try:

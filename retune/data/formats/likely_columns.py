@@ -110,7 +110,7 @@ def _fields(columns: Sequence[str], rows: _Rows) -> list[str]:
     return fields[:_MOST_FIELDS]
 
 
-def _are_texts(value: Any) -> bool:
+def _are_texts(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 

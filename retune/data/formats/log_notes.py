@@ -38,7 +38,7 @@ def is_built_in_item(item: Any) -> bool:
     return is_kind and "role" not in item
 
 
-def is_failure(value: Any, depth: int = _MOST_WRAPPERS) -> bool:
+def is_failure(value: object, depth: int = _MOST_WRAPPERS) -> bool:
     """Whether an answer is an error's: an object of one, or among objects a text that begins as errors do."""
     if isinstance(value, str):
         return _FAILURE.match(value) is not None
@@ -48,7 +48,7 @@ def is_failure(value: Any, depth: int = _MOST_WRAPPERS) -> bool:
     return bool(value.get("error")) or any(is_failure(each, depth - 1) for each in inside)
 
 
-def notes_of_log(column: str, found: Any) -> Iterator[Finding]:
+def notes_of_log(column: str, found: object) -> Iterator[Finding]:
     """Findings on what a logged request or answer holds and no example takes.
 
     Args:
@@ -71,7 +71,7 @@ def _is_choice(item: Any) -> bool:
     return is_answer and ("index" in item or "finish_reason" in item)
 
 
-def _of_answer(column: str, answer: Any) -> Iterator[Finding]:
+def _of_answer(column: str, answer: object) -> Iterator[Finding]:
     if not isinstance(answer, Mapping):
         return
     choices: list[Any] = next((answer[key] for key in _CHOICES if isinstance(answer.get(key), list)), [])
@@ -86,7 +86,7 @@ def _of_answer(column: str, answer: Any) -> Iterator[Finding]:
         yield Finding("answer_cut", f"column {column}: the answer ends with {shown(cut)}, before it was complete.")
 
 
-def _levels(found: Any, depth: int) -> Iterator[Any]:
+def _levels(found: object, depth: int) -> Iterator[Any]:
     """The object or list and, on the way to an answer, what it wraps."""
     if isinstance(found, list):
         yield found

@@ -30,7 +30,7 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 _TOOLS = ("tools", "functions", "parallel_tool_calls", "toolConfig")
 
 
-def log_message(value: Any) -> Message | None:
+def log_message(value: object) -> Message | None:
     """A message as the API takes it, without the keys that only logs have; None where it isn't a message."""
     if not isinstance(value, dict):
         return None
@@ -42,7 +42,7 @@ def log_message(value: Any) -> Message | None:
     return _langchain_message(value)
 
 
-def log_messages(value: Any) -> list[Message] | None:
+def log_messages(value: object) -> list[Message] | None:
     """All messages of a list, or of a list in a list; None where the list is empty or holds anything else."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
         value = value[0]
@@ -55,7 +55,7 @@ def log_messages(value: Any) -> list[Message] | None:
     return [_cleaned(message) for message in read] if read and are_messages else None
 
 
-def response_items(items: Any) -> Message | None:
+def response_items(items: object) -> Message | None:
     """The message of a list of output items, as the Responses API gives them; None where it isn't such a list."""
     if not isinstance(items, list):
         return None
@@ -90,7 +90,7 @@ def log_settings(request: Mapping[str, Any]) -> dict[str, Any]:
     return settings if tools is None else {**settings, "tools": api_tools(tools)}
 
 
-def _is_thought(item: Any) -> bool:
+def _is_thought(item: object) -> bool:
     return isinstance(item, dict) and item.get("type") == _THOUGHT
 
 
@@ -98,7 +98,7 @@ def _cleaned(message: Mapping[str, Any]) -> Message:
     return {key: message[key] for key in MESSAGE_KEYS if message.get(key) not in (None, [])}
 
 
-def _content(content: Any) -> Any:
+def _content(content: object) -> object:
     """Text parts put together; anything else as it is."""
     if not isinstance(content, list) or not content:
         return content
@@ -125,7 +125,7 @@ def _langchain_message(value: Mapping[str, Any]) -> Message | None:
     )
 
 
-def _langchain_call(call: Any) -> Any:
+def _langchain_call(call: object) -> object:
     if not isinstance(call, dict) or "function" in call or "args" not in call:
         return call
     called = {"name": call.get("name"), "arguments": json.dumps(call["args"], ensure_ascii=False, default=str)}
@@ -157,7 +157,7 @@ class Request(NamedTuple):
     unread: str = ""
 
 
-def read_request(value: Any, depth: int = _MOST_WRAPPERS) -> Request | None:
+def read_request(value: object, depth: int = _MOST_WRAPPERS) -> Request | None:
     """The conversation of a logged request; None where the cell holds none.
 
     Requests to chat completions, to the Responses API and to Anthropic's; lists of messages, LangChain's too; and
@@ -206,7 +206,7 @@ def _with_instructions(found: Mapping[str, Any], messages: list[Message]) -> Req
     return Request([*(before or []), *messages], settings, "" if before else key)
 
 
-def read_answer(value: Any, depth: int = _MOST_WRAPPERS) -> list[Message] | None:
+def read_answer(value: object, depth: int = _MOST_WRAPPERS) -> list[Message] | None:
     """What a model answered, as logged; None where the cell holds no answer.
 
     Responses of chat completions, of the Responses API and Anthropic's; messages, LangChain's too; and objects of one
@@ -233,7 +233,7 @@ def _read_response(found: Mapping[str, Any], depth: int) -> list[Message] | None
     return [message] if (message := called or spoken) else None
 
 
-def is_one_text(value: Any) -> bool:
+def is_one_text(value: object) -> bool:
     """Whether a cell is an object of one text under a usual name; beside plain questions it may be meant as JSON."""
     found = structure_in(value)
     return isinstance(found, dict) and _only_text(found, _ANSWERED) is not None

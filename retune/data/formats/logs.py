@@ -127,7 +127,7 @@ def _filled(rows: Sequence[Mapping[str, Any]], column: str) -> Iterator[Any]:
     return (row[column] for row in rows if row.get(column) not in (None, ""))
 
 
-def _unusable(column: str, expected: str, cell: Any) -> UnusableCellError:
+def _unusable(column: str, expected: str, cell: object) -> UnusableCellError:
     return UnusableCellError(
         Finding(
             "cell_not_messages", f"column {column}: expected {expected}, as the first rows have; found {shown(cell)}."

@@ -71,7 +71,7 @@ def find_endings(rows: Sequence[Mapping[str, Any]], prompt: str, completion: str
     return Endings.find(prompts, completions)
 
 
-def _only_text(cell: Any, column: str) -> str | None:
+def _only_text(cell: object, column: str) -> str | None:
     try:
         return None if isinstance(cell, list | dict) else cell_text(cell, column)
     except UnusableCellError:

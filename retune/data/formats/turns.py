@@ -43,7 +43,7 @@ def find_turns(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> str
     return found[0] if len(found) == 1 else None
 
 
-def _read_turn(turn: Any, column: str) -> list[dict[str, Any]] | None:
+def _read_turn(turn: object, column: str) -> list[dict[str, Any]] | None:
     if isinstance(turn, list) and len(turn) == _PAIR and not any(isinstance(text, list | dict) for text in turn):
         return _pair(turn[0], turn[1], column)
     if not isinstance(turn, dict):
@@ -54,6 +54,6 @@ def _read_turn(turn: Any, column: str) -> list[dict[str, Any]] | None:
     return None if pair is None else _pair(*pair, column)
 
 
-def _pair(question: Any, answer: Any, column: str) -> list[dict[str, Any]]:
+def _pair(question: object, answer: object, column: str) -> list[dict[str, Any]]:
     texts = (("user", cell_text(question, column)), ("assistant", cell_text(answer, column)))
     return [{"role": role, "content": text} for role, text in texts if text]

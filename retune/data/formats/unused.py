@@ -136,7 +136,7 @@ def _are_judgements(cells: Sequence[Any]) -> bool:
     return bool(cells) and all(isinstance(cell, bool | int | float) or _is_yes_or_no(cell) for cell in cells)
 
 
-def _is_yes_or_no(cell: Any) -> bool:
+def _is_yes_or_no(cell: object) -> bool:
     return isinstance(cell, str) and cell.strip().lower() in ("true", "false", "yes", "no", "0", "1")
 
 

@@ -26,7 +26,7 @@ def make_directory(path: Path) -> None:
         make_private_directory(path)
 
 
-def dump(value: Any, path: Path) -> None:
+def dump(value: object, path: Path) -> None:
     """Write a value: its pickle, and beside it the buffers of its arrays as they are.
 
     Raises:

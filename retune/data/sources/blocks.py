@@ -55,7 +55,7 @@ class RowTaker(Protocol):
     def n_quotes(self) -> int:
         """How many quotes the rows that were taken have as JSON, if no key stands twice in an object."""
 
-    def take(self, number: int, values: Any) -> bool:
+    def take(self, number: int, values: object) -> bool:
         """Take a row, or leave it; which of the two."""
 
     def start_again(self) -> None:
@@ -237,7 +237,7 @@ class ArrowBlock(Block):
 _LISTS_OF_TOOLS = {"tool_calls", "tools", "functions"}
 
 
-def without_nulls(value: Any) -> Any:
+def without_nulls(value: object) -> object:
     """Drop null fields: a Parquet struct has every field in every row, so `null` there means that it has none.
 
     Empty lists of tools and of their calls are dropped, too, as that is how tables say so; the API refuses them.
@@ -251,7 +251,7 @@ def _cells(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if _is_absent(name, value) else without_nulls(value) for name, value in values.items()}
 
 
-def _is_absent(name: str, value: Any) -> bool:
+def _is_absent(name: str, value: object) -> bool:
     return value is None or (name in _LISTS_OF_TOOLS and isinstance(value, list) and not value)
 
 

@@ -22,7 +22,7 @@ MODEL_OVERRIDE: Final = "retune.model_of_path"
 _SMALL_BYTES = 16 * 1024
 
 
-def refuse_many(value: Any, most: int, what: str) -> Any:
+def refuse_many(value: object, most: int, what: str) -> object:
     """Refuse a list or an object of too many items before they are validated: each could be an error of its own.
 
     Raises:
@@ -37,7 +37,7 @@ def refuse_many(value: Any, most: int, what: str) -> Any:
     return value
 
 
-def refuse_many_fields(value: Any) -> Any:
+def refuse_many_fields(value: object) -> object:
     """Refuse an object of more fields than any that the API has; raises the error of `refuse_many`."""
     return refuse_many(value, _MAX_FIELDS, "fields")
 
@@ -67,7 +67,7 @@ class RequestModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_few_fields(cls, value: Any) -> Any:
+    def _has_few_fields(cls, value: object) -> object:
         return refuse_many_fields(value)
 
 

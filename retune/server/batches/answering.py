@@ -53,19 +53,19 @@ def unanswered(request: BatchRequest, code: str, message: str) -> dict[str, Any]
     return {"id": ids.new_id("batch_req_"), "custom_id": request.custom_id, "response": None, "error": error}
 
 
-def _answer_chat(services: Services, body: Mapping[str, Any]) -> dict[str, Any]:
+def _answer_chat(services: Services, body: Mapping[str, object]) -> dict[str, Any]:
     return answer_chat(services, _read(ChatRequest, body))
 
 
-def _answer_completion(services: Services, body: Mapping[str, Any]) -> dict[str, Any]:
+def _answer_completion(services: Services, body: Mapping[str, object]) -> dict[str, Any]:
     return answer_completion(services, _read(CompletionRequest, body))
 
 
-def _answer_response(services: Services, body: Mapping[str, Any]) -> dict[str, Any]:
+def _answer_response(services: Services, body: Mapping[str, object]) -> dict[str, Any]:
     return answer_response(services, _read(ResponseRequest, body))
 
 
-def _read(model: type[_Request], body: Mapping[str, Any]) -> _Request:
+def _read(model: type[_Request], body: Mapping[str, object]) -> _Request:
     try:
         request = model.model_validate(body)
     except ValidationError as error:

@@ -48,7 +48,7 @@ def canonical_endpoint(endpoint: str) -> str:
     return endpoint if endpoint.startswith(f"{_VERSION}/") else _VERSION + endpoint
 
 
-def _offered(value: Any) -> Any:
+def _offered(value: object) -> object:
     if isinstance(value, str) and canonical_endpoint(value) in _OFFERED:
         return value
     expected = " or ".join(f"'{endpoint}'" for endpoint in _OFFERED)
@@ -185,7 +185,7 @@ class _Check:
         if isinstance(value.get("body"), dict):
             self._check_model(number, value["body"].get("model"))
 
-    def _check_type(self, number: int, name: str, value: Any, kind: type, described: str) -> None:
+    def _check_type(self, number: int, name: str, value: object, kind: type, described: str) -> None:
         if value is None:
             self.report("missing_required_parameter", f"Missing required parameter: '{name}'.", name, number)
         elif not isinstance(value, kind):
@@ -201,7 +201,7 @@ class _Check:
             self.report("duplicate_custom_id", text, "custom_id", number)
         self._seen.add(digest)
 
-    def _check_model(self, number: int, model: Any) -> None:
+    def _check_model(self, number: int, model: object) -> None:
         self._check_type(number, "body.model", model, str, "a string")
         if not isinstance(model, str):
             return

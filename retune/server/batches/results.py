@@ -68,7 +68,7 @@ def succeeded(result: Mapping[str, Any]) -> bool:
     return response is not None and response["status_code"] == 200
 
 
-def result_line(result: Mapping[str, Any]) -> bytes:
+def result_line(result: Mapping[str, object]) -> bytes:
     """A result as one line of the files; in ASCII, as an id may contain unpaired surrogates."""
     return json.dumps(result, separators=(",", ":")).encode("ascii") + b"\n"
 

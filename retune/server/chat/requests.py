@@ -43,7 +43,7 @@ class ChatMessage(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_few_fields(cls, value: Any) -> Any:
+    def _has_few_fields(cls, value: object) -> object:
         return refuse_many_fields(value)
 
     def refuse_what_is_not_offered(self, index: int) -> None:
@@ -162,7 +162,7 @@ def _refuse_waiting(waiting: Mapping[str, None], calling: int) -> None:
         raise ApiError(400, text, param=f"messages[{calling}].role")
 
 
-def _refuse_function(function: Any, where: str) -> None:
+def _refuse_function(function: object, where: str) -> None:
     if not isinstance(function, dict) or not all(isinstance(function.get(key), str) for key in ("name", "arguments")):
         message = f"Invalid value for '{where}': expected an object with the strings 'name' and 'arguments'."
         raise ApiError(400, message, param=where, code="invalid_type")

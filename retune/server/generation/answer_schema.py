@@ -108,7 +108,7 @@ class SchemaCheck:
                 raise InvalidSchemaError(f"with those before it there are {found} {what}, expected at most {most}")
 
 
-def problem_with(value: Any, schema_text: str, budget: StepBudget) -> str | None:
+def problem_with(value: object, schema_text: str, budget: StepBudget) -> str | None:
     """What keeps a JSON value from meeting a checked schema; None where it meets it.
 
     Raises:
@@ -145,7 +145,9 @@ _evaluation: ContextVar[_Evaluation] = ContextVar("evaluation")
 
 
 def _counted(keyword: str, check: _Check) -> _Check:
-    def check_within_budget(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    def check_within_budget(
+        validator: object, wanted: object, value: object, schema: object
+    ) -> Iterator[ValidationError]:
         evaluation = _evaluation.get()
         evaluation.budget.spend(_steps(keyword, wanted, value, evaluation.schema.length))
         yield from check(validator, wanted, value, schema) or ()
@@ -153,7 +155,7 @@ def _counted(keyword: str, check: _Check) -> _Check:
     return check_within_budget
 
 
-def _steps(keyword: str, wanted: Any, value: Any, schema_length: int) -> int:
+def _steps(keyword: str, wanted: object, value: object, schema_length: int) -> int:
     """What it takes to validate a value against a keyword; each step is some microseconds, as measured."""
     steps = 1 + sum(len(part) for part in (wanted, value) if isinstance(part, dict | list))
     if keyword in _QUOTING:
@@ -169,7 +171,7 @@ def _follow_reference(validator: Any, reference: str, value: Any, _: Any) -> Ite
     yield from validator.descend(value, _evaluation.get().schema.referenced[reference])
 
 
-def _match_pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
+def _match_pattern(_: object, pattern: str, value: object, __: object) -> Iterator[ValidationError]:
     if isinstance(value, str) and not _pattern(pattern).isinstance_python(value):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
@@ -211,7 +213,7 @@ def _checked(schema_text: str) -> _CheckedSchema:
     return _CheckedSchema(_BoundedValidator(root), resolved, len(schema_text), len(schemas), len(patterns))
 
 
-def _schemas_within(root: Any) -> list[dict[str, Any]]:
+def _schemas_within(root: object) -> list[dict[str, Any]]:
     """A schema and those in it that have keywords; values that are not schemas are skipped.
 
     Raises:
@@ -258,7 +260,7 @@ def _check_patterns(patterns: set[str]) -> None:
             raise InvalidSchemaError(_cut(f"the pattern {pattern!r} can't be used ({error})")) from None
 
 
-def _resolve(references: set[str], root: Any, schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _resolve(references: set[str], root: object, schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     anchors = {schema[name]: schema for schema in schemas for name in ("$anchor", "$dynamicAnchor") if name in schema}
     places = {id(schema) for schema in schemas}
     resolved = {}
@@ -274,7 +276,7 @@ def _resolve(references: set[str], root: Any, schemas: Sequence[dict[str, Any]])
     return resolved
 
 
-def _follow_pointer(pointer: str, root: Any) -> Any:
+def _follow_pointer(pointer: str, root: object) -> object:
     """What a JSON Pointer (RFC 6901) leads to; None where there is nothing."""
     found = root
     for part in pointer.split("/")[1:]:

@@ -22,7 +22,7 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool | None = None
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
@@ -48,7 +48,7 @@ class SamplingRequest(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_few_fields(cls, value: Any) -> Any:
+    def _has_few_fields(cls, value: object) -> object:
         return refuse_many_fields(value)
 
     @property
@@ -113,7 +113,7 @@ class SamplingRequest(BaseModel):
 
 
 def refuse_fields(
-    fields: Mapping[str, Any], *, not_offered: Mapping[str, tuple[Any, ...]], ignored: Collection[str] = ()
+    fields: Mapping[str, object], *, not_offered: Mapping[str, tuple[Any, ...]], ignored: Collection[str] = ()
 ) -> None:
     """Refuse fields that this server can't honour, rather than drop them silently.
 

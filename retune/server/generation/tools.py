@@ -25,7 +25,7 @@ class FunctionDefinition(RequestModel):
     strict: bool | None = None
 
 
-def functions_alone(value: Any) -> Any:
+def functions_alone(value: object) -> object:
     """A tool's type, where it is the one that there is, or no type at all.
 
     Raises:
@@ -81,7 +81,7 @@ class Calling:
     is_legacy: bool = False
 
 
-def read_choice(choice: Any, names: Sequence[str], *, param: str = "tool_choice") -> ToolChoice | None:
+def read_choice(choice: object, names: Sequence[str], *, param: str = "tool_choice") -> ToolChoice | None:
     """Read a `tool_choice` or `function_call`.
 
     Args:
@@ -169,7 +169,7 @@ def _read_mode(choice: str | None) -> ToolChoice | None:
     return None if choice == "none" else ToolChoice(is_required=choice == "required")
 
 
-def _read_object(choice: Any, param: str) -> ToolChoice:
+def _read_object(choice: object, param: str) -> ToolChoice:
     if isinstance(choice, Mapping):
         if param == "function_call" and isinstance(choice.get("name"), str):
             return ToolChoice(frozenset({choice["name"]}), is_required=True, is_named=True)
@@ -180,7 +180,7 @@ def _read_object(choice: Any, param: str) -> ToolChoice:
     raise _invalid_choice(param)
 
 
-def _read_allowed(allowed: Any) -> ToolChoice:
+def _read_allowed(allowed: object) -> ToolChoice:
     tools = allowed.get("tools") if isinstance(allowed, Mapping) else None
     if isinstance(allowed, Mapping) and allowed.get("mode") in ("auto", "required") and isinstance(tools, list):
         names = [_name_of(tool) if isinstance(tool, Mapping) else None for tool in tools[:_MAX_TOOLS]]
@@ -189,7 +189,7 @@ def _read_allowed(allowed: Any) -> ToolChoice:
     raise _invalid_choice("tool_choice")
 
 
-def _name_of(tool: Mapping[str, Any]) -> str | None:
+def _name_of(tool: Mapping[str, object]) -> str | None:
     function = tool.get("function")
     name = function.get("name") if tool.get("type") == "function" and isinstance(function, Mapping) else None
     return name if isinstance(name, str) else None

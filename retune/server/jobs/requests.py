@@ -15,7 +15,7 @@ _TRAINING_TYPES: Final = {"standard": 0, "globalstandard": 1, "global": 1, "deve
 
 
 def _auto_or_count(high: int) -> PlainValidator:
-    def check(value: Any) -> Any:
+    def check(value: object) -> object:
         if value is None or value == "auto":
             return "auto"
         if type(value) is not int:
@@ -29,7 +29,7 @@ def _auto_or_count(high: int) -> PlainValidator:
     return PlainValidator(check)
 
 
-def _auto_or_multiplier(value: Any) -> Any:
+def _auto_or_multiplier(value: object) -> object:
     if value is None or value == "auto":
         return "auto"
     if not isinstance(value, int | float) or isinstance(value, bool):
@@ -39,7 +39,7 @@ def _auto_or_multiplier(value: Any) -> Any:
     return float(value)
 
 
-def _supervised_only(value: Any) -> Any:
+def _supervised_only(value: object) -> object:
     if value == "supervised":
         return value
     if value in ("dpo", "reinforcement"):  # a set would ask for its hash, which a list has not
@@ -51,7 +51,7 @@ def _supervised_only(value: Any) -> Any:
     raise ValueError(f"expected 'supervised', but got {shown(value)}")
 
 
-def _check_training_type(value: Any) -> Any:
+def _check_training_type(value: object) -> object:
     if value is None or (type(value) is int and value in _TRAINING_TYPES.values()):
         return value
     if isinstance(value, str) and re.sub("[^a-z]", "", value.lower()) in _TRAINING_TYPES:

@@ -15,7 +15,7 @@ _OTHER_PARTS: Final = ("input_image", "input_file", "input_audio")
 Message = dict[str, Any]
 
 
-def conversation_of(given: Any, instructions: str | None) -> list[Message]:
+def conversation_of(given: object, instructions: str | None) -> list[Message]:
     """The messages that an `input` stands for, as a model takes them, after the instructions.
 
     Raises:
@@ -67,7 +67,7 @@ def _message(item: Mapping[str, Any], where: str) -> Message:
     return {"role": role, "content": _content(item.get("content"), f"{where}.content")}
 
 
-def _content(content: Any, where: str) -> str | list[dict[str, str]]:
+def _content(content: object, where: str) -> str | list[dict[str, str]]:
     if isinstance(content, str):
         return content
     if not isinstance(content, list) or len(content) > _MAX_ITEMS:
@@ -87,7 +87,7 @@ def _part(part: Any, where: str) -> str:
     return text
 
 
-def _add_call(messages: list[Message], item: Mapping[str, Any], where: str) -> None:
+def _add_call(messages: list[Message], item: Mapping[str, object], where: str) -> None:
     function = {"name": _text(item, "name", where), "arguments": _text(item, "arguments", where)}
     call = {"id": _text(item, "call_id", where), "type": "function", "function": function}
     # Calls that were made at once are items one after the other here, and one message there.
@@ -96,7 +96,7 @@ def _add_call(messages: list[Message], item: Mapping[str, Any], where: str) -> N
     messages[-1].setdefault("tool_calls", []).append(call)
 
 
-def _text(item: Mapping[str, Any], name: str, where: str) -> str:
+def _text(item: Mapping[str, object], name: str, where: str) -> str:
     value = item.get(name)
     if value is None:
         raise missing_parameter(f"{where}.{name}")

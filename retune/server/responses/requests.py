@@ -178,7 +178,7 @@ class ResponseRequest(BaseModel):
                 raise unsupported(f"reasoning.{name}", f"'reasoning.{name}' is", " They answer without reasoning.")
 
 
-def _as_in_chat(choice: Any) -> Any:
+def _as_in_chat(choice: object) -> object:
     """A `tool_choice` in the shape that chat completions have for it."""
     if not isinstance(choice, Mapping):
         return choice

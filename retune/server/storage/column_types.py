@@ -50,7 +50,7 @@ class Json(TypeDecorator[Any]):
     impl = JSON(none_as_null=True)
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # the base's signature
+    def process_bind_param(self, value: object, dialect: Dialect) -> object:  # the base's signature
         """Refuse what can't be stored."""
         _refuse_unstorable(json.dumps(value, ensure_ascii=False))
         return value

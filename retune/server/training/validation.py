@@ -177,7 +177,7 @@ class _FileCheck:
             self._check_example(example, number)
         return True
 
-    def _check_example(self, example: Any, number: int) -> None:
+    def _check_example(self, example: object, number: int) -> None:
         if not isinstance(example, dict):
             self._add(f"line {number}: expected a JSON object, found {name_type(example)}")
             return
@@ -199,7 +199,7 @@ class _FileCheck:
         if len(self.wrong) < _SHOWN_LINES:
             self.wrong.append(problem)
 
-    def _other_format(self, example: Mapping[str, Any]) -> str | None:
+    def _other_format(self, example: Mapping[str, object]) -> str | None:
         """Of an example that is made for another kind of job, what it is made for."""
         if "preferred_output" in example or "non_preferred_output" in example:
             return f"fine-tune-preference format, {_not_using('dpo')}"
@@ -224,7 +224,7 @@ def _not_using(method: str) -> str:
     )
 
 
-def _is_for_reinforcement(example: Mapping[str, Any], messages: list[Any]) -> bool:
+def _is_for_reinforcement(example: Mapping[str, object], messages: list[Any]) -> bool:
     """Whether a conversation ends before its answer, and has fields in addition that a grader would read."""
     last = messages[-1] if messages else None
     has_items = bool(example.keys() - set(EXAMPLE_KEYS))

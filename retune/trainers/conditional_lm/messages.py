@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from retune.errors import TrainerError
 from retune.trainers.base import Prompt
@@ -42,7 +41,7 @@ class Row:
     is_chat: bool = True
 
 
-def text_of(content: Any) -> str:
+def text_of(content: object) -> str:
     """The text of a message's `content`: a string, a list of parts (text parts count), or null."""
     if isinstance(content, str):
         return _well_formed(content)
@@ -107,7 +106,7 @@ def _row(line: str, where: str) -> Row:
     return Row(turns, tuple(answers))
 
 
-def _completion_row(value: Mapping[str, Any], where: str) -> Row:
+def _completion_row(value: Mapping[str, object], where: str) -> Row:
     prompt, completion = value.get("prompt"), value.get("completion")
     if not isinstance(prompt, str) or not isinstance(completion, str):
         raise TrainerError(f'{where}: expected an object with "messages", or with the texts "prompt" and "completion".')
@@ -117,17 +116,17 @@ def _completion_row(value: Mapping[str, Any], where: str) -> Row:
     return Row((*turns, Turn("assistant", text)), (Answer(turns, text),), is_chat=False)
 
 
-def _turn(message: Mapping[str, Any]) -> Turn:
+def _turn(message: Mapping[str, object]) -> Turn:
     content, calls = text_of(message.get("content")), _well_formed(write_calls(message))
     return Turn(_well_formed(str(message.get("role"))), "\n".join(filter(None, (content, calls))))
 
 
-def _is_trained_on(message: Mapping[str, Any]) -> bool:
+def _is_trained_on(message: Mapping[str, object]) -> bool:
     says_something = message.get("content") is not None or bool(write_calls(message))
     return message.get("role") == "assistant" and message.get("weight") != 0 and says_something
 
 
-def _texts_of_parts(parts: Sequence[Any]) -> Iterator[str]:
+def _texts_of_parts(parts: Sequence[object]) -> Iterator[str]:
     for part in parts:
         if isinstance(part, str):
             yield part

@@ -65,7 +65,7 @@ def joined_turns(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return joined
 
 
-def _is_mapping(cell: Any) -> bool:
+def _is_mapping(cell: object) -> bool:
     return (
         isinstance(cell, dict)
         and bool(cell)
@@ -93,7 +93,7 @@ def _read_chatgpt(values: Mapping[str, Any]) -> Read:
     return Read(joined_turns(read), n_all - len(read), len(visible) - len(read))
 
 
-def _is_hidden(message: Any) -> bool:
+def _is_hidden(message: object) -> bool:
     """Whether it is none of the conversation's own: a system message without words, or what ChatGPT doesn't show."""
     if not isinstance(message, dict):
         return True
@@ -122,7 +122,7 @@ def _parts_text(content: Any) -> str:
     return "\n".join(text for text in texts if text.strip())
 
 
-def _are_claude_messages(cell: Any) -> bool:
+def _are_claude_messages(cell: object) -> bool:
     return isinstance(cell, list) and all(isinstance(item, dict) and "sender" in item for item in cell)
 
 
@@ -141,7 +141,7 @@ def _claude_text(item: Mapping[str, Any]) -> str:
     return written or (text if isinstance(text, str) and text.strip() else "")
 
 
-def _is_tree(cell: Any) -> bool:
+def _is_tree(cell: object) -> bool:
     return isinstance(cell, dict) and isinstance(cell.get("text"), str) and isinstance(cell.get("replies"), list)
 
 

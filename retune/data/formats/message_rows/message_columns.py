@@ -300,7 +300,7 @@ def is_event(values: Mapping[str, Any]) -> bool:
     return values.get(EVENT) in _EVENTS
 
 
-def is_plain_kind(value: Any) -> bool:
+def is_plain_kind(value: object) -> bool:
     """Whether a cell says that a message is text, and no picture or note of a call."""
     return isinstance(value, str) and value.strip().casefold() in _PLAIN_KINDS
 

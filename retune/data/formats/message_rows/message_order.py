@@ -58,7 +58,7 @@ class Direction:
     _overall: int = 0
     _last: tuple[Any, float] | None = None
 
-    def pass_by(self, conversation: Any, place: float | None) -> None:
+    def pass_by(self, conversation: object, place: float | None) -> None:
         """Take note of the next row."""
         if place is None:
             return
@@ -153,7 +153,7 @@ def count_pauses(order: Order, rows: Sequence[Mapping[str, Any]], seconds: float
     return sum(later - earlier > seconds for earlier, later in pairwise(places))
 
 
-def plain_number(value: Any) -> str | None:
+def plain_number(value: object) -> str | None:
     """The name of a message as a text that is the same for 7 and 7.0, as tables with gaps in a column have it."""
     if value is None or value == "":
         return None
@@ -170,7 +170,7 @@ def _is_day_first(values: Sequence[Any]) -> bool | None:
     return False if any(int(match[2]) > _LAST_MONTH for match in slashed) else None
 
 
-def _time_of_day(value: Any) -> float | None:
+def _time_of_day(value: object) -> float | None:
     match = _HOUR.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         return None
@@ -188,7 +188,7 @@ def _number(value: Any) -> float | None:
     return number if number == number and abs(number) != float("inf") else None  # noqa: PLR0124 - NaN is not itself
 
 
-def _seconds(value: Any, *, day_first: bool) -> float | None:
+def _seconds(value: object, *, day_first: bool) -> float | None:
     if isinstance(value, datetime):
         return _timestamp(value)
     if isinstance(value, date):

@@ -214,7 +214,7 @@ class MessageRowsSource(Source):
         return RowsBlock(file, rows, source_bytes=int(share * self._n_bytes))
 
 
-def _parsed(value: Any, key: str) -> Any:
+def _parsed(value: object, key: str) -> object:
     is_text = key in ("tool_call_id", "refusal") or not isinstance(value, str | bytes)
     return value if is_text else parsed_cell(value, key, kind="bad_tool_call", expected="JSON")
 

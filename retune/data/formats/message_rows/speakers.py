@@ -79,7 +79,7 @@ class Speakers:
         return any(said_in(field_value(row, self.column), self.column) in self.assistants for row in rows)
 
 
-def said_in(value: Any, column: str) -> str | None:
+def said_in(value: object, column: str) -> str | None:
     """What a cell says, as a text to compare; None where it says nothing."""
     text = cell_text(value, column)
     return text.strip().casefold() or None if text is not None else None

@@ -219,7 +219,7 @@ def _size(cell: Any) -> int:
     return len(str(cell)) + _CELL_BYTES if isinstance(cell, dict | list) else _CELL_BYTES
 
 
-def _value(cell: Any) -> Any:
+def _value(cell: object) -> object:
     """What the cell is in JSON; what JSON has no word for, as databases show it. Bytes that aren't text stay bytes."""
     if cell is None or isinstance(cell, str | bool | int):
         return cell
@@ -232,7 +232,7 @@ def _value(cell: Any) -> Any:
     return _text(cell)
 
 
-def _text(cell: Any) -> Any:
+def _text(cell: object) -> object:
     if isinstance(cell, bytes | bytearray | memoryview):
         return _decoded(bytes(cell))
     if isinstance(cell, Decimal):

@@ -27,7 +27,7 @@ def advice_on_text(text: str, place: int) -> str:
     return ADVICE
 
 
-def outline_of(value: Any, level: int = 0) -> Any:
+def outline_of(value: object, level: int = 0) -> object:
     """The start of a value, so far as advice depends on it: a few items of each array and object."""
     if isinstance(value, dict) and level < _MOST_LEVELS:
         return {key: outline_of(item, level + 1) for key, item in islice(value.items(), _MOST_ITEMS)}
@@ -77,7 +77,7 @@ def _jq(name: str, program: str, target: str) -> str:
     return f"Write the examples one a line, and name that file: jq -c '{program}' '{name}' > '{target}'"
 
 
-def _path_of_rows(value: Any, path: str) -> str | None:
+def _path_of_rows(value: object, path: str) -> str | None:
     """Where in an outline the first array of objects is, as jq writes it."""
     if isinstance(value, list):
         return path if value and all(isinstance(item, dict) for item in value) else None

@@ -28,7 +28,7 @@ class Room:
         self._number = number
         self.taken = 0
 
-    def plain(self, value: Any) -> Any:
+    def plain(self, value: object) -> Any:
         """The value as Python's own lists, dicts and numbers.
 
         Raises:

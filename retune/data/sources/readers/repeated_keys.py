@@ -58,7 +58,7 @@ _NESTED = (_Members, list)
 _DECODER = json.JSONDecoder(object_pairs_hook=_Members)
 
 
-def find_repeated_keys(value: Any, n_quotes: int, text: Callable[[], str]) -> tuple[Finding, ...]:
+def find_repeated_keys(value: object, n_quotes: int, text: Callable[[], str]) -> tuple[Finding, ...]:
     """Find the keys that occur twice in an object.
 
     Every member that a parser drops has two quotes at the least, and every quote of a text is a quote or an escape. So
@@ -116,5 +116,5 @@ def _below(place: str, step: str) -> str:
     return f"{place}.{step}"[-_LONGEST_PLACE:] if place else step
 
 
-def _is_object(value: Any) -> bool:
+def _is_object(value: object) -> bool:
     return isinstance(value, _Members)

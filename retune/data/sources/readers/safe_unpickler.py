@@ -294,7 +294,7 @@ def _plain_dtype(spec: str, align: bool = False, copy: bool = True) -> np.dtype[
     return np.dtype(spec, align=align, copy=copy)
 
 
-def _empty_array(subtype: Any, shape: Any, typecode: Any) -> np.ndarray[Any, Any]:
+def _empty_array(subtype: object, shape: object, typecode: object) -> np.ndarray[Any, Any]:
     if subtype is not _ArrayClass:
         raise TypeError(f"unexpected array type {subtype!r}; shape {shape!r}, type {typecode!r}")
     return np.empty(0, dtype="b")

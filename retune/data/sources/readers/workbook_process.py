@@ -150,7 +150,7 @@ def _rows(sheet: Any) -> Iterator[list[Any]]:
             yield [number, cells]
 
 
-def _text(cell: Any) -> str:
+def _text(cell: object) -> str:
     """A cell's text, as a spreadsheet shows it in its plainest format."""
     if isinstance(cell, str):
         return cell
@@ -163,7 +163,7 @@ def _text(cell: Any) -> str:
     return cell.isoformat() if isinstance(cell, date | time) else str(cell) if isinstance(cell, timedelta | int) else ""
 
 
-def _write(value: Any) -> None:
+def _write(value: object) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
