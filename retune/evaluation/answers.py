@@ -24,6 +24,7 @@ from retune.evaluation.request_errors import (
     refuses_parameter,
 )
 from retune.provider.errors import explain, is_transient, retry_after_seconds
+from retune.training_lines.keys import JsonObject
 
 _SAME_FAILURES_UNTIL_GIVING_UP = 3
 
@@ -111,7 +112,7 @@ class _Questioning:
     def __init__(
         self,
         client: openai.AsyncOpenAI,
-        settings: dict[str, Any],
+        settings: JsonObject,
         max_tokens: int,
         kept: AnswersFile,
         retry: RetryPolicy,
@@ -217,7 +218,7 @@ class _Questioning:
         return completion
 
     async def _complete(self, example: EvaluationExample) -> Completion:
-        request: dict[str, Any] = {**self._settings, "prompt": example.prompt[0]["content"]}
+        request: JsonObject = {**self._settings, "prompt": example.prompt[0]["content"]}
         if example.stop is not None:
             request["stop"] = [example.stop]
         completion = await self._client.completions.create(**request, max_tokens=self._max_tokens)
@@ -226,7 +227,7 @@ class _Questioning:
         return completion
 
     async def _create(self, example: EvaluationExample, limit_parameter: str) -> Any:
-        request: dict[str, Any] = {**self._settings, "messages": example.prompt, limit_parameter: self._max_tokens}
+        request: JsonObject = {**self._settings, "messages": example.prompt, limit_parameter: self._max_tokens}
         return await self._client.chat.completions.create(**request)
 
 

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from retune.data.formats.endings import Endings
 from retune.errors import SourceError
+from retune.training_lines.keys import JsonObject
 
 # `weight` says what to train on; the chat completions API refuses it as an unknown parameter.
 _TRAINING_ONLY_FIELDS = {"weight"}
@@ -29,7 +29,7 @@ class EvaluationExample(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     index: int
-    prompt: list[dict[str, Any]]
+    prompt: list[JsonObject]
     expected: str
     completes: bool = False
     stop: str | None = None
@@ -55,7 +55,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     index: int
-    prompt: list[dict[str, Any]]
+    prompt: list[JsonObject]
     expected: str
     content: str | None = None
     refused: bool = False
@@ -122,7 +122,7 @@ def _with_stop(examples: list[EvaluationExample]) -> list[EvaluationExample]:
     ]
 
 
-def _as_asked(message: Mapping[str, object]) -> dict[str, Any]:
+def _as_asked(message: Mapping[str, object]) -> JsonObject:
     return {name: value for name, value in message.items() if name not in _TRAINING_ONLY_FIELDS}
 
 

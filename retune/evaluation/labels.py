@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from retune.data.example.labels import canonical, parse_object, readable
 from retune.evaluation.examples import Answer
+from retune.training_lines.keys import JsonObject
 
 # What repeats more rarely, or is longer, is prose: the F1 of a sentence says nothing.
 _MOST_DISTINCT = 0.5
@@ -89,7 +89,7 @@ def field_columns(answers: Sequence[Answer]) -> list[LabelColumn]:
     return [_field_column(name, pairs) for name in names]
 
 
-def _field_column(name: str, pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> LabelColumn:
+def _field_column(name: str, pairs: Sequence[tuple[JsonObject, JsonObject]]) -> LabelColumn:
     having = [(expected, predicted) for expected, predicted in pairs if name in expected]
     return LabelColumn(
         name=name,

@@ -4,12 +4,14 @@ A trainer trains in a process of its own: it is given one `TrainingTask`, report
 directory per checkpoint. Later, in the server's process, it loads such a directory and answers with it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from retune.training_lines.keys import JsonMapping
 
 
 class RequestedHyperparameters(BaseModel):
@@ -156,7 +158,7 @@ class Completion:
 
 
 # The messages of a conversation; or, for a completion model, the text that it continues.
-Prompt = str | Sequence[Mapping[str, Any]]
+Prompt = str | Sequence[JsonMapping]
 
 
 class PromptTooLongError(ValueError):

@@ -7,7 +7,9 @@ its own, after the message's text where it has one. Arguments stay as the client
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from retune.training_lines.keys import JsonMapping
 
 _OPENING, _CLOSING = "<tool_call>", "}</tool_call>"
 _HEAD = re.compile(r'<tool_call>\{"name": "(?P<name>[a-zA-Z0-9_-]{1,64})", "arguments": ')
@@ -73,7 +75,7 @@ def is_beginning_of_call(text: str) -> bool:
     return _OPENING.startswith(text)
 
 
-def _called(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _called(message: JsonMapping) -> Iterator[JsonMapping]:
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, Mapping) and isinstance(call.get("function"), Mapping):

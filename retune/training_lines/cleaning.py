@@ -1,6 +1,5 @@
 """What of an example is left out of a training file: what says nothing, and what no provider takes."""
 
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from retune.training_lines.keys import (
@@ -9,6 +8,8 @@ from retune.training_lines.keys import (
     INPUT_KEYS,
     INSTRUCTION_ROLES,
     PREFERENCE_KEYS,
+    JsonMapping,
+    JsonObject,
     holds_nothing,
     is_blank,
     without_empty_keys,
@@ -29,11 +30,11 @@ class CleanLine(NamedTuple):
         removed: What was left out, and of which messages, counted from 1; of none where it stood beside them.
     """
 
-    body: dict[str, Any]
+    body: JsonObject
     removed: dict[Removal, list[int]]
 
 
-def clean_line(body: dict[str, Any], method: str) -> CleanLine:
+def clean_line(body: JsonObject, method: str) -> CleanLine:
     """Leave out of a sound example what is not uploaded; the example itself is not changed.
 
     Args:
@@ -63,7 +64,7 @@ def _is_plain(messages: list[Any]) -> bool:
     return all(len(message) == _PLAIN_KEYS and not _is_empty_instruction(message) for message in messages)
 
 
-def _keep_keys(body: Mapping[str, Any], allowed: tuple[str, ...], removed: dict[Removal, list[int]]) -> dict[str, Any]:
+def _keep_keys(body: JsonMapping, allowed: tuple[str, ...], removed: dict[Removal, list[int]]) -> JsonObject:
     kept = {}
     for key, value in body.items():
         if key not in allowed:
@@ -75,7 +76,7 @@ def _keep_keys(body: Mapping[str, Any], allowed: tuple[str, ...], removed: dict[
     return kept
 
 
-def _clean_messages(messages: list[dict[str, Any]], removed: dict[Removal, list[int]]) -> list[dict[str, Any]]:
+def _clean_messages(messages: list[JsonObject], removed: dict[Removal, list[int]]) -> list[JsonObject]:
     cleaned = []
     for number, message in enumerate(messages, start=1):
         if _is_empty_instruction(message):
@@ -88,13 +89,11 @@ def _clean_messages(messages: list[dict[str, Any]], removed: dict[Removal, list[
     return cleaned
 
 
-def _is_empty_instruction(message: Mapping[str, Any]) -> bool:
+def _is_empty_instruction(message: JsonMapping) -> bool:
     return message.get("role") in INSTRUCTION_ROLES and is_blank(message.get("content"))
 
 
-def _without_ending(
-    messages: list[dict[str, Any]], n_before: int, removed: dict[Removal, list[int]]
-) -> list[dict[str, Any]]:
+def _without_ending(messages: list[JsonObject], n_before: int, removed: dict[Removal, list[int]]) -> list[JsonObject]:
     """Cut what follows the last answer: it teaches nothing, and some providers refuse it."""
     last = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
     if last in {-1, len(messages) - 1}:

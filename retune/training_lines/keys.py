@@ -2,7 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A line, a message, a tool or a row as it was parsed, or put together: nothing is known of its values."""
+
+JsonMapping: TypeAlias = Mapping[str, Any]
+"""The same, to be read alone."""
 
 INSTRUCTION_ROLES: Final = ("system", "developer")
 """Roles of messages that say how to answer, and ask nothing."""
@@ -64,6 +70,6 @@ def is_blank(content: object) -> bool:
     return content is None
 
 
-def without_empty_keys(message: Mapping[str, Any]) -> dict[str, Any]:
+def without_empty_keys(message: JsonMapping) -> JsonObject:
     """A message without the keys that hold nothing, as SDKs write them: `"refusal": null`, `"annotations": []`."""
     return {key: value for key, value in message.items() if key in _ALWAYS_KEPT or not holds_nothing(value)}

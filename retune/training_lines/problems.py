@@ -1,10 +1,10 @@
 """Why a line can't be trained on, by the server's rules: a chat, or a prompt and its completion."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from reprlib import Repr
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from retune.training_lines.keys import (
     COMPLETION_KEYS,
@@ -15,6 +15,7 @@ from retune.training_lines.keys import (
     MAY_BE_EMPTY,
     ROLES,
     SERVER_MESSAGE_KEYS,
+    JsonMapping,
     holds_nothing,
     is_blank,
     without_empty_keys,
@@ -47,7 +48,7 @@ class LineProblem(NamedTuple):
         return f"{where}expected {self.expected}, found {self.found}"
 
 
-def chat_problems(example: Mapping[str, Any]) -> Iterator[LineProblem]:
+def chat_problems(example: JsonMapping) -> Iterator[LineProblem]:
     """Everything that keeps a chat example from being trained on; nothing where it can be."""
     if "messages" not in example:
         yield LineProblem("", "the key 'messages'", _name_keys(example))
@@ -66,7 +67,7 @@ def chat_problems(example: Mapping[str, Any]) -> Iterator[LineProblem]:
         yield LineProblem("messages", "at least one message of the role assistant, to learn from", "none")
 
 
-def completion_problems(example: Mapping[str, Any]) -> Iterator[LineProblem]:
+def completion_problems(example: JsonMapping) -> Iterator[LineProblem]:
     """Everything that keeps a prompt and its completion from being trained on; the prompt may be empty."""
     if missing := sorted(set(COMPLETION_KEYS) - example.keys()):
         yield LineProblem("", f"the key '{missing[0]}'", _name_keys(example))
@@ -87,7 +88,7 @@ def name_type(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _name_keys(value: Mapping[str, Any]) -> str:
+def _name_keys(value: JsonMapping) -> str:
     """The first keys of an object, in words."""
     return ", ".join(_shown(key) for key in islice(value, _SHOWN_KEYS)) or "an empty object"
 
@@ -98,7 +99,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
-def _unknown_keys(value: Mapping[str, Any], allowed: Sequence[str], where: str) -> Iterator[LineProblem]:
+def _unknown_keys(value: JsonMapping, allowed: Sequence[str], where: str) -> Iterator[LineProblem]:
     unknown = [key for key in value if key not in allowed and not holds_nothing(value[key])]
     if unknown:
         names = ", ".join(_shown(key) for key in unknown[:_SHOWN_KEYS])
@@ -124,7 +125,7 @@ def _message_problems(message: object, where: str) -> Iterator[LineProblem]:
     yield from _content_problems(message, where)
 
 
-def _call_problems(message: Mapping[str, Any], where: str) -> Iterator[LineProblem]:
+def _call_problems(message: JsonMapping, where: str) -> Iterator[LineProblem]:
     role = message["role"]
     for key in _CALL_KEYS:
         if key in message and role != "assistant":
@@ -161,7 +162,7 @@ def _function_problems(function: object, where: str) -> Iterator[LineProblem]:
         yield LineProblem(f"{where}.arguments", f"a string of JSON ({error})", _shown(arguments))
 
 
-def _content_problems(message: Mapping[str, Any], where: str) -> Iterator[LineProblem]:
+def _content_problems(message: JsonMapping, where: str) -> Iterator[LineProblem]:
     content, role = message.get("content"), message["role"]
     calls = any(key in message for key in _CALL_KEYS)
     may_be_empty = calls or role in MAY_BE_EMPTY or role in INSTRUCTION_ROLES

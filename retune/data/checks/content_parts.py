@@ -3,7 +3,7 @@
 No image is fetched: of a web address, only its form is checked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +11,7 @@ from retune.config import ProviderKind
 from retune.data.example.images import read_data_image
 from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
+from retune.training_lines.keys import JsonMapping
 
 _ALLOWED = {"user": "text, image_url", "assistant": "text, refusal"}
 _TEXT_KEYS = {"text": "text", "refusal": "refusal"}
@@ -40,7 +41,7 @@ def check_parts(
         yield Finding("empty_content", f"{where}: the content is {shown(list(parts))}; expected text.")
 
 
-def count_images(messages: Sequence[Mapping[str, Any]]) -> int:
+def count_images(messages: Sequence[JsonMapping]) -> int:
     """How many images a conversation holds."""
     return sum(
         isinstance(part, dict) and part.get("type") == "image_url"
@@ -50,7 +51,7 @@ def count_images(messages: Sequence[Mapping[str, Any]]) -> int:
     )
 
 
-def check_image_count(messages: Sequence[Mapping[str, Any]], provider: ProviderKind) -> Iterator[Finding]:
+def check_image_count(messages: Sequence[JsonMapping], provider: ProviderKind) -> Iterator[Finding]:
     """Check how many images an example holds, where the provider has a limit."""
     most = _MOST_IMAGES.get(provider)
     count = count_images(messages)
@@ -73,7 +74,7 @@ def _check_part(part: Any, role: Any, where: str, *, is_text_only: bool) -> Iter
         yield Finding("bad_content_part", f"{where}: {shown(kind)} can't be trained on; allowed: {allowed}.")
 
 
-def _check_image_part(part: Mapping[str, Any], role: Any, where: str, *, is_text_only: bool) -> Iterator[Finding]:
+def _check_image_part(part: JsonMapping, role: Any, where: str, *, is_text_only: bool) -> Iterator[Finding]:
     if is_text_only:
         yield Finding("bad_content_part", f"{where}: an image; this method trains on text alone.")
     elif role == "assistant":
@@ -84,7 +85,7 @@ def _check_image_part(part: Mapping[str, Any], role: Any, where: str, *, is_text
         yield from check_image(part.get("image_url"), where)
 
 
-def _says_something(part: Mapping[str, Any]) -> bool:
+def _says_something(part: JsonMapping) -> bool:
     key = _TEXT_KEYS.get(part["type"])
     return key is None or bool(part[key].strip())
 

@@ -1,8 +1,7 @@
 """Checks of the messages of a conversation."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from retune.config import ProviderKind
 from retune.data.checks.content_parts import check_image_count, check_parts
@@ -10,7 +9,7 @@ from retune.data.checks.tool_calls import check_calls
 from retune.data.problems.problems import Finding
 from retune.data.problems.rules import RULES
 from retune.redaction.masking import listed, shown
-from retune.training_lines.keys import INSTRUCTION_ROLES, MAY_BE_EMPTY, MESSAGE_KEYS, ROLES, is_blank
+from retune.training_lines.keys import INSTRUCTION_ROLES, MAY_BE_EMPTY, MESSAGE_KEYS, ROLES, JsonMapping, is_blank
 
 # What only one role can have.
 _ROLE_OF_KEY = {
@@ -29,7 +28,7 @@ _NEAR = 0.8
 
 
 def check_messages(
-    messages: object, body: Mapping[str, Any], provider: ProviderKind, *, is_text_only: bool = False
+    messages: object, body: JsonMapping, provider: ProviderKind, *, is_text_only: bool = False
 ) -> Iterator[Finding]:
     """Check a conversation, whatever it is for.
 
@@ -97,7 +96,7 @@ def check_plain_content(content: str | None, where: str) -> Finding:
     return next(_check_content({"content": content}, where, is_text_only=False))
 
 
-def _check_settings(message: Mapping[str, Any], where: str) -> Iterator[Finding]:
+def _check_settings(message: JsonMapping, where: str) -> Iterator[Finding]:
     role = message.get("role")
     for key, owner in _ROLE_OF_KEY.items():
         if role in ROLES and role != owner and message.get(key) is not None:
@@ -115,7 +114,7 @@ def _check_settings(message: Mapping[str, Any], where: str) -> Iterator[Finding]
         yield Finding("bad_name", f"{where}: no name; expected that of the function which answers.")
 
 
-def _check_content(message: Mapping[str, Any], where: str, *, is_text_only: bool) -> Iterator[Finding]:
+def _check_content(message: JsonMapping, where: str, *, is_text_only: bool) -> Iterator[Finding]:
     content, role = message.get("content"), message.get("role")
     refusal = message.get("refusal")
     if refusal is not None and not isinstance(refusal, str):
@@ -138,7 +137,7 @@ def _check_content(message: Mapping[str, Any], where: str, *, is_text_only: bool
         )
 
 
-def _check_order(messages: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def _check_order(messages: Sequence[JsonMapping]) -> Iterator[Finding]:
     """What is allowed and seldom meant."""
     roles = [message.get("role") for message in messages]
     if "user" not in roles:

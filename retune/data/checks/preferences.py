@@ -1,6 +1,6 @@
 """Checks of preference pairs (DPO) and of items for reinforcement fine-tuning."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from retune.config import ProviderKind
@@ -8,13 +8,13 @@ from retune.data.checks.messages import check_keys, check_message, check_message
 from retune.data.checks.tool_calls import check_call_shapes, check_tools
 from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
-from retune.training_lines.keys import INPUT_KEYS, PREFERENCE_KEYS
+from retune.training_lines.keys import INPUT_KEYS, PREFERENCE_KEYS, JsonMapping
 
 _OLD_KEYS = {"preferred_completion": "preferred_output", "non_preferred_completion": "non_preferred_output"}
 _MAY_END = ("user", "tool")
 
 
-def check_preference(body: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:
+def check_preference(body: JsonMapping, provider: ProviderKind) -> Iterator[Finding]:
     """Check one line of a preference file: `{"input": {"messages": […]}, "preferred_output": […], …}`.
 
     Rules of the guide and of the published schema: text alone, one assistant message for each output, and a
@@ -40,7 +40,7 @@ def check_preference(body: Mapping[str, Any], provider: ProviderKind) -> Iterato
         yield Finding("same_preference", f"both answers are {shown(_said(body['preferred_output']))}.")
 
 
-def _check_input(given: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:
+def _check_input(given: JsonMapping, provider: ProviderKind) -> Iterator[Finding]:
     yield from check_keys(given, INPUT_KEYS, " in input")
     yield from check_tools(given)
     messages = given.get("messages")
@@ -90,7 +90,7 @@ def _found(value: object) -> str:
 RESERVED_KEYS = ("messages", "tools")
 
 
-def check_reinforcement(body: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:
+def check_reinforcement(body: JsonMapping, provider: ProviderKind) -> Iterator[Finding]:
     """Check one line of a reinforcement file: a conversation, and beside it whatever its grader needs.
 
     Rules of the guide and of the published schema: `messages` and `tools` are the only reserved keys, and the last

@@ -1,16 +1,15 @@
 """What Retune's own server refuses in a training file, reported before the upload: the server's rules."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from retune.config import ProviderKind
 from retune.data.problems.problems import Finding
 from retune.redaction.masking import masked
-from retune.training_lines.keys import MAX_LINE_BYTES, MAX_LINE_VALUES
+from retune.training_lines.keys import MAX_LINE_BYTES, MAX_LINE_VALUES, JsonMapping
 from retune.training_lines.problems import chat_problems, completion_problems
 
 
-def check_server_limits(body: Mapping[str, Any], *, completes_prompts: bool = False) -> Iterator[Finding]:
+def check_server_limits(body: JsonMapping, *, completes_prompts: bool = False) -> Iterator[Finding]:
     """Find what other providers take and this server doesn't, in an example that has no other errors.
 
     Args:
@@ -21,7 +20,7 @@ def check_server_limits(body: Mapping[str, Any], *, completes_prompts: bool = Fa
         yield Finding("unsupported_by_server", f"the server trains on text and calls alone; {masked(str(problem))}.")
 
 
-def check_line_size(line: bytes, body: Mapping[str, Any], provider: ProviderKind) -> Finding | None:
+def check_line_size(line: bytes, body: JsonMapping, provider: ProviderKind) -> Finding | None:
     """Whether the server does not read a line, for its length or its number of JSON values.
 
     Args:

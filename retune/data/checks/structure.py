@@ -4,8 +4,7 @@ What passes without an error can be relied on by everything that comes after: me
 content is text or content parts, calls and tools have the shape that the API gives them.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from retune.config import ProviderKind
 from retune.data.checks.messages import check_keys, check_messages
@@ -16,7 +15,15 @@ from retune.data.example.example import Method, is_completion
 from retune.data.problems.problems import Finding
 from retune.data.problems.rules import RULES
 from retune.redaction.masking import listed, shown
-from retune.training_lines.keys import COMPLETION_KEYS, EXAMPLE_KEYS, PREFERENCE_KEYS, holds_nothing, without_empty_keys
+from retune.training_lines.keys import (
+    COMPLETION_KEYS,
+    EXAMPLE_KEYS,
+    PREFERENCE_KEYS,
+    JsonMapping,
+    JsonObject,
+    holds_nothing,
+    without_empty_keys,
+)
 
 _PLACES_OF_MESSAGES = ("messages", *PREFERENCE_KEYS[1:])
 _PLACES = {*_PLACES_OF_MESSAGES, "input", *COMPLETION_KEYS}
@@ -26,7 +33,7 @@ _MOST_LEVELS = 100
 
 
 def check_structure(
-    body: Mapping[str, Any], method: Method, provider: ProviderKind, *, completes_prompts: bool = False
+    body: JsonMapping, method: Method, provider: ProviderKind, *, completes_prompts: bool = False
 ) -> Iterator[Finding]:
     """Check one example by itself.
 
@@ -57,7 +64,7 @@ def check_structure(
         yield from _check_supervised(body, provider)
 
 
-def _is_plain(body: Mapping[str, Any]) -> bool:
+def _is_plain(body: JsonMapping) -> bool:
     """Whether nothing can be wrong: plain text, turn by turn. Most examples are that, and most data is large."""
     messages = body.get("messages")
     if len(body) != 1 or not isinstance(messages, list):
@@ -77,7 +84,7 @@ def _is_filled(content: object) -> bool:
     return isinstance(content, str) and content != "" and not content.isspace()
 
 
-def _check_supervised(body: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:
+def _check_supervised(body: JsonMapping, provider: ProviderKind) -> Iterator[Finding]:
     other = _made_for_something_else(body)
     if other is not None:
         yield other
@@ -90,7 +97,7 @@ def _check_supervised(body: Mapping[str, Any], provider: ProviderKind) -> Iterat
         yield from check_server_limits({key: value for key, value in body.items() if key in EXAMPLE_KEYS})
 
 
-def _check_chat(body: Mapping[str, Any], provider: ProviderKind) -> Iterator[Finding]:
+def _check_chat(body: JsonMapping, provider: ProviderKind) -> Iterator[Finding]:
     yield from check_keys(body, EXAMPLE_KEYS)
     yield from check_tools(body)
     yield from check_messages(body.get("messages"), body, provider)
@@ -110,7 +117,7 @@ def _check_chat(body: Mapping[str, Any], provider: ProviderKind) -> Iterator[Fin
         )
 
 
-def _check_completion(body: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_completion(body: JsonMapping) -> Iterator[Finding]:
     """Check a prompt, which may be empty, and its completion."""
     if not is_completion(body):
         found = f"found {'a conversation' if 'messages' in body else listed(list(body))}"
@@ -125,7 +132,7 @@ def _check_completion(body: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("empty_content", 'completion: the text is ""; expected what the model should write.')
 
 
-def _without_empty_keys(body: Mapping[str, Any], method: Method) -> dict[str, Any]:
+def _without_empty_keys(body: JsonMapping, method: Method) -> JsonObject:
     """The example without keys that hold nothing; of an item for reinforcement, those that are its grader's stay."""
     droppable = {"tools"} if method == "reinforcement" else body.keys() - _PLACES
     kept = {key: value for key, value in body.items() if key not in droppable or not holds_nothing(value)}
@@ -137,7 +144,7 @@ def _without_empty_keys(body: Mapping[str, Any], method: Method) -> dict[str, An
     return kept
 
 
-def _made_for_something_else(body: Mapping[str, Any]) -> Finding | None:
+def _made_for_something_else(body: JsonMapping) -> Finding | None:
     if "messages" in body:
         return None
     if any(key in body for key in PREFERENCE_KEYS[1:]):

@@ -6,12 +6,12 @@ from typing import Any
 from retune.data.problems.problems import Finding
 from retune.data.text.jsonl import parse_json
 from retune.redaction.masking import listed, shown
-from retune.training_lines.keys import FUNCTION_NAME, FUNCTION_NAME_RULE
+from retune.training_lines.keys import FUNCTION_NAME, FUNCTION_NAME_RULE, JsonMapping
 
 _MOST_TOOLS = 128
 
 
-def check_tools(body: Mapping[str, Any]) -> Iterator[Finding]:
+def check_tools(body: JsonMapping) -> Iterator[Finding]:
     """Check the tools that an example declares, in today's way (`tools`) and in the old one (`functions`)."""
     tools = body.get("tools")
     if isinstance(tools, list):
@@ -32,7 +32,7 @@ def check_tools(body: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("bad_tools", f"expected parallel_tool_calls as true or false, found {shown(parallel)}.")
 
 
-def check_calls(messages: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> Iterator[Finding]:
+def check_calls(messages: Sequence[JsonMapping], body: JsonMapping) -> Iterator[Finding]:
     """Check the calls in a conversation: their shape, that each is answered, and that every answer has a call.
 
     The calls of the last message need no answer: they are what is to be learned.
@@ -57,7 +57,7 @@ def check_calls(messages: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) 
     yield from _check_declared(messages, body)
 
 
-def check_call_shapes(message: Mapping[str, Any], where: str) -> Iterator[Finding]:
+def check_call_shapes(message: JsonMapping, where: str) -> Iterator[Finding]:
     """Check the calls of one assistant message.
 
     Args:
@@ -132,7 +132,7 @@ def _check_called(called: object, where: str) -> Iterator[Finding]:
         yield Finding("bad_tool_call", f"{where}: the arguments are not JSON ({error}): {shown(arguments)}.")
 
 
-def _check_answer(message: Mapping[str, Any], waiting: dict[str, str], where: str) -> Iterator[Finding]:
+def _check_answer(message: JsonMapping, waiting: dict[str, str], where: str) -> Iterator[Finding]:
     call = message.get("tool_call_id")
     if not isinstance(call, str) or call not in waiting:
         calls = f"calls that wait for an answer: {listed([shown(id_) for id_ in waiting])}"
@@ -147,7 +147,7 @@ def _unanswered(waiting: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("unanswered_tool_call", f"{where}: no tool message answers the call {shown(call)}.")
 
 
-def _check_declared(messages: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_declared(messages: Sequence[JsonMapping], body: JsonMapping) -> Iterator[Finding]:
     declared = _declared(body)
     called: dict[str, None] = {}
     for message in messages:
@@ -159,14 +159,14 @@ def _check_declared(messages: Sequence[Mapping[str, Any]], body: Mapping[str, An
             yield Finding("unknown_tool", text)
 
 
-def _declared(body: Mapping[str, Any]) -> set[str]:
+def _declared(body: JsonMapping) -> set[str]:
     tools, functions = body.get("tools"), body.get("functions")
     found = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
     found += functions if isinstance(functions, list) else []
     return {one["name"] for one in found if isinstance(one, dict) and isinstance(one.get("name"), str)}
 
 
-def _called_names(message: Mapping[str, Any]) -> Iterator[str]:
+def _called_names(message: JsonMapping) -> Iterator[str]:
     calls = message.get("tool_calls")
     found = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     for called in (*found, message.get("function_call")):
@@ -174,7 +174,7 @@ def _called_names(message: Mapping[str, Any]) -> Iterator[str]:
             yield called["name"]
 
 
-def _sound_calls(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _sound_calls(message: JsonMapping) -> list[JsonMapping]:
     calls = message.get("tool_calls")
     if not isinstance(calls, list):
         return []

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from retune.data.example.hashes import text_hash
 from retune.data.example.labels import canonical, count_listed_labels, parse_labels
 from retune.data.problems.problems import Further, Problem, everywhere
 from retune.redaction.masking import shown
+from retune.training_lines.keys import JsonObject
 
 
 def find_duplicates(store: ExampleStore) -> Repeats:
@@ -122,7 +122,7 @@ def check_preferences(context: CheckContext) -> Iterator[Problem | Further]:
 def _hash_answers(store: ExampleStore, indices: Indices) -> npt.NDArray[np.uint64]:
     hashes = np.zeros((len(indices), 2), np.uint64)
     for place, line in enumerate(store.read_lines(indices)):
-        body: dict[str, Any] = json.loads(line)
+        body: JsonObject = json.loads(line)
         for column, key in enumerate(("preferred_output", "non_preferred_output")):
             hashes[place, column] = text_hash(canonical_json(body[key]).decode())
     return hashes

@@ -1,13 +1,12 @@
 """One training example, and what the rest of the library asks of it."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from retune.data.problems.problems import Finding
 from retune.errors import DataError
-from retune.training_lines.keys import COMPLETION_KEYS
+from retune.training_lines.keys import COMPLETION_KEYS, JsonMapping, JsonObject
 
 Method = Literal["supervised", "dpo", "reinforcement"]
 """The fine-tuning API's own names of its methods; each has its own kind of training file."""
@@ -45,15 +44,15 @@ class Example:
         late: The row, where it has such keys.
     """
 
-    body: dict[str, Any]
+    body: JsonObject
     number: int = 0
     findings: tuple[Finding, ...] = ()
     keys: SplitKeys = NO_KEYS
     other_keys: tuple[str, ...] = ()
-    late: Mapping[str, Any] | None = None
+    late: JsonMapping | None = None
 
 
-def prompt_messages(body: Mapping[str, Any], method: Method = "supervised") -> list[dict[str, Any]]:
+def prompt_messages(body: JsonMapping, method: Method = "supervised") -> list[JsonObject]:
     """What a model is shown to get the answer.
 
     For supervised examples everything before the last assistant message; for preference pairs the input; for
@@ -74,7 +73,7 @@ def prompt_messages(body: Mapping[str, Any], method: Method = "supervised") -> l
     return messages if last is None else messages[:last]
 
 
-def expected_answer(body: Mapping[str, Any]) -> str:
+def expected_answer(body: JsonMapping) -> str:
     """What the last assistant message says, or the preferred answer; empty where it only calls tools.
 
     Raises:
@@ -92,12 +91,12 @@ def expected_answer(body: Mapping[str, Any]) -> str:
     return message_text(messages[last])
 
 
-def is_completion(body: Mapping[str, Any]) -> bool:
+def is_completion(body: JsonMapping) -> bool:
     """Whether an example is a prompt and its completion; beside messages, such keys may be anything."""
     return "messages" not in body and body.keys() >= set(COMPLETION_KEYS)
 
 
-def as_completion(body: dict[str, Any]) -> dict[str, Any]:
+def as_completion(body: JsonObject) -> JsonObject:
     """A prompt and its completion, of a conversation that is one question and one answer; else the example as it is.
 
     No text of the user's is an empty prompt: such models can be trained on completions alone.
@@ -114,12 +113,12 @@ def as_completion(body: dict[str, Any]) -> dict[str, Any]:
     return {"prompt": "" if prompt is None else prompt, "completion": answered.get("content")}
 
 
-def last_assistant(messages: list[dict[str, Any]]) -> int | None:
+def last_assistant(messages: list[JsonObject]) -> int | None:
     """Index of the last message of the assistant's; None if there is none."""
     return next((index for index in reversed(range(len(messages))) if messages[index].get("role") == "assistant"), None)
 
 
-def message_text(message: Mapping[str, Any]) -> str:
+def message_text(message: JsonMapping) -> str:
     """The words of a message: its content, or the text parts of it put together."""
     content = message.get("content")
     if isinstance(content, list):

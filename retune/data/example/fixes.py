@@ -1,11 +1,10 @@
 """Safe fixes of one example."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from retune.data.problems.rules import Change
-from retune.training_lines.keys import INSTRUCTION_ROLES
+from retune.training_lines.keys import INSTRUCTION_ROLES, JsonMapping, JsonObject
 
 CHANGES: dict[Change, tuple[str, str]] = {
     "byte_order_mark_removed": ("byte order mark", "removed"),
@@ -28,7 +27,7 @@ _OUTPUTS = ("preferred_output", "non_preferred_output")
 _WINDOWS_LINE_END = re.compile(r"\r+\n")
 
 
-def fix_example(body: dict[str, Any]) -> dict[Change, list[int]]:
+def fix_example(body: JsonObject) -> dict[Change, list[int]]:
     """Trim the contents of all messages, and replace Windows line ends in them; the example is changed in place.
 
     Returns:
@@ -48,7 +47,7 @@ def fix_example(body: dict[str, Any]) -> dict[Change, list[int]]:
     return done
 
 
-def _texts(message: Any) -> list[tuple[dict[str, Any], str]]:
+def _texts(message: Any) -> list[tuple[JsonObject, str]]:
     """Where the texts of a message stand: its content, or the text parts of it."""
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, str):
@@ -68,7 +67,7 @@ def _trim(texts: list[str]) -> list[str]:
     return trimmed
 
 
-def is_empty(body: Mapping[str, Any]) -> bool:
+def is_empty(body: JsonMapping) -> bool:
     """Whether there is nothing in it: instructions at most, and nobody says anything."""
     beside = [value for key, value in body.items() if key not in {"messages", "input", *_OUTPUTS}]
     messages = _messages(body)
@@ -76,7 +75,7 @@ def is_empty(body: Mapping[str, Any]) -> bool:
     return has_a_conversation and not any(beside) and not any(map(_says_something, messages))
 
 
-def _messages(body: Mapping[str, Any]) -> list[Any]:
+def _messages(body: JsonMapping) -> list[Any]:
     """All messages, in the order of the example; whatever else stands in their place is passed on."""
     question = body["input"].get("messages") if isinstance(body.get("input"), dict) else None
     places = (body.get("messages"), question, *(body.get(name) for name in _OUTPUTS))

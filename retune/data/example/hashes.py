@@ -1,22 +1,21 @@
 """Hashes that compare examples and drive the stable split."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
 from retune.data.example.example import Method, canonical_json, expected_answer, is_completion, prompt_messages
 from retune.data.example.fixes import fix_example
-from retune.training_lines.keys import INSTRUCTION_ROLES
+from retune.training_lines.keys import INSTRUCTION_ROLES, JsonMapping, JsonObject
 
 WINDOWS_LINE_END = r"\r+\n"
 _PLAIN_MESSAGE = {"role", "content"}
 _find_windows_line_ends = re.compile(WINDOWS_LINE_END)
 
 
-def prompt_hash(messages: Sequence[Mapping[str, Any]], seed: int) -> int:
+def prompt_hash(messages: Sequence[JsonMapping], seed: int) -> int:
     """The keyed XXH3 hash of messages as they are, 64 bits.
 
     Messages of a role and a text alone go in as they are; any other as canonical JSON.
@@ -50,7 +49,7 @@ def text_hash(text: str | None) -> int:
     return 0 if text is None else xxh3_64_intdigest(text.encode(errors="surrogatepass"))
 
 
-def hash_example(body: Mapping[str, Any], method: Method, seed: int) -> tuple[int, int, int, int]:
+def hash_example(body: JsonMapping, method: Method, seed: int) -> tuple[int, int, int, int]:
     """Hash what a sound example asks, under which instructions, what it answers, and what else is in it.
 
     Where the stable split puts an example depends on what is asked alone: not on the system prompt, which may change
@@ -84,7 +83,7 @@ def hash_example(body: Mapping[str, Any], method: Method, seed: int) -> tuple[in
     return prompt_hash(fixed, seed), instructions_hash(instructions, seed), text_hash(answer), rest
 
 
-def instructions_hash(messages: Sequence[Mapping[str, Any]], seed: int) -> int:
+def instructions_hash(messages: Sequence[JsonMapping], seed: int) -> int:
     """The hash of system and developer messages; 0 for none."""
     return prompt_hash(messages, seed) if messages else 0
 
@@ -95,7 +94,7 @@ def normalized_text(text: str) -> str:
     return plain.strip()
 
 
-def _fix(message: dict[str, Any]) -> dict[str, Any]:
+def _fix(message: JsonObject) -> JsonObject:
     """The message as `retune check --fix` would leave it."""
     content = message.get("content")
     if isinstance(content, str):

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from retune.training_lines.keys import JsonObject
 
-def parse_object(text: str | None) -> dict[str, Any] | None:
+
+def parse_object(text: str | None) -> JsonObject | None:
     """Parse a JSON object; None where the text is anything else, NaN and Infinity included."""
     value = parse_value(text)
     return value if isinstance(value, dict) else None

@@ -1,12 +1,11 @@
 """What a model reads of an example."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from retune.data.example.example import Method, is_completion, message_text, prompt_messages
 from retune.data.example.images import image_tokens
-from retune.training_lines.keys import INSTRUCTION_ROLES
+from retune.training_lines.keys import INSTRUCTION_ROLES, JsonMapping, JsonObject
 
 _MACHINES = ("tool", "function")
 # A role and a content: most messages have nothing else.
@@ -55,7 +54,7 @@ class ExampleTexts:
     image_tokens: int = 0
 
 
-def example_texts(body: Mapping[str, Any], method: Method = "supervised") -> ExampleTexts:
+def example_texts(body: JsonMapping, method: Method = "supervised") -> ExampleTexts:
     """Take a sound example apart.
 
     Args:
@@ -76,13 +75,13 @@ def example_texts(body: Mapping[str, Any], method: Method = "supervised") -> Exa
     return texts
 
 
-def _messages_after(body: Mapping[str, Any], n_prompt: int) -> list[dict[str, Any]]:
+def _messages_after(body: JsonMapping, n_prompt: int) -> list[JsonObject]:
     if "messages" in body:
         return list(body["messages"][n_prompt:])
     return [*body["preferred_output"], *body["non_preferred_output"]]
 
 
-def _add(texts: ExampleTexts, message: Mapping[str, Any], said: list[str]) -> None:
+def _add(texts: ExampleTexts, message: JsonMapping, said: list[str]) -> None:
     (texts.machine if message["role"] in _MACHINES else said).append(message_text(message))
     if len(message) == _PLAIN_KEYS and isinstance(message.get("content"), str):
         return
@@ -97,22 +96,22 @@ def _add(texts: ExampleTexts, message: Mapping[str, Any], said: list[str]) -> No
             texts.machine += (called["name"], called["arguments"])
 
 
-def _parts(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def _parts(message: JsonMapping) -> Sequence[JsonMapping]:
     content = message.get("content")
     return content if isinstance(content, list) else ()
 
 
-def _image_parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _image_parts(message: JsonMapping) -> list[JsonMapping]:
     return [part["image_url"] for part in _parts(message) if part["type"] == "image_url"]
 
 
-def _refusals(message: Mapping[str, Any]) -> Iterator[str]:
+def _refusals(message: JsonMapping) -> Iterator[str]:
     yield from (part["refusal"] for part in _parts(message) if part["type"] == "refusal")
     if message.get("refusal"):
         yield message["refusal"]
 
 
-def _declared(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _declared(body: JsonMapping) -> Iterator[JsonMapping]:
     # Beside the messages of an item for reinforcement, `functions` may be anything.
     declaring = body if "messages" in body else body["input"]
     for tool in declaring.get("tools") or ():
@@ -122,7 +121,7 @@ def _declared(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from (function for function in functions if isinstance(function, dict) and "name" in function)
 
 
-def _read_function(function: Mapping[str, Any], counts: ToolCounts) -> Iterator[str]:
+def _read_function(function: JsonMapping, counts: ToolCounts) -> Iterator[str]:
     """The lines that a declaration becomes, as OpenAI's cookbook has them ("How to count tokens with tiktoken")."""
     counts.functions += 1
     yield f"{function['name']}:{_description(function)}"
@@ -146,6 +145,6 @@ def _read_parameters(schema: object, counts: ToolCounts) -> Iterator[str]:
         yield from _read_parameters(parameter.get("items"), counts)
 
 
-def _description(described: Mapping[str, Any]) -> str:
+def _description(described: JsonMapping) -> str:
     description = described.get("description")
     return description.removesuffix(".") if isinstance(description, str) else ""

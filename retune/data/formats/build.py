@@ -1,9 +1,9 @@
 """Builds each format from the columns that the user named, and from usual names where none is named."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Never, TypeVar
+from typing import Never, TypeVar
 
 from retune.config import DataConfig
 from retune.data.example.example import last_assistant
@@ -41,7 +41,7 @@ from retune.data.formats.turns import find_turns
 from retune.data.problems.problems import Finding
 from retune.data.sources.blocks import Source
 from retune.errors import SourceError
-from retune.training_lines.keys import EXAMPLE_KEYS
+from retune.training_lines.keys import EXAMPLE_KEYS, JsonMapping
 
 _Format = TypeVar("_Format", bound=ColumnFormat)
 
@@ -73,7 +73,7 @@ class FormatBuilder:
     source: Source
     data: DataConfig
     split: SplitColumns
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[JsonMapping]
 
     @property
     def flags(self) -> dict[str, str]:

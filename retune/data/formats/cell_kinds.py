@@ -1,7 +1,7 @@
 """Columns of texts whose cells hold lists or objects: how they are read, and what is reported about it."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from retune.data.formats.templates import ColumnText, FieldText, OneColumn, Temp
 from retune.data.problems.problems import Finding
 from retune.data.text.jsonl import parse_json
 from retune.redaction.masking import listed, shown
+from retune.training_lines.keys import JsonMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class LoneText(OneColumn):
         """The column's name, and that lists are read."""
         return f"{self.column} (the one text of each list)"
 
-    def text(self, values: Mapping[str, Any]) -> str | None:
+    def text(self, values: JsonMapping) -> str | None:
         """The text; None where the cell is missing.
 
         Raises:
@@ -63,7 +64,7 @@ class StructureText(OneColumn):
         """The column's name, and what it holds."""
         return f"{self.column} ({self.holds} as JSON)"
 
-    def text(self, values: Mapping[str, Any]) -> str | None:
+    def text(self, values: JsonMapping) -> str | None:
         """The structure as JSON; text that is JSON already, or plain, stays as it is."""
         value = field_value(values, self.column)
         if isinstance(value, str) and (_is_json(value) or structure_in(value) is None):
@@ -83,7 +84,7 @@ class ReadAs(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
-def read_cells(source: TextSource, rows: Sequence[Mapping[str, Any]], *, asked: TextSource | None = None) -> ReadAs:
+def read_cells(source: TextSource, rows: Sequence[JsonMapping], *, asked: TextSource | None = None) -> ReadAs:
     """How a column's cells are best read, by what the first rows hold; a template's text stays as it is.
 
     Args:

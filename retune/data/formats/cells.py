@@ -11,7 +11,7 @@ from retune.data.formats.foreign_messages import api_messages, is_foreign_messag
 from retune.data.problems.problems import Finding
 from retune.data.text.jsonl import parse_json, refuse_too_many_values
 from retune.redaction.masking import shown
-from retune.training_lines.keys import MESSAGE_KEYS, ROLES
+from retune.training_lines.keys import MESSAGE_KEYS, ROLES, JsonObject
 
 _OPENING = ("[", "{")
 # Python's parser takes a hundred times the memory of the text.
@@ -150,7 +150,7 @@ def parsed_cell(value: object, column: str, *, kind: str, expected: str) -> obje
         raise UnusableCellError(Finding(kind, message)) from None
 
 
-def messages_in(value: object, role: str, column: str) -> list[dict[str, Any]]:
+def messages_in(value: object, role: str, column: str) -> list[JsonObject]:
     """The messages of a cell: a list of them, or one; any other cell's text as a message of this role.
 
     Raises:

@@ -8,6 +8,7 @@ from retune.data.formats.cells import structure_in
 from retune.data.sources.blocks import Source
 from retune.errors import SourceError
 from retune.redaction.masking import listed
+from retune.training_lines.keys import JsonMapping
 
 _MOST_SHOWN = 30
 
@@ -23,7 +24,7 @@ def find_root(name: str, columns: Iterable[str]) -> str:
     return max((column for column in names if name.startswith(f"{column}.")), key=len, default=name)
 
 
-def field_value(values: Mapping[str, Any], name: str) -> Any:
+def field_value(values: JsonMapping, name: str) -> Any:
     """The value of a field in a row; None where it is not there."""
     if name in values or "." not in name:
         return values.get(name)
@@ -36,7 +37,7 @@ def field_value(values: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def check_fields(rows: Sequence[Mapping[str, Any]], names: Iterable[str], columns: Sequence[str]) -> None:
+def check_fields(rows: Sequence[JsonMapping], names: Iterable[str], columns: Sequence[str]) -> None:
     """Do nothing if each field is there in one of the first rows at least; a column alone always is.
 
     Raises:

@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
+from retune.training_lines.keys import JsonObject
+
 _SAYS_NOTHING = {"cache_control", "citations", "annotations", "logprobs"}
 _API_TEXT = {"type", "text"}
 _JSON_SCHEMA = {"type", "properties", "$ref", "anyOf", "oneOf", "allOf"}
@@ -139,14 +141,14 @@ def _is_foreign(part: Any) -> bool:
     return block.value is not part
 
 
-def _text(part: dict[str, Any]) -> ContentBlock | None:
+def _text(part: JsonObject) -> ContentBlock | None:
     is_typed = part.get("type") in _TEXT_TYPES
     others = part.keys() - {*_API_TEXT, *_SAYS_NOTHING}
     is_bare = "type" not in part and not others
     return ContentBlock("text", part["text"]) if (is_typed or is_bare) and isinstance(part.get("text"), str) else None
 
 
-def _anthropic(part: dict[str, Any]) -> ContentBlock | None:
+def _anthropic(part: JsonObject) -> ContentBlock | None:
     if part.get("type") == "tool_use":
         return ContentBlock("call", part.get("input", {}), part.get("name"), part.get("id"))
     if part.get("type") == "tool_result":
@@ -158,7 +160,7 @@ def _anthropic(part: dict[str, Any]) -> ContentBlock | None:
     return None
 
 
-def _bedrock(part: dict[str, Any]) -> ContentBlock | None:
+def _bedrock(part: JsonObject) -> ContentBlock | None:
     used, result = part.get("toolUse"), part.get("toolResult")
     if isinstance(used, dict):
         return ContentBlock("call", used.get("input", {}), used.get("name"), used.get("toolUseId"))
@@ -170,7 +172,7 @@ def _bedrock(part: dict[str, Any]) -> ContentBlock | None:
     return ContentBlock("result", content, None, result.get("toolUseId"))
 
 
-def _gemini(part: dict[str, Any]) -> ContentBlock | None:
+def _gemini(part: JsonObject) -> ContentBlock | None:
     called = part.get("functionCall", part.get("function_call"))
     result = part.get("functionResponse", part.get("function_response"))
     if isinstance(called, dict):

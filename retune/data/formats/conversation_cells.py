@@ -1,6 +1,6 @@
 """Cells that hold a whole conversation: as messages, as pairs of question and answer, or as texts in turn."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from retune.data.formats.cells import UnusableCellError, cell_text, messages_in, parsed_cell
@@ -10,7 +10,7 @@ from retune.data.formats.known_columns import find_system
 from retune.data.formats.role_names import plain_name, words
 from retune.data.formats.transcripts import read_open_transcript, read_transcript, transcript_title
 from retune.data.problems.problems import Finding
-from retune.training_lines.keys import INSTRUCTION_ROLES
+from retune.training_lines.keys import INSTRUCTION_ROLES, JsonMapping, JsonObject
 
 # `turns` holds the questions alone in some data sets.
 _IN_TURN = set(words("messages conversations conversation dialogue dialog dialogs chat data 对话 会話"))
@@ -23,7 +23,7 @@ _WRITINGS: tuple[tuple[str, Callable[[Any], bool]], ...] = (
 )
 
 
-def read_conversation(values: Mapping[str, Any], column: str) -> tuple[dict[str, Any], Any]:
+def read_conversation(values: JsonMapping, column: str) -> tuple[JsonObject, Any]:
     """The conversation in a cell, and what stands beside it in there.
 
     Returns:
@@ -43,7 +43,7 @@ def read_conversation(values: Mapping[str, Any], column: str) -> tuple[dict[str,
     return beside, [{"role": "system", "content": said}, *messages] if said and said.strip() else messages
 
 
-def written_conversation(values: Mapping[str, Any], column: str) -> tuple[dict[str, Any], Any]:
+def written_conversation(values: JsonMapping, column: str) -> tuple[JsonObject, Any]:
     """The same with the messages as they are written.
 
     Raises:
@@ -70,7 +70,7 @@ def written_conversation(values: Mapping[str, Any], column: str) -> tuple[dict[s
     return {}, found
 
 
-def read_prompt(values: Mapping[str, Any], column: str, template: str | None) -> tuple[list[Any], list[Finding]]:
+def read_prompt(values: JsonMapping, column: str, template: str | None) -> tuple[list[Any], list[Finding]]:
     """The messages of a prompt, without the marks of the chat template that the first rows have around theirs.
 
     Raises:
@@ -86,8 +86,8 @@ def read_prompt(values: Mapping[str, Any], column: str, template: str | None) ->
 
 
 def conversations_in(
-    rows: Sequence[Mapping[str, Any]], column: str, *, with_pairs: bool = True
-) -> Iterator[list[dict[str, Any]]]:
+    rows: Sequence[JsonMapping], column: str, *, with_pairs: bool = True
+) -> Iterator[list[JsonObject]]:
     """The conversations among some rows, as the API has them.
 
     Args:
@@ -102,7 +102,7 @@ def conversations_in(
             yield messages
 
 
-def hold_conversations(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
+def hold_conversations(rows: Sequence[JsonMapping], column: str) -> bool:
     """Whether all filled cells of a column are conversations of two messages and more, whatever its name."""
     n_filled = sum(values.get(column) not in (None, "") for values in rows)
     found = list(conversations_in(rows, column, with_pairs=False))
@@ -113,12 +113,12 @@ def hold_conversations(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
     )
 
 
-def some_message(rows: Sequence[Mapping[str, Any]], column: str, are: Callable[[Any], bool]) -> bool:
+def some_message(rows: Sequence[JsonMapping], column: str, are: Callable[[Any], bool]) -> bool:
     """Whether a message of one of these rows, as it is written, fits."""
     return any(any(map(are, found)) for found in _written(rows, column))
 
 
-def written_title(rows: Sequence[Mapping[str, Any]], column: str) -> str:
+def written_title(rows: Sequence[JsonMapping], column: str) -> str:
     """How the conversations of some rows are written, to add to a title; nothing where as the API has them."""
     texts = (row[column] for row in rows if isinstance(row.get(column), str))
     if (template := next((title for text in texts if (title := transcript_title(text))), None)) is not None:
@@ -139,7 +139,7 @@ def are_in_turn(found: Any, column: str) -> bool:
     return is_list and plain_name(column) in _IN_TURN and all(isinstance(text, str) for text in found)
 
 
-def _written(rows: Sequence[Mapping[str, Any]], column: str) -> Iterator[list[Any]]:
+def _written(rows: Sequence[JsonMapping], column: str) -> Iterator[list[Any]]:
     for values in rows:
         try:
             _, found = written_conversation(values, column)

@@ -1,8 +1,8 @@
 """Chooses the format of a source's rows."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from retune.config import DataConfig, ExampleShape, SplitConfig, SplitMethod
 from retune.data.example.example import Method
@@ -15,6 +15,7 @@ from retune.data.formats.row_format import ColumnFormat, RowFormat
 from retune.data.formats.split_columns import SplitColumns, split_columns_among
 from retune.data.sources.blocks import Source
 from retune.errors import SourceError
+from retune.training_lines.keys import JsonMapping
 
 _UNKNOWN = "unknown: none of the first lines can be read"
 
@@ -46,9 +47,7 @@ def choose_format(source: Source, data: DataConfig, split: SplitConfig, method: 
     return row_format
 
 
-def _split_columns(
-    source: Source, data: DataConfig, split: SplitConfig, rows: Sequence[Mapping[str, Any]]
-) -> SplitColumns:
+def _split_columns(source: Source, data: DataConfig, split: SplitConfig, rows: Sequence[JsonMapping]) -> SplitColumns:
     """The columns that the split goes by: those that the settings name, and one that says train, validation or test."""
     named = SplitColumns.of(split)
     if split.method is SplitMethod.STABLE:

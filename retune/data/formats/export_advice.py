@@ -1,10 +1,10 @@
 """Advice for exports of annotation and support programs, whose texts are nested deeply in objects."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from shlex import quote
-from typing import Any
 
 from retune.data.formats.column_names import field_value
+from retune.training_lines.keys import JsonMapping
 
 _OF_INTERCOM = (
     "These are conversations of Intercom. As one message a row, without the marks of HTML: jq -c '(.conversations? // "
@@ -14,7 +14,7 @@ _OF_INTERCOM = (
 _TEXTS_OF_LABEL_STUDIO = ("choices", "text")
 
 
-def advice_on_export(rows: Sequence[Mapping[str, Any]]) -> str | None:
+def advice_on_export(rows: Sequence[JsonMapping]) -> str | None:
     """How to read rows of Argilla, Label Studio or Intercom; None for others, and where more than one field is likely.
 
     Args:
@@ -40,12 +40,12 @@ def _say(title: str, texts: Sequence[str], answers: Sequence[str]) -> str:
     )
 
 
-def _is_of_intercom(row: Mapping[str, Any]) -> bool:
+def _is_of_intercom(row: JsonMapping) -> bool:
     parts = field_value(row, "conversation_parts.conversation_parts")
     return isinstance(parts, list) and isinstance(field_value(row, "source.author.type"), str)
 
 
-def _fields_of_all(rows: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+def _fields_of_all(rows: Sequence[JsonMapping], column: str) -> list[str]:
     """The fields of a column of objects that hold text in every row."""
     cells = [row.get(column) for row in rows]
     if not cells or not all(isinstance(cell, dict) for cell in cells):
@@ -54,7 +54,7 @@ def _fields_of_all(rows: Sequence[Mapping[str, Any]], column: str) -> list[str]:
     return [key for key in objects[0] if all(isinstance(each.get(key), str) for each in objects)]
 
 
-def _argilla_answers(row: Mapping[str, Any]) -> Iterator[str]:
+def _argilla_answers(row: JsonMapping) -> Iterator[str]:
     """Where the first responses are: of version 2 by their questions, of version 1 by their annotators."""
     responses = row.get("responses")
     if isinstance(responses, dict):
@@ -66,7 +66,7 @@ def _argilla_answers(row: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"responses.0.values.{question}.value" for question in (values if isinstance(values, dict) else ()))
 
 
-def _studio_answers(row: Mapping[str, Any]) -> Iterator[str]:
+def _studio_answers(row: JsonMapping) -> Iterator[str]:
     """Where the first annotation's results are that are choices or text."""
     results = field_value(row, "annotations.0.result")
     for place, result in enumerate(results if isinstance(results, list) else ()):

@@ -16,7 +16,7 @@ from typing import Any
 from retune.data.formats.content_blocks import ContentBlock, api_content, has_foreign_blocks, read_block, written
 from retune.data.formats.role_names import role_of
 from retune.data.text.jsonl import parse_json
-from retune.training_lines.keys import MESSAGE_KEYS, ROLES, holds_nothing
+from retune.training_lines.keys import MESSAGE_KEYS, ROLES, JsonObject, holds_nothing
 
 _CALLS = {"functioncall", "toolcall"}
 _RESULTS = {"observation", "functionresponse", "toolresponse", "toolresult"}
@@ -129,14 +129,14 @@ class _Reader:
             if message["role"] == "system":
                 message["role"] = "assistant"
 
-    def _add_message(self, message: dict[str, Any], form: tuple[str, str]) -> None:
+    def _add_message(self, message: JsonObject, form: tuple[str, str]) -> None:
         self._add_said(message, form)
         if (key := _learned_key(message)) is not None and not message[key]:
             last = self.messages[-1]
             if last["role"] == "assistant":
                 last["weight"] = 0
 
-    def _add_said(self, message: dict[str, Any], form: tuple[str, str]) -> None:
+    def _add_said(self, message: JsonObject, form: tuple[str, str]) -> None:
         said, content = message[form[0]], message[form[1]]
         name = _normal(said)
         calls = _calls_in(content) if name in _CALLS else []
@@ -158,7 +158,7 @@ class _Reader:
     def _role_of(said: object) -> object:
         return "tool" if _normal(said) in _RESULTS else _role(said) or said
 
-    def _add_blocks(self, role: object, blocks: list[ContentBlock], kept: dict[str, Any]) -> None:
+    def _add_blocks(self, role: object, blocks: list[ContentBlock], kept: JsonObject) -> None:
         for block in blocks:
             if block.kind == "result":
                 self._answer(block)
@@ -169,7 +169,7 @@ class _Reader:
         elif content or not any(block.kind == "result" for block in blocks):
             self._append({"role": role, "content": content, **kept})
 
-    def _add_item(self, item: dict[str, Any]) -> None:
+    def _add_item(self, item: JsonObject) -> None:
         if item["type"] == _ITEM_RESULT:
             self._answer(ContentBlock("result", item.get("output", ""), None, item.get("call_id")))
             return
@@ -180,7 +180,7 @@ class _Reader:
         else:
             self._call([block], content=None)
 
-    def _append(self, message: dict[str, Any]) -> None:
+    def _append(self, message: JsonObject) -> None:
         self.messages.append(message)
         self._foreign.append(message)
 
@@ -189,7 +189,7 @@ class _Reader:
         said = {} if content is None else {"content": content}
         self._append({"role": "assistant", **said, "tool_calls": [self._written_call(call) for call in calls]})
 
-    def _written_call(self, call: ContentBlock) -> dict[str, Any]:
+    def _written_call(self, call: ContentBlock) -> JsonObject:
         self._n_calls += 1
         id_ = call.id or f"call_{self._n_calls}"
         self._waiting.append((id_, call.name))
@@ -225,13 +225,13 @@ def _form(message: object) -> tuple[str, str] | None:
     return role, content
 
 
-def _kept(message: dict[str, Any], form: tuple[str, str]) -> dict[str, Any]:
+def _kept(message: JsonObject, form: tuple[str, str]) -> JsonObject:
     """What stays beside role and content; a name is the API's only where these two are."""
     names = (key for key in _KEPT if key in message and (key != "name" or form == _API_FORM))
     return {key: message[key] for key in names}
 
 
-def _learned_key(message: dict[str, Any]) -> str | None:
+def _learned_key(message: JsonObject) -> str | None:
     """The key that says whether the message is learned, where no weight does."""
     keys = (key for key in _LEARNED if isinstance(message.get(key), bool))
     return next(keys, None) if holds_nothing(message.get("weight")) else None
@@ -241,7 +241,7 @@ def _is_call_item(message: object) -> bool:
     return isinstance(message, dict) and message.get("type") in (_ITEM_CALL, _ITEM_RESULT) and "call_id" in message
 
 
-def _has_bare_calls(message: dict[str, Any]) -> bool:
+def _has_bare_calls(message: JsonObject) -> bool:
     """Whether calls lack what the API has of each: an id, and arguments as text; so chat templates take them."""
     calls = message.get("tool_calls")
     if not isinstance(calls, list) or not calls:
@@ -252,7 +252,7 @@ def _has_bare_calls(message: dict[str, Any]) -> bool:
     return not are_whole or any(holds_nothing(call.get("id")) for call in calls)
 
 
-def _bare_call(call: dict[str, Any]) -> ContentBlock:
+def _bare_call(call: JsonObject) -> ContentBlock:
     function = call["function"]
     return ContentBlock("call", function.get("arguments", {}), function.get("name"), call.get("id") or None)
 

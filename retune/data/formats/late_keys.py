@@ -1,7 +1,7 @@
 """Keys that only later rows of a source have, so that its first rows don't show them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from retune.config import DataConfig, SplitConfig
@@ -9,6 +9,7 @@ from retune.data.formats.column_names import MESSAGES, find_root
 from retune.data.formats.split_columns import says_split
 from retune.data.formats.templates import names_in_system, names_in_template
 from retune.data.sources.blocks import Block, Source
+from retune.training_lines.keys import JsonMapping
 
 _MOST_ROWS_OF_A_KEY = 3
 _MOST_KEYS = 1000
@@ -24,11 +25,11 @@ class LateRow(NamedTuple):
         keys: What is new in it.
     """
 
-    values: Mapping[str, Any]
+    values: JsonMapping
     keys: Sequence[str]
 
 
-def some_of_each(rows: Iterable[tuple[Mapping[str, Any], Sequence[str]]]) -> list[LateRow]:
+def some_of_each(rows: Iterable[tuple[JsonMapping, Sequence[str]]]) -> list[LateRow]:
     """Of rows with their new keys the first few of each key."""
     counts: Counter[str] = Counter()
     kept = []
@@ -84,7 +85,7 @@ def rows_that_say_splits(block: Block, columns: Sequence[str]) -> list[LateRow]:
         says_split([{"cell": cell} for cell in column.unique().to_pylist()], "cell") for column in texts.columns
     ):
         return []
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, JsonMapping] = {}
 
     def take(_number: int, values: Any) -> bool:
         for column in columns if isinstance(values, dict) else ():

@@ -2,8 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from retune.data.formats.cells import structure_in, structures_in
 from retune.data.formats.column_names import MESSAGES, field_value, find_column, listed_columns
@@ -14,6 +13,7 @@ from retune.data.formats.logs import find_log
 from retune.data.formats.transcripts import CALLS_IN_TEXT
 from retune.data.sources.blocks import Source
 from retune.errors import SourceError
+from retune.training_lines.keys import JsonMapping
 
 _ASKS = (
     *("question", "questions", "query", "prompt", "user", "customer", "client", "human", "request", "ask", "asked"),
@@ -53,14 +53,14 @@ _EXACT, _LIKE, _LABEL = 2, 1, 0
 _LABELS = ("label", "labels", "category", "class", "intent", "target")
 _MOST_FIELDS = 100
 _TWO_TEXTS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text1", "text2"))
-_Rows = Sequence[Mapping[str, Any]]
+_Rows = Sequence[JsonMapping]
 # So many of the first cells must be words.
 _SHARE = 0.5
 _LETTER = re.compile(r"[^\W\d_]")
 _ADDRESS = re.compile(r"\s*(?:\w+://\S+|[\w.+-]+@[\w.-]+)\s*")
 
 
-def unknown_columns(source: Source, rows: Sequence[Mapping[str, Any]]) -> SourceError:
+def unknown_columns(source: Source, rows: Sequence[JsonMapping]) -> SourceError:
     """The error for a source whose columns say too little, with the flags that would say more."""
     request, answer = find_log(rows, source.columns)
     found = f"{source.name} has the columns: {listed_columns(source.columns)}."
@@ -89,7 +89,7 @@ def unknown_columns(source: Source, rows: Sequence[Mapping[str, Any]]) -> Source
     return SourceError(question, hint=hint)
 
 
-def likely_pair(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+def likely_pair(columns: Sequence[str], rows: Sequence[JsonMapping]) -> tuple[str, str] | None:
     """The likeliest question and answer by names and contents; None where two are as likely, or none is likely."""
     texts = [c for c in columns if not _is_something_else(c) and _holds_words(c, rows)]
     answers = [column for column in texts if not _says_one_thing(column, rows)]
@@ -216,7 +216,7 @@ def _words(column: str) -> Iterator[str]:
     return (found.group().lower() for found in _WORD.finditer(column))
 
 
-def _holds_words(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+def _holds_words(column: str, rows: Sequence[JsonMapping]) -> bool:
     cells = [cell for row in rows if (cell := field_value(row, column)) not in (None, "")]
     texts = [cell for cell in cells if isinstance(cell, str) and _is_words(cell)]
     return bool(cells) and len(texts) >= _SHARE * len(cells)

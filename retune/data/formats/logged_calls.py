@@ -8,9 +8,9 @@ from retune.data.formats.cells import structure_in
 from retune.data.formats.content_blocks import api_tools, blocks_text
 from retune.data.formats.foreign_messages import api_messages, is_foreign_message
 from retune.data.formats.log_notes import is_built_in_item
-from retune.training_lines.keys import MESSAGE_KEYS, ROLES
+from retune.training_lines.keys import MESSAGE_KEYS, ROLES, JsonMapping, JsonObject
 
-Message = dict[str, Any]
+Message = JsonObject
 
 _LANGCHAIN = {
     "human": "user",
@@ -83,7 +83,7 @@ def called(items: list[Any]) -> Message | None:
     return read if all(isinstance(item, dict) and item.keys() == _CALL for item in items) and items else None
 
 
-def log_settings(request: Mapping[str, Any]) -> dict[str, Any]:
+def log_settings(request: JsonMapping) -> JsonObject:
     """The tools of a request, as the API takes them beside messages."""
     settings = {key: request[key] for key in _TOOLS if request.get(key) not in (None, [])}
     tools = settings.get("tools", settings.pop("toolConfig", None))
@@ -94,7 +94,7 @@ def _is_thought(item: object) -> bool:
     return isinstance(item, dict) and item.get("type") == _THOUGHT
 
 
-def _cleaned(message: Mapping[str, Any]) -> Message:
+def _cleaned(message: JsonMapping) -> Message:
     return {key: message[key] for key in MESSAGE_KEYS if message.get(key) not in (None, [])}
 
 
@@ -107,7 +107,7 @@ def _content(content: object) -> object:
     return "".join(texts) if len(texts) == len(content) else content
 
 
-def _langchain_message(value: Mapping[str, Any]) -> Message | None:
+def _langchain_message(value: JsonMapping) -> Message | None:
     kind = value.get("type")
     if kind == "constructor" and isinstance(value.get("id"), list) and value["id"]:
         kind, value = value["id"][-1], value.get("kwargs", {})
@@ -153,7 +153,7 @@ class Request(NamedTuple):
     """
 
     messages: list[Message]
-    settings: dict[str, Any]
+    settings: JsonObject
     unread: str = ""
 
 
@@ -184,7 +184,7 @@ def read_request(value: object, depth: int = _MOST_WRAPPERS) -> Request | None:
     return None if text is None else Request([{"role": "user", "content": text}], {})
 
 
-def _asked_in_text(found: Mapping[str, Any]) -> str | None:
+def _asked_in_text(found: JsonMapping) -> str | None:
     """The text of a request to the Responses API, or to the old completions, which name the model beside it."""
     texts = [found.get("input")] if "instructions" in found else []
     if "model" in found:
@@ -193,7 +193,7 @@ def _asked_in_text(found: Mapping[str, Any]) -> str | None:
     return next((text for text in texts if isinstance(text, str)), None)
 
 
-def _with_instructions(found: Mapping[str, Any], messages: list[Message]) -> Request:
+def _with_instructions(found: JsonMapping, messages: list[Message]) -> Request:
     """The messages after the system prompt beside them: a text, blocks of text, or messages."""
     settings = log_settings(found)
     key = next((key for key in _INSTRUCTIONS if found.get(key)), None)
@@ -218,7 +218,7 @@ def read_answer(value: object, depth: int = _MOST_WRAPPERS) -> list[Message] | N
     return _read_response(found, depth) if isinstance(found, dict) else None
 
 
-def _read_response(found: Mapping[str, Any], depth: int) -> list[Message] | None:
+def _read_response(found: JsonMapping, depth: int) -> list[Message] | None:
     inside = [found[key] for key in _ANSWER_LISTS if isinstance(found.get(key), list)]
     if (message := log_message(found)) is not None:
         return [message] if message["role"] == "assistant" else None
@@ -251,7 +251,7 @@ def _read_answers(found: list[Any], depth: int) -> list[Message] | None:
     return messages if messages is not None and messages[-1]["role"] == "assistant" else None
 
 
-def _only_text(found: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+def _only_text(found: JsonMapping, names: tuple[str, ...]) -> str | None:
     """The text of an object with one text under a usual name, and at most what a choice has beside it."""
     texts = [found[name] for name in names if isinstance(found.get(name), str)]
     beside = found.keys() - {*names, "index", "finish_reason", "logprobs", "generation_info", "type"}

@@ -1,6 +1,6 @@
 """Logs of calls to a model: a request in one column, the answer to it in another, both as JSON."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from retune.data.formats.settings import settings_beside
 from retune.data.formats.templates import TextSource
 from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 _REQUESTS = (
     *("input", "inputs", "request", "request_body", "requests", "prompt", "body", MESSAGES),
@@ -46,7 +47,7 @@ class LogFormat(ColumnFormat):
         """The columns that every file must have."""
         return (self.request, self.answer, *self.system.columns)
 
-    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    def body(self, values: JsonMapping) -> tuple[JsonObject, tuple[Finding, ...]]:
         """The conversation of the request, and after it the answer."""
         self.check_keys(values, (self.request, self.answer))
         asked, answered = self._read_request(values), self._read_answer(values)
@@ -60,7 +61,7 @@ class LogFormat(ColumnFormat):
         messages, findings = self.framed([*asked.messages, *answered], values)
         return {MESSAGES: messages, **settings_beside(values, self.settings), **asked.settings}, (*findings, *left)
 
-    def _read_request(self, values: Mapping[str, Any]) -> Request:
+    def _read_request(self, values: JsonMapping) -> Request:
         cell = values.get(self.request)
         request = read_request(cell)
         if request is not None and request.unread:
@@ -71,7 +72,7 @@ class LogFormat(ColumnFormat):
             raise _unusable(self.request, _EXPECTED_REQUEST, cell)
         return Request([{"role": "user", "content": cell_text(cell, self.request)}], {})
 
-    def _read_answer(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _read_answer(self, values: JsonMapping) -> list[JsonObject]:
         cell = values.get(self.answer)
         if self.answer_text is not None:
             return [{"role": "assistant", "content": self.answer_text.text(values)}]
@@ -86,7 +87,7 @@ class LogFormat(ColumnFormat):
         return [{"role": "assistant", "content": cell_text(cell, self.answer)}]
 
 
-def hold_requests(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
+def hold_requests(rows: Sequence[JsonMapping], column: str) -> bool:
     """Whether half of the first rows, and more, have a request in a column, none of them with its answer."""
     requests = [read_request(cell) for cell in _filled(rows, column)]
     read = [request for request in requests if request is not None]
@@ -94,7 +95,7 @@ def hold_requests(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
     return bool(read) and not is_answered and 2 * len(read) >= len(requests)
 
 
-def hold_answers(rows: Sequence[Mapping[str, Any]], column: str, *, to_requests: bool) -> bool:
+def hold_answers(rows: Sequence[JsonMapping], column: str, *, to_requests: bool) -> bool:
     """Whether half of the first rows, and more, have a logged answer in a column.
 
     Args:
@@ -108,7 +109,7 @@ def hold_answers(rows: Sequence[Mapping[str, Any]], column: str, *, to_requests:
     return bool(read) and 2 * len(read) >= len(answers)
 
 
-def find_log(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> tuple[str | None, str | None]:
+def find_log(rows: Sequence[JsonMapping], columns: Sequence[str]) -> tuple[str | None, str | None]:
     """The only column with requests, and the only one with answers, among those of the usual names."""
     requests = [column for column in _among(columns, _REQUESTS) if hold_requests(rows, column)]
     answers = [column for column in _among(columns, _ANSWERS) if column not in requests]
@@ -123,7 +124,7 @@ def _among(columns: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     return (column for name in names if (column := find_column(columns, name)) is not None)
 
 
-def _filled(rows: Sequence[Mapping[str, Any]], column: str) -> Iterator[Any]:
+def _filled(rows: Sequence[JsonMapping], column: str) -> Iterator[Any]:
     return (row[column] for row in rows if row.get(column) not in (None, ""))
 
 

@@ -1,7 +1,6 @@
 """Ready conversations: chat messages as the API takes them, or as other programs write them."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -16,6 +15,7 @@ from retune.data.formats.settings import settings_beside
 from retune.data.problems.problems import Finding
 from retune.data.sources.blocks import Row
 from retune.redaction.masking import shown
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 _CALL_IN_TEXT = re.compile(r"\[\s*[\w.\- ]+\(.*\)\s*\]", re.DOTALL)
 
@@ -43,7 +43,7 @@ class MessagesFormat(ColumnFormat):
         is_as_it_is = self.column == MESSAGES and not self.is_foreign
         return is_as_it_is and not (self.split.names or self.history or self.system.template)
 
-    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    def body(self, values: JsonMapping) -> tuple[JsonObject, tuple[Finding, ...]]:
         """The conversation, and the settings beside it, in the row's order."""
         beside, messages = read_conversation(values, self.column)
         findings: tuple[Finding, ...] = ()

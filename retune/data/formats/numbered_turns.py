@@ -1,9 +1,8 @@
 """Conversations with numbered columns: `question_1`, `answer_1`, `question_2`, `answer_2`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from retune.data.formats.cells import cell_text
 from retune.data.formats.column_names import MESSAGES
@@ -12,6 +11,7 @@ from retune.data.formats.role_names import plain_name, role_of
 from retune.data.formats.row_format import ColumnFormat
 from retune.data.formats.settings import settings_beside
 from retune.data.problems.problems import Finding
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 Turns = tuple[tuple[str, str], ...]
 """Of each turn, in order, the column of the question and that of the answer."""
@@ -35,10 +35,10 @@ class NumberedTurnsFormat(ColumnFormat):
         """The columns that every file must have."""
         return (*(column for turn in self.turns for column in turn), *self.system.columns)
 
-    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    def body(self, values: JsonMapping) -> tuple[JsonObject, tuple[Finding, ...]]:
         """The turns of which something is filled, each a question and its answer."""
         self.check_keys(values, self.turns[0])
-        messages: list[dict[str, Any]] = []
+        messages: list[JsonObject] = []
         for place, turn in enumerate(self.turns):
             asked, answered = (cell_text(values.get(column), column) for column in turn)
             if place == 0 or (asked and asked.strip()) or (answered and answered.strip()):

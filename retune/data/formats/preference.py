@@ -1,9 +1,7 @@
 """Preference pairs for DPO: a conversation, a preferred answer and a rejected one."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from retune.data.formats.cells import UnusableCellError, messages_in, written_messages
 from retune.data.formats.column_names import MESSAGES
@@ -14,8 +12,9 @@ from retune.data.formats.templates import JoinedColumns
 from retune.data.formats.transcripts import read_open_transcript, read_transcript
 from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
+from retune.training_lines.keys import JsonMapping, JsonObject
 
-_Messages = list[dict[str, Any]]
+_Messages = list[JsonObject]
 
 
 @dataclass
@@ -38,7 +37,7 @@ class PreferenceFormat(ColumnFormat):
         about = () if self.pair.about is None else (self.pair.about,)
         return (*self.pair.columns, *about, *self.system.columns)
 
-    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    def body(self, values: JsonMapping) -> tuple[JsonObject, tuple[Finding, ...]]:
         """`input`, `preferred_output` and `non_preferred_output`."""
         missing = [column for column in self.pair.columns if values.get(column) is None]
         if missing:
@@ -54,7 +53,7 @@ class PreferenceFormat(ColumnFormat):
         given[MESSAGES], findings = self.framed(given[MESSAGES], values)
         return {"input": given, "preferred_output": preferred, "non_preferred_output": non_preferred}, findings
 
-    def _read_input(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _read_input(self, values: JsonMapping) -> JsonObject:
         """The messages, and the tools and the like that stand beside them."""
         beside = settings_beside(values, self.settings)
         prompt = self.pair.prompt
@@ -74,7 +73,7 @@ class PreferenceFormat(ColumnFormat):
             return {**found, **beside}
         return {MESSAGES: messages_in(found, "user", prompt), **beside}
 
-    def _read_answer(self, values: Mapping[str, Any], column: str) -> _Messages:
+    def _read_answer(self, values: JsonMapping, column: str) -> _Messages:
         cell = values[column]
         if self.has_transcripts and isinstance(cell, str) and (said := read_transcript(cell)) is not None:
             return said

@@ -1,6 +1,5 @@
 """A question and its answer, each from one column or from several."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -9,6 +8,7 @@ from retune.data.formats.row_format import ColumnFormat, TwoTextColumns
 from retune.data.formats.settings import settings_beside
 from retune.data.formats.templates import ColumnText, JoinedColumns, TextSource
 from retune.data.problems.problems import Finding
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 
 @dataclass
@@ -36,7 +36,7 @@ class PromptAnswerFormat(ColumnFormat):
         about = self.user.columns[1:] if isinstance(self.user, JoinedColumns) else ()
         return tuple(name for name in super().needed if name not in about)
 
-    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    def body(self, values: JsonMapping) -> tuple[JsonObject, tuple[Finding, ...]]:
         """A conversation of one question and one answer."""
         user, assistant = self.user.text(values), self.assistant.text(values)
         if user is None:

@@ -1,6 +1,6 @@
 """Legacy prompts and completions, converted to conversations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from retune.data.formats.row_format import ColumnFormat, TwoTextColumns
 from retune.data.formats.settings import settings_beside
 from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown_part
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 
 @dataclass
@@ -34,7 +35,7 @@ class PromptCompletionFormat(ColumnFormat):
         """The columns that every file must have."""
         return (self.prompt, self.completion, *self.system.columns)
 
-    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    def body(self, values: JsonMapping) -> tuple[JsonObject, tuple[Finding, ...]]:
         """A conversation; a row without the separator or the stop sequence keeps its text as it is."""
         self.check_keys(values, (self.prompt, self.completion))
         prompt, unmarked = read_prompt(values, self.prompt, self.template)
@@ -62,7 +63,7 @@ class PromptCompletionFormat(ColumnFormat):
         return TwoTextColumns(self.prompt, self.completion, self.system.fixed)
 
 
-def find_endings(rows: Sequence[Mapping[str, Any]], prompt: str, completion: str) -> Endings:
+def find_endings(rows: Sequence[JsonMapping], prompt: str, completion: str) -> Endings:
     """Look for separator, leading space and stop sequence in some rows."""
     prompts, completions = (
         [text for text in (_only_text(row.get(column), column) for row in rows) if text]

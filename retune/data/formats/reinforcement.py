@@ -1,6 +1,6 @@
 """Items for reinforcement fine-tuning: a conversation without its answer, and what the grader compares with."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from retune.data.formats.row_format import ColumnFormat
 from retune.data.formats.settings import SETTINGS, settings_beside
 from retune.data.formats.templates import ColumnText, TextSource
 from retune.data.problems.problems import Finding
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 REFERENCE = "reference_answer"
 
@@ -56,9 +57,9 @@ class ReinforcementFormat(ColumnFormat):
             used.add(self.messages)
         return [column for column in columns if column not in used]
 
-    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    def body(self, values: JsonMapping) -> tuple[JsonObject, tuple[Finding, ...]]:
         """`messages`, and the fields."""
-        beside: dict[str, Any] = {}
+        beside: JsonObject = {}
         messages: Any
         if self.prompt is None:
             beside, messages = read_conversation(values, self.messages)

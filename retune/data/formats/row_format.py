@@ -1,7 +1,7 @@
 """What a row of a source holds, and how it becomes an example: what all formats have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -14,7 +14,7 @@ from retune.data.formats.templates import SystemPrompt
 from retune.data.formats.turns import read_turns
 from retune.data.problems.problems import Finding
 from retune.data.sources.blocks import Block, Row
-from retune.training_lines.keys import INSTRUCTION_ROLES
+from retune.training_lines.keys import INSTRUCTION_ROLES, JsonMapping, JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class ColumnFormat(RowFormat):
         return frozenset(column for column in self.known if not self.uses(column))
 
     @abstractmethod
-    def body(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    def body(self, values: JsonMapping) -> tuple[JsonObject, tuple[Finding, ...]]:
         """The line of a training file for a row, and what was odd about the row.
 
         Raises:
@@ -175,7 +175,7 @@ class ColumnFormat(RowFormat):
             example = self._example(row)
             yield replace(example, findings=(*row.remarks, *example.findings)) if row.remarks else example
 
-    def framed(self, messages: list[Any], values: Mapping[str, Any]) -> tuple[list[Any], tuple[Finding, ...]]:
+    def framed(self, messages: list[Any], values: JsonMapping) -> tuple[list[Any], tuple[Finding, ...]]:
         """Messages after the system prompt and the earlier turns, and what contradicts itself there.
 
         Raises:
@@ -187,7 +187,7 @@ class ColumnFormat(RowFormat):
             messages = [*messages[:n_own], *turns, *messages[n_own:]]
         return self.system.put_before(messages, values), tuple(self.system.conflicts(messages, values))
 
-    def check_keys(self, values: Mapping[str, Any], wanted: tuple[str, ...]) -> None:
+    def check_keys(self, values: JsonMapping, wanted: tuple[str, ...]) -> None:
         """Do nothing if an object has all these keys; null counts, as a table's rows have it where they hold nothing.
 
         Raises:

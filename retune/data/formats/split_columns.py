@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 from retune.config import SplitConfig, SplitMethod
 from retune.data.example.example import SplitKeys
@@ -10,6 +10,7 @@ from retune.data.formats.cells import cell_text
 from retune.data.problems.problems import Finding
 from retune.data.sources.split_names import flag_named, flag_said, is_split_column, split_named
 from retune.redaction.masking import shown
+from retune.training_lines.keys import JsonMapping
 
 _HELD_OUT = ("test", "validation")
 
@@ -41,7 +42,7 @@ class SplitColumns:
             declared_split=split.column if split.method is SplitMethod.COLUMN else None,
         )
 
-    def with_found(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], used: Collection[str]) -> Self:
+    def with_found(self, columns: Sequence[str], rows: Sequence[JsonMapping], used: Collection[str]) -> Self:
         """The same, and the columns that say the split by their names and cells, if the settings name none.
 
         Args:
@@ -72,7 +73,7 @@ class SplitColumns:
         """Whatever says the split, for people; None where nothing does."""
         return " and ".join(name for name in (self.declared_split, *self.flags) if name is not None) or None
 
-    def read(self, values: Mapping[str, Any]) -> tuple[SplitKeys, tuple[Finding, ...]]:
+    def read(self, values: JsonMapping) -> tuple[SplitKeys, tuple[Finding, ...]]:
         """What a row says, and what is wrong with it. A cell with nothing in it says nothing.
 
         Raises:
@@ -90,7 +91,7 @@ class SplitColumns:
             return SplitKeys(group, stratum), (declared_split,)
         return SplitKeys(group, stratum, declared_split), ()
 
-    def _read_split(self, values: Mapping[str, Any]) -> str | Finding | None:
+    def _read_split(self, values: JsonMapping) -> str | Finding | None:
         said: dict[str, str] = {}
         denied: dict[str, str] = {}
         for column in (self.declared_split, *self.flags):
@@ -115,12 +116,12 @@ def split_columns_among(columns: Sequence[str]) -> list[str]:
     return sorted(found, key=lambda column: column.strip().casefold() != "split")
 
 
-def says_split(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
+def says_split(rows: Sequence[JsonMapping], column: str) -> bool:
     """Whether any cell of a column names a split."""
     return any(isinstance(cell := row.get(column), str) and split_named(cell) is not None for row in rows)
 
 
-def filled_cells(rows: Sequence[Mapping[str, Any]], column: str) -> Iterator[str]:
+def filled_cells(rows: Sequence[JsonMapping], column: str) -> Iterator[str]:
     """The cells of a column that hold any text, number or boolean, as text."""
     for row in rows:
         value = row.get(column)
@@ -128,7 +129,7 @@ def filled_cells(rows: Sequence[Mapping[str, Any]], column: str) -> Iterator[str
             yield text
 
 
-def _is_flag(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+def _is_flag(column: str, rows: Sequence[JsonMapping]) -> bool:
     """Whether a column says yes or no of one split, by its name and by every filled cell of the first rows."""
     flag = flag_named(column)
     if flag is None or not flag.is_certain:

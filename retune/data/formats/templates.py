@@ -3,7 +3,7 @@
 import difflib
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -13,7 +13,7 @@ from retune.data.formats.content_blocks import blocks_text
 from retune.data.problems.problems import Finding
 from retune.errors import SourceError
 from retune.redaction.masking import shown
-from retune.training_lines.keys import INSTRUCTION_ROLES
+from retune.training_lines.keys import INSTRUCTION_ROLES, JsonMapping
 
 # Not what stands in braces of LaTeX, of shells, or in two braces.
 _BEFORE, _AFTER = r"(?<![\w{}\\^$])\{", r"\}(?!\})"
@@ -34,7 +34,7 @@ class TextSource(Protocol):
     def title(self) -> str:
         """What people call it: its columns."""
 
-    def text(self, values: Mapping[str, Any]) -> str | None:
+    def text(self, values: JsonMapping) -> str | None:
         """The text of a row; None where there is nothing to make it of.
 
         Raises:
@@ -68,7 +68,7 @@ class ColumnText(OneColumn):
 
     __slots__ = ()
 
-    def text(self, values: Mapping[str, Any]) -> str | None:
+    def text(self, values: JsonMapping) -> str | None:
         """The cell as text; None where it is missing."""
         return cell_text(values.get(self.column), self.column)
 
@@ -78,7 +78,7 @@ class FieldText(OneColumn):
 
     __slots__ = ()
 
-    def text(self, values: Mapping[str, Any]) -> str | None:
+    def text(self, values: JsonMapping) -> str | None:
         """The field as text; None where it is missing."""
         return cell_text(field_value(values, self.column), self.column)
 
@@ -140,7 +140,7 @@ class Template:
         """Whether it holds anything but columns and white space."""
         return any(literal.strip() for literal, _ in self.parts)
 
-    def text(self, values: Mapping[str, Any]) -> str | None:
+    def text(self, values: JsonMapping) -> str | None:
         """The template filled in, missing cells as empty text; None where all of them are missing."""
         cells = {column: cell_text(field_value(values, column), column) for column in self.columns}
         if cells and all(cell is None for cell in cells.values()):
@@ -159,7 +159,7 @@ class JoinedColumns:
         """The columns' names."""
         return " + ".join(self.columns)
 
-    def text(self, values: Mapping[str, Any]) -> str | None:
+    def text(self, values: JsonMapping) -> str | None:
         """The texts that there are; None where all cells are missing."""
         cells = [cell_text(values.get(column), column) for column in self.columns]
         if all(cell is None for cell in cells):
@@ -263,7 +263,7 @@ class SystemPrompt:
         """What is added to a format's title: ", system prompt with product"; nothing where it reads no column."""
         return f", system prompt with {listed_columns(self.columns)}" if self.columns else ""
 
-    def put_before(self, messages: list[Any], values: Mapping[str, Any]) -> list[Any]:
+    def put_before(self, messages: list[Any], values: JsonMapping) -> list[Any]:
         """Put the system prompt first, unless the conversation brings its own.
 
         A prompt that is nothing but columns is left out where they are empty.
@@ -278,12 +278,12 @@ class SystemPrompt:
             return messages
         return [{"role": "system", "content": text}, *messages]
 
-    def _text(self, template: Template, values: Mapping[str, Any]) -> str | None:
+    def _text(self, template: Template, values: JsonMapping) -> str | None:
         """The text; of blocks such as Anthropic's and Gemini's, what they say."""
         blocks = None if self.found is None else structure_in(values.get(self.found))
         return template.text(values) if blocks is None else blocks_text(blocks) or template.text(values)
 
-    def conflicts(self, messages: list[Any], values: Mapping[str, Any]) -> Iterator[Finding]:
+    def conflicts(self, messages: list[Any], values: JsonMapping) -> Iterator[Finding]:
         """What a column says, where the conversation begins with another system message."""
         first = messages[0] if messages else None
         if self.found is None or not isinstance(first, dict) or first.get("role") not in INSTRUCTION_ROLES:

@@ -5,12 +5,13 @@ ChatML (`<|im_start|>user`), Llama 2 (`[INST] … [/INST]`), Llama 3, Gemma, Zep
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from retune.data.formats.role_names import role_of
+from retune.training_lines.keys import JsonMapping, JsonObject
 
-Message = dict[str, Any]
+Message = JsonObject
 _MOST_READ = 1_000_000
 CALLS_IN_TEXT = ("<functioncall>", "FUNCTION RESPONSE:", "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>")
 """Marks of calls of functions that stand among the words."""
@@ -80,7 +81,7 @@ def read_open_transcript(text: str) -> list[Message] | None:
     return messages if messages[-1]["role"] == "user" else None
 
 
-def find_open_template(rows: Sequence[Mapping[str, Any]], column: str) -> str | None:
+def find_open_template(rows: Sequence[JsonMapping], column: str) -> str | None:
     """The template in which all filled cells of a column ask; None where they have no marks, or several templates'."""
     texts = [row[column] for row in rows if row.get(column) not in (None, "")]
     are_open = (isinstance(text, str) and read_open_transcript(text) is not None for text in texts)

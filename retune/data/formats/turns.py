@@ -1,17 +1,17 @@
 """Earlier turns of a conversation in a column of their own: `history`."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from retune.data.formats.cells import UnusableCellError, cell_text, structure_in
 from retune.data.formats.foreign_messages import api_messages, is_foreign_message, read_turn
 from retune.data.problems.problems import Finding
 from retune.redaction.masking import shown
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 _PAIR = 2
 
 
-def read_turns(values: Mapping[str, Any], column: str) -> list[dict[str, Any]]:
+def read_turns(values: JsonMapping, column: str) -> list[JsonObject]:
     """The messages of a cell: of a list of pairs of question and answer, or of messages; empty where it holds nothing.
 
     Raises:
@@ -28,7 +28,7 @@ def read_turns(values: Mapping[str, Any], column: str) -> list[dict[str, Any]]:
     return api_messages([message for turn in messages if turn for message in turn])
 
 
-def hold_turns(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
+def hold_turns(rows: Sequence[JsonMapping], column: str) -> bool:
     """Whether the cells of a column are earlier turns, wherever the first rows have any."""
     try:
         turns = [read_turns(row, column) for row in rows]
@@ -37,13 +37,13 @@ def hold_turns(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
     return any(turns)
 
 
-def find_turns(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> str | None:
+def find_turns(rows: Sequence[JsonMapping], columns: Iterable[str]) -> str | None:
     """The only one of these columns that holds earlier turns; None if there is none, or several."""
     found = [column for column in columns if hold_turns(rows, column)]
     return found[0] if len(found) == 1 else None
 
 
-def _read_turn(turn: object, column: str) -> list[dict[str, Any]] | None:
+def _read_turn(turn: object, column: str) -> list[JsonObject] | None:
     if isinstance(turn, list) and len(turn) == _PAIR and not any(isinstance(text, list | dict) for text in turn):
         return _pair(turn[0], turn[1], column)
     if not isinstance(turn, dict):
@@ -54,6 +54,6 @@ def _read_turn(turn: object, column: str) -> list[dict[str, Any]] | None:
     return None if pair is None else _pair(*pair, column)
 
 
-def _pair(question: object, answer: object, column: str) -> list[dict[str, Any]]:
+def _pair(question: object, answer: object, column: str) -> list[JsonObject]:
     texts = (("user", cell_text(question, column)), ("assistant", cell_text(answer, column)))
     return [{"role": role, "content": text} for role, text in texts if text]

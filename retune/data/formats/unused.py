@@ -1,7 +1,7 @@
 """Columns of a source that reach no example, and what their names suggest."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from retune.data.formats.logs import LogFormat
@@ -15,6 +15,7 @@ from retune.data.problems.problems import Finding
 from retune.data.sources.blocks import Source
 from retune.data.sources.split_names import flag_named, flag_said, is_split_column, split_named
 from retune.redaction.masking import masked, shown
+from retune.training_lines.keys import JsonMapping
 
 _SYSTEM = ("system", "systemprompt", "systemmessage", "システム", "系统", "系统提示")
 _CONTEXT = (
@@ -53,7 +54,7 @@ def unused_columns(source: Source, row_format: RowFormat) -> list[str]:
     ]
 
 
-def warn_of_unused(names: Iterable[str], row_format: RowFormat, rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+def warn_of_unused(names: Iterable[str], row_format: RowFormat, rows: Sequence[JsonMapping]) -> list[Finding]:
     """A finding for each unused column whose name says that it means something, with what would use it.
 
     Args:
@@ -69,7 +70,7 @@ def warn_of_unused(names: Iterable[str], row_format: RowFormat, rows: Sequence[M
     ]
 
 
-def _advice(name: str, row_format: ColumnFormat, rows: Sequence[Mapping[str, Any]]) -> str | None:
+def _advice(name: str, row_format: ColumnFormat, rows: Sequence[JsonMapping]) -> str | None:
     plain = name.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
     # Keys of messages stand after the name of their column.
     said = plain.rsplit(".", 1)[-1]

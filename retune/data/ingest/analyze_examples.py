@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from retune.data.text.arrow_arrays import text_array, utf8_array
 from retune.data.text.jsonl import encode_line
 from retune.errors import DataError
 from retune.training_lines.cleaning import clean_line
+from retune.training_lines.keys import JsonObject
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class _Checked:
     lines: list[bytes] = field(default_factory=list)
     found: FindingTally = field(default_factory=FindingTally)
     sound: list[int] = field(default_factory=list)
-    bodies: list[dict[str, Any]] = field(default_factory=list)
+    bodies: list[JsonObject] = field(default_factory=list)
 
 
 def prepare_examples(examples: Sequence[Example], file: int, plan: Plan) -> Prepared:
@@ -114,7 +114,7 @@ def _check_and_encode(examples: Sequence[Example], split: str | None, plan: Plan
     return checked
 
 
-def _find(example: Example, body: dict[str, Any], split: str | None, plan: Plan) -> Iterator[Finding]:
+def _find(example: Example, body: JsonObject, split: str | None, plan: Plan) -> Iterator[Finding]:
     if split is None:
         yield from example.findings
     else:

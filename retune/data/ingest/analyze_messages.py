@@ -29,6 +29,7 @@ from retune.data.ingest.analyze_texts import Texts
 from retune.data.ingest.plan import Plan
 from retune.data.ingest.prepared import Prepared, escape, join_lines
 from retune.data.text.arrow_arrays import byte_lengths, count_byte, index_array, text_array, text_offsets, utf8_array
+from retune.training_lines.keys import JsonObject
 
 Places = npt.NDArray[np.int64]
 
@@ -74,7 +75,7 @@ class PlainMessages:
         self.contents: list[str] = []
         self.encoded: list[bytes] = []
         self.weights: list[int] = []
-        self.weighted: dict[int, dict[str, Any]] = {}
+        self.weighted: dict[int, JsonObject] = {}
 
     def take(self, number: int, values: Any) -> bool:
         """Take a row if it is a plain conversation; whether it is."""
@@ -121,7 +122,7 @@ class PlainMessages:
             self._texts = utf8_array(self.encoded)
         return self._texts
 
-    def _is_unused(self, values: dict[str, Any]) -> bool:
+    def _is_unused(self, values: JsonObject) -> bool:
         """Whether whatever is beside the messages is unused, and so flat that every parser could read it."""
         return all(
             key == "messages" or (key in self._unused and not isinstance(value, dict | list))
@@ -133,7 +134,7 @@ class PlainMessages:
         return np.setdiff1d(np.arange(self._seen), self.places, assume_unique=True)
 
 
-def _count_quotes_beside(values: dict[str, Any]) -> int:
+def _count_quotes_beside(values: JsonObject) -> int:
     """How many quotes a row has as JSON, but those of its messages."""
     texts = [text for key, value in values.items() for text in (key, value) if isinstance(text, str)]
     return sum(_QUOTES_OF_A_KEY + text.count('"') for text in texts)

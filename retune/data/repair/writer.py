@@ -17,6 +17,7 @@ from retune.data.problems.problems import read_problems
 from retune.data.problems.rules import Change
 from retune.data.splits.keys import Splits
 from retune.data.text.jsonl import encode_line
+from retune.training_lines.keys import JsonObject
 
 _CHANGES_OF_FILES: dict[str, Change] = {
     "byte_order_mark": "byte_order_mark_removed",
@@ -152,7 +153,7 @@ class RepairWriter:
     def _place(self, index: int) -> tuple[int, int]:
         return int(self._file[index]), int(self._number[index])
 
-    def _describe(self, file: int, number: int | None) -> dict[str, Any]:
+    def _describe(self, file: int, number: int | None) -> JsonObject:
         item = self._store.facts.files[file]
         return {"file": item.name} if number is None else {"file": item.name, item.unit: number}
 

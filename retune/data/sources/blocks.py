@@ -2,7 +2,7 @@
 
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from retune.config import SourceFormat
 from retune.data.problems.problems import FileNote, Finding
 from retune.data.text.arrow_arrays import as_texts, text_scalar, true_places
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 BLOCK_BYTES = 4 << 20
 """About how much of a source one block holds: enough to keep a process busy, little enough to have several."""
@@ -43,7 +44,7 @@ class Row(NamedTuple):
     """
 
     number: int
-    values: dict[str, Any]
+    values: JsonObject
     findings: tuple[Finding, ...] = ()
     remarks: tuple[Finding, ...] = ()
 
@@ -247,7 +248,7 @@ def without_nulls(value: object) -> object:
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-def _cells(values: Mapping[str, Any]) -> dict[str, Any]:
+def _cells(values: JsonMapping) -> JsonObject:
     return {name: None if _is_absent(name, value) else without_nulls(value) for name, value in values.items()}
 
 
@@ -270,7 +271,7 @@ class Source(ABC):
     files: list[SourceFile]
     split_notes: Sequence[FileNote] = ()
     late_keys: tuple[str, ...] = ()
-    late_rows: Sequence[Mapping[str, Any]] = ()
+    late_rows: Sequence[JsonMapping] = ()
 
     @abstractmethod
     def blocks(self) -> Iterator[Block]:
@@ -324,7 +325,7 @@ class Source(ABC):
         """Whether later rows of a file may have keys that its first rows lack."""
         return file.format in _HAVE_ANY_KEYS
 
-    def first_rows(self) -> list[dict[str, Any]]:
+    def first_rows(self) -> list[JsonObject]:
         """What the first rows hold, and the late ones after them; without those that can't be read."""
         return [row.values for row in self.sample() if not row.findings] + [dict(row) for row in self.late_rows]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any
 
 from retune.config import DataConfig, SourceFormat
 from retune.data.problems.problems import FileNote, Finding
@@ -27,6 +26,7 @@ from retune.data.sources.readers.workbooks import WorkbookReader
 from retune.errors import EmptySourceError, SourceError
 from retune.redaction.addresses import without_secrets
 from retune.redaction.masking import masked
+from retune.training_lines.keys import JsonObject
 
 
 class FileSource(Source):
@@ -216,7 +216,7 @@ def _first_rows(readers: Sequence[FileReader]) -> list[Row]:
     return list(islice(chain.from_iterable(reader.sample() for reader in readers), SAMPLE_ROWS))
 
 
-def _rows_with_other_keys(readers: Sequence[FileReader]) -> Iterator[dict[str, Any]]:
+def _rows_with_other_keys(readers: Sequence[FileReader]) -> Iterator[JsonObject]:
     """Of the files that have columns which none before them has, some of the first rows."""
     known = set(readers[0].columns)
     n_files = 0

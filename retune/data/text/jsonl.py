@@ -3,7 +3,7 @@
 import codecs
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Never
 
@@ -16,6 +16,7 @@ from retune.data.text.encoding import describe_bad_utf8, refuse_utf16
 from retune.errors import DataError, SourceError
 from retune.files import atomic_write, writing
 from retune.redaction.masking import masked
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 _JSON_SPACE = b" \t\r\n"  # RFC 8259, 2
 _MOST_CHARACTERS_SHOWN = 40
@@ -46,7 +47,7 @@ class FileFacts(BaseModel):
     examples: int
 
 
-def write_jsonl(path: Path, bodies: Iterable[Mapping[str, Any]]) -> FileFacts:
+def write_jsonl(path: Path, bodies: Iterable[JsonMapping]) -> FileFacts:
     """Write one JSON object a line: UTF-8, keys in the order given, lines ended by LF.
 
     The same bodies give the same bytes. The file appears under its name once it is whole; until then, and if
@@ -67,7 +68,7 @@ def write_jsonl(path: Path, bodies: Iterable[Mapping[str, Any]]) -> FileFacts:
     return FileFacts(path=path, sha256=digest.hexdigest(), bytes=size, examples=count)
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+def read_jsonl(path: Path) -> Iterator[JsonObject]:
     """Read the objects of a JSONL file one by one; blank lines are passed over.
 
     Raises:
@@ -86,7 +87,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         raise SourceError(f"Can't read {path}: {error.strerror}.") from error
 
 
-def parse_line(line: bytes) -> dict[str, Any] | Finding:
+def parse_line(line: bytes) -> JsonObject | Finding:
     """Parse one line of JSONL; where it is not a JSON object in UTF-8, say why."""
     try:
         text = line.rstrip(_JSON_SPACE).decode()
@@ -145,7 +146,7 @@ def refuse_too_many_values(text: str, begin: int = 0) -> None:
         raise TooManyValuesError(f"it has more than {MOST_JSON_VALUES:,} values, and no example has")
 
 
-def encode_line(body: Mapping[str, Any]) -> bytes:
+def encode_line(body: JsonMapping) -> bytes:
     """Write one object as a line of JSONL.
 
     Raises:
@@ -159,7 +160,7 @@ def encode_line(body: Mapping[str, Any]) -> bytes:
     return text.encode(errors="backslashreplace") + b"\n"
 
 
-def _parse_or_raise(line: bytes, where: str) -> dict[str, Any]:
+def _parse_or_raise(line: bytes, where: str) -> JsonObject:
     value = parse_line(line)
     if isinstance(value, Finding):
         raise SourceError(f"{where}: {value.message}", hint=RULES[value.kind].hint)

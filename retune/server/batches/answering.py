@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,13 +16,14 @@ from retune.server.responses.answers import answer_response
 from retune.server.responses.requests import ResponseRequest
 from retune.server.services import Services
 from retune.server.storage.database import DatabaseUnavailableError
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 _Request = TypeVar("_Request", bound=BaseModel)
 
 _log = logging.getLogger(__name__)
 
 
-def answer_request(services: Services, endpoint: str, request: BatchRequest) -> dict[str, Any]:
+def answer_request(services: Services, endpoint: str, request: BatchRequest) -> JsonObject:
     """Answer a request.
 
     Returns:
@@ -47,21 +48,21 @@ def answer_request(services: Services, endpoint: str, request: BatchRequest) -> 
     return {"id": ids.new_id("batch_req_"), "custom_id": request.custom_id, "response": response, "error": None}
 
 
-def unanswered(request: BatchRequest, code: str, message: str) -> dict[str, Any]:
+def unanswered(request: BatchRequest, code: str, message: str) -> JsonObject:
     """The line for the error file of a request that was never answered."""
     error = {"code": code, "message": message}
     return {"id": ids.new_id("batch_req_"), "custom_id": request.custom_id, "response": None, "error": error}
 
 
-def _answer_chat(services: Services, body: Mapping[str, object]) -> dict[str, Any]:
+def _answer_chat(services: Services, body: Mapping[str, object]) -> JsonObject:
     return answer_chat(services, _read(ChatRequest, body))
 
 
-def _answer_completion(services: Services, body: Mapping[str, object]) -> dict[str, Any]:
+def _answer_completion(services: Services, body: Mapping[str, object]) -> JsonObject:
     return answer_completion(services, _read(CompletionRequest, body))
 
 
-def _answer_response(services: Services, body: Mapping[str, object]) -> dict[str, Any]:
+def _answer_response(services: Services, body: Mapping[str, object]) -> JsonObject:
     return answer_response(services, _read(ResponseRequest, body))
 
 
@@ -76,7 +77,7 @@ def _read(model: type[_Request], body: Mapping[str, object]) -> _Request:
     return request
 
 
-_ENDPOINTS: Final[Mapping[str, Callable[[Services, Mapping[str, Any]], dict[str, Any]]]] = {
+_ENDPOINTS: Final[Mapping[str, Callable[[Services, JsonMapping], JsonObject]]] = {
     "/v1/chat/completions": _answer_chat,
     "/v1/completions": _answer_completion,
     "/v1/responses": _answer_response,

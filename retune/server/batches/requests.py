@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Final, Literal, NoReturn
 
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from retune.server.api.request_bodies import Metadata, PlainText, RequestModel, shown
 from retune.server.files.rules import ExpiresAfter
 from retune.server.json_input import TOO_LONG, input_lines, is_too_long, parse_json
+from retune.training_lines.keys import JsonObject
 
 # Azure's clients write the endpoints without the version.
 Endpoint = Literal[
@@ -76,7 +77,7 @@ class BatchRequest:
     """One request of a batch, from a file that was checked."""
 
     custom_id: str
-    body: dict[str, Any]
+    body: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class InvalidInputError(Exception):
         errors: BatchError objects, at most `MAX_ERRORS`, in the order of their lines.
     """
 
-    def __init__(self, errors: list[dict[str, Any]]) -> None:
+    def __init__(self, errors: list[JsonObject]) -> None:
         super().__init__(errors[0]["message"])
         self.errors = errors
 
@@ -136,7 +137,7 @@ class _Check:
     endpoint: str
     total: int = 0
     model: str = ""
-    errors: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[JsonObject] = field(default_factory=list)
     # Digests, as an id may be long and there may be many.
     _seen: set[bytes] = field(default_factory=set)
 
@@ -158,7 +159,7 @@ class _Check:
     def report(self, code: str, message: str, param: str | None, line: int | None) -> None:
         self.errors.append({"code": code, "message": message, "param": param, "line": line})
 
-    def _parse(self, number: int, line: bytes) -> dict[str, Any] | None:
+    def _parse(self, number: int, line: bytes) -> JsonObject | None:
         reason = TOO_LONG
         if not is_too_long(line):
             try:
@@ -172,7 +173,7 @@ class _Check:
         self.report("invalid_json_line", f"This line is not parseable as valid JSON: {reason}.", None, number)
         return None
 
-    def _check_request(self, number: int, value: dict[str, Any]) -> None:
+    def _check_request(self, number: int, value: JsonObject) -> None:
         for name, (kind, described) in _FIELDS.items():
             self._check_type(number, name, value.get(name), kind, described)
         if isinstance(value.get("custom_id"), str):

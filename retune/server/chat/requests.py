@@ -12,6 +12,7 @@ from retune.server.generation.answers import AnswerRequest
 from retune.server.generation.sampling import SamplingRequest, refuse_fields, unsupported
 from retune.server.generation.tools import Calling, Functions, Tools, call_format, read_choice
 from retune.server.validation_messages import type_name, unsupported_choice
+from retune.training_lines.keys import JsonObject
 
 _OTHER_PARTS = ("image_url", "input_audio", "file")
 _MAX_PARTS = 2048
@@ -69,9 +70,9 @@ class ChatMessage(BaseModel):
         self._refuse_calls(where)
         self._refuse_content(f"{where}.content")
 
-    def as_prompt(self) -> dict[str, Any]:
+    def as_prompt(self) -> JsonObject:
         """The message as a model takes it."""
-        message: dict[str, Any] = {"role": self.role, "content": self.content}
+        message: JsonObject = {"role": self.role, "content": self.content}
         if self.content is None and isinstance(refusal := (self.model_extra or {}).get("refusal"), str):
             message["content"] = refusal
         if self.tool_calls:

@@ -7,7 +7,7 @@ knows, to check the one that comes out, and to refuse to pass it on if it does n
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,7 @@ from retune.server.generation.answer_schema import (
     problem_with,
 )
 from retune.trainers.tool_calls import WrittenCall, find_calls, is_beginning_of_call
+from retune.training_lines.keys import JsonObject
 
 _PARAM = "response_format.json_schema"
 _SAID_CHARACTERS = 200
@@ -34,7 +35,7 @@ class JsonSchemaFormat(BaseModel):
 
     name: str = Field(pattern="^[a-zA-Z0-9_-]{1,64}$")
     description: str | None = None
-    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    schema_: JsonObject | None = Field(None, alias="schema")
     strict: bool | None = None
 
 
@@ -112,7 +113,7 @@ class AnswerFormat:
         return ApiError(400, message, param=self.param, code="response_format_not_met")
 
 
-def schema_format(name: str, schema: dict[str, Any], *, param: str, schema_param: str) -> AnswerFormat:
+def schema_format(name: str, schema: JsonObject, *, param: str, schema_param: str) -> AnswerFormat:
     """What answers that must meet a schema are validated against.
 
     Args:
@@ -138,7 +139,7 @@ def quoted(said: str) -> str:
     return repr(said if len(said) <= _SAID_CHARACTERS else f"{said[:_SAID_CHARACTERS]}…")
 
 
-def text_of_schema(schema: dict[str, Any]) -> str:
+def text_of_schema(schema: JsonObject) -> str:
     """A schema as text; equal schemas have equal texts.
 
     Raises:

@@ -23,6 +23,8 @@ from jsonschema.validators import extend
 from pydantic_core import SchemaError as PatternError
 from pydantic_core import SchemaValidator, core_schema
 
+from retune.training_lines.keys import JsonObject
+
 # Checking a schema takes about a quarter of a millisecond for each schema within it.
 MAX_SCHEMA_CHARACTERS = 64_000
 MAX_SCHEMAS_WITHIN = 2_000
@@ -128,7 +130,7 @@ class _CheckedSchema:
     """A schema, the schemas within it by the references that lead to them, and how large it is."""
 
     validator: Any
-    referenced: dict[str, Any]
+    referenced: JsonObject
     length: int
     n_schemas: int
     n_patterns: int
@@ -213,13 +215,13 @@ def _checked(schema_text: str) -> _CheckedSchema:
     return _CheckedSchema(_BoundedValidator(root), resolved, len(schema_text), len(schemas), len(patterns))
 
 
-def _schemas_within(root: object) -> list[dict[str, Any]]:
+def _schemas_within(root: object) -> list[JsonObject]:
     """A schema and those in it that have keywords; values that are not schemas are skipped.
 
     Raises:
         InvalidSchemaError: There are too many.
     """
-    schemas: list[dict[str, Any]] = []
+    schemas: list[JsonObject] = []
     waiting, n_found = [root], 1
     while waiting:
         found = waiting.pop()
@@ -242,7 +244,7 @@ def _schemas_within(root: object) -> list[dict[str, Any]]:
     return schemas
 
 
-def _check_keywords(schema: dict[str, Any], root: dict[str, Any]) -> None:
+def _check_keywords(schema: JsonObject, root: JsonObject) -> None:
     for keyword in _REFUSED:
         if keyword in schema:
             raise InvalidSchemaError(f"'{keyword}' is not supported by this server")
@@ -260,7 +262,7 @@ def _check_patterns(patterns: set[str]) -> None:
             raise InvalidSchemaError(_cut(f"the pattern {pattern!r} can't be used ({error})")) from None
 
 
-def _resolve(references: set[str], root: object, schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _resolve(references: set[str], root: object, schemas: Sequence[JsonObject]) -> JsonObject:
     anchors = {schema[name]: schema for schema in schemas for name in ("$anchor", "$dynamicAnchor") if name in schema}
     places = {id(schema) for schema in schemas}
     resolved = {}

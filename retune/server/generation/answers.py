@@ -1,8 +1,7 @@
 """Answers drawn from a model, and checked: what chat completions and responses have in common."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from retune.server.errors import ApiError
 from retune.server.generation.answer_formats import AnswerFormat, CallFormat, FunctionCall
@@ -12,6 +11,7 @@ from retune.server.generation.streaming import pieces_of, token_usage
 from retune.server.services import Services
 from retune.trainers.base import Completion, LanguageModel, TokenLogprob
 from retune.trainers.tool_calls import find_calls
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 # Where chance draws the answers, another one may meet the format that the first one missed.
 _MAX_ATTEMPTS = 4
@@ -30,7 +30,7 @@ class AnswerRequest:
     """
 
     sampling: SamplingRequest
-    conversation: Sequence[Mapping[str, Any]]
+    conversation: Sequence[JsonMapping]
     wanted: AnswerFormat | CallFormat | None = None
     max_tokens: int | None = None
     top_logprobs: int | None = None
@@ -93,7 +93,7 @@ def generate_answers(services: Services, request: AnswerRequest) -> list[Generat
     return answers
 
 
-def answers_usage(answers: Sequence[GeneratedAnswer]) -> dict[str, Any]:
+def answers_usage(answers: Sequence[GeneratedAnswer]) -> JsonObject:
     """Usage of all answers to one conversation."""
     completion_tokens = sum(answer.completion.completion_tokens for answer in answers)
     return token_usage(answers[0].completion.prompt_tokens, completion_tokens)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, FailFast, Field
 from pydantic_core import PydanticCustomError
@@ -11,6 +11,7 @@ from retune.server.api.request_bodies import RequestModel, at_most, shown
 from retune.server.errors import ApiError
 from retune.server.generation.answer_formats import AnswerFormat, CallFormat, text_of_schema
 from retune.server.generation.answer_schema import InvalidSchemaError, SchemaCheck, StepBudget
+from retune.training_lines.keys import JsonObject
 
 _MAX_TOOLS: Final = 128
 _MODES: Final = ("none", "auto", "required")
@@ -21,7 +22,7 @@ class FunctionDefinition(RequestModel):
 
     name: str = Field(pattern="^[a-zA-Z0-9_-]{1,64}$")
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     strict: bool | None = None
 
 

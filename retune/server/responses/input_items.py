@@ -6,13 +6,14 @@ from typing import Any, Final
 from retune.server.api.request_bodies import shown
 from retune.server.errors import ApiError, missing_parameter
 from retune.server.generation.sampling import unsupported
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 _MAX_ITEMS: Final = 2048
 _ROLES: Final = ("user", "assistant", "system", "developer")
 _TEXT_OF_PART: Final = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 _OTHER_PARTS: Final = ("input_image", "input_file", "input_audio")
 
-Message = dict[str, Any]
+Message = JsonObject
 
 
 def conversation_of(given: object, instructions: str | None) -> list[Message]:
@@ -59,7 +60,7 @@ def _add_item(messages: list[Message], item: Any, where: str) -> None:
         raise unsupported(f"{where}.type", f"Items of the type {shown(kind)} are")
 
 
-def _message(item: Mapping[str, Any], where: str) -> Message:
+def _message(item: JsonMapping, where: str) -> Message:
     role = item.get("role")
     if role not in _ROLES:
         text = f"Invalid value: {shown(role)}. Supported values are: {', '.join(map(repr, _ROLES))}."

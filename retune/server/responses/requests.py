@@ -12,6 +12,7 @@ from retune.server.generation.answers import AnswerRequest
 from retune.server.generation.sampling import SamplingRequest, StreamOptions, refuse_fields, unsupported
 from retune.server.generation.tools import FunctionDefinition, call_format, functions_alone, read_choice, schema_text
 from retune.server.responses.input_items import conversation_of
+from retune.training_lines.keys import JsonObject
 
 _MAX_TOOLS = 128
 # Fields that change nothing about the answer.
@@ -47,7 +48,7 @@ class TextFormat(RequestModel):
     type: Literal["text", "json_object", "json_schema"]
     name: str | None = Field(None, pattern="^[a-zA-Z0-9_-]{1,64}$")
     description: str | None = None
-    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    schema_: JsonObject | None = Field(None, alias="schema")
     strict: bool | None = None
 
     def answer_format(self) -> AnswerFormat | None:
@@ -85,7 +86,7 @@ class FunctionTool(FunctionDefinition):
     # Tools that are found or called by programs would have more to them.
     allowed_callers: list[str] | None = None
     defer_loading: bool | None = None
-    output_schema: dict[str, Any] | None = None
+    output_schema: JsonObject | None = None
     async_: bool | None = Field(None, alias="async")
 
 
@@ -110,7 +111,7 @@ class ResponseRequest(BaseModel):
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     include: Annotated[list[Includable] | None, FailFast(), at_most(32, "items")] = None
-    reasoning: Annotated[dict[str, Any] | None, FEW_FIELDS] = None
+    reasoning: Annotated[JsonObject | None, FEW_FIELDS] = None
     metadata: Metadata | None = None
     store: bool | None = None
     stream: bool | None = None
@@ -136,7 +137,7 @@ class ResponseRequest(BaseModel):
             (self.top_logprobs or 0) if with_logprobs else None,
         )
 
-    def chosen_tools(self) -> str | dict[str, Any]:
+    def chosen_tools(self) -> str | JsonObject:
         """The `tool_choice` that a response repeats."""
         choice = self.tool_choice
         if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":

@@ -4,12 +4,13 @@
 files and jobs are never taken away, so that a cursor on one of them stays good.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from retune.server.storage.column_types import Json, Text, WholeNumber
+from retune.training_lines.keys import JsonObject
 
 
 class Table(DeclarativeBase):
@@ -18,9 +19,9 @@ class Table(DeclarativeBase):
     type_annotation_map: ClassVar = {
         int: WholeNumber,
         str: Text,
-        dict[str, Any]: Json,
+        JsonObject: Json,
         dict[str, str]: Json,
-        list[dict[str, Any]]: Json,
+        list[JsonObject]: Json,
     }
 
 
@@ -62,11 +63,11 @@ class JobRow(Table):
     seed: Mapped[int]
     training_file: Mapped[str] = mapped_column(index=True)
     validation_file: Mapped[str | None]
-    requested_hyperparameters: Mapped[dict[str, Any]]
-    hyperparameters: Mapped[dict[str, Any] | None]
-    integrations: Mapped[list[dict[str, Any]]]
+    requested_hyperparameters: Mapped[JsonObject]
+    hyperparameters: Mapped[JsonObject | None]
+    integrations: Mapped[list[JsonObject]]
     job_metadata: Mapped[dict[str, str] | None]
-    error: Mapped[dict[str, Any] | None]
+    error: Mapped[JsonObject | None]
     trained_tokens: Mapped[int | None]
     result_file: Mapped[str | None]
 
@@ -95,7 +96,7 @@ class EventRow(Table):
     level: Mapped[str]
     type: Mapped[str]
     message: Mapped[str]
-    data: Mapped[dict[str, Any]]
+    data: Mapped[JsonObject]
     step: Mapped[int | None]
 
 
@@ -111,7 +112,7 @@ class CheckpointRow(Table):
     created_at: Mapped[int]
     step_number: Mapped[int]
     model_name: Mapped[str]
-    metrics: Mapped[dict[str, Any]]
+    metrics: Mapped[JsonObject]
     directory: Mapped[str]
 
 
@@ -173,7 +174,7 @@ class BatchRow(Table):
     completion_window: Mapped[str]
     input_file_id: Mapped[str] = mapped_column(index=True)
     status: Mapped[str] = mapped_column(index=True)
-    errors: Mapped[list[dict[str, Any]] | None]
+    errors: Mapped[list[JsonObject] | None]
     output_file_id: Mapped[str | None]
     error_file_id: Mapped[str | None]
     output_lifetime_seconds: Mapped[int | None]
@@ -188,7 +189,7 @@ class BatchRow(Table):
     total: Mapped[int] = mapped_column(default=0)
     completed: Mapped[int] = mapped_column(default=0)
     failed: Mapped[int] = mapped_column(default=0)
-    usage: Mapped[dict[str, Any] | None]
+    usage: Mapped[JsonObject | None]
     model: Mapped[str | None]
     batch_metadata: Mapped[dict[str, str] | None]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from retune.server.json_input import TOO_LONG, input_lines, is_too_long, parse_json
-from retune.training_lines.keys import COMPLETION_KEYS, EXAMPLE_KEYS, MINIMUM_EXAMPLES
+from retune.training_lines.keys import COMPLETION_KEYS, EXAMPLE_KEYS, MINIMUM_EXAMPLES, JsonMapping
 from retune.training_lines.problems import chat_problems, completion_problems, name_type
 
 _SHOWN_LINES = 10
@@ -87,7 +87,7 @@ def count_long_examples(path: Path, should_stop: Callable[[], bool], *, context_
     return sum(_n_characters(parse_json(line)) > context_characters for line in long_lines)
 
 
-def _n_characters(example: Mapping[str, Any]) -> int:
+def _n_characters(example: JsonMapping) -> int:
     texts = [example.get("prompt"), example.get("completion")]
     for message in example.get("messages") or ():
         content = message.get("content")

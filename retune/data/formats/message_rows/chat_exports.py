@@ -1,7 +1,7 @@
 """Exports of chat programs, a conversation a row: trees of messages, or messages under names of their own."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from retune.data.formats.role_names import role_of
 from retune.data.problems.problems import FileNote, Finding
 from retune.data.sources.blocks import Block, Row, RowsBlock, Source, UnreadFile, describe_location
 from retune.errors import EmptySourceError
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 
 class Read(NamedTuple):
@@ -23,7 +24,7 @@ class Read(NamedTuple):
         n_empty: Messages of this one that are no text: of tools, pictures, hidden ones.
     """
 
-    messages: list[dict[str, Any]]
+    messages: list[JsonObject]
     n_branched: int = 0
     n_empty: int = 0
 
@@ -41,10 +42,10 @@ class TreeFormat(NamedTuple):
     title: str
     columns: tuple[str, ...]
     is_one: Callable[[Any], bool]
-    read: Callable[[Mapping[str, Any]], Read]
+    read: Callable[[JsonMapping], Read]
 
 
-def find_tree_format(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> TreeFormat | None:
+def find_tree_format(columns: Sequence[str], rows: Sequence[JsonMapping]) -> TreeFormat | None:
     """The program whose export it is; None for any other table."""
     for form in _FORMATS:
         if form.columns[0] in columns and MESSAGES not in columns:
@@ -54,7 +55,7 @@ def find_tree_format(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) 
     return None
 
 
-def joined_turns(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def joined_turns(messages: Sequence[JsonObject]) -> list[JsonObject]:
     """The messages, those of the same speaker one after the other in one."""
     joined = [dict(message) for message in messages[:1]]
     for before, message in pairwise(messages):
@@ -73,8 +74,8 @@ def _is_mapping(cell: object) -> bool:
     )
 
 
-def _read_chatgpt(values: Mapping[str, Any]) -> Read:
-    nodes: dict[str, Any] = values["mapping"]
+def _read_chatgpt(values: JsonMapping) -> Read:
+    nodes: JsonObject = values["mapping"]
     current = values.get("current_node")
     path: list[str]
     if isinstance(current, str) and current in nodes:
@@ -103,7 +104,7 @@ def _is_hidden(message: object) -> bool:
     return is_empty_system or bool(metadata.get("is_visually_hidden_from_conversation")) or message.get("weight") == 0
 
 
-def _chatgpt_message(message: Any) -> dict[str, Any] | None:
+def _chatgpt_message(message: Any) -> JsonObject | None:
     """What user, assistant or a system prompt says in words; None for tools, calls of them, pictures and the like."""
     if _is_hidden(message) or message.get("recipient", "all") not in ("all", None):
         return None
@@ -126,13 +127,13 @@ def _are_claude_messages(cell: object) -> bool:
     return isinstance(cell, list) and all(isinstance(item, dict) and "sender" in item for item in cell)
 
 
-def _read_claude(values: Mapping[str, Any]) -> Read:
+def _read_claude(values: JsonMapping) -> Read:
     found = [(role_of(item["sender"]), _claude_text(item)) for item in values["chat_messages"]]
     read = [{"role": role, "content": text} for role, text in found if role is not None and text]
     return Read(joined_turns(read), 0, len(found) - len(read))
 
 
-def _claude_text(item: Mapping[str, Any]) -> str:
+def _claude_text(item: JsonMapping) -> str:
     content = item.get("content")
     parts = content if isinstance(content, list) else []
     texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
@@ -145,8 +146,8 @@ def _is_tree(cell: object) -> bool:
     return isinstance(cell, dict) and isinstance(cell.get("text"), str) and isinstance(cell.get("replies"), list)
 
 
-def _read_open_assistant(values: Mapping[str, Any]) -> Read:
-    nodes: list[tuple[int, int | None, dict[str, Any]]] = []
+def _read_open_assistant(values: JsonMapping) -> Read:
+    nodes: list[tuple[int, int | None, JsonObject]] = []
     waiting: deque[tuple[int | None, Any]] = deque([(None, values["prompt"])])
     while waiting:
         parent, item = waiting.popleft()
@@ -160,7 +161,7 @@ def _read_open_assistant(values: Mapping[str, Any]) -> Read:
     return Read(joined_turns(messages), len(nodes) - len(branch), len(branch) - len(messages))
 
 
-def _rank(item: Mapping[str, Any]) -> float | None:
+def _rank(item: JsonMapping) -> float | None:
     rank = item.get("rank")
     return float(rank) if isinstance(rank, int | float) and not isinstance(rank, bool) else None
 

@@ -1,8 +1,7 @@
 """Which column of a table with one message a row holds what: by the settings, else by names and content."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from retune.choices import ConversationStart
 from retune.data.formats.column_names import MESSAGES, check_columns, field_value, listed_columns
@@ -27,9 +26,9 @@ from retune.data.formats.role_names import plain_name, role_of, words
 from retune.data.sources.blocks import Source
 from retune.errors import SourceError
 from retune.message_rows_config import MessageRowsConfig
-from retune.training_lines.keys import MINIMUM_EXAMPLES
+from retune.training_lines.keys import MINIMUM_EXAMPLES, JsonMapping
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[JsonMapping]
 
 EVENT = "subtype"
 """The column in which Slack names what happened."""
@@ -295,7 +294,7 @@ class _Finder:
         return any(is_plain_kind(row.get(column)) for row in self.rows)
 
 
-def is_event(values: Mapping[str, Any]) -> bool:
+def is_event(values: JsonMapping) -> bool:
     """Whether a row of Slack's says that something happened, and nothing that somebody said."""
     return values.get(EVENT) in _EVENTS
 

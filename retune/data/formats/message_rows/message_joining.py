@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from retune.choices import ConversationStart
 from retune.data.formats.column_names import MESSAGES
@@ -18,6 +18,7 @@ from retune.data.sources.blocks import Row, SourceFile, describe_location
 from retune.errors import SourceError
 from retune.message_rows_config import MessageRowsConfig
 from retune.redaction.masking import shown
+from retune.training_lines.keys import JsonObject
 
 _MOST_FINDINGS = 3
 
@@ -42,8 +43,8 @@ class _Conversation:
 
     file: int
     number: int
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    beside: dict[str, Any] = field(default_factory=dict)
+    messages: list[JsonObject] = field(default_factory=list)
+    beside: JsonObject = field(default_factory=dict)
     differing: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
     last_place: float | None = None
@@ -58,7 +59,7 @@ class _Conversation:
     def last_role(self) -> str | None:
         return self.messages[-1]["role"] if self.messages else None
 
-    def note_beside(self, values: dict[str, Any]) -> None:
+    def note_beside(self, values: JsonObject) -> None:
         """Keep what is the same in all rows that say anything."""
         for name, value in values.items():
             if value in (None, ""):
@@ -128,7 +129,7 @@ class Joiner:
     def _divide(self, messages: Iterable[Message]) -> Iterator[_Conversation]:
         """The conversations of one value of the column, or of one file."""
         current: _Conversation | None = None
-        instructions: list[dict[str, Any]] = []
+        instructions: list[JsonObject] = []
         first_said: str | None = None
         for message in messages:
             role = self._columns.speakers.role(message.said, first_said)
@@ -184,7 +185,7 @@ class Joiner:
         if self._columns.order is not None and message.place is None and message.body is not None:
             self._count("unplaced", message.file, message.number)
 
-    def _add_body(self, current: _Conversation, message: Message, body: dict[str, Any]) -> None:
+    def _add_body(self, current: _Conversation, message: Message, body: JsonObject) -> None:
         content = body.get("content")
         current.size += len(content) if isinstance(content, str) else len(repr(body))
         self._refuse_if_larger(current.size, current.number)
@@ -213,7 +214,7 @@ def _is_error(finding: Finding) -> bool:
     return RULES[finding.kind].level == "error"
 
 
-def _can_be_joined(last: dict[str, Any], body: dict[str, Any]) -> bool:
+def _can_be_joined(last: JsonObject, body: JsonObject) -> bool:
     are_plain = last.keys() == body.keys() == {"role", "content"}
     return (
         are_plain
@@ -223,7 +224,7 @@ def _can_be_joined(last: dict[str, Any], body: dict[str, Any]) -> bool:
     )
 
 
-def _leading_instructions(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _leading_instructions(messages: list[JsonObject]) -> list[JsonObject]:
     return messages[:1] if messages and messages[0]["role"] == "system" else []
 
 

@@ -1,7 +1,7 @@
 """What messages are ordered by: times in the notations of many programs, and running numbers."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -9,6 +9,7 @@ from typing import Any
 
 from retune.errors import SourceError
 from retune.redaction.masking import shown
+from retune.training_lines.keys import JsonMapping
 
 _TIME = re.compile(
     r"(\d{1,4})[./\-](\d{1,2})[./\-](\d{1,4})(?:[,\sT]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?(?:\s*([AaPp])\.?[Mm]\.?)?)?"
@@ -100,7 +101,7 @@ class UnreadTimes:
         )
 
 
-def find_unread(column: str, rows: Sequence[Mapping[str, Any]], conversation: str | None) -> UnreadTimes | None:
+def find_unread(column: str, rows: Sequence[JsonMapping], conversation: str | None) -> UnreadTimes | None:
     """Why `find_order` finds no times in the column; None where nothing stands there.
 
     Args:
@@ -125,7 +126,7 @@ def find_unread(column: str, rows: Sequence[Mapping[str, Any]], conversation: st
 
 
 def find_order(
-    column: str, rows: Sequence[Mapping[str, Any]], *, is_time: bool, day_first: bool | None = None
+    column: str, rows: Sequence[JsonMapping], *, is_time: bool, day_first: bool | None = None
 ) -> Order | None:
     """How the column puts rows in order; None where most of its cells can't be read, or leave the day in doubt."""
     values = [row.get(column) for row in rows if row.get(column) not in (None, "")]
@@ -138,7 +139,7 @@ def find_order(
     return order if sum(place is not None for place in places) * 2 > len(places) else None
 
 
-def unreadable(column: str, rows: Sequence[Mapping[str, Any]]) -> SourceError:
+def unreadable(column: str, rows: Sequence[JsonMapping]) -> SourceError:
     """The error for a column that the user named, and that puts nothing in order."""
     unread = find_unread(column, rows, None)
     return SourceError(
@@ -147,7 +148,7 @@ def unreadable(column: str, rows: Sequence[Mapping[str, Any]]) -> SourceError:
     )
 
 
-def count_pauses(order: Order, rows: Sequence[Mapping[str, Any]], seconds: float) -> int:
+def count_pauses(order: Order, rows: Sequence[JsonMapping], seconds: float) -> int:
     """How often so much time passes between one row and the next in time."""
     places = sorted(place for row in rows if (place := order.place(row.get(order.column))) is not None)
     return sum(later - earlier > seconds for earlier, later in pairwise(places))

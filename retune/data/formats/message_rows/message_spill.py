@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from retune.data.formats.message_rows.message_order import Direction
 from retune.data.problems.problems import Finding
 from retune.errors import SourceError
+from retune.training_lines.keys import JsonObject
 
 _CACHE_KIB = 16_384
 # With an index of its own: SQLite would look for the first of each among all.
@@ -55,8 +56,8 @@ class Message(NamedTuple):
     file: int
     number: int
     said: Any = None
-    body: dict[str, Any] | None = None
-    beside: dict[str, Any] | None = None
+    body: JsonObject | None = None
+    beside: JsonObject | None = None
     findings: tuple[Finding, ...] = ()
     id: str | None = None
     parent: str | None = None

@@ -1,9 +1,8 @@
 """Tables with one message a row, read as tables with one conversation a row."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import count
-from typing import Any
 
 from retune.choices import ConversationStart
 from retune.config import DataConfig, ExampleShape
@@ -25,6 +24,7 @@ from retune.data.formats.role_names import plain_name
 from retune.data.problems.problems import FileNote, Finding
 from retune.data.sources.blocks import BLOCK_BYTES, MOST_BLOCK_ROWS, Block, Row, RowsBlock, Source, UnreadFile
 from retune.errors import EmptySourceError, SourceError
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 # Keys of a message beside its role and content, where a column bears their name.
 _KEYS = ("tool_calls", "tool_call_id", "function_call", "refusal")
@@ -180,7 +180,7 @@ class MessageRowsSource(Source):
         remarks = [finding._replace(message=f"row {row.number}: {finding.message}") for finding in row.remarks if body]
         return Message(conversation, where, file, row.number, speaker, body, beside, tuple(remarks), name, parent, rank)
 
-    def _body(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _body(self, values: JsonMapping) -> JsonObject | None:
         columns = self._columns
         if is_event(values) or (columns.kind is not None and not is_plain_kind(values.get(columns.kind))):
             return None

@@ -1,6 +1,6 @@
 """Who speaks in a table with one message a row, as roles of the API."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from retune.data.formats.column_names import field_value
 from retune.data.formats.role_names import plain_name, role_of, words
 from retune.errors import SourceError
 from retune.redaction.masking import shown
+from retune.training_lines.keys import JsonMapping
 
 Kind = Literal["words", "flag", "turns", "named", "filled"]
 
@@ -74,7 +75,7 @@ class Speakers:
         is_assistant = said in self.assistants if self.kind == "named" else first not in (None, said)
         return "assistant" if is_assistant or self.kind == "filled" else "user"
 
-    def speak_in(self, rows: Iterable[Mapping[str, Any]]) -> bool:
+    def speak_in(self, rows: Iterable[JsonMapping]) -> bool:
         """Whether one of the assistants is named in these rows."""
         return any(said_in(field_value(row, self.column), self.column) in self.assistants for row in rows)
 
@@ -85,7 +86,7 @@ def said_in(value: object, column: str) -> str | None:
     return text.strip().casefold() or None if text is not None else None
 
 
-def named_speakers(column: str, assistant_role: str, rows: Iterable[Mapping[str, Any]]) -> Speakers:
+def named_speakers(column: str, assistant_role: str, rows: Iterable[JsonMapping]) -> Speakers:
     """Speakers of whom the user said which are the assistant; the whole text where a cell says just that."""
     whole = assistant_role.strip().casefold()
     names = [name.strip() for name in whole.split(",") if name.strip()]
@@ -93,7 +94,7 @@ def named_speakers(column: str, assistant_role: str, rows: Iterable[Mapping[str,
     return Speakers(column, "named", frozenset([whole] if is_one else names))
 
 
-def find_speakers(column: str, rows: Sequence[Mapping[str, Any]], *, one_is_enough: bool = False) -> Speakers | None:
+def find_speakers(column: str, rows: Sequence[JsonMapping], *, one_is_enough: bool = False) -> Speakers | None:
     """What a column says of who speaks; None where it doesn't tell user and assistant apart.
 
     Args:
@@ -119,7 +120,7 @@ def find_speakers(column: str, rows: Sequence[Mapping[str, Any]], *, one_is_enou
     return Speakers(column, "turns") if len(values) > 1 and are_places and name.startswith("speaker") else None
 
 
-def find_bots(column: str, rows: Sequence[Mapping[str, Any]]) -> Speakers | None:
+def find_bots(column: str, rows: Sequence[JsonMapping]) -> Speakers | None:
     """A column that names the bot wherever one speaks; None where it always does, or never."""
     filled = [said_in(row.get(column), column) is not None for row in rows]
     return Speakers(column, "filled") if any(filled) and not all(filled) else None
@@ -130,7 +131,7 @@ def is_flag_name(column: str) -> bool:
     return plain_name(column.rsplit(".", 1)[-1]) in (*_ASSISTANT_IF_TRUE, *_ASSISTANT_IF_FALSE)
 
 
-def values_shown(column: str, rows: Iterable[Mapping[str, Any]]) -> str:
+def values_shown(column: str, rows: Iterable[JsonMapping]) -> str:
     """The different things that a column says, for a message; the first few."""
     values = list(dict.fromkeys(cell_text(field_value(row, column), column) for row in rows))
     texts = [shown(value) for value in values if value is not None]
@@ -139,7 +140,7 @@ def values_shown(column: str, rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def unknown_assistant(
-    source: str, rows: Sequence[Mapping[str, Any]], role: str, conversation: str | None, text: str
+    source: str, rows: Sequence[JsonMapping], role: str, conversation: str | None, text: str
 ) -> SourceError:
     """The error where nothing says which of those who speak is the assistant.
 

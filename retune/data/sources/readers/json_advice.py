@@ -1,9 +1,9 @@
 """Advice on JSON files that can't be read, by their content."""
 
-from collections.abc import Mapping
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
+
+from retune.training_lines.keys import JsonMapping
 
 ADVICE = "Write the examples as [{…}, {…}], or one object a line with --format jsonl."
 
@@ -36,7 +36,7 @@ def outline_of(value: object, level: int = 0) -> object:
     return value if isinstance(value, str) and not value else "…"
 
 
-def advice_on_object(name: str, members: Mapping[str, Any]) -> str:
+def advice_on_object(name: str, members: JsonMapping) -> str:
     """What to do about a document that is an object without one array of rows.
 
     Args:

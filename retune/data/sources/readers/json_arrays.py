@@ -19,6 +19,7 @@ from retune.data.sources.split_names import split_of_key
 from retune.data.text.jsonl import parse_line
 from retune.errors import SourceError
 from retune.redaction.masking import masked
+from retune.training_lines.keys import JsonObject
 
 _HEAD_BYTES = 1 << 16
 _MOST_KEYS_SHOWN = 20
@@ -159,7 +160,7 @@ def _find_rows(text: JsonText, name: str) -> list[_Member | None]:
         return [None]
     if mark != "{":
         raise _no_array(name, repr(_strict_value(text, name)))
-    found, is_conversation, seen = [], False, dict[str, Any]()
+    found, is_conversation, seen = [], False, JsonObject()
     for number, key in _members(text, name):
         outline = _outline(text, name)
         if outline is _ROWS:

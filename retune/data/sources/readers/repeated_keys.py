@@ -10,6 +10,7 @@ from retune.data.problems.problems import Finding
 from retune.data.problems.rules import RULES
 from retune.data.sources.blocks import Row
 from retune.redaction.masking import masked
+from retune.training_lines.keys import JsonObject
 
 ESCAPED_QUOTE = "\\u0022"
 _MOST_FINDINGS = 3
@@ -87,7 +88,7 @@ def find_repeated_keys(value: object, n_quotes: int, text: Callable[[], str]) ->
     return tuple(repeated.finding() for repeated in found)
 
 
-def row_of(number: int, value: dict[str, Any], n_quotes: int, text: Callable[[], str]) -> Row:
+def row_of(number: int, value: JsonObject, n_quotes: int, text: Callable[[], str]) -> Row:
     """An object as a row, with what is to be said of its repeated keys; see `find_repeated_keys`."""
     found = find_repeated_keys(value, n_quotes, text)
     is_readable = all(RULES[finding.kind].level != "error" for finding in found)

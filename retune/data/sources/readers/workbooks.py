@@ -28,6 +28,7 @@ from retune.data.sources.readers.reader import (
 from retune.data.sources.readers.table_edges import MOST_TOTALS, count_totals, describe_two_headers, join_header
 from retune.errors import EmptySourceError, SourceError
 from retune.redaction.masking import masked
+from retune.training_lines.keys import JsonObject
 
 _PROGRAM = Path(__file__).with_name("workbook_process.py")
 _MOST_SECONDS = 600
@@ -50,7 +51,7 @@ class _Sheet(NamedTuple):
         rows: Those below the header.
     """
 
-    facts: dict[str, Any]
+    facts: JsonObject
     title: list[_Cells]
     header: list[_Cells]
     columns: tuple[str, ...]
@@ -182,7 +183,7 @@ class WorkbookReader(FileReader):
         if process.wait() != 0:
             raise self.location.bounds.workbook_too_large(self.location.name)
 
-    def _refuse(self, facts: dict[str, Any], content: IO[bytes]) -> None:
+    def _refuse(self, facts: JsonObject, content: IO[bytes]) -> None:
         name, reason = self.location.name, facts.get("error")
         if reason is None:
             return
