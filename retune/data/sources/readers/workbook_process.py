@@ -23,8 +23,6 @@ from typing import Any
 
 import python_calamine as calamine
 
-from retune.training_lines.keys import JsonObject
-
 _MOST_OTHERS = 20
 _LARGEST_EXACT = 1e15
 _PIECE_BYTES = 1 << 20
@@ -67,7 +65,7 @@ def _limit(n_bytes: int, seconds: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
 
 
-def _choose(book: Any, wanted: str | None) -> tuple[JsonObject, Any]:
+def _choose(book: Any, wanted: str | None) -> tuple[dict[str, Any], Any]:
     """The sheet to read: the one that was named, else the first that is shown and has anything in it."""
     names = [
         item.name
