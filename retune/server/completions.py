@@ -1,7 +1,7 @@
 """`/v1/completions`: legacy completions of prompt and completion models, whole or as a stream."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple, TypedDict
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
@@ -13,20 +13,28 @@ from retune.server.api.request_bodies import at_most
 from retune.server.errors import ApiError
 from retune.server.generation.model_lookup import completion_model, in_model_thread
 from retune.server.generation.sampling import SamplingRequest, refuse_fields
-from retune.server.generation.streaming import answer_head, legacy_logprobs, pieces_of, stream_events, token_usage
-from retune.server.services import Services, ServicesOf
+from retune.server.generation.streaming import (
+    AnswerHead,
+    LegacyLogprobs,
+    answer_head,
+    legacy_logprobs,
+    pieces_of,
+    stream_events,
+    token_usage,
+)
+from retune.server.services import Services, ServicesOf, TokenUsage
 from retune.trainers.base import Completion
 
 _DEFAULT_MAX_TOKENS = 16
 _MAX_ANSWERS = 2048
 # Fields of the API that this server does not offer, with the values that ask for nothing.
-_NOT_OFFERED: dict[str, tuple[Any, ...]] = {
+_NOT_OFFERED: dict[str, tuple[object, ...]] = {
     "suffix": (None, ""),
 }
 router = APIRouter(prefix="/completions")
 
 
-def _prompts(value: Any) -> list[str]:
+def _prompts(value: object) -> object:
     listed = value if isinstance(value, list) else ["" if value is None else value]
     if any(isinstance(item, int | list) for item in listed):
         raise PydanticCustomError(
@@ -83,7 +91,28 @@ class CompletedPrompt(NamedTuple):
     completion: Completion
 
 
-def answer_completion(services: Services, request: CompletionRequest) -> dict[str, Any]:
+class CompletionPart(TypedDict):
+    """What a chunk adds to a choice."""
+
+    text: str
+    logprobs: LegacyLogprobs | None
+    finish_reason: str | None
+
+
+class CompletionChoice(CompletionPart):
+    """One choice of an answer."""
+
+    index: int
+
+
+class TextCompletion(AnswerHead):
+    """The `text_completion` object."""
+
+    choices: list[CompletionChoice]
+    usage: TokenUsage
+
+
+def answer_completion(services: Services, request: CompletionRequest) -> TextCompletion:
     """Complete every prompt of a request, `n` times each.
 
     Returns:
@@ -116,18 +145,18 @@ def complete_prompts(services: Services, request: CompletionRequest) -> list[Com
     return completed
 
 
-def completion_head(services: Services, request: CompletionRequest) -> dict[str, Any]:
+def completion_head(services: Services, request: CompletionRequest) -> AnswerHead:
     """What a whole answer and each chunk of a streamed one begin with."""
     return answer_head(services, request, ids.new_id("cmpl-"), "text_completion")
 
 
-def completions_usage(completed: Sequence[CompletedPrompt], request: CompletionRequest) -> dict[str, Any]:
+def completions_usage(completed: Sequence[CompletedPrompt], request: CompletionRequest) -> TokenUsage:
     """Usage of a whole request; each prompt counts once, however many answers it has."""
     prompt_tokens = sum(choice.completion.prompt_tokens for choice in completed[:: request.n_answers])
     return token_usage(prompt_tokens, sum(choice.completion.completion_tokens for choice in completed))
 
 
-def _choice(index: int, choice: CompletedPrompt, top: int | None) -> dict[str, Any]:
+def _choice(index: int, choice: CompletedPrompt, top: int | None) -> CompletionChoice:
     answer = choice.completion
     logprobs = None if answer.logprobs is None else legacy_logprobs(answer.logprobs, offset=0, top=top or 0)
     text = choice.echo + answer.content
@@ -148,8 +177,8 @@ def _respond(body: CompletionRequest, services: Services) -> Response:
 
 
 def _chunks(
-    head: dict[str, Any], completed: Sequence[CompletedPrompt], request: CompletionRequest
-) -> Iterator[dict[str, Any]]:
+    head: AnswerHead, completed: Sequence[CompletedPrompt], request: CompletionRequest
+) -> Iterator[dict[str, object]]:
     usage = {"usage": None} if request.with_usage else {}
     for index, choice in enumerate(completed):
         for part in _parts(choice, request.logprobs or 0):
@@ -158,7 +187,7 @@ def _chunks(
         yield {**head, "choices": [], "usage": completions_usage(completed, request)}
 
 
-def _parts(choice: CompletedPrompt, top: int) -> Iterator[dict[str, Any]]:
+def _parts(choice: CompletedPrompt, top: int) -> Iterator[CompletionPart]:
     if choice.echo:
         yield {"text": choice.echo, "logprobs": None, "finish_reason": None}
     answer, offset = choice.completion, 0

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
@@ -99,7 +100,7 @@ def is_out_of_space(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _OUT_OF_SPACE
 
 
-def from_validation(problems: Sequence[Mapping[str, object]]) -> ApiError:
+def from_validation(problems: Sequence[ErrorDetails]) -> ApiError:
     """400 for the first of the errors that pydantic found in a request; they must hold their `input`."""
     problem = problems[0]
     kind = str(problem["type"])

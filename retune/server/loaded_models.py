@@ -5,9 +5,19 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 from retune.trainers.base import LanguageModel, Trainer
+
+
+class ModelObject(TypedDict):
+    """The Model object."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    shutdown_date: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,7 @@ class Model:
     base_model: str
     directory: str | None
 
-    def to_object(self) -> dict[str, Any]:
+    def to_object(self) -> ModelObject:
         """The Model object."""
         return {
             "id": self.name,

@@ -2,10 +2,9 @@
 
 import os
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
 
@@ -20,6 +19,16 @@ from retune.server.storage.engines import database_url
 from retune.server.work_queue import BackgroundWork
 from retune.trainers.base import Trainer
 from retune.trainers.registry import default_trainer
+
+
+class TokenUsage(TypedDict):
+    """The `usage` object."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: dict[str, int]
+    completion_tokens_details: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ class Services:
         for work in self.background:
             work.wake()
 
-    def count_usage(self, usage: Mapping[str, Any]) -> None:
+    def count_usage(self, usage: TokenUsage) -> None:
         """Count the tokens of a model's answer for `/metrics`, from its `usage` object."""
         self.metrics.count_tokens(prompt=usage["prompt_tokens"], completion=usage["completion_tokens"])
         self.metrics.models_loaded.set(len(self.loaded_models))

@@ -6,7 +6,9 @@ some faults otherwise, and give them no code.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
+
+from pydantic_core import ErrorDetails
 
 _QUOTED: Final = re.compile(r"'([^']*)'")
 _LONGEST_VALUE: Final = 100
@@ -37,7 +39,7 @@ class Fault(NamedTuple):
     code: str | None
 
 
-def fault_of(problem: Mapping[str, Any]) -> Fault:
+def fault_of(problem: ErrorDetails) -> Fault:
     """The service's words for one of pydantic's errors, which must hold its `input`."""
     kind, location = str(problem["type"]), problem["loc"]
     name = field_name(location)
@@ -87,20 +89,20 @@ def _expected_type(kind: str) -> str | None:
     return "an integer" if kind == "int_from_float" else _EXPECTED.get(re.sub("_(type|parsing)$", "", kind))
 
 
-def _missing(name: str, _: Mapping[str, object]) -> Fault:
+def _missing(name: str, _: ErrorDetails) -> Fault:
     return Fault(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
 
 
-def _unknown(name: str, _: Mapping[str, object]) -> Fault:
+def _unknown(name: str, _: ErrorDetails) -> Fault:
     return Fault(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
 
 
-def _out_of_range(constraint: str) -> Callable[[str, Mapping[str, Any]], Fault]:
+def _out_of_range(constraint: str) -> Callable[[str, ErrorDetails], Fault]:
     is_least = constraint in {"ge", "gt"}
     where, sign = ("below minimum", ">") if is_least else ("above maximum", "<")
     sign += "=" if constraint in {"ge", "le"} else ""
 
-    def describe(name: str, problem: Mapping[str, Any]) -> Fault:
+    def describe(name: str, problem: ErrorDetails) -> Fault:
         bound = problem["ctx"][constraint]
         number = "decimal" if isinstance(bound, float) else "integer"
         message = f"Invalid '{name}': {number} {where} value. Expected a value {sign} {_number(bound)}, but got "
@@ -110,37 +112,37 @@ def _out_of_range(constraint: str) -> Callable[[str, Mapping[str, Any]], Fault]:
     return describe
 
 
-def _long_string(name: str, problem: Mapping[str, object]) -> Fault:
+def _long_string(name: str, problem: ErrorDetails) -> Fault:
     return Fault(f"Invalid '{name}': {_string_too_long(problem)}", name, "string_above_max_length")
 
 
-def _long_key(location: Sequence[str | int], problem: Mapping[str, Any]) -> Fault:
+def _long_key(location: Sequence[str | int], problem: ErrorDetails) -> Fault:
     key, of = str(location[-2]), field_name(location[:-2])
     message = f"Invalid property name in '{of}': '{_cut(key)}' is too long. "
     limit = _string_too_long(problem).removeprefix("string too long. ")
     return Fault(message + limit, f"{of}.{_cut(key)}", "property_name_above_max_length")
 
 
-def _string_too_long(problem: Mapping[str, Any]) -> str:
+def _string_too_long(problem: ErrorDetails) -> str:
     most, found = problem["ctx"]["max_length"], len(problem["input"])
     return (
         f"string too long. Expected a string with maximum length {most}, but got a string with length {found} instead."
     )
 
 
-def _short_string(name: str, problem: Mapping[str, Any]) -> Fault:
+def _short_string(name: str, problem: ErrorDetails) -> Fault:
     least = problem["ctx"]["min_length"]
     message = f"empty string. Expected a string with minimum length {least}, but got an empty string instead."
     return Fault(f"Invalid '{name}': {message}", name, "empty_string")
 
 
-def _short_array(name: str, problem: Mapping[str, Any]) -> Fault:
+def _short_array(name: str, problem: ErrorDetails) -> Fault:
     least = problem["ctx"]["min_length"]
     message = f"empty array. Expected an array with minimum length {least}, but got an empty array instead."
     return Fault(f"Invalid '{name}': {message}", name, "empty_array")
 
 
-def _too_many(name: str, problem: Mapping[str, Any]) -> Fault:
+def _too_many(name: str, problem: ErrorDetails) -> Fault:
     most, found = problem["ctx"]["max_length"], len(problem["input"])
     if isinstance(problem["input"], dict):
         message = f"too many properties. Expected an object with at most {most} properties, but got an object with "
@@ -149,21 +151,21 @@ def _too_many(name: str, problem: Mapping[str, Any]) -> Fault:
     return Fault(f"Invalid '{name}': {message}instead.", name, "array_above_max_length")
 
 
-def _no_literal(name: str, problem: Mapping[str, Any]) -> Fault:
+def _no_literal(name: str, problem: ErrorDetails) -> Fault:
     return unsupported_choice(name, problem["input"], _QUOTED.findall(problem["ctx"]["expected"]))
 
 
-def _no_match(name: str, problem: Mapping[str, Any]) -> Fault:
+def _no_match(name: str, problem: ErrorDetails) -> Fault:
     pattern = problem["ctx"]["pattern"]
     message = f"string does not match pattern. Expected a string that matches the pattern '{pattern}'."
     return Fault(f"Invalid '{name}': {message}", name, "invalid_value")
 
 
-def _custom_type(name: str, problem: Mapping[str, Any]) -> Fault:
+def _custom_type(name: str, problem: ErrorDetails) -> Fault:
     return _wrong_type(name, problem["ctx"]["expected"], problem["input"])
 
 
-_DESCRIPTIONS: Final[Mapping[str, Callable[[str, Mapping[str, Any]], Fault]]] = {
+_DESCRIPTIONS: Final[Mapping[str, Callable[[str, ErrorDetails], Fault]]] = {
     "missing": _missing,
     "greater_than_equal": _out_of_range("ge"),
     "greater_than": _out_of_range("gt"),
@@ -180,7 +182,7 @@ _DESCRIPTIONS: Final[Mapping[str, Callable[[str, Mapping[str, Any]], Fault]]] = 
 }
 
 
-def _message(problem: Mapping[str, Any]) -> str:
+def _message(problem: ErrorDetails) -> str:
     return str(problem["msg"]).removeprefix("Value error, ")
 
 
@@ -190,7 +192,7 @@ def _other_code(kind: str) -> str:
     return "invalid_type" if kind.endswith(("_type", "_parsing")) else "invalid_value"
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

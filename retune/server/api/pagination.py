@@ -1,7 +1,7 @@
 """Lists by cursor: a page starts after the object named by `after`."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Literal, NotRequired, TypedDict, TypeVar
 
 from fastapi import Query
 from sqlalchemy import ColumnElement, Select, select
@@ -54,9 +54,23 @@ def page(
     return rows[:limit], len(rows) > limit
 
 
-def list_object(data: Sequence[dict[str, Any]], *, has_more: bool, ends: bool = False) -> dict[str, Any]:
+class _Identified(TypedDict):
+    id: str
+
+
+class ListObject(TypedDict):
+    """The list envelope."""
+
+    object: Literal["list"]
+    data: Sequence[_Identified]
+    has_more: bool
+    first_id: NotRequired[str | None]
+    last_id: NotRequired[str | None]
+
+
+def list_object(data: Sequence[_Identified], *, has_more: bool, ends: bool = False) -> ListObject:
     """The list envelope; `ends` adds `first_id` and `last_id`."""
-    envelope: dict[str, Any] = {"object": "list", "data": list(data), "has_more": has_more}
+    envelope: ListObject = {"object": "list", "data": list(data), "has_more": has_more}
     if ends:
         envelope["first_id"] = data[0]["id"] if data else None
         envelope["last_id"] = data[-1]["id"] if data else None

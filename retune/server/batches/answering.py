@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from retune.server import ids
 from retune.server.batches.requests import BatchRequest, canonical_endpoint
+from retune.server.batches.results import BatchResult, ResultError, ResultResponse
 from retune.server.chat.requests import ChatRequest
 from retune.server.chat.routes import answer_chat
 from retune.server.completions import CompletionRequest, answer_completion
@@ -16,14 +17,14 @@ from retune.server.responses.answers import answer_response
 from retune.server.responses.requests import ResponseRequest
 from retune.server.services import Services
 from retune.server.storage.database import DatabaseUnavailableError
-from retune.training_lines.keys import JsonMapping, JsonObject
+from retune.training_lines.keys import JsonMapping
 
 _Request = TypeVar("_Request", bound=BaseModel)
 
 _log = logging.getLogger(__name__)
 
 
-def answer_request(services: Services, endpoint: str, request: BatchRequest) -> JsonObject:
+def answer_request(services: Services, endpoint: str, request: BatchRequest) -> BatchResult:
     """Answer a request.
 
     Returns:
@@ -44,25 +45,25 @@ def answer_request(services: Services, endpoint: str, request: BatchRequest) -> 
             raise
         _log.exception("%s: a request of a batch to %s failed", request_id, endpoint)
         status, body = 500, internal_error(request_id).body
-    response = {"status_code": status, "request_id": request_id, "body": body}
+    response: ResultResponse = {"status_code": status, "request_id": request_id, "body": body}
     return {"id": ids.new_id("batch_req_"), "custom_id": request.custom_id, "response": response, "error": None}
 
 
-def unanswered(request: BatchRequest, code: str, message: str) -> JsonObject:
+def unanswered(request: BatchRequest, code: str, message: str) -> BatchResult:
     """The line for the error file of a request that was never answered."""
-    error = {"code": code, "message": message}
+    error: ResultError = {"code": code, "message": message}
     return {"id": ids.new_id("batch_req_"), "custom_id": request.custom_id, "response": None, "error": error}
 
 
-def _answer_chat(services: Services, body: Mapping[str, object]) -> JsonObject:
+def _answer_chat(services: Services, body: Mapping[str, object]) -> JsonMapping:
     return answer_chat(services, _read(ChatRequest, body))
 
 
-def _answer_completion(services: Services, body: Mapping[str, object]) -> JsonObject:
+def _answer_completion(services: Services, body: Mapping[str, object]) -> JsonMapping:
     return answer_completion(services, _read(CompletionRequest, body))
 
 
-def _answer_response(services: Services, body: Mapping[str, object]) -> JsonObject:
+def _answer_response(services: Services, body: Mapping[str, object]) -> JsonMapping:
     return answer_response(services, _read(ResponseRequest, body))
 
 
@@ -77,7 +78,7 @@ def _read(model: type[_Request], body: Mapping[str, object]) -> _Request:
     return request
 
 
-_ENDPOINTS: Final[Mapping[str, Callable[[Services, JsonMapping], JsonObject]]] = {
+_ENDPOINTS: Final[Mapping[str, Callable[[Services, JsonMapping], JsonMapping]]] = {
     "/v1/chat/completions": _answer_chat,
     "/v1/completions": _answer_completion,
     "/v1/responses": _answer_response,

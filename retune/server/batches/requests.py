@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Literal, NoReturn
+from typing import Annotated, Final, Literal, NoReturn, TypedDict
 
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -93,6 +93,15 @@ class CheckedInput:
     model: str
 
 
+class BatchError(TypedDict):
+    """The BatchError object."""
+
+    code: str
+    message: str
+    param: str | None
+    line: int | None
+
+
 class InvalidInputError(Exception):
     """An input file can't be used.
 
@@ -100,7 +109,7 @@ class InvalidInputError(Exception):
         errors: BatchError objects, at most `MAX_ERRORS`, in the order of their lines.
     """
 
-    def __init__(self, errors: list[JsonObject]) -> None:
+    def __init__(self, errors: list[BatchError]) -> None:
         super().__init__(errors[0]["message"])
         self.errors = errors
 
@@ -137,7 +146,7 @@ class _Check:
     endpoint: str
     total: int = 0
     model: str = ""
-    errors: list[JsonObject] = field(default_factory=list)
+    errors: list[BatchError] = field(default_factory=list)
     # Digests, as an id may be long and there may be many.
     _seen: set[bytes] = field(default_factory=set)
 

@@ -6,18 +6,53 @@ requests are answered as there are whole lines.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypedDict, cast
 
 from retune.server import ids
 from retune.server.batches.requests import BatchRequest
 from retune.server.files.rules import SPARE_BYTES
 from retune.server.storage.content_store import ContentStore, Draft, sync_to_disk
 from retune.server.storage.database import DatabaseUnavailableError
+from retune.training_lines.keys import JsonMapping
+
+
+class ResultResponse(TypedDict):
+    """The answer to a request of a batch."""
+
+    status_code: int
+    request_id: str
+    body: JsonMapping
+
+
+class ResultError(TypedDict):
+    """Why a request of a batch was not answered."""
+
+    code: str
+    message: str
+
+
+class BatchResult(TypedDict):
+    """A line of the output file or of the error file."""
+
+    id: str
+    custom_id: str
+    response: ResultResponse | None
+    error: ResultError | None
+
+
+class BatchUsage(TypedDict):
+    """The Batch object's usage."""
+
+    input_tokens: int
+    input_tokens_details: dict[str, int]
+    output_tokens: int
+    output_tokens_details: dict[str, int]
+    total_tokens: int
 
 
 @dataclass(slots=True)
@@ -31,13 +66,14 @@ class Tally:
     output_tokens: int = 0
     reasoning_tokens: int = 0
 
-    def add(self, result: Mapping[str, Any]) -> None:
+    def add(self, result: BatchResult) -> None:
         """Count one more result."""
-        if not succeeded(result):
+        response = result["response"]
+        if response is None or not succeeded(result):
             self.failed += 1
             return
         self.completed += 1
-        usage = result["response"]["body"].get("usage") or {}
+        usage = response["body"].get("usage") or {}
         # Responses have other names for it than completions.
         self.input_tokens += usage.get("prompt_tokens", usage.get("input_tokens", 0))
         self.output_tokens += usage.get("completion_tokens", usage.get("output_tokens", 0))
@@ -51,7 +87,7 @@ class Tally:
         """How many results there are."""
         return self.completed + self.failed
 
-    def usage(self) -> dict[str, Any]:
+    def usage(self) -> BatchUsage:
         """The Batch object's usage."""
         return {
             "input_tokens": self.input_tokens,
@@ -62,13 +98,13 @@ class Tally:
         }
 
 
-def succeeded(result: Mapping[str, Any]) -> bool:
+def succeeded(result: BatchResult) -> bool:
     """Whether a result belongs in the output file, not the error file."""
     response = result["response"]
     return response is not None and response["status_code"] == 200
 
 
-def result_line(result: Mapping[str, object]) -> bytes:
+def result_line(result: BatchResult) -> bytes:
     """A result as one line of the files; in ASCII, as an id may contain unpaired surrogates."""
     return json.dumps(result, separators=(",", ":")).encode("ascii") + b"\n"
 
@@ -89,7 +125,7 @@ class Journal:
             self._stream.close()
             raise
 
-    def append(self, result: Mapping[str, Any]) -> None:
+    def append(self, result: BatchResult) -> None:
         """Append a request's result.
 
         Raises:
@@ -132,14 +168,15 @@ class Journal:
         return tally
 
 
-def _whole_result(line: bytes) -> dict[str, Any] | None:
+def _whole_result(line: bytes) -> BatchResult | None:
     if not line.endswith(b"\n"):
         return None
     try:
         result = json.loads(line)
     except ValueError:
         return None
-    return result if isinstance(result, dict) else None
+    # The journal is this server's own.
+    return cast("BatchResult", result) if isinstance(result, dict) else None
 
 
 @dataclass(frozen=True, slots=True)

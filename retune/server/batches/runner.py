@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Select, and_, case, or_, select
 
 from retune.server.batches import store as batch_store
 from retune.server.batches.answering import answer_request, unanswered
-from retune.server.batches.requests import BatchRequest, InvalidInputError, check_input_file, requests_of
+from retune.server.batches.requests import BatchError, BatchRequest, InvalidInputError, check_input_file, requests_of
 from retune.server.batches.results import Journal, ResultFiles, result_line
 from retune.server.files.rules import SPARE_BYTES
 from retune.server.json_input import ReadingStoppedError
@@ -218,7 +217,7 @@ class BatchRunner:
                 for request in requests_of(self._input_path(batch), skip=journal.tally.answered):
                     yield result_line(unanswered(request, *_UNANSWERED[status]))
 
-    def _fail(self, batch: BatchRow, errors: list[dict[str, Any]]) -> None:
+    def _fail(self, batch: BatchRow, errors: list[BatchError]) -> None:
         with self._database.write() as session:
             batch_store.mark_failed(session, batch.id, errors, self._webhook_urls)
         self._services.wake()

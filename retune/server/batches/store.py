@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal, TypedDict
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from retune.server import ids
-from retune.server.batches.requests import CheckedInput, CreateBatchRequest
+from retune.server.batches.requests import BatchError, CheckedInput, CreateBatchRequest
 from retune.server.batches.results import ResultFile, Tally
 from retune.server.errors import ApiError
 from retune.server.files import store as file_store
@@ -16,11 +16,39 @@ from retune.server.storage.column_types import storable
 from retune.server.storage.statuses import CANCELLABLE_BATCHES, UNFINISHED_BATCHES, BatchStatus, change_if
 from retune.server.storage.tables import BatchRow
 from retune.server.webhooks.outbox import add_event_to_outbox
+from retune.training_lines.keys import JsonObject
 
 _WINDOW_SECONDS = 24 * 3600
 
 
-def batch_object(batch: BatchRow) -> dict[str, Any]:
+class BatchObject(TypedDict):
+    """The Batch object."""
+
+    id: str
+    object: Literal["batch"]
+    endpoint: str
+    model: str | None
+    errors: JsonObject | None
+    input_file_id: str
+    completion_window: str
+    status: str
+    output_file_id: str | None
+    error_file_id: str | None
+    created_at: int
+    in_progress_at: int | None
+    expires_at: int
+    finalizing_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    expired_at: int | None
+    cancelling_at: int | None
+    cancelled_at: int | None
+    request_counts: dict[str, int]
+    usage: JsonObject | None
+    metadata: dict[str, str] | None
+
+
+def batch_object(batch: BatchRow) -> BatchObject:
     """The Batch object."""
     return {
         "id": batch.id,
@@ -133,7 +161,7 @@ def mark_finalizing(session: Session, batch_id: str, tally: Tally) -> bool:
     return change_if(session, BatchRow, batch_id, [BatchStatus.IN_PROGRESS], values)
 
 
-def mark_failed(session: Session, batch_id: str, errors: list[dict[str, Any]], webhook_urls: Sequence[str]) -> bool:
+def mark_failed(session: Session, batch_id: str, errors: list[BatchError], webhook_urls: Sequence[str]) -> bool:
     """End an unfinished batch with errors; False if it is finished already."""
     storable_errors = [{**error, "message": storable(error["message"])} for error in errors]
     values = {"status": BatchStatus.FAILED, "failed_at": int(time.time()), "errors": storable_errors}
@@ -182,7 +210,7 @@ def mark_ended(
     return True
 
 
-def _counted(tally: Tally) -> dict[str, Any]:
+def _counted(tally: Tally) -> JsonObject:
     return {"completed": tally.completed, "failed": tally.failed, "usage": tally.usage()}
 
 

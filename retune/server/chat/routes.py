@@ -3,8 +3,8 @@
 Batches call `answer_chat` directly.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Literal, NotRequired, TypedDict
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
@@ -13,14 +13,50 @@ from retune.server import ids
 from retune.server.chat.requests import ChatRequest
 from retune.server.generation.answers import GeneratedAnswer, answers_usage, generate_answers
 from retune.server.generation.model_lookup import in_model_thread
-from retune.server.generation.streaming import answer_head, chat_logprobs, stream_events
+from retune.server.generation.streaming import AnswerHead, ChatLogprobs, answer_head, chat_logprobs, stream_events
 from retune.server.generation.tools import Calling
-from retune.server.services import Services, ServicesOf
+from retune.server.services import Services, ServicesOf, TokenUsage
 
 router = APIRouter(prefix="/chat")
 
 
-def answer_chat(services: Services, request: ChatRequest) -> dict[str, Any]:
+class ToolCall(TypedDict):
+    """A call of a function."""
+
+    id: str
+    type: Literal["function"]
+    function: dict[str, str]
+
+
+class ChatMessage(TypedDict):
+    """What the model says; `function_call` is the older form of `tool_calls`."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None
+    annotations: list[object]
+    function_call: NotRequired[dict[str, str]]
+    tool_calls: NotRequired[list[ToolCall]]
+
+
+class ChatChoice(TypedDict):
+    """One of the answers."""
+
+    index: int
+    message: ChatMessage
+    logprobs: ChatLogprobs | None
+    finish_reason: str
+
+
+class ChatCompletion(AnswerHead):
+    """The `chat.completion` object."""
+
+    choices: list[ChatChoice]
+    usage: TokenUsage
+    service_tier: Literal["default"]
+
+
+def answer_chat(services: Services, request: ChatRequest) -> ChatCompletion:
     """Answer a conversation, `n` times.
 
     Returns:
@@ -39,7 +75,7 @@ def answer_chat(services: Services, request: ChatRequest) -> dict[str, Any]:
     }
 
 
-def stream_chat(services: Services, request: ChatRequest) -> Iterator[dict[str, Any]]:
+def stream_chat(services: Services, request: ChatRequest) -> Iterator[Mapping[str, object]]:
     """Answer a conversation, `n` times, as the chunks of a stream.
 
     The whole answer is there before its first chunk: whatever fails, fails with a status of its own.
@@ -49,8 +85,7 @@ def stream_chat(services: Services, request: ChatRequest) -> Iterator[dict[str, 
     """
     calling, answers = _ask(services, request)
     head = answer_head(services, request, ids.new_id("chatcmpl-"), "chat.completion.chunk")
-    head["service_tier"] = "default"
-    return _chunks(head, answers, calling, with_usage=request.with_usage)
+    return _chunks({**head, "service_tier": "default"}, answers, calling, with_usage=request.with_usage)
 
 
 def _ask(services: Services, request: ChatRequest) -> tuple[Calling | None, list[GeneratedAnswer]]:
@@ -59,16 +94,19 @@ def _ask(services: Services, request: ChatRequest) -> tuple[Calling | None, list
     return calling, generate_answers(services, request.answer_request(calling))
 
 
-def _choice(index: int, answer: GeneratedAnswer, calling: Calling | None) -> dict[str, Any]:
-    said = {"content": answer.content, "refusal": answer.refusal}
-    message: dict[str, Any] = {"role": "assistant", **said, "annotations": []}
+def _choice(index: int, answer: GeneratedAnswer, calling: Calling | None) -> ChatChoice:
+    message: ChatMessage = {
+        "role": "assistant",
+        "content": answer.content,
+        "refusal": answer.refusal,
+        "annotations": [],
+    }
     if calling and answer.calls:
         functions = [{"name": call.name, "arguments": answer.arguments(call)} for call in answer.calls]
-        message |= (
-            {"function_call": functions[0]}
-            if calling.is_legacy
-            else {"tool_calls": [_tool_call(function) for function in functions]}
-        )
+        if calling.is_legacy:
+            message["function_call"] = functions[0]
+        else:
+            message["tool_calls"] = [_tool_call(function) for function in functions]
     # Only the tokens of the content have them; the service returns none for calls.
     tokens = () if answer.calls else answer.completion.logprobs or ()
     logprobs = chat_logprobs(tokens, of_refusal=answer.refusal is not None) if tokens else None
@@ -76,7 +114,7 @@ def _choice(index: int, answer: GeneratedAnswer, calling: Calling | None) -> dic
     return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def _tool_call(function: dict[str, str]) -> dict[str, Any]:
+def _tool_call(function: dict[str, str]) -> ToolCall:
     return {"id": ids.new_id("call_"), "type": "function", "function": function}
 
 
@@ -89,8 +127,8 @@ def _finish_reason(answer: GeneratedAnswer, calling: Calling | None) -> str:
 
 
 def _chunks(
-    head: dict[str, Any], answers: list[GeneratedAnswer], calling: Calling | None, *, with_usage: bool
-) -> Iterator[dict[str, Any]]:
+    head: Mapping[str, object], answers: list[GeneratedAnswer], calling: Calling | None, *, with_usage: bool
+) -> Iterator[Mapping[str, object]]:
     usage = {"usage": None} if with_usage else {}
     for index, answer in enumerate(answers):
         for delta, logprobs in _deltas(answer, calling):
@@ -102,9 +140,11 @@ def _chunks(
         yield {**head, "choices": [], "usage": answers_usage(answers)}
 
 
-def _deltas(answer: GeneratedAnswer, calling: Calling | None) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+def _deltas(
+    answer: GeneratedAnswer, calling: Calling | None
+) -> Iterator[tuple[dict[str, object], ChatLogprobs | None]]:
     """What each chunk adds to an answer, and the log-probabilities of that."""
-    beginning: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
+    beginning: dict[str, object] = {"role": "assistant", "content": None, "refusal": None}
     is_refusal = answer.refusal is not None
     said = "refusal" if is_refusal else "content"
     yield beginning if answer.text is None else {**beginning, said: ""}, None
@@ -112,10 +152,10 @@ def _deltas(answer: GeneratedAnswer, calling: Calling | None) -> Iterator[tuple[
     for text, tokens in answer.pieces():
         yield {said: text}, chat_logprobs(tokens, of_refusal=is_refusal) if has_logprobs else None
     for index, call in enumerate(answer.calls):
-        beginning = {"name": call.name, "arguments": ""}
+        begun = {"name": call.name, "arguments": ""}
         is_legacy = calling is not None and calling.is_legacy
         yield (
-            {"function_call": beginning} if is_legacy else {"tool_calls": [{"index": index, **_tool_call(beginning)}]},
+            {"function_call": begun} if is_legacy else {"tool_calls": [{"index": index, **_tool_call(begun)}]},
             None,
         )
         for text in answer.argument_pieces(call):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal, TypedDict
 
 from sqlalchemy import ColumnElement, CompoundSelect, and_, literal, or_, select, union_all
 from sqlalchemy.orm import Session
@@ -12,7 +12,21 @@ from retune.server.storage.statuses import UNFINISHED_BATCHES, UNFINISHED_JOBS
 from retune.server.storage.tables import BatchRow, FileRow, JobRow
 
 
-def file_object(row: FileRow) -> dict[str, Any]:
+class FileObject(TypedDict):
+    """The File object."""
+
+    object: Literal["file"]
+    id: str
+    purpose: str
+    filename: str
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    status: Literal["processed"]
+    status_details: None
+
+
+def file_object(row: FileRow) -> FileObject:
     """The File object."""
     return {
         "object": "file",

@@ -8,10 +8,10 @@ from retune.server.generation.answer_formats import AnswerFormat, CallFormat, Fu
 from retune.server.generation.model_lookup import chat_model
 from retune.server.generation.sampling import SamplingRequest, unsupported
 from retune.server.generation.streaming import pieces_of, token_usage
-from retune.server.services import Services
+from retune.server.services import Services, TokenUsage
 from retune.trainers.base import Completion, LanguageModel, TokenLogprob
 from retune.trainers.tool_calls import find_calls
-from retune.training_lines.keys import JsonMapping, JsonObject
+from retune.training_lines.keys import JsonMapping
 
 # Where chance draws the answers, another one may meet the format that the first one missed.
 _MAX_ATTEMPTS = 4
@@ -93,7 +93,7 @@ def generate_answers(services: Services, request: AnswerRequest) -> list[Generat
     return answers
 
 
-def answers_usage(answers: Sequence[GeneratedAnswer]) -> JsonObject:
+def answers_usage(answers: Sequence[GeneratedAnswer]) -> TokenUsage:
     """Usage of all answers to one conversation."""
     completion_tokens = sum(answer.completion.completion_tokens for answer in answers)
     return token_usage(answers[0].completion.prompt_tokens, completion_tokens)

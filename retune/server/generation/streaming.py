@@ -7,19 +7,59 @@ import asyncio
 import codecs
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import TypedDict
 
 from fastapi.responses import StreamingResponse
 
 from retune.server.generation.sampling import SamplingRequest
-from retune.server.services import Services
+from retune.server.services import Services, TokenUsage
 from retune.trainers.base import Completion, TokenLogprob
 
 _END_OF_TURN = "<|endoftext|>"
 
 
-def answer_head(services: Services, request: SamplingRequest, answer_id: str, kind: str) -> dict[str, Any]:
+class AnswerHead(TypedDict):
+    """What a whole answer and each chunk of a streamed one begin with."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    system_fingerprint: str
+
+
+class LikelyToken(TypedDict):
+    """A token, its log-probability, and its bytes, None for the end of a turn."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class ChatToken(LikelyToken):
+    """A token of an answer, and what else could have stood in its place."""
+
+    top_logprobs: list[LikelyToken]
+
+
+class ChatLogprobs(TypedDict):
+    """`logprobs` of a chat completion's choice."""
+
+    content: list[ChatToken] | None
+    refusal: list[ChatToken] | None
+
+
+class LegacyLogprobs(TypedDict):
+    """`logprobs` of a legacy completion's choice."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]] | None
+    text_offset: list[int]
+
+
+def answer_head(services: Services, request: SamplingRequest, answer_id: str, kind: str) -> AnswerHead:
     """The fields that a whole answer and each chunk of a streamed one begin with; `kind` is their `object`."""
     return {
         "id": answer_id,
@@ -30,7 +70,7 @@ def answer_head(services: Services, request: SamplingRequest, answer_id: str, ki
     }
 
 
-def token_usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+def token_usage(prompt_tokens: int, completion_tokens: int) -> TokenUsage:
     """The `usage` object; nothing is cached, spoken, predicted or thought here."""
     return {
         "prompt_tokens": prompt_tokens,
@@ -46,12 +86,12 @@ def token_usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
     }
 
 
-def stream_events(chunks: Iterable[dict[str, Any]]) -> StreamingResponse:
+def stream_events(chunks: Iterable[Mapping[str, object]]) -> StreamingResponse:
     """Each chunk as an event, and `[DONE]` after the last one."""
     return StreamingResponse(_events(chunks), media_type="text/event-stream")
 
 
-def stream_typed_events(events: Iterable[dict[str, Any]]) -> StreamingResponse:
+def stream_typed_events(events: Iterable[Mapping[str, object]]) -> StreamingResponse:
     """Each event under the name of its `type`; nothing comes after the last one."""
     return StreamingResponse(_typed_events(events), media_type="text/event-stream")
 
@@ -71,7 +111,7 @@ def pieces_of(answer: Completion) -> Iterator[tuple[str, Sequence[TokenLogprob]]
             n_sent = index + 1
 
 
-async def _events(chunks: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
+async def _events(chunks: Iterable[Mapping[str, object]]) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield b"data: %s\n\n" % json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()
         # Without this, the loop would block other requests and not notice that a client has left.
@@ -79,7 +119,7 @@ async def _events(chunks: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
-async def _typed_events(events: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
+async def _typed_events(events: Iterable[Mapping[str, object]]) -> AsyncIterator[bytes]:
     for event in events:
         # In ASCII: responses repeat texts of their requests, which may hold halves of surrogate pairs.
         data = json.dumps(event, separators=(",", ":"))
@@ -87,13 +127,13 @@ async def _typed_events(events: Iterable[dict[str, Any]]) -> AsyncIterator[bytes
         await asyncio.sleep(0)
 
 
-def chat_logprobs(tokens: Sequence[TokenLogprob], *, of_refusal: bool = False) -> dict[str, Any]:
+def chat_logprobs(tokens: Sequence[TokenLogprob], *, of_refusal: bool = False) -> ChatLogprobs:
     """`logprobs` of a chat completion's choice, or of a chunk of one."""
     shown = [_chat_token(token) for token in tokens]
     return {"content": None, "refusal": shown} if of_refusal else {"content": shown, "refusal": None}
 
 
-def legacy_logprobs(tokens: Sequence[TokenLogprob], *, offset: int, top: int) -> dict[str, Any]:
+def legacy_logprobs(tokens: Sequence[TokenLogprob], *, offset: int, top: int) -> LegacyLogprobs:
     """`logprobs` of a legacy completion's choice, or of a chunk of one.
 
     Args:
@@ -113,12 +153,12 @@ def legacy_logprobs(tokens: Sequence[TokenLogprob], *, offset: int, top: int) ->
     }
 
 
-def _chat_token(token: TokenLogprob) -> dict[str, Any]:
+def _chat_token(token: TokenLogprob) -> ChatToken:
     alternatives = [_likely(other.content, other.logprob) for other in token.alternatives]
     return {**_likely(token.content, token.logprob), "top_logprobs": alternatives}
 
 
-def _likely(content: bytes | None, logprob: float) -> dict[str, Any]:
+def _likely(content: bytes | None, logprob: float) -> LikelyToken:
     return {"token": _text(content), "logprob": logprob, "bytes": None if content is None else list(content)}
 
 

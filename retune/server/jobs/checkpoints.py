@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -23,12 +23,25 @@ from retune.server.storage.statuses import UNFINISHED_JOBS
 from retune.server.storage.tables import CheckpointRow, JobRow, ModelRow
 from retune.server.training.run import JOURNAL_NAME, LOG_NAME
 from retune.trainers.base import StepMetrics
+from retune.training_lines.keys import JsonObject
 
 KEPT_CHECKPOINTS = 3
 _log = logging.getLogger(__name__)
 
 
-def checkpoint_object(row: CheckpointRow) -> dict[str, Any]:
+class CheckpointObject(TypedDict):
+    """The checkpoint object."""
+
+    object: Literal["fine_tuning.job.checkpoint"]
+    id: str
+    created_at: int
+    fine_tuned_model_checkpoint: str
+    fine_tuning_job_id: str
+    metrics: JsonObject
+    step_number: int
+
+
+def checkpoint_object(row: CheckpointRow) -> CheckpointObject:
     """The checkpoint object."""
     return {
         "object": "fine_tuning.job.checkpoint",

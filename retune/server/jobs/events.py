@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,6 +11,7 @@ from retune.server import ids
 from retune.server.storage.column_types import storable
 from retune.server.storage.tables import EventRow, JobRow
 from retune.trainers.base import StepMetrics
+from retune.training_lines.keys import JsonObject
 
 Level = Literal["info", "warn", "error"]
 RESULT_FILENAME = "step_metrics.csv"
@@ -55,7 +56,19 @@ def cut_message(n_examples: int, context_tokens: int) -> str:
     )
 
 
-def event_object(row: EventRow) -> dict[str, Any]:
+class EventObject(TypedDict):
+    """The event object."""
+
+    object: Literal["fine_tuning.job.event"]
+    id: str
+    created_at: int
+    level: str
+    message: str
+    data: JsonObject
+    type: str
+
+
+def event_object(row: EventRow) -> EventObject:
     """The event object."""
     return {
         "object": "fine_tuning.job.event",

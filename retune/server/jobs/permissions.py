@@ -4,7 +4,7 @@ They are stored and listed, but not enforced: the server has one organization, a
 """
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypedDict
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
@@ -112,7 +112,14 @@ def _permit(session: Session, checkpoint: str, project_id: str) -> CheckpointPer
     return row
 
 
-def _permission_object(row: CheckpointPermissionRow) -> dict[str, Any]:
+class _PermissionObject(TypedDict):
+    object: Literal["checkpoint.permission"]
+    id: str
+    created_at: int
+    project_id: str
+
+
+def _permission_object(row: CheckpointPermissionRow) -> _PermissionObject:
     return {
         "object": "checkpoint.permission",
         "id": row.id,

@@ -116,11 +116,11 @@ def list_checkpoints(job_id: str, services: ServicesOf, after: After = None, lim
     return JSONResponse(list_object(data, has_more=has_more, ends=True))
 
 
-def _read_object(session: Session, job_id: str) -> dict[str, Any]:
+def _read_object(session: Session, job_id: str) -> job_store.JobObject:
     return _object(session, job_store.read_job(session, job_id))
 
 
-def _object(session: Session, job: JobRow | Row[Any]) -> dict[str, Any]:
+def _object(session: Session, job: JobRow | Row[Any]) -> job_store.JobObject:
     return job_store.job_object(job, estimated_finish=job_store.estimate_finish(session, job))
 
 

@@ -3,7 +3,7 @@
 import math
 import secrets
 import time
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.orm import Session
@@ -15,6 +15,7 @@ from retune.server.jobs.requests import CreateJobRequest
 from retune.server.loaded_models import Model
 from retune.server.storage.statuses import PENDING_JOBS, UNFINISHED_JOBS, JobStatus
 from retune.server.storage.tables import EventRow, JobMetadataRow, JobRow
+from retune.training_lines.keys import JsonObject
 
 ORGANIZATION = "retune"
 # The pace of a training is that of its last steps: it may have been paused, or slower at its beginning.
@@ -22,7 +23,34 @@ _STEPS_OF_PACE = 200
 _JOB_BY_ID = select(JobRow.__table__).where(JobRow.id == bindparam("id"))
 
 
-def job_object(job: JobRow | Row[Any], *, estimated_finish: int | None = None) -> dict[str, Any]:
+class JobObject(TypedDict):
+    """The fine-tuning job object."""
+
+    object: Literal["fine_tuning.job"]
+    id: str
+    model: str
+    created_at: int
+    finished_at: int | None
+    fine_tuned_model: str | None
+    organization_id: str
+    result_files: list[str]
+    status: str
+    validation_file: str | None
+    training_file: str
+    hyperparameters: JsonObject
+    trained_tokens: int | None
+    error: JsonObject | None
+    user_provided_suffix: str | None
+    seed: int
+    estimated_finish: int | None
+    integrations: list[JsonObject]
+    metadata: dict[str, str] | None
+    usage_metrics: None
+    shared_with_openai: bool
+    method: JsonObject
+
+
+def job_object(job: JobRow | Row[Any], *, estimated_finish: int | None = None) -> JobObject:
     """The fine-tuning job object."""
     hyperparameters = job.hyperparameters or job.requested_hyperparameters
     succeeded = job.status == JobStatus.SUCCEEDED

@@ -3,16 +3,104 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypedDict
 
 from retune.server import ids
 from retune.server.generation.answers import GeneratedAnswer, answers_usage, generate_answers
-from retune.server.generation.streaming import chat_logprobs
+from retune.server.generation.streaming import ChatToken, LikelyToken, chat_logprobs
 from retune.server.responses.requests import FunctionTool, ResponseRequest
-from retune.server.services import Services
+from retune.server.services import Services, TokenUsage
 from retune.trainers.base import TokenLogprob
+from retune.training_lines.keys import JsonObject
 
-Event = dict[str, Any]
+Event = dict[str, object]
+
+
+class TextPart(TypedDict):
+    """A part of a message that is text."""
+
+    type: Literal["output_text"]
+    annotations: list[object]
+    logprobs: list[ChatToken]
+    text: str
+
+
+class RefusalPart(TypedDict):
+    """The only part of a message that refuses."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+class MessageItem(TypedDict):
+    """What the model says."""
+
+    id: str
+    type: Literal["message"]
+    status: str
+    role: Literal["assistant"]
+    content: list[TextPart | RefusalPart]
+
+
+class CallItem(TypedDict):
+    """A call of a function."""
+
+    id: str
+    type: Literal["function_call"]
+    status: str
+    call_id: str
+    name: str
+    arguments: str
+
+
+class ResponseUsage(TypedDict):
+    """`usage` of a response."""
+
+    input_tokens: int
+    input_tokens_details: dict[str, int]
+    output_tokens: int
+    output_tokens_details: dict[str, int]
+    total_tokens: int
+
+
+class EchoedSettings(TypedDict):
+    """What a response repeats of its request, with the values that took effect."""
+
+    instructions: str | None
+    max_output_tokens: int | None
+    max_tool_calls: None
+    metadata: dict[str, str]
+    model: str
+    parallel_tool_calls: bool
+    previous_response_id: None
+    prompt_cache_key: None
+    reasoning: dict[str, None]
+    safety_identifier: str | None
+    service_tier: Literal["default"]
+    store: bool
+    temperature: float
+    text: JsonObject
+    tool_choice: str | JsonObject
+    tools: list[JsonObject]
+    top_logprobs: int
+    top_p: float
+    truncation: str
+    user: str | None
+
+
+class ResponseObject(EchoedSettings):
+    """The `response` object."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: str
+    background: bool
+    completed_at: int | None
+    error: None
+    incomplete_details: dict[str, str] | None
+    output: list[MessageItem | CallItem]
+    usage: ResponseUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +112,11 @@ class AnsweredResponse:
         answer: What it was made of; its items are in the order of the output.
     """
 
-    response: dict[str, Any]
+    response: ResponseObject
     answer: GeneratedAnswer
 
 
-def answer_response(services: Services, request: ResponseRequest) -> dict[str, Any]:
+def answer_response(services: Services, request: ResponseRequest) -> ResponseObject:
     """Answer a request.
 
     Returns:
@@ -48,7 +136,7 @@ def respond(services: Services, request: ResponseRequest) -> AnsweredResponse:
     answer = answers[0]
     is_cut = answer.completion.finish_reason == "length"
     status = "incomplete" if is_cut else "completed"
-    response = {
+    response: ResponseObject = {
         "id": ids.new_id("resp_"),
         "object": "response",
         "created_at": began,
@@ -64,40 +152,52 @@ def respond(services: Services, request: ResponseRequest) -> AnsweredResponse:
     return AnsweredResponse(response, answer)
 
 
-def output_items(answer: GeneratedAnswer, status: str) -> list[dict[str, Any]]:
+def output_items(answer: GeneratedAnswer, status: str) -> list[MessageItem | CallItem]:
     """The items of a response: the message, where it says something, and its calls."""
-    items: list[dict[str, Any]] = []
+    items: list[MessageItem | CallItem] = []
     if answer.text is not None:
         if answer.refusal is not None:
-            part: dict[str, Any] = {"type": "refusal", "refusal": answer.refusal}
+            part: TextPart | RefusalPart = {"type": "refusal", "refusal": answer.refusal}
         else:
             # Of the text alone: the calls after it are other items.
             part = text_part(answer.text, tuple(token for _, tokens in answer.pieces() for token in tokens))
-        head = {"id": ids.new_id("msg_"), "type": "message", "status": status}
-        items.append({**head, "role": "assistant", "content": [part]})
+        message: MessageItem = {
+            "id": ids.new_id("msg_"),
+            "type": "message",
+            "status": status,
+            "role": "assistant",
+            "content": [part],
+        }
+        items.append(message)
     for call in answer.calls:
-        head = {"id": ids.new_id("fc_"), "type": "function_call", "status": status}
-        called = {"call_id": ids.new_id("call_"), "name": call.name, "arguments": answer.arguments(call)}
-        items.append({**head, **called})
+        called: CallItem = {
+            "id": ids.new_id("fc_"),
+            "type": "function_call",
+            "status": status,
+            "call_id": ids.new_id("call_"),
+            "name": call.name,
+            "arguments": answer.arguments(call),
+        }
+        items.append(called)
     return items
 
 
-def text_part(text: str, tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+def text_part(text: str, tokens: Sequence[TokenLogprob]) -> TextPart:
     """A part of a message."""
     return {"type": "output_text", "annotations": [], "logprobs": text_logprobs(tokens), "text": text}
 
 
-def text_logprobs(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
+def text_logprobs(tokens: Sequence[TokenLogprob]) -> list[ChatToken]:
     """Log-probabilities of tokens; what has no bytes has an empty list of them."""
-    found: list[dict[str, Any]] = chat_logprobs(tokens)["content"]
+    found = chat_logprobs(tokens)["content"] or []
     for token in found:
-        for other in (token, *token["top_logprobs"]):
+        same_place: list[LikelyToken] = [token, *token["top_logprobs"]]
+        for other in same_place:
             other["bytes"] = other["bytes"] or []
     return found
 
 
-def _echoed_settings(request: ResponseRequest) -> dict[str, Any]:
-    """What a response repeats of its request, with the values that took effect."""
+def _echoed_settings(request: ResponseRequest) -> EchoedSettings:
     return {
         "instructions": request.instructions,
         "max_output_tokens": request.max_output_tokens,
@@ -122,7 +222,7 @@ def _echoed_settings(request: ResponseRequest) -> dict[str, Any]:
     }
 
 
-def _text_format(request: ResponseRequest) -> dict[str, Any]:
+def _text_format(request: ResponseRequest) -> JsonObject:
     wanted = request.text.format if request.text else None
     if wanted is None or wanted.type != "json_schema":
         return {"type": wanted.type if wanted else "text"}
@@ -130,12 +230,12 @@ def _text_format(request: ResponseRequest) -> dict[str, Any]:
     return {"type": "json_schema", **about, "schema": wanted.schema_}
 
 
-def _tool(tool: FunctionTool) -> dict[str, Any]:
+def _tool(tool: FunctionTool) -> JsonObject:
     about = {"name": tool.name, "description": tool.description, "strict": tool.strict is not False}
     return {"type": "function", **about, "parameters": tool.parameters}
 
 
-def _usage(usage: dict[str, Any]) -> dict[str, Any]:
+def _usage(usage: TokenUsage) -> ResponseUsage:
     return {
         "input_tokens": usage["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -164,20 +264,23 @@ def _events(answered: AnsweredResponse) -> Iterator[Event]:
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
     for index, item in enumerate(response["output"]):
-        place = {"output_index": index}
-        events = (
-            _message_events(item, answer, place) if item["type"] == "message" else _call_events(item, answer, place)
-        )
-        yield from events
-        yield {"type": "response.output_item.done", **place, "item": item}
+        if item["type"] == "message":
+            yield from _message_events(item, answer, index)
+        else:
+            yield from _call_events(item, answer, index)
+        yield {"type": "response.output_item.done", "output_index": index, "item": item}
     yield {"type": f"response.{response['status']}", "response": response}
 
 
-def _message_events(item: Event, answer: GeneratedAnswer, place: Event) -> Iterator[Event]:
-    yield {"type": "response.output_item.added", **place, "item": {**item, "status": "in_progress", "content": []}}
+def _message_events(item: MessageItem, answer: GeneratedAnswer, index: int) -> Iterator[Event]:
+    yield {
+        "type": "response.output_item.added",
+        "output_index": index,
+        "item": {**item, "status": "in_progress", "content": []},
+    }
     part = item["content"][0]
-    where = {**place, "item_id": item["id"], "content_index": 0}
-    is_refusal = answer.refusal is not None
+    where: Event = {"output_index": index, "item_id": item["id"], "content_index": 0}
+    is_refusal = part["type"] == "refusal"
     empty = {"type": "refusal", "refusal": ""} if is_refusal else text_part("", ())
     yield {"type": "response.content_part.added", **where, "part": empty}
     for text, tokens in answer.pieces():
@@ -185,17 +288,18 @@ def _message_events(item: Event, answer: GeneratedAnswer, place: Event) -> Itera
             yield {"type": "response.refusal.delta", **where, "delta": text}
         else:
             yield {"type": "response.output_text.delta", **where, "delta": text, "logprobs": text_logprobs(tokens)}
-    if is_refusal:
+    if part["type"] == "refusal":
         yield {"type": "response.refusal.done", **where, "refusal": part["refusal"]}
     else:
         yield {"type": "response.output_text.done", **where, "text": part["text"], "logprobs": part["logprobs"]}
     yield {"type": "response.content_part.done", **where, "part": part}
 
 
-def _call_events(item: Event, answer: GeneratedAnswer, place: Event) -> Iterator[Event]:
-    yield {"type": "response.output_item.added", **place, "item": {**item, "status": "in_progress", "arguments": ""}}
-    where = {**place, "item_id": item["id"]}
-    call = answer.calls[place["output_index"] - (answer.text is not None)]
+def _call_events(item: CallItem, answer: GeneratedAnswer, index: int) -> Iterator[Event]:
+    begun = {**item, "status": "in_progress", "arguments": ""}
+    yield {"type": "response.output_item.added", "output_index": index, "item": begun}
+    where: Event = {"output_index": index, "item_id": item["id"]}
+    call = answer.calls[index - (answer.text is not None)]
     for text in answer.argument_pieces(call):
         yield {"type": "response.function_call_arguments.delta", **where, "delta": text}
     call_fields = {"name": item["name"], "arguments": item["arguments"]}

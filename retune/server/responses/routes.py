@@ -1,7 +1,6 @@
 """`/v1/responses`: answers in text, JSON or calls, whole or as a stream. Nothing is stored."""
 
 import json
-from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -9,7 +8,7 @@ from fastapi.responses import Response
 from retune.server.errors import ApiError
 from retune.server.generation.model_lookup import in_model_thread
 from retune.server.generation.streaming import stream_typed_events
-from retune.server.responses.answers import respond, response_events
+from retune.server.responses.answers import ResponseObject, respond, response_events
 from retune.server.responses.requests import ResponseRequest
 from retune.server.services import Services, ServicesOf
 
@@ -45,6 +44,6 @@ def _respond(body: ResponseRequest, services: Services) -> Response:
     return Response(_as_json(answered.response), media_type="application/json")
 
 
-def _as_json(value: dict[str, Any]) -> bytes:
+def _as_json(value: ResponseObject) -> bytes:
     # In ASCII: it repeats texts of the request, which may hold halves of surrogate pairs.
     return json.dumps(value, separators=(",", ":")).encode()

@@ -22,15 +22,19 @@ from retune.server.storage.content_store import ContentStore, Draft
 from retune.server.storage.database import recording
 from retune.server.storage.tables import UploadPartRow, UploadRow
 from retune.server.uploads import store as upload_store
-from retune.server.uploads.store import CompleteUploadRequest, CreateUploadRequest, delete_parts_of_ended_uploads
-from retune.training_lines.keys import JsonObject
+from retune.server.uploads.store import (
+    CompleteUploadRequest,
+    CreateUploadRequest,
+    UploadObject,
+    delete_parts_of_ended_uploads,
+)
 
 _PIECE_BYTES = 1024 * 1024
 router = APIRouter(prefix="/uploads")
 _PART_FIELD = "data"
 
 
-def complete_upload(services: Services, upload_id: str, request: CompleteUploadRequest) -> JsonObject:
+def complete_upload(services: Services, upload_id: str, request: CompleteUploadRequest) -> UploadObject:
     """Make the file and return the Upload object; completing again with the same parts gets the same answer.
 
     The parts are copied with no database session open, and go once the file is on record. So whatever ends this in the
@@ -80,7 +84,7 @@ def _fill(draft: Draft, contents: ContentStore, request: CompleteUploadRequest) 
         )
 
 
-def _record(services: Services, draft: Draft, upload_id: str, part_ids: Sequence[str]) -> JsonObject:
+def _record(services: Services, draft: Draft, upload_id: str, part_ids: Sequence[str]) -> UploadObject:
     with recording(services.database, draft) as session:
         upload = upload_store.get_upload(session, upload_id)
         if upload_store.is_completed_with(upload, part_ids):
@@ -91,7 +95,7 @@ def _record(services: Services, draft: Draft, upload_id: str, part_ids: Sequence
         return upload_store.upload_object(session, upload)
 
 
-def _completed_meanwhile(services: Services, upload_id: str, part_ids: Sequence[str]) -> JsonObject:
+def _completed_meanwhile(services: Services, upload_id: str, part_ids: Sequence[str]) -> UploadObject:
     # Parts are gone because another request has ended the upload: completed it with the same parts, or otherwise.
     with services.database.read() as session:
         upload = upload_store.get_upload(session, upload_id)

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, Literal, TypedDict
 
 from pydantic import Field
 from sqlalchemy import ColumnElement, delete, func, select, update
@@ -53,7 +53,30 @@ class UploadStatus(StrEnum):
     EXPIRED = "expired"
 
 
-def upload_object(session: Session, row: UploadRow) -> dict[str, Any]:
+class UploadObject(TypedDict):
+    """The Upload object."""
+
+    object: Literal["upload"]
+    id: str
+    bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: str
+    status: UploadStatus
+    file: file_store.FileObject | None
+
+
+class PartObject(TypedDict):
+    """The UploadPart object."""
+
+    object: Literal["upload.part"]
+    id: str
+    created_at: int
+    upload_id: str
+
+
+def upload_object(session: Session, row: UploadRow) -> UploadObject:
     """The Upload object; `file` is null before completion, and after the file is gone."""
     file = file_store.find_file(session, row.file_id) if row.file_id else None
     return {
@@ -69,7 +92,7 @@ def upload_object(session: Session, row: UploadRow) -> dict[str, Any]:
     }
 
 
-def part_object(row: UploadPartRow) -> dict[str, Any]:
+def part_object(row: UploadPartRow) -> PartObject:
     """The UploadPart object."""
     return {"object": "upload.part", "id": row.id, "created_at": row.created_at, "upload_id": row.upload_id}
 
