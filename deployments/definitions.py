@@ -3,17 +3,17 @@
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from retune.errors import ConfigError
+from retune.training_lines.keys import JsonObject
 
 WORK_POOL = "retune"
 PROCESS = "process"
 
 
-def prefect_yaml() -> dict[str, Any]:
+def prefect_yaml() -> JsonObject:
     """The contents of `prefect.yaml`."""
     return dict(yaml.safe_load((_directory() / "prefect.yaml").read_text(encoding="utf-8")))
 
@@ -23,7 +23,7 @@ def entry_points() -> frozenset[str]:
     return frozenset(deployment["entrypoint"] for deployment in prefect_yaml()["deployments"])
 
 
-def job_template() -> dict[str, Any]:
+def job_template() -> JsonObject:
     """The base job template of a process work pool."""
     return dict(json.loads((_directory() / "work_pools" / f"{PROCESS}.json").read_text(encoding="utf-8")))
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import httpx
 import yaml
@@ -39,6 +39,7 @@ from retune.config_file import load_config, scheduled_config_path
 from retune.data.cost.model_dates import describe_end, utc_today
 from retune.errors import ConfigError, RetuneError, ServerError
 from retune.provider.endpoint import resolve_endpoint
+from retune.training_lines.keys import JsonObject
 
 _PATIENCE_SECONDS = 180.0
 _UNAUTHORIZED = (401, 403)
@@ -180,11 +181,11 @@ async def _register_work_pool(client: PrefectClient) -> str:
     return pool.type
 
 
-def _full_name(deployment: dict[str, Any]) -> str:
+def _full_name(deployment: JsonObject) -> str:
     return f"{deployment['entrypoint'].rsplit('.', 1)[1].replace('_', '-')}/{deployment['name']}"
 
 
-def _deploy(settings: dict[str, Any], registration: Registration) -> list[str]:
+def _deploy(settings: JsonObject, registration: Registration) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="retune-") as directory:
         path = Path(directory, "prefect.yaml")
         path.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
@@ -202,7 +203,7 @@ def _deploy(settings: dict[str, Any], registration: Registration) -> list[str]:
     return [_describe(deployment, registration) for deployment in settings["deployments"]]
 
 
-def _settled(settings: dict[str, Any], registration: Registration, pool_type: str) -> dict[str, Any]:
+def _settled(settings: JsonObject, registration: Registration, pool_type: str) -> JsonObject:
     """The file's deployments with what the registration says in place of the defaults."""
     config = None if registration.config is None else registration.config.model_dump(mode="json", exclude_unset=True)
     deployments = []
@@ -222,7 +223,7 @@ def _settled(settings: dict[str, Any], registration: Registration, pool_type: st
     return {**{name: value for name, value in settings.items() if name != "definitions"}, "deployments": deployments}
 
 
-def _describe(deployment: dict[str, Any], registration: Registration) -> str:
+def _describe(deployment: JsonObject, registration: Registration) -> str:
     when = [_describe_schedule(schedule) for schedule in deployment.get("schedules", [])]
     when += [f"on {event}" for trigger in deployment.get("triggers", []) for event in trigger["expect"]]
     says = f"deployment   {_full_name(deployment)}" + (f", {', '.join(when)}" if when else ", started by hand")
@@ -231,7 +232,7 @@ def _describe(deployment: dict[str, Any], registration: Registration) -> str:
     return says
 
 
-def _describe_schedule(schedule: dict[str, Any]) -> str:
+def _describe_schedule(schedule: JsonObject) -> str:
     paused = "" if schedule.get("active", True) else " (paused)"
     if "cron" in schedule:
         return f"{schedule['cron']} {schedule.get('timezone', 'UTC')}{paused}"

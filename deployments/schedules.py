@@ -1,14 +1,15 @@
 """What people changed about the schedules of deployments, and Prefect would drop when they are deployed again."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
-Schedule = dict[str, Any]
+from retune.training_lines.keys import JsonMapping, JsonObject
+
+Schedule = JsonObject
 
 
 async def read_deployments(client: PrefectClient, names: Sequence[str]) -> dict[str, DeploymentResponse]:
@@ -22,7 +23,7 @@ async def read_deployments(client: PrefectClient, names: Sequence[str]) -> dict[
     return found
 
 
-def keep_what_people_changed(deployment: dict[str, Any], known: DeploymentResponse | None) -> None:
+def keep_what_people_changed(deployment: JsonObject, known: DeploymentResponse | None) -> None:
     """Have what somebody paused stay paused, and schedules that somebody added stay as they are.
 
     Args:
@@ -46,7 +47,7 @@ def _was_paused_by_people(known: DeploymentResponse) -> bool:
     return bool(known.parameters.get("config")) or not _needs_config(known.parameter_openapi_schema)
 
 
-def _needs_config(schema: Mapping[str, Any] | None) -> bool:
+def _needs_config(schema: JsonMapping | None) -> bool:
     return "config" in (schema or {}).get("properties", {})
 
 

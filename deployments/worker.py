@@ -30,6 +30,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 from deployments.definitions import PROCESS, WORK_POOL, entry_points, job_template, require_prefect_api
 from retune.errors import ConfigError
 from retune.private_files import home_directory, keep_files_private
+from retune.training_lines.keys import JsonObject
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
@@ -161,7 +162,7 @@ def refusal(flow_run: "FlowRun", deployment: "DeploymentResponse | None", work_p
     return None
 
 
-def _foreign(variables: dict[str, Any]) -> str | None:
+def _foreign(variables: JsonObject) -> str | None:
     others = sorted(set(variables) - {"working_dir"})
     if others:
         return f"{', '.join(others)}, which are for the worker's own environment to say"

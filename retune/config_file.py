@@ -12,11 +12,12 @@ from pydantic import BaseModel, ValidationError
 
 from retune.config import RetrainConfig
 from retune.errors import ConfigError
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 _EXAMPLE = Path("examples/support_tickets.yaml")
 
 
-def load_config(path: str | PathLike[str] | None, overrides: Mapping[str, Any] | None = None) -> RetrainConfig:
+def load_config(path: str | PathLike[str] | None, overrides: JsonMapping | None = None) -> RetrainConfig:
     """Read settings from a YAML file, and override some of them, as the flags of the command line do.
 
     Args:
@@ -48,7 +49,7 @@ def parse_config(settings: Mapping[str, object]) -> RetrainConfig:
         raise ConfigError("\n".join(problems)) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> JsonObject:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -60,12 +61,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
-def _without_unset(overrides: Mapping[str, object]) -> dict[str, Any]:
+def _without_unset(overrides: Mapping[str, object]) -> JsonObject:
     cleaned = {key: _without_unset(value) if isinstance(value, dict) else value for key, value in overrides.items()}
     return {key: value for key, value in cleaned.items() if value is not None and value != {}}
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: JsonObject, over: JsonObject) -> JsonObject:
     merged = dict(base)
     for key, value in over.items():
         inner = merged.get(key)

@@ -35,8 +35,6 @@ A message says what was expected, what was found and where; `hint` says what to 
 both on stderr and exits with status 1, `retune check` with 2 unless it is a CheckError; `--debug` adds the traceback.
 """
 
-from typing import Any
-
 
 class RetuneError(Exception):
     """Base of all errors that Retune raises on purpose.
@@ -54,12 +52,12 @@ class RetuneError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # Prefect and multiprocessing pickle exceptions; keyword arguments would be lost on the way.
         return _rebuild, (type(self), self.message, self.__dict__)
 
 
-def _rebuild(cls: type[RetuneError], message: str, attributes: dict[str, Any]) -> RetuneError:
+def _rebuild(cls: type[RetuneError], message: str, attributes: dict[str, object]) -> RetuneError:
     error = cls.__new__(cls, message)
     Exception.__init__(error, message)
     error.__dict__.update(attributes)

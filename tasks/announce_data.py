@@ -3,7 +3,6 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import httpx
@@ -16,6 +15,7 @@ from prefect.exceptions import PrefectException
 
 from retune.config import RetrainConfig
 from retune.errors import AnnouncementError
+from retune.training_lines.keys import JsonObject
 from retune.watch.config import CountMethod, WatchConfig
 from retune.watch.files import WatchFiles, source_hash, watch_key
 from retune.watch.snapshot import SourceSnapshot
@@ -97,7 +97,7 @@ async def _is_recorded(client: PrefectClient, event: Event) -> bool:
 
 
 def _event(config: RetrainConfig, snapshot: SourceSnapshot, counted: Counted, event_id: UUID) -> Event:
-    payload: dict[str, Any] = {
+    payload: JsonObject = {
         "source": snapshot.source,
         "fingerprint": counted.fingerprint,
         "n_examples": counted.n_examples,

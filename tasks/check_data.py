@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from pathlib import Path
-from typing import Any
 
 import httpx
 from prefect import get_run_logger
@@ -93,12 +92,12 @@ async def _publish_problems(report: CheckReport, data: LoadedData) -> None:
         get_run_logger().warning("The table of problems could not be published as an artifact: %s", error)
 
 
-def problem_rows(report: CheckReport) -> list[dict[str, Any]]:
+def problem_rows(report: CheckReport) -> list[dict[str, object]]:
     """The first places of every kind of problem, as rows for people; as many as an artifact should hold.
 
     Cells are shown as text, never as HTML or Markdown.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     size = 0
     for group in report.groups:
         for problem in group.first[:_SHOWN_PER_KIND]:

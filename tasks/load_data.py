@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import threading
 from pathlib import Path
-from typing import Any
 
 from retune.config import RetrainConfig
 from retune.data.cost.model_dates import check_model_fits, utc_today
@@ -14,6 +13,7 @@ from retune.provider.endpoint import require_endpoint
 from retune.results.links import artifact_name
 from retune.run import directory_before_run, open_run
 from retune.staging import replace_directory, staging_directory
+from retune.training_lines.keys import JsonObject
 from tasks.runtime.deployed import refuse_foreign_source
 from tasks.runtime.flow_run import API_KEY_BLOCK, BASE_URL, RUN_KEY, label_flow_run
 from tasks.runtime.locks import exclusive_run
@@ -123,7 +123,7 @@ def _sizes(store: ExampleStore) -> dict[str, int]:
     return {str(path.relative_to(store.directory)): path.stat().st_size for path in files}
 
 
-def _identity(store: ExampleStore) -> tuple[dict[str, Any], str]:
+def _identity(store: ExampleStore) -> tuple[JsonObject, str]:
     # Of the files with the lines, the paths tell where they were written.
     facts = store.facts.model_dump(exclude={"parts": {"__all__": {"path"}}})
     return facts, store.sha256_of((*SPLIT_COLUMNS, *PLACE_COLUMNS))

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from retune.cli.connection import BaseUrl, DataDirectory, ask
 from retune.cli.results import Dark, Output, choose_outputs, draw
 from retune.cli.terminal import as_local_time, print_fields, print_json, print_line, print_quietly, print_table, visible
+from retune.training_lines.keys import JsonObject
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -144,7 +145,7 @@ def _print_event(event: "FineTuningJobEvent", *, as_json: bool) -> None:
         print_line(f"{as_local_time(event.created_at)}  {event.level:<5}  {event.message}")
 
 
-def _facts(job: "FineTuningJob") -> dict[str, Any]:
+def _facts(job: "FineTuningJob") -> JsonObject:
     numbers = job.hyperparameters
     error = job.error if job.error and job.error.code else None
     return {

@@ -27,6 +27,7 @@ from retune.provider.own_jobs import created_at, job_vanished, unix_seconds
 from retune.provider.paging import Page, page_of
 from retune.provider.statuses import JobState, has_ended, job_state
 from retune.provider.twins import TwinWatch
+from retune.training_lines.keys import JsonObject
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _GROWTH = 1.5
@@ -290,7 +291,7 @@ def _as_said(job: FineTuningJob, usual: str) -> str:
     return "" if job.status == usual else f" (its status is {job.status!r})"
 
 
-def event_as_dict(event: FineTuningJobEvent) -> dict[str, Any]:
+def event_as_dict(event: FineTuningJobEvent) -> JsonObject:
     """An event as plain JSON values, as the API gave it."""
     return event.model_dump(mode="json")
 

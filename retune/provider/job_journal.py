@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from retune.errors import RunDirectoryError
 from retune.files import sync_directory, write_json, writing
 from retune.run import JOB_FILE, JOURNAL_FILE
+from retune.training_lines.keys import JsonObject
 
 RUN_KEY = "run_key"
 
@@ -41,7 +42,7 @@ class JobAttempt(BaseModel):
 
     asked_at: float
     idempotency_key: str
-    request: dict[str, Any]
+    request: JsonObject
     outcome: Outcome = "unclear"
     job_id: str | None = None
     is_ours: bool = False
@@ -80,12 +81,12 @@ class JobJournal:
         return [attempt for attempt in reversed(self.attempts) if attempt.job_id]
 
     @property
-    def requests(self) -> list[dict[str, Any]]:
+    def requests(self) -> list[JsonObject]:
         """The bodies of all requests, oldest first."""
         return [attempt.request for attempt in self.attempts]
 
     @property
-    def request(self) -> dict[str, Any] | None:
+    def request(self) -> JsonObject | None:
         """The body of the newest request; None where none was written down."""
         return (self.attempts[-1].request or None) if self.attempts else None
 
@@ -93,7 +94,7 @@ class JobJournal:
         """Whether it is proven that this run created a job."""
         return any(attempt.is_ours for attempt in self.attempts if attempt.job_id == job_id)
 
-    def begin(self, request: dict[str, Any], *, idempotency_key: str, now: float) -> JobAttempt:
+    def begin(self, request: JsonObject, *, idempotency_key: str, now: float) -> JobAttempt:
         """Write down that a job is about to be asked for.
 
         Raises:
@@ -111,7 +112,7 @@ class JobJournal:
         """Write down what became of an attempt."""
         self._replace(attempt, outcome=outcome, job_id=job_id, is_ours=bool(job_id) and is_ours)
 
-    def add_found(self, job_id: str, request: dict[str, Any], *, is_ours: bool, now: float) -> None:
+    def add_found(self, job_id: str, request: JsonObject, *, is_ours: bool, now: float) -> None:
         """Write down a job that was found at the provider; where an attempt was unclear, it is that one's."""
         if known := next((attempt for attempt in self.attempts if attempt.job_id == job_id), None):
             if not known.request:

@@ -10,11 +10,12 @@ import ipaddress
 import json
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from retune.errors import AuthenticationFailedError, UnexpectedAnswerError
 from retune.provider.endpoint import DEFAULT_PORTS, OPENAI_URL, is_local, split_address
+from retune.training_lines.keys import JsonObject
 
 if TYPE_CHECKING:
     from httpx2 import URL, Request
@@ -152,7 +153,7 @@ def _environment_headers() -> set[str]:
     return {name.strip().lower() for name, colon, _ in (line.partition(":") for line in lines) if colon}
 
 
-def _parse_block(value: object) -> dict[str, Any]:
+def _parse_block(value: object) -> JsonObject:
     if isinstance(value, str):
         try:
             value = json.loads(value)

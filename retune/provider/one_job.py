@@ -1,7 +1,6 @@
 """One paid job per intent, whatever goes wrong between asking for it and hearing of it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import openai
 from openai import AsyncOpenAI
@@ -17,6 +16,7 @@ from retune.provider.jobs import require_job, retrieve_job
 from retune.provider.own_jobs import FoundJobs, agrees, bears_key, find_own_jobs, recorded_job
 from retune.provider.statuses import may_give_model
 from retune.provider.twins import Say, settle
+from retune.training_lines.keys import JsonObject
 
 _DEFAULT_WAIT_MINUTES = 10.0
 _MOST_ATTEMPTS = 3
@@ -41,9 +41,9 @@ class StartedJob(BaseModel):
 
 def job_request(
     training: TrainingConfig, *, run_key: str, training_file: str, validation_file: str | None
-) -> dict[str, Any]:
+) -> JsonObject:
     """The body of the request that creates a run's job."""
-    request: dict[str, Any] = {
+    request: JsonObject = {
         "model": training.model,
         "training_file": training_file,
         "method": {
@@ -85,7 +85,7 @@ class JobCreator:
     """
 
     client: AsyncOpenAI
-    request: dict[str, Any]
+    request: JsonObject
     journal: JobJournal
     wait_seconds: float
     trusts_incomplete_list: bool = False

@@ -12,7 +12,6 @@
 import math
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import openai
 from openai import AsyncOpenAI
@@ -25,6 +24,7 @@ from retune.provider.job_journal import RUN_KEY, JobAttempt, JobJournal, run_key
 from retune.provider.jobs import retrieve_job
 from retune.provider.paging import Listing, page_of, read_list
 from retune.provider.statuses import has_ended, job_state, may_give_model
+from retune.training_lines.keys import JsonObject
 
 _NO_SUCH_ENDPOINT = (404, 405, 501)
 _NO_SUCH_FILTER = (400, 422)
@@ -63,7 +63,7 @@ class FoundJobs:
 
 
 async def find_own_jobs(
-    client: AsyncOpenAI, run_key: str, journal: JobJournal | None, request: dict[str, Any] | None
+    client: AsyncOpenAI, run_key: str, journal: JobJournal | None, request: JsonObject | None
 ) -> FoundJobs:
     """Search the provider's list for the jobs of a run.
 
@@ -112,7 +112,7 @@ async def _as_it_is_now(client: AsyncOpenAI, job: FineTuningJob) -> FineTuningJo
 
 
 async def recorded_job(
-    client: AsyncOpenAI, journal: JobJournal, request: dict[str, Any] | None, *, clock: Clock = SYSTEM_CLOCK
+    client: AsyncOpenAI, journal: JobJournal, request: JsonObject | None, *, clock: Clock = SYSTEM_CLOCK
 ) -> FineTuningJob | None:
     """The job that the journal names, as it is now; None where there is none, or it ended without a model.
 
@@ -140,7 +140,7 @@ async def recorded_job(
     return None
 
 
-async def existing_job(client: AsyncOpenAI, journal: JobJournal, request: dict[str, Any]) -> FineTuningJob | None:
+async def existing_job(client: AsyncOpenAI, journal: JobJournal, request: JsonObject) -> FineTuningJob | None:
     """The job that this run would adopt: the one written down, else one found at the provider.
 
     Raises:
@@ -170,7 +170,7 @@ def job_vanished(job_id: str, client: AsyncOpenAI) -> JobVanishedError:
     )
 
 
-def agrees(job: FineTuningJob, request: dict[str, Any], *, with_files: bool = True) -> bool:
+def agrees(job: FineTuningJob, request: JsonObject, *, with_files: bool = True) -> bool:
     """Whether a job is what a request asked for, as far as its host reports it.
 
     Numbers that were left to the provider (`auto`) agree with any; what a host doesn't report agrees.
@@ -232,7 +232,7 @@ async def _matching(
     run_key: str,
     strangers: list[FineTuningJob],
     journal: JobJournal | None,
-    request: dict[str, Any] | None,
+    request: JsonObject | None,
 ) -> tuple[list[FineTuningJob], set[str]]:
     """Jobs without a run key that are what this run asked for, and the ids of those that it is proven to have made."""
     unclear = journal.unclear if journal else []
@@ -275,7 +275,7 @@ async def bears_key(client: AsyncOpenAI, file_id: str, run_key: str) -> bool:
     return str(getattr(file, "filename", "")).startswith(run_key)
 
 
-def _was_taken_wrongly(job: FineTuningJob, attempt: JobAttempt, request: dict[str, Any] | None) -> bool:
+def _was_taken_wrongly(job: FineTuningJob, attempt: JobAttempt, request: JsonObject | None) -> bool:
     """Whether an earlier version, which wrote no journal, took somebody else's job for this run's."""
     if attempt.request or attempt.is_ours or not request:
         return False
@@ -302,7 +302,7 @@ def _is_same_model(reported: str | None, asked: str) -> bool:
     return rest != long and rest.startswith("-") and rest[1:].replace("-", "").isdigit() and len(rest) >= len("-0125")
 
 
-def _agree_in_numbers(job: FineTuningJob, request: dict[str, Any]) -> bool:
+def _agree_in_numbers(job: FineTuningJob, request: JsonObject) -> bool:
     method = request["method"]["type"]
     asked = request["method"][method]["hyperparameters"]
     part = getattr(job.method, method, None) if job.method else None

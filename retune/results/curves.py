@@ -1,12 +1,13 @@
 """Metric curves made ready for drawing: smoothed, thinned, and the best checkpoint found on them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
+
+from retune.training_lines.keys import JsonMapping
 
 _FEWEST_POINTS_TO_SMOOTH = 20
 _MOST_POINTS = 1_500
@@ -60,7 +61,7 @@ def checkpoint_steps(checkpoints: Sequence[Mapping[str, object]]) -> list[int]:
     return sorted(_by_step(checkpoints))
 
 
-def _by_step(checkpoints: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+def _by_step(checkpoints: Sequence[JsonMapping]) -> dict[int, JsonMapping]:
     # Any field of the API's objects may be null.
     return {int(step): one for one in checkpoints if (step := one.get("step_number")) is not None}
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from retune.errors import ResultsError
 from retune.results.metric_columns import METRICS, SourceMetrics, canonical_name, source_metrics
+from retune.training_lines.keys import JsonMapping
 
 _COUNTS = ("step", "elapsed_tokens", "elapsed_examples")
 
@@ -97,7 +98,7 @@ def parse_result_file(content: bytes) -> SourceMetrics:
     return source_metrics("The result file", columns)
 
 
-def metrics_from_events(events: Iterable[Mapping[str, Any]]) -> SourceMetrics:
+def metrics_from_events(events: Iterable[JsonMapping]) -> SourceMetrics:
     """Read the metrics out of a job's events, given as the API gives them, in any order.
 
     Raises:
@@ -106,7 +107,7 @@ def metrics_from_events(events: Iterable[Mapping[str, Any]]) -> SourceMetrics:
     return _from_records("The job's events", (event.get("data") for event in events if event.get("type") == "metrics"))
 
 
-def metrics_from_checkpoints(checkpoints: Iterable[Mapping[str, Any]]) -> SourceMetrics:
+def metrics_from_checkpoints(checkpoints: Iterable[JsonMapping]) -> SourceMetrics:
     """Read the metrics out of a job's checkpoints, given as the API gives them, in any order.
 
     Raises:
@@ -171,7 +172,7 @@ def _numbers(cells: "pd.Series[str]", name: str) -> "pd.Series[float]":
     return numbers
 
 
-def _from_records(source: str, records: Iterable[Mapping[str, Any] | None]) -> SourceMetrics:
+def _from_records(source: str, records: Iterable[JsonMapping | None]) -> SourceMetrics:
     wanted = {"step", *METRICS}
     rows = [
         {name: _number(value) for name, value in (record or {}).items() if canonical_name(name) in wanted}

@@ -1,9 +1,8 @@
 """Result files of fine-tuning jobs, drawn without a run: read from files, and written as a page or an image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from retune.results.metrics import parse_result_file
 from retune.results.report import render_figures
 from retune.results.report_figures import describe_figures
 from retune.results.static_images import ImageFormat, draw_figures
+from retune.training_lines.keys import JsonMapping
 
 _MOST_BYTES = 256 * 1024 * 1024
 _LONGEST_NAME = 30
@@ -39,7 +39,7 @@ class JobMetrics:
 
     name: str
     table: pd.DataFrame
-    checkpoints: Sequence[Mapping[str, Any]] = ()
+    checkpoints: Sequence[JsonMapping] = ()
     n_epochs: int | None = None
     notes: Sequence[str] = ()
     unmeasured: Sequence[str] = ()

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from plotly.offline import get_plotlyjs
@@ -60,7 +59,7 @@ def render_figures(title: str, figures: Sequence[ReportFigure]) -> str:
     return _render("figures.html.j2", figures, title=title)
 
 
-def _render(template: str, figures: Sequence[ReportFigure], **values: Any) -> str:
+def _render(template: str, figures: Sequence[ReportFigure], **values: object) -> str:
     scripts = {"plotly": get_plotlyjs(), "page": (_TEMPLATES / "report.js").read_text(encoding="utf-8")}
     page_data = {
         "figures": [figure.model_dump(include={"name", "spec"}) for figure in figures],
@@ -104,7 +103,7 @@ def _csp_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _headline_rows(report: ReportData) -> list[Any]:
+def _headline_rows(report: ReportData) -> list[object]:
     rows = report.evaluation.comparison if report.evaluation else []
     return [row for row in rows if row.name in {"exact_match", "sets_right", "macro_f1", "accuracy"}]
 

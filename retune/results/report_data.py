@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from retune.evaluation.comparison import ComparisonRow, compare, comparison_notes
 from retune.evaluation.examples import Answer
 from retune.evaluation.scorers import Scores, right_answers, score_answers
+from retune.training_lines.keys import JsonObject
 
 MOST_EXAMPLES_SHOWN = 200
 _LONGEST_TEXT = 4_000
@@ -126,7 +127,7 @@ class ExampleRow(_Part):
     """
 
     index: int
-    prompt: list[dict[str, Any]]
+    prompt: list[JsonObject]
     expected: str
     base: ModelAnswer
     fine_tuned: ModelAnswer
@@ -171,7 +172,7 @@ class ReportFigure(_Part):
     name: str
     title: str
     caption: str
-    spec: dict[str, Any]
+    spec: JsonObject
 
 
 class ReportData(_Part):
@@ -239,7 +240,7 @@ def _model_answer(answer: Answer, *, is_right: bool) -> ModelAnswer:
     )
 
 
-def _shortened_message(message: dict[str, Any]) -> dict[str, Any]:
+def _shortened_message(message: JsonObject) -> JsonObject:
     return {"role": str(message.get("role", "")), "content": _shortened(text_of(message.get("content")))}
 
 

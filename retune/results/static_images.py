@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from retune.results.theme import LIGHT, dark_for_light
+from retune.training_lines.keys import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +111,7 @@ class _Painter:
         self._axes: Axes = figure.add_subplot()
         self._colors = colors
 
-    def paint(self, traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any], title: str) -> None:
+    def paint(self, traces: Sequence[JsonMapping], layout: JsonMapping, title: str) -> None:
         for trace in traces:
             self._draw_trace(trace)
         self._set_axes(layout)
@@ -133,10 +134,10 @@ class _Painter:
     def _color(self, light: str) -> str:
         return self._colors.get(light, light)
 
-    def _draw_trace(self, trace: Mapping[str, Any]) -> None:
+    def _draw_trace(self, trace: JsonMapping) -> None:
         line, marker, mode = trace.get("line") or {}, trace.get("marker") or {}, trace.get("mode", "lines")
         color = self._color(marker.get("color") or line.get("color") or LIGHT.ink)
-        style: dict[str, Any] = {"linestyle": "none"}
+        style: JsonObject = {"linestyle": "none"}
         if "lines" in mode:
             style = {
                 "linestyle": _DASHES.get(line.get("dash", ""), "-"),
@@ -153,7 +154,7 @@ class _Painter:
         opacity = trace.get("opacity") or 1
         self._axes.plot(trace["x"], trace["y"], color=color, alpha=opacity, label="_", **style)
 
-    def _set_axes(self, layout: Mapping[str, Any]) -> None:
+    def _set_axes(self, layout: JsonMapping) -> None:
         from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter  # noqa: PLC0415 - see above
 
         axes, x, y = self._axes, layout["xaxis"], layout["yaxis"]
@@ -175,7 +176,7 @@ class _Painter:
         if "%" in (y.get("tickformat") or ""):
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
-    def _draw_legend(self, traces: Sequence[Mapping[str, Any]], title: str) -> None:
+    def _draw_legend(self, traces: Sequence[JsonMapping], title: str) -> None:
         named = [
             (handle, trace["name"])
             for handle, trace in zip(self._axes.lines, traces, strict=False)

@@ -4,7 +4,8 @@ The six series colours can be told apart on their background with every kind of 
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
+
+from retune.training_lines.keys import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def dark_for_light() -> dict[str, str]:
     return {getattr(LIGHT, field.name): getattr(DARK, field.name) for field in fields(Palette)}
 
 
-def base_layout() -> dict[str, Any]:
+def base_layout() -> JsonObject:
     """The layout that every figure starts from: light, quiet, no title (the page has one)."""
     axis = {
         "gridcolor": LIGHT.grid,

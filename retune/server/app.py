@@ -1,10 +1,9 @@
 """The application: routers, middleware, and the services behind them."""
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from inspect import iscoroutinefunction
-from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI
@@ -101,11 +100,11 @@ def _add_routes(app: FastAPI, router: APIRouter, writers: CapacityLimiter, *, pr
             app.add_api_route(prefix + route.path, endpoint, methods=methods)
 
 
-def _in_own_threads(endpoint: Callable[..., Response], limiter: CapacityLimiter) -> Callable[..., Any]:
+def _in_own_threads(endpoint: Callable[..., Response], limiter: CapacityLimiter) -> Callable[..., Awaitable[Response]]:
     """Run an endpoint in threads of its own, so that requests that wait to write do not block those that read."""
 
     @functools.wraps(endpoint)
-    async def run(**arguments: Any) -> Response:
+    async def run(**arguments: object) -> Response:
         return await to_thread.run_sync(functools.partial(endpoint, **arguments), limiter=limiter)
 
     return run

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr
 
@@ -101,7 +101,7 @@ class ServerSettings(BaseModel):
     log_requests: bool = False
     exit_with_parent: bool = False
 
-    def revealed(self) -> dict[str, Any]:
+    def revealed(self) -> dict[str, object]:
         """All settings as JSON values, with secrets in clear text: only for a pipe to the server's own processes."""
         secrets = {name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)}
         return {**self.model_dump(mode="json"), **secrets}

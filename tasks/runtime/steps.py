@@ -106,7 +106,7 @@ def by_content(*, exclude: tuple[str, ...] = ()) -> CachePolicy:
         exclude: Inputs that don't change the result, such as the address of a server that moves between ports.
     """
 
-    def key(context: TaskRunContext, inputs: dict[str, Any]) -> str:
+    def key(context: TaskRunContext, inputs: dict[str, object]) -> str:
         material = {
             "task": context.task.name,
             "version": version("retune"),

@@ -78,7 +78,7 @@ class AnalyzedBlock:
     def __len__(self) -> int:
         return len(self.columns["length"])
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # What is large travels as buffers, without copies.
         lines = tuple(pickle.PickleBuffer(part) for part in self.lines)
         rest = self.problems, self.further, self.labels, self.source_bytes, self.other_keys, self.late

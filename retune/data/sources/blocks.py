@@ -194,7 +194,7 @@ class ArrowBlock(Block):
             rows, source_bytes = self.batch.slice(start, MOST_BLOCK_ROWS), 0 if start else self.source_bytes
             yield ArrowBlock(self.file, self.first + start, rows, self.skips_empty, source_bytes=source_bytes)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         facts = self.file, self.source_bytes, self.first, self.skips_empty
         if self.batch.get_total_buffer_size() <= self.batch.nbytes + _SPARE_BYTES:
             return _arrow_block, (facts, self.batch)

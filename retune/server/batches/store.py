@@ -210,7 +210,7 @@ def mark_ended(
     return True
 
 
-def _counted(tally: Tally) -> JsonObject:
+def _counted(tally: Tally) -> dict[str, object]:
     return {"completed": tally.completed, "failed": tally.failed, "usage": tally.usage()}
 
 

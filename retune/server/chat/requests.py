@@ -22,7 +22,7 @@ _MAX_MESSAGES = 2048
 # Fields that change nothing about the answer.
 _IGNORED = {"prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier"}
 # Fields of the API that this server does not offer, with the values that ask for nothing.
-_NOT_OFFERED: dict[str, tuple[Any, ...]] = {
+_NOT_OFFERED: dict[str, tuple[object, ...]] = {
     "audio": (None,),
     "modalities": (None, ["text"]),
     "moderation": (None,),

@@ -1,7 +1,7 @@
 """What requests for chat completions and for legacy completions have in common."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -113,7 +113,7 @@ class SamplingRequest(BaseModel):
 
 
 def refuse_fields(
-    fields: Mapping[str, object], *, not_offered: Mapping[str, tuple[Any, ...]], ignored: Collection[str] = ()
+    fields: Mapping[str, object], *, not_offered: Mapping[str, tuple[object, ...]], ignored: Collection[str] = ()
 ) -> None:
     """Refuse fields that this server can't honour, rather than drop them silently.
 

@@ -2,13 +2,14 @@
 
 import math
 import re
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AliasChoices, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from retune.server.api.request_bodies import Metadata, PlainText, RequestModel, shown
 from retune.trainers.base import RequestedHyperparameters
+from retune.training_lines.keys import JsonObject
 
 # Azure's training tiers by name, and by the numbers that LiteLLM and older examples of Azure's send.
 _TRAINING_TYPES: Final = {"standard": 0, "globalstandard": 1, "global": 1, "developer": 2, "developertier": 2}
@@ -82,8 +83,8 @@ class MethodRequest(RequestModel):
 
     type: Annotated[Literal["supervised"], PlainValidator(_supervised_only)]
     supervised: SupervisedRequest | None = None
-    dpo: dict[str, Any] | None = None
-    reinforcement: dict[str, Any] | None = None
+    dpo: JsonObject | None = None
+    reinforcement: JsonObject | None = None
 
 
 class WandbRequest(RequestModel):

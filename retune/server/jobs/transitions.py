@@ -5,8 +5,7 @@ later one is refused.
 """
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -130,7 +129,7 @@ def job_error(code: str, message: str, param: str | None = None) -> dict[str, st
     return {"code": code, "message": storable(_cut(message)), "param": param}
 
 
-def _change(session: Session, job_id: str, was: Sequence[JobStatus], values: dict[str, Any]) -> bool:
+def _change(session: Session, job_id: str, was: Sequence[JobStatus], values: Mapping[str, object]) -> bool:
     return change_if(session, JobRow, job_id, was, values)
 
 

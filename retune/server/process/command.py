@@ -1,6 +1,7 @@
 """The options of a server on the command line: `retune server start`, and `python -m retune.server`."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -147,7 +148,7 @@ def start(
     serve(settings, on_ready=_show_address)
 
 
-def settings_from(chosen: dict[str, Any]) -> ServerSettings:
+def settings_from(chosen: Mapping[str, object]) -> ServerSettings:
     """Settings from the chosen values; None means the default.
 
     Raises:

@@ -21,7 +21,7 @@ _IGNORED = {
     *("prompt_cache_retention", "service_tier"),
 }
 # Fields of the API that this server does not offer, with the values that ask for nothing.
-_NOT_OFFERED: dict[str, tuple[Any, ...]] = {
+_NOT_OFFERED: dict[str, tuple[object, ...]] = {
     "background": (None, False),
     "context_management": (None, []),
     "conversation": (None,),

@@ -7,9 +7,8 @@ A batch: validating → in_progress → finalizing → completed; on the way it 
 cancelling → cancelled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -57,7 +56,7 @@ def change_if(
     table: type[JobRow] | type[BatchRow],
     row_id: str,
     was: Sequence[str],
-    values: dict[str, Any],
+    values: Mapping[str, object],
 ) -> bool:
     """Give a row new values if its status is one of those that it `was`; False if it has changed meanwhile."""
     change = update(table).where(table.id == row_id, table.status.in_(was)).values(**values)
