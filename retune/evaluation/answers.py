@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import openai
 from openai.types import Completion, CompletionChoice
@@ -226,7 +225,7 @@ class _Questioning:
             raise openai.OpenAIError("The host's answer is not a completion.")
         return completion
 
-    async def _create(self, example: EvaluationExample, limit_parameter: str) -> Any:
+    async def _create(self, example: EvaluationExample, limit_parameter: str) -> object:
         request: JsonObject = {**self._settings, "messages": example.prompt, limit_parameter: self._max_tokens}
         return await self._client.chat.completions.create(**request)
 

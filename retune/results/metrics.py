@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
@@ -182,7 +181,7 @@ def _from_records(source: str, records: Iterable[JsonMapping | None]) -> SourceM
     return source_metrics(source, [(str(name), table[name]) for name in table.columns])
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 

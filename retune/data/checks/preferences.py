@@ -1,7 +1,6 @@
 """Checks of preference pairs (DPO) and of items for reinforcement fine-tuning."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from retune.config import ProviderKind
 from retune.data.checks.messages import check_keys, check_message, check_messages
@@ -79,7 +78,7 @@ def _trimmed(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
-def _said(output: list[Any]) -> Any:
+def _said(output: list[object]) -> object:
     return output[0].get("content", output[0]) if isinstance(output[0], dict) else output[0]
 
 

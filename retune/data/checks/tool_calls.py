@@ -1,7 +1,6 @@
 """Checks of tools, of calls, and of their answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from retune.data.problems.problems import Finding
 from retune.data.text.jsonl import parse_json
@@ -77,7 +76,7 @@ def check_call_shapes(message: JsonMapping, where: str) -> Iterator[Finding]:
         yield from _check_called(function_call, f"{where}, function_call")
 
 
-def _check_count(tools: Sequence[Any], name: str) -> Iterator[Finding]:
+def _check_count(tools: Sequence[object], name: str) -> Iterator[Finding]:
     if len(tools) > _MOST_TOOLS:
         yield Finding("bad_tools", f"{len(tools)} {name}; at most {_MOST_TOOLS} are taken.")
 

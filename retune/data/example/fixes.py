@@ -75,7 +75,7 @@ def is_empty(body: JsonMapping) -> bool:
     return has_a_conversation and not any(beside) and not any(map(_says_something, messages))
 
 
-def _messages(body: JsonMapping) -> list[Any]:
+def _messages(body: JsonMapping) -> list[object]:
     """All messages, in the order of the example; whatever else stands in their place is passed on."""
     question = body["input"].get("messages") if isinstance(body.get("input"), dict) else None
     places = (body.get("messages"), question, *(body.get(name) for name in _OUTPUTS))

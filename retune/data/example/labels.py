@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any
 
 from retune.training_lines.keys import JsonObject
 
@@ -15,7 +14,7 @@ def parse_object(text: str | None) -> JsonObject | None:
     return value if isinstance(value, dict) else None
 
 
-def parse_value(text: str | None) -> Any:
+def parse_value(text: str | None) -> object:
     """Parse JSON; None where the text is null or no JSON, NaN and Infinity included."""
     if text is None:
         return None

@@ -35,7 +35,7 @@ def structure_in(value: object) -> list[Any] | dict[Any, Any] | None:
     return found if isinstance(found, list | dict) else None
 
 
-def python_literal(text: str) -> Any:
+def python_literal(text: str) -> object:
     """What a text says in Python's notation, as pandas writes lists into CSV files; None where it isn't that."""
     if len(text) > _LONGEST_LITERAL or not text.lstrip().startswith(_OPENING):
         return None
@@ -51,7 +51,7 @@ def python_literal(text: str) -> Any:
         return None
 
 
-def structures_in(cells: Iterable[Any]) -> list[list[Any] | dict[Any, Any]]:
+def structures_in(cells: Iterable[object]) -> list[list[Any] | dict[Any, Any]]:
     """The structures of the filled cells; empty unless every one of them holds one."""
     filled = [cell for cell in cells if cell not in _MISSING]
     found = [structure for cell in filled if (structure := structure_in(cell)) is not None]

@@ -24,7 +24,7 @@ def find_root(name: str, columns: Iterable[str]) -> str:
     return max((column for column in names if name.startswith(f"{column}.")), key=len, default=name)
 
 
-def field_value(values: JsonMapping, name: str) -> Any:
+def field_value(values: JsonMapping, name: str) -> object:
     """The value of a field in a row; None where it is not there."""
     if name in values or "." not in name:
         return values.get(name)

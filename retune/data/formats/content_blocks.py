@@ -61,7 +61,7 @@ def blocks_text(value: object) -> str | None:
     return "".join(block.value for block in blocks) if are_texts else None
 
 
-def api_content(blocks: Iterable[ContentBlock]) -> Any:
+def api_content(blocks: Iterable[ContentBlock]) -> object:
     """Texts and other parts as the API has them: one text, or a list with parts of other kinds."""
     kept = [block for block in blocks if block.kind in ("text", "part")]
     if all(block.kind == "text" for block in kept):
@@ -88,7 +88,7 @@ def api_tools(tools: object) -> object:
     return [read for tool in tools for read in _declared(tool)]
 
 
-def _declared(tool: object) -> list[Any]:
+def _declared(tool: object) -> list[object]:
     if not isinstance(tool, dict):
         return [tool]
     declarations = tool.get("functionDeclarations", tool.get("function_declarations"))

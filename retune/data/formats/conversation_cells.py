@@ -113,7 +113,7 @@ def hold_conversations(rows: Sequence[JsonMapping], column: str) -> bool:
     )
 
 
-def some_message(rows: Sequence[JsonMapping], column: str, are: Callable[[Any], bool]) -> bool:
+def some_message(rows: Sequence[JsonMapping], column: str, are: Callable[[object], bool]) -> bool:
     """Whether a message of one of these rows, as it is written, fits."""
     return any(any(map(are, found)) for found in _written(rows, column))
 
@@ -149,7 +149,7 @@ def _written(rows: Sequence[JsonMapping], column: str) -> Iterator[list[Any]]:
             yield found
 
 
-def _spoken_in_turn(found: list[Any], column: str) -> list[Any]:
+def _spoken_in_turn(found: list[object], column: str) -> list[Any]:
     if not are_in_turn(found, column):
         return found
     return [{"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(found)]

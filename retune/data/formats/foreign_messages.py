@@ -70,7 +70,7 @@ def read_turn(item: object) -> tuple[Any, Any] | None:
     return None if texts is None or any(isinstance(text, list | dict) for text in texts) else texts
 
 
-def unread_keys(messages: Sequence[Any]) -> list[str]:
+def unread_keys(messages: Sequence[object]) -> list[str]:
     """Keys of foreign messages that hold something and reach no example."""
     found: dict[str, None] = {}
     for message in messages:

@@ -86,7 +86,7 @@ def _of_answer(column: str, answer: object) -> Iterator[Finding]:
         yield Finding("answer_cut", f"column {column}: the answer ends with {shown(cut)}, before it was complete.")
 
 
-def _levels(found: object, depth: int) -> Iterator[Any]:
+def _levels(found: object, depth: int) -> Iterator[object]:
     """The object or list and, on the way to an answer, what it wraps."""
     if isinstance(found, list):
         yield found

@@ -239,7 +239,7 @@ def is_one_text(value: object) -> bool:
     return isinstance(found, dict) and _only_text(found, _ANSWERED) is not None
 
 
-def _read_answers(found: list[Any], depth: int) -> list[Message] | None:
+def _read_answers(found: list[object], depth: int) -> list[Message] | None:
     first = found[0] if found else None
     is_choice = isinstance(first, dict) and not _OF_CHOICES.isdisjoint(first)
     if isinstance(first, list) or is_choice or (isinstance(first, dict) and isinstance(first.get("message"), dict)):

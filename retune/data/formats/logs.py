@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from retune.data.formats.cells import UnusableCellError, cell_text, structure_in
 from retune.data.formats.column_names import MESSAGES, find_column
@@ -124,7 +123,7 @@ def _among(columns: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     return (column for name in names if (column := find_column(columns, name)) is not None)
 
 
-def _filled(rows: Sequence[JsonMapping], column: str) -> Iterator[Any]:
+def _filled(rows: Sequence[JsonMapping], column: str) -> Iterator[object]:
     return (row[column] for row in rows if row.get(column) not in (None, ""))
 
 

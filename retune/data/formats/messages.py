@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 from retune.data.example.example import Example
 from retune.data.formats.cells import UnusableCellError
@@ -68,7 +67,7 @@ class MessagesFormat(ColumnFormat):
         return replace(example, other_keys=(*example.other_keys, *(f"{self.column}.{key}" for key in left)))
 
 
-def _refuse_calls_in_text(messages: list[Any]) -> None:
+def _refuse_calls_in_text(messages: list[object]) -> None:
     """Do nothing unless a tool answers a call that stands in the text before, as ToolACE writes them.
 
     Raises:

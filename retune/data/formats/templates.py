@@ -5,7 +5,7 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from retune.data.formats.cells import cell_text, structure_in
 from retune.data.formats.column_names import field_value, find_root, listed_columns
@@ -263,7 +263,7 @@ class SystemPrompt:
         """What is added to a format's title: ", system prompt with product"; nothing where it reads no column."""
         return f", system prompt with {listed_columns(self.columns)}" if self.columns else ""
 
-    def put_before(self, messages: list[Any], values: JsonMapping) -> list[Any]:
+    def put_before(self, messages: list[object], values: JsonMapping) -> list[object]:
         """Put the system prompt first, unless the conversation brings its own.
 
         A prompt that is nothing but columns is left out where they are empty.
@@ -283,7 +283,7 @@ class SystemPrompt:
         blocks = None if self.found is None else structure_in(values.get(self.found))
         return template.text(values) if blocks is None else blocks_text(blocks) or template.text(values)
 
-    def conflicts(self, messages: list[Any], values: JsonMapping) -> Iterator[Finding]:
+    def conflicts(self, messages: list[object], values: JsonMapping) -> Iterator[Finding]:
         """What a column says, where the conversation begins with another system message."""
         first = messages[0] if messages else None
         if self.found is None or not isinstance(first, dict) or first.get("role") not in INSTRUCTION_ROLES:

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from retune.data.formats.logs import LogFormat
 from retune.data.formats.messages import MessagesFormat
@@ -108,7 +107,7 @@ def _what_is_read_instead(name: str) -> str:
     )
 
 
-def _advice_on_split(name: str, cells: Sequence[Any], *, is_fold: bool) -> str | None:
+def _advice_on_split(name: str, cells: Sequence[object], *, is_fold: bool) -> str | None:
     """What makes a column say the split, where its name or all of its first cells speak of splits."""
     quoted, texts = shlex.quote(name), list(filled_cells([{name: cell} for cell in cells], name))
     named = [text for text in texts if split_named(text) is not None]
@@ -129,11 +128,11 @@ def _advice_on_split(name: str, cells: Sequence[Any], *, is_fold: bool) -> str |
     )
 
 
-def _repeat(cells: Sequence[Any]) -> bool:
+def _repeat(cells: Sequence[object]) -> bool:
     return all(isinstance(cell, str | int) for cell in cells) and len(set(cells)) < len(cells)
 
 
-def _are_judgements(cells: Sequence[Any]) -> bool:
+def _are_judgements(cells: Sequence[object]) -> bool:
     return bool(cells) and all(isinstance(cell, bool | int | float) or _is_yes_or_no(cell) for cell in cells)
 
 

@@ -134,7 +134,7 @@ class Block(ABC):
         """Columns of text as Arrow arrays; None where the block has no columns or one of them is not text."""
         return None
 
-    def rows_left(self, take: Callable[[int, Any], bool]) -> list[Row]:
+    def rows_left(self, take: Callable[[int, object], bool]) -> list[Row]:
         """Offer every row, in order, by its number and values; the rows that were not taken.
 
         Of a row that is taken, only texts can be relied on: numbers may have been rounded.

@@ -106,7 +106,7 @@ def parse_line(line: bytes) -> JsonObject | Finding:
     return Finding("not_json", f"expected a JSON object, found {found}.")
 
 
-def parse_quickly(line: bytes) -> Any:
+def parse_quickly(line: bytes) -> object:
     """Parse one line in less than half the time; None where only `parse_line` can say what it is.
 
     Texts, and which keys there are, come out the same. Integers of more than 64 bits come out as floats.

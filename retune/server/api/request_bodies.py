@@ -85,7 +85,7 @@ class JsonRoute(APIRoute):
 
 
 class _JsonRequest(Request):
-    async def json(self) -> Any:
+    async def json(self) -> object:
         if not hasattr(self, "_json"):
             body = await self.body()
             try:

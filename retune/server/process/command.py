@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from pydantic import ByteSize, ValidationError
@@ -35,7 +35,7 @@ def _default(setting: str) -> str:
     return f"default: {value.human_readable().replace('.0', '') if isinstance(value, ByteSize) else value}"
 
 
-def _size_option(text: str) -> Any:
+def _size_option(text: str) -> object:
     return typer.Option(help=f"{text}. Bytes, or with a unit as in 512MiB.", metavar="SIZE")
 
 

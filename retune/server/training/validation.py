@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from retune.server.json_input import TOO_LONG, input_lines, is_too_long, parse_json
 from retune.training_lines.keys import COMPLETION_KEYS, EXAMPLE_KEYS, MINIMUM_EXAMPLES, JsonMapping
@@ -224,7 +223,7 @@ def _not_using(method: str) -> str:
     )
 
 
-def _is_for_reinforcement(example: Mapping[str, object], messages: list[Any]) -> bool:
+def _is_for_reinforcement(example: Mapping[str, object], messages: list[object]) -> bool:
     """Whether a conversation ends before its answer, and has fields in addition that a grader would read."""
     last = messages[-1] if messages else None
     has_items = bool(example.keys() - set(EXAMPLE_KEYS))

@@ -162,7 +162,7 @@ def plain_number(value: object) -> str | None:
     return text.removesuffix(".0")
 
 
-def _is_day_first(values: Sequence[Any]) -> bool | None:
+def _is_day_first(values: Sequence[object]) -> bool | None:
     """Whether dates such as 3/4/2025 have the day first; None where nothing tells. With points it always does."""
     matches = [match for value in values if isinstance(value, str) and (match := _TIME.match(value.strip()))]
     slashed = [match for match in matches if match[0][len(match[1])] in "/-" and len(match[1]) < 3]

@@ -1,7 +1,6 @@
 """Detects the format of a text file by its content, where its name says another format or none."""
 
 import json
-from typing import Any
 
 from retune.config import SourceFormat
 from retune.data.sources.files.byte_stream import ByteStream
@@ -65,7 +64,7 @@ def _json_format(text: str, *, is_whole: bool) -> SourceFormat | None:
     return SourceFormat.JSON if after[:1] in ("", "{") else None
 
 
-def _parsed(line: str) -> Any:
+def _parsed(line: str) -> object:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):

@@ -179,7 +179,7 @@ def _find_rows(text: JsonText, name: str) -> list[_Member | None]:
     raise _no_array(name, f"an object with the keys {keys}", advice_on_object(name, seen))
 
 
-def _outline(text: JsonText, name: str) -> Any:
+def _outline(text: JsonText, name: str) -> object:
     """What a member holds, in outline; it is passed over."""
     if text.next_mark() != "[":
         return outline_of(_strict_value(text, name))
@@ -268,7 +268,7 @@ def _row(number: int, value: Any) -> Row:
     return Row(number, {}, (Finding("not_json", f"{_NO_OBJECT}, found {shown}{cut}."),))
 
 
-def _strict_value(text: JsonText, name: str) -> Any:
+def _strict_value(text: JsonText, name: str) -> object:
     try:
         return text.take_value("what stands outside of the rows")[0]
     except NotStrictError as error:

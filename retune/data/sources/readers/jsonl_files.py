@@ -47,7 +47,7 @@ class JsonLinesBlock(Block):
         for number, line in _filled_lines(self.content, self.first):
             yield _read_row(number, line)
 
-    def rows_left(self, take: Callable[[int, Any], bool]) -> list[Row]:
+    def rows_left(self, take: Callable[[int, object], bool]) -> list[Row]:
         """Offer every row; only those that were not taken are read with all care."""
         return [_read_row(number, line) for number, line in self._lines_left(take, parse_quickly)]
 
@@ -62,7 +62,9 @@ class JsonLinesBlock(Block):
             left = self._lines_left(taker.take, _parse_unless_repeated)
         return [_read_row(number, line) for number, line in left]
 
-    def _lines_left(self, take: Callable[[int, Any], bool], parse: Callable[[bytes], Any]) -> list[tuple[int, bytes]]:
+    def _lines_left(
+        self, take: Callable[[int, object], bool], parse: Callable[[bytes], Any]
+    ) -> list[tuple[int, bytes]]:
         lines = _filled_lines(self.content, self.first)
         return [(number, line) for number, line in lines if not take(number, parse(line))]
 
@@ -78,7 +80,7 @@ def _read_row(number: int, line: bytes) -> Row:
     return row_of(number, value, _count_quotes(line), line.decode)
 
 
-def _parse_unless_repeated(line: bytes) -> Any:
+def _parse_unless_repeated(line: bytes) -> object:
     value = parse_quickly(line)
     return None if value is None or find_repeated_keys(value, _count_quotes(line), line.decode) else value
 

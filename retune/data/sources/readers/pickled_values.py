@@ -47,7 +47,7 @@ class Room:
             return self._number_of(value)
         return [self.plain(item) for item in value] if isinstance(value, list | tuple) else value
 
-    def _number_of(self, value: int | Decimal) -> Any:
+    def _number_of(self, value: int | Decimal) -> object:
         try:
             str(value)
         except ValueError:

@@ -123,7 +123,7 @@ def read_pickled_rows(location: Location, *, trust: bool) -> tuple[list[str], It
     )
 
 
-def _trusted(content: bytes) -> Any:
+def _trusted(content: bytes) -> object:
     return pd.read_pickle(io.BytesIO(content), compression=None)  # noqa: S301  (the user said so)
 
 
@@ -159,7 +159,7 @@ def _object_rows(objects: list[Any], location: Location) -> Iterator[tuple[Row, 
             yield Row(number, {}, (finding,)), room.taken
 
 
-def _values(column: "pd.Series[Any]") -> list[Any]:
+def _values(column: "pd.Series[Any]") -> list[object]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         # Looked up here, where a code out of range is an error; compiled code would trust it.
         categories = list(column.cat.categories)
@@ -176,7 +176,7 @@ class _TableUnpickler(pickle._Unpickler):  # noqa: SLF001  (pickle's own in Pyth
         self._location = location
         self._size = self._taken = len(content)
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         """Answer with what is on the list; refuse all else."""
         known = module.replace(_NUMPY_1, "numpy._core.", 1) if module.startswith(_NUMPY_1) else module
         if (known, name) in _BOUNDED:
