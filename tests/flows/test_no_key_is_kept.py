@@ -26,7 +26,7 @@ KEY = "sk-recognisable-0123456789abcdef"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def prefect_api() -> Iterator[None]:
+def with_prefect_api() -> Iterator[None]:
     """On SQLite: a file shows what was ever written to it."""
     with prefect_on_sqlite():
         yield

@@ -36,32 +36,40 @@ def conversation_of(examples):
     return [*inside["messages"], *example.body.get("preferred_output", [])], inside.get("tools")
 
 
-@pytest.mark.parametrize("row", EVERY_ROW)
-class TestEveryShape:
-    @pytest.mark.parametrize("column", ["system", "System_Prompt", "系统"])
-    def test_a_system_prompt_stands_first(self, make_source, read, choose, row, column):
-        rows = [row, {**row, column: SYSTEM["content"]}]
-        messages, _ = conversation_of(read(make_source(rows)))
-        assert messages == [SYSTEM, ASKED, ANSWERED]
-        assert choose(make_source(rows)).title.endswith(f", system prompt with {column}")
+each_row = pytest.mark.parametrize("row", EVERY_ROW)
 
-    @pytest.mark.parametrize(
-        "history", [PAIRS, json.dumps(PAIRS), str(PAIRS), EARLIER, [{"user": "Hello", "assistant": "Good morning."}]]
-    )
-    def test_earlier_turns_come_before(self, make_source, read, choose, row, history):
-        rows = [{**row, "history": []}, {**row, "history": history, "system": "Be brief."}]
-        messages, _ = conversation_of(read(make_source(rows)))
-        assert messages == [SYSTEM, *EARLIER, ASKED, ANSWERED]
-        assert choose(make_source(rows)).title.endswith("earlier turns from history")
 
-    @pytest.mark.parametrize("tools", [TOOLS, json.dumps(TOOLS), json.dumps([TOOLS[0]["function"]])])
-    def test_tools_come_with_it(self, make_source, read, choose, row, tools):
-        _, found = conversation_of(read(make_source([{**row, "tools": ""}, {**row, "tools": tools}])))
-        assert found == TOOLS
+@each_row
+@pytest.mark.parametrize("column", ["system", "System_Prompt", "系统"])
+def test_a_system_prompt_stands_first(make_source, read, choose, row, column):
+    rows = [row, {**row, column: SYSTEM["content"]}]
+    messages, _ = conversation_of(read(make_source(rows)))
+    assert messages == [SYSTEM, ASKED, ANSWERED]
+    assert choose(make_source(rows)).title.endswith(f", system prompt with {column}")
 
-    def test_the_named_system_prompt_wins(self, make_source, read, row):
-        messages, _ = conversation_of(read(make_source([{**row, "system": "Be long."}]), system="Be brief."))
-        assert messages == [SYSTEM, ASKED, ANSWERED]
+
+@pytest.mark.parametrize(
+    "history", [PAIRS, json.dumps(PAIRS), str(PAIRS), EARLIER, [{"user": "Hello", "assistant": "Good morning."}]]
+)
+@each_row
+def test_earlier_turns_come_before(make_source, read, choose, row, history):
+    rows = [{**row, "history": []}, {**row, "history": history, "system": "Be brief."}]
+    messages, _ = conversation_of(read(make_source(rows)))
+    assert messages == [SYSTEM, *EARLIER, ASKED, ANSWERED]
+    assert choose(make_source(rows)).title.endswith("earlier turns from history")
+
+
+@each_row
+@pytest.mark.parametrize("tools", [TOOLS, json.dumps(TOOLS), json.dumps([TOOLS[0]["function"]])])
+def test_tools_come_with_it(make_source, read, choose, row, tools):
+    _, found = conversation_of(read(make_source([{**row, "tools": ""}, {**row, "tools": tools}])))
+    assert found == TOOLS
+
+
+@each_row
+def test_the_named_system_prompt_wins(make_source, read, row):
+    messages, _ = conversation_of(read(make_source([{**row, "system": "Be long."}]), system="Be brief."))
+    assert messages == [SYSTEM, ASKED, ANSWERED]
 
 
 def test_a_conversation_keeps_its_own_system_prompt_and_says_so(make_source, read):

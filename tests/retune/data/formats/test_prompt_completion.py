@@ -17,44 +17,49 @@ def lines(separator="", space="", stop=""):
     ]
 
 
-class TestEndings:
-    @pytest.mark.parametrize(
-        "separator",
-        [
-            *("\n\n###\n\n", " ->", "->", "\n\n", "\n", " ", "\n\n===\n\n", "\n\nIntent:\n\n", "\nAgent:"),
-            *("\n\n### Response:\n", "<|endofprompt|>", " =>", " →", " |", "####"),
-        ],
-    )
-    def test_every_usual_separator_is_found_and_stripped(self, make_source, read, choose, separator):
-        source = make_source(lines(separator))
-        assert choose(source).endings == Endings(separator=separator)
-        assert [example.body["messages"][0]["content"] for example in read(source)] == TEXTS * 4
+@pytest.mark.parametrize(
+    "separator",
+    [
+        *("\n\n###\n\n", " ->", "->", "\n\n", "\n", " ", "\n\n===\n\n", "\n\nIntent:\n\n", "\nAgent:"),
+        *("\n\n### Response:\n", "<|endofprompt|>", " =>", " →", " |", "####"),
+    ],
+)
+def test_every_usual_separator_is_found_and_stripped(make_source, read, choose, separator):
+    source = make_source(lines(separator))
+    assert choose(source).endings == Endings(separator=separator)
+    assert [example.body["messages"][0]["content"] for example in read(source)] == TEXTS * 4
 
-    @pytest.mark.parametrize("stop", [" END", "\n", "###", " ###", "<|endoftext|>", " STOP", "\n\n###\n\n", " $$$"])
-    def test_every_usual_stop_sequence_is_found_and_stripped(self, make_source, read, choose, stop):
-        source = make_source(lines("\n\n###\n\n", " ", stop))
-        assert choose(source).endings == Endings("\n\n###\n\n", " ", stop)
-        assert [example.body["messages"][1]["content"] for example in read(source)] == LABELS * 4
 
-    @pytest.mark.parametrize("ending", ["?", ".", "...", " please.", "!?", ")", " the card", ' card."', ": yes"])
-    def test_what_the_texts_say_is_no_separator(self, make_source, choose, ending):
-        rows = [{"prompt": f"{text}{ending}", "completion": f"{text}{ending}"} for text in TEXTS]
-        assert choose(make_source(rows)).endings == Endings()
+@pytest.mark.parametrize("stop", [" END", "\n", "###", " ###", "<|endoftext|>", " STOP", "\n\n###\n\n", " $$$"])
+def test_every_usual_stop_sequence_is_found_and_stripped(make_source, read, choose, stop):
+    source = make_source(lines("\n\n###\n\n", " ", stop))
+    assert choose(source).endings == Endings("\n\n###\n\n", " ", stop)
+    assert [example.body["messages"][1]["content"] for example in read(source)] == LABELS * 4
 
-    def test_labels_that_end_alike_lose_nothing(self, make_source, choose):
-        rows = [{"prompt": text, "completion": label} for text, label in zip(TEXTS, [" positive", " negative"] * 3)]  # noqa: B905
-        assert choose(make_source(rows)).endings == Endings(space=" ")
 
-    def test_one_label_is_enough(self, make_source, choose):
-        rows = [{"prompt": text, "completion": " spam END"} for text in TEXTS]
-        assert choose(make_source(rows)).endings == Endings(space=" ", stop=" END")
+@pytest.mark.parametrize("ending", ["?", ".", "...", " please.", "!?", ")", " the card", ' card."', ": yes"])
+def test_what_the_texts_say_is_no_separator(make_source, choose, ending):
+    rows = [{"prompt": f"{text}{ending}", "completion": f"{text}{ending}"} for text in TEXTS]
+    assert choose(make_source(rows)).endings == Endings()
 
-    def test_no_rows_have_no_endings(self):
-        assert Endings.find([], []) == Endings()
 
-    def test_the_title_shows_them(self, make_source, choose):
-        title = choose(make_source(lines("\n\n###\n\n", " ", " END"))).title
-        assert title == ("prompt and completion, separator '\\n\\n###\\n\\n', leading space ' ', stop ' END'")
+def test_labels_that_end_alike_lose_nothing(make_source, choose):
+    rows = [{"prompt": text, "completion": label} for text, label in zip(TEXTS, [" positive", " negative"] * 3)]  # noqa: B905
+    assert choose(make_source(rows)).endings == Endings(space=" ")
+
+
+def test_one_label_is_enough(make_source, choose):
+    rows = [{"prompt": text, "completion": " spam END"} for text in TEXTS]
+    assert choose(make_source(rows)).endings == Endings(space=" ", stop=" END")
+
+
+def test_no_rows_have_no_endings():
+    assert Endings.find([], []) == Endings()
+
+
+def test_the_title_shows_them(make_source, choose):
+    title = choose(make_source(lines("\n\n###\n\n", " ", " END"))).title
+    assert title == ("prompt and completion, separator '\\n\\n###\\n\\n', leading space ' ', stop ' END'")
 
 
 _ENDS = st.sampled_from(["", " ->", "\n\n###\n\n", "\n", " ", "?", " END", "\nAgent:", "<|end|>", "a\n"])
@@ -70,41 +75,43 @@ def test_an_ending_is_shared_by_most_and_no_part_of_a_word(drawn, end):
     assert not found.space.strip()
 
 
-class TestRows:
-    def test_rows_without_the_endings_are_named_and_kept(self, make_source, read):
-        rows = [*lines(" ->", " ", " END"), {"prompt": "Hello?", "completion": "hello"}]
-        *_, odd = read(make_source(rows))
-        assert [message["content"] for message in odd.body["messages"]] == ["Hello?", "hello"]
-        assert odd.findings == (
-            Finding(
-                "separator_missing", "prompt does not end with the separator ' ->', as most do; it ends with \"lo?\"."
-            ),
-            Finding(
-                "separator_missing",
-                "completion does not end with the stop sequence ' END', as most do; it ends with \"ello\".",
-            ),
-        )
+def test_rows_without_the_endings_are_named_and_kept(make_source, read):
+    rows = [*lines(" ->", " ", " END"), {"prompt": "Hello?", "completion": "hello"}]
+    *_, odd = read(make_source(rows))
+    assert [message["content"] for message in odd.body["messages"]] == ["Hello?", "hello"]
+    assert odd.findings == (
+        Finding("separator_missing", "prompt does not end with the separator ' ->', as most do; it ends with \"lo?\"."),
+        Finding(
+            "separator_missing",
+            "completion does not end with the stop sequence ' END', as most do; it ends with \"ello\".",
+        ),
+    )
 
-    def test_a_missing_cell_is_left_to_the_checks(self, make_source, read):
-        *_, odd = read(make_source([*lines(" ->"), {"prompt": None, "completion": 3}]))
-        assert [message["content"] for message in odd.body["messages"]] == [None, "3"]
-        assert odd.findings == ()
 
-    def test_texts_that_look_like_messages_stay_texts(self, make_source, read):
-        text = '{"role": "user", "content": "x"}'
-        [example] = read(make_source([{"prompt": "Who?", "completion": text}]))
-        assert example.body["messages"][1] == {"role": "assistant", "content": text}
+def test_a_missing_cell_is_left_to_the_checks(make_source, read):
+    *_, odd = read(make_source([*lines(" ->"), {"prompt": None, "completion": 3}]))
+    assert [message["content"] for message in odd.body["messages"]] == [None, "3"]
+    assert odd.findings == ()
 
-    def test_lists_of_messages_are_put_one_after_the_other(self, make_source, read):
-        asked, answered = {"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}
-        [example] = read(make_source([{"prompt": [asked], "completion": [answered]}]), system="Be brief.")
-        assert example.body["messages"] == [{"role": "system", "content": "Be brief."}, asked, answered]
 
-    def test_other_columns_may_be_named(self, make_source, choose):
-        source = make_source([{"q": f"{text} ->", "a": label} for text, label in zip(TEXTS, LABELS, strict=True)])
-        shape = choose(source, shape="completion", user_column="q", assistant_column="a")
-        assert shape.title == "q and a, separator ' ->'"
+def test_texts_that_look_like_messages_stay_texts(make_source, read):
+    text = '{"role": "user", "content": "x"}'
+    [example] = read(make_source([{"prompt": "Who?", "completion": text}]))
+    assert example.body["messages"][1] == {"role": "assistant", "content": text}
 
-    def test_without_endings_the_columns_are_plain(self, make_source, choose):
-        assert choose(make_source(lines())).two_text_columns == TwoTextColumns("prompt", "completion", None)
-        assert choose(make_source(lines(" ->"))).two_text_columns is None
+
+def test_lists_of_messages_are_put_one_after_the_other(make_source, read):
+    asked, answered = {"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}
+    [example] = read(make_source([{"prompt": [asked], "completion": [answered]}]), system="Be brief.")
+    assert example.body["messages"] == [{"role": "system", "content": "Be brief."}, asked, answered]
+
+
+def test_other_columns_may_be_named(make_source, choose):
+    source = make_source([{"q": f"{text} ->", "a": label} for text, label in zip(TEXTS, LABELS, strict=True)])
+    shape = choose(source, shape="completion", user_column="q", assistant_column="a")
+    assert shape.title == "q and a, separator ' ->'"
+
+
+def test_without_endings_the_columns_are_plain(make_source, choose):
+    assert choose(make_source(lines())).two_text_columns == TwoTextColumns("prompt", "completion", None)
+    assert choose(make_source(lines(" ->"))).two_text_columns is None

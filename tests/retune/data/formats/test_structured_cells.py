@@ -17,103 +17,107 @@ def answers(examples):
 ROW: dict[str, Any] = {"translation": {"en": "dog", "de": "Hund"}, "answers": {"text": ["six", "6"]}}
 
 
-class TestFields:
-    @pytest.mark.parametrize("row", [ROW, {name: str(value) for name, value in ROW.items()}])
-    def test_a_path_leads_into_a_column(self, make_source, read, choose, row):
-        source = make_source([row])
-        named = {"user_column": "translation.en", "assistant_template": "{answers.text.1}: {translation.de}"}
-        assert answers(read(source, **named, system="From {translation.en}.")) == ["6: Hund"]
-        shape = choose(source, **named)
-        assert shape.title == "columns translation.en → answers.text.1, translation.de (by templates)"
-        assert shape.uses("translation")
+@pytest.mark.parametrize("row", [ROW, {name: str(value) for name, value in ROW.items()}])
+def test_a_path_leads_into_a_column(make_source, read, choose, row):
+    source = make_source([row])
+    named = {"user_column": "translation.en", "assistant_template": "{answers.text.1}: {translation.de}"}
+    assert answers(read(source, **named, system="From {translation.en}.")) == ["6: Hund"]
+    shape = choose(source, **named)
+    assert shape.title == "columns translation.en → answers.text.1, translation.de (by templates)"
+    assert shape.uses("translation")
 
-    def test_a_column_with_a_dot_in_its_name_comes_first(self):
-        row = {"a": {"b": {"c": 1}}, "a.b": {"c": 2}, "a.b.c": 3}
-        assert field_value(row, "a.b.c") == 3
-        assert field_value({"a": row["a"], "a.b": row["a.b"]}, "a.b.c") == 2
-        assert field_value({"a": row["a"]}, "a.b.c") == 1
 
-    @pytest.mark.parametrize(
-        ("name", "message"),
-        [
-            ("translation.fr", 'no field "translation.fr": translation has no fr. It has: en, de.'),
-            ("translation.en.x", "translation.en has no x. It holds no fields, but text or numbers."),
-            ("answers.text.9", "answers.text has no 9. It holds lists: answers.text.0 is the first of each."),
-            ("translatoin.en", 'has no column "translatoin.en". Its columns are: translation, answers.'),
-        ],
+def test_a_column_with_a_dot_in_its_name_comes_first():
+    row = {"a": {"b": {"c": 1}}, "a.b": {"c": 2}, "a.b.c": 3}
+    assert field_value(row, "a.b.c") == 3
+    assert field_value({"a": row["a"], "a.b": row["a.b"]}, "a.b.c") == 2
+    assert field_value({"a": row["a"]}, "a.b.c") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("translation.fr", 'no field "translation.fr": translation has no fr. It has: en, de.'),
+        ("translation.en.x", "translation.en has no x. It holds no fields, but text or numbers."),
+        ("answers.text.9", "answers.text has no 9. It holds lists: answers.text.0 is the first of each."),
+        ("translatoin.en", 'has no column "translatoin.en". Its columns are: translation, answers.'),
+    ],
+)
+def test_a_path_that_leads_nowhere_says_what_is_there(make_source, choose, name, message):
+    source = make_source([ROW])
+    for named in ({"user_column": name}, {"user_template": f"{{{name}}}"}):
+        with pytest.raises(SourceError) as caught:
+            choose(source, **named, assistant_column="translation.de")
+        assert message in str(caught.value)
+
+
+def test_a_row_without_the_field_has_nothing_to_learn(make_source, read):
+    rows = [ROW, {**ROW, "translation": {"en": "cat"}}]
+    [_, example] = read(make_source(rows), user_column="translation.en", assistant_column="translation.de")
+    assert example.body["messages"][1]["content"] is None
+
+
+@pytest.mark.parametrize("write", [lambda label: [label], lambda label: f'["{label}"]', lambda label: f"['{label}']"])
+def test_lists_of_one_text_are_that_text(make_source, read, choose, write):
+    rows = [{"text": "q", "label": write(label)} for label in ("repair", "sale")]
+    assert answers(read(make_source(rows))) == ["repair", "sale"]
+    assert choose(make_source(rows)).title == "columns text → label (the one text of each list) (by their names)"
+
+
+def test_a_longer_list_after_them_is_named_and_a_template_reads_all(make_source, read):
+    rows = [{"text": "q", "label": ["a"]}] * 101 + [{"text": "q", "label": ["a", "b"]}]
+    *_, odd = read(make_source(rows))
+    message = (
+        'column label: expected a list of one text, as the first rows have; found ["a", "b"]. '
+        "Every list is read as JSON by: --user-column text --assistant-template '{label}'"
     )
-    def test_a_path_that_leads_nowhere_says_what_is_there(self, make_source, choose, name, message):
-        source = make_source([ROW])
-        for named in ({"user_column": name}, {"user_template": f"{{{name}}}"}):
-            with pytest.raises(SourceError) as caught:
-                choose(source, **named, assistant_column="translation.de")
-            assert message in str(caught.value)
-
-    def test_a_row_without_the_field_has_nothing_to_learn(self, make_source, read):
-        rows = [ROW, {**ROW, "translation": {"en": "cat"}}]
-        [_, example] = read(make_source(rows), user_column="translation.en", assistant_column="translation.de")
-        assert example.body["messages"][1]["content"] is None
+    assert odd.findings == (Finding("not_one_text", message),)
+    template = {"user_column": "text", "assistant_template": "{label}"}
+    assert answers(read(make_source(rows), **template))[-2:] == ['["a"]', '["a", "b"]']
 
 
-class TestLists:
-    @pytest.mark.parametrize(
-        "write", [lambda label: [label], lambda label: f'["{label}"]', lambda label: f"['{label}']"]
+@pytest.mark.parametrize(
+    ("row", "named", "flags"),
+    [
+        ({"my text": "q"}, {"user_column": "my text"}, "--user-column 'my text'"),
+        ({"a": "p", "b": "q"}, {"user_template": "{a}; {b}"}, "--user-template '{a}; {b}'"),
+        ({"instruction": "Sort.", "input": "wool"}, {}, "--user-template '{instruction} {input}'"),
+    ],
+)
+def test_an_empty_list_names_what_reads_it_with_the_same_question(make_source, read, row, named, flags):
+    rows = [{**row, "output": ["yarn"]}, {**row, "output": []}]
+    named = {**named, "assistant_column": "output"} if named else {}
+    _, empty = read(make_source(rows), **named)
+    [finding] = empty.findings
+    assert finding.message.endswith(
+        f"found []. Every list is read as JSON by: {flags} --assistant-template '{{output}}'"
     )
-    def test_lists_of_one_text_are_that_text(self, make_source, read, choose, write):
-        rows = [{"text": "q", "label": write(label)} for label in ("repair", "sale")]
-        assert answers(read(make_source(rows))) == ["repair", "sale"]
-        assert choose(make_source(rows)).title == "columns text → label (the one text of each list) (by their names)"
+    keys = [word.strip("-").replace("-", "_") for word in shlex.split(finding.message.split("by: ")[1])]
+    followed = dict(zip(keys[::2], shlex.split(finding.message.split("by: ")[1])[1::2], strict=True))
+    assert answers(read(make_source(rows), **followed)) == ['["yarn"]', "[]"]
 
-    def test_a_longer_list_after_them_is_named_and_a_template_reads_all(self, make_source, read):
-        rows = [{"text": "q", "label": ["a"]}] * 101 + [{"text": "q", "label": ["a", "b"]}]
-        *_, odd = read(make_source(rows))
-        message = (
-            'column label: expected a list of one text, as the first rows have; found ["a", "b"]. '
-            "Every list is read as JSON by: --user-column text --assistant-template '{label}'"
-        )
-        assert odd.findings == (Finding("not_one_text", message),)
-        template = {"user_column": "text", "assistant_template": "{label}"}
-        assert answers(read(make_source(rows), **template))[-2:] == ['["a"]', '["a", "b"]']
 
-    @pytest.mark.parametrize(
-        ("row", "named", "flags"),
-        [
-            ({"my text": "q"}, {"user_column": "my text"}, "--user-column 'my text'"),
-            ({"a": "p", "b": "q"}, {"user_template": "{a}; {b}"}, "--user-template '{a}; {b}'"),
-            ({"instruction": "Sort.", "input": "wool"}, {}, "--user-template '{instruction} {input}'"),
-        ],
-    )
-    def test_an_empty_list_names_what_reads_it_with_the_same_question(self, make_source, read, row, named, flags):
-        rows = [{**row, "output": ["yarn"]}, {**row, "output": []}]
-        named = {**named, "assistant_column": "output"} if named else {}
-        _, empty = read(make_source(rows), **named)
-        [finding] = empty.findings
-        assert finding.message.endswith(
-            f"found []. Every list is read as JSON by: {flags} --assistant-template '{{output}}'"
-        )
-        keys = [word.strip("-").replace("-", "_") for word in shlex.split(finding.message.split("by: ")[1])]
-        followed = dict(zip(keys[::2], shlex.split(finding.message.split("by: ")[1])[1::2], strict=True))
-        assert answers(read(make_source(rows), **followed)) == ['["yarn"]', "[]"]
+@pytest.mark.parametrize("lists", [[["a", "b"], []], [["a", "b"], ["c"]], ["['a', 'b']", "[]"]])
+def test_other_lists_are_json_and_said_so(make_source, read, choose, lists):
+    rows = [{"text": "q", "labels": labels} for labels in lists]
+    assert answers(read(make_source(rows)))[0] == '["a", "b"]'
+    shape = choose(make_source(rows))
+    assert shape.title == "columns text → labels (lists as JSON) (by their names)"
+    [remark] = shape.remarks
+    assert remark.message == 'column labels holds lists, which are read as JSON text, such as ["a", "b"].'
 
-    @pytest.mark.parametrize("lists", [[["a", "b"], []], [["a", "b"], ["c"]], ["['a', 'b']", "[]"]])
-    def test_other_lists_are_json_and_said_so(self, make_source, read, choose, lists):
-        rows = [{"text": "q", "labels": labels} for labels in lists]
-        assert answers(read(make_source(rows)))[0] == '["a", "b"]'
-        shape = choose(make_source(rows))
-        assert shape.title == "columns text → labels (lists as JSON) (by their names)"
-        [remark] = shape.remarks
-        assert remark.message == 'column labels holds lists, which are read as JSON text, such as ["a", "b"].'
 
-    def test_json_that_is_written_as_text_is_meant(self, make_source, read, choose):
-        rows = [{"text": "q", "label": '{"b":1, "a":2}'}]
-        assert answers(read(make_source(rows))) == ['{"b":1, "a":2}']
-        shape = choose(make_source(rows))
-        assert (shape.title, shape.remarks) == ("columns text → label (objects as JSON) (by their names)", ())
+def test_json_that_is_written_as_text_is_meant(make_source, read, choose):
+    rows = [{"text": "q", "label": '{"b":1, "a":2}'}]
+    assert answers(read(make_source(rows))) == ['{"b":1, "a":2}']
+    shape = choose(make_source(rows))
+    assert (shape.title, shape.remarks) == ("columns text → label (objects as JSON) (by their names)", ())
 
-    def test_words_in_brackets_are_words(self, make_source, read, choose):
-        rows = [{"text": "[sic] q", "label": "[none]"}, {"text": "['q']", "label": "x"}]
-        assert answers(read(make_source(rows))) == ["[none]", "x"]
-        assert choose(make_source(rows)).title == "columns text → label (by their names)"
+
+def test_words_in_brackets_are_words(make_source, read, choose):
+    rows = [{"text": "[sic] q", "label": "[none]"}, {"text": "['q']", "label": "x"}]
+    assert answers(read(make_source(rows))) == ["[none]", "x"]
+    assert choose(make_source(rows)).title == "columns text → label (by their names)"
 
 
 @pytest.mark.parametrize(

@@ -59,102 +59,110 @@ def table_files(tmp_path):
     return tmp_path
 
 
-class TestFormats:
-    @pytest.mark.parametrize("packing", [None, "gzip", "zstd"])
-    @pytest.mark.parametrize(
-        ("name", "facts"),
-        [
-            ("t.csv", ("csv", "row", 2)),
-            ("t.tsv", ("tsv", "row", 2)),
-            ("semicolons.csv", ("csv", "row", 2)),
-            ("t.jsonl", ("jsonl", "line", 1)),
-            ("t.json", ("json", "row", 1)),
-            ("t.parquet", ("parquet", "row", 1)),
-            ("t.pkl", ("pickle", "row", 1)),
-        ],
+@pytest.mark.parametrize("packing", [None, "gzip", "zstd"])
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("t.csv", ("csv", "row", 2)),
+        ("t.tsv", ("tsv", "row", 2)),
+        ("semicolons.csv", ("csv", "row", 2)),
+        ("t.jsonl", ("jsonl", "line", 1)),
+        ("t.json", ("json", "row", 1)),
+        ("t.parquet", ("parquet", "row", 1)),
+        ("t.pkl", ("pickle", "row", 1)),
+    ],
+)
+def test_each_gives_the_same_rows(table_files, name, facts, packing):
+    source_format, unit, first = facts
+    path = table_files / name
+    path = path if packing is None else pack(path, packing)
+    source = open_files(path)
+    rows = [Row(first + index, values) for index, values in enumerate(VALUES)]
+    assert source.sample() == rows
+    assert read(source) == rows
+    [file] = source.files
+    assert (file.name, file.format, file.unit) == (str(path), source_format, unit)
+    assert (file.bytes, file.columns) == (path.stat().st_size, ("text", "category"))
+    assert sum(block.source_bytes for block in source.blocks()) == path.stat().st_size
+
+
+def test_the_format_may_be_said_where_the_name_does_not(table_files):
+    path = (table_files / "t.csv").rename(table_files / "t.txt")
+    assert len(read(open_files(path, format=SourceFormat.CSV))) == 2
+
+
+def test_an_unknown_ending_is_explained(tmp_path):
+    (tmp_path / "t.docs").write_bytes(b"Dear all")
+    with pytest.raises(
+        SourceError, match=r"Can't tell the format of .*t\.docs by its name or its content; known .*--format csv, "
+    ):
+        open_files(tmp_path / "t.docs")
+
+
+def test_a_database_is_no_format_of_files(table_files):
+    with pytest.raises(SourceError, match=r"t\.csv is a file; the format sql is for a database's address"):
+        open_files(table_files / "t.csv", format=SourceFormat.SQL)
+
+
+def test_reading_a_csv_imports_none_of_what_other_formats_need(table_files):
+    script = (
+        "import sys; from retune.config import DataConfig; from retune.data.sources.open import open_source; "
+        "list(open_source(DataConfig(source=sys.argv[1])).blocks()); "
+        "print({'sklearn', 'sqlalchemy', 'fsspec', 'pyarrow'} & set(sys.modules))"
     )
-    def test_each_gives_the_same_rows(self, table_files, name, facts, packing):
-        source_format, unit, first = facts
-        path = table_files / name
-        path = path if packing is None else pack(path, packing)
-        source = open_files(path)
-        rows = [Row(first + index, values) for index, values in enumerate(VALUES)]
-        assert source.sample() == rows
-        assert read(source) == rows
-        [file] = source.files
-        assert (file.name, file.format, file.unit) == (str(path), source_format, unit)
-        assert (file.bytes, file.columns) == (path.stat().st_size, ("text", "category"))
-        assert sum(block.source_bytes for block in source.blocks()) == path.stat().st_size
-
-    def test_the_format_may_be_said_where_the_name_does_not(self, table_files):
-        path = (table_files / "t.csv").rename(table_files / "t.txt")
-        assert len(read(open_files(path, format=SourceFormat.CSV))) == 2
-
-    def test_an_unknown_ending_is_explained(self, tmp_path):
-        (tmp_path / "t.docs").write_bytes(b"Dear all")
-        with pytest.raises(
-            SourceError, match=r"Can't tell the format of .*t\.docs by its name or its content; known .*--format csv, "
-        ):
-            open_files(tmp_path / "t.docs")
-
-    def test_a_database_is_no_format_of_files(self, table_files):
-        with pytest.raises(SourceError, match=r"t\.csv is a file; the format sql is for a database's address"):
-            open_files(table_files / "t.csv", format=SourceFormat.SQL)
-
-    def test_reading_a_csv_imports_none_of_what_other_formats_need(self, table_files):
-        script = (
-            "import sys; from retune.config import DataConfig; from retune.data.sources.open import open_source; "
-            "list(open_source(DataConfig(source=sys.argv[1])).blocks()); "
-            "print({'sklearn', 'sqlalchemy', 'fsspec', 'pyarrow'} & set(sys.modules))"
-        )
-        run = subprocess.run(
-            [sys.executable, "-c", script, table_files / "t.csv"], capture_output=True, text=True, check=True
-        )
-        assert run.stdout == "{'pyarrow'}\n"
+    run = subprocess.run(
+        [sys.executable, "-c", script, table_files / "t.csv"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "{'pyarrow'}\n"
 
 
-class TestSeveralFiles:
-    def test_a_folder_is_one_source_in_the_order_of_its_names(self, table_files):
-        source = open_files(table_files)
-        names = ["semicolons.csv", "t.csv", "t.json", "t.jsonl", "t.parquet", "t.pkl", "t.tsv"]
-        assert [file.name for file in source.files] == [str(table_files / name) for name in names]
-        assert [row.values for row in read(source)] == VALUES * 7
-        assert [block.file for block in source.blocks()] == list(range(7))
+def test_a_folder_is_one_source_in_the_order_of_its_names(table_files):
+    source = open_files(table_files)
+    names = ["semicolons.csv", "t.csv", "t.json", "t.jsonl", "t.parquet", "t.pkl", "t.tsv"]
+    assert [file.name for file in source.files] == [str(table_files / name) for name in names]
+    assert [row.values for row in read(source)] == VALUES * 7
+    assert [block.file for block in source.blocks()] == list(range(7))
 
-    def test_a_pattern_is_one_source(self, table_files):
-        source = open_files(table_files / "*.[ct]sv")
-        assert [row.number for row in read(source)] == [2, 3] * 3
-        assert source.name == str(table_files / "*.[ct]sv")
 
-    def test_a_folder_of_one_format_leaves_out_others(self, table_files):
-        assert len(open_files(table_files, format=SourceFormat.PARQUET).files) == 1
+def test_a_pattern_is_one_source(table_files):
+    source = open_files(table_files / "*.[ct]sv")
+    assert [row.number for row in read(source)] == [2, 3] * 3
+    assert source.name == str(table_files / "*.[ct]sv")
 
-    def test_the_sample_goes_on_to_the_next_file(self, table_files):
-        assert [row.values for row in open_files(table_files / "t.*").sample()] == VALUES * 6
 
-    def test_the_sample_is_a_hundred_rows_and_takes_none_away(self, tmp_path):
-        (tmp_path / "t.csv").write_text("text\n" + "a\n" * 150)
-        source = open_files(tmp_path / "t.csv")
-        assert len(source.sample()) == len(source.sample()) == 100
-        assert len(read(source)) == 150
+def test_a_folder_of_one_format_leaves_out_others(table_files):
+    assert len(open_files(table_files, format=SourceFormat.PARQUET).files) == 1
 
-    def test_a_file_with_a_header_alone_is_one_of_many(self, tmp_path):
-        (tmp_path / "a.csv").write_text("text\n")
-        (tmp_path / "b.csv").write_text("text\na\n")
-        source = open_files(tmp_path)
-        assert source.sample() == read(source) == [Row(2, {"text": "a"})]
 
-    def test_what_is_odd_about_a_text_is_known_after_reading(self, tmp_path):
-        (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbftext\r\na\r\n")
-        (tmp_path / "b.jsonl").write_bytes(b'{"text": 1}\n{"text": 2}\r\n')
-        (tmp_path / "c.csv").write_bytes(b"text\na\n")
-        source = open_files(tmp_path)
-        read(source)
-        assert [(note.file, *note.finding) for note in source.notes()] == [
-            (0, "byte_order_mark", "the file starts with a byte order mark."),
-            (0, "windows_line_ends", "2 lines end in CRLF."),
-            (1, "windows_line_ends", "1 line ends in CRLF."),
-        ]
+def test_the_sample_goes_on_to_the_next_file(table_files):
+    assert [row.values for row in open_files(table_files / "t.*").sample()] == VALUES * 6
+
+
+def test_the_sample_is_a_hundred_rows_and_takes_none_away(tmp_path):
+    (tmp_path / "t.csv").write_text("text\n" + "a\n" * 150)
+    source = open_files(tmp_path / "t.csv")
+    assert len(source.sample()) == len(source.sample()) == 100
+    assert len(read(source)) == 150
+
+
+def test_a_file_with_a_header_alone_is_one_of_many(tmp_path):
+    (tmp_path / "a.csv").write_text("text\n")
+    (tmp_path / "b.csv").write_text("text\na\n")
+    source = open_files(tmp_path)
+    assert source.sample() == read(source) == [Row(2, {"text": "a"})]
+
+
+def test_what_is_odd_about_a_text_is_known_after_reading(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbftext\r\na\r\n")
+    (tmp_path / "b.jsonl").write_bytes(b'{"text": 1}\n{"text": 2}\r\n')
+    (tmp_path / "c.csv").write_bytes(b"text\na\n")
+    source = open_files(tmp_path)
+    read(source)
+    assert [(note.file, *note.finding) for note in source.notes()] == [
+        (0, "byte_order_mark", "the file starts with a byte order mark."),
+        (0, "windows_line_ends", "2 lines end in CRLF."),
+        (1, "windows_line_ends", "1 line ends in CRLF."),
+    ]
 
 
 @contextmanager
@@ -170,75 +178,82 @@ def as_nobody():
             os.seteuid(0)
 
 
-class TestWhatCannotBeRead:
-    @pytest.mark.parametrize(
-        ("name", "content", "message"),
-        [
-            ("t.csv", b"", r"t\.csv is empty"),
-            ("t.csv", b"text,category\n", r"t\.csv has a header and no rows\. Was the export cut off"),
-            ("t.csv", b"text,category\n,\n\n \n", r"t\.csv has a header and no rows"),
-            ("t.csv", b"\x89PNG\r\n\x1a\n", r"t\.csv is an image by its first bytes; expected CSV"),
-            ("t.csv", b"PAR1", r"t\.csv is a Parquet file by its first bytes"),
-            ("t.csv.gz", b"text,category\na,b\n", None),
-            ("t.csv.gz", _gzip(b"text,category\na,b\n")[:-6], r"t\.csv\.gz is cut off or damaged"),
-            ("t.jsonl.gz", _gzip(b'{"a": 1}\n' * 99_999)[:-8], r"t\.jsonl\.gz is cut off or damaged"),
-            ("t.json.gz", _gzip(b"[1, 2")[:20], r"t\.json\.gz is cut off or damaged"),
-            ("t.parquet.gz", _gzip(b"PAR1" * 99)[:20], r"t\.parquet\.gz is cut off or damaged"),
-            (
-                "t.csv.gz",
-                _gzip(_gzip(b"text\na\n")),
-                r"t\.csv\.gz is packed with gzip by .*packed twice",
-            ),
-        ],
-    )
-    def test_what_is_wrong_with_a_file_is_said(self, tmp_path, name, content, message):
-        (tmp_path / name).write_bytes(content)
-        if message is None:  # the ending says too much: it is read all the same
-            assert read(open_files(tmp_path / name)) == [Row(2, {"text": "a", "category": "b"})]
-            return
-        with pytest.raises(SourceError, match=message):
-            read(open_files(tmp_path / name))
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"", r"t\.csv is empty"),
+        ("t.csv", b"text,category\n", r"t\.csv has a header and no rows\. Was the export cut off"),
+        ("t.csv", b"text,category\n,\n\n \n", r"t\.csv has a header and no rows"),
+        ("t.csv", b"\x89PNG\r\n\x1a\n", r"t\.csv is an image by its first bytes; expected CSV"),
+        ("t.csv", b"PAR1", r"t\.csv is a Parquet file by its first bytes"),
+        ("t.csv.gz", b"text,category\na,b\n", None),
+        ("t.csv.gz", _gzip(b"text,category\na,b\n")[:-6], r"t\.csv\.gz is cut off or damaged"),
+        ("t.jsonl.gz", _gzip(b'{"a": 1}\n' * 99_999)[:-8], r"t\.jsonl\.gz is cut off or damaged"),
+        ("t.json.gz", _gzip(b"[1, 2")[:20], r"t\.json\.gz is cut off or damaged"),
+        ("t.parquet.gz", _gzip(b"PAR1" * 99)[:20], r"t\.parquet\.gz is cut off or damaged"),
+        (
+            "t.csv.gz",
+            _gzip(_gzip(b"text\na\n")),
+            r"t\.csv\.gz is packed with gzip by .*packed twice",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    if message is None:  # the ending says too much: it is read all the same
+        assert read(open_files(tmp_path / name)) == [Row(2, {"text": "a", "category": "b"})]
+        return
+    with pytest.raises(SourceError, match=message):
+        read(open_files(tmp_path / name))
 
-    def test_near_names_are_offered(self, table_files):
-        with pytest.raises(SourceError, match=r"There is no file .*t\.cvs\. Did you mean t\.csv or "):
-            open_files(table_files / "t.cvs")
 
-    def test_a_folder_without_data_is_named(self, tmp_path):
-        (tmp_path / "notes.md").write_text("none")
-        with pytest.raises(SourceError, match=r"no data file in .*; known endings are \.csv, "):
-            open_files(tmp_path)
+def test_near_names_are_offered(table_files):
+    with pytest.raises(SourceError, match=r"There is no file .*t\.cvs\. Did you mean t\.csv or "):
+        open_files(table_files / "t.cvs")
 
-    def test_files_with_headers_alone_are_no_source(self, tmp_path):
-        for name in ("a.csv", "b.csv"):
-            (tmp_path / name).write_text("text\n")
-        with pytest.raises(SourceError, match=r"has a header and no rows"):
-            open_files(tmp_path)
 
-    def test_a_table_without_rows_is_no_source(self, tmp_path):
-        pd.DataFrame({"text": []}).to_parquet(tmp_path / "t.parquet")
-        with pytest.raises(SourceError, match=r"t\.parquet has columns and no rows\. Was the export cut off"):
-            open_files(tmp_path / "t.parquet")
+def test_a_folder_without_data_is_named(tmp_path):
+    (tmp_path / "notes.md").write_text("none")
+    with pytest.raises(SourceError, match=r"no data file in .*; known endings are \.csv, "):
+        open_files(tmp_path)
 
-    def test_a_file_that_may_not_be_read_is_named(self, tmp_path):
-        path = tmp_path / "t.csv"
-        path.write_text("text\na\n")
-        path.chmod(0)
-        with as_nobody(), pytest.raises(SourceError, match=r"Can't read .*t\.csv: Permission denied"):
-            open_files(path)
 
-    def test_a_pipe_is_no_file(self, tmp_path):
-        os.mkfifo(tmp_path / "t.csv")
-        with pytest.raises(SourceError, match="is not a regular file"):
-            open_files(tmp_path / "t.csv")
+def test_files_with_headers_alone_are_no_source(tmp_path):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("text\n")
+    with pytest.raises(SourceError, match=r"has a header and no rows"):
+        open_files(tmp_path)
 
-    @pytest.mark.parametrize("source", ["-", "/dev/stdin"])
-    def test_standard_input_is_no_file(self, source):
-        with pytest.raises(SourceError, match=r"Can't read from standard input: .* Write it to a file first"):
-            open_files(source)
 
-    def test_a_name_too_long_for_the_system_is_explained(self, tmp_path):
-        with pytest.raises(SourceError, match=r"Can't read .*File name too long"):
-            open_files(tmp_path / ("x" * 300 + ".csv"))
+def test_a_table_without_rows_is_no_source(tmp_path):
+    pd.DataFrame({"text": []}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(SourceError, match=r"t\.parquet has columns and no rows\. Was the export cut off"):
+        open_files(tmp_path / "t.parquet")
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("text\na\n")
+    path.chmod(0)
+    with as_nobody(), pytest.raises(SourceError, match=r"Can't read .*t\.csv: Permission denied"):
+        open_files(path)
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(SourceError, match="is not a regular file"):
+        open_files(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("source", ["-", "/dev/stdin"])
+def test_standard_input_is_no_file(source):
+    with pytest.raises(SourceError, match=r"Can't read from standard input: .* Write it to a file first"):
+        open_files(source)
+
+
+def test_a_name_too_long_for_the_system_is_explained(tmp_path):
+    with pytest.raises(SourceError, match=r"Can't read .*File name too long"):
+        open_files(tmp_path / ("x" * 300 + ".csv"))
 
 
 def test_banking77_loads(banking77):

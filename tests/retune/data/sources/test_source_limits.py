@@ -207,40 +207,42 @@ def parquet(path: Path, columns: dict[str, Any], **options: Any) -> Path:
     return path
 
 
-class TestParquet:
-    def test_a_text_that_is_written_once_and_stands_in_every_row(self, tmp_path: Path) -> None:
-        column = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["a" * MB]))
-        path = parquet(tmp_path / "t.parquet", {"question": column, "answer": ["b"] * 20_000})
-        with pytest.raises(SourceError, match=r"t\.parquet unpacks to more than 200 times its size"):
-            read(path)
+def test_a_text_that_is_written_once_and_stands_in_every_row(tmp_path: Path) -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["a" * MB]))
+    path = parquet(tmp_path / "t.parquet", {"question": column, "answer": ["b"] * 20_000})
+    with pytest.raises(SourceError, match=r"t\.parquet unpacks to more than 200 times its size"):
+        read(path)
 
-    def test_such_a_text_is_read_if_it_is_meant(self, tmp_path: Path) -> None:
-        column = pa.DictionaryArray.from_arrays(pa.array([0] * 300, pa.int32()), pa.array(["a" * MB]))
-        path = parquet(tmp_path / "t.parquet", {"question": column, "answer": ["b"] * 300})
-        source = open_source(DataConfig(source=str(path), limits=LimitsConfig(max_unpacked_ratio=1e6)))
-        sizes = [len(list(block.rows())) for block in source.blocks()]
-        assert sum(sizes) == 300
-        assert max(sizes) <= 5
 
-    def test_a_page_that_unpacks_to_gigabytes(self, tmp_path: Path) -> None:
-        path = parquet(
-            tmp_path / "t.parquet",
-            {"question": ["a" * 3000] * 20_000, "answer": ["b"] * 20_000},
-            use_dictionary=False,
-            data_page_size=1 << 30,
-        )
-        limits = {"max_row_mb": 4, "max_unpacked_ratio": 1e6}
-        with pytest.raises(SourceError, match=r"row group 1: what can only be unpacked at once is longer than 4 MB"):
-            read(path, limits=limits)
-        assert len(read(path, limits={**limits, "max_row_mb": 16})) == 20_000
+def test_such_a_text_is_read_if_it_is_meant(tmp_path: Path) -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 300, pa.int32()), pa.array(["a" * MB]))
+    path = parquet(tmp_path / "t.parquet", {"question": column, "answer": ["b"] * 300})
+    source = open_source(DataConfig(source=str(path), limits=LimitsConfig(max_unpacked_ratio=1e6)))
+    sizes = [len(list(block.rows())) for block in source.blocks()]
+    assert sum(sizes) == 300
+    assert max(sizes) <= 5
 
-    def test_a_list_of_millions(self, tmp_path: Path) -> None:
-        numbers = pa.ListArray.from_arrays(pa.array([0, 20_000_000], pa.int32()), pa.nulls(20_000_000, pa.int8()))
-        path = parquet(tmp_path / "t.parquet", {"question": numbers, "answer": ["b"]})
-        with pytest.raises(SourceError, match="unpacks to more than 200 times its size"):
-            read(path)
-        with pytest.raises(SourceError, match="a row is longer than 32 MB"):
-            read(path, limits={"max_unpacked_ratio": 1e9})
+
+def test_a_page_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
+    path = parquet(
+        tmp_path / "t.parquet",
+        {"question": ["a" * 3000] * 20_000, "answer": ["b"] * 20_000},
+        use_dictionary=False,
+        data_page_size=1 << 30,
+    )
+    limits = {"max_row_mb": 4, "max_unpacked_ratio": 1e6}
+    with pytest.raises(SourceError, match=r"row group 1: what can only be unpacked at once is longer than 4 MB"):
+        read(path, limits=limits)
+    assert len(read(path, limits={**limits, "max_row_mb": 16})) == 20_000
+
+
+def test_a_list_of_millions(tmp_path: Path) -> None:
+    numbers = pa.ListArray.from_arrays(pa.array([0, 20_000_000], pa.int32()), pa.nulls(20_000_000, pa.int8()))
+    path = parquet(tmp_path / "t.parquet", {"question": numbers, "answer": ["b"]})
+    with pytest.raises(SourceError, match="unpacks to more than 200 times its size"):
+        read(path)
+    with pytest.raises(SourceError, match="a row is longer than 32 MB"):
+        read(path, limits={"max_unpacked_ratio": 1e9})
 
 
 def test_a_cell_of_a_database_has_a_largest_size(tmp_path: Path) -> None:
@@ -255,42 +257,46 @@ def test_a_cell_of_a_database_has_a_largest_size(tmp_path: Path) -> None:
     assert len(read(source, limits={"max_row_mb": 64})) == 20
 
 
-class TestLinks:
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        (tmp_path / "elsewhere.csv").write_text("question,answer\nsecret,b\n")
-        folder = tmp_path / "data"
-        (folder / "inner").mkdir(parents=True)
-        (folder / "inner" / "a.csv").write_text("question,answer\na,b\n")
-        return folder
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "elsewhere.csv").write_text("question,answer\nsecret,b\n")
+    folder = tmp_path / "data"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "a.csv").write_text("question,answer\na,b\n")
+    return folder
 
-    @pytest.mark.parametrize("below", ["", "/*.csv", "/**/*.csv"])
-    def test_one_that_leads_out_of_the_folder_is_refused(self, folder: Path, below: str) -> None:
-        (folder / "link.csv").symlink_to(folder.parent / "elsewhere.csv")
-        with pytest.raises(SourceError, match=r"link\.csv is a link to .*elsewhere\.csv, which is outside") as caught:
-            read(f"{folder}{below}")
-        assert "--follow-links" in str(caught.value)
-        assert "secret" in [row.values["question"] for row in read(f"{folder}{below}", follow_links=True)]
 
-    def test_one_that_stays_inside_is_followed_and_one_that_is_named(self, folder: Path) -> None:
-        (folder / "link.csv").symlink_to("inner/a.csv")
-        assert len(read(folder)) == 2
-        (folder.parent / "named.csv").symlink_to("elsewhere.csv")
-        assert len(read(folder.parent / "named.csv")) == 1
+@pytest.mark.parametrize("below", ["", "/*.csv", "/**/*.csv"])
+def test_one_that_leads_out_of_the_folder_is_refused(folder: Path, below: str) -> None:
+    (folder / "link.csv").symlink_to(folder.parent / "elsewhere.csv")
+    with pytest.raises(SourceError, match=r"link\.csv is a link to .*elsewhere\.csv, which is outside") as caught:
+        read(f"{folder}{below}")
+    assert "--follow-links" in str(caught.value)
+    assert "secret" in [row.values["question"] for row in read(f"{folder}{below}", follow_links=True)]
 
-    def test_one_of_no_data_file_is_nobodys_business(self, folder: Path) -> None:
-        (folder / "README").symlink_to("/etc/hostname")
-        assert len(read(folder)) == 1
 
-    def test_folders_that_lead_in_circles_end(self, folder: Path) -> None:
-        for name in ("one", "two", "three"):
-            (folder / name).symlink_to(folder)
-        assert len(read(f"{folder}/**/*.csv")) == len(read(folder)) == 1
+def test_one_that_stays_inside_is_followed_and_one_that_is_named(folder: Path) -> None:
+    (folder / "link.csv").symlink_to("inner/a.csv")
+    assert len(read(folder)) == 2
+    (folder.parent / "named.csv").symlink_to("elsewhere.csv")
+    assert len(read(folder.parent / "named.csv")) == 1
 
-    def test_a_device_is_no_file(self, folder: Path) -> None:
-        (folder / "zero.csv").symlink_to("/dev/zero")
-        with pytest.raises(SourceError, match=r"zero\.csv is not a regular file"):
-            read(folder)
+
+def test_one_of_no_data_file_is_nobodys_business(folder: Path) -> None:
+    (folder / "README").symlink_to("/etc/hostname")
+    assert len(read(folder)) == 1
+
+
+def test_folders_that_lead_in_circles_end(folder: Path) -> None:
+    for name in ("one", "two", "three"):
+        (folder / name).symlink_to(folder)
+    assert len(read(f"{folder}/**/*.csv")) == len(read(folder)) == 1
+
+
+def test_a_device_is_no_file(folder: Path) -> None:
+    (folder / "zero.csv").symlink_to("/dev/zero")
+    with pytest.raises(SourceError, match=r"zero\.csv is not a regular file"):
+        read(folder)
 
 
 def test_reading_tells_how_far_it_is_while_no_row_comes(tmp_path: Path) -> None:

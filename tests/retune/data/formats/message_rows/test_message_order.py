@@ -21,82 +21,87 @@ def call(*lines, case=1):
     ]
 
 
-class TestDates:
-    def test_newest_first_with_the_day_in_doubt_stops_and_the_advice_works(self, read_rows):
-        rows = call(("a", "Off and on.", "04/02/2026 11:02"), ("u", "It is stuck.", "04/02/2026 11:01"))
-        with pytest.raises(SourceError) as error:
-            read_rows(rows)
-        assert error.value.message == (
-            'created holds "04/02/2026 11:02", which leaves open whether the day or the month comes first. The rows '
-            "stand newest first by it, so that answers would be learned before their questions."
-        )
-        assert (error.value.hint or "").startswith("Say which: --day-first or --month-first;")
-        for day_first in (True, False):
-            conversations, source, title = read_rows(rows, day_first=day_first)
-            assert [said(row) for row in conversations] == [["u:It is stuck.", "a:Off and on."]]
-            assert found(source) == {}
-            assert "in order of created" in title
-
-    def test_what_comes_first_decides_over_the_order(self, read_rows):
-        rows = call(("u", "early", "02-03-2026"), ("a", "late", "03-02-2026"))
-        assert said(read_rows(rows, day_first=False)[0][0]) == ["u:early", "a:late"]
-
-    def test_in_order_with_the_day_in_doubt_is_a_warning(self, read_rows):
-        rows = call(("u", "a", "04/02/2026 11:01"), ("a", "b", "04/02/2026 11:02"))
-        conversations, source, _ = read_rows(rows)
-        assert said(conversations[0]) == ["u:a", "a:b"]
-        assert found(source)["times_not_read"] == (
-            'created holds "04/02/2026 11:01", which leaves open whether the day or the month comes first: messages '
-            "stay in the order of their rows."
-        )
-
-    def test_a_named_column_in_doubt_names_the_flags(self, read_rows):
-        rows = call(("u", "a", "4/2/2026"), ("a", "b", "5/2/2026"))
-        with pytest.raises(SourceError, match='"created" can\'t be read') as error:
-            read_rows(rows, time_column="created")
-        assert "--day-first" in (error.value.hint or "")
-        assert said(read_rows(rows, time_column="created", day_first=True)[0][0]) == ["u:a", "a:b"]
+def test_newest_first_with_the_day_in_doubt_stops_and_the_advice_works(read_rows):
+    rows = call(("a", "Off and on.", "04/02/2026 11:02"), ("u", "It is stuck.", "04/02/2026 11:01"))
+    with pytest.raises(SourceError) as error:
+        read_rows(rows)
+    assert error.value.message == (
+        'created holds "04/02/2026 11:02", which leaves open whether the day or the month comes first. The rows '
+        "stand newest first by it, so that answers would be learned before their questions."
+    )
+    assert (error.value.hint or "").startswith("Say which: --day-first or --month-first;")
+    for day_first in (True, False):
+        conversations, source, title = read_rows(rows, day_first=day_first)
+        assert [said(row) for row in conversations] == [["u:It is stuck.", "a:Off and on."]]
+        assert found(source) == {}
+        assert "in order of created" in title
 
 
-class TestTimesWithoutDates:
-    def test_a_time_without_its_day_is_named(self, read_rows):
-        _, source, _ = read_rows(call(("u", "a", "9:58 AM"), ("a", "b", "12:02 PM"), ("u", "c", "1:10 PM")))
-        assert 'created holds "9:58 AM", a time without its day' in found(source)["times_not_read"]
-
-    def test_newest_first_stops(self, read_rows):
-        with pytest.raises(SourceError, match="newest first") as error:
-            read_rows(call(("a", "b", "13:02"), ("u", "a", "12:58")))
-        assert "2025-03-01 10:30:00" in (error.value.hint or "")
-
-    def test_words_are_named(self, read_rows):
-        _, source, _ = read_rows(call(("u", "a", "yesterday"), ("a", "b", "today")))
-        assert 'created holds "yesterday", which can\'t be read as a time' in found(source)["times_not_read"]
-
-    def test_a_number_of_the_turn_puts_in_order_whatever_the_times(self, read_rows):
-        rows = call(("a", "b", "13:02"), ("u", "a", "12:58"))
-        conversations, source, _ = read_rows([{**row, "turn": 2 - place} for place, row in enumerate(rows)])
-        assert said(conversations[0]) == ["u:a", "a:b"]
-        assert "times_not_read" not in found(source)
+def test_what_comes_first_decides_over_the_order(read_rows):
+    rows = call(("u", "early", "02-03-2026"), ("a", "late", "03-02-2026"))
+    assert said(read_rows(rows, day_first=False)[0][0]) == ["u:early", "a:late"]
 
 
-class TestEqualTimes:
-    def test_newest_first_reads_the_lower_row_first_and_says_so(self, read_rows):
-        day = "2026-02-04 11:0"
-        rows = call(("a", "d", f"{day}2"), ("u", "c", f"{day}2"), ("a", "b", f"{day}1"), ("u", "a", f"{day}1"))
-        conversations, source, _ = read_rows(rows)
-        assert said(conversations[0]) == ["u:a", "a:b", "u:c", "a:d"]
-        assert found(source) == {
-            "ties_newest_first": "created mostly falls from row to row, and 2 rows have the time of the row before: of "
-            "equal times the lower row is read first."
-        }
+def test_in_order_with_the_day_in_doubt_is_a_warning(read_rows):
+    rows = call(("u", "a", "04/02/2026 11:01"), ("a", "b", "04/02/2026 11:02"))
+    conversations, source, _ = read_rows(rows)
+    assert said(conversations[0]) == ["u:a", "a:b"]
+    assert found(source)["times_not_read"] == (
+        'created holds "04/02/2026 11:01", which leaves open whether the day or the month comes first: messages '
+        "stay in the order of their rows."
+    )
 
-    def test_where_all_of_a_conversation_are_equal_the_conversations_tell(self, read_rows):
-        days = [f"2026-02-{9 - case:02}" for case in range(3)]
-        falling = [row for case, day in enumerate(days) for row in call(("a", "b", day), ("u", "a", day), case=case)]
-        assert {tuple(said(row)) for row in read_rows(falling)[0]} == {("u:a", "a:b")}
 
-    def test_oldest_first_keeps_the_order_of_the_rows(self, read_rows):
-        rows = call(("u", "a", "2026-02-04"), ("a", "b", "2026-02-04"), ("u", "c", "2026-02-05"))
-        conversations, source, _ = read_rows(rows)
-        assert said(conversations[0]) == ["u:a", "a:b", "u:c"]
-        assert "ties_newest_first" not in found(source)
+def test_a_named_column_in_doubt_names_the_flags(read_rows):
+    rows = call(("u", "a", "4/2/2026"), ("a", "b", "5/2/2026"))
+    with pytest.raises(SourceError, match='"created" can\'t be read') as error:
+        read_rows(rows, time_column="created")
+    assert "--day-first" in (error.value.hint or "")
+    assert said(read_rows(rows, time_column="created", day_first=True)[0][0]) == ["u:a", "a:b"]
+
+
+def test_a_time_without_its_day_is_named(read_rows):
+    _, source, _ = read_rows(call(("u", "a", "9:58 AM"), ("a", "b", "12:02 PM"), ("u", "c", "1:10 PM")))
+    assert 'created holds "9:58 AM", a time without its day' in found(source)["times_not_read"]
+
+
+def test_newest_first_stops(read_rows):
+    with pytest.raises(SourceError, match="newest first") as error:
+        read_rows(call(("a", "b", "13:02"), ("u", "a", "12:58")))
+    assert "2025-03-01 10:30:00" in (error.value.hint or "")
+
+
+def test_words_are_named(read_rows):
+    _, source, _ = read_rows(call(("u", "a", "yesterday"), ("a", "b", "today")))
+    assert 'created holds "yesterday", which can\'t be read as a time' in found(source)["times_not_read"]
+
+
+def test_a_number_of_the_turn_puts_in_order_whatever_the_times(read_rows):
+    rows = call(("a", "b", "13:02"), ("u", "a", "12:58"))
+    conversations, source, _ = read_rows([{**row, "turn": 2 - place} for place, row in enumerate(rows)])
+    assert said(conversations[0]) == ["u:a", "a:b"]
+    assert "times_not_read" not in found(source)
+
+
+def test_newest_first_reads_the_lower_row_first_and_says_so(read_rows):
+    day = "2026-02-04 11:0"
+    rows = call(("a", "d", f"{day}2"), ("u", "c", f"{day}2"), ("a", "b", f"{day}1"), ("u", "a", f"{day}1"))
+    conversations, source, _ = read_rows(rows)
+    assert said(conversations[0]) == ["u:a", "a:b", "u:c", "a:d"]
+    assert found(source) == {
+        "ties_newest_first": "created mostly falls from row to row, and 2 rows have the time of the row before: of "
+        "equal times the lower row is read first."
+    }
+
+
+def test_where_all_of_a_conversation_are_equal_the_conversations_tell(read_rows):
+    days = [f"2026-02-{9 - case:02}" for case in range(3)]
+    falling = [row for case, day in enumerate(days) for row in call(("a", "b", day), ("u", "a", day), case=case)]
+    assert {tuple(said(row)) for row in read_rows(falling)[0]} == {("u:a", "a:b")}
+
+
+def test_oldest_first_keeps_the_order_of_the_rows(read_rows):
+    rows = call(("u", "a", "2026-02-04"), ("a", "b", "2026-02-04"), ("u", "c", "2026-02-05"))
+    conversations, source, _ = read_rows(rows)
+    assert said(conversations[0]) == ["u:a", "a:b", "u:c"]
+    assert "ties_newest_first" not in found(source)

@@ -25,219 +25,230 @@ def found(source):
     return {note.finding.kind: note.finding.message for note in source.notes()}
 
 
-class TestConversations:
-    def test_rows_of_one_conversation_may_stand_anywhere(self, read_rows):
-        one, two = turns("a", "b", "c", "d", conversation_id="x"), turns("e", "f", conversation_id="y")
-        rows, source, title = read_rows([one[0], two[0], one[1]], [one[2], two[1], one[3]])
-        assert [said(row) for row in rows] == [["u:a", "a:b", "u:c", "a:d"], ["u:e", "a:f"]]
-        assert [row.number for row in rows] == [1, 2]
-        assert found(source) == {
-            "conversations_assumed": "2 conversations with rows in several files read as one each; if conversation_id "
-            "starts anew in every file, put the file's name before its values; the first: 1.csv, line 1."
-        }
-        assert title == (
-            "conversations of one message a row: role from role, text from content, conversations by conversation_id"
-        )
+def test_rows_of_one_conversation_may_stand_anywhere(read_rows):
+    one, two = turns("a", "b", "c", "d", conversation_id="x"), turns("e", "f", conversation_id="y")
+    rows, source, title = read_rows([one[0], two[0], one[1]], [one[2], two[1], one[3]])
+    assert [said(row) for row in rows] == [["u:a", "a:b", "u:c", "a:d"], ["u:e", "a:f"]]
+    assert [row.number for row in rows] == [1, 2]
+    assert found(source) == {
+        "conversations_assumed": "2 conversations with rows in several files read as one each; if conversation_id "
+        "starts anew in every file, put the file's name before its values; the first: 1.csv, line 1."
+    }
+    assert title == (
+        "conversations of one message a row: role from role, text from content, conversations by conversation_id"
+    )
 
-    def test_rows_may_be_sorted_by_who_speaks(self, read_rows):
-        asked = [{"chat_id": n, "role": "user", "text": f"{n}"} for n in range(120)]
-        rows, _, _ = read_rows([*asked, *({**row, "role": "assistant"} for row in asked)])
-        assert len(rows) == 120
-        assert said(rows[7]) == ["u:7", "a:7"]
 
-    def test_other_columns_are_kept_where_they_say_one_thing(self, read_rows):
-        rows, source, _ = read_rows(
-            [
-                {"thread_id": 1, "role": "customer", "text": "a", "topic": "bill", "mood": "bad", "sla": None},
-                {"thread_id": 1, "role": "agent", "text": "b", "topic": "bill", "mood": "good", "sla": 4},
-            ]
-        )
-        assert {**rows[0].values, "messages": None} == {
-            "messages": None,
-            "thread_id": 1,
-            "topic": "bill",
-            "mood": None,
-            "sla": 4,
-        }
-        assert source.columns == ("messages", "thread_id", "topic", "mood", "sla")
-        assert source.grouped_by == ("thread_id",)
+def test_rows_may_be_sorted_by_who_speaks(read_rows):
+    asked = [{"chat_id": n, "role": "user", "text": f"{n}"} for n in range(120)]
+    rows, _, _ = read_rows([*asked, *({**row, "role": "assistant"} for row in asked)])
+    assert len(rows) == 120
+    assert said(rows[7]) == ["u:7", "a:7"]
 
-    def test_a_number_or_time_puts_them_in_order(self, read_rows):
-        numbered = [{**row, "turn": str(20 - place)} for place, row in enumerate(turns("b", "a", first=1, chat_id=1))]
-        assert said(read_rows(numbered)[0][0]) == ["u:a", "a:b"]
-        times = ["Tue Feb 03 09:00:05 +0000 2026", "Tue Feb 03 08:59:00 +0000 2026"]
-        timed = [{**row, "created_at": time} for row, time in zip(numbered, times, strict=True)]
-        for row in timed:
-            del row["turn"]
-        assert said(read_rows(timed)[0][0]) == ["u:a", "a:b"]
 
-    def test_a_speaker_who_goes_on_is_one_message(self, read_rows):
-        rows, source, _ = read_rows(
-            [
-                {"ticket": 1, "sender": who, "body": text}
-                for who, text in (("Client", "a"), ("client", "b"), ("Bot", "c"))
-            ]
-        )
-        assert said(rows[0]) == ["u:a\nb", "a:c"]
-        assert found(source)["messages_joined"] == (
-            "1 message put together with the one before, of the same speaker; the first: line 2."
-        )
-
-    def test_what_teaches_nothing_is_left_out_and_counted(self, read_rows):
-        answered, open_ = turns("a", "b", "", " ", session_id="s"), turns("c", session_id="t")
-        rows, source, _ = read_rows([*answered, *open_])
-        assert [said(row) for row in rows] == [["u:a", "a:b"]]
-        assert found(source) == {
-            "messages_left_out": "2 messages without text left out; the first: line 3.",
-            "conversations_left_out": "1 conversation without an answer left out; the first: line 5.",
-        }
-
-    def test_rows_that_can_not_be_read_say_so_by_themselves(self, read_rows):
-        odd = Finding("row_width", "too wide")
-        rows, _, _ = read_rows([*turns("a", "b", dialog_id=1), odd, *turns("c", dialog_id="")])
-        assert [[finding.kind for finding in row.findings] for row in rows] == [[], ["row_width"], ["other_shape"]]
-
-    def test_an_unknown_role_names_its_row(self, read_rows):
-        rows = turns(*"abcdefghij", conv_id=1)
-        rows[7]["role"] = "narrator"
-        [row], _, _ = read_rows(rows)
-        assert row.findings == (
-            Finding("unknown_role", 'row 8, column role: "narrator" does not name the role of a speaker.'),
-        )
-
-    def test_tool_calls_stay_with_their_message(self, read_rows):
-        call = [{"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}]
-        rows = [
-            {"conversation_id": 1, "role": "user", "content": "a"},
-            {"conversation_id": 1, "role": "assistant", "content": None, "tool_calls": call},
-            {"conversation_id": 1, "role": "tool", "content": "b", "tool_call_id": "c1"},
-            {"conversation_id": 1, "role": "assistant", "content": "c"},
+def test_other_columns_are_kept_where_they_say_one_thing(read_rows):
+    rows, source, _ = read_rows(
+        [
+            {"thread_id": 1, "role": "customer", "text": "a", "topic": "bill", "mood": "bad", "sla": None},
+            {"thread_id": 1, "role": "agent", "text": "b", "topic": "bill", "mood": "good", "sla": 4},
         ]
-        [row], _, _ = read_rows(rows, file_format="jsonl")
-        assert [message.get("tool_calls") or message.get("tool_call_id") for message in row.values["messages"]] == [
-            None,
-            call,
-            "c1",
-            None,
-        ]
+    )
+    assert {**rows[0].values, "messages": None} == {
+        "messages": None,
+        "thread_id": 1,
+        "topic": "bill",
+        "mood": None,
+        "sla": 4,
+    }
+    assert source.columns == ("messages", "thread_id", "topic", "mood", "sla")
+    assert source.grouped_by == ("thread_id",)
 
 
-class TestWhereOneBegins:
-    def test_without_a_column_for_it_each_question_does_and_that_is_said(self, read_rows):
-        rows, source, _ = read_rows([{"role": "system", "content": "s"}, *turns("a", "b", "c", "d")])
-        assert [said(row) for row in rows] == [["s:s", "u:a", "a:b"], ["s:s", "u:c", "a:d"]]
-        assert "no column says which conversation a row belongs to" in found(source)["conversations_assumed"]
-
-    def test_each_system_message_does_where_there_are_several(self, read_rows):
-        system = {"role": "system", "content": "s"}
-        rows, _, _ = read_rows([system, *turns("a", "b", "c", "d"), system, *turns("e", "f")])
-        assert [said(row) for row in rows] == [["s:s", "u:a", "a:b", "u:c", "a:d"], ["s:s", "u:e", "a:f"]]
-
-    def test_long_pauses_do_and_a_late_answer_still_answers(self, read_rows):
-        rows = []
-        for day in range(12):
-            for place, row in enumerate(turns("a", "b", "c", "d")):
-                late = timedelta(hours=2) if place == 3 else timedelta()
-                rows.append({**row, "time": START + timedelta(days=day, minutes=place) + late})
-        read, _, title = read_rows(rows)
-        assert len(read) == 12
-        assert said(read[-1]) == ["u:a", "a:b", "u:c", "a:d"]
-        assert title.endswith("in order of time, a new one after 30 minutes without a message")
-        assert len(read_rows(rows, pause_minutes=3 * 60 * 24)[0]) == 24
-
-    def test_the_user_may_say_it(self, read_rows):
-        rows = turns(*"abcdef")
-        assert [len(said(row)) for row in read_rows(rows, conversation_start="whole")[0]] == [6]
-        with pytest.raises(SourceError, match="needs times"):
-            read_rows(rows, conversation_start="pause")
-
-    def test_files_are_not_one_conversation(self, read_rows):
-        rows, _, _ = read_rows(turns("a", "b"), turns("c", "d"), conversation_start="whole")
-        assert [said(row) for row in rows] == [["u:a", "a:b"], ["u:c", "a:d"]]
-
-    def test_a_room_is_not_a_conversation(self, read_rows):
-        rows, source, _ = read_rows(
-            [
-                {"is_sender": flag, "room_name": room, "msg": text, "type_name": kind}
-                for flag, room, text, kind in (
-                    ("0", "r", "a", "文本"),
-                    ("0", "q", "b", "文本"),
-                    ("1", "r", "c", "文本"),
-                    ("1", "r", "d.png", "图片"),
-                    ("0", "r", "e", "文本"),
-                    ("1", "r", "f", "文本"),
-                    ("1", "q", "g", "文本"),
-                )
-            ]
-        )
-        assert [said(row) for row in rows] == [["u:a", "a:c"], ["u:e", "a:f"], ["u:b", "a:g"]]
-        assert set(found(source)) == {"conversations_assumed", "messages_left_out"}
-        # All that was ever said in a room would go into one split.
-        assert source.grouped_by == ()
+def test_a_number_or_time_puts_them_in_order(read_rows):
+    numbered = [{**row, "turn": str(20 - place)} for place, row in enumerate(turns("b", "a", first=1, chat_id=1))]
+    assert said(read_rows(numbered)[0][0]) == ["u:a", "a:b"]
+    times = ["Tue Feb 03 09:00:05 +0000 2026", "Tue Feb 03 08:59:00 +0000 2026"]
+    timed = [{**row, "created_at": time} for row, time in zip(numbered, times, strict=True)]
+    for row in timed:
+        del row["turn"]
+    assert said(read_rows(timed)[0][0]) == ["u:a", "a:b"]
 
 
-class TestSpeakers:
-    def test_numbers_of_people_are_user_and_assistant_in_turn(self, read_rows):
-        rows, source, _ = read_rows(
-            [
-                {"conv_id": c, "speaker_idx": s, "utterance": t, "prompt": "p"}
-                for c, s, t in ((1, 7, "a"), (1, 9, "b"), (2, 9, "c"), (2, 4, "d"))
-            ]
-        )
-        assert [said(row) for row in rows] == [["u:a", "a:b"], ["u:c", "a:d"]]
-        assert "speaker_idx doesn't say who is the assistant" in found(source)["conversations_assumed"]
-
-    @pytest.mark.parametrize(("column", "user"), [("inbound", "True"), ("from_me", "0"), ("isBot", "false")])
-    def test_flags_say_it_by_their_names(self, read_rows, column, user):
-        other = {"True": "False", "0": "1", "false": "true"}[user]
-        rows, _, _ = read_rows([{"chat": 1, column: user, "text": "a"}, {"chat": 1, column: other, "text": "b"}])
-        assert said(rows[0]) == ["u:a", "a:b"]
-
-    def test_names_are_asked_for_and_the_advice_works(self, read_rows):
-        rows = [{"ticket_id": n // 3, "author": who, "body": f"{n}"} for n, who in enumerate(["Zoe", "Ann", "Bo"] * 4)]
-        with pytest.raises(SourceError, match="Which of those who speak is the assistant") as caught:
-            read_rows(rows)
-        assert 'author says: "Zoe", "Ann", "Bo"' in caught.value.message
-        assert "--assistant-role" in (caught.value.hint or "")
-        assert said(read_rows(rows, assistant_role="ann, Bo")[0][0]) == ["u:0", "a:1\n2"]
-
-    def test_nobody_of_that_name_is_an_error(self, read_rows):
-        with pytest.raises(SourceError, match="None of the conversations in data has a message of the assistant's"):
-            read_rows(turns("a", "b", ticket_id=1), assistant_role="Nobody")
-
-    def test_columns_of_any_name_can_be_named(self, read_rows):
-        rows = [{"k": 1, "w": who, "t": text, "n": n} for who, text, n in (("me", "b", 2), ("you", "a", 1))]
-        read, _, _ = read_rows(
-            rows, conversation_column="k", role_column="w", text_column="t", time_column="n", assistant_role="me"
-        )
-        assert said(read[0]) == ["u:a", "a:b"]
+def test_a_speaker_who_goes_on_is_one_message(read_rows):
+    rows, source, _ = read_rows(
+        [{"ticket": 1, "sender": who, "body": text} for who, text in (("Client", "a"), ("client", "b"), ("Bot", "c"))]
+    )
+    assert said(rows[0]) == ["u:a\nb", "a:c"]
+    assert found(source)["messages_joined"] == (
+        "1 message put together with the one before, of the same speaker; the first: line 2."
+    )
 
 
-class TestTrees:
-    def test_one_branch_is_used_and_the_others_are_counted(self, read_rows):
-        rows = [
-            {"message_id": i, "parent_id": p, "message_tree_id": "t", "role": r, "text": i, "rank": rank}
-            for i, p, r, rank in (
-                ("a", None, "prompter", None),
-                ("b", "a", "assistant", 1),
-                ("c", "a", "assistant", 0),
-                ("d", "c", "prompter", None),
-                ("e", "d", "assistant", 0),
-                ("f", "b", "prompter", 0),
+def test_what_teaches_nothing_is_left_out_and_counted(read_rows):
+    answered, open_ = turns("a", "b", "", " ", session_id="s"), turns("c", session_id="t")
+    rows, source, _ = read_rows([*answered, *open_])
+    assert [said(row) for row in rows] == [["u:a", "a:b"]]
+    assert found(source) == {
+        "messages_left_out": "2 messages without text left out; the first: line 3.",
+        "conversations_left_out": "1 conversation without an answer left out; the first: line 5.",
+    }
+
+
+def test_rows_that_can_not_be_read_say_so_by_themselves(read_rows):
+    odd = Finding("row_width", "too wide")
+    rows, _, _ = read_rows([*turns("a", "b", dialog_id=1), odd, *turns("c", dialog_id="")])
+    assert [[finding.kind for finding in row.findings] for row in rows] == [[], ["row_width"], ["other_shape"]]
+
+
+def test_an_unknown_role_names_its_row(read_rows):
+    rows = turns(*"abcdefghij", conv_id=1)
+    rows[7]["role"] = "narrator"
+    [row], _, _ = read_rows(rows)
+    assert row.findings == (
+        Finding("unknown_role", 'row 8, column role: "narrator" does not name the role of a speaker.'),
+    )
+
+
+def test_tool_calls_stay_with_their_message(read_rows):
+    call = [{"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}]
+    rows = [
+        {"conversation_id": 1, "role": "user", "content": "a"},
+        {"conversation_id": 1, "role": "assistant", "content": None, "tool_calls": call},
+        {"conversation_id": 1, "role": "tool", "content": "b", "tool_call_id": "c1"},
+        {"conversation_id": 1, "role": "assistant", "content": "c"},
+    ]
+    [row], _, _ = read_rows(rows, file_format="jsonl")
+    assert [message.get("tool_calls") or message.get("tool_call_id") for message in row.values["messages"]] == [
+        None,
+        call,
+        "c1",
+        None,
+    ]
+
+
+def test_without_a_column_for_it_each_question_does_and_that_is_said(read_rows):
+    rows, source, _ = read_rows([{"role": "system", "content": "s"}, *turns("a", "b", "c", "d")])
+    assert [said(row) for row in rows] == [["s:s", "u:a", "a:b"], ["s:s", "u:c", "a:d"]]
+    assert "no column says which conversation a row belongs to" in found(source)["conversations_assumed"]
+
+
+def test_each_system_message_does_where_there_are_several(read_rows):
+    system = {"role": "system", "content": "s"}
+    rows, _, _ = read_rows([system, *turns("a", "b", "c", "d"), system, *turns("e", "f")])
+    assert [said(row) for row in rows] == [["s:s", "u:a", "a:b", "u:c", "a:d"], ["s:s", "u:e", "a:f"]]
+
+
+def test_long_pauses_do_and_a_late_answer_still_answers(read_rows):
+    rows = []
+    for day in range(12):
+        for place, row in enumerate(turns("a", "b", "c", "d")):
+            late = timedelta(hours=2) if place == 3 else timedelta()
+            rows.append({**row, "time": START + timedelta(days=day, minutes=place) + late})
+    read, _, title = read_rows(rows)
+    assert len(read) == 12
+    assert said(read[-1]) == ["u:a", "a:b", "u:c", "a:d"]
+    assert title.endswith("in order of time, a new one after 30 minutes without a message")
+    assert len(read_rows(rows, pause_minutes=3 * 60 * 24)[0]) == 24
+
+
+def test_the_user_may_say_it(read_rows):
+    rows = turns(*"abcdef")
+    assert [len(said(row)) for row in read_rows(rows, conversation_start="whole")[0]] == [6]
+    with pytest.raises(SourceError, match="needs times"):
+        read_rows(rows, conversation_start="pause")
+
+
+def test_files_are_not_one_conversation(read_rows):
+    rows, _, _ = read_rows(turns("a", "b"), turns("c", "d"), conversation_start="whole")
+    assert [said(row) for row in rows] == [["u:a", "a:b"], ["u:c", "a:d"]]
+
+
+def test_a_room_is_not_a_conversation(read_rows):
+    rows, source, _ = read_rows(
+        [
+            {"is_sender": flag, "room_name": room, "msg": text, "type_name": kind}
+            for flag, room, text, kind in (
+                ("0", "r", "a", "文本"),
+                ("0", "q", "b", "文本"),
+                ("1", "r", "c", "文本"),
+                ("1", "r", "d.png", "图片"),
+                ("0", "r", "e", "文本"),
+                ("1", "r", "f", "文本"),
+                ("1", "q", "g", "文本"),
             )
         ]
-        [row], source, _ = read_rows(rows, file_format="jsonl")
-        assert said(row) == ["u:a", "a:c", "u:d", "a:e"]
-        assert found(source) == {"branches_left_out": "2 messages of other branches left out; the first: line 2."}
+    )
+    assert [said(row) for row in rows] == [["u:a", "a:c"], ["u:e", "a:f"], ["u:b", "a:g"]]
+    assert set(found(source)) == {"conversations_assumed", "messages_left_out"}
+    # All that was ever said in a room would go into one split.
+    assert source.grouped_by == ()
 
-    def test_what_is_answered_tells_the_conversation(self, read_rows):
-        rows = [
-            {"tweet_id": i, "in_response_to_tweet_id": p, "inbound": who, "text": f"{i}"}
-            for i, p, who in ((4, "2.0", False), (1, "", True), (2, "", True), (3, "1.0", False), (5, "3.0", True))
+
+def test_numbers_of_people_are_user_and_assistant_in_turn(read_rows):
+    rows, source, _ = read_rows(
+        [
+            {"conv_id": c, "speaker_idx": s, "utterance": t, "prompt": "p"}
+            for c, s, t in ((1, 7, "a"), (1, 9, "b"), (2, 9, "c"), (2, 4, "d"))
         ]
-        read, source, _ = read_rows(rows)
-        assert [said(row) for row in read] == [["u:2", "a:4"], ["u:1", "a:3", "u:5"]]
-        assert found(source) == {}
+    )
+    assert [said(row) for row in rows] == [["u:a", "a:b"], ["u:c", "a:d"]]
+    assert "speaker_idx doesn't say who is the assistant" in found(source)["conversations_assumed"]
+
+
+@pytest.mark.parametrize(("column", "user"), [("inbound", "True"), ("from_me", "0"), ("isBot", "false")])
+def test_flags_say_it_by_their_names(read_rows, column, user):
+    other = {"True": "False", "0": "1", "false": "true"}[user]
+    rows, _, _ = read_rows([{"chat": 1, column: user, "text": "a"}, {"chat": 1, column: other, "text": "b"}])
+    assert said(rows[0]) == ["u:a", "a:b"]
+
+
+def test_names_are_asked_for_and_the_advice_works(read_rows):
+    rows = [{"ticket_id": n // 3, "author": who, "body": f"{n}"} for n, who in enumerate(["Zoe", "Ann", "Bo"] * 4)]
+    with pytest.raises(SourceError, match="Which of those who speak is the assistant") as caught:
+        read_rows(rows)
+    assert 'author says: "Zoe", "Ann", "Bo"' in caught.value.message
+    assert "--assistant-role" in (caught.value.hint or "")
+    assert said(read_rows(rows, assistant_role="ann, Bo")[0][0]) == ["u:0", "a:1\n2"]
+
+
+def test_nobody_of_that_name_is_an_error(read_rows):
+    with pytest.raises(SourceError, match="None of the conversations in data has a message of the assistant's"):
+        read_rows(turns("a", "b", ticket_id=1), assistant_role="Nobody")
+
+
+def test_columns_of_any_name_can_be_named(read_rows):
+    rows = [{"k": 1, "w": who, "t": text, "n": n} for who, text, n in (("me", "b", 2), ("you", "a", 1))]
+    read, _, _ = read_rows(
+        rows, conversation_column="k", role_column="w", text_column="t", time_column="n", assistant_role="me"
+    )
+    assert said(read[0]) == ["u:a", "a:b"]
+
+
+def test_one_branch_is_used_and_the_others_are_counted(read_rows):
+    rows = [
+        {"message_id": i, "parent_id": p, "message_tree_id": "t", "role": r, "text": i, "rank": rank}
+        for i, p, r, rank in (
+            ("a", None, "prompter", None),
+            ("b", "a", "assistant", 1),
+            ("c", "a", "assistant", 0),
+            ("d", "c", "prompter", None),
+            ("e", "d", "assistant", 0),
+            ("f", "b", "prompter", 0),
+        )
+    ]
+    [row], source, _ = read_rows(rows, file_format="jsonl")
+    assert said(row) == ["u:a", "a:c", "u:d", "a:e"]
+    assert found(source) == {"branches_left_out": "2 messages of other branches left out; the first: line 2."}
+
+
+def test_what_is_answered_tells_the_conversation(read_rows):
+    rows = [
+        {"tweet_id": i, "in_response_to_tweet_id": p, "inbound": who, "text": f"{i}"}
+        for i, p, who in ((4, "2.0", False), (1, "", True), (2, "", True), (3, "1.0", False), (5, "3.0", True))
+    ]
+    read, source, _ = read_rows(rows)
+    assert [said(row) for row in read] == [["u:2", "a:4"], ["u:1", "a:3", "u:5"]]
+    assert found(source) == {}
 
 
 @pytest.mark.parametrize(
@@ -267,64 +278,66 @@ def slack(user, text, at, **others):
     return {"type": "message", "user": user, "text": text, "ts": f"17000000{at:02}.0001", **others}
 
 
-class TestExports:
-    def test_slacks_threads_are_conversations_and_events_are_left_out(self, read_rows):
-        rows, source, title = read_rows(
-            [
-                slack("U1", "<@U1> has joined the channel", 0, subtype="channel_join"),
-                slack("U1", "a", 1, thread_ts="1"),
-                slack("U2", "said to nobody", 2),
-                slack("U2", "b", 3, thread_ts="1"),
-            ],
-            assistant_role="U2",
-        )
-        assert [said(row) for row in rows] == [["u:a", "a:b"], ["a:said to nobody"]]
-        assert found(source)["messages_left_out"] == "1 message without text left out; the first: line 1."
-        assert "conversations by thread_ts" in title
+def test_slacks_threads_are_conversations_and_events_are_left_out(read_rows):
+    rows, source, title = read_rows(
+        [
+            slack("U1", "<@U1> has joined the channel", 0, subtype="channel_join"),
+            slack("U1", "a", 1, thread_ts="1"),
+            slack("U2", "said to nobody", 2),
+            slack("U2", "b", 3, thread_ts="1"),
+        ],
+        assistant_role="U2",
+    )
+    assert [said(row) for row in rows] == [["u:a", "a:b"], ["a:said to nobody"]]
+    assert found(source)["messages_left_out"] == "1 message without text left out; the first: line 1."
+    assert "conversations by thread_ts" in title
 
-    def test_a_bots_own_column_tells_when_it_speaks(self, read_rows):
-        asked = [slack("U1", f"q{n}", 2 * n, thread_ts=n) for n in range(3)]
-        answered = [slack("U2", f"a{n}", 2 * n + 1, thread_ts=n, bot_id="B7") for n in range(3)]
-        rows, _, title = read_rows([row for pair in zip(asked, answered, strict=True) for row in pair])
-        assert [said(row) for row in rows] == [[f"u:q{n}", f"a:a{n}"] for n in range(3)]
-        assert "role from bot_id (where it is filled: the assistant)" in title
 
-    def test_what_an_author_is_may_lie_in_an_object(self, read_rows):
-        rows, _, title = read_rows(
-            [
-                {"id": "1", "timestamp": "2026-01-01 10:00", "content": "a", "author": {"name": "Ida", "isBot": False}},
-                {"id": "2", "timestamp": "2026-01-01 10:01", "content": "b", "author": {"name": "Rob", "isBot": True}},
-            ]
-        )
-        assert [said(row) for row in rows] == [["u:a", "a:b"]]
-        assert "role from author.isBot (true: the assistant)" in title
+def test_a_bots_own_column_tells_when_it_speaks(read_rows):
+    asked = [slack("U1", f"q{n}", 2 * n, thread_ts=n) for n in range(3)]
+    answered = [slack("U2", f"a{n}", 2 * n + 1, thread_ts=n, bot_id="B7") for n in range(3)]
+    rows, _, title = read_rows([row for pair in zip(asked, answered, strict=True) for row in pair])
+    assert [said(row) for row in rows] == [[f"u:q{n}", f"a:a{n}"] for n in range(3)]
+    assert "role from bot_id (where it is filled: the assistant)" in title
 
-    def test_notes_of_help_desks_are_left_out(self, read_rows):
-        kinds = ("conversation_message", "note", "comment")
-        parts = [
-            {"conversation_id": 1, "message_type": kind, "message_author_type": who, "message_body": kind}
-            for kind, who in zip(kinds, ("user", "admin", "admin"), strict=True)
+
+def test_what_an_author_is_may_lie_in_an_object(read_rows):
+    rows, _, title = read_rows(
+        [
+            {"id": "1", "timestamp": "2026-01-01 10:00", "content": "a", "author": {"name": "Ida", "isBot": False}},
+            {"id": "2", "timestamp": "2026-01-01 10:01", "content": "b", "author": {"name": "Rob", "isBot": True}},
         ]
-        rows, source, _ = read_rows(parts)
-        assert [said(row) for row in rows] == [["u:conversation_message", "a:comment"]]
-        assert "messages_left_out" in found(source)
+    )
+    assert [said(row) for row in rows] == [["u:a", "a:b"]]
+    assert "role from author.isBot (true: the assistant)" in title
 
-    def test_a_chat_of_a_few_people_is_asked_who_answers(self, read_rows):
-        chat = [
-            {"date": f"2026-01-0{n} 10:00", "author": ("Ida", "Shop")[n % 2], "message": f"m {n}"} for n in range(1, 8)
-        ]
-        with pytest.raises(SourceError) as error:
-            read_rows(chat)
-        assert error.value.message == (
-            "data has a message a row: author says who speaks, message what is said. Which of those who speak is the "
-            'assistant? author says: "Shop", "Ida".'
-        )
-        rows, _, _ = read_rows(chat, assistant_role="Shop", conversation_start="whole")
-        assert len(rows[0].values["messages"]) == 7
 
-    def test_parts_of_a_text_with_links_are_put_together(self, read_rows):
-        parts = ["See ", {"type": "link", "text": "the map"}, "."]
-        rows, _, _ = read_rows(
-            [{"chat_id": 1, "role": "user", "text": "where?"}, {"chat_id": 1, "role": "assistant", "text": parts}]
-        )
-        assert [said(row) for row in rows] == [["u:where?", "a:See the map."]]
+def test_notes_of_help_desks_are_left_out(read_rows):
+    kinds = ("conversation_message", "note", "comment")
+    parts = [
+        {"conversation_id": 1, "message_type": kind, "message_author_type": who, "message_body": kind}
+        for kind, who in zip(kinds, ("user", "admin", "admin"), strict=True)
+    ]
+    rows, source, _ = read_rows(parts)
+    assert [said(row) for row in rows] == [["u:conversation_message", "a:comment"]]
+    assert "messages_left_out" in found(source)
+
+
+def test_a_chat_of_a_few_people_is_asked_who_answers(read_rows):
+    chat = [{"date": f"2026-01-0{n} 10:00", "author": ("Ida", "Shop")[n % 2], "message": f"m {n}"} for n in range(1, 8)]
+    with pytest.raises(SourceError) as error:
+        read_rows(chat)
+    assert error.value.message == (
+        "data has a message a row: author says who speaks, message what is said. Which of those who speak is the "
+        'assistant? author says: "Shop", "Ida".'
+    )
+    rows, _, _ = read_rows(chat, assistant_role="Shop", conversation_start="whole")
+    assert len(rows[0].values["messages"]) == 7
+
+
+def test_parts_of_a_text_with_links_are_put_together(read_rows):
+    parts = ["See ", {"type": "link", "text": "the map"}, "."]
+    rows, _, _ = read_rows(
+        [{"chat_id": 1, "role": "user", "text": "where?"}, {"chat_id": 1, "role": "assistant", "text": parts}]
+    )
+    assert [said(row) for row in rows] == [["u:where?", "a:See the map."]]

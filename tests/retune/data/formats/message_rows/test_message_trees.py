@@ -26,51 +26,53 @@ def node(role, *parts, parent=None, kind="text", **message):
     return {"message": {"author": {"role": role}, "content": content, "recipient": "all", **message}, "parent": parent}
 
 
-class TestChatGpt:
-    def test_the_current_branch_is_read_and_the_others_are_counted(self, read_tree):
-        mapping = {
-            "root": {"message": None, "parent": None},
-            "u": node("user", "a", parent="root"),
-            "old": node("assistant", "b", parent="u"),
-            "new": node("assistant", "c", parent="u"),
-            "v": node("user", "d", parent="new"),
-            "w": node("assistant", "e", parent="v"),
-        }
-        texts, found, title = read_tree({"title": "T", "mapping": mapping, "current_node": "w"})
-        assert texts == [["u:a", "a:c", "u:d", "a:e"]]
-        assert found == {"branches_left_out": "1 message of other branches left out; the first: line 1."}
-        assert title == "conversations of ChatGPT's export"
+def test_the_current_branch_is_read_and_the_others_are_counted(read_tree):
+    mapping = {
+        "root": {"message": None, "parent": None},
+        "u": node("user", "a", parent="root"),
+        "old": node("assistant", "b", parent="u"),
+        "new": node("assistant", "c", parent="u"),
+        "v": node("user", "d", parent="new"),
+        "w": node("assistant", "e", parent="v"),
+    }
+    texts, found, title = read_tree({"title": "T", "mapping": mapping, "current_node": "w"})
+    assert texts == [["u:a", "a:c", "u:d", "a:e"]]
+    assert found == {"branches_left_out": "1 message of other branches left out; the first: line 1."}
+    assert title == "conversations of ChatGPT's export"
 
-    def test_what_is_not_said_in_words_is_left_out(self, read_tree):
-        mapping = {
-            "s": node("system", ""),
-            "h": node("user", "secret profile", parent="s", metadata={"is_visually_hidden_from_conversation": True}),
-            "u": node("user", {"asset_pointer": "file"}, "what is it?", parent="h", kind="multimodal_text"),
-            "c": node("assistant", "search()", parent="u", recipient="web"),
-            "t": node("tool", "found", parent="c"),
-            "r": node("assistant", "hm", parent="t", kind="thoughts"),
-            "x": node("assistant", "A cat", parent="r"),
-            "y": node("assistant", "on a mat.", parent="x"),
-        }
-        texts, found, _ = read_tree({"mapping": mapping, "current_node": "y"})
-        assert texts == [["u:what is it?", "a:A cat\non a mat."]]
-        assert found == {"messages_left_out": "3 messages without text for people to read left out; the first: line 1."}
 
-    def test_circles_and_lost_nodes_end(self, read_tree):
-        circle = {"a": node("user", "q", parent="b"), "b": node("assistant", "r", parent="a")}
-        texts, _, _ = read_tree(
-            {"mapping": circle, "current_node": "b"},
-            {"mapping": {"a": node("user", "q"), "b": node("assistant", "r", parent="a")}, "current_node": "gone"},
-        )
-        assert texts == [["u:q", "a:r"], ["u:q", "a:r"]]
+def test_what_is_not_said_in_words_is_left_out(read_tree):
+    mapping = {
+        "s": node("system", ""),
+        "h": node("user", "secret profile", parent="s", metadata={"is_visually_hidden_from_conversation": True}),
+        "u": node("user", {"asset_pointer": "file"}, "what is it?", parent="h", kind="multimodal_text"),
+        "c": node("assistant", "search()", parent="u", recipient="web"),
+        "t": node("tool", "found", parent="c"),
+        "r": node("assistant", "hm", parent="t", kind="thoughts"),
+        "x": node("assistant", "A cat", parent="r"),
+        "y": node("assistant", "on a mat.", parent="x"),
+    }
+    texts, found, _ = read_tree({"mapping": mapping, "current_node": "y"})
+    assert texts == [["u:what is it?", "a:A cat\non a mat."]]
+    assert found == {"messages_left_out": "3 messages without text for people to read left out; the first: line 1."}
 
-    def test_a_conversation_without_an_answer_is_left_out(self, read_tree):
-        answered = {"a": node("user", "q"), "b": node("assistant", "r", parent="a")}
-        texts, found, _ = read_tree(
-            {"mapping": {"a": node("user", "q")}, "current_node": "a"}, {"mapping": answered, "current_node": "b"}
-        )
-        assert texts == [["u:q", "a:r"]]
-        assert found == {"conversations_left_out": "1 conversation without an answer left out; the first: line 1."}
+
+def test_circles_and_lost_nodes_end(read_tree):
+    circle = {"a": node("user", "q", parent="b"), "b": node("assistant", "r", parent="a")}
+    texts, _, _ = read_tree(
+        {"mapping": circle, "current_node": "b"},
+        {"mapping": {"a": node("user", "q"), "b": node("assistant", "r", parent="a")}, "current_node": "gone"},
+    )
+    assert texts == [["u:q", "a:r"], ["u:q", "a:r"]]
+
+
+def test_a_conversation_without_an_answer_is_left_out(read_tree):
+    answered = {"a": node("user", "q"), "b": node("assistant", "r", parent="a")}
+    texts, found, _ = read_tree(
+        {"mapping": {"a": node("user", "q")}, "current_node": "a"}, {"mapping": answered, "current_node": "b"}
+    )
+    assert texts == [["u:q", "a:r"]]
+    assert found == {"conversations_left_out": "1 conversation without an answer left out; the first: line 1."}
 
 
 def test_claude_writes_a_sender(read_tree):

@@ -67,73 +67,81 @@ def put(address, content=b"a,b\n"):
         stream.write(content)
 
 
-class TestOneFile:
-    def test_it_is_named_as_it_was_written(self, here):
-        make(here, "data/Tickets.CSV")
-        [location] = find("data/../data/Tickets.CSV")
-        assert location.name == "data/../data/Tickets.CSV"
-        assert (location.size, location.packing, location.suffix) == (4, None, ".csv")
-        with location.open() as stream:
-            assert stream.seekable()
-            assert stream.readline() == b"a,b\n"
-            stream.seek(2)
-            assert stream.read() == b"b\n"
+def test_it_is_named_as_it_was_written(here):
+    make(here, "data/Tickets.CSV")
+    [location] = find("data/../data/Tickets.CSV")
+    assert location.name == "data/../data/Tickets.CSV"
+    assert (location.size, location.packing, location.suffix) == (4, None, ".csv")
+    with location.open() as stream:
+        assert stream.seekable()
+        assert stream.readline() == b"a,b\n"
+        stream.seek(2)
+        assert stream.read() == b"b\n"
 
-    @pytest.mark.parametrize("name", ["a[1].csv", "a?.csv", "a*.csv", "a b%20.csv", "${}.csv", "$HOME.csv", "::.csv"])
-    def test_odd_names_are_names(self, here, name):
-        make(here, name, "a1.csv")
-        assert names(name) == [name]
 
-    def test_the_home_directory_is_found_and_shown_as_written(self, here, monkeypatch):
-        monkeypatch.setenv("HOME", str(here))
-        make(here, "x/a.csv")
-        assert names("~/x/a.csv") == names("~/x") == names("~/*/a.csv") == ["~/x/a.csv"]
+@pytest.mark.parametrize("name", ["a[1].csv", "a?.csv", "a*.csv", "a b%20.csv", "${}.csv", "$HOME.csv", "::.csv"])
+def test_odd_names_are_names(here, name):
+    make(here, name, "a1.csv")
+    assert names(name) == [name]
 
-    def test_variables_are_looked_up_and_shown_as_written(self, here, monkeypatch):
-        monkeypatch.setenv("DATA", str(here))
-        make(here, "x/a.csv")
-        assert names("${DATA}/x/a.csv") == names("${DATA}/x") == names("${DATA}/*/a.csv") == ["${DATA}/x/a.csv"]
-        with pytest.raises(SourceError, match="needs the environment variable NO_DATA, which is not set"):
-            find("${NO_DATA}/a.csv")
 
-    def test_addresses_of_this_machine_are_its_paths(self, here):
-        make(here, "a b.csv")
-        [location] = find(f"file://{here}/a%20b.csv")
-        assert location.path == here / "a b.csv"
-        with pytest.raises(SourceError, match=r"names the machine data; expected file:///PATH"):
-            find("file://data/a.csv")
+def test_the_home_directory_is_found_and_shown_as_written(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    make(here, "x/a.csv")
+    assert names("~/x/a.csv") == names("~/x") == names("~/*/a.csv") == ["~/x/a.csv"]
 
-    def test_a_missing_one_names_the_closest(self, here):
-        make(here, "tickets.csv", "other.csv", "notes.txt", ".tickets.cvs")
-        with pytest.raises(SourceError, match=r"There is no file or folder tickest\.csv\. Did you mean tickets\.csv"):
-            find("tickest.csv")
-        with pytest.raises(SourceError, match=r"Data files there: other\.csv, tickets\.csv\."):
-            find("zzz.parquet")
-        with pytest.raises(SourceError, match=r"There is no folder nowhere either\."):
-            find("nowhere/tickets.csv")
-        with pytest.raises(SourceError, match=r"There is no file or folder tickets\.csv/x\.csv"):
-            find("tickets.csv/x.csv")
 
-    def test_an_empty_one_is_an_error(self, here):
-        make(here, "a.csv", content=b"")
-        with pytest.raises(SourceError, match=r"^a\.csv is empty\.$"):
-            find("a.csv")
+def test_variables_are_looked_up_and_shown_as_written(here, monkeypatch):
+    monkeypatch.setenv("DATA", str(here))
+    make(here, "x/a.csv")
+    assert names("${DATA}/x/a.csv") == names("${DATA}/x") == names("${DATA}/*/a.csv") == ["${DATA}/x/a.csv"]
+    with pytest.raises(SourceError, match="needs the environment variable NO_DATA, which is not set"):
+        find("${NO_DATA}/a.csv")
 
-    def test_a_pipe_is_an_error(self, here):
-        os.mkfifo("a.csv")
-        with pytest.raises(SourceError, match=r"a\.csv is not a regular file"):
-            find("a.csv")
 
-    @pytest.mark.parametrize("name", ["a\0.csv", "a" * 300 + ".csv"])
-    def test_an_impossible_name_is_an_error(self, here, name):
-        with pytest.raises(SourceError, match="Can't read "):
-            find(name)
+def test_addresses_of_this_machine_are_its_paths(here):
+    make(here, "a b.csv")
+    [location] = find(f"file://{here}/a%20b.csv")
+    assert location.path == here / "a b.csv"
+    with pytest.raises(SourceError, match=r"names the machine data; expected file:///PATH"):
+        find("file://data/a.csv")
 
-    def test_one_that_may_not_be_read_is_an_error(self, here):
-        make(here, "a.csv", "closed/b.csv")
-        (here / "a.csv").chmod(0)
-        (here / "closed").chmod(0)
-        program = f"""
+
+def test_a_missing_one_names_the_closest(here):
+    make(here, "tickets.csv", "other.csv", "notes.txt", ".tickets.cvs")
+    with pytest.raises(SourceError, match=r"There is no file or folder tickest\.csv\. Did you mean tickets\.csv"):
+        find("tickest.csv")
+    with pytest.raises(SourceError, match=r"Data files there: other\.csv, tickets\.csv\."):
+        find("zzz.parquet")
+    with pytest.raises(SourceError, match=r"There is no folder nowhere either\."):
+        find("nowhere/tickets.csv")
+    with pytest.raises(SourceError, match=r"There is no file or folder tickets\.csv/x\.csv"):
+        find("tickets.csv/x.csv")
+
+
+def test_an_empty_one_is_an_error(here):
+    make(here, "a.csv", content=b"")
+    with pytest.raises(SourceError, match=r"^a\.csv is empty\.$"):
+        find("a.csv")
+
+
+def test_a_pipe_is_an_error(here):
+    os.mkfifo("a.csv")
+    with pytest.raises(SourceError, match=r"a\.csv is not a regular file"):
+        find("a.csv")
+
+
+@pytest.mark.parametrize("name", ["a\0.csv", "a" * 300 + ".csv"])
+def test_an_impossible_name_is_an_error(here, name):
+    with pytest.raises(SourceError, match="Can't read "):
+        find(name)
+
+
+def test_one_that_may_not_be_read_is_an_error(here):
+    make(here, "a.csv", "closed/b.csv")
+    (here / "a.csv").chmod(0)
+    (here / "closed").chmod(0)
+    program = f"""
 import os, sys
 if os.geteuid() == 0:
     os.chmod({str(here)!r}, 0o711)
@@ -149,147 +157,168 @@ for source in sys.argv[1:]:
     except ValueError as error:
         print(error)
 """
-        sources = [str(here / "a.csv"), str(here / "closed"), str(here / "closed" / "b.csv")]
-        done = subprocess.run([sys.executable, "-c", program, *sources], capture_output=True, text=True, check=True)
-        assert done.stdout.splitlines() == [f"Can't read {source}: Permission denied." for source in sources]
-
-    def test_a_database_file_is_read_by_its_address(self, here):
-        with closing(sqlite3.connect("tickets.db")) as connection, connection:
-            connection.execute("CREATE TABLE tickets (message text)")
-        with pytest.raises(SourceError, match=r"tickets\.db is a SQLite database by .*: sqlite:///tickets\.db$"):
-            find("tickets.db")
-
-    def test_one_that_goes_away_is_an_error(self, here):
-        make(here, "a.csv")
-        [location] = find("a.csv")
-        (here / "a.csv").unlink()
-        with pytest.raises(SourceError, match=r"Can't read a\.csv: No such file or directory\."):
-            location.open()
+    sources = [str(here / "a.csv"), str(here / "closed"), str(here / "closed" / "b.csv")]
+    done = subprocess.run([sys.executable, "-c", program, *sources], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"Can't read {source}: Permission denied." for source in sources]
 
 
-class TestFoldersAndPatterns:
-    @pytest.fixture(autouse=True)
-    def files(self, here):
-        make(here, "d/b.csv", "d/a.jsonl.gz", "d/c/x.parquet", "d/c/y.CSV.zst", "d/B.csv")
-        make(here, "d/notes.md", "d/.hidden.csv", "d/.git/z.csv", "d/_temporary/z.csv", "d/README", "d/c/.csv")
-
-    def test_a_folder_is_all_data_files_in_it_in_order(self):
-        expected = ["d/B.csv", "d/a.jsonl.gz", "d/b.csv", "d/c/x.parquet", "d/c/y.CSV.zst"]
-        assert names("d") == names("d/") == expected
-        assert [location.suffix for location in find("d")] == [".csv", ".jsonl", ".csv", ".parquet", ".csv"]
-
-    def test_of_a_format_only_its_files_count(self):
-        assert names("d", SourceFormat.CSV) == ["d/B.csv", "d/b.csv", "d/c/y.CSV.zst"]
-
-    @pytest.mark.parametrize(
-        ("pattern", "expected"),
-        [
-            ("d/*.csv", ["d/B.csv", "d/b.csv"]),
-            ("d/[a-z].csv", ["d/b.csv"]),
-            ("d/?.csv", ["d/B.csv", "d/b.csv"]),
-            ("d/**/*.zst", ["d/c/y.CSV.zst"]),
-            ("d/**", ["d/B.csv", "d/a.jsonl.gz", "d/b.csv", "d/c/x.parquet", "d/c/y.CSV.zst"]),
-            ("*/c/x.*", ["d/c/x.parquet"]),
-            ("d/*.md", ["d/notes.md"]),
-            ("./d/b*", ["./d/b.csv"]),
-            ("d/.*.csv", ["d/.hidden.csv"]),
-            ("d/_*/*.csv", ["d/_temporary/z.csv"]),
-            ("d/c*", None),
-        ],
-    )
-    def test_a_pattern_is_the_files_that_match_it(self, pattern, expected):
-        if expected:
-            assert names(pattern) == expected
-        else:
-            with pytest.raises(SourceError, match=r"No file matches d/c\*\."):
-                find(pattern)
-
-    def test_absolute_patterns_work(self, here):
-        assert names(here / "d" / "b*") == [str(here / "d/b.csv")]
-
-    def test_nothing_found_says_what_is_there(self, here):
-        with pytest.raises(SourceError, match=r"No file matches d/\*\.parquet\. Data files there: B\.csv, a\.jsonl"):
-            find("d/*.parquet")
-        with pytest.raises(SourceError, match=r"No file matches e/\*\.csv\. There is no folder e/\."):
-            find("e/*.csv")
-        (here / "empty").mkdir()
-        with pytest.raises(SourceError, match=r"There is no data file in empty; known endings are \.csv, \.tsv, "):
-            find("empty")
-        with pytest.raises(SourceError, match=r"There is no data file in d; known endings are \.pkl, \.pickle\."):
-            find("d", SourceFormat.PICKLE)
-
-    def test_an_empty_file_among_others_is_an_error(self, here):
-        make(here, "d/c/z.csv", content=b"")
-        for source in ("d", "d/*/*.csv"):
-            with pytest.raises(SourceError, match=r"d/c/z\.csv is empty\. Fill it, or move it elsewhere\."):
-                find(source)
-
-    def test_a_link_that_leads_nowhere_is_an_error(self, here):
-        (here / "d" / "link.csv").symlink_to("nowhere.csv")
-        with pytest.raises(SourceError, match="No such file or directory"):
-            find("d")
-
-    def test_a_link_to_a_folder_above_is_no_endless_walk(self, here):
-        (here / "d" / "loop").symlink_to(here / "d")
-        assert len(find("d")) == 5
+def test_a_database_file_is_read_by_its_address(here):
+    with closing(sqlite3.connect("tickets.db")) as connection, connection:
+        connection.execute("CREATE TABLE tickets (message text)")
+    with pytest.raises(SourceError, match=r"tickets\.db is a SQLite database by .*: sqlite:///tickets\.db$"):
+        find("tickets.db")
 
 
-class TestAddresses:
-    @pytest.mark.parametrize("packing", [None, *PACKERS])
-    def test_a_file_is_read(self, memory, packing):
-        packed = PACKERS[packing](ROWS) if packing else ROWS
-        put(f"{memory}/a.csv.gz", packed)
-        [location] = find(f"{memory}/a.csv.gz")
-        assert (location.name, location.size, location.packing) == (f"{memory}/a.csv.gz", len(packed), packing)
-        assert location.path is None
-        assert read(f"{memory}/a.csv.gz") == ROWS
+def test_one_that_goes_away_is_an_error(here):
+    make(here, "a.csv")
+    [location] = find("a.csv")
+    (here / "a.csv").unlink()
+    with pytest.raises(SourceError, match=r"Can't read a\.csv: No such file or directory\."):
+        location.open()
 
-    def test_folders_and_patterns_are_found(self, memory, monkeypatch):
-        for relative in ("b.csv", "a.csv", "c/x.jsonl", "notes.md", ".hidden.csv", "_delta_log/0.json"):
-            put(f"{memory}/{relative}")
-        expected = [f"{memory}/a.csv", f"{memory}/b.csv", f"{memory}/c/x.jsonl"]
-        assert names(memory) == names(f"{memory}/") == expected
-        assert names(f"{memory}/*.csv") == expected[:2]
-        assert names(f"{memory}/**/*.jsonl") == expected[2:]
-        monkeypatch.setenv("PLACE", memory)
-        assert names("${PLACE}") == [*names("${PLACE}/*"), "${PLACE}/c/x.jsonl"]
-        assert names("${PLACE}/*") == ["${PLACE}/a.csv", "${PLACE}/b.csv"]
 
-    def test_what_is_missing_is_said(self, memory):
-        put(f"{memory}/tickets.csv")
-        with pytest.raises(SourceError, match=r"There is no file .*tickest\.csv\. Did you mean tickets\.csv\?"):
-            find(f"{memory}/tickest.csv")
-        with pytest.raises(SourceError, match=r"No file matches .*/\*\.parquet\."):
-            find(f"{memory}/*.parquet")
-        with pytest.raises(SourceError, match=r"nothing is known of addresses that start with foo://"):
-            find("foo://bucket/a.csv")
-        put(f"{memory}/empty.csv", b"")
-        with pytest.raises(SourceError, match=r"empty\.csv is empty"):
-            find(f"{memory}/empty.csv")
+@pytest.fixture
+def files(here):
+    make(here, "d/b.csv", "d/a.jsonl.gz", "d/c/x.parquet", "d/c/y.CSV.zst", "d/B.csv")
+    make(here, "d/notes.md", "d/.hidden.csv", "d/.git/z.csv", "d/_temporary/z.csv", "d/README", "d/c/.csv")
 
-    def test_a_file_that_appeared_since_is_found(self, memory):
-        put(f"{memory}/a.csv")
-        assert len(find(memory)) == 1
-        put(f"{memory}/b.csv")
-        assert len(find(memory)) == 2
 
-    @pytest.mark.parametrize(
-        ("scheme", "package", "extra"),
-        [
-            ("s3", "s3fs", "s3"),
-            ("gs", "gcsfs", "gcs"),
-            ("abfs", "adlfs", "azure"),
-            ("https", "aiohttp", "http"),
-        ],
-    )
-    def test_a_missing_package_says_what_to_install(self, monkeypatch, scheme, package, extra):
-        monkeypatch.setitem(sys.modules, package, None)
-        monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, scheme, raising=False)
-        with pytest.raises(SourceError, match=rf'The package {package} is missing.*pip install "retune\[{extra}\]"'):
-            find(f"{scheme}://bucket/a.csv")
+@pytest.mark.usefixtures("files")
+def test_a_folder_is_all_data_files_in_it_in_order():
+    expected = ["d/B.csv", "d/a.jsonl.gz", "d/b.csv", "d/c/x.parquet", "d/c/y.CSV.zst"]
+    assert names("d") == names("d/") == expected
+    assert [location.suffix for location in find("d")] == [".csv", ".jsonl", ".csv", ".parquet", ".csv"]
 
-    def test_a_file_in_an_archive_is_read(self, here):
-        with zipfile.ZipFile(here / "all.zip", "w") as archive:
-            archive.writestr("x/a.csv", ROWS)
-        assert read(f"zip://x/a.csv::{here}/all.zip") == ROWS
-        assert names(f"zip://x/*.csv::{here}/all.zip") == [f"zip://x/a.csv::{here}/all.zip"]
+
+@pytest.mark.usefixtures("files")
+def test_of_a_format_only_its_files_count():
+    assert names("d", SourceFormat.CSV) == ["d/B.csv", "d/b.csv", "d/c/y.CSV.zst"]
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("d/*.csv", ["d/B.csv", "d/b.csv"]),
+        ("d/[a-z].csv", ["d/b.csv"]),
+        ("d/?.csv", ["d/B.csv", "d/b.csv"]),
+        ("d/**/*.zst", ["d/c/y.CSV.zst"]),
+        ("d/**", ["d/B.csv", "d/a.jsonl.gz", "d/b.csv", "d/c/x.parquet", "d/c/y.CSV.zst"]),
+        ("*/c/x.*", ["d/c/x.parquet"]),
+        ("d/*.md", ["d/notes.md"]),
+        ("./d/b*", ["./d/b.csv"]),
+        ("d/.*.csv", ["d/.hidden.csv"]),
+        ("d/_*/*.csv", ["d/_temporary/z.csv"]),
+        ("d/c*", None),
+    ],
+)
+def test_a_pattern_is_the_files_that_match_it(pattern, expected):
+    if expected:
+        assert names(pattern) == expected
+    else:
+        with pytest.raises(SourceError, match=r"No file matches d/c\*\."):
+            find(pattern)
+
+
+@pytest.mark.usefixtures("files")
+def test_absolute_patterns_work(here):
+    assert names(here / "d" / "b*") == [str(here / "d/b.csv")]
+
+
+@pytest.mark.usefixtures("files")
+def test_nothing_found_says_what_is_there(here):
+    with pytest.raises(SourceError, match=r"No file matches d/\*\.parquet\. Data files there: B\.csv, a\.jsonl"):
+        find("d/*.parquet")
+    with pytest.raises(SourceError, match=r"No file matches e/\*\.csv\. There is no folder e/\."):
+        find("e/*.csv")
+    (here / "empty").mkdir()
+    with pytest.raises(SourceError, match=r"There is no data file in empty; known endings are \.csv, \.tsv, "):
+        find("empty")
+    with pytest.raises(SourceError, match=r"There is no data file in d; known endings are \.pkl, \.pickle\."):
+        find("d", SourceFormat.PICKLE)
+
+
+@pytest.mark.usefixtures("files")
+def test_an_empty_file_among_others_is_an_error(here):
+    make(here, "d/c/z.csv", content=b"")
+    for source in ("d", "d/*/*.csv"):
+        with pytest.raises(SourceError, match=r"d/c/z\.csv is empty\. Fill it, or move it elsewhere\."):
+            find(source)
+
+
+@pytest.mark.usefixtures("files")
+def test_a_link_that_leads_nowhere_is_an_error(here):
+    (here / "d" / "link.csv").symlink_to("nowhere.csv")
+    with pytest.raises(SourceError, match="No such file or directory"):
+        find("d")
+
+
+@pytest.mark.usefixtures("files")
+def test_a_link_to_a_folder_above_is_no_endless_walk(here):
+    (here / "d" / "loop").symlink_to(here / "d")
+    assert len(find("d")) == 5
+
+
+@pytest.mark.parametrize("packing", [None, *PACKERS])
+def test_a_file_is_read(memory, packing):
+    packed = PACKERS[packing](ROWS) if packing else ROWS
+    put(f"{memory}/a.csv.gz", packed)
+    [location] = find(f"{memory}/a.csv.gz")
+    assert (location.name, location.size, location.packing) == (f"{memory}/a.csv.gz", len(packed), packing)
+    assert location.path is None
+    assert read(f"{memory}/a.csv.gz") == ROWS
+
+
+def test_folders_and_patterns_are_found(memory, monkeypatch):
+    for relative in ("b.csv", "a.csv", "c/x.jsonl", "notes.md", ".hidden.csv", "_delta_log/0.json"):
+        put(f"{memory}/{relative}")
+    expected = [f"{memory}/a.csv", f"{memory}/b.csv", f"{memory}/c/x.jsonl"]
+    assert names(memory) == names(f"{memory}/") == expected
+    assert names(f"{memory}/*.csv") == expected[:2]
+    assert names(f"{memory}/**/*.jsonl") == expected[2:]
+    monkeypatch.setenv("PLACE", memory)
+    assert names("${PLACE}") == [*names("${PLACE}/*"), "${PLACE}/c/x.jsonl"]
+    assert names("${PLACE}/*") == ["${PLACE}/a.csv", "${PLACE}/b.csv"]
+
+
+def test_what_is_missing_is_said(memory):
+    put(f"{memory}/tickets.csv")
+    with pytest.raises(SourceError, match=r"There is no file .*tickest\.csv\. Did you mean tickets\.csv\?"):
+        find(f"{memory}/tickest.csv")
+    with pytest.raises(SourceError, match=r"No file matches .*/\*\.parquet\."):
+        find(f"{memory}/*.parquet")
+    with pytest.raises(SourceError, match=r"nothing is known of addresses that start with foo://"):
+        find("foo://bucket/a.csv")
+    put(f"{memory}/empty.csv", b"")
+    with pytest.raises(SourceError, match=r"empty\.csv is empty"):
+        find(f"{memory}/empty.csv")
+
+
+def test_a_file_that_appeared_since_is_found(memory):
+    put(f"{memory}/a.csv")
+    assert len(find(memory)) == 1
+    put(f"{memory}/b.csv")
+    assert len(find(memory)) == 2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package", "extra"),
+    [
+        ("s3", "s3fs", "s3"),
+        ("gs", "gcsfs", "gcs"),
+        ("abfs", "adlfs", "azure"),
+        ("https", "aiohttp", "http"),
+    ],
+)
+def test_a_missing_package_says_what_to_install(monkeypatch, scheme, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, scheme, raising=False)
+    with pytest.raises(SourceError, match=rf'The package {package} is missing.*pip install "retune\[{extra}\]"'):
+        find(f"{scheme}://bucket/a.csv")
+
+
+def test_a_file_in_an_archive_is_read(here):
+    with zipfile.ZipFile(here / "all.zip", "w") as archive:
+        archive.writestr("x/a.csv", ROWS)
+    assert read(f"zip://x/a.csv::{here}/all.zip") == ROWS
+    assert names(f"zip://x/*.csv::{here}/all.zip") == [f"zip://x/a.csv::{here}/all.zip"]

@@ -103,179 +103,191 @@ def test_a_total_is_left_out_wherever_blocks_end(tmp_path, block_bytes):
     assert sum(block.source_bytes for block in blocks) == path.stat().st_size
 
 
-class TestCells:
-    def test_text_stays_text(self, tmp_path):
-        path = write(tmp_path, 'text,category\nNA,null\n007,1.50\n true ,\n"a, ""b""\nc",None\n')
-        assert [tuple(row.values.values()) for row in read(path)] == [
-            ("NA", "null"),
-            ("007", "1.50"),
-            (" true ", ""),
-            ('a, "b"\nc', "None"),
-        ]
-
-    def test_rows_are_numbered_as_a_spreadsheet_does(self, tmp_path):
-        path = write(tmp_path, '\r\ntext,category\r\n"a\r\nb",c\r\n\r\n,\r\nd,e\r\n')
-        assert [row.number for row in read(path)] == [3, 6]
-
-    @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-    def test_a_byte_order_mark_is_read_over(self, tmp_path, mark):
-        assert open_csv(write(tmp_path, mark + b"text,category\na,b\n")).columns == ("text", "category")
-
-    @pytest.mark.parametrize(
-        ("header", "columns"),
-        [
-            ("text;category", ("text", "category")),
-            ("text\tcategory", ("text", "category")),
-            ("text", ("text",)),
-            ('"text; long, very";category', ("text; long, very", "category")),
-            ("a,b;c", ("a", "b;c")),
-            ("text,,", ("text", "column 2", "column 3")),
-        ],
-    )
-    def test_the_header_tells_what_separates_cells(self, tmp_path, header, columns):
-        assert open_csv(write(tmp_path, f"{header}\n")).columns == columns
-
-    @pytest.mark.parametrize(
-        ("content", "first"),
-        [
-            ("question (text, raw);answer\nQ;A\nR;B\n", {"question (text, raw)": "Q", "answer": "A"}),
-            ("question (a; b),answer\nQ,A\nR,B\n", {"question (a; b)": "Q", "answer": "A"}),
-            ('a, b\tc\n"Q\n1"\tA\nR, S, T\tB\n', {"a, b": "Q\n1", "c": "A"}),
-            # Where no mark divides all rows alike, the header has the word, and the odd row is said.
-            ("a,b;c\nd,e\nf\n", {"a": "d", "b;c": "e"}),
-        ],
-    )
-    def test_of_several_marks_in_the_header_that_one_counts_which_divides_the_rows(self, tmp_path, content, first):
-        assert read(write(tmp_path, content))[0].values == first
-
-    def test_a_row_that_goes_on_beyond_what_is_looked_at_does_not_count(self, tmp_path):
-        content = "a, b;c\n" + "q;a\n" * 3 + '"' + "x;\n" * 40_000 + '";a\n'
-        assert open_csv(write(tmp_path, content)).columns == ("a, b", "c")
-
-    def test_cells_between_bars_are_read_where_nothing_else_separates_them(self, tmp_path):
-        assert read(write(tmp_path, "question|answer\nq|a\n")) == [Row(2, {"question": "q", "answer": "a"})]
-        assert open_csv(write(tmp_path, "a|b\nc\n")).columns == ("a|b",)
-
-    def test_tsv_is_separated_by_tabs_whatever_the_header_holds(self, tmp_path):
-        path = write(tmp_path, "a,b\tc\nd,e\tf\n", "t.tsv")
-        assert [row.values for row in read(path)] == [{"a,b": "d,e", "c": "f"}]
-
-    def test_a_cell_may_be_larger_than_a_block(self, tmp_path):
-        long = "word, " * 1_000_000
-        path = write(tmp_path, f'text,category\nq,a\n"{long}",b\nr,c\n')
-        rows = read(path)
-        assert [(row.number, len(row.values["text"])) for row in rows] == [(2, 1), (3, len(long)), (4, 1)]
-
-    def test_a_table_that_is_regular_is_arrows(self, tmp_path):
-        path = write(tmp_path, "a,b\n" + '"c ""d""",e\n\nf,g\n' * 1_000)
-        blocks = list(open_csv(path, block_bytes=4_000).blocks(0))
-        assert {type(block) for block in blocks} == {ArrowBlock}
-        assert len(blocks) > 3
-
-    def test_after_an_odd_row_arrow_goes_on(self, tmp_path):
-        path = write(tmp_path, "a,b\n" + "c,d\n" * 100 + "e\n" + "f,g\n" * 1_000)
-        kinds = [type(block) for block in open_csv(path, block_bytes=500).blocks(0)]
-        assert kinds.count(RowsBlock) == 1
-        assert kinds[-1] is ArrowBlock
+def test_text_stays_text(tmp_path):
+    path = write(tmp_path, 'text,category\nNA,null\n007,1.50\n true ,\n"a, ""b""\nc",None\n')
+    assert [tuple(row.values.values()) for row in read(path)] == [
+        ("NA", "null"),
+        ("007", "1.50"),
+        (" true ", ""),
+        ('a, "b"\nc', "None"),
+    ]
 
 
-class TestOddRows:
-    @pytest.mark.parametrize(
-        ("row", "kind", "message"),
-        [
-            (b"c,d,e", "row_width", "3 cells, but the header names 2 columns."),
-            (b"c", "row_width", "1 cell, but the header names 2 columns."),
-            (b"caf\xe9,b", "not_utf8", "the byte 0xe9 is not UTF-8 (line 4)."),
-            (b'"caf\n\xe9",b', "not_utf8", "the byte 0xe9 is not UTF-8 (line 5)."),
-            (b'"c" d,e', "bad_quotes", "text stands right after a closing quote (line 4)."),
-            (b'"c\nd" e,f', "bad_quotes", "text stands right after a closing quote (lines 4 to 5)."),
-        ],
-    )
-    def test_it_says_what_is_wrong_and_the_next_are_read(self, tmp_path, row, kind, message):
-        path = write(tmp_path, b'text,category\n"a\nb",c\n' + row + b"\nf,g\n")
-        first, odd, last = read(path)
-        assert first == Row(2, {"text": "a\nb", "category": "c"})
-        assert (odd.number, odd.values) == (3, {})
-        assert [tuple(finding) for finding in odd.findings] == [(kind, message)]
-        assert last == Row(4, {"text": "f", "category": "g"})
-
-    def test_a_quote_inside_a_cell_is_a_letter(self, tmp_path):
-        path = write(tmp_path, 'text,category\n5" screen,tv\na "b",c\n')
-        assert [row.values["text"] for row in read(path)] == ['5" screen', 'a "b"']
-
-    def test_a_quote_that_is_never_closed_is_named(self, tmp_path):
-        reader = open_csv(write(tmp_path, 'text,category\n"a\nb",b\n"c,d\ne,f\n'))
-        rows: list[Row] = []
-        with pytest.raises(SourceError, match=r"t\.csv, row 3 \(from line 4\): a quote is opened and never closed"):
-            rows.extend(row for block in reader.blocks(0) for row in block.rows())
-        assert [row.number for row in rows] == [2]
-
-    def test_a_row_without_end_is_given_up(self, tmp_path):
-        path = write(tmp_path, 'text,category\na,b\n"' + ("c" * 1023 + "\n") * (65 << 10))
-        with pytest.raises(SourceError, match=r"t\.csv, row 3 is longer than 32 MB\. A quote may have been left open"):
-            read(path)
+def test_rows_are_numbered_as_a_spreadsheet_does(tmp_path):
+    path = write(tmp_path, '\r\ntext,category\r\n"a\r\nb",c\r\n\r\n,\r\nd,e\r\n')
+    assert [row.number for row in read(path)] == [3, 6]
 
 
-class TestFiles:
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            (b"\n \n,,\n", r"t\.csv is empty: it has no row with anything in it"),
-            (b"\xef\xbb\xbf", r"t\.csv is empty: it has no row with anything in it"),
-            ("text,category".encode("utf-16"), r"t\.csv is UTF-16; expected UTF-8\. Save"),
-            ("text,category".encode("utf-16-le"), r"t\.csv is UTF-16; expected UTF-8\. Save"),
-            (b"caf\xe9,b\n", r"t\.csv, row 1: the byte 0xe9 is not UTF-8 \(line 1\)\. Save the file as UTF-8"),
-            (b'"a" b,c\n', r"t\.csv, row 1: text stands right after a closing quote"),
-            (b'"a,c\n', r"t\.csv, row 1 \(from line 1\): a quote is opened and never closed"),
-            (b"text,category,text\n", r't\.csv has more than one column "text"\. Give each its own name'),
-            (b"PAR1\x15\x04", r"t\.csv is a Parquet file by its first bytes; expected CSV\. .*--format parquet"),
-            (b"\x89PNG\r\n\x1a\n", r"t\.csv is an image by its first bytes; expected CSV"),
-            (b"PK\x03\x04", r"t\.csv is a spreadsheet or a ZIP archive by its first bytes"),
-            (b"SQLite format 3\x00", r"t\.csv is a SQLite database .*sqlite:///"),
-        ],
-    )
-    def test_what_is_no_csv_is_refused_with_its_place(self, tmp_path, content, message):
-        with pytest.raises(SourceError, match=message):
-            open_csv(write(tmp_path, content))
-
-    @pytest.mark.parametrize("change", [b"more,rows\n", b""])
-    def test_a_file_that_changes_while_it_is_read_is_refused(self, tmp_path, change):
-        path = write(tmp_path, "text,category\na,b\nc,d\n")
-        reader = open_csv(path)
-        path.write_bytes(b"text,category\na,b\n" + change)
-        with pytest.raises(SourceError, match=r"t\.csv changed while it was read\. Read it once it is complete"):
-            list(reader.blocks(0))
-
-    def test_a_header_that_changes_is_noticed(self, tmp_path):
-        path = write(tmp_path, "text,category\na,b\n")
-        reader = open_csv(path)
-        path.write_text("text,cotegary\na,b\n")
-        with pytest.raises(SourceError, match="changed while it was read"):
-            list(reader.blocks(0))
-
-    def test_a_file_that_vanishes_is_named(self, tmp_path):
-        path = write(tmp_path, "text,category\na,b\n")
-        reader = open_csv(path)
-        path.unlink()
-        with pytest.raises(SourceError, match=r"Can't read .*t\.csv: No such file"):
-            list(reader.blocks(0))
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_is_read_over(tmp_path, mark):
+    assert open_csv(write(tmp_path, mark + b"text,category\na,b\n")).columns == ("text", "category")
 
 
-class TestNotes:
-    @pytest.mark.parametrize(
-        ("content", "has_mark", "line_ends"),
-        [
-            ("a,b\nc,d\n", False, 0),
-            ("\ufeffa,b\r\nc,d\r\n", True, 2),
-            ('a,b\r\n"c\r\nd",e\r\n', False, 2),
-            ('a,b\n"c\r\nd",e\n', False, 0),
-            ("a,b\r\nc\r\nd,e\r\n\r\n", False, 4),
-            ("a,b\rc,d\r", False, 0),
-            ("a,b\nc,d\r\ne,f\n", False, 1),
-        ],
-    )
-    @pytest.mark.parametrize("block_bytes", [1, 1_000])
-    def test_marks_and_line_ends_are_counted(self, tmp_path, content, has_mark, line_ends, block_bytes):
-        reader = open_csv(write(tmp_path, content), block_bytes=block_bytes)
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("text;category", ("text", "category")),
+        ("text\tcategory", ("text", "category")),
+        ("text", ("text",)),
+        ('"text; long, very";category', ("text; long, very", "category")),
+        ("a,b;c", ("a", "b;c")),
+        ("text,,", ("text", "column 2", "column 3")),
+    ],
+)
+def test_the_header_tells_what_separates_cells(tmp_path, header, columns):
+    assert open_csv(write(tmp_path, f"{header}\n")).columns == columns
+
+
+@pytest.mark.parametrize(
+    ("content", "first"),
+    [
+        ("question (text, raw);answer\nQ;A\nR;B\n", {"question (text, raw)": "Q", "answer": "A"}),
+        ("question (a; b),answer\nQ,A\nR,B\n", {"question (a; b)": "Q", "answer": "A"}),
+        ('a, b\tc\n"Q\n1"\tA\nR, S, T\tB\n', {"a, b": "Q\n1", "c": "A"}),
+        # Where no mark divides all rows alike, the header has the word, and the odd row is said.
+        ("a,b;c\nd,e\nf\n", {"a": "d", "b;c": "e"}),
+    ],
+)
+def test_of_several_marks_in_the_header_that_one_counts_which_divides_the_rows(tmp_path, content, first):
+    assert read(write(tmp_path, content))[0].values == first
+
+
+def test_a_row_that_goes_on_beyond_what_is_looked_at_does_not_count(tmp_path):
+    content = "a, b;c\n" + "q;a\n" * 3 + '"' + "x;\n" * 40_000 + '";a\n'
+    assert open_csv(write(tmp_path, content)).columns == ("a, b", "c")
+
+
+def test_cells_between_bars_are_read_where_nothing_else_separates_them(tmp_path):
+    assert read(write(tmp_path, "question|answer\nq|a\n")) == [Row(2, {"question": "q", "answer": "a"})]
+    assert open_csv(write(tmp_path, "a|b\nc\n")).columns == ("a|b",)
+
+
+def test_tsv_is_separated_by_tabs_whatever_the_header_holds(tmp_path):
+    path = write(tmp_path, "a,b\tc\nd,e\tf\n", "t.tsv")
+    assert [row.values for row in read(path)] == [{"a,b": "d,e", "c": "f"}]
+
+
+def test_a_cell_may_be_larger_than_a_block(tmp_path):
+    long = "word, " * 1_000_000
+    path = write(tmp_path, f'text,category\nq,a\n"{long}",b\nr,c\n')
+    rows = read(path)
+    assert [(row.number, len(row.values["text"])) for row in rows] == [(2, 1), (3, len(long)), (4, 1)]
+
+
+def test_a_table_that_is_regular_is_arrows(tmp_path):
+    path = write(tmp_path, "a,b\n" + '"c ""d""",e\n\nf,g\n' * 1_000)
+    blocks = list(open_csv(path, block_bytes=4_000).blocks(0))
+    assert {type(block) for block in blocks} == {ArrowBlock}
+    assert len(blocks) > 3
+
+
+def test_after_an_odd_row_arrow_goes_on(tmp_path):
+    path = write(tmp_path, "a,b\n" + "c,d\n" * 100 + "e\n" + "f,g\n" * 1_000)
+    kinds = [type(block) for block in open_csv(path, block_bytes=500).blocks(0)]
+    assert kinds.count(RowsBlock) == 1
+    assert kinds[-1] is ArrowBlock
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "message"),
+    [
+        (b"c,d,e", "row_width", "3 cells, but the header names 2 columns."),
+        (b"c", "row_width", "1 cell, but the header names 2 columns."),
+        (b"caf\xe9,b", "not_utf8", "the byte 0xe9 is not UTF-8 (line 4)."),
+        (b'"caf\n\xe9",b', "not_utf8", "the byte 0xe9 is not UTF-8 (line 5)."),
+        (b'"c" d,e', "bad_quotes", "text stands right after a closing quote (line 4)."),
+        (b'"c\nd" e,f', "bad_quotes", "text stands right after a closing quote (lines 4 to 5)."),
+    ],
+)
+def test_it_says_what_is_wrong_and_the_next_are_read(tmp_path, row, kind, message):
+    path = write(tmp_path, b'text,category\n"a\nb",c\n' + row + b"\nf,g\n")
+    first, odd, last = read(path)
+    assert first == Row(2, {"text": "a\nb", "category": "c"})
+    assert (odd.number, odd.values) == (3, {})
+    assert [tuple(finding) for finding in odd.findings] == [(kind, message)]
+    assert last == Row(4, {"text": "f", "category": "g"})
+
+
+def test_a_quote_inside_a_cell_is_a_letter(tmp_path):
+    path = write(tmp_path, 'text,category\n5" screen,tv\na "b",c\n')
+    assert [row.values["text"] for row in read(path)] == ['5" screen', 'a "b"']
+
+
+def test_a_quote_that_is_never_closed_is_named(tmp_path):
+    reader = open_csv(write(tmp_path, 'text,category\n"a\nb",b\n"c,d\ne,f\n'))
+    rows: list[Row] = []
+    with pytest.raises(SourceError, match=r"t\.csv, row 3 \(from line 4\): a quote is opened and never closed"):
+        rows.extend(row for block in reader.blocks(0) for row in block.rows())
+    assert [row.number for row in rows] == [2]
+
+
+def test_a_row_without_end_is_given_up(tmp_path):
+    path = write(tmp_path, 'text,category\na,b\n"' + ("c" * 1023 + "\n") * (65 << 10))
+    with pytest.raises(SourceError, match=r"t\.csv, row 3 is longer than 32 MB\. A quote may have been left open"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\n \n,,\n", r"t\.csv is empty: it has no row with anything in it"),
+        (b"\xef\xbb\xbf", r"t\.csv is empty: it has no row with anything in it"),
+        ("text,category".encode("utf-16"), r"t\.csv is UTF-16; expected UTF-8\. Save"),
+        ("text,category".encode("utf-16-le"), r"t\.csv is UTF-16; expected UTF-8\. Save"),
+        (b"caf\xe9,b\n", r"t\.csv, row 1: the byte 0xe9 is not UTF-8 \(line 1\)\. Save the file as UTF-8"),
+        (b'"a" b,c\n', r"t\.csv, row 1: text stands right after a closing quote"),
+        (b'"a,c\n', r"t\.csv, row 1 \(from line 1\): a quote is opened and never closed"),
+        (b"text,category,text\n", r't\.csv has more than one column "text"\. Give each its own name'),
+        (b"PAR1\x15\x04", r"t\.csv is a Parquet file by its first bytes; expected CSV\. .*--format parquet"),
+        (b"\x89PNG\r\n\x1a\n", r"t\.csv is an image by its first bytes; expected CSV"),
+        (b"PK\x03\x04", r"t\.csv is a spreadsheet or a ZIP archive by its first bytes"),
+        (b"SQLite format 3\x00", r"t\.csv is a SQLite database .*sqlite:///"),
+    ],
+)
+def test_what_is_no_csv_is_refused_with_its_place(tmp_path, content, message):
+    with pytest.raises(SourceError, match=message):
+        open_csv(write(tmp_path, content))
+
+
+@pytest.mark.parametrize("change", [b"more,rows\n", b""])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, change):
+    path = write(tmp_path, "text,category\na,b\nc,d\n")
+    reader = open_csv(path)
+    path.write_bytes(b"text,category\na,b\n" + change)
+    with pytest.raises(SourceError, match=r"t\.csv changed while it was read\. Read it once it is complete"):
         list(reader.blocks(0))
-        assert (reader.notes.has_byte_order_mark, reader.notes.windows_line_ends) == (has_mark, line_ends)
+
+
+def test_a_header_that_changes_is_noticed(tmp_path):
+    path = write(tmp_path, "text,category\na,b\n")
+    reader = open_csv(path)
+    path.write_text("text,cotegary\na,b\n")
+    with pytest.raises(SourceError, match="changed while it was read"):
+        list(reader.blocks(0))
+
+
+def test_a_file_that_vanishes_is_named(tmp_path):
+    path = write(tmp_path, "text,category\na,b\n")
+    reader = open_csv(path)
+    path.unlink()
+    with pytest.raises(SourceError, match=r"Can't read .*t\.csv: No such file"):
+        list(reader.blocks(0))
+
+
+@pytest.mark.parametrize(
+    ("content", "has_mark", "line_ends"),
+    [
+        ("a,b\nc,d\n", False, 0),
+        ("\ufeffa,b\r\nc,d\r\n", True, 2),
+        ('a,b\r\n"c\r\nd",e\r\n', False, 2),
+        ('a,b\n"c\r\nd",e\n', False, 0),
+        ("a,b\r\nc\r\nd,e\r\n\r\n", False, 4),
+        ("a,b\rc,d\r", False, 0),
+        ("a,b\nc,d\r\ne,f\n", False, 1),
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [1, 1_000])
+def test_marks_and_line_ends_are_counted(tmp_path, content, has_mark, line_ends, block_bytes):
+    reader = open_csv(write(tmp_path, content), block_bytes=block_bytes)
+    list(reader.blocks(0))
+    assert (reader.notes.has_byte_order_mark, reader.notes.windows_line_ends) == (has_mark, line_ends)

@@ -31,58 +31,60 @@ def quoted(text):
     return '"' + text.replace('"', '""') + '"'
 
 
-class TestSeparatorLine:
-    @pytest.mark.parametrize("mark", [";", ",", "\t", "|"])
-    @pytest.mark.parametrize("line", ["sep={}\r\n", "\ufeffSEP={}\n", '"sep={}"\n'])
-    def test_it_is_heeded_and_no_row(self, tmp_path, mark, line):
-        rows = "".join(f"{quoted(one)}{mark}{quoted(other)}\n" for one, other in PAIRS)
-        source = open_table(tmp_path, f"{line.format(mark)}question{mark}answer\n{rows}")
-        assert source.columns == ("question", "answer")
-        assert read(source) == [(number, *pair) for number, pair in enumerate(PAIRS, start=2)]
-        assert "names what separates the cells" in findings(source)["layout"]
-
-    def test_decimal_commas_stay_numbers(self, tmp_path):
-        source = open_table(tmp_path, "sep=;\ntext;price\nA, B;1,5\nC;2,75\n")
-        assert read(source) == [(2, "A, B", "1,5"), (3, "C", "2,75")]
-        assert read(open_table(tmp_path, "text;price\nA, B;1,5\nC;2,75\n")) == [(2, "A, B", "1,5"), (3, "C", "2,75")]
+@pytest.mark.parametrize("mark", [";", ",", "\t", "|"])
+@pytest.mark.parametrize("line", ["sep={}\r\n", "\ufeffSEP={}\n", '"sep={}"\n'])
+def test_it_is_heeded_and_no_row(tmp_path, mark, line):
+    rows = "".join(f"{quoted(one)}{mark}{quoted(other)}\n" for one, other in PAIRS)
+    source = open_table(tmp_path, f"{line.format(mark)}question{mark}answer\n{rows}")
+    assert source.columns == ("question", "answer")
+    assert read(source) == [(number, *pair) for number, pair in enumerate(PAIRS, start=2)]
+    assert "names what separates the cells" in findings(source)["layout"]
 
 
-class TestSpaceAfterTheSeparator:
-    def test_quotes_after_it_are_no_text(self, tmp_path):
-        rows = "".join(f"{quoted(one)}, {quoted(other)}\n" for one, other in PAIRS)
-        source = open_table(tmp_path, "question, answer\n" + rows)
-        assert source.columns == ("question", "answer")
-        assert read(source) == [(number, *pair) for number, pair in enumerate(PAIRS, start=2)]
-        assert "a space stands after each separator" in findings(source)["layout"]
-
-    def test_names_and_texts_lose_it_where_all_have_it(self, tmp_path):
-        assert open_table(tmp_path, "question, answer\nWhere?, Here.\n").columns == ("question", "answer")
-
-    def test_spaces_of_prose_stay(self, tmp_path):
-        source = open_table(tmp_path, "question,answer\nWhere?, Here.\nWho?,You.\n")
-        assert read(source) == [(2, "Where?", " Here."), (3, "Who?", "You.")]
-        assert findings(source) == {}
+def test_decimal_commas_stay_numbers(tmp_path):
+    source = open_table(tmp_path, "sep=;\ntext;price\nA, B;1,5\nC;2,75\n")
+    assert read(source) == [(2, "A, B", "1,5"), (3, "C", "2,75")]
+    assert read(open_table(tmp_path, "text;price\nA, B;1,5\nC;2,75\n")) == [(2, "A, B", "1,5"), (3, "C", "2,75")]
 
 
-class TestTabs:
-    @pytest.mark.parametrize("name", ["t.tsv", "t.csv"])
-    def test_quotes_are_text_where_cells_are_written_without_any(self, tmp_path, name):
-        lines = ['"Wow" she said\tfirst', '5" pipe\tsecond', '"open\tthird', 'plain\t"fourth"']
-        source = open_table(tmp_path, "text\tlabel\n" + "\n".join(lines) + "\n", name)
-        assert read(source) == [(number, *line.split("\t")) for number, line in enumerate(lines, start=2)]
-        assert "quotes are letters like any other" in findings(source)["layout"]
+def test_quotes_after_it_are_no_text(tmp_path):
+    rows = "".join(f"{quoted(one)}, {quoted(other)}\n" for one, other in PAIRS)
+    source = open_table(tmp_path, "question, answer\n" + rows)
+    assert source.columns == ("question", "answer")
+    assert read(source) == [(number, *pair) for number, pair in enumerate(PAIRS, start=2)]
+    assert "a space stands after each separator" in findings(source)["layout"]
 
-    def test_cells_in_quotes_are_read_as_programs_write_them(self, tmp_path):
-        rows = [('a\tb "c"', "first"), ("two\nlines", "second")]
-        content = "text\tlabel\n" + "".join(f"{quoted(text)}\t{label}\n" for text, label in rows)
-        source = open_table(tmp_path, content, "t.tsv")
-        assert [row[1:] for row in read(source)] == rows
-        assert findings(source) == {}
 
-    def test_many_rows_beyond_the_first_are_read_alike(self, tmp_path):
-        lines = [f'"{number} is "odd\tlabel {number % 7}' for number in range(9_000)]
-        source = open_table(tmp_path, "text\tlabel\r\n" + "\r\n".join(lines) + "\r\n", "t.tsv")
-        assert read(source) == [(number, *line.split("\t")) for number, line in enumerate(lines, start=2)]
+def test_names_and_texts_lose_it_where_all_have_it(tmp_path):
+    assert open_table(tmp_path, "question, answer\nWhere?, Here.\n").columns == ("question", "answer")
+
+
+def test_spaces_of_prose_stay(tmp_path):
+    source = open_table(tmp_path, "question,answer\nWhere?, Here.\nWho?,You.\n")
+    assert read(source) == [(2, "Where?", " Here."), (3, "Who?", "You.")]
+    assert findings(source) == {}
+
+
+@pytest.mark.parametrize("name", ["t.tsv", "t.csv"])
+def test_quotes_are_text_where_cells_are_written_without_any(tmp_path, name):
+    lines = ['"Wow" she said\tfirst', '5" pipe\tsecond', '"open\tthird', 'plain\t"fourth"']
+    source = open_table(tmp_path, "text\tlabel\n" + "\n".join(lines) + "\n", name)
+    assert read(source) == [(number, *line.split("\t")) for number, line in enumerate(lines, start=2)]
+    assert "quotes are letters like any other" in findings(source)["layout"]
+
+
+def test_cells_in_quotes_are_read_as_programs_write_them(tmp_path):
+    rows = [('a\tb "c"', "first"), ("two\nlines", "second")]
+    content = "text\tlabel\n" + "".join(f"{quoted(text)}\t{label}\n" for text, label in rows)
+    source = open_table(tmp_path, content, "t.tsv")
+    assert [row[1:] for row in read(source)] == rows
+    assert findings(source) == {}
+
+
+def test_many_rows_beyond_the_first_are_read_alike(tmp_path):
+    lines = [f'"{number} is "odd\tlabel {number % 7}' for number in range(9_000)]
+    source = open_table(tmp_path, "text\tlabel\r\n" + "\r\n".join(lines) + "\r\n", "t.tsv")
+    assert read(source) == [(number, *line.split("\t")) for number, line in enumerate(lines, start=2)]
 
 
 LABELLED = [
@@ -99,76 +101,74 @@ def table(rows, header=None):
     return "".join(f"{quoted(one)},{quoted(other)}\n" for one, other in ([header] if header else []) + rows)
 
 
-class TestMissingHeader:
-    @pytest.mark.parametrize("rows", [LABELLED, PROSE])
-    def test_a_first_row_that_is_an_example_is_doubted(self, tmp_path, rows):
-        source = open_table(tmp_path, table(rows))
-        assert "the first row may be an example" in findings(source)["header_missing"]
-
-    @pytest.mark.parametrize(
-        ("header", "rows"),
-        [
-            (("question", "answer"), LABELLED),
-            (("Your question", "Our answer"), PROSE),
-            (("Timestamp", "What is wrong with your new machine?"), FORM),
-            (("質問", "回答"), PROSE),
-            (("card", "fee"), PROSE),
-        ],
-    )
-    def test_names_of_columns_are_not(self, tmp_path, header, rows):
-        assert findings(open_table(tmp_path, table(rows, header))) == {}
-        # A header that comes again in the midst is none of the examples.
-        assert "header_missing" not in findings(open_table(tmp_path, table([*rows, header, *rows], header)))
-
-    def test_no_header_makes_the_first_row_an_example(self, tmp_path):
-        source = open_table(tmp_path, table(LABELLED), no_header=True)
-        assert source.columns == ("column 1", "column 2")
-        assert read(source) == [(number, *row) for number, row in enumerate(LABELLED, start=1)]
-        assert findings(source) == {}
-
-    def test_two_equal_cells_in_it_lead_to_no_header(self, tmp_path):
-        with pytest.raises(SourceError, match=r'more than one column "card".*--no-header'):
-            open_table(tmp_path, "card,card\nfee,card\n")
-
-    def test_what_check_says_leads_on_to_examples(self, tmp_path):
-        path = tmp_path / "t.csv"
-        path.write_text(table(PROSE * 4))
-        runner = CliRunner()
-        refused = runner.invoke(app, ["check", str(path)]).exception
-        assert isinstance(refused, SourceError)
-        assert "--no-header" in str(refused.hint)
-        arguments = ["check", str(path), "--no-header", "--user-column", "column 1", "--assistant-column", "column 2"]
-        checked = runner.invoke(app, [*arguments, "--json"])
-        assert json.loads(checked.stdout)["n_examples"] == 20
-        assert "--no-header" in runner.invoke(app, arguments).stdout.split("Train on it:")[-1]
+@pytest.mark.parametrize("rows", [LABELLED, PROSE])
+def test_a_first_row_that_is_an_example_is_doubted(tmp_path, rows):
+    source = open_table(tmp_path, table(rows))
+    assert "the first row may be an example" in findings(source)["header_missing"]
 
 
-class TestAboveTheHeader:
-    @pytest.mark.parametrize(
-        "above", ["# from the help desk\n# in May\n", "Tickets of May,\n,\n", "Tickets of May\n\n"]
-    )
-    @pytest.mark.parametrize("mark", [",", ";"])
-    def test_titles_and_comments_are_left_out_and_said(self, tmp_path, above, mark):
-        rows = "".join(f"{quoted(one)}{mark}{quoted(other)}\n" for one, other in PAIRS)
-        source = open_table(tmp_path, f"{above.replace(',', mark)}question{mark}answer\n{rows}")
-        assert source.columns == ("question", "answer")
-        assert [row[1:] for row in read(source)] == PAIRS
-        assert "above the header" in findings(source)["layout"]
-
-    @pytest.mark.parametrize("header", ["text", "question,answer"])
-    def test_a_header_narrower_than_its_rows_is_not_a_title(self, tmp_path, header):
-        source = open_table(tmp_path, f"{header}\n" + "a,b,c\nd,e,f\ng,h,i\nj,k,l\n")
-        assert source.columns == tuple(header.split(","))
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        (("question", "answer"), LABELLED),
+        (("Your question", "Our answer"), PROSE),
+        (("Timestamp", "What is wrong with your new machine?"), FORM),
+        (("質問", "回答"), PROSE),
+        (("card", "fee"), PROSE),
+    ],
+)
+def test_names_of_columns_are_not(tmp_path, header, rows):
+    assert findings(open_table(tmp_path, table(rows, header))) == {}
+    # A header that comes again in the midst is none of the examples.
+    assert "header_missing" not in findings(open_table(tmp_path, table([*rows, header, *rows], header)))
 
 
-class TestHeaderAgain:
-    @pytest.mark.parametrize("end", ["\n", "\r\n"])
-    def test_a_header_among_the_rows_is_left_out_and_said(self, tmp_path, end):
-        table = end.join(["question,answer", *(f"question {n},answer {n}" for n in range(5)), ""])
-        source = open_table(tmp_path, table * 3)
-        rows = read(source)
-        assert [row[1] for row in rows] == [f"question {n}" for n in range(5)] * 3
-        assert [row[0] for row in rows] == [*range(2, 7), *range(8, 13), *range(14, 19)]
-        assert findings(source)["layout"] == (
-            "the header comes again in 2 rows (the first: row 7), which are left out."
-        )
+def test_no_header_makes_the_first_row_an_example(tmp_path):
+    source = open_table(tmp_path, table(LABELLED), no_header=True)
+    assert source.columns == ("column 1", "column 2")
+    assert read(source) == [(number, *row) for number, row in enumerate(LABELLED, start=1)]
+    assert findings(source) == {}
+
+
+def test_two_equal_cells_in_it_lead_to_no_header(tmp_path):
+    with pytest.raises(SourceError, match=r'more than one column "card".*--no-header'):
+        open_table(tmp_path, "card,card\nfee,card\n")
+
+
+def test_what_check_says_leads_on_to_examples(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(table(PROSE * 4))
+    runner = CliRunner()
+    refused = runner.invoke(app, ["check", str(path)]).exception
+    assert isinstance(refused, SourceError)
+    assert "--no-header" in str(refused.hint)
+    arguments = ["check", str(path), "--no-header", "--user-column", "column 1", "--assistant-column", "column 2"]
+    checked = runner.invoke(app, [*arguments, "--json"])
+    assert json.loads(checked.stdout)["n_examples"] == 20
+    assert "--no-header" in runner.invoke(app, arguments).stdout.split("Train on it:")[-1]
+
+
+@pytest.mark.parametrize("above", ["# from the help desk\n# in May\n", "Tickets of May,\n,\n", "Tickets of May\n\n"])
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_titles_and_comments_are_left_out_and_said(tmp_path, above, mark):
+    rows = "".join(f"{quoted(one)}{mark}{quoted(other)}\n" for one, other in PAIRS)
+    source = open_table(tmp_path, f"{above.replace(',', mark)}question{mark}answer\n{rows}")
+    assert source.columns == ("question", "answer")
+    assert [row[1:] for row in read(source)] == PAIRS
+    assert "above the header" in findings(source)["layout"]
+
+
+@pytest.mark.parametrize("header", ["text", "question,answer"])
+def test_a_header_narrower_than_its_rows_is_not_a_title(tmp_path, header):
+    source = open_table(tmp_path, f"{header}\n" + "a,b,c\nd,e,f\ng,h,i\nj,k,l\n")
+    assert source.columns == tuple(header.split(","))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_header_among_the_rows_is_left_out_and_said(tmp_path, end):
+    table = end.join(["question,answer", *(f"question {n},answer {n}" for n in range(5)), ""])
+    source = open_table(tmp_path, table * 3)
+    rows = read(source)
+    assert [row[1] for row in rows] == [f"question {n}" for n in range(5)] * 3
+    assert [row[0] for row in rows] == [*range(2, 7), *range(8, 13), *range(14, 19)]
+    assert findings(source)["layout"] == ("the header comes again in 2 rows (the first: row 7), which are left out.")

@@ -106,21 +106,22 @@ CHAT = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": 
 SHARED = [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "Here."}]
 
 
-class TestConversationsWithoutAKey:
-    @pytest.mark.parametrize(("element", "key"), [(CHAT, "messages"), (SHARED, "conversations")])
-    def test_an_element_that_is_a_list_of_messages_is_a_conversation_and_that_is_said(self, tmp_path, element, key):
-        reader = open_document(tmp_path, json.dumps([element, {key: element}]))
-        assert read(reader) == [Row(1, {key: element}), Row(2, {key: element})]
-        assert reader.notes.layout == [f'the elements are lists without a key; each is read as "{key}"']
+@pytest.mark.parametrize(("element", "key"), [(CHAT, "messages"), (SHARED, "conversations")])
+def test_an_element_that_is_a_list_of_messages_is_a_conversation_and_that_is_said(tmp_path, element, key):
+    reader = open_document(tmp_path, json.dumps([element, {key: element}]))
+    assert read(reader) == [Row(1, {key: element}), Row(2, {key: element})]
+    assert reader.notes.layout == [f'the elements are lists without a key; each is read as "{key}"']
 
-    def test_a_list_of_anything_else_is_named_as_json_has_it(self, tmp_path):
-        [first, _] = read(open_document(tmp_path, '[[{"from": "human"}, null, true, "a long enough text"], {"a": 1}]'))
-        assert first.findings[0].message == 'expected a JSON object, found [{"from": "human"}, null, true, "a long ….'
 
-    def test_a_document_that_is_one_conversation_is_one_row(self, tmp_path):
-        assert read(open_document(tmp_path, json.dumps({"messages": CHAT, "id": 7}, indent=1))) == [
-            Row(1, {"messages": CHAT, "id": 7})
-        ]
+def test_a_list_of_anything_else_is_named_as_json_has_it(tmp_path):
+    [first, _] = read(open_document(tmp_path, '[[{"from": "human"}, null, true, "a long enough text"], {"a": 1}]'))
+    assert first.findings[0].message == 'expected a JSON object, found [{"from": "human"}, null, true, "a long ….'
+
+
+def test_a_document_that_is_one_conversation_is_one_row(tmp_path):
+    assert read(open_document(tmp_path, json.dumps({"messages": CHAT, "id": 7}, indent=1))) == [
+        Row(1, {"messages": CHAT, "id": 7})
+    ]
 
 
 def test_arrays_that_are_named_after_splits_are_files_of_their_own(tmp_path):

@@ -34,7 +34,7 @@ def kinds(row: Row) -> list[str]:
     return [finding.kind for finding in (*row.findings, *row.remarks)]
 
 
-@pytest.mark.parametrize(
+each_repetition = pytest.mark.parametrize(
     ("line", "kind", "message"),
     [
         (
@@ -64,20 +64,24 @@ def kinds(row: Row) -> list[str]:
         ),
     ],
 )
-class TestRepeatedKey:
-    def test_its_row_is_left_by_the_fast_path_and_says_it(self, line: str, kind: str, message: str) -> None:
-        [row], taker = left_of([PLAIN, line, PLAIN])
-        assert (row.number, taker.places) == (2, [0, 2])
-        assert [(found.kind, found.message) for found in (*row.findings, *row.remarks)] == [(kind, message)]
-        assert bool(row.values) == (kind == "repeated_key")
 
-    def test_it_is_said_of_a_document_too(self, tmp_path: Path, line: str, kind: str, message: str) -> None:
-        path = tmp_path / "t.json"
-        path.write_text(f"[\n{PLAIN},\n  {line},\n{PLAIN}]")
-        [block] = open_source(DataConfig(source=str(path))).blocks()
-        rows = list(block.rows())
-        assert [kinds(row) for row in rows] == [[], [kind], []]
-        assert message in {found.message for found in (*rows[1].findings, *rows[1].remarks)}
+
+@each_repetition
+def test_its_row_is_left_by_the_fast_path_and_says_it(line: str, kind: str, message: str) -> None:
+    [row], taker = left_of([PLAIN, line, PLAIN])
+    assert (row.number, taker.places) == (2, [0, 2])
+    assert [(found.kind, found.message) for found in (*row.findings, *row.remarks)] == [(kind, message)]
+    assert bool(row.values) == (kind == "repeated_key")
+
+
+@each_repetition
+def test_it_is_said_of_a_document_too(tmp_path: Path, line: str, kind: str, message: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(f"[\n{PLAIN},\n  {line},\n{PLAIN}]")
+    [block] = open_source(DataConfig(source=str(path))).blocks()
+    rows = list(block.rows())
+    assert [kinds(row) for row in rows] == [[], [kind], []]
+    assert message in {found.message for found in (*rows[1].findings, *rows[1].remarks)}
 
 
 @pytest.mark.parametrize("system", [None, 'Say "please".'])
