@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_the_benchmark_of_data_preparation_runs_as_its_docstring_says():
+def test_the_benchmark_of_data_preparation_runs_as_its_docstring_says() -> None:
     command = [sys.executable, "benchmarks/data_preparation.py", "--quick"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
@@ -21,7 +21,7 @@ def test_the_benchmark_of_data_preparation_runs_as_its_docstring_says():
     assert sum("growth with five times the rows" in label for label in labels) == 3
 
 
-def test_the_servers_benchmark_runs_as_its_docstring_says():
+def test_the_servers_benchmark_runs_as_its_docstring_says() -> None:
     command = [sys.executable, "benchmarks/server.py", "--quick", "--only", "lists"]
     done = subprocess.run(command, cwd=REPOSITORY, env=dict(os.environ), capture_output=True, text=True, check=False)
 

@@ -193,6 +193,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["validation_source", "test_source"])
-def test_a_password_in_the_source_of_a_split_is_refused(setting):
+def test_a_password_in_the_source_of_a_split_is_refused(setting: str) -> None:
     with pytest.raises(SecretInSettingsError, match=f"{setting} holds a password"):
         DataConfig(source="a.csv", **{setting: "https://me:secret@example.com/b.csv"})

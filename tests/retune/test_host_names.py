@@ -21,7 +21,7 @@ def is_own(host: str | None) -> bool:
 
 
 @given(st.sampled_from(LOOPBACK), PORTS, st.booleans())
-def test_loopback_is_recognized_however_it_is_written(name: str, port: str, upper: bool):
+def test_loopback_is_recognized_however_it_is_written(name: str, port: str, upper: bool) -> None:
     dot = "" if name.startswith("[") else "."
     for written in (name + port, name + dot + port):
         assert is_own(host_of(written.upper() if upper else written))
@@ -29,14 +29,14 @@ def test_loopback_is_recognized_however_it_is_written(name: str, port: str, uppe
 
 
 @given(st.sampled_from(LOOPBACK), RUBBISH, st.sampled_from(["evil.example", ".evil.example", "@evil.example"]))
-def test_a_foreign_name_is_foreign_whatever_surrounds_it(name: str, rubbish: str, foreign: str):
+def test_a_foreign_name_is_foreign_whatever_surrounds_it(name: str, rubbish: str, foreign: str) -> None:
     for written in (name + foreign, name + rubbish + foreign, rubbish + name + foreign, f"{name}:80{foreign}"):
         assert not is_own(host_of(written)), written
         assert not is_own(host_of_origin(f"https://{written}")), written
 
 
 @given(st.sampled_from(LOOPBACK), RUBBISH)
-def test_only_ports_and_subdomains_of_localhost_may_surround_a_name(name: str, rubbish: str):
+def test_only_ports_and_subdomains_of_localhost_may_surround_a_name(name: str, rubbish: str) -> None:
     plain = set(string.ascii_letters + string.digits + ".:-_")
     for written in (name + rubbish, rubbish + name):
         if is_own(host_of(written)):
@@ -44,24 +44,24 @@ def test_only_ports_and_subdomains_of_localhost_may_surround_a_name(name: str, r
 
 
 @given(st.text())
-def test_no_text_is_an_error(text: str):
+def test_no_text_is_an_error(text: str) -> None:
     host = host_of(text)
     assert host is None or host_of(f"[{host}]" if ":" in host else host) == host
     host_of_origin(text)
 
 
 @pytest.mark.parametrize("text", NOT_HOSTS)
-def test_what_is_not_exactly_a_host_and_a_port_is_none(text: str):
+def test_what_is_not_exactly_a_host_and_a_port_is_none(text: str) -> None:
     assert host_of(text) is None
 
 
-def test_an_origin_without_a_host_is_none():
+def test_an_origin_without_a_host_is_none() -> None:
     assert host_of_origin("null") is None
     assert host_of_origin("localhost") is None
     assert host_of_origin("http://localhost/") is None
 
 
-def test_operators_write_hosts_as_they_like():
+def test_operators_write_hosts_as_they_like() -> None:
     assert normalized_hosts(["::1", "[2001:DB8::1]", "Example.COM", "a.example:80", "no host"]) == {
         "::1",
         "2001:db8::1",

@@ -24,7 +24,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_files_are_private_under_any_umask(tmp_path: Path):
+def test_files_are_private_under_any_umask(tmp_path: Path) -> None:
     os.umask(0)
     write_bytes(tmp_path / "a" / "b" / "file", b"")
     with open(tmp_path / "a" / "log", "ab", opener=private_opener):
@@ -34,7 +34,7 @@ def test_files_are_private_under_any_umask(tmp_path: Path):
     assert {mode(path) for path in (tmp_path / "a" / "b" / "file", tmp_path / "a" / "log")} == {0o600}
 
 
-def test_what_users_place_themselves_has_their_umask(tmp_path: Path):
+def test_what_users_place_themselves_has_their_umask(tmp_path: Path) -> None:
     for _ in range(2):
         with atomic_write(tmp_path / "fixed.jsonl", is_private=False):
             assert [mode(path) for path in tmp_path.iterdir()] == [0o644]
@@ -43,14 +43,14 @@ def test_what_users_place_themselves_has_their_umask(tmp_path: Path):
         keep_files_private(tmp_path / "home")
 
 
-def test_processes_make_private_files_whatever_makes_them(tmp_path: Path):
+def test_processes_make_private_files_whatever_makes_them(tmp_path: Path) -> None:
     keep_files_private(tmp_path)
     (tmp_path / "library").touch()
 
     assert mode(tmp_path / "library") == 0o600
 
 
-def test_an_open_home_is_closed_once(tmp_path: Path):
+def test_an_open_home_is_closed_once(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "runs").mkdir(parents=True)
     (home / "runs" / "train.jsonl").touch()
@@ -64,7 +64,7 @@ def test_an_open_home_is_closed_once(tmp_path: Path):
     assert mode(tmp_path / "elsewhere") == 0o644
 
 
-def test_a_group_keeps_the_home_that_was_given_to_it(tmp_path: Path):
+def test_a_group_keeps_the_home_that_was_given_to_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     home.chmod(0o2775)

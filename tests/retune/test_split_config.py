@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -20,7 +22,7 @@ from retune.config import SplitConfig, SplitMethod
         ({"method": "random", "stratify_column": ""}, "at least 1 character"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(settings, message):
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SplitConfig(**settings)
 
@@ -36,6 +38,6 @@ def test_settings_that_contradict_each_other_are_refused(settings, message):
         {"method": SplitMethod.COLUMN, "column": "part", "validation": 0.5, "test": 0.5},
     ],
 )
-def test_settings_survive_being_written_down(settings):
+def test_settings_survive_being_written_down(settings: dict[str, Any]) -> None:
     config = SplitConfig(**settings)
     assert SplitConfig.model_validate_json(config.model_dump_json()) == config

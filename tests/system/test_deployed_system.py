@@ -47,7 +47,7 @@ def pages(system: DeployedSystem) -> Iterator[PrefectPages]:
         yield opened
 
 
-def test_registration(system):
+def test_registration(system: DeployedSystem) -> None:
     flows = {flow["id"]: flow["name"] for flow in system.prefect.find("flows")}
     found = {f"{flows[one['flow_id']]}/{one['name']}": one for one in system.prefect.find("deployments")}
 
@@ -58,7 +58,7 @@ def test_registration(system):
     assert {one["name"]: one["limit"] for one in limits}["retune-baseline-text"] == 1
 
 
-def test_what_is_due_runs(system):
+def test_what_is_due_runs(system: DeployedSystem) -> None:
     address = f"/deployments/{system.prefect.deployment('retrain/nightly')['id']}/schedules"
     due = datetime.now(UTC) + timedelta(seconds=6)
     schedule = {"interval": timedelta(days=1).total_seconds(), "anchor_date": due.isoformat()}
@@ -73,7 +73,7 @@ def test_what_is_due_runs(system):
     assert [job.status for job in system.jobs_of(run["id"])] == ["succeeded"]
 
 
-def test_new_data_starts_a_training_and_unchanged_data_nothing(system):
+def test_new_data_starts_a_training_and_unchanged_data_nothing(system: DeployedSystem) -> None:
     write_data(system.data, 80)
     announcement = announced(system, watch(system))
     assert announcement
@@ -91,7 +91,7 @@ def test_new_data_starts_a_training_and_unchanged_data_nothing(system):
     assert system.jobs() == jobs
 
 
-def test_an_event_chooses_no_address(system):
+def test_an_event_chooses_no_address(system: DeployedSystem) -> None:
     """Whoever can send events can start a training, but can't have keys or data sent anywhere."""
     known = {run["id"] for run in system.prefect.runs_of("retrain/on-new-data")}
     with key_receiver() as other:
@@ -118,7 +118,7 @@ def run_from_the_form(system: DeployedSystem) -> str:
         return opened.submit_run_form()
 
 
-def test_a_run_started_from_the_form(system, run_from_the_form):
+def test_a_run_started_from_the_form(system: DeployedSystem, run_from_the_form: str) -> None:
     run = system.prefect.wait_for_state(run_from_the_form, "Completed")
     [job] = system.jobs_of(run["id"])
 
@@ -127,7 +127,7 @@ def test_a_run_started_from_the_form(system, run_from_the_form):
     assert job.status == "succeeded"
 
 
-def test_its_artifacts_are_seen(system, run_from_the_form, pages):
+def test_its_artifacts_are_seen(system: DeployedSystem, run_from_the_form: str, pages: PrefectPages) -> None:
     system.prefect.wait_for_state(run_from_the_form, "Completed")
     of_run = {"flow_run_id": {"any_": [run_from_the_form]}, "type": {"any_": ["markdown"]}}
     found = system.prefect.find("artifacts", artifacts=of_run)
@@ -156,7 +156,9 @@ def dear_run(system: DeployedSystem, tmp_path: Path) -> str:
     return run_id
 
 
-def test_a_run_that_costs_more_than_is_let_through_goes_on_when_somebody_approves(system, pages, dear_run):
+def test_a_run_that_costs_more_than_is_let_through_goes_on_when_somebody_approves(
+    system: DeployedSystem, pages: PrefectPages, dear_run: str
+) -> None:
     wait_for(lambda: not system.process_of(dear_run), "the end of the run's process")
     asked = wait_for(lambda: system.prefect.events("retune.run.approval-needed"), "the question")
     assert "What the training will cost can't be said" in asked[0]["payload"]["message"]
@@ -169,14 +171,14 @@ def test_a_run_that_costs_more_than_is_let_through_goes_on_when_somebody_approve
     assert "Approved: within the month's budget" in [line["message"] for line in said]
 
 
-def test_cancelling_declines(system, pages, dear_run):
+def test_cancelling_declines(system: DeployedSystem, pages: PrefectPages, dear_run: str) -> None:
     pages.cancel_run(dear_run)
 
     assert system.prefect.wait_for_state(dear_run, "Cancelled")
     assert system.jobs_of(dear_run) == []
 
 
-def test_cancelling_a_run_cancels_its_job(system, pages, tmp_path):
+def test_cancelling_a_run_cancels_its_job(system: DeployedSystem, pages: PrefectPages, tmp_path: Path) -> None:
     run_id = start_long_run(system, tmp_path)
     job = system.wait_for_training(run_id)
 
@@ -187,7 +189,7 @@ def test_cancelling_a_run_cancels_its_job(system, pages, tmp_path):
     wait_for(lambda: not system.process_of(run_id), "the end of the run's process")
 
 
-def test_a_killed_run_goes_on_with_its_job(system, tmp_path):
+def test_a_killed_run_goes_on_with_its_job(system: DeployedSystem, tmp_path: Path) -> None:
     data = write_data(tmp_path / "killed.csv", 100)
     config = config_of(data, hyperparameters={"n_epochs": 20, "batch_size": 1})
     run_id = system.prefect.start_run("retrain/manual", {"config": config})
@@ -202,7 +204,7 @@ def test_a_killed_run_goes_on_with_its_job(system, tmp_path):
     assert [(one.id, one.status) for one in system.jobs_of(run_id)] == [(job.id, "succeeded")]
 
 
-def test_the_key_is_found_nowhere(system):
+def test_the_key_is_found_nowhere(system: DeployedSystem) -> None:
     kinds = ("flow_runs", "artifacts", "logs", "deployments", "block_documents", "automations")
     said = [str(system.prefect.find(kind)) for kind in kinds]
 

@@ -6,20 +6,24 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+Retune = Callable[..., CompletedProcess[str]]
+
 
 @pytest.mark.parametrize("command", ["start", "keys", "keys create", "keys list", "keys revoke"])
-def test_every_command_explains_itself(retune, command: str):
+def test_every_command_explains_itself(retune: Retune, command: str) -> None:
     result = retune("server", *command.split(), "--help")
 
     assert result.returncode == 0
     assert "Usage: " in result.stdout
 
 
-def test_start_names_every_setting(retune):
+def test_start_names_every_setting(retune: Retune) -> None:
     said = retune("server", "start", "--help").stdout
 
     flags = "host port data-dir api-key database-url workers allowed-host max-concurrent-jobs max-queued-jobs"
@@ -30,7 +34,7 @@ def test_start_names_every_setting(retune):
         assert variable in said
 
 
-def test_it_says_where_it_answers_and_stops_at_ctrl_c(tmp_path: Path):
+def test_it_says_where_it_answers_and_stops_at_ctrl_c(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "retune.cli.app", "server", "start", "--port", "0", "--max-file-bytes", "1MB"],
         cwd=tmp_path,
@@ -62,7 +66,7 @@ def test_it_says_where_it_answers_and_stops_at_ctrl_c(tmp_path: Path):
         (("--log-file", "/proc/nowhere/log"), "Can't write the log /proc/nowhere/log"),
     ],
 )
-def test_a_wrong_setting_is_named(retune, arguments: tuple[str, ...], words: str):
+def test_a_wrong_setting_is_named(retune: Retune, arguments: tuple[str, ...], words: str) -> None:
     result = retune("server", "start", "--port", "0", *arguments)
 
     assert result.returncode == 1

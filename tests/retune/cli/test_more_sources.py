@@ -1,5 +1,7 @@
 """A pattern without quotes: the shell has put files in its place."""
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -8,25 +10,25 @@ from retune.errors import ConfigError
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path) -> list[str]:
     for name in ("may.csv", "june.csv", "july.csv"):
         (tmp_path / name).write_text("question,answer\nWhere?,Here.\n")
     return [str(path) for path in sorted(tmp_path.iterdir())]
 
 
 @pytest.mark.parametrize("command", [["check"], ["run", "--data"]])
-def test_the_pattern_is_proposed_in_quotes(tmp_path, files, command):
+def test_the_pattern_is_proposed_in_quotes(tmp_path: Path, files: list[str], command: list[str]) -> None:
     refused = CliRunner().invoke(app, [*command, *files]).exception
     assert isinstance(refused, ConfigError)
     assert refused.message.startswith("Expected one source, found 3 files: ")
     assert f"retune {' '.join(command)} '{tmp_path}/*.csv'" in str(refused.hint)
 
 
-def test_the_proposed_pattern_is_read(tmp_path, files):
+def test_the_proposed_pattern_is_read(tmp_path: Path, files: list[str]) -> None:
     assert "from 3 files" in CliRunner().invoke(app, ["check", f"{tmp_path}/*.csv"]).stdout
 
 
 @pytest.mark.parametrize("command", [["check", "nowhere.csv", "stray"], ["run", "stray"]])
-def test_what_is_no_file_is_an_argument_too_many(command):
+def test_what_is_no_file_is_an_argument_too_many(command: list[str]) -> None:
     result = CliRunner().invoke(app, command)
     assert (result.exit_code, "Got unexpected extra argument(s) (stray)" in result.stderr) == (2, True)

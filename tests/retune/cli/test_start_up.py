@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,16 +27,16 @@ def loaded(code: str, *arguments: str, **environment: str) -> set[str]:
     return set(ast.literal_eval(result.stderr.splitlines()[-1]))
 
 
-def test_help_loads_nothing_that_the_settings_need():
+def test_help_loads_nothing_that_the_settings_need() -> None:
     assert loaded("from retune.cli.app import main; main()", "--help") == set()
 
 
 @pytest.mark.parametrize("arguments", [["run", "--help"], ["server", "start", "--help"]])
-def test_a_command_s_help_loads_nothing_slow(arguments):
+def test_a_command_s_help_loads_nothing_slow(arguments: list[str]) -> None:
     assert not loaded("from retune.cli.app import main; main()", *arguments) & SLOW
 
 
-def test_help_looks_at_no_files_of_runs(tmp_path):
+def test_help_looks_at_no_files_of_runs(tmp_path: Path) -> None:
     readable = tmp_path / "runs"
     readable.mkdir()
     readable.chmod(0o755)  # Whatever the umask of the tests that ran before.
@@ -45,7 +46,7 @@ def test_help_looks_at_no_files_of_runs(tmp_path):
     assert readable.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_worker_loads_what_draws_and_learns_when_it_does():
+def test_a_worker_loads_what_draws_and_learns_when_it_does() -> None:
     slow = loaded("import flows.retrain, flows.overview")
 
     assert not slow & {"matplotlib", "sklearn", "scipy", "fastapi"}

@@ -141,7 +141,7 @@ def start_run(up: Up, n_epochs: int) -> str:
 
 
 @pytest.mark.slow
-def test_everything_is_there(running):
+def test_everything_is_there(running: Up) -> None:
     assert f"http://127.0.0.1:{running.port}" in running.output
     assert "retrain/nightly" in running.output
     names = {deployment["name"] for deployment in running.ask("/deployments/filter", {})}
@@ -151,7 +151,7 @@ def test_everything_is_there(running):
 
 
 @pytest.mark.slow
-def test_without_data_nothing_is_scheduled(running):
+def test_without_data_nothing_is_scheduled(running: Up) -> None:
     """There is no examples/support_tickets.yaml in this directory, and nobody named another file."""
     schedules = {
         one["name"]: [schedule["active"] for schedule in one["schedules"]]
@@ -162,7 +162,7 @@ def test_without_data_nothing_is_scheduled(running):
 
 
 @pytest.mark.slow
-def test_a_run_trains_here_on_data_of_the_current_directory(running):
+def test_a_run_trains_here_on_data_of_the_current_directory(running: Up) -> None:
     run = start_run(running, n_epochs=1)
     ended = {"Completed", "Failed", "Crashed", "Cancelled"}
     wait_for(lambda: state_of(running, run) in ended, "the run")
@@ -171,13 +171,13 @@ def test_a_run_trains_here_on_data_of_the_current_directory(running):
 
 
 @pytest.mark.slow
-def test_nothing_that_it_keeps_is_open_to_others(running):
+def test_nothing_that_it_keeps_is_open_to_others(running: Up) -> None:
     home = running.directory / "home"
     assert [path for path in (home, *home.rglob("*")) if not path.is_symlink() and path.stat().st_mode & 0o077] == []
 
 
 @pytest.mark.slow
-def test_a_key_for_a_paid_provider_reaches_nothing(running):
+def test_a_key_for_a_paid_provider_reaches_nothing(running: Up) -> None:
     for pid, name in running.processes().items():
         if "retune.cli.app" in name or "retune.processes" in name:
             continue
@@ -186,7 +186,7 @@ def test_a_key_for_a_paid_provider_reaches_nothing(running):
 
 
 @pytest.mark.slow
-def test_a_second_one_says_where_the_first_is(running):
+def test_a_second_one_says_where_the_first_is(running: Up) -> None:
     second = subprocess.run(
         [sys.executable, "-m", "retune.cli.app", "up", "--port", str(free_port()), "--server-port", str(free_port())],
         env={**os.environ, "RETUNE_HOME": f"{running.directory}/home"},
@@ -211,7 +211,7 @@ def working_on(up: Up, run_id: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_run_outlives_its_worker_and_ctrl_c_and_pays_one_job(running):
+def test_a_run_outlives_its_worker_and_ctrl_c_and_pays_one_job(running: Up) -> None:
     before = {job["id"] for job in jobs(running)}
     run = start_run(running, n_epochs=30)
     wait_for(lambda: any(job["status"] == "running" for job in jobs(running)), "the training")
@@ -237,7 +237,7 @@ def test_a_run_outlives_its_worker_and_ctrl_c_and_pays_one_job(running):
 
 
 @pytest.mark.slow
-def test_nothing_outlives_a_killed_one(tmp_path):
+def test_nothing_outlives_a_killed_one(tmp_path: Path) -> None:
     up = Up(tmp_path, free_port(), free_port(), None)  # type: ignore[arg-type]
     up.process = command(tmp_path, "--port", str(up.port), "--server-port", str(up.server_port))
     try:
@@ -251,7 +251,7 @@ def test_nothing_outlives_a_killed_one(tmp_path):
                 os.kill(pid, signal.SIGKILL)
 
 
-def test_a_port_that_is_taken_is_named(tmp_path):
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = command(tmp_path, "--port", str(port))
@@ -260,7 +260,7 @@ def test_a_port_that_is_taken_is_named(tmp_path):
     assert "--port" in (tmp_path / "output").read_text()
 
 
-def test_an_address_of_a_server_that_has_ended_is_named(tmp_path):
+def test_an_address_of_a_server_that_has_ended_is_named(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{free_port()}/v1"
     process = command(tmp_path, "--port", str(free_port()), OPENAI_BASE_URL=address)
     assert process.wait(60) == 1
@@ -269,7 +269,7 @@ def test_an_address_of_a_server_that_has_ended_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("address", ["http://[", "ftp://x", "https://api.openai.com:99999/v1"])
-def test_an_address_that_is_none_is_named(tmp_path, address):
+def test_an_address_that_is_none_is_named(tmp_path: Path, address: str) -> None:
     process = command(tmp_path, "--port", str(free_port()), "--base-url", address)
     assert process.wait(60) == 1
     said = (tmp_path / "output").read_text()
@@ -277,7 +277,7 @@ def test_an_address_that_is_none_is_named(tmp_path, address):
     assert "unexpected" not in said
 
 
-def test_a_base_model_that_has_ended_is_named_before_anything_starts(tmp_path):
+def test_a_base_model_that_has_ended_is_named_before_anything_starts(tmp_path: Path) -> None:
     config = tmp_path / "ended.yaml"
     config.write_text("data: {source: tickets.csv}\ntraining: {model: gpt-4.1-nano}\n")
     ports = ("--port", str(free_port()), "--base-url", "https://api.openai.com/v1")
@@ -289,7 +289,7 @@ def test_a_base_model_that_has_ended_is_named_before_anything_starts(tmp_path):
     assert "✓" not in said
 
 
-def test_a_database_that_does_not_answer_is_named(tmp_path):
+def test_a_database_that_does_not_answer_is_named(tmp_path: Path) -> None:
     port = free_port()
     url = f"postgresql+asyncpg://retune:a-secret@127.0.0.1:{port}/prefect"
     ports = ("--port", str(free_port()), "--server-port", str(free_port()))
@@ -301,7 +301,9 @@ def test_a_database_that_does_not_answer_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_the_address_that_an_earlier_one_printed_means_a_server_of_its_own(monkeypatch, host):
+def test_the_address_that_an_earlier_one_printed_means_a_server_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     port = free_port()
     address = f"http://{host}:{port}/v1"
     monkeypatch.setenv("OPENAI_BASE_URL", address)
@@ -312,7 +314,7 @@ def test_the_address_that_an_earlier_one_printed_means_a_server_of_its_own(monke
         assert _provider(None, "127.0.0.1", port) == address
 
 
-def test_others_need_keys(tmp_path):
+def test_others_need_keys(tmp_path: Path) -> None:
     process = command(tmp_path, "--host", "0.0.0.0")  # noqa: S104  (refused)
     assert process.wait(60) == 1
     assert "Other machines can reach 0.0.0.0, and RETUNE_SERVER_API_KEY is not set" in (tmp_path / "output").read_text()

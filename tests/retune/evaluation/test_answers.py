@@ -1,10 +1,13 @@
 """Asking models, with the real SDK against a real HTTP server."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
+from chat_host import Host
 from fastapi import Response
 
 from retune.errors import (
@@ -17,6 +20,8 @@ from retune.errors import (
 from retune.evaluation.answers import RetryPolicy, answer_examples
 from retune.evaluation.examples import EvaluationExample
 
+Respond = Callable[..., Response]
+
 QUICK = RetryPolicy(attempts=4, first_pause_seconds=0.001, longest_pause_seconds=0.002)
 
 
@@ -27,7 +32,7 @@ def questions(n: int) -> list[EvaluationExample]:
     ]
 
 
-async def test_answers_come_in_the_order_of_the_examples(host, client):
+async def test_answers_come_in_the_order_of_the_examples(host: Host, client: openai.AsyncOpenAI) -> None:
     progress = []
 
     answers = await answer_examples(
@@ -43,7 +48,7 @@ async def test_answers_come_in_the_order_of_the_examples(host, client):
     assert progress == [(done, 20) for done in range(21)]
 
 
-async def test_the_request_carries_the_settings(host, client):
+async def test_the_request_carries_the_settings(host: Host, client: openai.AsyncOpenAI) -> None:
     await answer_examples(client, "ft:m::1", questions(1), max_tokens=77, temperature=0.25, seed=5)
     await answer_examples(client, "ft:m::1", questions(1))
 
@@ -58,7 +63,7 @@ async def test_the_request_carries_the_settings(host, client):
     assert "seed" not in without_seed
 
 
-async def test_no_more_requests_are_under_way_than_allowed(host, client):
+async def test_no_more_requests_are_under_way_than_allowed(host: Host, client: openai.AsyncOpenAI) -> None:
     host.delay_seconds = 0.02
 
     await answer_examples(client, "m", questions(12), concurrency=3)
@@ -66,13 +71,15 @@ async def test_no_more_requests_are_under_way_than_allowed(host, client):
     assert 1 < host.most_at_once <= 3
 
 
-async def test_nothing_to_ask(host, client):
+async def test_nothing_to_ask(host: Host, client: openai.AsyncOpenAI) -> None:
     assert await answer_examples(client, "m", []) == []
     assert host.requests == []
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
-async def test_transient_failures_are_tried_again(host, client, reply, refuse, status):
+async def test_transient_failures_are_tried_again(
+    host: Host, client: openai.AsyncOpenAI, reply: Respond, refuse: Respond, status: int
+) -> None:
     host.behave = lambda _body, attempt: reply("fine") if attempt == 3 else refuse(status, "later")
 
     answers = await answer_examples(client, "m", questions(2), retry=QUICK)
@@ -81,7 +88,9 @@ async def test_transient_failures_are_tried_again(host, client, reply, refuse, s
     assert len(host.requests) == 6
 
 
-async def test_a_timeout_is_tried_again_and_then_becomes_the_examples_error(host, client):
+async def test_a_timeout_is_tried_again_and_then_becomes_the_examples_error(
+    host: Host, client: openai.AsyncOpenAI
+) -> None:
     host.delay_seconds = 0.3
 
     answers = await answer_examples(
@@ -93,7 +102,9 @@ async def test_a_timeout_is_tried_again_and_then_becomes_the_examples_error(host
     assert answers[0].latency_seconds is None
 
 
-async def test_the_pause_that_the_server_asks_for_is_kept(host, client, refuse):
+async def test_the_pause_that_the_server_asks_for_is_kept(
+    host: Host, client: openai.AsyncOpenAI, refuse: Respond
+) -> None:
     asked_at_most = RetryPolicy(attempts=5, first_pause_seconds=0.001, longest_retry_after_seconds=60)
     host.behave = lambda _body, _attempt: refuse(429, "come back tomorrow", retry_after="86400")
 
@@ -111,7 +122,7 @@ def status_error(status: int, **headers: str) -> openai.APIStatusError:
     return openai.APIStatusError("no", response=response, body=None)
 
 
-def test_pauses_grow_and_stay_bounded():
+def test_pauses_grow_and_stay_bounded() -> None:
     policy = RetryPolicy(attempts=10, first_pause_seconds=1, longest_pause_seconds=8)
     pauses = [policy.pause_seconds(status_error(500), attempt) for attempt in range(1, 11)]
 
@@ -121,7 +132,7 @@ def test_pauses_grow_and_stay_bounded():
         assert 0.75 * longest <= pause <= longest
 
 
-def test_the_server_says_how_long_to_pause():
+def test_the_server_says_how_long_to_pause() -> None:
     policy = RetryPolicy(first_pause_seconds=0.5)
     told = policy.pause_seconds(status_error(429, **{"retry-after": "7"}), 1)
 
@@ -131,8 +142,10 @@ def test_the_server_says_how_long_to_pause():
     assert policy.pause_seconds(status_error(400), 1) is None
 
 
-async def test_a_permanent_error_stays_with_its_example(host, client, reply, refuse):
-    def behave(body, _attempt):
+async def test_a_permanent_error_stays_with_its_example(
+    host: Host, client: openai.AsyncOpenAI, reply: Respond, refuse: Respond
+) -> None:
+    def behave(body: dict[str, Any], _attempt: int) -> Response:
         if "question 1" in str(body):
             return refuse(400, "The prompt\nwas   flagged.", code="content_filter")
         return reply("fine")
@@ -145,7 +158,9 @@ async def test_a_permanent_error_stays_with_its_example(host, client, reply, ref
     assert len(host.requests) == 3
 
 
-async def test_a_model_that_is_missing_is_not_asked_a_thousand_times(host, client, refuse):
+async def test_a_model_that_is_missing_is_not_asked_a_thousand_times(
+    host: Host, client: openai.AsyncOpenAI, refuse: Respond
+) -> None:
     message = "The model `gone` does not exist or you do not have access to it."
     host.behave = lambda _body, _attempt: refuse(404, message, code="model_not_found")
 
@@ -156,7 +171,9 @@ async def test_a_model_that_is_missing_is_not_asked_a_thousand_times(host, clien
     assert sum(answer.asked for answer in answers) == len(host.requests)
 
 
-async def test_a_project_without_access_to_the_model_is_no_reason_to_stop(host, client, refuse):
+async def test_a_project_without_access_to_the_model_is_no_reason_to_stop(
+    host: Host, client: openai.AsyncOpenAI, refuse: Respond
+) -> None:
     host.behave = lambda _body, _attempt: refuse(403, "Project has no access to model `m`", code="model_not_found")
 
     answers = await answer_examples(client, "m", questions(2))
@@ -164,7 +181,9 @@ async def test_a_project_without_access_to_the_model_is_no_reason_to_stop(host, 
     assert [answer.error for answer in answers] == ["403 model_not_found: Project has no access to model `m`"] * 2
 
 
-async def test_many_alike_errors_do_not_stop_a_model_that_answers(host, client, reply, refuse):
+async def test_many_alike_errors_do_not_stop_a_model_that_answers(
+    host: Host, client: openai.AsyncOpenAI, reply: Respond, refuse: Respond
+) -> None:
     host.behave = lambda body, _attempt: reply("fine") if "question 0" in str(body) else refuse(400, "flagged")
 
     answers = await answer_examples(client, "m", questions(30), concurrency=1)
@@ -181,7 +200,9 @@ async def test_many_alike_errors_do_not_stop_a_model_that_answers(host, client, 
         ((429, "insufficient_quota"), QuotaExceededError),
     ],
 )
-async def test_what_concerns_all_examples_stops_at_once(host, client, refuse, refusal, expected):
+async def test_what_concerns_all_examples_stops_at_once(
+    host: Host, client: openai.AsyncOpenAI, refuse: Respond, refusal: tuple[int, str], expected: Any
+) -> None:
     status, code = refusal
     host.behave = lambda _body, _attempt: refuse(status, "no", code=code)
 
@@ -191,15 +212,17 @@ async def test_what_concerns_all_examples_stops_at_once(host, client, refuse, re
     assert len(host.requests) <= 2
 
 
-async def test_nobody_listens(unused_port):
+async def test_nobody_listens(unused_port: int) -> None:
     client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{unused_port}/v1", api_key="k", max_retries=0)
     async with client:
         with pytest.raises(ProviderUnreachableError, match=r"127\.0\.0\.1"):
             await answer_examples(client, "m", questions(3), retry=QUICK)
 
 
-async def test_hosts_that_only_know_max_tokens(host, client, reply, refuse):
-    def behave(body, _attempt):
+async def test_hosts_that_only_know_max_tokens(
+    host: Host, client: openai.AsyncOpenAI, reply: Respond, refuse: Respond
+) -> None:
+    def behave(body: dict[str, Any], _attempt: int) -> Response:
         if "max_completion_tokens" in body:
             return refuse(400, "Unrecognized request argument: max_completion_tokens", param="max_completion_tokens")
         return reply(str(body["max_tokens"]))
@@ -211,7 +234,7 @@ async def test_hosts_that_only_know_max_tokens(host, client, reply, refuse):
     assert sum("max_completion_tokens" in body for body in host.requests) <= 4
 
 
-async def test_refusals_and_answers_without_text(host, client, reply):
+async def test_refusals_and_answers_without_text(host: Host, client: openai.AsyncOpenAI, reply: Respond) -> None:
     refusals = {"question 0": "I'd\nrather not.", "question 1": None}
     host.behave = lambda body, _attempt: reply(None, refusal=refusals[body["messages"][-1]["content"]])
 
@@ -234,7 +257,9 @@ async def test_refusals_and_answers_without_text(host, client, reply):
     ],
     ids=["html", "no json", "nothing", "no choices", "another object"],
 )
-async def test_an_answer_that_is_no_completion_is_an_error_of_the_example(host, client, response):
+async def test_an_answer_that_is_no_completion_is_an_error_of_the_example(
+    host: Host, client: openai.AsyncOpenAI, response: Response
+) -> None:
     host.behave = lambda _body, _attempt: response
 
     answers = await answer_examples(client, "m", questions(1), retry=QUICK)
@@ -245,7 +270,9 @@ async def test_an_answer_that_is_no_completion_is_an_error_of_the_example(host, 
     assert len(host.requests) == 1
 
 
-async def test_half_a_character_in_a_prompt_is_that_examples_error(host, client, tmp_path):
+async def test_half_a_character_in_a_prompt_is_that_examples_error(
+    host: Host, client: openai.AsyncOpenAI, tmp_path: Path
+) -> None:
     broken = EvaluationExample(index=0, prompt=[{"role": "user", "content": "half \ud83d"}], expected="x")
 
     bad, good = await answer_examples(client, "m", [broken, *questions(1)], answers_path=tmp_path / "answers.jsonl")
@@ -255,7 +282,9 @@ async def test_half_a_character_in_a_prompt_is_that_examples_error(host, client,
     assert good.content == "answer to question 0"
 
 
-async def test_the_api_key_never_shows_in_an_error(host, client, refuse, tmp_path):
+async def test_the_api_key_never_shows_in_an_error(
+    host: Host, client: openai.AsyncOpenAI, refuse: Respond, tmp_path: Path
+) -> None:
     host.behave = lambda _body, _attempt: refuse(400, "request by sk-secret-key was bad")
 
     answers = await answer_examples(client, "m", questions(1), answers_path=tmp_path / "answers.jsonl")
@@ -266,7 +295,13 @@ async def test_the_api_key_never_shows_in_an_error(host, client, refuse, tmp_pat
 # --- answers on disk ---------------------------------------------------------------------------------------------
 
 
-async def test_a_rerun_asks_only_for_what_is_missing(host, client, reply, refuse, tmp_path):
+async def test_a_rerun_asks_only_for_what_is_missing(
+    host: Host,
+    client: openai.AsyncOpenAI,
+    reply: Respond,
+    refuse: Respond,
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "run" / "answers.jsonl"
     host.behave = lambda body, _attempt: refuse(400, "flagged") if "question 2" in str(body) else reply("第一回\u2028x")
     first = await answer_examples(client, "m", questions(5), answers_path=path)
@@ -280,7 +315,7 @@ async def test_a_rerun_asks_only_for_what_is_missing(host, client, reply, refuse
     assert (second[2].content, second[5].content) == ("second", "second")
 
 
-async def test_other_models_and_settings_are_asked_anew(host, client, tmp_path):
+async def test_other_models_and_settings_are_asked_anew(host: Host, client: openai.AsyncOpenAI, tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     for model, max_tokens, seed in [("m", 9, 1), ("n", 9, 1), ("m", 8, 1), ("m", 9, None), ("m", 9, 1)]:
         await answer_examples(client, model, questions(2), answers_path=path, max_tokens=max_tokens, seed=seed)
@@ -288,7 +323,9 @@ async def test_other_models_and_settings_are_asked_anew(host, client, tmp_path):
     assert len(host.requests) == 8
 
 
-async def test_a_kept_answer_is_put_to_the_example_that_asks_now(host, client, tmp_path):
+async def test_a_kept_answer_is_put_to_the_example_that_asks_now(
+    host: Host, client: openai.AsyncOpenAI, tmp_path: Path
+) -> None:
     path = tmp_path / "answers.jsonl"
     await answer_examples(client, "m", questions(1), answers_path=path)
     moved = questions(1)[0].model_copy(update={"index": 9, "expected": "now this"})
@@ -300,7 +337,9 @@ async def test_a_kept_answer_is_put_to_the_example_that_asks_now(host, client, t
 
 
 @pytest.mark.parametrize("kept_bytes_of_the_last_line", [1, 30, -1])
-async def test_a_torn_last_line_is_asked_again(host, client, tmp_path, kept_bytes_of_the_last_line):
+async def test_a_torn_last_line_is_asked_again(
+    host: Host, client: openai.AsyncOpenAI, tmp_path: Path, kept_bytes_of_the_last_line: int
+) -> None:
     path = tmp_path / "answers.jsonl"
     await answer_examples(client, "m", questions(3), answers_path=path, concurrency=1)
     *whole, last = path.read_bytes().splitlines(keepends=True)
@@ -315,7 +354,9 @@ async def test_a_torn_last_line_is_asked_again(host, client, tmp_path, kept_byte
     assert all(json.loads(line)["model"] == "m" for line in path.read_bytes().splitlines())
 
 
-async def test_an_answers_file_of_something_else_is_refused(host, client, tmp_path):
+async def test_an_answers_file_of_something_else_is_refused(
+    host: Host, client: openai.AsyncOpenAI, tmp_path: Path
+) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_text('{"messages": []}\n')
 
@@ -326,7 +367,7 @@ async def test_an_answers_file_of_something_else_is_refused(host, client, tmp_pa
     assert host.requests == []
 
 
-async def test_an_answers_file_that_cannot_be_written(client, tmp_path: Path):
+async def test_an_answers_file_that_cannot_be_written(client: openai.AsyncOpenAI, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(RunDirectoryError, match="Can't write the answers"):

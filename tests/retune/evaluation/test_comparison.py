@@ -2,7 +2,7 @@
 
 import pytest
 
-from retune.evaluation.comparison import compare, comparison_notes, format_seconds
+from retune.evaluation.comparison import ComparisonRow, compare, comparison_notes, format_seconds
 from retune.evaluation.examples import Answer
 from retune.evaluation.scorers import Scores, score_answers
 
@@ -35,11 +35,11 @@ FINE_TUNED = BASE.model_copy(
 )
 
 
-def by_name(base: Scores, fine_tuned: Scores):
+def by_name(base: Scores, fine_tuned: Scores) -> dict[str, ComparisonRow]:
     return {row.name: row for row in compare(base, fine_tuned)}
 
 
-def test_rows_of_json_answers():
+def test_rows_of_json_answers() -> None:
     rows = by_name(BASE, FINE_TUNED)
 
     assert list(rows) == [
@@ -66,7 +66,7 @@ def test_rows_of_json_answers():
     )
 
 
-def test_less_latency_is_better_and_tokens_are_neither():
+def test_less_latency_is_better_and_tokens_are_neither() -> None:
     rows = by_name(BASE, FINE_TUNED)
 
     latency = rows["latency_p50_seconds"]
@@ -77,13 +77,13 @@ def test_less_latency_is_better_and_tokens_are_neither():
     assert (rows["completion_tokens"].fine_tuned_text, rows["completion_tokens"].difference_text) == ("–", "–")
 
 
-def test_labels_show_their_accuracy_once():
+def test_labels_show_their_accuracy_once() -> None:
     label = Scores(task="label", n=4, n_answered=4, n_errors=0, exact_match=0.5, accuracy=0.5, macro_f1=0.4)
 
     assert list(by_name(label, label)) == ["exact_match", "macro_f1", "n_answered"]
 
 
-def test_a_base_model_that_cannot_answer_is_shown_as_such():
+def test_a_base_model_that_cannot_answer_is_shown_as_such() -> None:
     silent = BASE.model_copy(
         update={
             "n_answered": 0,
@@ -104,7 +104,7 @@ def test_a_base_model_that_cannot_answer_is_shown_as_such():
     ]
 
 
-def test_notes_name_both_models():
+def test_notes_name_both_models() -> None:
     assert comparison_notes(BASE, BASE) == [
         "The base model answered 38 of the 40 examples: 400: flagged",
         "The fine-tuned model answered 38 of the 40 examples: 400: flagged",
@@ -112,7 +112,7 @@ def test_notes_name_both_models():
     assert comparison_notes(FINE_TUNED, FINE_TUNED) == []
 
 
-def test_refusals_are_wrong_answers_and_not_errors():
+def test_refusals_are_wrong_answers_and_not_errors() -> None:
     refusal = Answer(index=0, prompt=[], expected='{"a": 1}', content="I can't answer so.", refused=True)
     scores = score_answers([refusal, refusal.model_copy(update={"content": '{"a": 1}', "refused": False})])
 
@@ -137,5 +137,5 @@ def test_refusals_are_wrong_answers_and_not_errors():
         (4320, "1 h 12 min"),
     ],
 )
-def test_durations_for_people(seconds, text):
+def test_durations_for_people(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text

@@ -1,6 +1,7 @@
 """Answers that are lists of labels, against scikit-learn's multilabel figures."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ ANSWERS = [
 ]
 
 
-def test_the_order_of_labels_does_not_matter():
+def test_the_order_of_labels_does_not_matter() -> None:
     scores = score_answers(ANSWERS)
     assert scores.task == "labels"
     assert (scores.exact_match, scores.sets_right, scores.valid_json_rate) == (0.2, 0.4, 0.8)
@@ -64,7 +65,7 @@ def test_the_order_of_labels_does_not_matter():
         ([], False),
     ],
 )
-def test_lists_of_labels_are_told_from_others(expected, are_lists):
+def test_lists_of_labels_are_told_from_others(expected: list[str], are_lists: bool) -> None:
     assert are_label_sets(expected) == are_lists
     assert (detect_task([answer(text, None) for text in expected]) == "labels") == are_lists
 
@@ -82,12 +83,12 @@ def test_lists_of_labels_are_told_from_others(expected, are_lists):
         ({}, {}),
     ],
 )
-def test_the_checks_count_labels_in_lists(answers, labels):
+def test_the_checks_count_labels_in_lists(answers: dict[str, int], labels: dict[str, int]) -> None:
     assert count_listed_labels(answers) == labels
 
 
 @given(st.lists(st.tuples(SETS, SETS), min_size=4, max_size=20))
-def test_the_figures_are_scikit_learns(pairs):
+def test_the_figures_are_scikit_learns(pairs: list[Any]) -> None:
     answers = [answer(json.dumps(wanted), json.dumps(found)) for wanted, found in pairs]
     if not are_label_sets([one.expected for one in answers]):
         return

@@ -1,6 +1,7 @@
 """Scores against figures worked out by hand."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from retune.evaluation.labels import are_labels, confusion, label_scores
 from retune.evaluation.scorers import Scores, detect_task, label_columns, right_answers, score_answers
 
 
-def answer(expected: str, content: str | None, **values) -> Answer:
+def answer(expected: str, content: str | None, **values: Any) -> Answer:
     error = None if content is not None else "500: no"
     return Answer(index=0, prompt=[], expected=expected, content=content, **{"error": error, **values})
 
@@ -27,7 +28,7 @@ LABELS = [
 ]
 
 
-def test_labels():
+def test_labels() -> None:
     scores = score_answers(LABELS)
 
     assert scores.task == "label"
@@ -42,7 +43,7 @@ def test_labels():
     assert (scores.prompt_tokens, scores.completion_tokens) == (16, 2)
 
 
-def test_confusion_and_label_scores():
+def test_confusion_and_label_scores() -> None:
     (column,) = label_columns(LABELS)
 
     matrix = confusion(column)
@@ -56,7 +57,7 @@ def test_confusion_and_label_scores():
     assert dog.f1 == pytest.approx(0.4)
 
 
-def test_json_answers_are_compared_by_value():
+def test_json_answers_are_compared_by_value() -> None:
     answers = [
         answer('{"intent": "refund", "urgency": 1}', '{"urgency":1.0,\n"intent":"refund"}'),
         answer('{"intent": "refund", "urgency": 2}', '{"intent": "refund", "urgency": true}'),
@@ -78,7 +79,7 @@ def test_json_answers_are_compared_by_value():
     assert [column.name for column in label_columns(answers)] == ["intent", "urgency"]
 
 
-def test_json_fields_that_do_not_repeat_have_accuracy_and_no_f1():
+def test_json_fields_that_do_not_repeat_have_accuracy_and_no_f1() -> None:
     answers = [answer(json.dumps({"id": i, "kind": "a"}), json.dumps({"id": i, "kind": "a"})) for i in range(4)]
 
     scores = score_answers(answers)
@@ -88,7 +89,7 @@ def test_json_fields_that_do_not_repeat_have_accuracy_and_no_f1():
     assert scores.accuracy == scores.macro_f1 == scores.exact_match == 1.0
 
 
-def test_a_field_counts_only_where_it_is_expected():
+def test_a_field_counts_only_where_it_is_expected() -> None:
     answers = [answer('{"a": 1}', '{"a": 1, "b": 2}'), answer('{"b": null}', "{}"), answer('{"b": null}', '{"b":null}')]
 
     scores = score_answers(answers)
@@ -97,7 +98,7 @@ def test_a_field_counts_only_where_it_is_expected():
     assert scores.exact_match == pytest.approx(1 / 3)
 
 
-def test_prose():
+def test_prose() -> None:
     answers = [answer("One long answer.", "One long answer. "), answer("Another one.", "another one.")]
 
     scores = score_answers(answers)
@@ -108,11 +109,11 @@ def test_prose():
     assert label_columns(answers) == []
 
 
-def test_nothing_was_asked():
+def test_nothing_was_asked() -> None:
     assert score_answers([]) == Scores(task="text", n=0, n_answered=0, n_errors=0)
 
 
-def test_a_model_that_answers_nothing():
+def test_a_model_that_answers_nothing() -> None:
     scores = score_answers([answer("cat", None), answer("cat", None, error="404 model_not_found: gone")] * 2)
 
     assert (scores.n_answered, scores.exact_match, scores.macro_f1) == (0, 0.0, 0.0)
@@ -120,7 +121,7 @@ def test_a_model_that_answers_nothing():
     assert scores.prompt_tokens is None
 
 
-def test_scores_survive_json():
+def test_scores_survive_json() -> None:
     scores = score_answers(LABELS)
 
     assert Scores.model_validate_json(scores.model_dump_json()) == scores
@@ -142,14 +143,14 @@ def test_scores_survive_json():
         ([], "text"),
     ],
 )
-def test_task_detection(expected, task):
+def test_task_detection(expected: list[str], task: str) -> None:
     assert detect_task([answer(text, None) for text in expected]) == task
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "1", '{"a": NaN}', '{"a": Infinity}', "[" * 100_000, '{"a": 1} done', None]
 )
-def test_what_is_no_json_object(text):
+def test_what_is_no_json_object(text: str | None) -> None:
     assert parse_object(text) is None
 
 
@@ -165,14 +166,14 @@ JSON_VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.text(), JSON_VALUES, max_size=4), st.booleans())
-def test_canonical_json_does_not_depend_on_how_it_is_written(value, ascii_only):
+def test_canonical_json_does_not_depend_on_how_it_is_written(value: dict[str, Any], ascii_only: bool) -> None:
     shuffled = dict(reversed(list(value.items())))
     written = json.dumps(shuffled, ensure_ascii=ascii_only, indent=3)
 
     assert canonical(parse_object(written)) == canonical(parse_object(json.dumps(value)))
 
 
-def test_json_types_stay_apart():
+def test_json_types_stay_apart() -> None:
     assert len({canonical(value) for value in (True, 1, "1", "true", None, [1], {"1": 1})}) == 7
 
 
@@ -180,7 +181,7 @@ WORDS = st.sampled_from(["a", "b", "c", " a", "other", ""])
 
 
 @given(st.lists(st.tuples(WORDS, st.none() | WORDS), min_size=1, max_size=30))
-def test_scores_are_fractions_and_the_confusion_holds_every_example(pairs):
+def test_scores_are_fractions_and_the_confusion_holds_every_example(pairs: list[Any]) -> None:
     answers = [answer(expected, content) for expected, content in pairs]
     scores = score_answers(answers)
 
@@ -195,6 +196,6 @@ def test_scores_are_fractions_and_the_confusion_holds_every_example(pairs):
 
 
 @given(st.lists(st.text(max_size=3), max_size=20))
-def test_adding_what_is_already_there_never_makes_labels_prose(values):
+def test_adding_what_is_already_there_never_makes_labels_prose(values: list[str]) -> None:
     if are_labels(values):
         assert are_labels(values + values)

@@ -62,7 +62,7 @@ def pid_of_server(data_directory: Path) -> int:
     return announcement.pid
 
 
-def test_a_server_is_started_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_is_started_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "some where" / "data"
     # It is for this machine alone and takes any key; this one is another server's.
     monkeypatch.setenv("RETUNE_SERVER_API_KEY", "sk-for-another-server")
@@ -85,7 +85,7 @@ def test_a_server_is_started_and_leaves_nothing_behind(tmp_path: Path, monkeypat
     assert "Traceback" not in (data / "server.log").read_text()
 
 
-def test_a_running_server_is_used_and_not_stopped(tmp_path: Path):
+def test_a_running_server_is_used_and_not_stopped(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path).start()
     try:
         with embedded_server(tmp_path) as found:
@@ -96,7 +96,7 @@ def test_a_running_server_is_used_and_not_stopped(tmp_path: Path):
         server.end(signal.SIGTERM)
 
 
-def test_the_loser_of_a_race_uses_the_winners_server(tmp_path: Path):
+def test_the_loser_of_a_race_uses_the_winners_server(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         users = list(pool.map(lambda _: user(tmp_path), range(3)))
         said = list(pool.map(said_by, users))
@@ -110,7 +110,7 @@ def test_the_loser_of_a_race_uses_the_winners_server(tmp_path: Path):
     wait_for(lambda: is_gone(pid), "the end of the server")
 
 
-def test_the_server_runs_until_its_last_user_ends(tmp_path: Path):
+def test_the_server_runs_until_its_last_user_ends(tmp_path: Path) -> None:
     starter = user(tmp_path)
     assert said_by(starter)[0]
     pid = pid_of_server(tmp_path)
@@ -127,7 +127,7 @@ def test_the_server_runs_until_its_last_user_ends(tmp_path: Path):
         assert server.started_here
 
 
-def test_a_killed_user_leaves_nothing_behind(tmp_path: Path):
+def test_a_killed_user_leaves_nothing_behind(tmp_path: Path) -> None:
     process = user(tmp_path)
     said_by(process)
     pid = pid_of_server(tmp_path)
@@ -140,7 +140,7 @@ def test_a_killed_user_leaves_nothing_behind(tmp_path: Path):
     assert not (tmp_path / "server.json").exists()
 
 
-def test_a_server_that_can_not_start_says_why(tmp_path: Path):
+def test_a_server_that_can_not_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "server.sqlite").write_bytes(b"no database at all, and long enough to be seen as none" * 50)
 
     with pytest.raises(ServerError) as caught, embedded_server(tmp_path):
@@ -150,7 +150,7 @@ def test_a_server_that_can_not_start_says_why(tmp_path: Path):
     assert "server.log" in str(caught.value.hint)
 
 
-def test_a_server_that_takes_too_long_is_ended(tmp_path: Path):
+def test_a_server_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     with (
         pytest.raises(ServerError, match="was not ready within"),
         embedded_server(tmp_path, startup_timeout_seconds=0.05),

@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import httpx
@@ -32,6 +33,8 @@ from retune.errors import ServerError
 from retune.local.prefect_access import BrowserSessions, OneTimeLinks, is_server_of, new_link, prefect_password
 from retune.local.prefect_guard import GuardSettings, PrefectGuard
 from retune.local.prefect_login import BrowserLogin
+
+Retune = Callable[..., CompletedProcess[str]]
 
 needs_browser = pytest.mark.skipif(browser_path() is None, reason="no Chromium on this machine")
 _SOCKETS = ("events/in", "events/out", "logs/out", "task_runs/subscriptions/scheduled", "work_pools/x/workers/connect")
@@ -104,7 +107,7 @@ def status(server: PrefectServer, path: str, **headers: str) -> int:
         connection.close()
 
 
-def test_it_sleeps_while_nobody_asks(server):
+def test_it_sleeps_while_nobody_asks(server: PrefectServer) -> None:
     """One that spins is never found asleep, however fast or slow the machine is."""
     [process] = server.processes.found()
 
@@ -118,7 +121,7 @@ def test_it_sleeps_while_nobody_asks(server):
     wait_for(sleeps, "the server's sleep")
 
 
-def test_hosts(server):
+def test_hosts(server: PrefectServer) -> None:
     port = server.url.rpartition(":")[2]
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}", "127.0.0.1", "LOCALHOST:1"):
         assert status(server, "/api/health", Host=host) == 200, host
@@ -134,7 +137,7 @@ def test_hosts(server):
         assert status(server, "/api/health", Host=host) in {400, 421}, host
 
 
-def test_origins(server):
+def test_origins(server: PrefectServer) -> None:
     port = server.url.rpartition(":")[2]
     host = f"127.0.0.1:{port}"
     assert status(server, "/api/health", Host=host, Origin=server.url) == 200
@@ -152,7 +155,7 @@ def test_origins(server):
         assert status(server, "/", Host=host, Sec_Fetch_Site=site, Sec_Fetch_Mode="no-cors") == 403
 
 
-def test_what_needs_the_password(server):
+def test_what_needs_the_password(server: PrefectServer) -> None:
     for path in (
         "/docs",
         "/redoc",
@@ -174,7 +177,7 @@ def test_what_needs_the_password(server):
 
 
 @pytest.mark.parametrize("path", _SOCKETS)
-def test_sockets_need_the_password_and_no_other_page(server, path):
+def test_sockets_need_the_password_and_no_other_page(server: PrefectServer, path: str) -> None:
     address = f"{server.url.replace('http', 'ws')}/api/{path}"
     basic = {"Authorization": f"Basic {base64.b64encode(server.auth_string.encode()).decode()}"}
     for protocols, login in ((None, "{}"), (["prefect"], '{"type": "auth", "token": "admin:wrong"}')):
@@ -194,7 +197,7 @@ def say(address: str, protocols: Any, message: str) -> None:
         opened.recv(timeout=60)
 
 
-def test_secrets_are_for_their_owner_alone(server):
+def test_secrets_are_for_their_owner_alone(server: PrefectServer) -> None:
     for name in ("password", "session-key"):
         assert (server.processes.directory / name).stat().st_mode & 0o777 == 0o600
     secret = server.auth_string.partition(":")[2].encode()
@@ -204,7 +207,7 @@ def test_secrets_are_for_their_owner_alone(server):
 
 
 @needs_browser
-def test_pages_of_other_origins_reach_nothing(server, person):
+def test_pages_of_other_origins_reach_nothing(server: PrefectServer, person: BrowserContext) -> None:
     before = kept(server)
     log_in(person, server)
     page = person.new_page()
@@ -224,7 +227,7 @@ def test_pages_of_other_origins_reach_nothing(server, person):
 
 
 @needs_browser
-def test_a_link_logs_in_once_and_the_pages_work(server, person):
+def test_a_link_logs_in_once_and_the_pages_work(server: PrefectServer, person: BrowserContext) -> None:
     asked: list[str] = []
     person.on("request", lambda request: asked.append(request.url))
     link = new_link(server.url, server.auth_string)
@@ -254,7 +257,9 @@ def test_a_link_logs_in_once_and_the_pages_work(server, person):
 
 
 @needs_browser
-def test_links_of_other_sites_to_a_run_lead_there_and_logging_out_ends_it(server, person):
+def test_links_of_other_sites_to_a_run_lead_there_and_logging_out_ends_it(
+    server: PrefectServer, person: BrowserContext
+) -> None:
     log_in(person, server)
     page = person.new_page()
     with other_site() as other:
@@ -283,7 +288,7 @@ def test_links_of_other_sites_to_a_run_lead_there_and_logging_out_ends_it(server
     page.get_by_role("button", name="Logout").wait_for()
 
 
-def test_what_the_terminal_gives(server, retune):
+def test_what_the_terminal_gives(server: PrefectServer, retune: Retune) -> None:
     home = server.processes.environment["RETUNE_HOME"]
     # A proxy is not for this machine's own servers.
     printed = retune("prefect", "env", RETUNE_HOME=home, http_proxy="http://127.0.0.1:9").stdout
@@ -306,7 +311,9 @@ def test_what_the_terminal_gives(server, retune):
     assert "Prefect server is not running" in nothing.stderr
 
 
-def test_passwords_go_to_the_server_of_the_directory_alone(server, retune, tmp_path):
+def test_passwords_go_to_the_server_of_the_directory_alone(
+    server: PrefectServer, retune: Retune, tmp_path: Path
+) -> None:
     directory = server.processes.directory
     assert is_server_of(directory, server.url)
     # Another directory's server at a port that was ours, and a server that passes the question on.
@@ -318,7 +325,7 @@ def test_passwords_go_to_the_server_of_the_directory_alone(server, retune, tmp_p
     assert "Prefect server is not running" in there.stderr
 
 
-def test_a_port_that_is_taken(server, retune, tmp_path):
+def test_a_port_that_is_taken(server: PrefectServer, retune: Retune, tmp_path: Path) -> None:
     taken = retune("prefect", "start", "--port", server.url.rpartition(":")[2], RETUNE_HOME=str(tmp_path))
     assert taken.returncode == 1
     assert "can't listen" in taken.stderr
@@ -326,7 +333,7 @@ def test_a_port_that_is_taken(server, retune, tmp_path):
     assert not (tmp_path / "prefect" / "address").exists()
 
 
-def test_deploy_uses_the_own_server_and_nothing_starts_an_open_one(server, retune):
+def test_deploy_uses_the_own_server_and_nothing_starts_an_open_one(server: PrefectServer, retune: Retune) -> None:
     deployed = retune("deploy", RETUNE_HOME=server.processes.environment["RETUNE_HOME"])
     assert deployed.returncode == 0, deployed.stderr
     assert "manual" in {one["name"] for one in server.find("deployments")}
@@ -340,7 +347,7 @@ def test_deploy_uses_the_own_server_and_nothing_starts_an_open_one(server, retun
     assert "No Prefect server is named" in worker.stderr
 
 
-def test_old_cookies_end_before_they_are_too_many(server):
+def test_old_cookies_end_before_they_are_too_many(server: PrefectServer) -> None:
     cookies = "; ".join(f"retune-prefect-{port}={2_000_000_000 + port}.x.y" for port in range(30))
     answer = httpx.post(
         f"{server.url}/retune/session", json={"password": server.auth_string}, headers={"Cookie": f"a=b; {cookies}"}
@@ -350,25 +357,25 @@ def test_old_cookies_end_before_they_are_too_many(server):
     assert f"-{server.url.rpartition(':')[2]}=" in new
 
 
-def test_another_password_is_named(server):
+def test_another_password_is_named(server: PrefectServer) -> None:
     with pytest.raises(ServerError, match="another password"):
         new_link(server.url, "admin:wrong")
 
 
-def test_commands_that_start_at_once_have_one_password(tmp_path):
+def test_commands_that_start_at_once_have_one_password(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         [password] = set(pool.map(prefect_password, [tmp_path / "prefect"] * 16))
     assert (tmp_path / "prefect" / "password").read_text() == password
     assert not list(tmp_path.glob("prefect/.*"))
 
 
-def test_a_password_of_the_users_own_counts(tmp_path, monkeypatch):
+def test_a_password_of_the_users_own_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "admin:word")
     assert prefect_password(tmp_path) == "admin:word"
     assert not list(tmp_path.iterdir())
 
 
-def test_links_and_sessions_end():
+def test_links_and_sessions_end() -> None:
     now = [1000.0]
     links, sessions = OneTimeLinks(60, lambda: now[0]), BrowserSessions(b"key", lambda: now[0])
     used, late, cookie = links.new(), links.new(), sessions.new_cookie()
@@ -409,7 +416,7 @@ def test_labels_that_met_another_write_are_sent_again_soon(path: str, pause: str
     assert (answer.status_code, answer.headers.get("retry-after")) == (503, pause)
 
 
-def test_names_of_its_own_and_any_ip_address_where_it_listens_on_all():
+def test_names_of_its_own_and_any_ip_address_where_it_listens_on_all() -> None:
     of_compose = guard(names=frozenset({"prefect-server", "0.0.0.0"}), answers_any_ip=True)  # noqa: S104
     for host in ("prefect-server:4200", "prefect.example", "PREFECT.example:443", "192.168.1.5:4200", "[fe80::1]"):
         assert of_compose._is_own_host(host), host
@@ -418,7 +425,7 @@ def test_names_of_its_own_and_any_ip_address_where_it_listens_on_all():
 
 
 @given(st.sampled_from(["localhost", "127.0.0.1", "[::1]", "prefect.example"]), st.text(min_size=1))
-def test_nothing_but_a_port_may_follow_a_name(name, more):
+def test_nothing_but_a_port_may_follow_a_name(name: str, more: str) -> None:
     assert guard()._is_own_host(name)
     host = re.sub(r":[0-9]{1,5}\Z", "", f"{name}{more}", flags=re.ASCII).removesuffix(".").lower()
     # Names under localhost (RFC 6761) and all of 127.0.0.0/8 are this machine's, too.

@@ -37,13 +37,13 @@ def base_url() -> Iterator[str]:
         thread.join()
 
 
-async def test_a_result_file_within_the_limit_is_kept_byte_for_byte(base_url: str, tmp_path: Path):
+async def test_a_result_file_within_the_limit_is_kept_byte_for_byte(base_url: str, tmp_path: Path) -> None:
     async with AsyncOpenAI(base_url=base_url, api_key="any", max_retries=0) as client:
         [path] = await download_result_files(client, ["file-1"], tmp_path, most_bytes=len(_CONTENT))
     assert path.read_bytes() == _CONTENT
 
 
-async def test_a_result_file_beyond_the_limit_is_refused_and_leaves_nothing(base_url: str, tmp_path: Path):
+async def test_a_result_file_beyond_the_limit_is_refused_and_leaves_nothing(base_url: str, tmp_path: Path) -> None:
     async with AsyncOpenAI(base_url=base_url, api_key="any", max_retries=0) as client:
         with pytest.raises(ProviderError, match="more than 1,000 bytes"):
             await download_result_files(client, ["file-1"], tmp_path, most_bytes=1000)

@@ -21,7 +21,7 @@ from retune.redaction.addresses import Address, source_label, without_secrets
         ("data/what?.csv", "data/what?.csv"),
     ],
 )
-def test_names_hold_none(source, name, monkeypatch):
+def test_names_hold_none(source: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PW", "p@ss/word")
     address = Address.of(source)
     assert address.name == name
@@ -46,7 +46,7 @@ def test_names_hold_none(source, name, monkeypatch):
         "https://host/a.csv?pass%77ord=s3cret",
     ],
 )
-def test_literal_passwords_are_refused_and_not_repeated(source):
+def test_literal_passwords_are_refused_and_not_repeated(source: str) -> None:
     with pytest.raises(SecretInSettingsError, match=r"source holds a password; write \$\{NAME\} in its pl") as caught:
         parse_config({"data": {"source": source}, "training": {"n_epochs": "much"}})
     assert "s3" not in str(caught.value)
@@ -68,7 +68,7 @@ def test_literal_passwords_are_refused_and_not_repeated(source):
         "https://host/x.csv?token=${NAME}s3",
     ],
 )
-def test_tokens_and_signatures_are_refused_and_not_repeated(source):
+def test_tokens_and_signatures_are_refused_and_not_repeated(source: str) -> None:
     with pytest.raises(SecretInSettingsError, match=r"write \$\{NAME\} in its place") as caught:
         parse_config({"data": {"source": source}})
     assert "s3" not in str(caught.value)
@@ -90,12 +90,12 @@ def test_tokens_and_signatures_are_refused_and_not_repeated(source):
         "data/what?token=a.csv",
     ],
 )
-def test_addresses_without_a_literal_password_are_taken(source):
+def test_addresses_without_a_literal_password_are_taken(source: str) -> None:
     assert parse_config({"data": {"source": source}}).data.source == source
 
 
 @pytest.mark.parametrize("spelling", ["p@ss/w rd", "p%40ss%2Fw%20rd", "p%40ss%2Fw+rd"])
-def test_they_are_taken_out_of_errors(spelling, monkeypatch):
+def test_they_are_taken_out_of_errors(spelling: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PW", "p@ss/w rd")
     monkeypatch.setenv("URL", "postgresql://me:0ther@host/db")
     hidden = Address.of("postgresql://me:${PW}@host/db").hide(f"can't use {spelling}")
@@ -104,20 +104,20 @@ def test_they_are_taken_out_of_errors(spelling, monkeypatch):
     assert Address.of("https://h/x?sig=s3cret&a=b").hide("GET https://h/y?sig=t (s3cret)") == "GET https://h/y (…)"
 
 
-def test_short_ones_are_hidden_as_words(monkeypatch):
+def test_short_ones_are_hidden_as_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PW", "a")
     assert Address.of("x://me:${PW}@host").hide("a cat and 'a'") == "${PW} cat and '${PW}'"
 
 
 @given(st.text(min_size=4).filter(lambda text: "\0" not in text and text.isprintable()))
-def test_no_value_is_shown(value):
+def test_no_value_is_shown(value: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PW", value)
         address = Address.of("x://host/${PW}")
         assert value not in address.hide(f"before {value} after").replace("${PW}", "").replace("before  after", "")
 
 
-def test_text_without_addresses_is_left_alone():
+def test_text_without_addresses_is_left_alone() -> None:
     assert without_secrets("what? a@b.c: no") == "what? a@b.c: no"
 
 
@@ -150,5 +150,5 @@ def test_text_without_addresses_is_left_alone():
         ("データ/質問.csv", "質問"),
     ],
 )
-def test_sources_have_short_names(source, label):
+def test_sources_have_short_names(source: str, label: str) -> None:
     assert source_label(source) == label

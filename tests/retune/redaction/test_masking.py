@@ -1,4 +1,7 @@
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from example_stores import chat, make_store
@@ -38,14 +41,14 @@ ENDS = (
 )
 
 
-def test_secrets_are_not_shown():
+def test_secrets_are_not_shown() -> None:
     assert shown(f"use {KEY} now") == '"use [api_key] now"'
     assert shown("write to kim.lee@acme.org, kim.lee@acme.org") == '"write to [email_address], [email_address]"'
     assert shown("x" * 40 + " " + KEY * 100) == f'"{"x" * 40} [api_key]"'
     assert shown({"password": "hunter2x9", "to": [f"a\n{KEY}"]}) == '{"password": "[api_key]", "to": ["a\\n[api_key]"]}'
 
 
-def test_other_texts_are_shown_as_they_are():
+def test_other_texts_are_shown_as_they_are() -> None:
     assert shown('a "b"\n') == r'"a \"b\"\n"'
     assert shown("y" * 5_000) == f'"{"y" * 58}…'
     assert shown("Q \ud83d") == r'"Q \ud83d"'
@@ -58,7 +61,7 @@ def test_other_texts_are_shown_as_they_are():
     st.sampled_from(["", " it is", "\n", " z" * 3_000]),
     st.data(),
 )
-def test_a_secret_that_is_cut_through_is_masked(secret, before, after, data):
+def test_a_secret_that_is_cut_through_is_masked(secret: str, before: str, after: str, data: st.DataObject) -> None:
     text = before + secret + after
     begin = data.draw(st.integers(max(0, len(before) - 20), len(before) + len(secret)))
     end = data.draw(st.integers(begin, min(len(text), begin + 200)))
@@ -66,11 +69,11 @@ def test_a_secret_that_is_cut_through_is_masked(secret, before, after, data):
 
 
 @given(st.text(st.characters(categories=["L", "Zs", "Po"], exclude_characters="@:=")), st.integers(0), st.integers(0))
-def test_what_holds_no_secret_is_cut_as_it_is(text, begin, end):
+def test_what_holds_no_secret_is_cut_as_it_is(text: str, begin: int, end: int) -> None:
     assert masked(text, min(begin, len(text)), end) == text[min(begin, len(text)) : end]
 
 
-def broken_bodies(secret):
+def broken_bodies(secret: str) -> Iterator[dict[str, Any]]:
     """Bodies with the secret in every place where a value may be wrong."""
     user, assistant = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}
     for wrong in (secret, {secret: secret}, [secret], {"type": secret}, {"role": secret, "content": secret}):
@@ -104,7 +107,7 @@ def broken_bodies(secret):
         yield {"input": {"messages": [user], secret: 1}, "preferred_output": same, "non_preferred_output": same}
 
 
-def calls(name, id_, arguments):
+def calls(name: str, id_: str, arguments: str) -> dict[str, Any]:
     call = {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
     return {
         "messages": [
@@ -116,7 +119,7 @@ def calls(name, id_, arguments):
 
 
 @pytest.mark.parametrize("secret", SECRETS, ids=range(len(SECRETS)))
-def test_no_finding_of_a_single_example_shows_a_secret(secret):
+def test_no_finding_of_a_single_example_shows_a_secret(secret: str) -> None:
     bodies = [
         *broken_bodies(secret),
         *(calls(*order) for order in ((secret, "c", "{}"), ("f", secret, "{}"), ("f", "c", secret))),
@@ -134,7 +137,7 @@ def test_no_finding_of_a_single_example_shows_a_secret(secret):
     assert not [finding for finding in findings if any(piece in finding.message for piece in ENDS)]
 
 
-def test_no_problem_of_stored_examples_shows_a_secret(tmp_path):
+def test_no_problem_of_stored_examples_shows_a_secret(tmp_path: Path) -> None:
     bodies = [chat(f"question {number}", f"answer {number}") for number in range(60)]
     for secret in SECRETS:
         bodies += [

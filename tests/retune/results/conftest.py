@@ -72,7 +72,12 @@ def checkpoints() -> list[dict[str, object]]:
 
 
 @pytest.fixture
-def report(base_answers, fine_tuned_answers, metrics_table, checkpoints) -> ReportData:
+def report(
+    base_answers: list[Answer],
+    fine_tuned_answers: list[Answer],
+    metrics_table: pd.DataFrame,
+    checkpoints: list[dict[str, object]],
+) -> ReportData:
     evaluation = report_evaluation(base_answers, fine_tuned_answers)
     figures = training_figures(metrics_table, checkpoints, n_epochs=3)
     figures |= evaluation_figures(evaluation.comparison, fine_tuned_answers)

@@ -4,6 +4,7 @@ from retune.evaluation.comparison import compare
 from retune.evaluation.examples import Answer
 from retune.evaluation.scorers import score_answers
 from retune.results.evaluation_figures import evaluation_figures
+from retune.results.report_data import ReportData
 from retune.results.report_figures import describe_figures
 
 
@@ -14,7 +15,7 @@ def labels(n_labels: int, wrong: int = 0) -> list[Answer]:
     ]
 
 
-def test_both_models_score_by_score(base_answers, fine_tuned_answers):
+def test_both_models_score_by_score(base_answers: list[Answer], fine_tuned_answers: list[Answer]) -> None:
     rows = compare(score_answers(base_answers), score_answers(fine_tuned_answers))
 
     figure = evaluation_figures(rows, fine_tuned_answers)["scores"]
@@ -26,7 +27,9 @@ def test_both_models_score_by_score(base_answers, fine_tuned_answers):
     assert list(figure.layout.yaxis.ticktext) == ["Exact match", "Macro-F1"]
 
 
-def test_a_base_model_without_answers_is_named_as_such(base_answers, fine_tuned_answers):
+def test_a_base_model_without_answers_is_named_as_such(
+    base_answers: list[Answer], fine_tuned_answers: list[Answer]
+) -> None:
     silent = [one.model_copy(update={"content": None, "error": "gone"}) for one in base_answers]
     rows = compare(score_answers(silent), score_answers(fine_tuned_answers))
 
@@ -35,7 +38,7 @@ def test_a_base_model_without_answers_is_named_as_such(base_answers, fine_tuned_
     assert set(base.text) == {"no answer"}
 
 
-def test_few_labels_make_a_confusion_matrix(fine_tuned_answers):
+def test_few_labels_make_a_confusion_matrix(fine_tuned_answers: list[Answer]) -> None:
     figure = evaluation_figures([], fine_tuned_answers)["labels.answer"]
 
     (heatmap,) = figure.data
@@ -47,7 +50,7 @@ def test_few_labels_make_a_confusion_matrix(fine_tuned_answers):
     assert [row[-1] for row in heatmap.text] == ["", "2", "", "2"]
 
 
-def test_thirty_labels_are_a_matrix_and_more_are_the_worst_bars():
+def test_thirty_labels_are_a_matrix_and_more_are_the_worst_bars() -> None:
     assert evaluation_figures([], labels(30))["labels.answer"].data[0].type == "heatmap"
 
     figure = evaluation_figures([], labels(31, wrong=3))["labels.answer"]
@@ -58,7 +61,7 @@ def test_thirty_labels_are_a_matrix_and_more_are_the_worst_bars():
     assert figure.data[0].x[0] < 1 == figure.data[0].x[3]
 
 
-def test_json_answers_have_a_figure_a_field():
+def test_json_answers_have_a_figure_a_field() -> None:
     answers = [
         Answer(index=i, prompt=[], expected=f'{{"kind": "{"ab"[i % 2]}", "id": {i}}}', content='{"kind": "a"}')
         for i in range(6)
@@ -67,11 +70,11 @@ def test_json_answers_have_a_figure_a_field():
     assert list(evaluation_figures([], answers)) == ["labels.kind"]
 
 
-def test_prose_has_none():
+def test_prose_has_none() -> None:
     assert evaluation_figures([], [Answer(index=0, prompt=[], expected="Long story.", content="Short.")]) == {}
 
 
-def test_figures_come_in_the_order_of_a_report(report):
+def test_figures_come_in_the_order_of_a_report(report: ReportData) -> None:
     assert [figure.name for figure in report.figures] == ["scores", "loss", "token_accuracy", "labels.answer"]
     assert report.figures[-1].title == "What is taken for what: answer"
     assert describe_figures(evaluation_figures([], labels(31)))[0].title == "Hardest labels: answer"

@@ -3,16 +3,19 @@
 import json
 
 from retune.results.example_table import MOST_BYTES, describe_examples, example_rows
+from retune.results.report_data import ReportData
 
 
-def test_what_went_wrong_comes_first(report):
+def test_what_went_wrong_comes_first(report: ReportData) -> None:
+    assert report.evaluation
     rows = example_rows(report.evaluation)
     verdicts = [row["right?"] for row in rows]
     assert verdicts == sorted(verdicts, key=["base only", "neither", "fine-tuned only", "both"].index)
     assert len(rows) == len(report.evaluation.examples)
 
 
-def test_a_table_stays_small_and_plain(report):
+def test_a_table_stays_small_and_plain(report: ReportData) -> None:
+    assert report.evaluation
     example = report.evaluation.examples[0]
     long = example.model_copy(
         update={
@@ -29,7 +32,8 @@ def test_a_table_stays_small_and_plain(report):
     assert describe_examples(evaluation).startswith(f"{len(rows):,} of {evaluation.fine_tuned.n:,}")
 
 
-def test_a_prompt_without_text_is_an_empty_cell(report):
+def test_a_prompt_without_text_is_an_empty_cell(report: ReportData) -> None:
+    assert report.evaluation
     example = report.evaluation.examples[0].model_copy(update={"prompt": [{"role": "assistant", "content": None}]})
     (row,) = example_rows(report.evaluation.model_copy(update={"examples": [example]}))
     assert row["prompt"] == ""

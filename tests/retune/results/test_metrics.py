@@ -2,6 +2,8 @@
 
 import base64
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -35,16 +37,16 @@ AZURE = (
 )
 
 
-def event(step=None, *, kind="metrics", **data):
+def event(step: int | None = None, *, kind: str = "metrics", **data: Any) -> dict[str, Any]:
     values = {"step": step, "total_steps": 3, **data} if step is not None else None
     return {"object": "fine_tuning.job.event", "id": "e", "message": "m", "data": values, "type": kind}
 
 
-def checkpoint(step, **metrics):
+def checkpoint(step: int, **metrics: Any) -> dict[str, Any]:
     return {"step_number": step, "metrics": {"step": step, **metrics}, "fine_tuned_model_checkpoint": f"ft:x:{step}"}
 
 
-def test_a_current_file():
+def test_a_current_file() -> None:
     table = parse_result_file(CURRENT).table
 
     assert list(table.columns) == [
@@ -59,7 +61,7 @@ def test_a_current_file():
     assert table["valid_loss"].isna().tolist() == [True, True, False]
 
 
-def test_a_legacy_file():
+def test_a_legacy_file() -> None:
     table = parse_result_file(LEGACY).table
 
     assert set(table.columns) == {
@@ -79,7 +81,7 @@ def test_a_legacy_file():
     assert table["classification/accuracy"][1] == 0.75
 
 
-def test_azures_file():
+def test_azures_file() -> None:
     table = parse_result_file(AZURE).table
 
     assert table["valid_mean_token_accuracy"].tolist()[0] == 0.8
@@ -101,11 +103,11 @@ def test_azures_file():
     ],
     ids=["bom", "crlf", "blank lines", "base64", "base64 in lines", "base64 of a bom"],
 )
-def test_however_it_is_wrapped(content, wrapped):
+def test_however_it_is_wrapped(content: bytes, wrapped: Callable[..., Any]) -> None:
     pd.testing.assert_frame_equal(parse_result_file(wrapped(content)).table, parse_result_file(content).table)
 
 
-def test_minus_one_is_missing_only_where_it_cannot_be_measured():
+def test_minus_one_is_missing_only_where_it_cannot_be_measured() -> None:
     content = b"step,train_loss,classification/auroc,train_mean_reward\n1,-1,-1,-1\n2,0.5,0.25,0.5\n"
 
     table = parse_result_file(content).table
@@ -115,13 +117,13 @@ def test_minus_one_is_missing_only_where_it_cannot_be_measured():
     assert table["train_mean_reward"].tolist() == [-1, 0.5]
 
 
-def test_rows_come_in_order_once():
+def test_rows_come_in_order_once() -> None:
     table = parse_result_file(b"step,train_loss\n2,0.3\n1,0.5\n2,0.2\n,9\n").table
 
     assert table.to_dict("list") == {"step": [1, 2], "train_loss": [0.5, 0.2]}
 
 
-def test_a_loss_that_ran_away_is_missing():
+def test_a_loss_that_ran_away_is_missing() -> None:
     assert parse_result_file(b"step,train_loss\n1,0.5\n2,inf\n3,NaN\n").table["train_loss"].isna().tolist() == [
         False,
         True,
@@ -130,7 +132,7 @@ def test_a_loss_that_ran_away_is_missing():
 
 
 @pytest.mark.parametrize("columns", ["train_loss,valid_loss", "training_loss,validation_loss"])
-def test_rows_of_one_step_are_merged(columns):
+def test_rows_of_one_step_are_merged(columns: str) -> None:
     metrics = parse_result_file(f"step,{columns}\n1,1.0,\n1,,2.0\n2,0.5,\n2,,-1\n".encode())
 
     assert metrics.table["train_loss"].tolist() == [1.0, 0.5]
@@ -138,7 +140,7 @@ def test_rows_of_one_step_are_merged(columns):
     assert metrics.notes == ()
 
 
-def test_what_is_left_out_is_said():
+def test_what_is_left_out_is_said() -> None:
     content = b"step,train_loss,train_accuracy,train_mean_token_accuracy,valid_loss\n"
     content += b"1,0.5,0.25,0.25,\n2,0.4,,0.75,\n2,0.3,0.5,0.75,\n,9,,,\n2.5,9,,,\n3,inf,,,\n,,,,\n"
 
@@ -163,7 +165,7 @@ def test_what_is_left_out_is_said():
     assert collect_metrics([content], [], []).problems == metrics.notes
 
 
-def test_events_in_rows_of_their_own_are_merged():
+def test_events_in_rows_of_their_own_are_merged() -> None:
     metrics = metrics_from_events([event(1, train_loss=0.5), event(1, valid_loss=0.75), event(1, valid_loss=0.5)])
 
     assert metrics.table.to_dict("list") == {"step": [1], "train_loss": [0.5], "valid_loss": [0.5]}
@@ -172,7 +174,7 @@ def test_events_in_rows_of_their_own_are_merged():
     )
 
 
-def test_percent_become_fractions():
+def test_percent_become_fractions() -> None:
     metrics = parse_result_file(b"step,train_accuracy,classification/accuracy\n1,51,0.5\n2,1,-1\n3,90,1\n")
 
     assert metrics.table["train_mean_token_accuracy"].tolist() == [0.51, 0.01, 0.9]
@@ -183,7 +185,7 @@ def test_percent_become_fractions():
 
 
 @pytest.mark.parametrize(("value", "row"), [("1.2", 2), ("101", 2), ("-0.5", 2)])
-def test_an_accuracy_that_is_neither_fraction_nor_percent_is_refused(value, row):
+def test_an_accuracy_that_is_neither_fraction_nor_percent_is_refused(value: str, row: int) -> None:
     says = rf"train_accuracy must hold fractions of 1, or percent from 0 to 100; row {row} has {value}\."
     content = f"step,train_loss,train_accuracy\n1,2,0.5\n2,1,{value}\n".encode()
     with pytest.raises(ResultsError, match=says):
@@ -195,7 +197,7 @@ def test_an_accuracy_that_is_neither_fraction_nor_percent_is_refused(value, row)
     assert len(metrics.problems) == 1
 
 
-def test_a_header_alone_is_an_empty_table():
+def test_a_header_alone_is_an_empty_table() -> None:
     assert parse_result_file(b"step,train_loss\n").table.empty
 
 
@@ -213,7 +215,7 @@ def test_a_header_alone_is_an_empty_table():
         (b"step,train_loss\n1,0.5,0.7\n2,0.5,0.7\n", "longer than its header"),
     ],
 )
-def test_what_cannot_be_read_says_what_was_found(content, message):
+def test_what_cannot_be_read_says_what_was_found(content: bytes, message: str) -> None:
     with pytest.raises(ResultsError, match=message):
         parse_result_file(content)
 
@@ -226,7 +228,7 @@ def test_what_cannot_be_read_says_what_was_found(content, message):
         max_size=20,
     )
 )
-def test_what_is_written_is_read(rows):
+def test_what_is_written_is_read(rows: list[Any]) -> None:
     lines = [
         f"{step},{loss!r},{'' if accuracy is None else repr(accuracy)}" for step, (loss, accuracy) in enumerate(rows)
     ]
@@ -245,7 +247,7 @@ BODIES = st.binary(max_size=60) | st.text('0123456789,.-e\n"', max_size=60).map(
 
 @settings(deadline=None)
 @given(st.builds(bytes.__add__, HEADERS, BODIES))
-def test_any_bytes_are_read_or_refused(content):
+def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     try:
         table = parse_result_file(content).table
     except ResultsError:
@@ -253,7 +255,7 @@ def test_any_bytes_are_read_or_refused(content):
     assert "step" in table.columns
 
 
-def test_events_newest_first_and_full_of_nulls():
+def test_events_newest_first_and_full_of_nulls() -> None:
     events = [
         event(kind="message"),
         event(3, train_loss=0.1, full_valid_loss=0.4, valid_loss=None, note="x"),
@@ -273,13 +275,13 @@ def test_events_newest_first_and_full_of_nulls():
     assert "valid_loss" not in table.columns
 
 
-def test_checkpoints():
+def test_checkpoints() -> None:
     table = metrics_from_checkpoints([checkpoint(300, train_loss=0.1, full_valid_loss=None), checkpoint(100), {}]).table
 
     assert table.to_dict("list") == {"step": [100, 300], "train_loss": [pytest.approx(math.nan, nan_ok=True), 0.1]}
 
 
-def test_events_fill_what_the_file_lacks_and_change_nothing_else():
+def test_events_fill_what_the_file_lacks_and_change_nothing_else() -> None:
     events = [event(3, train_loss=99.0, full_valid_loss=0.4, full_valid_mean_token_accuracy=0.5)]
 
     metrics = collect_metrics([CURRENT], events, [checkpoint(3, full_valid_loss=77.0)])
@@ -291,14 +293,14 @@ def test_events_fill_what_the_file_lacks_and_change_nothing_else():
     assert list(metrics.table.columns)[:3] == ["step", "train_loss", "train_mean_token_accuracy"]
 
 
-def test_checkpoints_where_there_is_nothing_else():
+def test_checkpoints_where_there_is_nothing_else() -> None:
     metrics = collect_metrics([], [event(kind="message")], [checkpoint(10, train_loss=0.5, valid_loss=0.6)])
 
     assert metrics.sources == ("checkpoints",)
     assert metrics.table.to_dict("list") == {"step": [10], "train_loss": [0.5], "valid_loss": [0.6]}
 
 
-def test_several_files_make_one_table():
+def test_several_files_make_one_table() -> None:
     more = b"step,train_loss\n3,9.0\n4,1.5\n"
 
     metrics = collect_metrics([CURRENT, more], [], [])
@@ -307,7 +309,7 @@ def test_several_files_make_one_table():
     assert metrics.table["train_loss"].tolist() == [3.63265, 2.45992, 2.77812, 1.5]
 
 
-def test_an_unreadable_file_is_a_problem_where_events_stand_in():
+def test_an_unreadable_file_is_a_problem_where_events_stand_in() -> None:
     metrics = collect_metrics([b"<html>"], [event(1, train_loss=0.5)], [])
 
     assert metrics.sources == ("events",)
@@ -315,12 +317,12 @@ def test_an_unreadable_file_is_a_problem_where_events_stand_in():
     assert "it is a web page that begins with '<html>'" in problem
 
 
-def test_an_unreadable_file_is_an_error_where_nothing_stands_in():
+def test_an_unreadable_file_is_an_error_where_nothing_stands_in() -> None:
     with pytest.raises(ResultsError, match="begins with '<html>'"):
         collect_metrics([b"<html>"], [], [])
 
 
-def test_a_job_that_left_nothing():
+def test_a_job_that_left_nothing() -> None:
     metrics = collect_metrics([], [], [])
 
     assert metrics.table.empty

@@ -4,6 +4,8 @@ import base64
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -23,12 +25,12 @@ LEGACY = (
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_directory(tmp_path, monkeypatch):
+def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
-def write(tmp_path):
+def write(tmp_path: Path) -> Callable[[str, str | bytes], str]:
     def write_file(name: str, content: str | bytes) -> str:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -45,12 +47,12 @@ def plot(*arguments: str) -> str:
     return result.output
 
 
-def texts(path) -> list[str]:
+def texts(path: Path) -> list[str]:
     svg = "{http://www.w3.org/2000/svg}text"
     return [element.text or "" for element in ET.fromstring(path.read_bytes()).iter(svg)]  # noqa: S314 - our own
 
 
-def lines(path) -> dict[str, list[str]]:
+def lines(path: Path) -> dict[str, list[str]]:
     """Names of the lines of each figure of a page."""
     text = path.read_text(encoding="utf-8")
     data = re.search(r'<script type="application/json" id="page-data">(.*?)</script>', text, re.DOTALL)
@@ -60,7 +62,7 @@ def lines(path) -> dict[str, list[str]]:
     }
 
 
-def test_a_file_becomes_a_page(write, tmp_path):
+def test_a_file_becomes_a_page(write: Callable[[str, str | bytes], str], tmp_path: Path) -> None:
     said = plot(write("step_metrics.csv", CURRENT))
 
     assert "step_metrics: 8 steps" in said
@@ -71,7 +73,9 @@ def test_a_file_becomes_a_page(write, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_legacy_classification_job_has_all_its_scores_in_different_colours(write, tmp_path):
+def test_a_legacy_classification_job_has_all_its_scores_in_different_colours(
+    write: Callable[[str, str | bytes], str], tmp_path: Path
+) -> None:
     said = plot(write("old.csv", LEGACY), "-o", "old.svg", "--output", "old.html")
 
     assert "not drawn: elapsed_tokens, elapsed_examples" in said
@@ -94,14 +98,16 @@ def test_a_legacy_classification_job_has_all_its_scores_in_different_colours(wri
     ],
     ids=["base64", "base64 in lines", "base64 without padding", "UTF-16", "semicolons and decimal commas", "tabs"],
 )
-def test_the_same_metrics_written_otherwise_are_the_same(write, tmp_path, content):
+def test_the_same_metrics_written_otherwise_are_the_same(
+    write: Callable[[str, str | bytes], str], tmp_path: Path, content: bytes
+) -> None:
     plot(write("plain.csv", CURRENT), "-o", "plain.out.csv")
     plot(write("other.csv", content), "-o", "other.out.csv")
 
     assert (tmp_path / "other.out.csv").read_bytes() == (tmp_path / "plain.out.csv").read_bytes()
 
 
-def test_several_files_lie_over_each_other(write, tmp_path):
+def test_several_files_lie_over_each_other(write: Callable[[str, str | bytes], str], tmp_path: Path) -> None:
     plot(write("a/<b>.csv", CURRENT), write("old.csv", LEGACY), "-o", "both.html", "-o", "both.png", "--dark")
 
     drawn = lines(tmp_path / "both.html")
@@ -110,7 +116,9 @@ def test_several_files_lie_over_each_other(write, tmp_path):
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_files_of_one_name_are_told_apart_by_their_folders(write, tmp_path):
+def test_files_of_one_name_are_told_apart_by_their_folders(
+    write: Callable[[str, str | bytes], str], tmp_path: Path
+) -> None:
     plot(write("a/m.csv", CURRENT), write("b/m.csv", CURRENT), "-o", "both.svg")
 
     assert {"a/m: train", "b/m: train", "Loss", "Token accuracy"} <= set(texts(tmp_path / "both.svg"))
@@ -134,7 +142,9 @@ def test_files_of_one_name_are_told_apart_by_their_folders(write, tmp_path):
         (b"PK\x03\x04\x00\x00", "it begins with"),
     ],
 )
-def test_what_is_not_a_result_file_is_refused_by_name(write, tmp_path, content, says):
+def test_what_is_not_a_result_file_is_refused_by_name(
+    write: Callable[[str, str | bytes], str], tmp_path: Path, content: bytes | str, says: str
+) -> None:
     name = write("given.csv", content)
 
     with pytest.raises(RetuneError, match=re.escape(says)) as caught:
@@ -145,7 +155,7 @@ def test_what_is_not_a_result_file_is_refused_by_name(write, tmp_path, content, 
     assert [path.name for path in tmp_path.iterdir()] == ["given.csv"]
 
 
-def test_what_is_left_out_of_a_file_is_said(write, tmp_path):
+def test_what_is_left_out_of_a_file_is_said(write: Callable[[str, str | bytes], str], tmp_path: Path) -> None:
     content = "step,train_loss,train_accuracy,valid_loss,reward\n1,2,50,,1\n1,1,75,,1\n,1,80,,1\n2,1,90,,1\n"
 
     said = " ".join(plot(write("m.csv", content), "-o", "m.out.csv").split())
@@ -170,7 +180,9 @@ def test_what_is_left_out_of_a_file_is_said(write, tmp_path):
         (["m.csv", "-o", "/proc/nowhere/m.svg"], "Can't write /proc/nowhere/m.svg"),
     ],
 )
-def test_what_can_not_be_done_is_said(write, tmp_path, arguments, says):
+def test_what_can_not_be_done_is_said(
+    write: Callable[[str, str | bytes], str], tmp_path: Path, arguments: list[str], says: str
+) -> None:
     write("m.csv", CURRENT)
 
     with pytest.raises(RetuneError, match=re.escape(says)):

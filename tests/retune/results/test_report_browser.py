@@ -1,24 +1,27 @@
 """The report in a real browser: figures drawn, filter working, nothing run that the data smuggled in."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from retune.results.report import write_report
+from retune.results.report_data import ReportData
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 
 @pytest_asyncio.fixture
-async def browser(browser_path) -> AsyncIterator[Browser]:
+async def browser(browser_path: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
         yield browser
         await browser.close()
 
 
-async def opened(browser: Browser, url: str, complaints: list[str], **settings) -> Page:
+async def opened(browser: Browser, url: str, complaints: list[str], **settings: Any) -> Page:
     page = await browser.new_page(**settings)
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -32,7 +35,7 @@ async def shown_rows(page: Page) -> int:
     return await page.locator(".examples tbody tr:visible").count()
 
 
-async def test_the_report_in_a_browser(tmp_path, report, browser):
+async def test_the_report_in_a_browser(tmp_path: Path, report: ReportData, browser: Browser) -> None:
     path = tmp_path / "report.html"
     write_report(path, report)
     complaints: list[str] = []
@@ -53,7 +56,7 @@ async def test_the_report_in_a_browser(tmp_path, report, browser):
     assert complaints == []
 
 
-async def test_dark_and_narrow(tmp_path, report, browser):
+async def test_dark_and_narrow(tmp_path: Path, report: ReportData, browser: Browser) -> None:
     path = tmp_path / "report.html"
     write_report(path, report)
     complaints: list[str] = []

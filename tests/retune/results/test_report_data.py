@@ -12,7 +12,7 @@ def pair(index: int, base: str | None, fine_tuned: str | None, expected: str = "
     )
 
 
-def test_outcomes():
+def test_outcomes() -> None:
     pairs = [pair(0, "yes", "yes"), pair(1, "no", "yes"), pair(2, "yes", "no"), pair(3, None, None)]
 
     evaluation = report_evaluation(*zip(*pairs, strict=True))
@@ -22,7 +22,7 @@ def test_outcomes():
     assert evaluation.base.exact_match == evaluation.fine_tuned.exact_match == 0.5
 
 
-def test_what_went_wrong_is_kept_when_not_all_fit():
+def test_what_went_wrong_is_kept_when_not_all_fit() -> None:
     pairs = [pair(i, "yes", "yes") for i in range(10)] + [pair(10, "no", "yes"), pair(11, "yes", "no")]
 
     evaluation = report_evaluation(*zip(*pairs, strict=True), most_examples=4)
@@ -31,7 +31,7 @@ def test_what_went_wrong_is_kept_when_not_all_fit():
     assert evaluation.outcomes["right"] == 10
 
 
-def test_long_texts_are_shortened_after_they_were_judged():
+def test_long_texts_are_shortened_after_they_were_judged() -> None:
     long = "x" * 5_000
     evaluation = report_evaluation(*zip(pair(0, long, long + " ", expected=long), strict=True))
 
@@ -41,7 +41,7 @@ def test_long_texts_are_shortened_after_they_were_judged():
     assert len(row.expected) < 4_100
 
 
-def test_content_in_parts():
+def test_content_in_parts() -> None:
     parts = [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": "data:"}}, "plain"]
 
     assert text_of(parts) == "Look:\n[image_url]\nplain"

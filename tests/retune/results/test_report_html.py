@@ -4,9 +4,12 @@ import json
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from retune.evaluation.examples import Answer
 from retune.results.report import render_report, write_report
 from retune.results.report_data import (
     DataFacts,
@@ -27,15 +30,15 @@ class Page(HTMLParser):
         self._skipping = 0
         self.feed(html)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
         self._skipping += tag in {"script", "style"}
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         self._skipping -= tag in {"script", "style"}
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if not self._skipping:
             self.texts.append(data)
 
@@ -44,12 +47,13 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def page_data(html: str):
+def page_data(html: str) -> dict[str, Any]:
     (data,) = re.findall(r'id="page-data">(.*?)</script>', html, re.DOTALL)
-    return json.loads(data)
+    found: dict[str, Any] = json.loads(data)
+    return found
 
 
-def test_text_of_the_data_stays_text(report):
+def test_text_of_the_data_stays_text(report: ReportData) -> None:
     page = Page(render_report(report))
 
     assert page.tags.count("script") == 3
@@ -60,7 +64,7 @@ def test_text_of_the_data_stays_text(report):
     assert "ft:baseline-text:o:<i>:abc" in page.text
 
 
-def test_nothing_is_loaded_from_anywhere(report):
+def test_nothing_is_loaded_from_anywhere(report: ReportData) -> None:
     page = Page(render_report(report))
 
     assert not [value for name, value in page.attributes if name in {"src", "href"}]
@@ -69,14 +73,14 @@ def test_nothing_is_loaded_from_anywhere(report):
     assert "unsafe-inline" not in policy.split(";")[1]
 
 
-def test_the_figures_survive_as_json(report):
+def test_the_figures_survive_as_json(report: ReportData) -> None:
     data = page_data(render_report(report))
 
     assert [figure["name"] for figure in data["figures"]] == [figure.name for figure in report.figures]
     assert data["figures"][0]["spec"] == report.figures[0].spec
 
 
-def test_the_figures_of_the_run_are_all_there(report):
+def test_the_figures_of_the_run_are_all_there(report: ReportData) -> None:
     text = Page(render_report(report)).text
 
     for shown in [
@@ -91,18 +95,21 @@ def test_the_figures_of_the_run_are_all_there(report):
         "succeeded",
     ]:
         assert shown in text
+    assert report.evaluation
     for row in report.evaluation.comparison:
         assert f"{row.title} {row.base_text} {row.fine_tuned_text} {row.difference_text}" in text
 
 
-def test_the_shared_system_prompt_is_shown_once(report):
+def test_the_shared_system_prompt_is_shown_once(report: ReportData) -> None:
     text = Page(render_report(report)).text
 
     assert "System prompt of all examples Sort." in text
     assert text.count("Sort.") == 1
 
 
-def test_all_examples_or_which(report, base_answers, fine_tuned_answers):
+def test_all_examples_or_which(
+    report: ReportData, base_answers: list[Answer], fine_tuned_answers: list[Answer]
+) -> None:
     assert "All 40 of them" in Page(render_report(report)).text
     few = report_evaluation(base_answers, fine_tuned_answers, most_examples=7)
 
@@ -114,7 +121,9 @@ def test_all_examples_or_which(report, base_answers, fine_tuned_answers):
     assert len(outcomes) == 7
 
 
-def test_a_base_model_that_cannot_answer(report, base_answers, fine_tuned_answers):
+def test_a_base_model_that_cannot_answer(
+    report: ReportData, base_answers: list[Answer], fine_tuned_answers: list[Answer]
+) -> None:
     silent = [one.model_copy(update={"content": None, "error": "404 <gone>"}) for one in base_answers]
     evaluation = report_evaluation(silent, fine_tuned_answers)
 
@@ -138,7 +147,7 @@ def bare_report() -> ReportData:
     return ReportData(run_key="k", finished_at=datetime(2026, 1, 1, tzinfo=UTC), job=job, data=data)
 
 
-def test_a_run_without_anything_measured(bare_report):
+def test_a_run_without_anything_measured(bare_report: ReportData) -> None:
     text = Page(render_report(bare_report)).text
 
     assert "No test examples were held out" in text
@@ -147,7 +156,7 @@ def test_a_run_without_anything_measured(bare_report):
     assert "None" not in text
 
 
-def test_the_file_is_written_whole_in_utf8(tmp_path, report):
+def test_the_file_is_written_whole_in_utf8(tmp_path: Path, report: ReportData) -> None:
     path = tmp_path / "new" / "report.html"
 
     write_report(path, report)
@@ -155,7 +164,7 @@ def test_the_file_is_written_whole_in_utf8(tmp_path, report):
     assert path.read_text(encoding="utf-8") == render_report(report)
 
 
-def test_half_a_character_in_the_data_does_no_harm(tmp_path, bare_report):
+def test_half_a_character_in_the_data_does_no_harm(tmp_path: Path, bare_report: ReportData) -> None:
     broken = bare_report.model_copy(update={"warnings": ["half \ud83d a character"]})
 
     write_report(tmp_path / "report.html", broken)
@@ -163,5 +172,5 @@ def test_half_a_character_in_the_data_does_no_harm(tmp_path, bare_report):
     assert "half ? a character" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_report_survives_json(report):
+def test_a_report_survives_json(report: ReportData) -> None:
     assert ReportData.model_validate_json(report.model_dump_json()) == report

@@ -1,7 +1,7 @@
 from retune.results.run_message import RunNotice
 
 
-def test_a_success_says_how_good_how_long_what_it_cost_and_where():
+def test_a_success_says_how_good_how_long_what_it_cost_and_where() -> None:
     notice = RunNotice(
         outcome="succeeded",
         model="gpt-4.1-nano-2025-04-14",
@@ -27,21 +27,21 @@ def test_a_success_says_how_good_how_long_what_it_cost_and_where():
     ]
 
 
-def test_a_failure_says_why():
+def test_a_failure_says_why() -> None:
     notice = RunNotice(outcome="failed", model="m", data="tickets", error="The key is refused.")
     assert notice.message == "m on tickets: failed\nThe key is refused."
 
 
-def test_a_refused_cost_is_no_failure():
+def test_a_refused_cost_is_no_failure() -> None:
     notice = RunNotice(outcome="over-budget", model="m", data="tickets", error="It would cost $9.")
     assert notice.title == "m on tickets: too expensive, not started"
 
 
-def test_without_held_out_examples_there_is_no_score():
+def test_without_held_out_examples_there_is_no_score() -> None:
     assert RunNotice(outcome="succeeded", model="m", data="d").message == "m on d retrained"
 
 
-def test_text_of_the_data_stays_on_its_line_and_calls_nobody():
+def test_text_of_the_data_stays_on_its_line_and_calls_nobody() -> None:
     notice = RunNotice(outcome="failed", model="m", data="a\nb <!channel>", error="x" * 1000)
     title, error = notice.message.splitlines()
     assert title == "m on a b ‹!channel›: failed"

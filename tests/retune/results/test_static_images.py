@@ -14,7 +14,7 @@ from PIL import Image
 from retune.results.figures import training_figures
 from retune.results.overview import PastRun, score_figure
 from retune.results.static_images import draw_figure, figures_svg
-from retune.results.theme import DARK, LIGHT, base_layout
+from retune.results.theme import DARK, LIGHT, Palette, base_layout
 
 SVG = "{http://www.w3.org/2000/svg}"
 # How a picture looks to an eye that lacks one kind of cones (Machado, Oliveira and Fernandes 2009, full severity).
@@ -48,7 +48,7 @@ def lab(rgb: np.ndarray) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_the_training_as_svg(metrics_table, checkpoints):
+def test_the_training_as_svg(metrics_table: pd.DataFrame, checkpoints: list[dict[str, object]]) -> None:
     figures = training_figures(metrics_table, checkpoints, n_epochs=3)
 
     images = figures_svg(figures)
@@ -64,7 +64,7 @@ def test_the_training_as_svg(metrics_table, checkpoints):
     assert b"date" not in images["loss"]
 
 
-def test_names_are_text_and_nothing_else():
+def test_names_are_text_and_nothing_else() -> None:
     names = ["<script>x</script> & \"y\" 'z'", "$x^2$ \\alpha", "_hidden", "日本語 模型", "bad \x00\ud800 end"]
     figure = go.Figure(layout=base_layout())
     for name in names:
@@ -80,7 +80,7 @@ def test_names_are_text_and_nothing_else():
 
 
 @pytest.mark.parametrize(("dark", "palette"), [(False, LIGHT), (True, DARK)])
-def test_a_png_is_sharp_and_light_or_dark(metrics_table, dark, palette):
+def test_a_png_is_sharp_and_light_or_dark(metrics_table: pd.DataFrame, dark: bool, palette: Palette) -> None:
     (figure,) = training_figures(metrics_table[["step", "train_loss"]], []).values()
 
     image = Image.open(BytesIO(draw_figure(figure, "png", dark=dark))).convert("RGB")
@@ -92,7 +92,7 @@ def test_a_png_is_sharp_and_light_or_dark(metrics_table, dark, palette):
     assert not ({DARK.train, LIGHT.train} - {palette.train}) & colors
 
 
-def test_scores_over_time_have_dates_below():
+def test_scores_over_time_have_dates_below() -> None:
     runs = [
         PastRun("support", "small", datetime(2026, month, 1, tzinfo=UTC), exact_match=0.5, cost_usd=None)
         for month in (1, 2, 3)
@@ -104,7 +104,7 @@ def test_scores_over_time_have_dates_below():
     assert any(text.startswith("2026-0") for text in shown)
 
 
-def test_one_point_and_a_loss_of_nothing_can_be_drawn():
+def test_one_point_and_a_loss_of_nothing_can_be_drawn() -> None:
     for losses in ([0.5], [0.0, 0.0]):
         table = pd.DataFrame({"step": range(1, len(losses) + 1), "train_loss": losses})
         assert "train" in texts(figures_svg(training_figures(table, []))["loss"])
@@ -112,7 +112,7 @@ def test_one_point_and_a_loss_of_nothing_can_be_drawn():
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("eye", EYES)
-def test_lines_can_be_told_apart_by_every_eye(palette, eye):
+def test_lines_can_be_told_apart_by_every_eye(palette: Palette, eye: str) -> None:
     seen = {color: lab(EYES[eye] @ linear(color)) for color in palette.series}
 
     # Two colours side by side look different from a distance of about 2; thin lines need several times that.

@@ -1,21 +1,24 @@
 """What the training's figures hold."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plotly.graph_objs._figure import Figure
 
 from retune.results.curves import best_checkpoint, smooth, smoothing_window, thin
 from retune.results.figures import comparison_figures, training_figures
 from retune.results.theme import DARK, LIGHT, dark_for_light
 
 
-def names(figure) -> list[str]:
+def names(figure: Figure) -> list[str]:
     return [trace.name for trace in figure.data]
 
 
-def test_loss_and_accuracy_by_step(metrics_table, checkpoints):
+def test_loss_and_accuracy_by_step(metrics_table: pd.DataFrame, checkpoints: list[dict[str, object]]) -> None:
     figures = training_figures(metrics_table, checkpoints, n_epochs=3)
 
     assert list(figures) == ["loss", "token_accuracy"]
@@ -41,7 +44,7 @@ def test_loss_and_accuracy_by_step(metrics_table, checkpoints):
     assert accuracy.range[0] == 0.25
 
 
-def test_the_raw_line_is_faint_and_shows_every_step(metrics_table):
+def test_the_raw_line_is_faint_and_shows_every_step(metrics_table: pd.DataFrame) -> None:
     raw, smoothed = training_figures(metrics_table, [])["loss"].data[:2]
 
     assert raw.opacity < 0.5
@@ -50,7 +53,9 @@ def test_the_raw_line_is_faint_and_shows_every_step(metrics_table):
     assert raw.showlegend is not False
 
 
-def test_the_best_checkpoint_is_marked_where_its_loss_is(metrics_table, checkpoints):
+def test_the_best_checkpoint_is_marked_where_its_loss_is(
+    metrics_table: pd.DataFrame, checkpoints: list[dict[str, object]]
+) -> None:
     star = training_figures(metrics_table, checkpoints)["loss"].data[-1]
 
     assert (list(star.x), list(star.y)) == ([40], [0.5])
@@ -68,7 +73,7 @@ def test_the_best_checkpoint_is_marked_where_its_loss_is(metrics_table, checkpoi
         ({"train_mean_token_accuracy": [0.2, 0.1]}, None),
     ],
 )
-def test_which_checkpoint_is_the_best(columns, expected):
+def test_which_checkpoint_is_the_best(columns: dict[str, Any], expected: tuple[int, str, float] | None) -> None:
     table = pd.DataFrame({"step": [1, 2], **columns}).astype(dict.fromkeys(columns, float))
     saved = [{"step_number": step, "fine_tuned_model_checkpoint": f"c{step}"} for step in (2, 1, None)]
 
@@ -78,7 +83,7 @@ def test_which_checkpoint_is_the_best(columns, expected):
     assert best is None or best.model == f"c{best.step}"
 
 
-def test_only_steps_with_a_checkpoint_count(metrics_table):
+def test_only_steps_with_a_checkpoint_count(metrics_table: pd.DataFrame) -> None:
     saved = [{"step_number": 60, "fine_tuned_model_checkpoint": "last"}]
 
     best = best_checkpoint(metrics_table, saved)
@@ -89,7 +94,7 @@ def test_only_steps_with_a_checkpoint_count(metrics_table):
     assert best_checkpoint(metrics_table.head(0), saved) is None
 
 
-def test_one_point():
+def test_one_point() -> None:
     table = pd.DataFrame({"step": [1], "train_loss": [0.5]})
 
     (figure,) = training_figures(table, [], n_epochs=1).values()
@@ -99,11 +104,11 @@ def test_one_point():
     assert figure.layout.showlegend
 
 
-def test_nothing_measured():
+def test_nothing_measured() -> None:
     assert training_figures(pd.DataFrame({"step": pd.Series(dtype=int)}), [], n_epochs=3) == {}
 
 
-def test_a_legacy_job():
+def test_a_legacy_job() -> None:
     table = pd.DataFrame(
         {
             "step": [1, 2],
@@ -120,7 +125,7 @@ def test_a_legacy_job():
     assert names(figures["classification"]) == ["accuracy", "weighted F1"]
 
 
-def test_scores_that_lie_on_each_other_can_be_told_apart():
+def test_scores_that_lie_on_each_other_can_be_told_apart() -> None:
     names = [f"classification/{name}" for name in ("accuracy", "precision", "recall", "auroc", "auprc", "f1.0")]
     table = pd.DataFrame({"step": [1, 2], **{name: [0.81, 0.9] for name in names}})
 
@@ -136,7 +141,7 @@ def test_scores_that_lie_on_each_other_can_be_told_apart():
 
 
 @pytest.mark.parametrize("columns", [["train_loss"], ["train_loss", "valid_loss"], ["classification/accuracy"]])
-def test_jobs_drawn_over_each_other_differ_by_more_than_their_colour(columns):
+def test_jobs_drawn_over_each_other_differ_by_more_than_their_colour(columns: list[str]) -> None:
     table = pd.DataFrame({"step": [1, 2], **{name: [0.5, 0.4] for name in columns}})
 
     (figure,) = comparison_figures({f"job {number}": table for number in range(6)}).values()
@@ -146,21 +151,21 @@ def test_jobs_drawn_over_each_other_differ_by_more_than_their_colour(columns):
     assert n_dashes == (6 if len(columns) == 1 else len(columns))
 
 
-def test_a_loss_below_zero_is_in_the_picture():
+def test_a_loss_below_zero_is_in_the_picture() -> None:
     (figure,) = training_figures(pd.DataFrame({"step": [1, 2], "train_loss": [-0.5, -0.25]}), []).values()
 
     low, high = figure.layout.yaxis.range
     assert low < -0.5 < -0.25 < high
 
 
-def test_many_epochs_are_all_marked_and_some_named(metrics_table):
+def test_many_epochs_are_all_marked_and_some_named(metrics_table: pd.DataFrame) -> None:
     layout = training_figures(metrics_table, [], n_epochs=25)["loss"].layout
 
     assert len(layout.shapes) == 25
     assert [note.text for note in layout.annotations] == [f"epoch {epoch}" for epoch in (5, 10, 15, 20, 25)]
 
 
-def test_long_trainings_stay_small():
+def test_long_trainings_stay_small() -> None:
     steps = np.arange(1, 50_001)
     table = pd.DataFrame({"step": steps, "train_loss": 1 + np.sin(steps), "valid_loss": 2 + np.cos(steps)})
 
@@ -171,7 +176,7 @@ VALUES = st.lists(st.floats(0, 100), min_size=1, max_size=200)
 
 
 @given(VALUES, st.integers(10, 60))
-def test_thinning_keeps_the_ends_and_the_extremes(values, most):
+def test_thinning_keeps_the_ends_and_the_extremes(values: list[float], most: int) -> None:
     steps = np.arange(len(values), dtype=float)
     thin_steps, thin_values = thin(steps, np.array(values), most)
 
@@ -182,7 +187,7 @@ def test_thinning_keeps_the_ends_and_the_extremes(values, most):
 
 
 @given(VALUES)
-def test_smoothing_keeps_length_and_bounds(values):
+def test_smoothing_keeps_length_and_bounds(values: list[float]) -> None:
     smoothed = smooth(np.array(values), smoothing_window(len(values)))
 
     assert len(smoothed) == len(values)
@@ -190,14 +195,14 @@ def test_smoothing_keeps_length_and_bounds(values):
     assert smoothed.max() <= max(values) + 1e-6
 
 
-def test_a_spike_survives_thinning():
+def test_a_spike_survives_thinning() -> None:
     values = np.ones(10_000)
     values[4321] = 50.0
 
     assert 50.0 in thin(np.arange(10_000.0), values)[1]
 
 
-def test_every_light_colour_has_its_own_dark_one():
+def test_every_light_colour_has_its_own_dark_one() -> None:
     pairs = dark_for_light()
 
     assert len(pairs) == len(set(pairs.values()))

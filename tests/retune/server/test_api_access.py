@@ -15,6 +15,8 @@ from retune.errors import ConfigError, ServerError
 from retune.server.process.command import settings_from
 from retune.server.storage.data_directory import DataDirectory
 
+StartServer = Callable[..., ServerProcess]
+
 KEY_SHAPE = r"sk-retune-[\w-]{43}"
 Keys = Callable[..., str]
 
@@ -37,7 +39,9 @@ def status_with(server: ServerProcess, key: str) -> int:
     return server.request("GET", "/v1/models", headers={"Authorization": f"Bearer {key}"}).status
 
 
-def test_keys_are_created_and_revoked_while_the_server_runs(start_server, keys: Keys, tmp_path: Path):
+def test_keys_are_created_and_revoked_while_the_server_runs(
+    start_server: StartServer, keys: Keys, tmp_path: Path
+) -> None:
     server: ServerProcess = start_server()
     assert server.request("GET", "/v1/models").status == 200
 
@@ -73,7 +77,9 @@ def test_keys_are_created_and_revoked_while_the_server_runs(start_server, keys: 
         assert second.encode() not in content
 
 
-def test_a_key_can_be_created_before_the_first_start(start_server, keys: Keys, refuse, tmp_path: Path):
+def test_a_key_can_be_created_before_the_first_start(
+    start_server: StartServer, keys: Keys, refuse: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
     status, said = refuse(tmp_path / "data", "--host", "0.0.0.0")  # noqa: S104  # it is refused
     assert (status, "needs an API key" in said) == (1, True)
     assert not (tmp_path / "data").exists()
@@ -89,7 +95,9 @@ def test_a_key_can_be_created_before_the_first_start(start_server, keys: Keys, r
     assert server.request("GET", "/v1/models", headers=headers).status == 200
 
 
-def test_revoked_keys_do_not_allow_an_open_address(keys: Keys, refuse, tmp_path: Path):
+def test_revoked_keys_do_not_allow_an_open_address(
+    keys: Keys, refuse: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
     keys("create", "gone")
     keys("revoke", json.loads(keys("list", "--json"))[0]["id"])
 
@@ -100,14 +108,14 @@ def test_revoked_keys_do_not_allow_an_open_address(keys: Keys, refuse, tmp_path:
     assert "retune server keys create" in said
 
 
-def test_an_unknown_key_can_not_be_revoked(keys: Keys):
+def test_an_unknown_key_can_not_be_revoked(keys: Keys) -> None:
     keys("create", "another one")
 
     with pytest.raises(ServerError, match="There is no key key_nobody"):
         keys("revoke", "key_nobody")
 
 
-def test_key_commands_create_no_database_next_to_that_of_the_server(keys: Keys, tmp_path: Path):
+def test_key_commands_create_no_database_next_to_that_of_the_server(keys: Keys, tmp_path: Path) -> None:
     # As a server leaves it that keeps its objects on PostgreSQL.
     DataDirectory(tmp_path / "data").create()
     DataDirectory(tmp_path / "data").prepare()
@@ -120,7 +128,7 @@ def test_key_commands_create_no_database_next_to_that_of_the_server(keys: Keys, 
 
 
 @pytest.mark.parametrize("command", [("list",), ("revoke", "key_1")])
-def test_listing_keys_creates_no_database(keys: Keys, tmp_path: Path, command: tuple[str, ...]):
+def test_listing_keys_creates_no_database(keys: Keys, tmp_path: Path, command: tuple[str, ...]) -> None:
     with pytest.raises(ServerError, match="No server has used"):
         keys(*command)
 
@@ -155,7 +163,7 @@ def cors_headers(answer: Answer) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
 
 
-def test_a_listed_page_passes_the_preflight_and_reads_answers(listing: ServerProcess):
+def test_a_listed_page_passes_the_preflight_and_reads_answers(listing: ServerProcess) -> None:
     asked = preflight(listing, LISTED, **{"Access-Control-Request-Private-Network": "true"})
     answered = listing.request("GET", "/v1/models", headers={"Origin": LISTED, "Authorization": f"Bearer {KEY}"})
 
@@ -170,7 +178,7 @@ def test_a_listed_page_passes_the_preflight_and_reads_answers(listing: ServerPro
     assert "access-control-allow-credentials" not in {**asked.headers, **answered.headers}
 
 
-def test_a_listed_page_needs_the_key_and_reads_errors(listing: ServerProcess):
+def test_a_listed_page_needs_the_key_and_reads_errors(listing: ServerProcess) -> None:
     answer = listing.request("GET", "/v1/models", headers={"Origin": LISTED})
 
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (401, LISTED)
@@ -189,7 +197,7 @@ def test_a_listed_page_needs_the_key_and_reads_errors(listing: ServerProcess):
         "",
     ],
 )
-def test_other_pages_get_nothing(listing: ServerProcess, origin: str):
+def test_other_pages_get_nothing(listing: ServerProcess, origin: str) -> None:
     asked = preflight(listing, origin)
     answered = listing.request("GET", "/v1/models", headers={"Origin": origin, "Authorization": f"Bearer {KEY}"})
 
@@ -197,12 +205,12 @@ def test_other_pages_get_nothing(listing: ServerProcess, origin: str):
     assert cors_headers(asked) == cors_headers(answered) == {}
 
 
-def test_no_page_passes_the_preflight_by_default(server: ServerProcess):
+def test_no_page_passes_the_preflight_by_default(server: ServerProcess) -> None:
     assert cors_headers(preflight(server, LISTED)) == {}
     assert cors_headers(preflight(server, "http://localhost:3000")) == {}
 
 
-def test_a_server_without_a_key_answers_listed_pages_too(start_server: Callable[..., ServerProcess]):
+def test_a_server_without_a_key_answers_listed_pages_too(start_server: StartServer) -> None:
     server = start_server(RETUNE_SERVER_ALLOWED_ORIGINS=f"{LISTED} http://localhost:3000")
 
     answer = server.request("GET", "/v1/models", headers={"Origin": LISTED})
@@ -221,6 +229,6 @@ def test_a_server_without_a_key_answers_listed_pages_too(start_server: Callable[
         *("http://a..b", "https://ä.example"),
     ],
 )
-def test_an_invalid_origin_is_refused_on_start(origin: str, tmp_path: Path):
+def test_an_invalid_origin_is_refused_on_start(origin: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--allow-origin"):
         settings_from({"data_directory": tmp_path, "allowed_origins": [origin]})

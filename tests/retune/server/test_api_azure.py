@@ -1,7 +1,7 @@
 """Azure's paths, keys and clients."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import openai
 import pytest
@@ -25,7 +25,7 @@ def azure(server: ServerProcess) -> Iterator[AzureOpenAI]:
         yield client
 
 
-def test_a_job_from_upload_to_chat(azure: AzureOpenAI):
+def test_a_job_from_upload_to_chat(azure: AzureOpenAI) -> None:
     file = upload(azure, example_lines(10))
     job = azure.fine_tuning.jobs.create(
         model="gpt-4o-mini", training_file=file.id, hyperparameters={"n_epochs": 1}, metadata={"by": "azure"}
@@ -45,7 +45,7 @@ def test_a_job_from_upload_to_chat(azure: AzureOpenAI):
     assert azure.files.delete(file.id).deleted
 
 
-def test_the_deployment_in_the_path_overrides_the_model(server: ServerProcess, succeeded: FineTuningJob):
+def test_the_deployment_in_the_path_overrides_the_model(server: ServerProcess, succeeded: FineTuningJob) -> None:
     model = succeeded.fine_tuned_model
     assert model
     with AzureOpenAI(
@@ -59,11 +59,11 @@ def test_the_deployment_in_the_path_overrides_the_model(server: ServerProcess, s
         assert client.fine_tuning.jobs.retrieve(succeeded.id).id == succeeded.id
 
 
-def test_completions_have_a_deployment_too(azure: AzureOpenAI):
+def test_completions_have_a_deployment_too(azure: AzureOpenAI) -> None:
     assert azure.completions.create(model="babbage-002", prompt="Once", max_tokens=4).model == "babbage-002"
 
 
-async def test_the_asynchronous_client(server: ServerProcess, succeeded: FineTuningJob):
+async def test_the_asynchronous_client(server: ServerProcess, succeeded: FineTuningJob) -> None:
     async with AsyncAzureOpenAI(
         azure_endpoint=endpoint(server), api_version=VERSION, azure_ad_token="any", max_retries=0
     ) as client:
@@ -77,7 +77,7 @@ async def test_the_asynchronous_client(server: ServerProcess, succeeded: FineTun
         assert answer.choices[0].message.content
 
 
-def test_a_batch(azure: AzureOpenAI, succeeded: FineTuningJob):
+def test_a_batch(azure: AzureOpenAI, succeeded: FineTuningJob) -> None:
     line = {
         "custom_id": "1",
         "method": "POST",
@@ -91,7 +91,7 @@ def test_a_batch(azure: AzureOpenAI, succeeded: FineTuningJob):
 
 
 @pytest.mark.parametrize("spelling", [1, "Standard", "GlobalStandard", "globalStandard", "developer_tier"])
-def test_azures_training_type_is_accepted(azure: AzureOpenAI, spelling: int | str):
+def test_azures_training_type_is_accepted(azure: AzureOpenAI, spelling: int | str) -> None:
     # LiteLLM sends the number with every job.
     file = upload(azure, example_lines(10))
     job = azure.fine_tuning.jobs.create(
@@ -104,7 +104,7 @@ def test_azures_training_type_is_accepted(azure: AzureOpenAI, spelling: int | st
 
 
 @pytest.mark.parametrize("wrong", [7, "Spot", True, 1.0, []])
-def test_an_unknown_training_type_is_refused(azure: AzureOpenAI, wrong: object):
+def test_an_unknown_training_type_is_refused(azure: AzureOpenAI, wrong: object) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         azure.fine_tuning.jobs.create(model="gpt-4o", training_file="file-1", extra_body={"trainingType": wrong})
 
@@ -115,7 +115,7 @@ def test_an_unknown_training_type_is_refused(azure: AzureOpenAI, wrong: object):
     ("endpoint", "url"),
     [("/chat/completions", "/chat/completions"), ("/v1/chat/completions", "/chat/completions")],
 )
-def test_a_batch_with_azures_endpoint_names(azure: AzureOpenAI, endpoint: str, url: str):
+def test_a_batch_with_azures_endpoint_names(azure: AzureOpenAI, endpoint: str, url: str) -> None:
     line = {"custom_id": "1", "method": "POST", "url": url, "body": {"model": "gpt-35-turbo", "messages": QUESTION}}
     file = azure.files.create(file=("b.jsonl", json.dumps(line).encode()), purpose="batch")
     batch = azure.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h")  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ def test_a_batch_with_azures_endpoint_names(azure: AzureOpenAI, endpoint: str, u
     assert (done.endpoint, done.request_counts.completed) == (endpoint, 1)
 
 
-def test_openai_v1_paths_are_those_of_the_api(server: ServerProcess, succeeded: FineTuningJob):
+def test_openai_v1_paths_are_those_of_the_api(server: ServerProcess, succeeded: FineTuningJob) -> None:
     with OpenAI(base_url=f"{endpoint(server)}/openai/v1", api_key="any", max_retries=0) as client:
         assert client.fine_tuning.jobs.retrieve(succeeded.id).id == succeeded.id
         answer = client.chat.completions.create(model=str(succeeded.fine_tuned_model), messages=QUESTION)
@@ -146,7 +146,7 @@ def test_openai_v1_paths_are_those_of_the_api(server: ServerProcess, succeeded: 
         "/openai/deployments/gpt-4o/embeddings?api-version=2024-10-21",
     ],
 )
-def test_unknown_azure_paths_get_azures_404(server: ServerProcess, path: str):
+def test_unknown_azure_paths_get_azures_404(server: ServerProcess, path: str) -> None:
     answer = server.request("POST", path, {})
 
     assert answer.status == 404
@@ -154,7 +154,7 @@ def test_unknown_azure_paths_get_azures_404(server: ServerProcess, path: str):
     assert answer.headers["x-should-retry"] == "false"
 
 
-def test_errors_below_azure_paths_have_the_apis_body(azure: AzureOpenAI):
+def test_errors_below_azure_paths_have_the_apis_body(azure: AzureOpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         azure.chat.completions.create(model="nobody", messages=QUESTION)
     assert caught.value.code == "model_not_found"
@@ -163,12 +163,12 @@ def test_errors_below_azure_paths_have_the_apis_body(azure: AzureOpenAI):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"[" * 50_000, b"\xff", b'{"messages": 1}'])
-def test_an_invalid_body_is_a_400(server: ServerProcess, body: bytes):
+def test_an_invalid_body_is_a_400(server: ServerProcess, body: bytes) -> None:
     path = f"/openai/deployments/gpt-4o/chat/completions?api-version={VERSION}"
     assert server.request("POST", path, body).status == 400
 
 
-def test_the_key_is_accepted_in_azures_header(start_server):
+def test_the_key_is_accepted_in_azures_header(start_server: Callable[..., ServerProcess]) -> None:
     server: ServerProcess = start_server(RETUNE_SERVER_API_KEY="the-key-of-this-server")
     path = f"/openai/models?api-version={VERSION}"
 

@@ -6,13 +6,15 @@ import re
 import signal
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import openai
 import pytest
 from openai import OpenAI
 from server_process import ServerProcess
+
+StartServer = Callable[..., ServerProcess]
 
 KEY = "sk-the-right-key-of-this-server"
 
@@ -21,7 +23,7 @@ KEY = "sk-the-right-key-of-this-server"
     ("method", "path"),
     [("GET", "/v1/nothing"), ("POST", "/v1/fine-tunes"), ("GET", "/v1/files/"), ("GET", "/"), ("GET", "/docs")],
 )
-def test_an_unknown_address_is_a_404(server: ServerProcess, method: str, path: str):
+def test_an_unknown_address_is_a_404(server: ServerProcess, method: str, path: str) -> None:
     answer = server.request(method, path)
 
     assert answer.status == 404
@@ -37,7 +39,7 @@ def test_an_unknown_address_is_a_404(server: ServerProcess, method: str, path: s
 @pytest.mark.parametrize(
     ("method", "path"), [("PUT", "/v1/files"), ("DELETE", "/v1/fine_tuning/jobs"), ("GET", "/v1/chat/completions")]
 )
-def test_a_wrong_method_is_a_405(server: ServerProcess, method: str, path: str):
+def test_a_wrong_method_is_a_405(server: ServerProcess, method: str, path: str) -> None:
     answer = server.request(method, path)
 
     assert answer.status == 405
@@ -60,7 +62,7 @@ def test_a_wrong_method_is_a_405(server: ServerProcess, method: str, path: str):
         (b'{"model": 5, "training_file": "f"}', "model"),
     ],
 )
-def test_an_invalid_body_is_a_400(server: ServerProcess, body: bytes, words: str):
+def test_an_invalid_body_is_a_400(server: ServerProcess, body: bytes, words: str) -> None:
     answer = server.request("POST", "/v1/fine_tuning/jobs", body)
 
     assert answer.status == 400
@@ -68,7 +70,7 @@ def test_an_invalid_body_is_a_400(server: ServerProcess, body: bytes, words: str
     assert words in answer.error["message"]
 
 
-def test_errors_stay_short_whatever_they_quote(server: ServerProcess):
+def test_errors_stay_short_whatever_they_quote(server: ServerProcess) -> None:
     long = "x" * 1_000_000
     message = {
         "role": "assistant",
@@ -86,7 +88,7 @@ def test_errors_stay_short_whatever_they_quote(server: ServerProcess):
         assert len(answer.content) < 5000
 
 
-def test_a_body_without_end_is_not_kept_in_memory(server: ServerProcess):
+def test_a_body_without_end_is_not_kept_in_memory(server: ServerProcess) -> None:
     body = b'{"model": "' + b"x" * (33 << 20) + b'"}'
 
     answer = server.request("POST", "/v1/fine_tuning/jobs", body)
@@ -117,7 +119,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 )
 def test_what_is_too_large_is_refused_before_it_is_read(
     small: ServerProcess, path: str, declared: int, words: str, param: str | None
-):
+) -> None:
     with socket.create_connection(address_of(small), timeout=30) as connection:
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {declared}\r\n"
         connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode())
@@ -130,7 +132,7 @@ def test_what_is_too_large_is_refused_before_it_is_read(
     assert (error["message"], error["param"]) == (words, param)
 
 
-def test_expect_100_continue_is_refused_before_the_body_is_sent(small: ServerProcess):
+def test_expect_100_continue_is_refused_before_the_body_is_sent(small: ServerProcess) -> None:
     with socket.create_connection(address_of(small), timeout=30) as connection:
         head = "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000000\r\n"
         connection.sendall(f"{head}Expect: 100-continue\r\nConnection: close\r\n\r\n".encode())
@@ -140,7 +142,7 @@ def test_expect_100_continue_is_refused_before_the_body_is_sent(small: ServerPro
 
 
 @pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
-def test_a_client_that_sends_the_whole_body_reads_the_error(small: ServerProcess, headers: dict[str, str]):
+def test_a_client_that_sends_the_whole_body_reads_the_error(small: ServerProcess, headers: dict[str, str]) -> None:
     with pytest.raises(openai.APIStatusError) as caught:
         small.client().files.create(file=("a", b"x" * (60 << 20)), purpose="user_data", extra_headers=headers)
 
@@ -148,7 +150,7 @@ def test_a_client_that_sends_the_whole_body_reads_the_error(small: ServerProcess
     assert small.request("GET", "/health").status == 200
 
 
-def test_a_body_of_unknown_length_is_limited_too(small: ServerProcess):
+def test_a_body_of_unknown_length_is_limited_too(small: ServerProcess) -> None:
     address = address_of(small)
     connection = http.client.HTTPConnection(*address, timeout=30)
     pieces = (b"x" * (1 << 20) for _ in range(40))
@@ -166,7 +168,7 @@ def address_of(server: ServerProcess) -> tuple[str, int]:
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:80", "127.0.0.1:1", "127.8.8.8", "[::1]:8", "a.localhost", "models.internal:443"]
 )
-def test_names_of_this_machine_are_answered(small: ServerProcess, host: str):
+def test_names_of_this_machine_are_answered(small: ServerProcess, host: str) -> None:
     assert small.request("GET", "/v1/models", headers={"Host": host}).status == 200
     assert small.request("GET", "/v1/models", headers={"Origin": f"http://{host}"}).status == 200
 
@@ -186,7 +188,7 @@ def test_names_of_this_machine_are_answered(small: ServerProcess, host: str):
         {"Origin": "http://localhost@example.com"},
     ],
 )
-def test_other_names_and_pages_are_refused_without_a_key(small: ServerProcess, headers: dict[str, str]):
+def test_other_names_and_pages_are_refused_without_a_key(small: ServerProcess, headers: dict[str, str]) -> None:
     for path in ("/v1/models", "/metrics", "/openai/v1/models", "/nothing"):
         answer = small.request("GET", path, headers=headers)
         assert (answer.status, answer.error["code"]) == (403, "host_not_allowed")
@@ -196,7 +198,7 @@ def test_other_names_and_pages_are_refused_without_a_key(small: ServerProcess, h
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PATCH", "CONNECT"])
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/fine_tuning/jobs/ftjob-1/cancel", "/nothing", "/metrics", "*"])
-def test_unknown_methods_get_the_apis_errors(server: ServerProcess, method: str, path: str):
+def test_unknown_methods_get_the_apis_errors(server: ServerProcess, method: str, path: str) -> None:
     answer = server.request(method, path)
 
     assert answer.status in {404, 405}
@@ -206,7 +208,7 @@ def test_unknown_methods_get_the_apis_errors(server: ServerProcess, method: str,
 
 
 @pytest.mark.parametrize("method", ["BREW", "get"])
-def test_invalid_http_gets_the_apis_error(server: ServerProcess, method: str):
+def test_invalid_http_gets_the_apis_error(server: ServerProcess, method: str) -> None:
     answer = server.request(method, "/v1/files")
 
     assert (answer.status, answer.headers["connection"]) == (400, "close")
@@ -214,13 +216,13 @@ def test_invalid_http_gets_the_apis_error(server: ServerProcess, method: str):
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-def test_health_answers_head_requests(server: ServerProcess):
+def test_health_answers_head_requests(server: ServerProcess) -> None:
     answer = server.request("HEAD", "/health")
 
     assert (answer.status, answer.content) == (200, b"")
 
 
-def test_endless_headers_are_cut_off(server: ServerProcess):
+def test_endless_headers_are_cut_off(server: ServerProcess) -> None:
     with socket.create_connection(address_of(server), timeout=30) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 200_000)
         answer = connection.recv(65536)
@@ -229,7 +231,7 @@ def test_endless_headers_are_cut_off(server: ServerProcess):
     assert server.request("GET", "/health").status == 200
 
 
-def test_every_answer_has_the_headers_of_the_api(server: ServerProcess):
+def test_every_answer_has_the_headers_of_the_api(server: ServerProcess) -> None:
     for path in ("/v1/models", "/v1/nothing", "/v1/files/unknown", "/health"):
         headers = server.request("GET", path).headers
         assert re.fullmatch(r"req_[0-9a-f]{32}", headers["x-request-id"])
@@ -238,7 +240,7 @@ def test_every_answer_has_the_headers_of_the_api(server: ServerProcess):
         assert headers["content-type"] == "application/json"
 
 
-def test_the_request_id_reaches_the_client(client: OpenAI):
+def test_the_request_id_reaches_the_client(client: OpenAI) -> None:
     assert client.models.retrieve("baseline-text")._request_id
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("unknown")
@@ -246,14 +248,14 @@ def test_the_request_id_reaches_the_client(client: OpenAI):
 
 
 @pytest.mark.parametrize("name", ["ft:a:b::c", "a/b", "a b", "日本", "a%2Fb", "...", "x" * 2000])
-def test_any_unknown_model_name_is_a_404(client: OpenAI, name: str):
+def test_any_unknown_model_name_is_a_404(client: OpenAI, name: str) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve(name)
 
     assert caught.value.body["message"] == f"The model '{name}' does not exist"  # type: ignore[index]
 
 
-def test_only_the_right_key_is_accepted(start_server):
+def test_only_the_right_key_is_accepted(start_server: StartServer) -> None:
     server: ServerProcess = start_server("--max-queued-jobs", "3", RETUNE_SERVER_API_KEY=KEY)
 
     assert server.client(api_key=KEY).models.list().data
@@ -279,14 +281,16 @@ def test_only_the_right_key_is_accepted(start_server):
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
 
 
-def test_the_key_can_be_an_option(start_server):
+def test_the_key_can_be_an_option(start_server: StartServer) -> None:
     server: ServerProcess = start_server("--api-key", KEY)
 
     assert server.request("GET", "/v1/models", headers={"Authorization": f"Bearer {KEY}"}).status == 200
     assert server.request("GET", "/v1/models").status == 401
 
 
-def test_an_unexpected_error_has_a_body_and_the_server_keeps_running(start_server):
+def test_an_unexpected_error_has_a_body_and_the_server_keeps_running(
+    start_server: StartServer,
+) -> None:
     server: ServerProcess = start_server()
     database = sqlite3.connect(server.data_directory / "server.sqlite")
     database.execute("ALTER TABLE models RENAME TO elsewhere")

@@ -105,7 +105,7 @@ def forget_answers(server: ServerProcess, seconds: int) -> None:
 @pytest.mark.parametrize(("create", "path"), CREATES)
 def test_a_retry_after_a_lost_answer_creates_nothing_and_an_equal_request_does(
     patient: OpenAI, proxy: FaultyProxy, files: tuple[FileObject, FileObject], create: Create, path: str
-):
+) -> None:
     earlier = create(patient, files)
     proxy.faults.append(Fault("POST", path, after_forwarding=True))
 
@@ -118,7 +118,7 @@ def test_a_retry_after_a_lost_answer_creates_nothing_and_an_equal_request_does(
 
 def test_two_lost_answers_create_one_object(
     patient: OpenAI, proxy: FaultyProxy, client: OpenAI, files: tuple[FileObject, FileObject]
-):
+) -> None:
     before = len([*client.fine_tuning.jobs.list()])
     proxy.faults.append(Fault("POST", "/fine_tuning/jobs", times=2, after_forwarding=True))
 
@@ -131,7 +131,7 @@ def test_two_lost_answers_create_one_object(
 @pytest.mark.parametrize(("create", "path"), CREATES)
 def test_a_retry_after_a_long_time_is_a_new_request(
     server: ServerProcess, client: OpenAI, files: tuple[FileObject, FileObject], create: Create, path: str
-):
+) -> None:
     earlier = create(client, files)
     assert create(client, files, extra_headers=RETRY) == earlier
     forget_answers(server, 8)
@@ -147,7 +147,7 @@ def test_a_retry_after_a_long_time_is_a_new_request(
 
 def test_a_retry_without_a_key_does_not_find_what_a_client_has_ended(
     server: ServerProcess, client: OpenAI, files: tuple[FileObject, FileObject]
-):
+) -> None:
     job, sent, batch = (create(client, files) for create in (create_job, create_upload, create_batch))
     file = create_file(client, files)
     client.fine_tuning.jobs.cancel(job)
@@ -164,7 +164,7 @@ def test_a_retry_without_a_key_does_not_find_what_a_client_has_ended(
     assert create_batch(client, files, extra_headers=RETRY) != batch
 
 
-def test_a_retry_with_a_key_finds_ended_objects_too(client: OpenAI, files: tuple[FileObject, FileObject]):
+def test_a_retry_with_a_key_finds_ended_objects_too(client: OpenAI, files: tuple[FileObject, FileObject]) -> None:
     key = {"Idempotency-Key": "ended"}
     job, sent = (create(client, files, extra_headers=key) for create in (create_job, create_upload))
     client.fine_tuning.jobs.cancel(job)
@@ -176,7 +176,7 @@ def test_a_retry_with_a_key_finds_ended_objects_too(client: OpenAI, files: tuple
 
 def test_an_idempotency_key_belongs_to_its_caller(
     server: ServerProcess, client: OpenAI, files: tuple[FileObject, FileObject]
-):
+) -> None:
     key = {"Idempotency-Key": "everyone's favourite"}
 
     mine = create_upload(client, files, extra_headers=key)
@@ -185,7 +185,7 @@ def test_an_idempotency_key_belongs_to_its_caller(
     assert create_upload(client, files, extra_headers=key) == mine
 
 
-def test_a_caller_is_recognized_in_either_key_header(server: ServerProcess):
+def test_a_caller_is_recognized_in_either_key_header(server: ServerProcess) -> None:
     body = {"filename": "a.jsonl", "purpose": "fine-tune", "bytes": 10, "mime_type": "application/jsonl"}
 
     def create_with(**headers: str) -> str:
@@ -199,7 +199,7 @@ def test_a_caller_is_recognized_in_either_key_header(server: ServerProcess):
     assert create_with(authorization="Basic eDp5", api_key="sk-other") != mine
 
 
-def test_a_retry_of_a_refused_request_does_not_find_an_older_object(start_server: Callable[..., ServerProcess]):
+def test_a_retry_of_a_refused_request_does_not_find_an_older_object(start_server: Callable[..., ServerProcess]) -> None:
     server = start_server("--max-queued-jobs", "1")
     client = server.client()
     file = upload(client, example_lines(300))
@@ -216,7 +216,7 @@ def test_a_retry_of_a_refused_request_does_not_find_an_older_object(start_server
     assert [job.id for job in client.fine_tuning.jobs.list()] == [waiting, running]
 
 
-def test_outdated_rows_are_deleted(tmp_path: Path):
+def test_outdated_rows_are_deleted(tmp_path: Path) -> None:
     database = Database(database_url(None, tmp_path / "server.sqlite"))
     now = int(time.time())
     with database.write() as session:
@@ -241,7 +241,7 @@ def test_outdated_rows_are_deleted(tmp_path: Path):
     database.close()
 
 
-def test_the_same_key_and_upload_create_one_file(client: OpenAI):
+def test_the_same_key_and_upload_create_one_file(client: OpenAI) -> None:
     headers = {"Idempotency-Key": "upload-1"}
     content = example_lines(3)
 

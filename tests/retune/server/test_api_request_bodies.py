@@ -33,7 +33,7 @@ def n_signs(value: Any) -> int:
 
 
 @given(VALUES, st.integers(1, 7), st.booleans())
-def test_values_are_counted_outside_strings_at_any_piece_size(value: Any, piece_bytes: int, ascii_only: bool):
+def test_values_are_counted_outside_strings_at_any_piece_size(value: Any, piece_bytes: int, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only).encode()
     assert parse_json(text) == value
     assert not has_more_values(text, n_signs(value), piece_bytes=piece_bytes)
@@ -49,12 +49,12 @@ def test_a_text_of_too_many_values_is_not_parsed() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"[", b"nul", b'"\\', b"\xff", "[1]".encode("utf-16")])
-def test_what_is_not_json_is_a_value_error(text: bytes):
+def test_what_is_not_json_is_a_value_error(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_json(text)
 
 
-def test_a_byte_order_mark_is_ignored():
+def test_a_byte_order_mark_is_ignored() -> None:
     assert parse_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
 
 
@@ -88,7 +88,7 @@ FIELDS = {f"field {number}": 1 for number in range(MANY)}
         (CreatePermissionsRequest, {"project_ids": [1] * MANY}),
     ],
 )
-def test_a_wrong_request_is_refused_at_its_first_item(model: type[BaseModel], body: dict[str, Any]):
+def test_a_wrong_request_is_refused_at_its_first_item(model: type[BaseModel], body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as caught:
         model.model_validate(body)
 
@@ -129,14 +129,14 @@ def post(server: ServerProcess, path: str, body: dict[str, Any]) -> Answer:
 )
 def test_an_unpaired_surrogate_is_refused_where_it_is(
     server: ServerProcess, path: str, body: dict[str, Any], param: str | None
-):
+) -> None:
     answer = post(server, path, body)
 
     assert (answer.status, answer.error["param"]) == (400, param)
     assert "JSON object" not in answer.error["message"]
 
 
-def test_any_error_can_be_encoded():
+def test_any_error_can_be_encoded() -> None:
     error = ApiError(400, "found \ud800", param="\udcff").response()
 
     assert json.loads(bytes(error.body))["error"]["message"] == "found ?"
@@ -156,13 +156,13 @@ def test_any_error_can_be_encoded():
         (FIELDS, f"Invalid request: expected at most 64 fields, but got {MANY + 2}."),
     ],
 )
-def test_errors_of_the_whole_body_are_reported(server: ServerProcess, more: dict[str, Any], words: str):
+def test_errors_of_the_whole_body_are_reported(server: ServerProcess, more: dict[str, Any], words: str) -> None:
     answer = post(server, "/v1/fine_tuning/jobs", {**JOB, **more})
 
     assert (answer.status, answer.error["message"]) == (400, words)
 
 
-def test_a_long_value_is_not_sent_back(server: ServerProcess):
+def test_a_long_value_is_not_sent_back(server: ServerProcess) -> None:
     answer = post(server, "/v1/fine_tuning/jobs", {**JOB, "hyperparameters": {"n_epochs": "x" * 100_000}})
 
     assert answer.error["param"] == "hyperparameters.n_epochs"
@@ -291,20 +291,20 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
 @pytest.mark.parametrize(("change", "param", "code", "message"), CASES, ids=[f"{case[1]} {case[2]}" for case in CASES])
 def test_a_wrong_field_has_the_recorded_error(
     server: ServerProcess, change: dict[str, Any], param: str, code: str, message: str
-):
+) -> None:
     answer = server.request("POST", "/v1/chat/completions", {"model": "gpt-4o", "messages": MESSAGES, **change})
 
     assert answer.status == 400
     assert answer.error == {"message": message, "type": "invalid_request_error", "param": param, "code": code}
 
 
-def test_errors_in_a_query_have_the_same_messages(server: ServerProcess):
+def test_errors_in_a_query_have_the_same_messages(server: ServerProcess) -> None:
     answer = server.request("GET", "/v1/fine_tuning/jobs?limit=0")
 
     assert (answer.error["code"], answer.error["message"]) == ("integer_below_min_value", below("limit", "1", "0"))
 
 
-def test_a_long_value_is_shortened_in_the_middle(server: ServerProcess):
+def test_a_long_value_is_shortened_in_the_middle(server: ServerProcess) -> None:
     body = {"model": "gpt-4o", "messages": MESSAGES, "response_format": {"type": "x" * 100_000}}
 
     assert len(server.request("POST", "/v1/chat/completions", body).content) < 1000
@@ -314,7 +314,7 @@ def test_a_long_value_is_shortened_in_the_middle(server: ServerProcess):
     "path", ["/v1/fine_tuning/jobs", "/v1/fine_tuning/jobs/ftjob-1", "/openai/fine_tuning/jobs/ftjob-1/events"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_fine_tuning_addresses_with_a_trailing_slash_redirect(server: ServerProcess, method: str, path: str):
+def test_fine_tuning_addresses_with_a_trailing_slash_redirect(server: ServerProcess, method: str, path: str) -> None:
     query = "?api-version=1&limit=2"
 
     answer = server.request(method, f"{path}/{query}", b"{}")
@@ -325,7 +325,7 @@ def test_fine_tuning_addresses_with_a_trailing_slash_redirect(server: ServerProc
 @pytest.mark.parametrize(
     "path", ["/v1/files/", "/v1/chat/completions/", "/v1/batches/", "/v1/fine_tuning/", "/v1/fine_tuning/nothing/"]
 )
-def test_other_addresses_with_a_trailing_slash_are_unknown(server: ServerProcess, path: str):
+def test_other_addresses_with_a_trailing_slash_are_unknown(server: ServerProcess, path: str) -> None:
     answer = server.request("POST", path, b"{}")
 
     assert (answer.status, answer.error["message"]) == (404, f"Invalid URL (POST {path})")

@@ -31,7 +31,7 @@ from webhook_receiver import Receiver, webhook_receivers
 SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
 
 
-def test_successes_and_failures_are_in_two_files(client: OpenAI):
+def test_successes_and_failures_are_in_two_files(client: OpenAI) -> None:
     requests = [
         a_request(1),
         asking(2, temperature=3),
@@ -73,7 +73,7 @@ def test_successes_and_failures_are_in_two_files(client: OpenAI):
     assert all((line["response"]["status_code"], line["error"]) == (400, None) for line in bad.values())
 
 
-def test_the_result_files_are_files_like_others(client: OpenAI):
+def test_the_result_files_are_files_like_others(client: OpenAI) -> None:
     batch = start_batch(client, ONE, output_expires_after={"anchor": "created_at", "seconds": 7200})
     batch = end_of(client, batch.id)
 
@@ -86,7 +86,7 @@ def test_the_result_files_are_files_like_others(client: OpenAI):
     assert client.files.delete(file.id).deleted
 
 
-def test_a_batch_with_only_failures_is_completed(client: OpenAI):
+def test_a_batch_with_only_failures_is_completed(client: OpenAI) -> None:
     batch = end_of(client, start_batch(client, jsonl([asking(1, model="nobody"), asking(2, model="nobody")])).id)
 
     assert (batch.status, batch.output_file_id, batch.model, counts(batch)) == ("completed", None, "nobody", (2, 0, 2))
@@ -96,7 +96,7 @@ def test_a_batch_with_only_failures_is_completed(client: OpenAI):
     assert batch.usage.total_tokens == 0
 
 
-def test_a_retried_create_makes_no_second_batch(client: OpenAI):
+def test_a_retried_create_makes_no_second_batch(client: OpenAI) -> None:
     key = {"Idempotency-Key": "a batch of its own"}
     first = start_batch(client, ONE, extra_headers=key)
 
@@ -109,7 +109,7 @@ def test_a_retried_create_makes_no_second_batch(client: OpenAI):
     assert other.id != first.id
 
 
-def test_batches_are_listed_newest_first(client: OpenAI):
+def test_batches_are_listed_newest_first(client: OpenAI) -> None:
     made = [start_batch(client, ONE).id for _ in range(5)][::-1]
 
     page = client.batches.list(limit=2)
@@ -125,20 +125,20 @@ def test_batches_are_listed_newest_first(client: OpenAI):
 @pytest.mark.parametrize(
     ("options", "param"), [({"limit": 0}, "limit"), ({"limit": 101}, "limit"), ({"after": "batch_none"}, "after")]
 )
-def test_the_limit_of_a_list_is_bounded(client: OpenAI, options: Any, param: str):
+def test_the_limit_of_a_list_is_bounded(client: OpenAI, options: Any, param: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.batches.list(**options)
 
     assert caught.value.param == param
 
 
-def test_an_unknown_batch_is_a_404(client: OpenAI):
+def test_an_unknown_batch_is_a_404(client: OpenAI) -> None:
     for ask in (client.batches.retrieve, client.batches.cancel):
         with pytest.raises(openai.NotFoundError, match="No batch found with id 'batch_none'"):
             ask("batch_none")
 
 
-def test_a_batch_that_has_ended_can_not_be_cancelled(client: OpenAI):
+def test_a_batch_that_has_ended_can_not_be_cancelled(client: OpenAI) -> None:
     batch = end_of(client, start_batch(client, ONE).id)
 
     with pytest.raises(openai.ConflictError) as caught:
@@ -148,7 +148,7 @@ def test_a_batch_that_has_ended_can_not_be_cancelled(client: OpenAI):
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
-def test_a_cancelled_batch_keeps_what_was_answered(client: OpenAI):
+def test_a_cancelled_batch_keeps_what_was_answered(client: OpenAI) -> None:
     running = start_batch(client, SLOW)
     waiting = start_batch(client, THREE)
     before = wait_for_answers(client, running.id)
@@ -169,7 +169,7 @@ def test_a_cancelled_batch_keeps_what_was_answered(client: OpenAI):
     assert client.files.delete(running.input_file_id).deleted
 
 
-def test_a_small_batch_does_not_wait_for_large_ones(client: OpenAI):
+def test_a_small_batch_does_not_wait_for_large_ones(client: OpenAI) -> None:
     costly = [start_batch(client, SLOW) for _ in range(3)]
     for batch in costly:
         wait_for_answers(client, batch.id)
@@ -182,7 +182,7 @@ def test_a_small_batch_does_not_wait_for_large_ones(client: OpenAI):
         assert end_of(client, batch.id).status == "cancelled"
 
 
-def test_unanswered_requests_expire(start_server: Callable[..., ServerProcess]):
+def test_unanswered_requests_expire(start_server: Callable[..., ServerProcess]) -> None:
     server = start_server()
     client = server.client()
     running, waiting = start_batch(client, SLOW), start_batch(client, THREE)
@@ -205,7 +205,7 @@ def test_unanswered_requests_expire(start_server: Callable[..., ServerProcess]):
     assert sum(counts(end_of(client, waiting.id))[1:]) == 3
 
 
-def test_legacy_completions_come_in_batches_too(client: OpenAI):
+def test_legacy_completions_come_in_batches_too(client: OpenAI) -> None:
     endpoint: Literal["/v1/completions"] = "/v1/completions"
     body = {"model": "davinci-002", "prompt": "once", "max_tokens": 3, "temperature": 0}
     requests = [a_request(1, url=endpoint, body=body), a_request(2, url=endpoint, body={**body, "suffix": "!"})]
@@ -220,7 +220,7 @@ def test_legacy_completions_come_in_batches_too(client: OpenAI):
     assert (refusal["status_code"], refusal["body"]["error"]["param"]) == (400, "suffix")
 
 
-def test_each_end_of_a_batch_is_notified(start_server: Callable[..., ServerProcess]):
+def test_each_end_of_a_batch_is_notified(start_server: Callable[..., ServerProcess]) -> None:
     with webhook_receivers() as receivers:
         receivers.append(Receiver().listen())
         server = start_server("--webhook-url", receivers[0].url, RETUNE_SERVER_WEBHOOK_SECRET=SECRET)

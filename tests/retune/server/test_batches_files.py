@@ -39,7 +39,7 @@ from retune.server.batches.results import Journal, result_line
 from retune.training_lines.keys import MAX_LINE_BYTES
 
 
-def test_blank_lines_and_all_line_ends_are_accepted(client: OpenAI):
+def test_blank_lines_and_all_line_ends_are_accepted(client: OpenAI) -> None:
     lines = [json.dumps(a_request(number)).encode() for number in range(3)]
     content = b"\xef\xbb\xbf" + lines[0] + b"\r\n\r\n" + lines[1] + b"\n  \n" + lines[2]
 
@@ -48,7 +48,7 @@ def test_blank_lines_and_all_line_ends_are_accepted(client: OpenAI):
     assert (batch.status, counts(batch)) == ("completed", (3, 3, 0))
 
 
-def test_an_id_may_be_any_text(client: OpenAI):
+def test_an_id_may_be_any_text(client: OpenAI) -> None:
     names = ["", "ü 漢字 🙂", "\0", "\ud800", "x" * 5000, '"\\\n']
     requests = [a_request(number, custom_id=name) for number, name in enumerate(names)]
 
@@ -91,7 +91,7 @@ def test_an_id_may_be_any_text(client: OpenAI):
         (["{"] * 150, [("invalid_json_line", None, line) for line in range(1, 101)]),
     ],
 )
-def test_all_errors_of_an_input_file_are_reported(client: OpenAI, lines: list[Any], errors: list[Any]):
+def test_all_errors_of_an_input_file_are_reported(client: OpenAI, lines: list[Any], errors: list[Any]) -> None:
     text = [line if isinstance(line, str) else json.dumps(line) for line in lines]
 
     batch = end_of(client, start_batch(client, "\n".join(text).encode()).id)
@@ -105,7 +105,7 @@ def test_all_errors_of_an_input_file_are_reported(client: OpenAI, lines: list[An
     assert all(error.message for error in batch.errors.data)
 
 
-def test_a_file_may_hold_50000_requests_and_no_more(client: OpenAI, tmp_path: Path):
+def test_a_file_may_hold_50000_requests_and_no_more(client: OpenAI, tmp_path: Path) -> None:
     line = '{"custom_id":"%d","method":"POST","url":"/v1/chat/completions","body":{"model":"m"}}\n'
     content = "".join(line % number for number in range(50_000))
     (tmp_path / "most").write_text(content)
@@ -120,7 +120,7 @@ def test_a_file_may_hold_50000_requests_and_no_more(client: OpenAI, tmp_path: Pa
     assert "50000" in str(batch.errors.data[0].message)
 
 
-def test_the_length_of_a_line_is_limited(tmp_path: Path):
+def test_the_length_of_a_line_is_limited(tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(b"x" * (MAX_LINE_BYTES * 2 + 10) + b"\n" + ONE)
 
@@ -130,7 +130,7 @@ def test_the_length_of_a_line_is_limited(tmp_path: Path):
     assert [error["line"] for error in caught.value.errors] == [1]
 
 
-def test_thousands_of_errors_in_one_request_get_one_short_answer(client: OpenAI):
+def test_thousands_of_errors_in_one_request_get_one_short_answer(client: OpenAI) -> None:
     requests = [asking(1, **dict.fromkeys(map(str, range(3000)), 1)), asking(2, messages=[1] * 3000)]
 
     batch = end_of(client, start_batch(client, jsonl(requests)).id)
@@ -153,7 +153,7 @@ def test_thousands_of_errors_in_one_request_get_one_short_answer(client: OpenAI)
         ({"extra_body": {"priority": 1}}, "priority", "Unknown parameter: 'priority'."),
     ],
 )
-def test_a_request_that_can_not_be_honoured_is_refused(client: OpenAI, options: Any, param: str, words: str):
+def test_a_request_that_can_not_be_honoured_is_refused(client: OpenAI, options: Any, param: str, words: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         start_batch(client, ONE, **options)
 
@@ -161,7 +161,7 @@ def test_a_request_that_can_not_be_honoured_is_refused(client: OpenAI, options: 
     assert words in caught.value.message
 
 
-def test_a_file_of_another_purpose_is_refused(client: OpenAI):
+def test_a_file_of_another_purpose_is_refused(client: OpenAI) -> None:
     file = client.files.create(file=("requests.jsonl", jsonl([a_request(1)])), purpose="user_data")
 
     with pytest.raises(openai.BadRequestError, match="it must be 'batch'"):
@@ -169,7 +169,7 @@ def test_a_file_of_another_purpose_is_refused(client: OpenAI):
 
 
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([jsonl([a_request(number)])[:-1] for number in range(4)])))
-def test_any_input_file_is_answered_or_refused(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]):
+def test_any_input_file_is_answered_or_refused(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
     path = tmp_path_factory.getbasetemp() / f"input-{os.getpid()}"
     path.write_bytes(b"\n".join(lines))
     with suppress(InvalidInputError):
@@ -185,7 +185,7 @@ def journal_of(server: ServerProcess, batch_id: str) -> Path:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_batch_resumes_where_its_server_was_killed(
     start_server: Callable[..., ServerProcess], number: signal.Signals
-):
+) -> None:
     total = 1500
     server = start_server()
     batch = start_batch(server.client(), jsonl(map(slow, range(total))))
@@ -202,7 +202,7 @@ def test_a_batch_resumes_where_its_server_was_killed(
     assert not journal_of(server, batch.id).exists()
 
 
-def test_a_batch_without_its_file_fails_and_the_next_one_runs(client: OpenAI, server: ServerProcess):
+def test_a_batch_without_its_file_fails_and_the_next_one_runs(client: OpenAI, server: ServerProcess) -> None:
     running = [start_batch(client, SLOW) for _ in range(2)]
     broken = start_batch(client, THREE)
     wait_for(lambda: client.batches.retrieve(broken.id).status == "in_progress", "the check of the file")
@@ -221,7 +221,7 @@ def test_a_batch_without_its_file_fails_and_the_next_one_runs(client: OpenAI, se
 
 
 @pytest.mark.slow
-def test_a_batch_waits_for_disk_space(small_disk: Path, start_server: Callable[..., ServerProcess]):
+def test_a_batch_waits_for_disk_space(small_disk: Path, start_server: Callable[..., ServerProcess]) -> None:
     total = 1500
     log = small_disk.with_name("log")
     server = start_server("--log-file", str(log), data_directory=small_disk / "data")
@@ -240,7 +240,9 @@ def test_a_batch_waits_for_disk_space(small_disk: Path, start_server: Callable[.
 
 @settings(deadline=None, max_examples=40)  # the disk takes its time
 @given(st.data())
-def test_a_journal_keeps_whole_lines_and_nothing_else(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject):
+def test_a_journal_keeps_whole_lines_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     directory = tmp_path_factory.mktemp("journal")
     (directory / "input").write_bytes(jsonl(map(a_request, range(6))))
     requests = list(requests_of(directory / "input"))

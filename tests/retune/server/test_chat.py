@@ -22,7 +22,7 @@ def ask(client: OpenAI, model: str, **options: Any) -> Any:
     return client.chat.completions.create(**{"model": model, "messages": QUESTION, **options})
 
 
-def test_an_answer_has_text_and_usage(client: OpenAI, model: str):
+def test_an_answer_has_text_and_usage(client: OpenAI, model: str) -> None:
     answer = ask(client, model, temperature=0)
 
     assert answer.object == "chat.completion"
@@ -34,13 +34,13 @@ def test_an_answer_has_text_and_usage(client: OpenAI, model: str):
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
-def test_temperature_zero_and_a_seed_are_deterministic(client: OpenAI, model: str):
+def test_temperature_zero_and_a_seed_are_deterministic(client: OpenAI, model: str) -> None:
     assert ask(client, model, temperature=0).choices == ask(client, model, temperature=0).choices
     drawn = ask(client, model, temperature=1.8, seed=11, n=6).choices
     assert drawn == ask(client, model, temperature=1.8, seed=11, n=6).choices
 
 
-def test_n_answers_are_numbered_and_counted(client: OpenAI, model: str):
+def test_n_answers_are_numbered_and_counted(client: OpenAI, model: str) -> None:
     one = ask(client, model, temperature=0)
     three = ask(client, model, temperature=0, n=3)
 
@@ -51,7 +51,7 @@ def test_n_answers_are_numbered_and_counted(client: OpenAI, model: str):
 
 
 @pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
-def test_an_answer_ends_at_its_limit(client: OpenAI, model: str, limit: str):
+def test_an_answer_ends_at_its_limit(client: OpenAI, model: str, limit: str) -> None:
     answer = ask(client, model, temperature=0, **{limit: 1})
 
     assert answer.choices[0].finish_reason == "length"
@@ -59,7 +59,7 @@ def test_an_answer_ends_at_its_limit(client: OpenAI, model: str, limit: str):
 
 
 @pytest.mark.parametrize("stop", [" ", [" ", "never"], ["bel"]])
-def test_an_answer_ends_before_a_stop_sequence(client: OpenAI, model: str, stop: Any):
+def test_an_answer_ends_before_a_stop_sequence(client: OpenAI, model: str, stop: Any) -> None:
     whole = ask(client, model, temperature=0).choices[0].message.content
     cut = ask(client, model, temperature=0, stop=stop).choices[0]
 
@@ -68,7 +68,7 @@ def test_an_answer_ends_before_a_stop_sequence(client: OpenAI, model: str, stop:
     assert cut.finish_reason == "stop"
 
 
-def test_a_stream_has_the_same_text_as_the_whole_answer(client: OpenAI, model: str):
+def test_a_stream_has_the_same_text_as_the_whole_answer(client: OpenAI, model: str) -> None:
     whole = ask(client, model, temperature=0)
     chunks = list(ask(client, model, temperature=0, stream=True, stream_options={"include_usage": True}))
 
@@ -83,14 +83,14 @@ def test_a_stream_has_the_same_text_as_the_whole_answer(client: OpenAI, model: s
     assert len(chunks) > 4
 
 
-def test_a_stream_of_n_answers_ends_each(client: OpenAI, model: str):
+def test_a_stream_of_n_answers_ends_each(client: OpenAI, model: str) -> None:
     chunks = list(ask(client, model, temperature=0, stream=True, n=2))
 
     ends = [chunk.choices[0].index for chunk in chunks if chunk.choices[0].finish_reason]
     assert ends == [0, 1]
 
 
-def test_a_stream_on_the_wire(server: ServerProcess, model: str):
+def test_a_stream_on_the_wire(server: ServerProcess, model: str) -> None:
     body = {"model": model, "messages": QUESTION, "stream": True, "temperature": 0}
 
     answer = server.request("POST", "/v1/chat/completions", body)
@@ -102,14 +102,14 @@ def test_a_stream_on_the_wire(server: ServerProcess, model: str):
     assert '"usage"' not in answer.content.decode()
 
 
-def test_the_untrained_base_answers_too(client: OpenAI):
+def test_the_untrained_base_answers_too(client: OpenAI) -> None:
     answer = ask(client, "gpt-4o-mini")
 
     assert answer.model == "gpt-4o-mini"
     assert answer.choices[0].message.content is not None
 
 
-def test_text_parts_are_read_as_text(client: OpenAI, model: str):
+def test_text_parts_are_read_as_text(client: OpenAI, model: str) -> None:
     parts: Any = [{"role": "user", "content": [{"type": "text", "text": "question 4, number 4"}]}]
 
     assert (
@@ -162,7 +162,7 @@ def test_text_parts_are_read_as_text(client: OpenAI, model: str):
         ),
     ],
 )
-def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any], param: str, words: str):
+def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any], param: str, words: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, "baseline-text", **options)
 
@@ -171,7 +171,7 @@ def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any],
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
-def test_half_a_surrogate_pair_is_an_invalid_role(server: ServerProcess):
+def test_half_a_surrogate_pair_is_an_invalid_role(server: ServerProcess) -> None:
     body = {"model": "baseline-text", "messages": [{"role": "\ud800", "content": "\ud800"}]}
 
     answer = server.request("POST", "/v1/chat/completions", body)
@@ -179,7 +179,7 @@ def test_half_a_surrogate_pair_is_an_invalid_role(server: ServerProcess):
     assert (answer.status, answer.error["param"]) == (400, "messages[0].role")
 
 
-def test_parameters_with_neutral_values_are_accepted(client: OpenAI):
+def test_parameters_with_neutral_values_are_accepted(client: OpenAI) -> None:
     ask(
         client,
         "baseline-text",
@@ -201,7 +201,7 @@ def test_parameters_with_neutral_values_are_accepted(client: OpenAI):
     )
 
 
-def test_each_token_has_its_log_probability(client: OpenAI, model: str):
+def test_each_token_has_its_log_probability(client: OpenAI, model: str) -> None:
     choice = ask(client, model, temperature=0, logprobs=True, top_logprobs=3).choices[0]
     (first, *_) = tokens = choice.logprobs.content
 
@@ -220,7 +220,7 @@ def test_each_token_has_its_log_probability(client: OpenAI, model: str):
     assert all(token.top_logprobs == [] for token in bare.logprobs.content)
 
 
-def test_a_stream_has_the_log_probabilities_of_each_piece(client: OpenAI, model: str):
+def test_a_stream_has_the_log_probabilities_of_each_piece(client: OpenAI, model: str) -> None:
     options: Any = {"temperature": 0, "logprobs": True, "top_logprobs": 2}
     whole = ask(client, model, **options).choices[0]
     pieces = [chunk.choices[0] for chunk in ask(client, model, stream=True, **options)]
@@ -231,14 +231,14 @@ def test_a_stream_has_the_log_probabilities_of_each_piece(client: OpenAI, model:
         assert b"".join(bytes(token.bytes) for token in piece.logprobs.content).decode() == piece.delta.content
 
 
-def test_an_answer_cut_by_a_stop_sequence_has_the_log_probabilities_of_its_text(client: OpenAI, model: str):
+def test_an_answer_cut_by_a_stop_sequence_has_the_log_probabilities_of_its_text(client: OpenAI, model: str) -> None:
     choice = ask(client, model, temperature=0, logprobs=True, stop="bel").choices[0]
 
     assert choice.message.content == "la"
     assert bytes(choice.logprobs.content[0].bytes) == b"la"
 
 
-def test_no_field_of_the_published_api_is_unknown(server: ServerProcess):
+def test_no_field_of_the_published_api_is_unknown(server: ServerProcess) -> None:
     schemas = document()["components"]["schemas"]
 
     def fields(schema: dict[str, Any]) -> set[str]:
@@ -254,7 +254,7 @@ def test_no_field_of_the_published_api_is_unknown(server: ServerProcess):
         assert answer.error["message"] != f"Unrecognized request argument supplied: {name}"
 
 
-def test_a_completion_model_does_not_chat(client: OpenAI):
+def test_a_completion_model_does_not_chat(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         ask(client, "davinci-002")
 
@@ -267,7 +267,7 @@ def test_a_completion_model_does_not_chat(client: OpenAI):
     }
 
 
-def test_a_deleted_model_is_a_404(client: OpenAI):
+def test_a_deleted_model_is_a_404(client: OpenAI) -> None:
     file = upload(client, example_lines(10))
     name = str(ended(client, client.fine_tuning.jobs.create(model="gpt-4o", training_file=file.id).id).fine_tuned_model)
     assert ask(client, name).choices
@@ -278,7 +278,7 @@ def test_a_deleted_model_is_a_404(client: OpenAI):
     assert caught.value.code == "model_not_found"
 
 
-def test_a_deleted_model_is_a_404_even_if_its_checkpoint_remains(client: OpenAI, server: ServerProcess):
+def test_a_deleted_model_is_a_404_even_if_its_checkpoint_remains(client: OpenAI, server: ServerProcess) -> None:
     file = upload(client, example_lines(10))
     job = ended(client, client.fine_tuning.jobs.create(model="gpt-4o", training_file=file.id).id)
     name = str(job.fine_tuned_model)
@@ -294,7 +294,7 @@ def test_a_deleted_model_is_a_404_even_if_its_checkpoint_remains(client: OpenAI,
     assert caught.value.code == "model_not_found"
 
 
-def test_a_damaged_model_is_an_error_of_the_request_alone(client: OpenAI, server: ServerProcess):
+def test_a_damaged_model_is_an_error_of_the_request_alone(client: OpenAI, server: ServerProcess) -> None:
     file = upload(client, example_lines(10))
     job = ended(client, client.fine_tuning.jobs.create(model="baseline-text", training_file=file.id).id)
     for path in (server.data_directory / "jobs" / job.id).glob("epoch-*/*"):

@@ -78,7 +78,7 @@ def seen(
     return dict(json.loads(run(command, OPENAI_BASE_URL=server.base_url, OPENAI_API_KEY="any")))
 
 
-def test_node_trains_a_model(seen: dict[str, Any]):
+def test_node_trains_a_model(seen: dict[str, Any]) -> None:
     job = seen["job"]
     assert (job["status"], job["trained_tokens"] > 0, job["error"]) == ("succeeded", True, None)
     assert re.fullmatch(r"ft:gpt-4o-mini-2024-07-18:retune:node:\w{8}", job["fine_tuned_model"])
@@ -93,7 +93,7 @@ def test_node_trains_a_model(seen: dict[str, Any]):
     assert seen["result"].startswith("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n")
 
 
-def test_node_chats_with_the_model(seen: dict[str, Any]):
+def test_node_chats_with_the_model(seen: dict[str, Any]) -> None:
     chat = seen["chat"]
     assert seen["job"]["fine_tuned_model"] in seen["models"]
     assert chat["content"] == chat["streamed"] != ""
@@ -101,7 +101,7 @@ def test_node_chats_with_the_model(seen: dict[str, Any]):
     assert chat["finish_reason"] in {"stop", "length"}
 
 
-def test_node_uploads_in_parts_and_works_in_batches(seen: dict[str, Any]):
+def test_node_uploads_in_parts_and_works_in_batches(seen: dict[str, Any]) -> None:
     assert seen["upload"] == {"status": "completed", "same": True}
     assert seen["batch"] == {
         "status": "completed",
@@ -111,7 +111,7 @@ def test_node_uploads_in_parts_and_works_in_batches(seen: dict[str, Any]):
     assert seen["deleted"]["deleted"] is True
 
 
-def test_node_reads_errors_and_notifications(seen: dict[str, Any]):
+def test_node_reads_errors_and_notifications(seen: dict[str, Any]) -> None:
     refusal = seen["refusal"]
     assert re.fullmatch(r"req_[0-9a-f]{32}", refusal.pop("request_id"))
     assert refusal == {"is_not_found": True, "status": 404, "code": "model_not_found", "param": "model"}
@@ -119,7 +119,7 @@ def test_node_reads_errors_and_notifications(seen: dict[str, Any]):
     assert seen["notification"]["data"]["id"].startswith("ftjob-")
 
 
-def test_the_ai_sdk_uses_responses(installed: Path, server: ServerProcess, labels: str, agent: str):
+def test_the_ai_sdk_uses_responses(installed: Path, server: ServerProcess, labels: str, agent: str) -> None:
     command = ["node", str(installed / "ai-sdk.mjs"), labels, agent]
     seen = json.loads(run(command, OPENAI_BASE_URL=server.base_url))
 
@@ -130,7 +130,9 @@ def test_the_ai_sdk_uses_responses(installed: Path, server: ServerProcess, label
     assert seen["history"]
 
 
-def test_curl_commands_of_the_documentation_work(server: ServerProcess, succeeded: FineTuningJob, tmp_path: Path):
+def test_curl_commands_of_the_documentation_work(
+    server: ServerProcess, succeeded: FineTuningJob, tmp_path: Path
+) -> None:
     """The address of the server in place of api.openai.com, and nothing else."""
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")

@@ -27,7 +27,7 @@ Notification = tuple[bytes, dict[str, str], str]
 
 def test_every_method_of_the_sdk_is_answered(
     client: OpenAI, succeeded: FineTuningJob, tmp_path: Path, notification: Notification
-):
+) -> None:
     watched = Watched(client)
     JUDGE.answered.clear()
 
@@ -40,7 +40,7 @@ def test_every_method_of_the_sdk_is_answered(
     assert {operation.name for operation in operations()} - JUDGE.answered == {"runGrader", "validateGrader"}
 
 
-def test_raw_and_streamed_responses(client: OpenAI, succeeded: FineTuningJob, tmp_path: Path):
+def test_raw_and_streamed_responses(client: OpenAI, succeeded: FineTuningJob, tmp_path: Path) -> None:
     raw = client.fine_tuning.jobs.with_raw_response.retrieve(succeeded.id)
     assert raw.parse() == client.fine_tuning.jobs.retrieve(succeeded.id)
     assert raw.headers["x-request-id"] == raw.request_id
@@ -52,7 +52,7 @@ def test_raw_and_streamed_responses(client: OpenAI, succeeded: FineTuningJob, tm
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_paging_yields_each_object_once(client: OpenAI, succeeded: FineTuningJob, limit: int):
+def test_paging_yields_each_object_once(client: OpenAI, succeeded: FineTuningJob, limit: int) -> None:
     """Page by page, a list has each object once, whatever the page's size."""
     whole = client.fine_tuning.jobs.list_events(succeeded.id, limit=1000).data
     paged = list(client.fine_tuning.jobs.list_events(succeeded.id, limit=limit))
@@ -63,7 +63,7 @@ def test_paging_yields_each_object_once(client: OpenAI, succeeded: FineTuningJob
     assert files == [file.id for file in client.files.list(limit=10_000)][::-1]
 
 
-def test_a_page_after_an_unknown_object_is_an_error(client: OpenAI, succeeded: FineTuningJob):
+def test_a_page_after_an_unknown_object_is_an_error(client: OpenAI, succeeded: FineTuningJob) -> None:
     """The first page again would be read for ever."""
     after = "unknown"
     for call in (
@@ -79,7 +79,7 @@ def test_a_page_after_an_unknown_object_is_an_error(client: OpenAI, succeeded: F
         assert caught.value.param == "after"
 
 
-def test_both_clients_have_the_same_methods(server: ServerProcess):
+def test_both_clients_have_the_same_methods(server: ServerProcess) -> None:
     client = server.client()
     asynchronous = AsyncOpenAI(base_url=server.base_url, api_key="any")
     for name in RESOURCES:
@@ -95,7 +95,7 @@ async def aclient(server: ServerProcess) -> AsyncIterator[AsyncOpenAI]:
 
 async def test_every_method_of_the_async_sdk_is_answered(
     aclient: AsyncOpenAI, succeeded: FineTuningJob, tmp_path: Path, notification: Notification
-):
+) -> None:
     watched = Watched(aclient)
 
     await Walk(watched, succeeded, tmp_path, notification).everything()
@@ -104,7 +104,7 @@ async def test_every_method_of_the_async_sdk_is_answered(
     assert expected - watched.called == set()
 
 
-async def test_concurrent_requests_get_their_own_answers(aclient: AsyncOpenAI, succeeded: FineTuningJob):
+async def test_concurrent_requests_get_their_own_answers(aclient: AsyncOpenAI, succeeded: FineTuningJob) -> None:
     async def round_trip(number: int) -> bool:
         content = example_lines(2, f"label of {number}")
         file = await aclient.files.create(file=(f"{number}.jsonl", content), purpose="fine-tune")
@@ -127,7 +127,7 @@ async def test_concurrent_requests_get_their_own_answers(aclient: AsyncOpenAI, s
     assert len(set(await asyncio.gather(*answers))) == 1
 
 
-async def test_an_abandoned_stream_is_closed(start_server: Callable[..., ServerProcess]):
+async def test_an_abandoned_stream_is_closed(start_server: Callable[..., ServerProcess]) -> None:
     """The rest of the answer is not written to nobody: that would be logged, line by line."""
     server = start_server()
     async with AsyncOpenAI(base_url=server.base_url, api_key="any", max_retries=0) as client:
@@ -142,7 +142,7 @@ async def test_an_abandoned_stream_is_closed(start_server: Callable[..., ServerP
     assert b"socket.send() raised exception" not in server.process.communicate()[1]
 
 
-async def test_the_async_client_raises_the_same_errors(aclient: AsyncOpenAI):
+async def test_the_async_client_raises_the_same_errors(aclient: AsyncOpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         await aclient.fine_tuning.jobs.retrieve("ftjob-unknown")
     assert (caught.value.code, caught.value.param) == ("fine_tune_not_found", "fine_tune_id")
@@ -187,7 +187,7 @@ def sdk_source(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.mark.slow
-def test_the_core_tests_of_openai_python_pass(start_server: Callable[..., ServerProcess], sdk_source: Path):
+def test_the_core_tests_of_openai_python_pass(start_server: Callable[..., ServerProcess], sdk_source: Path) -> None:
     server = start_server("--max-concurrent-jobs", "2")
     tests = [f"tests/api_resources/{name}" for name in FILES]
     kept = " and ".join(f"not ({names})" for names in LEFT_OUT)

@@ -97,7 +97,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("name", CHATTING)
-def test_third_party_client_works(name: str, seen: dict[str, dict[str, Any]]):
+def test_third_party_client_works(name: str, seen: dict[str, dict[str, Any]]) -> None:
     answers = seen[name]
     assert "failure" not in answers, answers["failure"]
     assert answers
@@ -106,7 +106,7 @@ def test_third_party_client_works(name: str, seen: dict[str, dict[str, Any]]):
     assert answers.get("structured", TICKET) == TICKET
 
 
-def test_litellm_fine_tuning(seen: dict[str, dict[str, Any]]):
+def test_litellm_fine_tuning(seen: dict[str, dict[str, Any]]) -> None:
     ended_well = {"is_listed": True, "status": "cancelled"}
     assert seen["litellm_fine_tuning"] == {
         "openai": {"model": "gpt-3.5-turbo-0125", **ended_well},
@@ -115,7 +115,7 @@ def test_litellm_fine_tuning(seen: dict[str, dict[str, Any]]):
 
 
 @pytest.mark.parametrize("version", ["0.28.1", "1.0.0", "1.40.0", "1.109.1", "2.0.0", "2.54.0", "3.54.0"])
-def test_older_sdk(version: str, tmp_path: Path, variables: dict[str, str]):
+def test_older_sdk(version: str, tmp_path: Path, variables: dict[str, str]) -> None:
     # httpx 0.28 took away what openai before 1.55.3 calls it with.
     python = new_environment(tmp_path / "env", f"openai=={version}", "httpx<0.28")
     seen: dict[str, Any] = json.loads(run([python, CLIENTS / "sdk_versions.py"], **variables))

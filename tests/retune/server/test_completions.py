@@ -33,7 +33,7 @@ def ask(client: OpenAI, model: str, **options: Any) -> Any:
     return client.completions.create(**{"model": model, "prompt": PROMPTS[0], "temperature": 0, **options})
 
 
-def test_a_learned_completion_is_returned_exactly(client: OpenAI, model: str):
+def test_a_learned_completion_is_returned_exactly(client: OpenAI, model: str) -> None:
     answer = ask(client, model)
 
     assert (answer.object, answer.model) == ("text_completion", model)
@@ -44,20 +44,20 @@ def test_a_learned_completion_is_returned_exactly(client: OpenAI, model: str):
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
-def test_retune_chat_completes_a_prompt(server: ServerProcess, model: str):
+def test_retune_chat_completes_a_prompt(server: ServerProcess, model: str) -> None:
     said = CliRunner().invoke(
         app, ["chat", model, "--message", PROMPTS[0], "--base-url", str(server.client().base_url)]
     )
     assert (said.exit_code, said.stdout) == (0, " label 1 END\n")
 
 
-def test_the_stop_sequence_ends_the_completion(client: OpenAI, model: str):
+def test_the_stop_sequence_ends_the_completion(client: OpenAI, model: str) -> None:
     choice = ask(client, model, stop=[" END", "\n"]).choices[0]
 
     assert (choice.text, choice.finish_reason) == (" label 1", "stop")
 
 
-def test_several_prompts_have_n_answers_each(client: OpenAI, model: str):
+def test_several_prompts_have_n_answers_each(client: OpenAI, model: str) -> None:
     answer = ask(client, model, prompt=PROMPTS, n=2, best_of=2, stop=" END")
 
     assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
@@ -67,20 +67,20 @@ def test_several_prompts_have_n_answers_each(client: OpenAI, model: str):
     assert answer.usage.completion_tokens == 2 * sum(usage.completion_tokens for usage in alone)
 
 
-def test_a_seed_is_deterministic(client: OpenAI, model: str):
+def test_a_seed_is_deterministic(client: OpenAI, model: str) -> None:
     drawn = [ask(client, model, temperature=2, seed=5, n=8).choices for _ in range(2)]
 
     assert drawn[0] == drawn[1]
 
 
-def test_echo_repeats_the_prompt(client: OpenAI, model: str):
+def test_echo_repeats_the_prompt(client: OpenAI, model: str) -> None:
     assert ask(client, model, echo=True).choices[0].text == "text 1 -> label 1 END"
     cut = ask(client, model, echo=True, max_tokens=0).choices[0]
     assert (cut.text, cut.finish_reason) == ("text 1 ->", "length")
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_echo_replaces_half_a_surrogate_pair(server: ServerProcess, stream: bool):
+def test_echo_replaces_half_a_surrogate_pair(server: ServerProcess, stream: bool) -> None:
     body = {"model": "babbage-002", "prompt": "a \ud800", "echo": True, "max_tokens": 0, "stream": stream}
 
     answer = server.request("POST", "/v1/completions", body)
@@ -89,7 +89,7 @@ def test_echo_replaces_half_a_surrogate_pair(server: ServerProcess, stream: bool
     assert "a \ufffd" in answer.content.decode()
 
 
-def test_log_probabilities_are_lists(client: OpenAI, model: str):
+def test_log_probabilities_are_lists(client: OpenAI, model: str) -> None:
     choice = ask(client, model, logprobs=2).choices[0]
 
     logprobs = choice.logprobs
@@ -105,7 +105,7 @@ def test_log_probabilities_are_lists(client: OpenAI, model: str):
     assert ask(client, model, logprobs=0).choices[0].logprobs.top_logprobs is None
 
 
-def test_a_stream_has_the_same_text_as_the_whole_answer(client: OpenAI, model: str):
+def test_a_stream_has_the_same_text_as_the_whole_answer(client: OpenAI, model: str) -> None:
     options: Any = {"prompt": PROMPTS, "logprobs": 1, "stop": " END"}
     whole = ask(client, model, **options)
     chunks = list(ask(client, model, stream=True, stream_options={"include_usage": True}, **options))
@@ -124,7 +124,7 @@ def test_a_stream_has_the_same_text_as_the_whole_answer(client: OpenAI, model: s
 
 
 @pytest.mark.parametrize("base", ["babbage-002", "davinci-002"])
-def test_the_untrained_bases_complete_up_to_sixteen_tokens(client: OpenAI, base: str):
+def test_the_untrained_bases_complete_up_to_sixteen_tokens(client: OpenAI, base: str) -> None:
     answer = client.completions.create(model=base, prompt=None)
 
     assert answer.usage
@@ -152,7 +152,7 @@ def test_the_untrained_bases_complete_up_to_sixteen_tokens(client: OpenAI, base:
         ({"extra_body": {"messages": []}}, "messages", "Unknown parameter: 'messages'."),
     ],
 )
-def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any], param: str, words: str):
+def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any], param: str, words: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, "babbage-002", **options)
 
@@ -160,11 +160,11 @@ def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any],
     assert words in caught.value.message
 
 
-def test_parameters_with_neutral_values_are_accepted(client: OpenAI):
+def test_parameters_with_neutral_values_are_accepted(client: OpenAI) -> None:
     ask(client, "babbage-002", user="me", best_of=0, frequency_penalty=0, logit_bias={}, suffix=None, stream=False)
 
 
-def test_a_chat_model_does_not_complete(client: OpenAI):
+def test_a_chat_model_does_not_complete(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         ask(client, "gpt-3.5-turbo")
 
@@ -179,7 +179,7 @@ def test_a_chat_model_does_not_complete(client: OpenAI):
         ask(client, "ft:babbage-002:retune::gone")
 
 
-def test_a_fine_tuned_completion_model_is_trained_further(client: OpenAI, model: str):
+def test_a_fine_tuned_completion_model_is_trained_further(client: OpenAI, model: str) -> None:
     file = upload(client, completion_lines(12))
     job = ended(client, client.fine_tuning.jobs.create(model=model, training_file=file.id).id)
 
@@ -195,7 +195,7 @@ def test_a_fine_tuned_completion_model_is_trained_further(client: OpenAI, model:
         ("gpt-4o", completion_lines(12), "is in the fine-tune-completion format, but the specified model gpt-4o"),
     ],
 )
-def test_lines_for_the_other_kind_of_model_fail_the_job(client: OpenAI, base: str, lines: bytes, words: str):
+def test_lines_for_the_other_kind_of_model_fail_the_job(client: OpenAI, base: str, lines: bytes, words: str) -> None:
     file = upload(client, lines)
     job = ended(client, client.fine_tuning.jobs.create(model=base, training_file=file.id).id)
 

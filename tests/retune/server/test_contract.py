@@ -33,7 +33,7 @@ def complaints(method: str, path: str, status: int, body: Any, kind: str = "appl
     return judge.take_complaints()
 
 
-def test_a_valid_answer_has_no_problem():
+def test_a_valid_answer_has_no_problem() -> None:
     assert complaints("GET", "/v1/files/file-1", 200, FILE) == []
     assert complaints("GET", "/v1/files/file-1?x=y", 200, {**FILE, "expires_at": None}, "application/json") == []
     assert complaints("GET", "/openai/v1/files/file-1", 404, {"error": ERROR}) == []
@@ -52,11 +52,11 @@ def test_a_valid_answer_has_no_problem():
         (404, {"error": {**ERROR, "detail": "d"}}, "application/json", "four keys"),
     ],
 )
-def test_an_invalid_answer_has_a_problem(status: int, body: Any, kind: str, words: str):
+def test_an_invalid_answer_has_a_problem(status: int, body: Any, kind: str, words: str) -> None:
     assert words in "\n".join(complaints("GET", "/v1/files/file-1", status, body, kind))
 
 
-def test_streams_are_judged_event_by_event():
+def test_streams_are_judged_event_by_event() -> None:
     chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []}
     sound = b"data: %s\n\ndata: [DONE]\n\n" % json.dumps(chunk).encode()
     broken = b"data: %s\n\n" % json.dumps({**chunk, "created": "now"}).encode()
@@ -65,7 +65,7 @@ def test_streams_are_judged_event_by_event():
     assert "$.created" in complaints("POST", "/v1/chat/completions", 200, sound + broken, "text/event-stream")[0]
 
 
-def test_answers_to_the_sdk_are_judged(client: OpenAI, succeeded: FineTuningJob):
+def test_answers_to_the_sdk_are_judged(client: OpenAI, succeeded: FineTuningJob) -> None:
     JUDGE.answered.clear()
     client.files.retrieve(succeeded.training_file)
     client.files.content(succeeded.training_file).read()
@@ -77,7 +77,7 @@ def test_answers_to_the_sdk_are_judged(client: OpenAI, succeeded: FineTuningJob)
     assert JUDGE.answered == {"retrieveFile", "downloadFile", "createChatCompletion"}
 
 
-def test_every_operation_is_found_by_its_path():
+def test_every_operation_is_found_by_its_path() -> None:
     assert len(operations()) == 30
     for path, item in published()["paths"].items():
         for method, operation in item.items():
@@ -106,7 +106,7 @@ def test_every_operation_is_found_by_its_path():
         ("FineTuningJob", {"hyperparameters": None}),
     ],
 )
-def test_deviations_are_invalid_in_the_document_and_accepted_by_the_judge(schema: str, change: dict[str, Any]):
+def test_deviations_are_invalid_in_the_document_and_accepted_by_the_judge(schema: str, change: dict[str, Any]) -> None:
     """The published document refuses it, and the one that judges takes it."""
     properties = published()["components"]["schemas"][schema]["properties"]
     patched = document()["components"]["schemas"][schema]["properties"]
@@ -115,7 +115,7 @@ def test_deviations_are_invalid_in_the_document_and_accepted_by_the_judge(schema
         assert problems_of(patched[name], value) == []
 
 
-def test_jobs_have_the_fields_that_only_the_real_service_shows(client: OpenAI, server: ServerProcess):
+def test_jobs_have_the_fields_that_only_the_real_service_shows(client: OpenAI, server: ServerProcess) -> None:
     bad = upload(client, b"{}\n")
     job = ended(client, client.fine_tuning.jobs.create(model="gpt-4o", training_file=bad.id).id)
 
@@ -180,7 +180,7 @@ requests = st.fixed_dictionaries(
 @given(st.sampled_from(["/v1/chat/completions", "/v1/completions"]), requests, st.booleans())
 def test_no_text_that_json_can_carry_is_an_error_of_the_server(
     server: ServerProcess, succeeded: FineTuningJob, path: str, body: dict[str, Any], stream: bool
-):
+) -> None:
     if body.get("model") == "trained":
         body = {**body, "model": succeeded.fine_tuned_model, "max_tokens": 20}
     if path == "/v1/completions":

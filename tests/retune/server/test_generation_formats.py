@@ -45,7 +45,7 @@ LABEL_B = {
 @pytest.mark.parametrize("temperature", [0, 1.5])
 def test_the_likeliest_known_answer_of_the_format_is_chosen(
     client: OpenAI, json_model: str, temperature: float, stream: bool
-):
+) -> None:
     def say(**options: Any) -> str:
         answer = ask(client, json_model, temperature=temperature, stream=stream, **options)
         if stream:
@@ -58,7 +58,7 @@ def test_the_likeliest_known_answer_of_the_format_is_chosen(
         assert say() == say(response_format={"type": "text"}) == "no JSON"
 
 
-def test_the_sdk_parses_an_answer_into_a_model(client: OpenAI, json_model: str):
+def test_the_sdk_parses_an_answer_into_a_model(client: OpenAI, json_model: str) -> None:
     class Label(BaseModel):
         label: str
         sure: bool
@@ -69,7 +69,7 @@ def test_the_sdk_parses_an_answer_into_a_model(client: OpenAI, json_model: str):
     assert answer.choices[0].message.parsed in (Label(label="b", sure=False), Label(label="a", sure=True))
 
 
-def test_a_schema_of_many_references_does_not_block_other_requests(client: OpenAI, json_model: str):
+def test_a_schema_of_many_references_does_not_block_other_requests(client: OpenAI, json_model: str) -> None:
     schema = {"$defs": {"a": {"$anchor": "a"}}, "allOf": [{"$ref": "#a"}] * 1200}
 
     answer = ask(client, json_model, response_format=schema_format(schema))
@@ -77,7 +77,7 @@ def test_a_schema_of_many_references_does_not_block_other_requests(client: OpenA
     assert json.loads(answer.choices[0].message.content)
 
 
-def test_a_schema_that_takes_too_many_steps_is_refused(client: OpenAI, json_model: str):
+def test_a_schema_that_takes_too_many_steps_is_refused(client: OpenAI, json_model: str) -> None:
     definitions = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)} | {"d40": {}}
 
     with pytest.raises(openai.BadRequestError) as caught:
@@ -86,7 +86,7 @@ def test_a_schema_that_takes_too_many_steps_is_refused(client: OpenAI, json_mode
     assert (caught.value.code, caught.value.param) == ("schema_too_complex", "response_format.json_schema.schema")
 
 
-def test_an_answer_of_another_format_is_an_error(client: OpenAI, json_model: str):
+def test_an_answer_of_another_format_is_an_error(client: OpenAI, json_model: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, json_model, response_format=schema_format({"required": ["colour"]}))
 
@@ -96,7 +96,7 @@ def test_an_answer_of_another_format_is_an_error(client: OpenAI, json_model: str
 
 
 @pytest.mark.parametrize("wanted", [{"type": "json_object"}, schema_format({"type": "object"}, strict=True)])
-def test_the_untrained_base_refuses_a_format(client: OpenAI, wanted: dict[str, Any]):
+def test_the_untrained_base_refuses_a_format(client: OpenAI, wanted: dict[str, Any]) -> None:
     choice = ask(client, "baseline-text", response_format=wanted, logprobs=True).choices[0]
 
     assert choice.message.content is None
@@ -109,13 +109,13 @@ def test_the_untrained_base_refuses_a_format(client: OpenAI, wanted: dict[str, A
     assert "".join(chunk.choices[0].delta.refusal or "" for chunk in chunks) == choice.message.refusal
 
 
-def test_the_untrained_base_answers_where_any_text_is_allowed(client: OpenAI):
+def test_the_untrained_base_answers_where_any_text_is_allowed(client: OpenAI) -> None:
     choice = ask(client, "baseline-text", response_format={"type": "text"}).choices[0]
 
     assert (choice.message.refusal, choice.message.content[:6]) == (None, "I have")
 
 
-def test_a_json_answer_cut_by_the_clients_token_limit_is_returned(client: OpenAI, json_model: str):
+def test_a_json_answer_cut_by_the_clients_token_limit_is_returned(client: OpenAI, json_model: str) -> None:
     choice = ask(client, json_model, max_tokens=1, response_format={"type": "json_object"}).choices[0]
 
     assert choice.finish_reason == "length"
@@ -137,7 +137,7 @@ def test_a_json_answer_cut_by_the_clients_token_limit_is_returned(client: OpenAI
         (schema_format({"items": {"$id": "https://a.b"}}), "response_format.json_schema.schema", "'$id'"),
     ],
 )
-def test_a_format_that_can_not_be_used_is_refused(client: OpenAI, wanted: Any, param: str, words: str):
+def test_a_format_that_can_not_be_used_is_refused(client: OpenAI, wanted: Any, param: str, words: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, "baseline-text", response_format=wanted)
 

@@ -47,7 +47,7 @@ class Line:
             self.slots.release(self.turns[name])
 
 
-def test_callers_take_turns():
+def test_callers_take_turns() -> None:
     line = Line()
     line.request("a1", "a2", "a3", "b1", "c1", "b2")
 
@@ -57,7 +57,7 @@ def test_callers_take_turns():
     assert line.granted == ["a1", "a2", "b1", "c1", "a3", "b2"]
 
 
-def test_a_withdrawn_request_gets_no_slot():
+def test_a_withdrawn_request_gets_no_slot() -> None:
     line = Line()
     line.request("a1", "b1", "c1")
 
@@ -67,7 +67,7 @@ def test_a_withdrawn_request_gets_no_slot():
     assert line.granted == ["a1", "c1"]
 
 
-def test_free_slots_are_granted_at_once():
+def test_free_slots_are_granted_at_once() -> None:
     line = Line(2)
 
     line.request("a1", "a2", "a3")
@@ -75,7 +75,7 @@ def test_free_slots_are_granted_at_once():
     assert line.granted == ["a1", "a2"]
 
 
-def test_long_work_yields_its_slot():
+def test_long_work_yields_its_slot() -> None:
     line = Line(turn_seconds=0.0)
     line.request("a1")
     # It has the slot back once the other one's work is done, which is here as soon as it has it.
@@ -88,7 +88,7 @@ def test_long_work_yields_its_slot():
         assert line.turns["a1"].is_granted
 
 
-def test_a_caller_with_too_many_waiting_requests_is_refused():
+def test_a_caller_with_too_many_waiting_requests_is_refused() -> None:
     line = Line(max_waiting_per_caller=2, max_waiting=3)
     line.request("a1", "a2", "a3")
 
@@ -103,7 +103,7 @@ def test_a_caller_with_too_many_waiting_requests_is_refused():
     assert {error.value.headers["retry-after"] for error in (refused, overloaded)} == {"1"}
 
 
-def test_a_caller_starts_a_limited_number_at_once():
+def test_a_caller_starts_a_limited_number_at_once() -> None:
     line = Line(2, max_started_per_caller=1)
 
     line.request("a1", "a2", "b1")
@@ -125,7 +125,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return directory
 
 
-def test_a_model_is_cached_while_its_checkpoint_exists(tmp_path: Path, checkpoint: Path):
+def test_a_model_is_cached_while_its_checkpoint_exists(tmp_path: Path, checkpoint: Path) -> None:
     models = LoadedModels(default_trainer())
     models.cache(FINE_TUNED)
     assert models.find_cached(FINE_TUNED.name, tmp_path) == FINE_TUNED
@@ -135,7 +135,7 @@ def test_a_model_is_cached_while_its_checkpoint_exists(tmp_path: Path, checkpoin
     assert models.find_cached(FINE_TUNED.name, tmp_path) is None
 
 
-def test_an_evicted_model_is_not_cached_even_if_its_checkpoint_remains(tmp_path: Path, checkpoint: Path):
+def test_an_evicted_model_is_not_cached_even_if_its_checkpoint_remains(tmp_path: Path, checkpoint: Path) -> None:
     models = LoadedModels(default_trainer())
     models.cache(FINE_TUNED)
 
@@ -145,7 +145,7 @@ def test_an_evicted_model_is_not_cached_even_if_its_checkpoint_remains(tmp_path:
 
 
 @pytest.mark.usefixtures("checkpoint")
-def test_an_old_cache_entry_of_a_fine_tuned_model_is_not_used(tmp_path: Path):
+def test_an_old_cache_entry_of_a_fine_tuned_model_is_not_used(tmp_path: Path) -> None:
     models = LoadedModels(default_trainer(), cache_seconds=0)
     for model in (FINE_TUNED, BASE):
         models.cache(model)
@@ -156,7 +156,7 @@ def test_an_old_cache_entry_of_a_fine_tuned_model_is_not_used(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("checkpoint")
-def test_a_model_that_is_deleted_before_it_is_loaded_does_not_exist(tmp_path: Path):
+def test_a_model_that_is_deleted_before_it_is_loaded_does_not_exist(tmp_path: Path) -> None:
     services = Services.open(ServerSettings(data_directory=tmp_path))
     try:
         services.loaded_models.cache(FINE_TUNED)
@@ -206,7 +206,7 @@ def in_flight(server: ServerProcess) -> float:
         (b"GET /v1/files HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400),
     ],
 )
-def test_a_request_with_too_large_a_head_is_refused(server: ServerProcess, head: bytes, status: int):
+def test_a_request_with_too_large_a_head_is_refused(server: ServerProcess, head: bytes, status: int) -> None:
     found, body = answer_to(server, head)
 
     assert found == status
@@ -224,12 +224,12 @@ def test_a_request_with_too_large_a_head_is_refused(server: ServerProcess, head:
         (b"GET /v1/files HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost.evil.example\r\n", 403),
     ],
 )
-def test_hosts_are_compared_whole(server: ServerProcess, head: bytes, status: int):
+def test_hosts_are_compared_whole(server: ServerProcess, head: bytes, status: int) -> None:
     assert answer_to(server, head, b"Connection: close\r\n\r\n")[0] == status
 
 
 @pytest.mark.parametrize("content", ["a" * 30 * MEGABYTE, "alpha beta " * 60_000, "é" * CONTEXT_TOKENS])
-def test_a_prompt_beyond_the_context_is_refused(server: ServerProcess, content: str):
+def test_a_prompt_beyond_the_context_is_refused(server: ServerProcess, content: str) -> None:
     answer = server.request("POST", CHAT, a_chat(content))
 
     assert answer.status == 400
@@ -240,11 +240,11 @@ def test_a_prompt_beyond_the_context_is_refused(server: ServerProcess, content: 
     )
 
 
-def test_a_prompt_as_long_as_the_context_is_answered(server: ServerProcess):
+def test_a_prompt_as_long_as_the_context_is_answered(server: ServerProcess) -> None:
     assert server.request("POST", CHAT, a_chat("a" * (CONTEXT_TOKENS - 20))).status == 200
 
 
-def test_too_long_prompts_of_completions_and_batches_are_refused(client: OpenAI):
+def test_too_long_prompts_of_completions_and_batches_are_refused(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.completions.create(model="davinci-002", prompt="a" * (CONTEXT_CHARACTERS + 1))
     assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "prompt")
@@ -259,7 +259,7 @@ def test_too_long_prompts_of_completions_and_batches_are_refused(client: OpenAI)
 
 @pytest.mark.parametrize("path", ["/v1/fine_tuning/jobs", "/openai/v1/batches"])
 @pytest.mark.parametrize("values", [b"[]", b"1", b'"\\""', b'{"a":1}'])
-def test_a_body_of_many_values_is_refused(server: ServerProcess, path: str, values: bytes):
+def test_a_body_of_many_values_is_refused(server: ServerProcess, path: str, values: bytes) -> None:
     answer = server.request("POST", path, b'{"model":[' + b",".join([values] * (MAX_VALUES + 1)) + b"]}")
 
     assert (answer.status, answer.error["message"]) == (
@@ -268,7 +268,7 @@ def test_a_body_of_many_values_is_refused(server: ServerProcess, path: str, valu
     )
 
 
-def test_separators_within_strings_are_not_values(server: ServerProcess):
+def test_separators_within_strings_are_not_values(server: ServerProcess) -> None:
     texts = ["[,{" * 60_000, '\\",\\\\"[' * 30_000]
 
     answer = server.request("POST", CHAT, a_chat(texts[0], user=texts[1]))
@@ -276,7 +276,7 @@ def test_separators_within_strings_are_not_values(server: ServerProcess):
     assert answer.status == 200
 
 
-def test_a_line_of_many_values_fails_its_batch_and_its_job(client: OpenAI):
+def test_a_line_of_many_values_fails_its_batch_and_its_job(client: OpenAI) -> None:
     line = b'{"messages":[' + b"[]," * MAX_VALUES + b"[]]}\n"
 
     batch = end_of(client, start_batch(client, line).id)
@@ -286,7 +286,7 @@ def test_a_line_of_many_values_fails_its_batch_and_its_job(client: OpenAI):
     assert f"more than {MAX_VALUES} values" in str(batch.errors.data[0].message)
 
 
-def test_work_ends_when_its_client_disconnects(server: ServerProcess):
+def test_work_ends_when_its_client_disconnects(server: ServerProcess) -> None:
     # Hours of work, were it done.
     body = json.dumps({"model": "davinci-002", "prompt": ["a" * 3000 + str(n) for n in range(2048)]}).encode()
     head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -301,7 +301,7 @@ def test_work_ends_when_its_client_disconnects(server: ServerProcess):
     assert server.request("POST", CHAT, a_chat("hello")).status == 200
 
 
-def test_one_callers_load_does_not_block_others(server: ServerProcess):
+def test_one_callers_load_does_not_block_others(server: ServerProcess) -> None:
     costly = a_chat("a" * (CONTEXT_TOKENS - 100))
     ended: list[str] = []
 
@@ -320,7 +320,7 @@ def test_one_callers_load_does_not_block_others(server: ServerProcess):
 
 
 @pytest.mark.parametrize("where", ["request", "message"])
-def test_a_request_of_many_fields_is_refused(server: ServerProcess, where: str):
+def test_a_request_of_many_fields_is_refused(server: ServerProcess, where: str) -> None:
     fields = {f"field-{number}": number for number in range(50_000)}
     body = a_chat("hello", **(fields if where == "request" else {}))
     body["messages"][0] |= fields if where == "message" else {}
@@ -328,7 +328,7 @@ def test_a_request_of_many_fields_is_refused(server: ServerProcess, where: str):
     assert server.request("POST", CHAT, body).status == 400
 
 
-def test_examples_beyond_the_context_are_cut_and_reported(client: OpenAI):
+def test_examples_beyond_the_context_are_cut_and_reported(client: OpenAI) -> None:
     short = json.loads(example_lines(1))["messages"]
     long = [*short, {"role": "user", "content": "é" * CONTEXT_CHARACTERS}, short[1]]
     lines = example_lines(10) + json.dumps({"messages": long}).encode()

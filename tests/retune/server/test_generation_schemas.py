@@ -35,18 +35,18 @@ def problem(schema: Any, said: Any) -> str | None:
         ({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, 1, "it can't be checked"),
     ],
 )
-def test_the_problem_of_an_answer_is_named(schema: Any, said: Any, words: str):
+def test_the_problem_of_an_answer_is_named(schema: Any, said: Any, words: str) -> None:
     assert words in str(problem(schema, said))
 
 
-def test_a_tree_of_answers_meets_a_schema_that_refers_to_itself():
+def test_a_tree_of_answers_meets_a_schema_that_refers_to_itself() -> None:
     tree = {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#"}}}}
 
     assert problem(tree, {"children": [{"children": []}, {}]}) is None
     assert problem(tree, {"children": [{"children": [3]}]}) == "at $.children[0].children[0], 3 is not of type 'object'"
 
 
-def test_a_pattern_takes_linear_time():
+def test_a_pattern_takes_linear_time() -> None:
     assert problem({"pattern": "^(a+)+$"}, "a" * 3000 + "!") is not None
 
 
@@ -71,14 +71,14 @@ def test_a_pattern_takes_linear_time():
         ({"allOf": [{"pattern": "a" * n} for n in range(21)]}, "at most 20 may be"),
     ],
 )
-def test_an_unsupported_schema_is_refused(schema: Any, words: str):
+def test_an_unsupported_schema_is_refused(schema: Any, words: str) -> None:
     with pytest.raises(InvalidSchemaError) as caught:
         check_schema(json.dumps(schema))
 
     assert words in str(caught.value)
 
 
-def test_a_schema_nested_too_deeply_is_refused():
+def test_a_schema_nested_too_deeply_is_refused() -> None:
     schema = ResponseFormat.model_validate({"type": "json_schema", "json_schema": {"name": "a", "schema": deep(900)}})
 
     with pytest.raises(ApiError) as caught:
@@ -93,7 +93,7 @@ def deep(levels: int) -> dict[str, Any]:
     return schema
 
 
-def test_names_of_properties_and_data_are_not_keywords():
+def test_names_of_properties_and_data_are_not_keywords() -> None:
     schema = {
         "properties": {"$ref": {"type": "string"}, "patternProperties": {"type": "integer"}},
         "const": {"$ref": "a", "patternProperties": 1},
@@ -111,7 +111,7 @@ def test_names_of_properties_and_data_are_not_keywords():
         {"default": {"$ref": "https://example.com"}, "examples": [{"patternProperties": {}}]},
     ],
 )
-def test_values_that_are_not_schemas_are_not_checked(schema: dict[str, Any]):
+def test_values_that_are_not_schemas_are_not_checked(schema: dict[str, Any]) -> None:
     assert problem(schema, {}) is None
 
 
@@ -123,7 +123,7 @@ def test_values_that_are_not_schemas_are_not_checked(schema: dict[str, Any]):
         ("#/properties/a~1b%25~0/not/not", {"properties": {"a/b%~": {"not": {"not": {"type": "string"}}}}}),
     ],
 )
-def test_a_reference_leads_to_a_schema_within(reference: str, where: dict[str, Any]):
+def test_a_reference_leads_to_a_schema_within(reference: str, where: dict[str, Any]) -> None:
     schema = {"properties": {"said": {"$ref": reference}}, "$defs": {"all": where}}
     nested = {"properties": {"said": {"$ref": reference.replace("#/", "#/$defs/all/")}}, "$defs": {"all": where}}
 
@@ -139,14 +139,14 @@ MULTIPLYING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("schema", [MULTIPLYING, {"uniqueItems": True}])
-def test_a_schema_that_takes_too_long_is_an_error_of_the_request(schema: dict[str, Any]):
+def test_a_schema_that_takes_too_long_is_an_error_of_the_request(schema: dict[str, Any]) -> None:
     with pytest.raises(ApiError) as caught:
         problem(schema, list(range(5000)))
 
     assert (caught.value.status, caught.value.body["error"]["code"]) == (400, "schema_too_complex")
 
 
-def test_all_answers_of_a_request_share_its_steps():
+def test_all_answers_of_a_request_share_its_steps() -> None:
     text = json.dumps({"items": {"type": "integer"}})
     check_schema(text)
     wanted = AnswerFormat(text)
@@ -206,7 +206,7 @@ schemas = made_of(st.booleans() | made_of(st.booleans() | made_of(st.booleans())
 
 @settings(deadline=None, max_examples=300)
 @given(schemas, values)
-def test_no_schema_is_an_error_of_the_server(schema: dict[str, Any], value: Any):
+def test_no_schema_is_an_error_of_the_server(schema: dict[str, Any], value: Any) -> None:
     wanted = ResponseFormat.model_validate({"type": "json_schema", "json_schema": {"name": "a", "schema": schema}})
 
     # Whatever else is raised would be an error of the server.

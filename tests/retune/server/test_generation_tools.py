@@ -22,7 +22,7 @@ def arguments_of(choice: Any) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_a_named_function(client: OpenAI, labels: str, strict: bool):
+def test_a_named_function(client: OpenAI, labels: str, strict: bool) -> None:
     choice: Any = {"type": "function", "function": {"name": "Label"}}
 
     answer = ask(client, labels, "text 1", tools=tools(LABEL, strict=strict), tool_choice=choice, n=2)
@@ -35,7 +35,7 @@ def test_a_named_function(client: OpenAI, labels: str, strict: bool):
     assert answer.usage.completion_tokens > 0
 
 
-def test_a_required_call_is_of_the_first_function_whose_schema_fits(client: OpenAI, labels: str):
+def test_a_required_call_is_of_the_first_function_whose_schema_fits(client: OpenAI, labels: str) -> None:
     answer = ask(client, labels, "text 2", tools=tools(LABEL, WEATHER), tool_choice="required")
     assert arguments_of(answer.choices[0]) == [("get_weather", {"city": "Rome"})]
     assert answer.choices[0].finish_reason == "tool_calls"
@@ -46,7 +46,7 @@ def test_a_required_call_is_of_the_first_function_whose_schema_fits(client: Open
     assert arguments_of(answer.choices[0])[0][0] == "Label"
 
 
-def test_a_legacy_function_call(client: OpenAI, labels: str):
+def test_a_legacy_function_call(client: OpenAI, labels: str) -> None:
     options: Any = {"functions": [LABEL], "function_call": {"name": "Label"}}
     choice = ask(client, labels, "text 1", **options).choices[0]
     assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == (None, None, "stop")
@@ -59,7 +59,7 @@ def test_a_legacy_function_call(client: OpenAI, labels: str):
 
 
 @pytest.mark.parametrize("choice", [NAMED, "required"])
-def test_a_streamed_call(client: OpenAI, agent: str, choice: Any):
+def test_a_streamed_call(client: OpenAI, agent: str, choice: Any) -> None:
     whole = ask(client, agent, "weather in Oslo?", tools=tools(WEATHER), tool_choice=choice).choices[0]
     chunks = list(
         ask(client, agent, "weather in Oslo?", tools=tools(WEATHER), tool_choice=choice, stream=True, logprobs=True)
@@ -78,7 +78,7 @@ def test_a_streamed_call(client: OpenAI, agent: str, choice: Any):
     assert all(chunk.choices[0].logprobs is None for chunk in chunks)
 
 
-def test_a_model_calls_what_it_learned_to_call(client: OpenAI, agent: str):
+def test_a_model_calls_what_it_learned_to_call(client: OpenAI, agent: str) -> None:
     def choose(text: str, **options: Any) -> Any:
         return ask(client, agent, text, tools=tools(WEATHER, ORDER), **options).choices[0]
 
@@ -95,7 +95,7 @@ def test_a_model_calls_what_it_learned_to_call(client: OpenAI, agent: str):
     assert "<tool_call>" not in ask(client, agent, "order 2").choices[0].message.content
 
 
-def test_the_result_of_a_call_is_answered(client: OpenAI, agent: str):
+def test_the_result_of_a_call_is_answered(client: OpenAI, agent: str) -> None:
     question: Any = {"role": "user", "content": "weather in Rome?"}
     called = ask(client, agent, question["content"], tools=tools(WEATHER), tool_choice=NAMED).choices[0].message
     result: Any = {"role": "tool", "tool_call_id": called.tool_calls[0].id, "content": "Rome: sunny"}
@@ -107,7 +107,7 @@ def test_the_result_of_a_call_is_answered(client: OpenAI, agent: str):
     assert answer.choices[0].message.content == "It is sunny in Rome."
 
 
-def test_a_call_cut_by_the_clients_token_limit_is_returned(client: OpenAI, agent: str):
+def test_a_call_cut_by_the_clients_token_limit_is_returned(client: OpenAI, agent: str) -> None:
     for limit in range(1, 30):
         choice = ask(client, agent, "weather in Rome?", tools=tools(WEATHER), tool_choice=NAMED, max_tokens=limit)
         cut = choice.choices[0].message.tool_calls[0].function
@@ -118,7 +118,7 @@ def test_a_call_cut_by_the_clients_token_limit_is_returned(client: OpenAI, agent
     assert (limit > 3, cut.arguments) == (True, '{"city": "Rome"}')
 
 
-def test_an_answer_without_a_required_call_is_an_error(client: OpenAI, labels: str):
+def test_an_answer_without_a_required_call_is_an_error(client: OpenAI, labels: str) -> None:
     for model in (labels, "baseline-text"):
         with pytest.raises(openai.BadRequestError) as caught:
             ask(client, model, tools=tools(ORDER), tool_choice="required")
@@ -126,7 +126,7 @@ def test_an_answer_without_a_required_call_is_an_error(client: OpenAI, labels: s
         assert "fine-tune the model on examples with such tool calls" in caught.value.message
 
 
-def test_free_choice_needs_a_model_that_learned_calls(client: OpenAI, labels: str):
+def test_free_choice_needs_a_model_that_learned_calls(client: OpenAI, labels: str) -> None:
     with pytest.raises(openai.BadRequestError, match="has not learned to choose between text and calls") as caught:
         ask(client, labels, tools=tools(LABEL))
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "tools")
@@ -168,7 +168,7 @@ MANY = tools(*(function(f"f{n}", a={"pattern": f"^{n}$"}) for n in range(21)))
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id", "Missing required"),
     ],
 )
-def test_invalid_tools_are_refused(client: OpenAI, options: dict[str, Any], param: str, words: str):
+def test_invalid_tools_are_refused(client: OpenAI, options: dict[str, Any], param: str, words: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, "baseline-text", **options)
 

@@ -1,5 +1,6 @@
 """Fine-tuning jobs over HTTP: create, list, retrieve, cancel, events, checkpoints."""
 
+from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -15,7 +16,7 @@ def create(client: OpenAI, training_file: str, **options: Any) -> FineTuningJob:
     return client.fine_tuning.jobs.create(**{"model": "baseline-text", "training_file": training_file, **options})
 
 
-def test_a_new_job_shows_its_settings(client: OpenAI, training_file: FileObject):
+def test_a_new_job_shows_its_settings(client: OpenAI, training_file: FileObject) -> None:
     job = create(
         client,
         training_file.id,
@@ -49,7 +50,7 @@ def test_a_new_job_shows_its_settings(client: OpenAI, training_file: FileObject)
     assert "Weights & Biases" in warning.message
 
 
-def test_deprecated_hyperparameters_and_windows_line_ends_are_accepted(client: OpenAI):
+def test_deprecated_hyperparameters_and_windows_line_ends_are_accepted(client: OpenAI) -> None:
     content = b"\xef\xbb\xbf" + example_lines(10).replace(b"\n", b"\r\n") + b"\r\n"
     job = create(client, upload(client, content).id, hyperparameters={"n_epochs": 2, "batch_size": 7}, seed=3)
 
@@ -90,7 +91,7 @@ def test_deprecated_hyperparameters_and_windows_line_ends_are_accepted(client: O
 )
 def test_a_wrong_request_names_its_field(
     client: OpenAI, training_file: FileObject, options: dict[str, Any], param: str, words: str
-):
+) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         create(client, training_file.id, **options)
 
@@ -99,7 +100,7 @@ def test_a_wrong_request_names_its_field(
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
-def test_unknown_files_and_models_are_refused(client: OpenAI, training_file: FileObject):
+def test_unknown_files_and_models_are_refused(client: OpenAI, training_file: FileObject) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         create(client, "file-unknown")
     assert caught.value.body == {
@@ -136,7 +137,7 @@ def test_unknown_files_and_models_are_refused(client: OpenAI, training_file: Fil
         (b"\xff\xfe" + example_lines(12), "invalid_training_file", "UTF-8"),
     ],
 )
-def test_a_bad_training_file_fails_the_job_afterwards(client: OpenAI, lines: bytes, code: str, words: str):
+def test_a_bad_training_file_fails_the_job_afterwards(client: OpenAI, lines: bytes, code: str, words: str) -> None:
     job = create(client, upload(client, lines).id)
     assert job.status == "validating_files"
 
@@ -152,7 +153,7 @@ def test_a_bad_training_file_fails_the_job_afterwards(client: OpenAI, lines: byt
     assert (event.level, event.message) == ("error", failed.error.message)
 
 
-def test_a_bad_validation_file_fails_the_job_afterwards(client: OpenAI, training_file: FileObject):
+def test_a_bad_validation_file_fails_the_job_afterwards(client: OpenAI, training_file: FileObject) -> None:
     bad = upload(client, b'{"messages": [{"role": "user", "content": "no answer"}]}\n')
 
     failed = ended(client, create(client, training_file.id, validation_file=bad.id).id)
@@ -162,7 +163,7 @@ def test_a_bad_validation_file_fails_the_job_afterwards(client: OpenAI, training
     assert "line 1: messages: expected at least one message of the role assistant" in failed.error.message
 
 
-def test_lists_go_page_by_page_and_by_metadata(start_server):
+def test_lists_go_page_by_page_and_by_metadata(start_server: Callable[..., ServerProcess]) -> None:
     client: OpenAI = start_server("--max-queued-jobs", "1000").client()
     file = upload(client, b"")
     ids = []
@@ -186,7 +187,7 @@ def test_lists_go_page_by_page_and_by_metadata(start_server):
         client.fine_tuning.jobs.list(after="ftjob-unknown")
 
 
-def test_events_go_page_by_page(client: OpenAI, succeeded: FineTuningJob):
+def test_events_go_page_by_page(client: OpenAI, succeeded: FineTuningJob) -> None:
     by_three = [event.id for event in client.fine_tuning.jobs.list_events(succeeded.id, limit=3)]
     at_once = [event.id for event in client.fine_tuning.jobs.list_events(succeeded.id, limit=1000)]
 
@@ -195,7 +196,7 @@ def test_events_go_page_by_page(client: OpenAI, succeeded: FineTuningJob):
     assert len(client.fine_tuning.jobs.list_events(succeeded.id).data) == 20
 
 
-def test_a_cursor_of_another_job_is_refused(client: OpenAI, succeeded: FineTuningJob):
+def test_a_cursor_of_another_job_is_refused(client: OpenAI, succeeded: FineTuningJob) -> None:
     other = create(client, upload(client, b"").id)
     event = client.fine_tuning.jobs.list_events(succeeded.id).data[0]
 
@@ -204,7 +205,7 @@ def test_a_cursor_of_another_job_is_refused(client: OpenAI, succeeded: FineTunin
     assert caught.value.param == "after"
 
 
-async def test_the_async_client_reads_the_same(server: ServerProcess, succeeded: FineTuningJob):
+async def test_the_async_client_reads_the_same(server: ServerProcess, succeeded: FineTuningJob) -> None:
     async with AsyncOpenAI(base_url=server.base_url, api_key="any", max_retries=0) as client:
         assert await client.fine_tuning.jobs.retrieve(succeeded.id) == succeeded
         ids = [event.id async for event in client.fine_tuning.jobs.list_events(succeeded.id, limit=30)]
@@ -218,7 +219,9 @@ async def test_the_async_client_reads_the_same(server: ServerProcess, succeeded:
     assert completion.choices[0].message.content
 
 
-def test_the_same_key_and_request_create_one_job(client: OpenAI, server: ServerProcess, training_file: FileObject):
+def test_the_same_key_and_request_create_one_job(
+    client: OpenAI, server: ServerProcess, training_file: FileObject
+) -> None:
     headers = {"Idempotency-Key": "job-1"}
 
     first = create(client, training_file.id, seed=1, extra_headers=headers)
@@ -241,7 +244,9 @@ def test_the_same_key_and_request_create_one_job(client: OpenAI, server: ServerP
     ],
     ids=["lost", "slow", "bad gateway"],
 )
-def test_one_call_creates_one_job_on_a_bad_connection(server: ServerProcess, training_file: FileObject, fault: Fault):
+def test_one_call_creates_one_job_on_a_bad_connection(
+    server: ServerProcess, training_file: FileObject, fault: Fault
+) -> None:
     metadata = {"intent": f"{fault.delay_seconds} {fault.status}"}
     with (
         faulty_proxy(server.base_url) as proxy,
@@ -267,13 +272,13 @@ def test_one_call_creates_one_job_on_a_bad_connection(server: ServerProcess, tra
         ("//v1/fine_tuning//jobs//", "/v1/fine_tuning/jobs"),
     ],
 )
-def test_a_redirect_keeps_the_requested_path_and_query(server: ServerProcess, asked: str, told: str):
+def test_a_redirect_keeps_the_requested_path_and_query(server: ServerProcess, asked: str, told: str) -> None:
     answer = server.request("GET", asked, headers={"Host": "localhost:1"})
 
     assert (answer.status, answer.headers["location"]) == (307, told)
 
 
-def test_a_list_is_filtered_by_a_limited_number_of_pairs(server: ServerProcess):
+def test_a_list_is_filtered_by_a_limited_number_of_pairs(server: ServerProcess) -> None:
     path = "/v1/fine_tuning/jobs?" + "&".join(f"metadata[a{number}]=1" for number in range(90))
 
     answer = server.request("GET", path)

@@ -16,7 +16,7 @@ def checkpoint(client: OpenAI, succeeded: FineTuningJob) -> str:
     return client.fine_tuning.jobs.checkpoints.list(succeeded.id).data[1].fine_tuned_model_checkpoint
 
 
-def test_permissions_are_created_listed_and_deleted(client: OpenAI, checkpoint: str):
+def test_permissions_are_created_listed_and_deleted(client: OpenAI, checkpoint: str) -> None:
     permissions = client.fine_tuning.checkpoints.permissions
 
     made = permissions.create(checkpoint, project_ids=["proj_a", "proj_b", "proj_a"]).data
@@ -51,7 +51,7 @@ def test_permissions_are_created_listed_and_deleted(client: OpenAI, checkpoint: 
     assert caught.value.code == "permission_not_found"
 
 
-def test_a_permission_belongs_to_its_checkpoint(client: OpenAI, checkpoint: str, succeeded: FineTuningJob):
+def test_a_permission_belongs_to_its_checkpoint(client: OpenAI, checkpoint: str, succeeded: FineTuningJob) -> None:
     permissions = client.fine_tuning.checkpoints.permissions
     assert succeeded.fine_tuned_model
     made = permissions.create(succeeded.fine_tuned_model, project_ids=["proj_a"]).data[0]
@@ -79,13 +79,15 @@ def test_a_permission_belongs_to_its_checkpoint(client: OpenAI, checkpoint: str,
         ({"project_ids": ["a"], "role": "x"}, "role"),
     ],
 )
-def test_a_wrong_request_for_permissions_names_its_field(server: ServerProcess, checkpoint: str, body: Any, param: str):
+def test_a_wrong_request_for_permissions_names_its_field(
+    server: ServerProcess, checkpoint: str, body: Any, param: str
+) -> None:
     answer = server.request("POST", f"/v1/fine_tuning/checkpoints/{checkpoint}/permissions", body)
 
     assert (answer.status, answer.error["param"]) == (400, param)
 
 
-def test_permissions_are_deleted_with_their_model(client: OpenAI, training_file: FileObject):
+def test_permissions_are_deleted_with_their_model(client: OpenAI, training_file: FileObject) -> None:
     job = client.fine_tuning.jobs.create(
         model="gpt-4o", training_file=training_file.id, hyperparameters={"n_epochs": 2}
     )
@@ -105,7 +107,7 @@ def test_permissions_are_deleted_with_their_model(client: OpenAI, training_file:
     assert client.chat.completions.create(model=other, messages=[{"role": "user", "content": "question 3"}]).choices
 
 
-def test_graders_are_refused(client: OpenAI):
+def test_graders_are_refused(client: OpenAI) -> None:
     grader: Any = {
         "type": "string_check",
         "name": "same",

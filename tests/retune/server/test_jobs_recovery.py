@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from server_process import (
     wait_for_step,
 )
 from waiting import wait_for
+
+StartServer = Callable[..., ServerProcess]
 
 ROWS, EPOCHS = 100, 10
 STEPS = ROWS * EPOCHS
@@ -67,7 +70,7 @@ def wait_for_end_of(processes: list[int]) -> None:
     wait_for(lambda: not any(map(is_alive, processes)), "the end of the training process")
 
 
-def test_a_job_resumes_after_its_server_was_killed(start_server, undisturbed: bytes):
+def test_a_job_resumes_after_its_server_was_killed(start_server: StartServer, undisturbed: bytes) -> None:
     server: ServerProcess = start_server()
     job_id = start_job(server.client())
     for step in (ROWS + ROWS // 2, 4 * ROWS):
@@ -85,7 +88,7 @@ def test_a_job_resumes_after_its_server_was_killed(start_server, undisturbed: by
 
 
 @pytest.mark.slow
-def test_a_job_resumes_after_its_server_was_stopped(start_server, undisturbed: bytes):
+def test_a_job_resumes_after_its_server_was_stopped(start_server: StartServer, undisturbed: bytes) -> None:
     server: ServerProcess = start_server()
     job_id = start_job(server.client())
     wait_for_step(server.client(), job_id, 2 * ROWS + 7)
@@ -101,7 +104,7 @@ def test_a_job_resumes_after_its_server_was_stopped(start_server, undisturbed: b
 
 
 @pytest.mark.slow
-def test_lost_steps_are_trained_again(start_server, undisturbed: bytes):
+def test_lost_steps_are_trained_again(start_server: StartServer, undisturbed: bytes) -> None:
     """As after a power cut: a checkpoint is there, and part of what led to it is not on record."""
     server: ServerProcess = start_server()
     job_id = start_job(server.client())
@@ -126,7 +129,7 @@ def result_of_steps(client: OpenAI, job_id: str) -> bytes:
 
 
 @pytest.mark.slow
-def test_waiting_jobs_resume(start_server):
+def test_waiting_jobs_resume(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     client = server.client()
     file = upload(client, example_lines(300))
@@ -153,7 +156,7 @@ def test_waiting_jobs_resume(start_server):
 
 
 @pytest.mark.slow
-def test_a_job_cancelled_before_the_kill_stays_cancelled(start_server):
+def test_a_job_cancelled_before_the_kill_stays_cancelled(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     client = server.client()
     job_id = start_job(client)
@@ -167,7 +170,7 @@ def test_a_job_cancelled_before_the_kill_stays_cancelled(start_server):
     assert not list((server.data_directory / "jobs" / job_id).glob("epoch-*"))
 
 
-def test_what_was_acknowledged_survives_a_kill(start_server):
+def test_what_was_acknowledged_survives_a_kill(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     files = {}
     for number in range(5):

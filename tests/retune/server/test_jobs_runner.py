@@ -3,7 +3,7 @@
 import os
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from server_process import ServerProcess, ended, example_lines, messages_on_record, upload
 from waiting import wait_for
+
+StartServer = Callable[..., ServerProcess]
 
 LONG = {"n_epochs": 50, "batch_size": 1}
 
@@ -41,7 +43,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def own_busy(start_server) -> ServerProcess:
+def own_busy(start_server: StartServer) -> ServerProcess:
     """A busy server to interfere with."""
     return occupy(start_server())
 
@@ -51,7 +53,7 @@ def newest_step(client: OpenAI, job_id: str) -> int:
     return max((event.data["step"] for event in newest if event.type == "metrics"), default=0)  # type: ignore[index]
 
 
-def test_the_allowed_number_of_jobs_trains_at_once(start_server):
+def test_the_allowed_number_of_jobs_trains_at_once(start_server: StartServer) -> None:
     server: ServerProcess = start_server("--max-concurrent-jobs", "2")
     client = server.client()
     file = upload(client, example_lines(300))
@@ -67,7 +69,7 @@ def test_the_allowed_number_of_jobs_trains_at_once(start_server):
     wait_for(lambda: client.fine_tuning.jobs.retrieve(jobs[2]).status == "running", "the third")
 
 
-def test_a_running_job_is_cancelled_at_once(own_busy: ServerProcess):
+def test_a_running_job_is_cancelled_at_once(own_busy: ServerProcess) -> None:
     client = own_busy.client()
     waiting, running = client.fine_tuning.jobs.list().data
     process = wait_for(own_busy.training_processes, "the training process")[0]
@@ -86,7 +88,7 @@ def test_a_running_job_is_cancelled_at_once(own_busy: ServerProcess):
     assert client.files.delete(running.training_file).deleted
 
 
-def test_a_job_continues_on_a_deleted_file(own_busy: ServerProcess):
+def test_a_job_continues_on_a_deleted_file(own_busy: ServerProcess) -> None:
     client = own_busy.client()
     waiting, running = client.fine_tuning.jobs.list().data
     content = own_busy.data_directory / "files" / running.training_file
@@ -105,7 +107,7 @@ def test_a_job_continues_on_a_deleted_file(own_busy: ServerProcess):
     assert not content.exists()
 
 
-def test_too_many_waiting_jobs_are_refused(busy: ServerProcess):
+def test_too_many_waiting_jobs_are_refused(busy: ServerProcess) -> None:
     client = busy.client()
     file = client.fine_tuning.jobs.list().data[0].training_file
 
@@ -124,7 +126,7 @@ def test_too_many_waiting_jobs_are_refused(busy: ServerProcess):
     assert (health["status"], health["running_jobs"], health["queued_jobs"]) == ("ok", 1, 1)
 
 
-def test_the_api_answers_while_a_training_runs(busy: ServerProcess):
+def test_the_api_answers_while_a_training_runs(busy: ServerProcess) -> None:
     client = busy.client()
     waiting, running = client.fine_tuning.jobs.list().data
     first = newest_step(client, running.id)
@@ -137,7 +139,7 @@ def test_the_api_answers_while_a_training_runs(busy: ServerProcess):
     assert answer.choices
 
 
-def test_a_training_process_that_dies_fails_its_job_alone(own_busy: ServerProcess):
+def test_a_training_process_that_dies_fails_its_job_alone(own_busy: ServerProcess) -> None:
     client = own_busy.client()
     waiting, running = client.fine_tuning.jobs.list().data
     os.kill(wait_for(own_busy.training_processes, "the training process")[0], signal.SIGKILL)
@@ -151,7 +153,7 @@ def test_a_training_process_that_dies_fails_its_job_alone(own_busy: ServerProces
     wait_for(lambda: client.fine_tuning.jobs.retrieve(waiting.id).status == "running", "the next job")
 
 
-def test_jobs_run_again_once_the_database_can_be_read_again(start_server, tmp_path: Path):
+def test_jobs_run_again_once_the_database_can_be_read_again(start_server: StartServer, tmp_path: Path) -> None:
     log = tmp_path / "log"
     server: ServerProcess = start_server("--log-file", str(log))
     client = server.client()
@@ -163,7 +165,9 @@ def test_jobs_run_again_once_the_database_can_be_read_again(start_server, tmp_pa
     assert ended(client, create(client, upload(client, example_lines(10)).id).id).status == "succeeded"
 
 
-def test_a_result_file_that_could_not_be_recorded_is_not_left_behind(start_server):
+def test_a_result_file_that_could_not_be_recorded_is_not_left_behind(
+    start_server: StartServer,
+) -> None:
     server: ServerProcess = start_server()
     client = server.client()
     contents = server.data_directory / "files"

@@ -35,6 +35,8 @@ from retune.server.storage.statuses import UNFINISHED_JOBS, JobStatus
 from retune.server.storage.tables import EventRow, JobRow, WebhookDeliveryRow
 from retune.trainers.base import Hyperparameters
 
+StartServer = Callable[..., ServerProcess]
+
 URLS = ("http://one/hook", "http://user:password@two/hook")
 NUMBERS = Hyperparameters(n_epochs=1, batch_size=1, learning_rate_multiplier=1.0)
 
@@ -105,7 +107,7 @@ def attempt(change: str, session: Session, job: JobRow) -> bool:
 
 @settings(max_examples=60, deadline=None)
 @given(changes=st.lists(st.sampled_from(sorted(CHANGES)), max_size=12))
-def test_a_job_ends_once_and_is_reported_once(database: Database, changes: list[str]):
+def test_a_job_ends_once_and_is_reported_once(database: Database, changes: list[str]) -> None:
     with database.write() as session:
         job_id = add_job(session)
         n_changed = 0
@@ -133,7 +135,7 @@ def check_events(session: Session, job_id: str, n_changed: int) -> None:
         assert f'"fine_tuning.job.{status}"' in told[0].body
 
 
-def test_the_error_of_a_job_is_cut(database: Database):
+def test_the_error_of_a_job_is_cut(database: Database) -> None:
     with database.write() as session:
         job_id = add_job(session)
         transitions.mark_failed(
@@ -192,7 +194,7 @@ def undisturbed(server: ServerProcess) -> list[object]:
     return first_steps(server.client(), create_endless(server.client()))
 
 
-def test_a_paused_training_resumes_where_it_was(start_server, undisturbed: list[object]):
+def test_a_paused_training_resumes_where_it_was(start_server: StartServer, undisturbed: list[object]) -> None:
     server: ServerProcess = start_server()
     client = server.client()
     job_id = create_endless(client)
@@ -218,7 +220,9 @@ def test_a_paused_training_resumes_where_it_was(start_server, undisturbed: list[
 
 
 @pytest.mark.slow
-def test_a_paused_job_stays_paused_when_the_server_is_killed(start_server, undisturbed: list[object]):
+def test_a_paused_job_stays_paused_when_the_server_is_killed(
+    start_server: StartServer, undisturbed: list[object]
+) -> None:
     server: ServerProcess = start_server()
     job_id = create_endless(server.client())
     wait_for_step(server.client(), job_id, ROWS + 20)
@@ -234,7 +238,7 @@ def test_a_paused_job_stays_paused_when_the_server_is_killed(start_server, undis
     assert first_steps(client, job_id) == undisturbed
 
 
-def test_a_paused_job_lets_the_next_one_run(start_server):
+def test_a_paused_job_lets_the_next_one_run(start_server: StartServer) -> None:
     client: OpenAI = start_server().client()
     first, second = create_endless(client), create_endless(client)
     wait_for_status(client, first, "running")
@@ -249,7 +253,7 @@ def test_a_paused_job_lets_the_next_one_run(start_server):
     assert status(client, second) == "paused"
 
 
-def test_waiting_jobs_can_be_paused_and_do_not_count(start_server):
+def test_waiting_jobs_can_be_paused_and_do_not_count(start_server: StartServer) -> None:
     client: OpenAI = start_server("--max-queued-jobs", "1").client()
     running = create_endless(client)
     wait_for_status(client, running, "running")
@@ -269,7 +273,7 @@ def test_waiting_jobs_can_be_paused_and_do_not_count(start_server):
     assert STARTED not in messages_on_record(client, waiting)[: messages_on_record(client, waiting).index(RESUMED)]
 
 
-def test_a_job_paused_before_its_files_were_read_is_validated_later(start_server):
+def test_a_job_paused_before_its_files_were_read_is_validated_later(start_server: StartServer) -> None:
     client: OpenAI = start_server().client()
     bad = upload(client, b"{}\n")
     # One file is read at a time, and this one has so many lines that it takes a while.
@@ -287,7 +291,7 @@ def test_a_job_paused_before_its_files_were_read_is_validated_later(start_server
     assert failed.error.code == "invalid_training_file"
 
 
-def test_a_paused_job_keeps_its_files_until_it_is_cancelled(start_server):
+def test_a_paused_job_keeps_its_files_until_it_is_cancelled(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     client = server.client()
     base = ended(client, create(client, example_lines(10), n_epochs=1)).fine_tuned_model
@@ -308,7 +312,7 @@ def test_a_paused_job_keeps_its_files_until_it_is_cancelled(start_server):
     assert client.models.delete(base).deleted
 
 
-def test_invalid_pauses_and_resumes_are_refused(client: OpenAI, succeeded: FineTuningJob):
+def test_invalid_pauses_and_resumes_are_refused(client: OpenAI, succeeded: FineTuningJob) -> None:
     jobs = client.fine_tuning.jobs
     paused = create(client, example_lines(10))
     jobs.pause(paused)

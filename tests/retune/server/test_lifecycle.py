@@ -15,7 +15,7 @@ from waiting import wait_for
 STEPS = 56  # 14 examples, 4 epochs, batches of 1
 
 
-def test_a_succeeded_job_shows_its_result(succeeded: FineTuningJob):
+def test_a_succeeded_job_shows_its_result(succeeded: FineTuningJob) -> None:
     assert succeeded.status == "succeeded"
     assert re.fullmatch(r"ftjob-[0-9A-Za-z]{24}", succeeded.id)
     assert succeeded.fine_tuned_model
@@ -29,7 +29,7 @@ def test_a_succeeded_job_shows_its_result(succeeded: FineTuningJob):
     assert not (succeeded.error and succeeded.error.code)
 
 
-def test_events_have_the_texts_and_the_order_of_the_api(client: OpenAI, succeeded: FineTuningJob):
+def test_events_have_the_texts_and_the_order_of_the_api(client: OpenAI, succeeded: FineTuningJob) -> None:
     checkpoints = client.fine_tuning.jobs.checkpoints.list(succeeded.id).data
     told = messages_on_record(client, succeeded.id)
 
@@ -48,7 +48,7 @@ def test_events_have_the_texts_and_the_order_of_the_api(client: OpenAI, succeede
     ]
 
 
-def test_each_step_has_an_event_with_its_metrics(client: OpenAI, succeeded: FineTuningJob):
+def test_each_step_has_an_event_with_its_metrics(client: OpenAI, succeeded: FineTuningJob) -> None:
     events = list(client.fine_tuning.jobs.list_events(succeeded.id, limit=1000))[::-1]
     metrics = [event for event in events if event.type == "metrics"]
 
@@ -70,7 +70,7 @@ def test_each_step_has_an_event_with_its_metrics(client: OpenAI, succeeded: Fine
     assert order.index(["Step", f"14/{STEPS}:"]) + 1 == order.index(["Checkpoint", "created"])
 
 
-def test_the_last_three_checkpoints_are_kept(client: OpenAI, server: ServerProcess, succeeded: FineTuningJob):
+def test_the_last_three_checkpoints_are_kept(client: OpenAI, server: ServerProcess, succeeded: FineTuningJob) -> None:
     page = client.fine_tuning.jobs.checkpoints.list(succeeded.id)
 
     assert [checkpoint.step_number for checkpoint in page.data] == [56, 42, 28]
@@ -88,7 +88,7 @@ def test_the_last_three_checkpoints_are_kept(client: OpenAI, server: ServerProce
     assert directories == {"epoch-0002", "epoch-0003", "epoch-0004"}
 
 
-def test_the_result_file_has_a_row_a_step(client: OpenAI, succeeded: FineTuningJob):
+def test_the_result_file_has_a_row_a_step(client: OpenAI, succeeded: FineTuningJob) -> None:
     file = client.files.retrieve(succeeded.result_files[0])
     content = client.files.content(file.id).content
     rows = list(csv.DictReader(io.StringIO(content.decode())))
@@ -107,7 +107,7 @@ def test_the_result_file_has_a_row_a_step(client: OpenAI, succeeded: FineTuningJ
         assert (row["valid_loss"] == "") == ("valid_loss" not in metrics)
 
 
-def test_the_model_and_its_checkpoints_are_listed_and_answer(client: OpenAI, succeeded: FineTuningJob):
+def test_the_model_and_its_checkpoints_are_listed_and_answer(client: OpenAI, succeeded: FineTuningJob) -> None:
     checkpoints = client.fine_tuning.jobs.checkpoints.list(succeeded.id).data
     listed = {model.id: model for model in client.models.list()}
 
@@ -127,7 +127,7 @@ def test_the_model_and_its_checkpoints_are_listed_and_answer(client: OpenAI, suc
     assert (best.choices[0].message.content or "").startswith("label ")
 
 
-def test_base_models_and_their_aliases_are_distinguished(client: OpenAI):
+def test_base_models_and_their_aliases_are_distinguished(client: OpenAI) -> None:
     owners = {model.id: model.owned_by for model in client.models.list()}
 
     assert owners["baseline-text"] == "retune"
@@ -136,7 +136,7 @@ def test_base_models_and_their_aliases_are_distinguished(client: OpenAI):
         client.models.delete("gpt-4o-mini-2024-07-18")
 
 
-def test_a_fine_tuned_model_can_be_trained_on_and_then_deleted(client: OpenAI, server: ServerProcess):
+def test_a_fine_tuned_model_can_be_trained_on_and_then_deleted(client: OpenAI, server: ServerProcess) -> None:
     first = ended(
         client,
         client.fine_tuning.jobs.create(
@@ -184,7 +184,7 @@ def test_a_fine_tuned_model_can_be_trained_on_and_then_deleted(client: OpenAI, s
     }
 
 
-def test_a_checkpoint_answers_only_after_success(client: OpenAI):
+def test_a_checkpoint_answers_only_after_success(client: OpenAI) -> None:
     job = client.fine_tuning.jobs.create(
         model="baseline-text",
         training_file=upload(client, example_lines(100)).id,

@@ -33,8 +33,12 @@ from retune.server.storage.data_directory import Announcement, DataDirectory, Da
 from retune.server.storage.database import Database
 from retune.server.storage.engines import sqlite_url
 
+Refuse = Callable[..., tuple[int, str]]
 
-def test_the_announcement_has_the_servers_address(server: ServerProcess):
+StartServer = Callable[..., ServerProcess]
+
+
+def test_the_announcement_has_the_servers_address(server: ServerProcess) -> None:
     announcement = server.announcement
 
     health = server.request("GET", "/health").json
@@ -43,7 +47,7 @@ def test_the_announcement_has_the_servers_address(server: ServerProcess):
     assert (announcement["instance"], announcement["version"]) == (health["instance"], health["version"])
 
 
-def test_two_servers_never_share_a_data_directory(refuse, server: ServerProcess):
+def test_two_servers_never_share_a_data_directory(refuse: Refuse, server: ServerProcess) -> None:
     status, said = refuse(server.data_directory)
 
     assert status == 75
@@ -53,7 +57,7 @@ def test_two_servers_never_share_a_data_directory(refuse, server: ServerProcess)
     assert server.request("GET", "/health").status == 200
 
 
-def test_a_taken_port_is_reported(refuse, tmp_path: Path):
+def test_a_taken_port_is_reported(refuse: Refuse, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -65,7 +69,7 @@ def test_a_taken_port_is_reported(refuse, tmp_path: Path):
     assert "Traceback" not in said
 
 
-def test_a_wrong_setting_is_named(refuse, tmp_path: Path):
+def test_a_wrong_setting_is_named(refuse: Refuse, tmp_path: Path) -> None:
     status, said = refuse(tmp_path / "data", "--max-concurrent-jobs", "0")
 
     assert status == 1
@@ -74,7 +78,7 @@ def test_a_wrong_setting_is_named(refuse, tmp_path: Path):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])  # noqa: S104  # it is refused
-def test_other_machines_need_a_key(tmp_path: Path, host: str):
+def test_other_machines_need_a_key(tmp_path: Path, host: str) -> None:
     with pytest.raises(ServerError, match="needs an API key") as caught:
         serve(ServerSettings(host=host, port=0, data_directory=tmp_path / "data"))
 
@@ -82,7 +86,7 @@ def test_other_machines_need_a_key(tmp_path: Path, host: str):
     assert not (tmp_path / "data").exists()
 
 
-def test_an_address_of_another_machine_is_reported(tmp_path: Path):
+def test_an_address_of_another_machine_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=r"Can't listen on 192\.0\.2\.1"):
         serve(ServerSettings(host="192.0.2.1", port=0, data_directory=tmp_path / "data", api_key=SecretStr("k")))
 
@@ -106,7 +110,7 @@ def write_something_else(path: Path) -> None:
     ("damage", "words"),
     [(write_newer_version, "schema version 99"), (spoil_a_page, "damaged"), (write_something_else, "damaged")],
 )
-def test_an_unusable_database_is_reported(tmp_path: Path, damage: Callable[[Path], None], words: str):
+def test_an_unusable_database_is_reported(tmp_path: Path, damage: Callable[[Path], None], words: str) -> None:
     path = tmp_path / "server.sqlite"
     Database(sqlite_url(path)).close()
     damage(path)
@@ -120,7 +124,7 @@ def test_an_unusable_database_is_reported(tmp_path: Path, damage: Callable[[Path
     assert path.read_bytes() == before
 
 
-def test_a_data_directory_that_is_a_file_is_reported(tmp_path: Path):
+def test_a_data_directory_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("mine")
 
     with pytest.raises(ServerError, match="is a file"):
@@ -130,14 +134,14 @@ def test_a_data_directory_that_is_a_file_is_reported(tmp_path: Path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_an_unwritable_data_directory_is_reported(tmp_path: Path):
+def test_an_unwritable_data_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o500)
 
     with pytest.raises(ServerError, match="Can't write"):
         serve(ServerSettings(port=0, data_directory=tmp_path / "data"))
 
 
-def test_only_the_owner_can_read_the_data_directory(server: ServerProcess, succeeded: FineTuningJob):
+def test_only_the_owner_can_read_the_data_directory(server: ServerProcess, succeeded: FineTuningJob) -> None:
     directory = server.data_directory
     # Other tests put things of their own into other jobs' directories.
     of_the_job = (directory / "jobs" / succeeded.id).rglob("*")
@@ -145,7 +149,7 @@ def test_only_the_owner_can_read_the_data_directory(server: ServerProcess, succe
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_data_in_a_directory_open_to_others_stays_private(start_server, tmp_path: Path):
+def test_data_in_a_directory_open_to_others_stays_private(start_server: StartServer, tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "files").mkdir(parents=True)
     Database(sqlite_url(data / "server.sqlite")).close()
@@ -158,7 +162,7 @@ def test_data_in_a_directory_open_to_others_stays_private(start_server, tmp_path
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_the_key_is_taken_from_the_environment_and_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_key_is_taken_from_the_environment_and_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RETUNE_SERVER_API_KEY", "sk-secret")
 
     settings = ServerSettings(data_directory=tmp_path)
@@ -169,7 +173,7 @@ def test_the_key_is_taken_from_the_environment_and_never_shown(monkeypatch: pyte
     assert "sk-secret" not in json.dumps(settings.model_dump(mode="json"))
 
 
-def test_the_application_runs_in_process(tmp_path: Path):
+def test_the_application_runs_in_process(tmp_path: Path) -> None:
     app = build_app(open_services(ServerSettings(data_directory=tmp_path, allowed_hosts=("testserver",))))
     with TestClient(app) as http_client:
         client = OpenAI(base_url="http://testserver/v1", api_key="any", http_client=http_client)
@@ -182,7 +186,7 @@ def test_the_application_runs_in_process(tmp_path: Path):
     free.unlock()
 
 
-def test_health_reports_stopped_background_work(tmp_path: Path):
+def test_health_reports_stopped_background_work(tmp_path: Path) -> None:
     services = open_services(ServerSettings(data_directory=tmp_path, allowed_hosts=("testserver",)))
     client = TestClient(build_app(services))
     before = client.get("/health")
@@ -199,17 +203,17 @@ def test_health_reports_stopped_background_work(tmp_path: Path):
     [("1000", 1000), ("512MB", 512_000_000), ("512 MiB", 512 << 20), ("1k", 1000), ("2GiB", 2 << 30), ("7B", 7)],
 )
 @pytest.mark.parametrize("setting", ["max_file_bytes", "max_upload_bytes", "max_part_bytes", "max_total_bytes"])
-def test_sizes_are_bytes_or_have_a_unit(tmp_path: Path, setting: str, text: str, size: int):
+def test_sizes_are_bytes_or_have_a_unit(tmp_path: Path, setting: str, text: str, size: int) -> None:
     assert getattr(settings_from({"data_directory": tmp_path, setting: text}), setting) == size
 
 
 @pytest.mark.parametrize("text", ["", "MB", "-1", "0", "10 apples", "1MBB"])
-def test_an_invalid_size_is_reported(tmp_path: Path, text: str):
+def test_an_invalid_size_is_reported(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=f"--max-part-bytes: .*; found '{text}'"):
         settings_from({"data_directory": tmp_path, "max_part_bytes": text})
 
 
-def test_a_webhook_without_a_secret_is_refused_before_anything_is_created(refuse, tmp_path: Path):
+def test_a_webhook_without_a_secret_is_refused_before_anything_is_created(refuse: Refuse, tmp_path: Path) -> None:
     status, said = refuse(tmp_path / "data", "--webhook-url", "http://127.0.0.1:9/hook")
 
     assert status == 1
@@ -217,7 +221,7 @@ def test_a_webhook_without_a_secret_is_refused_before_anything_is_created(refuse
     assert not (tmp_path / "data").exists()
 
 
-def test_services_that_fail_to_open_release_everything(tmp_path: Path):
+def test_services_that_fail_to_open_release_everything(tmp_path: Path) -> None:
     settings = ServerSettings(data_directory=tmp_path, webhook_urls=("http://127.0.0.1:9/hook",))
     with pytest.raises(ServerError, match="no secret"):
         open_services(settings)
@@ -226,7 +230,7 @@ def test_services_that_fail_to_open_release_everything(tmp_path: Path):
     assert not [path for path in open_files if path.is_relative_to(tmp_path)]
 
 
-def test_webhook_urls_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_webhook_urls_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RETUNE_SERVER_WEBHOOK_URLS", "https://user:secret@example.com/a http://example.com/b")
 
     settings = ServerSettings(data_directory=tmp_path)
@@ -234,7 +238,7 @@ def test_webhook_urls_come_from_the_environment(monkeypatch: pytest.MonkeyPatch,
     assert settings.webhook_urls == ("https://user:secret@example.com/a", "http://example.com/b")
 
 
-def test_the_log_is_bounded_and_loses_nothing_recent(tmp_path: Path):
+def test_the_log_is_bounded_and_loses_nothing_recent(tmp_path: Path) -> None:
     path = tmp_path / "log" / "server.log"
     handlers = [BoundedFileHandler(path, max_bytes=1000) for _ in range(2)]
     for number in range(200):
@@ -248,7 +252,7 @@ def test_the_log_is_bounded_and_loses_nothing_recent(tmp_path: Path):
     assert path.stat().st_size <= 1000
 
 
-def test_requests_are_logged_on_demand_and_without_secrets(start_server, tmp_path: Path):
+def test_requests_are_logged_on_demand_and_without_secrets(start_server: StartServer, tmp_path: Path) -> None:
     log = tmp_path / "requests.log"
     server: ServerProcess = start_server(
         "--log-file", str(log), "--log-requests", RETUNE_SERVER_API_KEY="sk-secret-key"
@@ -264,7 +268,7 @@ def test_requests_are_logged_on_demand_and_without_secrets(start_server, tmp_pat
     assert "in-the-query" not in log.read_text()
 
 
-def test_a_graceful_stop_lets_a_request_end(start_server):
+def test_a_graceful_stop_lets_a_request_end(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     address = urlsplit(server.base_url)
     body = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n--b\r\n'
@@ -300,14 +304,14 @@ def is_closed(server: ServerProcess) -> bool:
     return False
 
 
-def test_starting_imports_nothing_slow():
+def test_starting_imports_nothing_slow() -> None:
     code = "import sys, retune.server.__main__; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
 
     assert {"pandas", "sklearn", "scipy", "prefect", "plotly", "openai"}.isdisjoint(modules)
 
 
-def test_a_stale_announcement_is_ignored(server: ServerProcess, tmp_path: Path):
+def test_a_stale_announcement_is_ignored(server: ServerProcess, tmp_path: Path) -> None:
     # The port of a server that was killed may belong to another one by now.
     DataDirectory(tmp_path).announce(Announcement(1, server.base_url, "0.0", "somebody else"))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from server_process import ServerProcess
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 from waiting import wait_for
@@ -115,12 +115,16 @@ def is_hung_up_on(connection: socket.socket, more: bytes) -> bool:
 @pytest.mark.parametrize(
     "begun", [b"", b"\r\n", b"GET /hea", b"GET /health HTTP/1.1\r\nHost: local"], ids=["none", "end", "line", "header"]
 )
-def test_a_client_that_sends_no_request_is_disconnected(connect, begun: bytes):
+def test_a_client_that_sends_no_request_is_disconnected(
+    connect: Callable[[bytes], socket.socket], begun: bytes
+) -> None:
     assert read_to_end(connect(begun)) == b""
 
 
 @pytest.mark.parametrize("rest", [b"\r\n", b"GET /hea"])
-def test_a_client_that_goes_silent_after_an_answer_is_disconnected(connect, rest: bytes):
+def test_a_client_that_goes_silent_after_an_answer_is_disconnected(
+    connect: Callable[[bytes], socket.socket], rest: bytes
+) -> None:
     connection = connect(HEALTH)
     answer = b""
     while not answer.endswith(b"}"):
@@ -132,12 +136,12 @@ def test_a_client_that_goes_silent_after_an_answer_is_disconnected(connect, rest
     assert read_to_end(connection) == b""
 
 
-def test_slow_headers_do_not_keep_a_connection(connect):
+def test_slow_headers_do_not_keep_a_connection(connect: Callable[[bytes], socket.socket]) -> None:
     connection = connect(b"GET /health HTTP/1.1\r\n")
     wait_for(lambda: is_hung_up_on(connection, b"X-More: y\r\n"), "the end of the connection")
 
 
-def test_an_upload_that_stops_leaves_nothing_behind(connect, data: Path):
+def test_an_upload_that_stops_leaves_nothing_behind(connect: Callable[[bytes], socket.socket], data: Path) -> None:
     head = UPLOAD + b"Content-Length: 2000000\r\n\r\n"
     connection = connect(head + BODY + b"x" * 1_500_000)
 
@@ -146,15 +150,15 @@ def test_an_upload_that_stops_leaves_nothing_behind(connect, data: Path):
     wait_for(lambda: not [path for path in (data / "files").rglob("*") if path.is_file()], "the end of its file")
 
 
-def test_a_refused_upload_does_not_keep_its_connection(connect):
+def test_a_refused_upload_does_not_keep_its_connection(connect: Callable[[bytes], socket.socket]) -> None:
     head = UPLOAD.replace(b"/v1/files", b"/v1/nothing") + b"Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n"
     connection = connect(head)
     assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
     wait_for(lambda: is_hung_up_on(connection, b"x"), "the end of the connection")
 
 
-def test_a_slow_answer_is_not_cut_off():
-    async def slow(scope, receive, send) -> None:
+def test_a_slow_answer_is_not_cut_off() -> None:
+    async def slow(_scope: Scope, receive: Receive, send: Send) -> None:
         more_body = True
         while more_body:
             await asyncio.sleep(0.5)
@@ -168,7 +172,7 @@ def test_a_slow_answer_is_not_cut_off():
         assert connection.getresponse().status == 200
 
 
-def test_one_connection_too_many_gets_a_503(app: ASGIApp):
+def test_one_connection_too_many_gets_a_503(app: ASGIApp) -> None:
     with listening(app, max_connections=3) as port:
         first = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(3)]
         for connection in first:
@@ -194,13 +198,13 @@ def status_of_health(port: int) -> int:
         return connection.getresponse().status
 
 
-def test_the_limit_of_open_files_is_raised(server: ServerProcess):
+def test_the_limit_of_open_files_is_raised(server: ServerProcess) -> None:
     assert server.process
     soft, hard = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     assert soft == hard
 
 
-def test_connections_leave_file_descriptors_for_answers():
+def test_connections_leave_file_descriptors_for_answers() -> None:
     code = "import resource; from retune.server.process import http_server\n"
     code += "resource.setrlimit(resource.RLIMIT_NOFILE, (400, 650)); http_server.raise_open_files_limit()\n"
     code += "print(*resource.getrlimit(resource.RLIMIT_NOFILE), http_server.max_connections())"
@@ -209,7 +213,7 @@ def test_connections_leave_file_descriptors_for_answers():
     assert said.split() == ["650", "650", "133"]
 
 
-def test_health_is_answered_while_many_wait_to_write(start_server):
+def test_health_is_answered_while_many_wait_to_write(start_server: Callable[..., ServerProcess]) -> None:
     server: ServerProcess = start_server()
     purposes = [{"purpose": "user_data", "filename": "a", "bytes": 1, "mime_type": "text/plain"}] * 45
     with (

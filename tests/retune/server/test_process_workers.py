@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def command_of(pid: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory):
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     data = tmp_path_factory.mktemp("workers") / "data"
     server = ServerProcess(data, ("--workers", str(COUNT))).start()
     yield server
@@ -48,13 +49,13 @@ def pid_of(server: ServerProcess) -> int:
     return server.process.pid
 
 
-def test_the_requested_number_of_workers_runs(many: ServerProcess):
+def test_the_requested_number_of_workers_runs(many: ServerProcess) -> None:
     assert len(workers_of(pid_of(many))) == COUNT
     assert many.announcement["pid"] == pid_of(many)
     assert {many.request("GET", "/health").json["instance"] for _ in range(20)} == {many.announcement["instance"]}
 
 
-def test_objects_created_by_one_worker_are_seen_by_all(many: ServerProcess):
+def test_objects_created_by_one_worker_are_seen_by_all(many: ServerProcess) -> None:
     def round_trip(number: int) -> bool:
         body = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n--b\r\nContent-Disposition: '
         body += b'form-data; name="file"; filename="t.jsonl"\r\n\r\n%d\r\n--b--\r\n' % number
@@ -66,7 +67,7 @@ def test_objects_created_by_one_worker_are_seen_by_all(many: ServerProcess):
         assert all(pool.map(round_trip, range(60)))
 
 
-def test_a_job_runs_to_its_end_and_another_is_cancelled(many: ServerProcess):
+def test_a_job_runs_to_its_end_and_another_is_cancelled(many: ServerProcess) -> None:
     client = many.client()
     first = client.fine_tuning.jobs.create(
         model="gpt-4o-mini", training_file=upload(client, example_lines(10)).id, hyperparameters={"n_epochs": 1}
@@ -84,7 +85,7 @@ def test_a_job_runs_to_its_end_and_another_is_cancelled(many: ServerProcess):
     assert messages_on_record(client, first.id)[-1] == "The job has successfully completed"
 
 
-def test_metrics_include_all_workers(many: ServerProcess):
+def test_metrics_include_all_workers(many: ServerProcess) -> None:
     for _ in range(30):
         assert many.request("GET", "/v1/models/baseline-text").status == 200
 
@@ -94,7 +95,7 @@ def test_metrics_include_all_workers(many: ServerProcess):
     assert "process_resident_memory_bytes" in figures
 
 
-def test_metrics_include_the_main_process(many: ServerProcess):
+def test_metrics_include_the_main_process(many: ServerProcess) -> None:
     client = many.client()
     body = {"model": "baseline-text", "messages": [{"role": "user", "content": "anything"}]}
     line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": body}
@@ -110,7 +111,7 @@ def test_metrics_include_the_main_process(many: ServerProcess):
     assert re.search(r"^retune_models_loaded 1\.0$", figures, re.MULTILINE)
 
 
-def test_a_worker_that_dies_is_replaced(many: ServerProcess):
+def test_a_worker_that_dies_is_replaced(many: ServerProcess) -> None:
     before = workers_of(pid_of(many))
     os.kill(before[0], signal.SIGKILL)
 
@@ -119,7 +120,7 @@ def test_a_worker_that_dies_is_replaced(many: ServerProcess):
         assert many.request("GET", "/v1/models").status == 200
 
 
-def test_killing_the_main_process_leaves_nothing_behind(start_server):
+def test_killing_the_main_process_leaves_nothing_behind(start_server: Callable[..., ServerProcess]) -> None:
     server: ServerProcess = start_server("--workers", "2")
     workers = workers_of(pid_of(server))
     assert len(workers) == 2
@@ -143,7 +144,7 @@ def figure(server: ServerProcess, name: str, **labels: str) -> float:
     return figures(server).get((name, frozenset(labels.items())), 0.0)
 
 
-def test_requests_are_counted_by_route(server: ServerProcess):
+def test_requests_are_counted_by_route(server: ServerProcess) -> None:
     labels = {"method": "GET", "route": "/v1/files/{file_id}", "status": "404"}
     before = figure(server, "retune_http_requests_total", **labels)
     timed = figure(server, "retune_http_request_duration_seconds_count", route="/v1/files/{file_id}")
@@ -156,7 +157,7 @@ def test_requests_are_counted_by_route(server: ServerProcess):
     assert figure(server, "retune_http_requests_in_flight") == 1
 
 
-def test_no_client_chooses_a_label(server: ServerProcess):
+def test_no_client_chooses_a_label(server: ServerProcess) -> None:
     for number in range(5):
         server.request("GET", f"/nothing-{number}")
         server.request(("PROPFIND", "MKCOL", "SEARCH", "REPORT", "LINK")[number], "/v1/files")
@@ -168,7 +169,7 @@ def test_no_client_chooses_a_label(server: ServerProcess):
     assert figure(server, "retune_http_requests_total", method="GET", route="unknown", status="404") >= 10
 
 
-def test_the_bytes_of_uploads_are_counted(server: ServerProcess):
+def test_the_bytes_of_uploads_are_counted(server: ServerProcess) -> None:
     before = figure(server, "retune_http_received_bytes_total", route="/v1/files")
     stored = figure(server, "retune_stored_bytes")
 
@@ -178,14 +179,14 @@ def test_the_bytes_of_uploads_are_counted(server: ServerProcess):
     assert figure(server, "retune_stored_bytes") == stored + 100_000
 
 
-def test_jobs_and_answers_are_counted(server: ServerProcess, succeeded: FineTuningJob):
+def test_jobs_and_answers_are_counted(server: ServerProcess, succeeded: FineTuningJob) -> None:
     assert figure(server, "retune_jobs", status="succeeded") >= 1
     assert {("retune_jobs", frozenset({("status", str(status))})) for status in JobStatus} <= figures(server).keys()
     assert ("retune_queued_jobs", frozenset()) in figures(server)
     assert ("retune_batches", frozenset({("status", "completed")})) in figures(server)
 
 
-def test_tokens_are_counted(server: ServerProcess, succeeded: FineTuningJob):
+def test_tokens_are_counted(server: ServerProcess, succeeded: FineTuningJob) -> None:
     before = {kind: figure(server, "retune_completion_tokens_total", kind=kind) for kind in ("prompt", "completion")}
 
     answer = server.client().chat.completions.create(
@@ -200,11 +201,11 @@ def test_tokens_are_counted(server: ServerProcess, succeeded: FineTuningJob):
 
 
 @pytest.mark.parametrize("name", ["process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total"])
-def test_the_process_is_measured(server: ServerProcess, name: str):
+def test_the_process_is_measured(server: ServerProcess, name: str) -> None:
     assert figure(server, name) > 0
 
 
-def test_every_metric_has_help_text(server: ServerProcess):
+def test_every_metric_has_help_text(server: ServerProcess) -> None:
     text = server.request("GET", "/metrics").content.decode()
 
     helped = set(re.findall(r"^# HELP (retune_\w+) \S+", text, re.MULTILINE))

@@ -191,7 +191,7 @@ def send(server: ServerProcess, exchange: Exchange, path: str, body: bytes | Non
 
 
 @pytest.mark.parametrize("exchange", cases(failures=False))
-def test_a_recorded_success_repeats(server: ServerProcess, stage: Stage, exchange: Exchange):
+def test_a_recorded_success_repeats(server: ServerProcess, stage: Stage, exchange: Exchange) -> None:
     answer = send(server, exchange, *same_request(stage, exchange))
 
     record = exchange["response_body"]
@@ -222,7 +222,7 @@ def statuses(client: OpenAI) -> list[str]:
 
 
 @pytest.mark.parametrize("exchange", cases(failures=True))
-def test_a_recorded_failure_repeats_word_by_word(request: pytest.FixtureRequest, exchange: Exchange):
+def test_a_recorded_failure_repeats_word_by_word(request: pytest.FixtureRequest, exchange: Exchange) -> None:
     if exchange["status"] == 429:
         return check_full(request.getfixturevalue("full"), exchange)
     if exchange["status"] == 401:
@@ -252,7 +252,7 @@ def check_key(start_server: Callable[..., ServerProcess], exchange: Exchange) ->
     assert {"error": {**answer.error, "message": shown}} == exchange["response_body"]
 
 
-def test_few_recorded_exchanges_are_skipped():
+def test_few_recorded_exchanges_are_skipped() -> None:
     reasons = [reason for exchange in recorded() if (reason := reason_to_skip(exchange))]
     assert set(reasons) == {reason for _, reason in NOT_REPEATED}
     assert len(reasons) <= 7

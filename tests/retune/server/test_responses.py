@@ -33,7 +33,7 @@ def ask(client: OpenAI, model: str, given: Any = "text 1", **options: Any) -> An
     return client.responses.create(**{"model": model, "input": given, "temperature": 0, **options})
 
 
-def test_a_whole_response(strict: OpenAI, labels: str):
+def test_a_whole_response(strict: OpenAI, labels: str) -> None:
     response = ask(strict, labels, metadata={"a": "b"}, instructions="Be brief.", user="me")
 
     assert json.loads(response.output_text) == {"label": "b", "sure": False}
@@ -45,7 +45,7 @@ def test_a_whole_response(strict: OpenAI, labels: str):
     assert usage.total_tokens == usage.input_tokens + usage.output_tokens > usage.output_tokens > 0
 
 
-def test_the_input_may_be_a_list_of_items(strict: OpenAI, labels: str):
+def test_the_input_may_be_a_list_of_items(strict: OpenAI, labels: str) -> None:
     parts = [{"type": "input_text", "text": "text 1"}]
     first = ask(strict, labels, [{"role": "user", "content": parts}])
 
@@ -57,7 +57,7 @@ def test_the_input_may_be_a_list_of_items(strict: OpenAI, labels: str):
     assert ask(strict, labels, history).output_text
 
 
-def test_the_events_of_a_stream(strict: OpenAI, labels: str, server: ServerProcess):
+def test_the_events_of_a_stream(strict: OpenAI, labels: str, server: ServerProcess) -> None:
     events = list(ask(strict, labels, stream=True))
 
     kinds = [event.type for event in events]
@@ -79,7 +79,7 @@ def test_the_events_of_a_stream(strict: OpenAI, labels: str, server: ServerProce
     assert wire[-1] == ""
 
 
-async def test_the_sdk_parses_answers(strict: OpenAI, labels: str, server: ServerProcess):
+async def test_the_sdk_parses_answers(strict: OpenAI, labels: str, server: ServerProcess) -> None:
     wanted: Any = {"model": labels, "input": "text 1", "text_format": Label, "temperature": 0}
     assert strict.responses.parse(**wanted).output_parsed == Label(label="b", sure=False)
     with strict.responses.stream(**wanted) as stream:
@@ -90,7 +90,7 @@ async def test_the_sdk_parses_answers(strict: OpenAI, labels: str, server: Serve
             assert (await events.get_final_response()).output_parsed == Label(label="b", sure=False)
 
 
-def test_a_function_is_called_and_its_result_answered(strict: OpenAI, agent: str):
+def test_a_function_is_called_and_its_result_answered(strict: OpenAI, agent: str) -> None:
     question = {"role": "user", "content": "weather in Oslo?"}
     for choice in (NAMED, "required", "auto"):
         response = ask(strict, agent, [question], tools=tools(WEATHER), tool_choice=choice)
@@ -110,7 +110,7 @@ def test_a_function_is_called_and_its_result_answered(strict: OpenAI, agent: str
     assert kinds.count("response.function_call_arguments.done") == 2
 
 
-def test_log_probabilities_are_of_the_text_without_the_call(strict: OpenAI, agent: str):
+def test_log_probabilities_are_of_the_text_without_the_call(strict: OpenAI, agent: str) -> None:
     options: Any = {"tools": tools(WEATHER), "include": ["message.output_text.logprobs"]}
     message, call = ask(strict, agent, "tell me about Rome", **options).output
     events = list(ask(strict, agent, "tell me about Rome", stream=True, **options))
@@ -123,7 +123,7 @@ def test_log_probabilities_are_of_the_text_without_the_call(strict: OpenAI, agen
     assert [token.token for delta in deltas for token in delta.logprobs] == told
 
 
-def test_only_allowed_functions_are_called(strict: OpenAI, labels: str):
+def test_only_allowed_functions_are_called(strict: OpenAI, labels: str) -> None:
     allowed = [{"type": "function", "name": "Label"}]
     choice: Any = {"type": "allowed_tools", "mode": "required", "tools": allowed}
 
@@ -132,7 +132,7 @@ def test_only_allowed_functions_are_called(strict: OpenAI, labels: str):
     assert call.name == "Label"
 
 
-def test_an_answer_cut_by_the_clients_token_limit_is_incomplete(strict: OpenAI, labels: str):
+def test_an_answer_cut_by_the_clients_token_limit_is_incomplete(strict: OpenAI, labels: str) -> None:
     options: Any = {"max_output_tokens": 2, "include": ["message.output_text.logprobs"], "top_logprobs": 2}
     response = ask(strict, labels, **options)
     events = list(ask(strict, labels, stream=True, **options))
@@ -145,7 +145,7 @@ def test_an_answer_cut_by_the_clients_token_limit_is_incomplete(strict: OpenAI, 
     assert events[-1].type == "response.incomplete"
 
 
-def test_an_answer_of_another_format_is_a_400(strict: OpenAI, labels: str):
+def test_an_answer_of_another_format_is_a_400(strict: OpenAI, labels: str) -> None:
     wanted: Any = {"format": {"type": "json_schema", "name": "a", "schema": {"required": ["colour"]}}}
     with pytest.raises(openai.BadRequestError) as caught:
         ask(strict, labels, text=wanted)
@@ -155,7 +155,7 @@ def test_an_answer_of_another_format_is_a_400(strict: OpenAI, labels: str):
     assert (caught.value.code, caught.value.param) == ("tool_call_not_met", "tool_choice")
 
 
-def test_the_untrained_base_refuses(strict: OpenAI):
+def test_the_untrained_base_refuses(strict: OpenAI) -> None:
     wanted: Any = {"text": {"format": {"type": "json_object"}}}
     (part,) = ask(strict, "baseline-text", **wanted).output[0].content
     events = list(ask(strict, "baseline-text", stream=True, **wanted))
@@ -164,7 +164,7 @@ def test_the_untrained_base_refuses(strict: OpenAI):
     assert "".join(event.delta for event in events if event.type == "response.refusal.delta") == part.refusal
 
 
-def test_azures_clients_use_responses(server: ServerProcess, labels: str):
+def test_azures_clients_use_responses(server: ServerProcess, labels: str) -> None:
     address = server.base_url.removesuffix("/v1")
     azure = AzureOpenAI(azure_endpoint=address, api_key="any", api_version="2025-04-01-preview", max_retries=0)
 
@@ -172,7 +172,7 @@ def test_azures_clients_use_responses(server: ServerProcess, labels: str):
     assert ask(OpenAI(base_url=f"{address}/openai/v1", api_key="any"), labels).output_text
 
 
-def test_a_batch_of_responses(client: OpenAI, labels: str):
+def test_a_batch_of_responses(client: OpenAI, labels: str) -> None:
     head = {"method": "POST", "url": "/v1/responses"}
     bodies = [{"model": labels, "input": "text 1", "temperature": 0}, {"model": labels, "input": "a", "store": True}]
     lines = [json.dumps({"custom_id": str(n), **head, "body": body}) for n, body in enumerate(bodies)]
@@ -228,7 +228,9 @@ def test_a_batch_of_responses(client: OpenAI, labels: str):
         ),
     ],
 )
-def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any], status: int, param: str, words: str):
+def test_what_is_not_offered_is_refused(
+    client: OpenAI, options: dict[str, Any], status: int, param: str, words: str
+) -> None:
     with pytest.raises(openai.APIStatusError) as caught:
         ask(client, "baseline-text", **options)
 
@@ -236,7 +238,7 @@ def test_what_is_not_offered_is_refused(client: OpenAI, options: dict[str, Any],
     assert words in caught.value.message
 
 
-def test_any_text_comes_back(server: ServerProcess):
+def test_any_text_comes_back(server: ServerProcess) -> None:
     body = {"model": "baseline-text", "input": "\ud800", "instructions": "\ud800", "tools": [], "user": "\ud800"}
     for stream in (False, True):
         assert server.request("POST", "/v1/responses", {**body, "stream": stream}).status == 200

@@ -4,7 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from openai import BadRequestError, OpenAI
+from openai.types import FileObject
 from pydantic import SecretStr
 from server_process import ServerProcess, example_lines, messages_on_record, upload
 from sqlalchemy import Connection, create_engine, event, select
@@ -48,7 +49,7 @@ def differences(connection: Connection) -> list[object]:
     return list(compare_metadata(context, Table.metadata))
 
 
-def test_migrations_create_the_tables_of_the_models():
+def test_migrations_create_the_tables_of_the_models() -> None:
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
         upgrade(connection)
@@ -56,7 +57,7 @@ def test_migrations_create_the_tables_of_the_models():
     engine.dispose()
 
 
-def test_a_new_database_needs_no_migration(path: Path, database: Database):
+def test_a_new_database_needs_no_migration(path: Path, database: Database) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchall() == [(newest_version(),)]
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(f"{newest_version():04}",)]
@@ -66,7 +67,7 @@ def test_a_new_database_needs_no_migration(path: Path, database: Database):
     engine.dispose()
 
 
-def test_a_start_without_migrations_leaves_alembic_alone(tmp_path: Path):
+def test_a_start_without_migrations_leaves_alembic_alone(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom retune.server.storage.database import Database\n"
         "from retune.server.storage.engines import sqlite_url\n"
@@ -79,7 +80,7 @@ def test_a_start_without_migrations_leaves_alembic_alone(tmp_path: Path):
     assert {"alembic", "psycopg"}.isdisjoint(modules)
 
 
-def test_data_of_the_first_version_is_migrated(start_server, tmp_path: Path):
+def test_data_of_the_first_version_is_migrated(start_server: Callable[..., ServerProcess], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     write_version_1(tmp_path / "data" / "server.sqlite")
     before = (tmp_path / "data" / "server.sqlite").read_bytes()
@@ -103,7 +104,7 @@ def closing_dump(path: Path) -> list[str]:
         return "\n".join(connection.iterdump()).splitlines()
 
 
-def test_a_migration_that_fails_changes_nothing(path: Path):
+def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
     write_version_1(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE webhook_deliveries (mine TEXT)")
@@ -117,7 +118,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path):
         assert connection.execute("PRAGMA user_version").fetchall() == [(1,)]
 
 
-def test_tables_of_another_program_are_not_touched(path: Path):
+def test_tables_of_another_program_are_not_touched(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE jobs (mine TEXT)")
 
@@ -125,7 +126,7 @@ def test_tables_of_another_program_are_not_touched(path: Path):
         Database(sqlite_url(path))
 
 
-def test_a_worker_never_migrates(path: Path):
+def test_a_worker_never_migrates(path: Path) -> None:
     write_version_1(path)
 
     with pytest.raises(ServerError, match="has schema version 1; this Retune needs 2"):
@@ -155,7 +156,7 @@ for number in range(30):
 """
 
 
-def test_processes_write_one_after_the_other(path: Path, database: Database):
+def test_processes_write_one_after_the_other(path: Path, database: Database) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, name]) for name in "ab"]
 
     assert [writer.wait(60) for writer in writers] == [0, 0]
@@ -165,7 +166,7 @@ def test_processes_write_one_after_the_other(path: Path, database: Database):
     assert counts == list(range(60))
 
 
-def test_a_read_sees_one_snapshot(database: Database):
+def test_a_read_sees_one_snapshot(database: Database) -> None:
     with database.read() as session:
         assert session.scalars(select(FileRow)).all() == []
         with database.write() as other:
@@ -173,10 +174,10 @@ def test_a_read_sees_one_snapshot(database: Database):
         assert session.scalars(select(FileRow)).all() == []
 
 
-def test_a_database_that_another_program_keeps_busy_is_a_503(path: Path, database: Database):
+def test_a_database_that_another_program_keeps_busy_is_a_503(path: Path, database: Database) -> None:
     # Only this connection's patience is shortened: the server's own is a quarter of a minute.
     @event.listens_for(database._engine, "checkout")
-    def be_impatient(connection, *_):
+    def be_impatient(connection: sqlite3.Connection, *_: object) -> None:
         connection.execute("PRAGMA busy_timeout=10")
 
     with closing(sqlite3.connect(path)) as connection:
@@ -189,7 +190,7 @@ def test_a_database_that_another_program_keeps_busy_is_a_503(path: Path, databas
 
 
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
-def test_unstorable_text_is_a_400(database: Database, text: str):
+def test_unstorable_text_is_a_400(database: Database, text: str) -> None:
     for row in (
         FileRow(id="file", bytes=0, created_at=0, filename=text, purpose=""),
         FileRow(id=text, bytes=0, created_at=0, filename="", purpose=""),
@@ -199,14 +200,14 @@ def test_unstorable_text_is_a_400(database: Database, text: str):
         assert getattr(caught.value, "status", None) == 400
 
 
-def test_a_nul_in_a_request_is_a_400(client: OpenAI, training_file):
+def test_a_nul_in_a_request_is_a_400(client: OpenAI, training_file: FileObject) -> None:
     create = client.fine_tuning.jobs.create
     for arguments in ({"suffix": "a\0b"}, {"metadata": {"k": "a\0b"}}, {"metadata": {"a\0b": "v"}}):
         with pytest.raises(BadRequestError, match="NUL character"):
             create(model="baseline-text", training_file=training_file.id, **arguments)
 
 
-def test_a_nul_in_an_address_is_a_400(server: ServerProcess):
+def test_a_nul_in_an_address_is_a_400(server: ServerProcess) -> None:
     answer = server.request("GET", "/v1/fine_tuning/jobs/ftjob-a%00b")
 
     assert (answer.status, answer.error["code"]) == (400, "invalid_value")
@@ -222,7 +223,7 @@ def test_a_nul_in_an_address_is_a_400(server: ServerProcess):
         ("postgresql+asyncpg://u:secret@h/d", r"begins with postgresql\+asyncpg"),
     ],
 )
-def test_other_databases_are_refused(tmp_path: Path, url: str, words: str):
+def test_other_databases_are_refused(tmp_path: Path, url: str, words: str) -> None:
     with pytest.raises(ServerError, match=words) as caught:
         database_url(SecretStr(url), tmp_path)
 
@@ -231,13 +232,13 @@ def test_other_databases_are_refused(tmp_path: Path, url: str, words: str):
 
 
 @pytest.mark.parametrize("name", ["postgres", "postgresql", "postgresql+psycopg"])
-def test_all_names_of_postgresql_are_accepted(tmp_path: Path, name: str):
+def test_all_names_of_postgresql_are_accepted(tmp_path: Path, name: str) -> None:
     url = database_url(SecretStr(f"{name}://u:p%40ss@h/d"), tmp_path)
 
     assert (url.drivername, url.password) == ("postgresql+psycopg", "p@ss")
 
 
-def test_threads_write_one_after_the_other(database: Database):
+def test_threads_write_one_after_the_other(database: Database) -> None:
     def write(name: str) -> None:
         for number in range(20):
             with database.write() as session:
@@ -255,7 +256,7 @@ def test_threads_write_one_after_the_other(database: Database):
 
 def test_a_temporary_failure_to_open_the_database_is_logged_in_one_line(
     database: Database, path: Path, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     moved = path.parent.rename(path.parent.with_name("moved"))
     # One connection is open already; the second one would need the file.
     with database.read() as first:

@@ -15,6 +15,8 @@ from openai import OpenAI
 from openai.types import Upload
 from server_process import Answer, ServerProcess, example_lines, upload
 
+StartServer = Callable[..., ServerProcess]
+
 
 def begin(client: OpenAI, size: int) -> Upload:
     return client.uploads.create(bytes=size, filename="a.bin", mime_type="a/b", purpose="assistants")
@@ -34,7 +36,7 @@ def announce(server: ServerProcess, path: str, size: int) -> Answer:
     return answer
 
 
-def test_a_part_over_the_limit_is_refused_before_it_is_read(client: OpenAI, server: ServerProcess):
+def test_a_part_over_the_limit_is_refused_before_it_is_read(client: OpenAI, server: ServerProcess) -> None:
     upload = begin(client, 1)
 
     answer = announce(server, f"/v1/uploads/{upload.id}/parts", 66 << 20)
@@ -42,7 +44,7 @@ def test_a_part_over_the_limit_is_refused_before_it_is_read(client: OpenAI, serv
     assert (answer.status, answer.error["param"]) == (413, "data")
 
 
-def test_the_total_of_spare_parts_is_limited(client: OpenAI, server: ServerProcess):
+def test_the_total_of_spare_parts_is_limited(client: OpenAI, server: ServerProcess) -> None:
     upload = begin(client, 1)
     part = client.uploads.parts.create(upload.id, data=b"x")
     # As if many large parts had come.
@@ -53,7 +55,7 @@ def test_the_total_of_spare_parts_is_limited(client: OpenAI, server: ServerProce
         client.uploads.parts.create(upload.id, data=b"x")
 
 
-def test_the_total_size_of_files_is_limited(start_server):
+def test_the_total_size_of_files_is_limited(start_server: StartServer) -> None:
     server: ServerProcess = start_server("--max-total-bytes", "1000000")
     client = server.client()
     file = client.files.create(file=("a.bin", b"x" * 600_000), purpose="user_data")
@@ -76,7 +78,7 @@ def test_the_total_size_of_files_is_limited(start_server):
     assert len(list((server.data_directory / "files").iterdir())) == 2
 
 
-def test_deleted_files_count_while_a_job_reads_them(start_server):
+def test_deleted_files_count_while_a_job_reads_them(start_server: StartServer) -> None:
     server: ServerProcess = start_server("--max-total-bytes", "100000")
     client = server.client()
     file = upload(client, example_lines(14))
@@ -96,7 +98,7 @@ CONTENT = example_lines(20)
 
 
 @pytest.fixture
-def server(small_disk: Path, start_server: Callable[..., ServerProcess]) -> Iterator[ServerProcess]:
+def server(small_disk: Path, start_server: StartServer) -> Iterator[ServerProcess]:
     server = start_server(data_directory=small_disk / "data")
     yield server
     assert server.end(signal.SIGTERM) == 0
@@ -113,7 +115,7 @@ def stored(server: ServerProcess) -> set[str]:
     return {path.name for path in (server.data_directory / "files").iterdir()}
 
 
-def test_a_full_disk_refuses_and_recovers(server: ServerProcess, small_disk: Path):
+def test_a_full_disk_refuses_and_recovers(server: ServerProcess, small_disk: Path) -> None:
     client = server.client()
     file = upload(client, CONTENT)
     pending = client.uploads.create(bytes=4, filename="a.bin", mime_type="a/b", purpose="assistants")
@@ -146,7 +148,7 @@ def create_jobs(client: OpenAI, file_id: str) -> None:
         client.fine_tuning.jobs.create(model="baseline-text", training_file=file_id, metadata=metadata)
 
 
-def test_uploads_leave_disk_space_for_the_database(server: ServerProcess, small_disk: Path):
+def test_uploads_leave_disk_space_for_the_database(server: ServerProcess, small_disk: Path) -> None:
     client = server.client()
     large = client.files.create(file=("large.bin", b"x" * (8 << 20)), purpose="user_data")
     fill(small_disk, leave=SPARE_BYTES + (4 << 20))

@@ -33,6 +33,8 @@ from retune.server.storage.migrations import upgrade
 from retune.server.storage.server_lock import _SERVER_LOCK, DatabaseInUseError, ServerLock
 from retune.server.storage.tables import FileRow, Table
 
+StartServer = Callable[..., ServerProcess]
+
 pytestmark = pytest.mark.skipif(postgresql.missing() is not None, reason=str(postgresql.missing()))
 
 
@@ -51,7 +53,7 @@ def url(cluster: PostgreSQL) -> URL:
 
 
 @pytest.fixture
-def start_on(start_server: Callable[..., ServerProcess], url: URL) -> Callable[..., ServerProcess]:
+def start_on(start_server: StartServer, url: URL) -> StartServer:
     def start(*arguments: str) -> ServerProcess:
         return start_server(*arguments, RETUNE_SERVER_DATABASE_URL=shown(url))
 
@@ -80,7 +82,7 @@ def succeeded(client: OpenAI, job_id: str, steps: int) -> str:
     return job.fine_tuned_model
 
 
-def test_files_jobs_and_models(start_on):
+def test_files_jobs_and_models(start_on: StartServer) -> None:
     server: ServerProcess = start_on()
     client = server.client()
     files = [upload(client, example_lines(10), f"{number}.jsonl") for number in range(5)]
@@ -106,7 +108,13 @@ def test_files_jobs_and_models(start_on):
 
 
 @pytest.mark.slow
-def test_a_killed_server_resumes_and_another_is_refused(start_on, refuse, url: URL, tmp_path: Path, monkeypatch):
+def test_a_killed_server_resumes_and_another_is_refused(
+    start_on: StartServer,
+    refuse: Callable[..., tuple[int, str]],
+    url: URL,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     client = (server := start_on()).client()
     job_id = start_job(client)
     cancelled = start_job(client)
@@ -129,7 +137,7 @@ def test_a_killed_server_resumes_and_another_is_refused(start_on, refuse, url: U
 
 
 @pytest.mark.slow
-def test_a_restart_of_the_database_is_survived(start_on, cluster: PostgreSQL):
+def test_a_restart_of_the_database_is_survived(start_on: StartServer, cluster: PostgreSQL) -> None:
     server: ServerProcess = start_on()
     client = server.client()
     # It is not over before the database is back, however long that takes.
@@ -160,7 +168,7 @@ def test_a_restart_of_the_database_is_survived(start_on, cluster: PostgreSQL):
     assert server.process.poll() is None
 
 
-def test_the_lock_is_reacquired_after_a_restart(url: URL, cluster: PostgreSQL):
+def test_the_lock_is_reacquired_after_a_restart(url: URL, cluster: PostgreSQL) -> None:
     database = Database(url)
     cluster.stop()
     cluster.start()
@@ -190,7 +198,7 @@ print("not stopped")
 """
 
 
-def test_a_server_that_lost_its_database_to_another_stops(url: URL):
+def test_a_server_that_lost_its_database_to_another_stops(url: URL) -> None:
     with subprocess.Popen([sys.executable, "-c", QUICKER_SERVER, shown(url)], stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == b"held\n"
@@ -203,7 +211,7 @@ def test_a_server_that_lost_its_database_to_another_stops(url: URL):
         engine.dispose()
 
 
-def test_migrations_create_the_tables_of_the_models(url: URL):
+def test_migrations_create_the_tables_of_the_models(url: URL) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         upgrade(connection)
@@ -212,7 +220,7 @@ def test_migrations_create_the_tables_of_the_models(url: URL):
     Database(url).close()
 
 
-def test_a_new_database_has_the_same_tables(url: URL):
+def test_a_new_database_has_the_same_tables(url: URL) -> None:
     Database(url).close()
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -228,7 +236,7 @@ def test_a_new_database_has_the_same_tables(url: URL):
         ("CREATE TABLE alembic_version AS SELECT '0099' AS version_num", "has schema version 99"),
     ],
 )
-def test_a_foreign_database_is_not_touched(url: URL, cluster: PostgreSQL, statement: str, words: str):
+def test_a_foreign_database_is_not_touched(url: URL, cluster: PostgreSQL, statement: str, words: str) -> None:
     cluster.execute(statement, str(url.database))
 
     with pytest.raises(ServerError, match=words) as caught:
@@ -237,7 +245,7 @@ def test_a_foreign_database_is_not_touched(url: URL, cluster: PostgreSQL, statem
     assert str(url.password) not in str(caught.value)
 
 
-def test_an_unreachable_database_is_reported(url: URL):
+def test_an_unreachable_database_is_reported(url: URL) -> None:
     for wrong in (url.set(port=1), url.set(password="wrong-password"), url.set(database="nothing")):
         with pytest.raises(ServerError, match="Can't use the server's database") as caught:
             Database(wrong)
@@ -257,7 +265,7 @@ for number in range(20):
 """
 
 
-def test_processes_write_one_after_the_other(url: URL):
+def test_processes_write_one_after_the_other(url: URL) -> None:
     database = Database(url)
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, shown(url), name]) for name in "ab"]
 
@@ -273,7 +281,7 @@ def test_processes_write_one_after_the_other(url: URL):
     database.close()
 
 
-def test_two_servers_never_share_a_database(url: URL):
+def test_two_servers_never_share_a_database(url: URL) -> None:
     database = Database(url)
     engine = create_database_engine(url)
     with pytest.raises(DatabaseInUseError, match="already used by another server"):

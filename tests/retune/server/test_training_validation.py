@@ -109,7 +109,7 @@ def problem_of(path: Path, example: Any, job: Any = CHAT) -> str:
         ),
     ],
 )
-def test_errors_name_the_line(tmp_path: Path, example: Any, words: str):
+def test_errors_name_the_line(tmp_path: Path, example: Any, words: str) -> None:
     problem = problem_of(tmp_path / "train.jsonl", example)
 
     assert problem.startswith((": line 11: ", ": line 11, column "))
@@ -149,7 +149,7 @@ NO_DPO = (
         ),
     ],
 )
-def test_lines_of_another_format_name_that_format(tmp_path: Path, job: Any, example: Any, problem: str):
+def test_lines_of_another_format_name_that_format(tmp_path: Path, job: Any, example: Any, problem: str) -> None:
     assert problem_of(tmp_path / "train.jsonl", example, job) == problem
 
 
@@ -164,13 +164,13 @@ def test_lines_of_another_format_name_that_format(tmp_path: Path, job: Any, exam
         ({"prompt": "a", "completion": ""}, "completion: expected text, found an empty text"),
     ],
 )
-def test_errors_of_prompt_completion_lines_are_named(tmp_path: Path, example: Any, words: str):
+def test_errors_of_prompt_completion_lines_are_named(tmp_path: Path, example: Any, words: str) -> None:
     problem = problem_of(tmp_path / "train.jsonl", example, COMPLETION)
 
     assert problem == f": line 11: {words}."
 
 
-def test_every_wrong_line_is_named_up_to_ten_and_counted(tmp_path: Path):
+def test_every_wrong_line_is_named_up_to_ten_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     good, bad = example_lines(1), b'{"messages": [{"role": "user", "content": 7}]}\n'
     path.write_bytes(good + b'{"a": \xff}\n' + b'{"a" 2}\n' + good + bad * 11)
@@ -185,7 +185,7 @@ def test_every_wrong_line_is_named_up_to_ten_and_counted(tmp_path: Path):
     assert last == "and 3 more."
 
 
-def test_blank_lines_are_counted_however_many_there_are(tmp_path: Path):
+def test_blank_lines_are_counted_however_many_there_are(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     blank = "\n" * 200_000 + " \t\r\n" * 49_999 + " " * 100_000 + "\n" + " " * (MAX_LINE_BYTES + 10) + "\n"
     path.write_text(f"\ufeff\n{blank}{example_lines(10).decode()}{blank}7\n{blank}")
@@ -194,7 +194,7 @@ def test_blank_lines_are_counted_however_many_there_are(tmp_path: Path):
         check_training_file(path, never, **CHAT)
 
 
-def test_after_many_wrong_lines_no_more_are_checked(tmp_path: Path):
+def test_after_many_wrong_lines_no_more_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text("7\n" * 100_000 + "\n" + "7\n" * 100_000)
 
@@ -205,7 +205,7 @@ def test_after_many_wrong_lines_no_more_are_checked(tmp_path: Path):
     assert caught.value.message.endswith("; and 99,990 more. Lines after line 100,000 were not checked.")
 
 
-def test_lines_of_another_format_are_named_in_addition_to_other_errors(tmp_path: Path):
+def test_lines_of_another_format_are_named_in_addition_to_other_errors(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in [*[PAIR] * 12, []]))
 
@@ -226,7 +226,7 @@ def test_lines_of_another_format_are_named_in_addition_to_other_errors(tmp_path:
         [USER, ASSISTANT, USER],
     ],
 )
-def test_empty_optional_values_are_accepted(tmp_path: Path, messages: Any):
+def test_empty_optional_values_are_accepted(tmp_path: Path, messages: Any) -> None:
     path = tmp_path / "train.jsonl"
     line = json.dumps({"messages": messages, "tools": [], "metadata": None}).encode()
     path.write_bytes(example_lines(9) + line)
@@ -234,14 +234,14 @@ def test_empty_optional_values_are_accepted(tmp_path: Path, messages: Any):
     assert check_training_file(path, never, **CHAT) == len(read_rows(path)) == 10
 
 
-def test_prompts_may_be_empty_and_completions_blank(tmp_path: Path):
+def test_prompts_may_be_empty_and_completions_blank(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(completion_lines(9) + b'{"prompt": "", "completion": "\\n"}\n')
 
     assert check_training_file(path, never, **COMPLETION) == 10
 
 
-def test_examples_are_counted_without_blank_lines_and_byte_order_mark(tmp_path: Path):
+def test_examples_are_counted_without_blank_lines_and_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}, {**ASSISTANT, "weight": 0}]}
     lines = [*example_lines(10).decode().splitlines(), "", json.dumps(parts), "  "]
@@ -250,7 +250,7 @@ def test_examples_are_counted_without_blank_lines_and_byte_order_mark(tmp_path: 
     assert check_training_file(path, never, **CHAT) == 11
 
 
-def test_a_validation_file_needs_one_example(tmp_path: Path):
+def test_a_validation_file_needs_one_example(tmp_path: Path) -> None:
     path = tmp_path / "validation.jsonl"
     path.write_bytes(example_lines(1))
     check_validation_file(path, never, **CHAT)
@@ -261,7 +261,7 @@ def test_a_validation_file_needs_one_example(tmp_path: Path):
     assert (caught.value.code, caught.value.param) == ("invalid_validation_file", "validation_file")
 
 
-def test_validation_stops_with_the_server(tmp_path: Path):
+def test_validation_stops_with_the_server(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(example_lines(10))
 
@@ -269,7 +269,7 @@ def test_validation_stops_with_the_server(tmp_path: Path):
         check_training_file(path, lambda: True, **CHAT)
 
 
-def test_a_file_without_line_ends_is_not_read_into_memory(tmp_path: Path):
+def test_a_file_without_line_ends_is_not_read_into_memory(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(example_lines(10))
     with path.open("ab") as stream:
@@ -281,7 +281,7 @@ def test_a_file_without_line_ends_is_not_read_into_memory(tmp_path: Path):
     assert caught.value.message == f"{INVALID}: line 11: it is longer than {MAX_LINE_BYTES} bytes."
 
 
-def test_a_line_ends_with_a_line_feed_for_the_trainer_too(tmp_path: Path):
+def test_a_line_ends_with_a_line_feed_for_the_trainer_too(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(example_lines(10).replace(b": [", b":\r["))
 
@@ -306,7 +306,7 @@ LONG = "x" * 3_000_000
     ],
     ids=range(9),
 )
-def test_quoted_text_is_cut(tmp_path: Path, job: Any, example: Any):
+def test_quoted_text_is_cut(tmp_path: Path, job: Any, example: Any) -> None:
     assert len(problem_of(tmp_path / "train.jsonl", example, job)) < 700
 
 
@@ -329,7 +329,9 @@ messages = st.fixed_dictionaries(
     ),
     st.sampled_from([CHAT, COMPLETION]),
 )
-def test_any_json_lines_are_refused_with_a_code(tmp_path_factory: pytest.TempPathFactory, lines: list[Any], job: Any):
+def test_any_json_lines_are_refused_with_a_code(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[Any], job: Any
+) -> None:
     path = tmp_path_factory.mktemp("any") / "train.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
 

@@ -43,7 +43,7 @@ def change(server: ServerProcess, statement: str, *values: object) -> None:
         assert database.execute(statement, values).rowcount == 1
 
 
-def test_parts_sent_at_once_become_one_file(client: OpenAI, server: ServerProcess):
+def test_parts_sent_at_once_become_one_file(client: OpenAI, server: ServerProcess) -> None:
     upload = begin(client, len(CONTENT), expires_after={"anchor": "created_at", "seconds": 7200})
     assert (upload.object, upload.status, upload.file) == ("upload", "pending", None)
     assert (upload.bytes, upload.filename, upload.purpose) == (len(CONTENT), "train.jsonl", "fine-tune")
@@ -65,7 +65,7 @@ def test_parts_sent_at_once_become_one_file(client: OpenAI, server: ServerProces
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), parts=st.lists(st.binary(max_size=200), max_size=5))
-def test_any_parts_in_any_order_are_put_together(client: OpenAI, data: st.DataObject, parts: list[bytes]):
+def test_any_parts_in_any_order_are_put_together(client: OpenAI, data: st.DataObject, parts: list[bytes]) -> None:
     order = data.draw(st.permutations(range(len(parts))))
     upload = begin(client, sum(map(len, parts)), purpose="assistants")
     part_ids = send(client, upload, parts) if parts else []
@@ -77,7 +77,7 @@ def test_any_parts_in_any_order_are_put_together(client: OpenAI, data: st.DataOb
 
 
 @pytest.mark.parametrize("content", [CONTENT, b""])
-def test_the_sdk_sends_a_file_in_parts(client: OpenAI, tmp_path: Path, content: bytes):
+def test_the_sdk_sends_a_file_in_parts(client: OpenAI, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "batch.jsonl"
     path.write_bytes(content)
 
@@ -94,7 +94,7 @@ def test_the_sdk_sends_a_file_in_parts(client: OpenAI, tmp_path: Path, content: 
     assert done.file.expires_at == done.file.created_at + 30 * 24 * 3600
 
 
-def test_the_async_sdk_sends_parts_too(server: ServerProcess):
+def test_the_async_sdk_sends_parts_too(server: ServerProcess) -> None:
     async def send_twice() -> list[bytes]:
         async with AsyncOpenAI(base_url=server.base_url, api_key="any", max_retries=0) as client:
             whole = await client.uploads.upload_file_chunked(
@@ -119,7 +119,7 @@ def test_the_async_sdk_sends_parts_too(server: ServerProcess):
     assert asyncio.run(send_twice()) == [CONTENT, CONTENT]
 
 
-def test_completing_again_with_the_same_parts_is_harmless(client: OpenAI):
+def test_completing_again_with_the_same_parts_is_harmless(client: OpenAI) -> None:
     upload = begin(client, len(CONTENT))
     part_ids = send(client, upload, THIRDS)
 
@@ -138,7 +138,7 @@ def test_completing_again_with_the_same_parts_is_harmless(client: OpenAI):
         client.uploads.parts.create(upload.id, data=b"x")
 
 
-def test_wrong_parts_are_refused_and_the_upload_stays_pending(client: OpenAI):
+def test_wrong_parts_are_refused_and_the_upload_stays_pending(client: OpenAI) -> None:
     upload, other = begin(client, len(CONTENT)), begin(client, 1)
     part_ids = send(client, upload, THIRDS)
     (foreign,) = send(client, other, [b"x"])
@@ -161,7 +161,7 @@ def test_wrong_parts_are_refused_and_the_upload_stays_pending(client: OpenAI):
     assert client.files.content(done.file.id).content == CONTENT
 
 
-def test_a_cancelled_upload_accepts_nothing(client: OpenAI, server: ServerProcess):
+def test_a_cancelled_upload_accepts_nothing(client: OpenAI, server: ServerProcess) -> None:
     upload = begin(client, len(CONTENT))
     part_ids = send(client, upload, THIRDS)
     assert set(part_ids) < stored(server)
@@ -177,7 +177,7 @@ def test_a_cancelled_upload_accepts_nothing(client: OpenAI, server: ServerProces
         client.uploads.parts.create(upload.id, data=b"x")
 
 
-def test_an_old_upload_is_expired(client: OpenAI, server: ServerProcess):
+def test_an_old_upload_is_expired(client: OpenAI, server: ServerProcess) -> None:
     key = {"Idempotency-Key": "expiring"}
     upload = begin(client, len(CONTENT), extra_headers=key)
     part_ids = send(client, upload, THIRDS)
@@ -194,7 +194,7 @@ def test_an_old_upload_is_expired(client: OpenAI, server: ServerProcess):
         assert caught.value.code == "upload_expired"
 
 
-def test_copies_of_one_request_create_one_upload_and_one_part(client: OpenAI):
+def test_copies_of_one_request_create_one_upload_and_one_part(client: OpenAI) -> None:
     key = {"Idempotency-Key": "upload in parts"}
     upload = begin(client, 2, extra_headers=key)
     assert begin(client, 2, extra_headers=key) == upload
@@ -227,7 +227,9 @@ def test_copies_of_one_request_create_one_upload_and_one_part(client: OpenAI):
         ({"colour": "blue"}, "colour", "Unknown parameter: 'colour'."),
     ],
 )
-def test_a_wrong_upload_is_refused(server: ServerProcess, change: dict[str, Any], param: str | None, message: str):
+def test_a_wrong_upload_is_refused(
+    server: ServerProcess, change: dict[str, Any], param: str | None, message: str
+) -> None:
     good = {"bytes": 1, "filename": "a.jsonl", "mime_type": "text/jsonl", "purpose": "fine-tune"}
 
     answer = server.request("POST", "/v1/uploads", {**good, **change})
@@ -251,7 +253,9 @@ def test_a_wrong_upload_is_refused(server: ServerProcess, change: dict[str, Any]
         (2 * b'--b\r\nContent-Disposition: form-data; name="data"\r\n\r\nx\r\n' + b"--b--\r\n", "found a second"),
     ],
 )
-def test_a_wrong_part_is_refused_and_leaves_nothing(client: OpenAI, server: ServerProcess, form: bytes, message: str):
+def test_a_wrong_part_is_refused_and_leaves_nothing(
+    client: OpenAI, server: ServerProcess, form: bytes, message: str
+) -> None:
     upload = begin(client, 1)
     before = stored(server)
 
@@ -263,7 +267,7 @@ def test_a_wrong_part_is_refused_and_leaves_nothing(client: OpenAI, server: Serv
     assert message in answer.error["message"]
 
 
-def test_an_unknown_upload_is_not_found(client: OpenAI):
+def test_an_unknown_upload_is_not_found(client: OpenAI) -> None:
     for call in (
         lambda: client.uploads.parts.create("upload_unknown", data=b"x"),
         lambda: client.uploads.complete("upload_unknown", part_ids=[]),

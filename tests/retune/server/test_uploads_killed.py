@@ -5,6 +5,7 @@ import hashlib
 import signal
 import socket
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ from server_process import ServerProcess, example_lines
 from waiting import wait_for
 
 from retune.server.storage.content_store import ContentStore
+
+StartServer = Callable[..., ServerProcess]
 
 PART_BYTES = 32 << 20
 CONTENT = example_lines(10)
@@ -56,7 +59,7 @@ def send_half(server: ServerProcess, path: str, field: str, *, drafts_then: int)
 
 
 @pytest.mark.slow
-def test_a_kill_in_the_middle_of_a_file_and_a_part(start_server):
+def test_a_kill_in_the_middle_of_a_file_and_a_part(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     client = server.client()
     file = client.files.create(file=("a.jsonl", CONTENT), purpose="fine-tune")
@@ -79,7 +82,7 @@ def test_a_kill_in_the_middle_of_a_file_and_a_part(start_server):
     assert client.files.content(done.file.id).content == b"abcd"
 
 
-def test_a_client_that_disconnects_leaves_nothing(server: ServerProcess):
+def test_a_client_that_disconnects_leaves_nothing(server: ServerProcess) -> None:
     before = {path.name for path in contents(server).iterdir()}
 
     send_half(server, "/v1/files", "file", drafts_then=1).close()
@@ -88,7 +91,7 @@ def test_a_client_that_disconnects_leaves_nothing(server: ServerProcess):
 
 
 @pytest.mark.slow
-def test_a_kill_in_the_middle_of_completion(start_server):
+def test_a_kill_in_the_middle_of_completion(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     client = server.client()
     data = [bytes([number]) * PART_BYTES for number in range(4)]
@@ -126,7 +129,7 @@ def leave_draft(directory: Path, content_id: str, *, kept: bool) -> None:
         (directory / content_id).hardlink_to(directory / f"{content_id}.tmp")
 
 
-def test_leftovers_of_a_dead_server_are_deleted_and_nothing_else(start_server):
+def test_leftovers_of_a_dead_server_are_deleted_and_nothing_else(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     client = server.client()
     known, deleted, past = (client.files.create(file=("a.jsonl", CONTENT), purpose="fine-tune").id for _ in range(3))
@@ -155,7 +158,7 @@ def test_leftovers_of_a_dead_server_are_deleted_and_nothing_else(start_server):
         wait_for(lambda: stored(server) == left, "the end of what is over")
 
 
-def test_a_draft_deleted_before_it_is_locked_is_created_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_draft_deleted_before_it_is_locked_is_created_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = ContentStore(tmp_path)
     lock, dropped = fcntl.flock, list[int]()
 

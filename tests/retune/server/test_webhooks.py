@@ -23,10 +23,12 @@ from retune.errors import ServerError
 from retune.server.settings import ServerSettings
 from retune.server.webhooks.receivers import receivers_of, signer_of
 
+StartServer = Callable[..., ServerProcess]
+
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 ENVIRONMENT = {"RETUNE_SERVER_WEBHOOK_SECRET": SECRET}
 
-Tell = Callable[..., ServerProcess]
+Tell = StartServer
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def new_receiver() -> Iterator[Callable[..., Receiver]]:
 
 
 @pytest.fixture
-def telling(start_server: Callable[..., ServerProcess]) -> Tell:
+def telling(start_server: StartServer) -> Tell:
     """Start a server that tells these URLs."""
 
     def start(*urls: str) -> ServerProcess:
@@ -70,7 +72,7 @@ def deliveries(server: ServerProcess) -> list[dict[str, Any]]:
     return rows
 
 
-def test_each_end_of_a_job_is_notified(telling: Tell, new_receiver):
+def test_each_end_of_a_job_is_notified(telling: Tell, new_receiver: Callable[..., Receiver]) -> None:
     receiver = new_receiver().listen()
     client = telling(receiver.url).client()
     training_file = upload(client, example_lines(300)).id
@@ -100,7 +102,9 @@ def test_each_end_of_a_job_is_notified(telling: Tell, new_receiver):
         client.webhooks.unwrap(receiver.received[0].body, receiver.received[1].headers, secret=SECRET)
 
 
-def test_a_receiver_that_was_down_is_notified_even_after_a_kill(telling: Tell, new_receiver):
+def test_a_receiver_that_was_down_is_notified_even_after_a_kill(
+    telling: Tell, new_receiver: Callable[..., Receiver]
+) -> None:
     receiver = new_receiver()
     server = telling(receiver.url)
     job_id = failed_job(server.client())
@@ -118,7 +122,7 @@ def test_a_receiver_that_was_down_is_notified_even_after_a_kill(telling: Tell, n
     assert len(receiver.received) == 1
 
 
-def test_anything_but_success_is_retried(telling: Tell, new_receiver):
+def test_anything_but_success_is_retried(telling: Tell, new_receiver: Callable[..., Receiver]) -> None:
     elsewhere = new_receiver().listen()
     receiver = new_receiver(answers=[500, 302], headers={"Location": elsewhere.url}).listen()
     server = telling(receiver.url)
@@ -136,7 +140,9 @@ def test_anything_but_success_is_retried(telling: Tell, new_receiver):
     assert deliveries(server)[0]["attempts"] == 3
 
 
-def test_deliveries_to_receivers_that_are_gone_or_down_for_days_end(telling: Tell, new_receiver):
+def test_deliveries_to_receivers_that_are_gone_or_down_for_days_end(
+    telling: Tell, new_receiver: Callable[..., Receiver]
+) -> None:
     receiver = new_receiver(answers=[410, 500]).listen()
     server = telling(receiver.url)
     failed_job(server.client())
@@ -157,7 +163,7 @@ def test_deliveries_to_receivers_that_are_gone_or_down_for_days_end(telling: Tel
     assert (late["delivered_at"], late["last_error"]) == (None, "HTTP status 500")
 
 
-def test_a_slow_receiver_does_not_delay_others(telling: Tell, new_receiver):
+def test_a_slow_receiver_does_not_delay_others(telling: Tell, new_receiver: Callable[..., Receiver]) -> None:
     slow, quick = new_receiver().listen(), new_receiver().listen()
     slow.silence.clear()
     server = telling(slow.url, quick.url)
@@ -171,7 +177,7 @@ def test_a_slow_receiver_does_not_delay_others(telling: Tell, new_receiver):
     assert [row["delivered_at"] for row in deliveries(server) if row["url"] == slow.url] == [None] * 3
 
 
-def test_secrets_of_a_url_reach_only_the_receiver(telling: Tell, new_receiver):
+def test_secrets_of_a_url_reach_only_the_receiver(telling: Tell, new_receiver: Callable[..., Receiver]) -> None:
     receiver = new_receiver(answers=[500]).listen()
     url = receiver.url.replace("http://", "http://someone:p%40ss-word@") + "?token=t0ken"
     server = telling(url)
@@ -204,7 +210,7 @@ def test_secrets_of_a_url_reach_only_the_receiver(telling: Tell, new_receiver):
         (("http://h/hunter2", "http://hunter2@h/hunter2"), SECRET, "A webhook URL at http://h is given twice"),
     ],
 )
-def test_invalid_webhook_settings_are_refused(urls: tuple[str, ...], secret: str | None, words: str):
+def test_invalid_webhook_settings_are_refused(urls: tuple[str, ...], secret: str | None, words: str) -> None:
     settings = ServerSettings(
         data_directory=Path("unused"), webhook_urls=urls, webhook_secret=SecretStr(secret) if secret else None
     )
@@ -216,7 +222,9 @@ def test_invalid_webhook_settings_are_refused(urls: tuple[str, ...], secret: str
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_command_in_the_hint_prints_a_good_secret(tmp_path, refuse, start_server):
+def test_the_command_in_the_hint_prints_a_good_secret(
+    tmp_path: Path, refuse: Callable[..., tuple[int, str]], start_server: StartServer
+) -> None:
     status, said = refuse(tmp_path / "refused", "--webhook-url", "http://127.0.0.1/a")
     command = said.partition("prints a good one: ")[2]
 

@@ -13,6 +13,8 @@ from retune.server.storage.engines import database_url
 from retune.server.storage.tables import BatchRow
 from retune.server.work_queue import WorkQueue
 
+NewQueue = Callable[..., WorkQueue[BatchRow]]
+
 LONG_SECONDS = 3600.0
 
 
@@ -24,7 +26,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def new_queue(database: Database) -> Iterator[Callable[..., WorkQueue[BatchRow]]]:
+def new_queue(database: Database) -> Iterator[NewQueue]:
     queues: list[WorkQueue[BatchRow]] = []
 
     def new(**clocks: float) -> WorkQueue[BatchRow]:
@@ -61,7 +63,7 @@ def finisher(database: Database, done: list[str]) -> Callable[[BatchRow], None]:
     return finish
 
 
-def test_wake_does_not_wait_for_the_database(new_queue):
+def test_wake_does_not_wait_for_the_database(new_queue: NewQueue) -> None:
     asking, answer = threading.Event(), threading.Event()
 
     def asked() -> Select[tuple[BatchRow]]:
@@ -83,7 +85,7 @@ def test_wake_does_not_wait_for_the_database(new_queue):
     assert not was_kept_waiting
 
 
-def test_changes_during_a_query_are_not_lost(new_queue, database: Database):
+def test_changes_during_a_query_are_not_lost(new_queue: NewQueue, database: Database) -> None:
     done: list[str] = []
     queue = new_queue(poll_seconds=LONG_SECONDS)
     added = threading.Event()
@@ -103,7 +105,7 @@ def test_changes_during_a_query_are_not_lost(new_queue, database: Database):
     wait_for(lambda: done == ["b"], "the batch")
 
 
-def test_each_row_is_processed_once_and_in_order(new_queue, database: Database):
+def test_each_row_is_processed_once_and_in_order(new_queue: NewQueue, database: Database) -> None:
     done: list[str] = []
     queue = new_queue()
     for number in range(3):
@@ -118,7 +120,9 @@ def test_each_row_is_processed_once_and_in_order(new_queue, database: Database):
     assert sorted(done, key=int) == [str(number) for number in range(30)]
 
 
-def test_an_error_is_logged_once_and_retried(new_queue, database: Database, caplog: pytest.LogCaptureFixture):
+def test_an_error_is_logged_once_and_retried(
+    new_queue: NewQueue, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     done: list[str] = []
     queue = new_queue(pause_after_error_seconds=0.01)
     looks: list[None] = []
@@ -143,8 +147,8 @@ def test_an_error_is_logged_once_and_retried(new_queue, database: Database, capl
 
 
 def test_a_row_whose_failure_can_not_be_recorded_is_retried(
-    new_queue, database: Database, caplog: pytest.LogCaptureFixture
-):
+    new_queue: NewQueue, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     done: list[str] = []
     finish = finisher(database, done)
     tried: list[str] = []
@@ -166,7 +170,7 @@ def test_a_row_whose_failure_can_not_be_recorded_is_retried(
     assert [record.message for record in caplog.records] == ["Batches are delayed: not yet"]
 
 
-def test_long_work_notices_that_it_is_no_longer_wanted(new_queue, database: Database):
+def test_long_work_notices_that_it_is_no_longer_wanted(new_queue: NewQueue, database: Database) -> None:
     add(database, "b")
     queue = new_queue(status_check_seconds=0)
     with database.read() as session:

@@ -12,7 +12,7 @@ from retune.trainers.interruption import InterruptedWorkError, interruptible
 @pytest.mark.parametrize(
     "text", ["a" * (CONTEXT_TOKENS + 1), "a" * (CONTEXT_CHARACTERS + 1), "漢" * (CONTEXT_TOKENS // 3 + 1)]
 )
-def test_a_prompt_beyond_the_context_is_too_long(text: str):
+def test_a_prompt_beyond_the_context_is_too_long(text: str) -> None:
     for prompt in (
         text,
         [{"role": "user", "content": text}],
@@ -23,7 +23,7 @@ def test_a_prompt_beyond_the_context_is_too_long(text: str):
         assert error.value.context_tokens == CONTEXT_TOKENS < error.value.n_tokens
 
 
-def test_an_example_is_cut_at_its_end():
+def test_an_example_is_cut_at_its_end() -> None:
     turns = (Turn("user", "four"), Turn("assistant", "five!"), Turn("user", "six..."), Turn("assistant", "never"))
     row = Row(turns, (Answer(turns[:1], "five!"), Answer(turns[:3], "never")))
 
@@ -31,13 +31,13 @@ def test_an_example_is_cut_at_its_end():
     assert cut_row(Row(turns[:2], row.answers[:1]), 12) == Row(turns[:2], row.answers[:1])
 
 
-def test_the_answer_at_the_end_is_learned_as_far_as_it_goes():
+def test_the_answer_at_the_end_is_learned_as_far_as_it_goes() -> None:
     turns = (Turn("user", "four"), Turn("assistant", "five!"))
 
     assert cut_row(Row(turns, (Answer(turns[:1], "five!"),)), 6).answers == (Answer(turns[:1], "fi"),)
 
 
-def test_work_ends_at_a_checkpoint_when_nobody_waits_for_it():
+def test_work_ends_at_a_checkpoint_when_nobody_waits_for_it() -> None:
     def refuse() -> None:
         raise InterruptedWorkError
 

@@ -23,7 +23,7 @@ def message(*calls: tuple[str, str], **more: Any) -> dict[str, Any]:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(names, st.dictionaries(st.text(), json_values, max_size=3)), max_size=3), st.booleans())
-def test_calls_that_are_written_are_found(calls: list[tuple[str, Any]], ascii_only: bool):
+def test_calls_that_are_written_are_found(calls: list[tuple[str, Any]], ascii_only: bool) -> None:
     text = write_calls(message(*((name, json.dumps(value, ensure_ascii=ascii_only)) for name, value in calls)))
 
     found = find_calls(text)
@@ -34,7 +34,7 @@ def test_calls_that_are_written_are_found(calls: list[tuple[str, Any]], ascii_on
 
 @settings(deadline=None)
 @given(st.tuples(names, st.dictionaries(st.text(), json_values, max_size=3)), st.integers(min_value=0))
-def test_a_call_that_is_cut_has_the_beginning_of_its_arguments(written: tuple[str, Any], length: int):
+def test_a_call_that_is_cut_has_the_beginning_of_its_arguments(written: tuple[str, Any], length: int) -> None:
     text = write_calls(message((written[0], json.dumps(written[1]))))
     (whole,) = find_calls(text).calls
     cut = text[: length % (len(text) + 1)]
@@ -57,24 +57,24 @@ def test_a_call_that_is_cut_has_the_beginning_of_its_arguments(written: tuple[st
         "Write </tool_call> after it.",
     ],
 )
-def test_other_text_has_no_calls(text: str):
+def test_other_text_has_no_calls(text: str) -> None:
     assert find_calls(text) == (text, ())
 
 
-def test_text_before_calls_stays():
+def test_text_before_calls_stays() -> None:
     text = "One moment.\n" + write_calls(message(("f", "{}"), ("g", '{"a": 1}')))
 
     assert find_calls(text).content == "One moment."
     assert [call.name for call in find_calls(text).calls] == ["f", "g"]
 
 
-def test_legacy_and_broken_calls_are_written_too():
+def test_legacy_and_broken_calls_are_written_too() -> None:
     assert find_calls(write_calls({"function_call": {"name": "f", "arguments": "{}"}})).calls[0].name == "f"
     assert write_calls(message(("f", "oh no"))) == '<tool_call>{"name": "f", "arguments": "oh no"}</tool_call>'
     assert write_calls({"tool_calls": None, "function_call": 5}) == ""
 
 
-def test_calls_are_learned_with_the_text_before_them(tmp_path: Any):
+def test_calls_are_learned_with_the_text_before_them(tmp_path: Any) -> None:
     user = {"role": "user", "content": "hello"}
     said = message(("f", "{}"), role="assistant", content="One moment.")
     called = message(("f", "{}"), role="assistant", content=None)

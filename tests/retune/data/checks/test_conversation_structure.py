@@ -1,11 +1,14 @@
 import copy
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retune.config import ProviderKind
 from retune.data.checks.structure import check_structure
 from retune.data.cost.tokens import example_overhead_tokens, token_counter
+from retune.data.example.example import Method
 from retune.data.example.hashes import hash_example
 from retune.data.example.texts import example_texts
 from retune.data.problems.rules import RULES
@@ -17,11 +20,13 @@ SYSTEM = {"role": "system", "content": "Be brief."}
 ROLES = "system, developer, user, assistant, tool, function"
 
 
-def found(body, method="supervised", provider="openai"):
-    return [tuple(finding) for finding in check_structure(body, method, provider)]
+def found(
+    body: dict[str, Any], method: Method = "supervised", provider: ProviderKind = "openai"
+) -> list[tuple[str, str]]:
+    return [(finding.kind, finding.message) for finding in check_structure(body, method, provider)]
 
 
-def kinds(body, method="supervised", provider="openai"):
+def kinds(body: dict[str, Any], method: Method = "supervised", provider: ProviderKind = "openai") -> list[str]:
     return [kind for kind, _ in found(body, method, provider)]
 
 
@@ -99,7 +104,7 @@ def kinds(body, method="supervised", provider="openai"):
         ),
     ],
 )
-def test_errors_of_a_conversation(messages, kind, message):
+def test_errors_of_a_conversation(messages: list[Any] | str | None, kind: str, message: str) -> None:
     assert found({"messages": messages})[0] == (kind, message)
     assert RULES[kind].level == "error"
 
@@ -124,7 +129,7 @@ def test_errors_of_a_conversation(messages, kind, message):
         ),
     ],
 )
-def test_what_is_allowed_and_seldom_meant(messages, kind, message):
+def test_what_is_allowed_and_seldom_meant(messages: list[dict[str, str]], kind: str, message: str) -> None:
     assert found({"messages": messages}) == [(kind, message)]
     assert RULES[kind].level == "warning"
 
@@ -143,7 +148,7 @@ def test_what_is_allowed_and_seldom_meant(messages, kind, message):
         ("example_missing_assistant_message", {"messages": [SYSTEM, USER]}, "no_assistant_message"),
     ],
 )
-def test_the_classes_of_the_published_validator(cookbook_class, body, kind):
+def test_the_classes_of_the_published_validator(cookbook_class: str, body: dict[str, Any], kind: str) -> None:
     assert kind in kinds(body), cookbook_class
 
 
@@ -157,7 +162,7 @@ def test_the_classes_of_the_published_validator(cookbook_class, body, kind):
         {"role": "assistant", "content": "Hi.", "weight": 1.0},
     ],
 )
-def test_an_answer_need_not_be_plain_text(message):
+def test_an_answer_need_not_be_plain_text(message: dict[str, Any]) -> None:
     body = {"messages": [{**SYSTEM, "role": "developer"}, {**USER, "name": "Kim"}, message]}
     assert kinds(body | {"functions": [{"name": "f"}]}) == []
 
@@ -166,7 +171,7 @@ def test_an_answer_need_not_be_plain_text(message):
     ("key", "kind"),
     [("id", "key_left_out"), ("Context", "unknown_example_key"), ("function", "unknown_example_key")],
 )
-def test_a_key_beside_the_messages_is_left_out_and_named(key, kind):
+def test_a_key_beside_the_messages_is_left_out_and_named(key: str, kind: str) -> None:
     there = f"a line of the training file has {', '.join(EXAMPLE_KEYS)} there"
     assert found({"messages": [USER, ASSISTANT], key: 1}) == [(kind, f'the key "{key}" is left out: {there}.')]
     assert RULES[kind].level != "error"
@@ -180,13 +185,13 @@ def test_a_key_beside_the_messages_is_left_out_and_named(key, kind):
         ({"messages": [USER, ASSISTANT]}, "dpo", "supervised and reinforcement"),
     ],
 )
-def test_examples_for_another_method_are_told_apart(body, method, part):
+def test_examples_for_another_method_are_told_apart(body: dict[str, Any], method: Method, part: str) -> None:
     [(kind, message)] = found(body, method)
     assert kind == "wrong_method"
     assert part in message
 
 
-def test_all_problems_of_an_example_are_found_at_once():
+def test_all_problems_of_an_example_are_found_at_once() -> None:
     messages = [{"role": "usr", "content": "", "text": "x"}, 7]
     assert kinds({"messages": messages, "tools": 7}) == [
         "bad_tools",
@@ -198,14 +203,14 @@ def test_all_problems_of_an_example_are_found_at_once():
     ]
 
 
-def test_long_and_broken_values_are_shown_short():
+def test_long_and_broken_values_are_shown_short() -> None:
     [(_, message)] = found({"messages": [{**USER, "role": "\ud800" * 1000}, ASSISTANT]})
     assert message.encode()
     assert len(message) < 200
 
 
 @pytest.mark.parametrize("levels", [101, 5_000])
-def test_what_is_nested_without_end_is_refused(levels):
+def test_what_is_nested_without_end_is_refused(levels: int) -> None:
     nested: list[object] = []
     for _ in range(levels):
         nested = [nested]
@@ -230,7 +235,7 @@ TALK = [
     {"role": "assistant", "refusal": "No.", "function_call": {"name": "g", "arguments": "{}"}},
     {"role": "function", "name": "g", "content": None},
 ]
-SOUND = [
+SOUND: list[tuple[Method, dict[str, Any]]] = [
     ("supervised", {"messages": [*TALK, ASSISTANT], "tools": TOOLS, "functions": [{"name": "g"}]}),
     ("supervised", {"messages": [USER, ASSISTANT], "parallel_tool_calls": True}),
     (
@@ -246,17 +251,17 @@ SOUND = [
 
 
 @pytest.mark.parametrize(("method", "body"), SOUND)
-def test_all_that_the_api_takes_is_sound(method, body):
+def test_all_that_the_api_takes_is_sound(method: Method, body: dict[str, Any]) -> None:
     assert {RULES[kind].level for kind in kinds(body, method)} <= {"warning"}
 
 
 @st.composite
-def changed(draw):
+def changed(draw: st.DrawFn) -> tuple[Method, dict[str, Any]]:
     """A sound example in which up to two places are replaced, removed or added."""
     method, body = draw(st.sampled_from(SOUND))
     body = copy.deepcopy(body)
     for _ in range(draw(st.integers(0, 2))):
-        place = body
+        place: Any = body
         while True:
             keys = list(place) if isinstance(place, dict) else list(range(len(place)))
             if not keys:
@@ -278,7 +283,7 @@ def changed(draw):
 
 @settings(deadline=None, max_examples=400)
 @given(changed(), st.sampled_from(["openai", "azure", "retune", "other"]))
-def test_what_has_no_errors_can_be_relied_on(example, provider):
+def test_what_has_no_errors_can_be_relied_on(example: tuple[Method, dict[str, Any]], provider: ProviderKind) -> None:
     method, body = example
     findings = list(check_structure(body, method, provider))
     for finding in findings:
@@ -293,7 +298,11 @@ def test_what_has_no_errors_can_be_relied_on(example, provider):
 
 @settings(deadline=None)
 @given(JSON_VALUES, JSON_VALUES, st.sampled_from(["supervised", "dpo", "reinforcement"]))
-def test_no_json_breaks_the_checks(one, two, method):
+def test_no_json_breaks_the_checks(
+    one: Any,
+    two: Any,
+    method: Method,
+) -> None:
     keys = ("messages", "tools", "functions", "input", "preferred_output", "non_preferred_output")
     for body in (dict.fromkeys(keys, value) for value in (one, [one], [one, two], [{"role": one, "content": two}])):
         assert kinds(body, method)
@@ -314,6 +323,6 @@ PLAIN_MESSAGES = st.fixed_dictionaries(
     | st.tuples(PLAIN_MESSAGES, st.just(USER), PLAIN_MESSAGES).map(list)
     | st.integers(0, 3).map(lambda turns: [SYSTEM, *[USER, ASSISTANT] * turns])
 )
-def test_the_short_way_of_plain_conversations_finds_what_the_long_one_does(messages):
+def test_the_short_way_of_plain_conversations_finds_what_the_long_one_does(messages: list[Any]) -> None:
     # Another key beside the messages takes the long way.
     assert found({"messages": messages}) == found({"messages": messages, "parallel_tool_calls": True})

@@ -1,8 +1,10 @@
 import base64
 import struct
+from typing import Any
 
 import pytest
 
+from retune.config import ProviderKind
 from retune.data.checks.structure import check_structure
 from retune.data.example.images import image_tokens, read_data_image
 from retune.data.problems.rules import RULES
@@ -10,33 +12,35 @@ from retune.data.problems.rules import RULES
 ASSISTANT = {"role": "assistant", "content": "A cat."}
 
 
-def png(width, height, color_type=2):
+def png(width: int, height: int, color_type: int = 2) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", width, height, 8, color_type, 0, 0, 0) + b"rest"
     )
 
 
-def jpeg(width, height, components=3):
+def jpeg(width: int, height: int, components: int = 3) -> bytes:
     preview = b"\xff\xe1" + struct.pack(">H", 302) + bytes(300)
     frame = b"\xff\xff\xc2" + struct.pack(">HBHHB", 8 + 3 * components, 8, height, width, components)
     return b"\xff\xd8" + preview + frame + bytes(20)
 
 
-def webp(kind, body):
+def webp(kind: bytes, body: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", 100) + b"WEBP" + kind + struct.pack("<I", len(body)) + body + bytes(10)
 
 
-def address(content, kind="image/png"):
+def address(content: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def image(url, **beside):
+def image(url: str, **beside: Any) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url, **beside}}
 
 
-def found(*parts, role="user", provider="openai"):
+def found(*parts: dict[str, Any] | str, role: str = "user", provider: ProviderKind = "openai") -> list[tuple[str, str]]:
     messages = [{"role": role, "content": list(parts)}, ASSISTANT]
-    return [tuple(finding) for finding in check_structure({"messages": messages}, "supervised", provider)]
+    return [
+        (finding.kind, finding.message) for finding in check_structure({"messages": messages}, "supervised", provider)
+    ]
 
 
 SMALL = address(png(32, 32))
@@ -64,7 +68,9 @@ SMALL = address(png(32, 32))
         (b"", None, None, True),
     ],
 )
-def test_headers_say_what_an_image_is(content, format_, size, is_rgb):
+def test_headers_say_what_an_image_is(
+    content: bytes, format_: str | None, size: tuple[int, int] | None, is_rgb: bool
+) -> None:
     read = read_data_image(address(content))
     assert read is not None
     assert (read.format, read.bytes, read.size, read.is_rgb) == (format_, len(content), size, is_rgb)
@@ -83,11 +89,11 @@ def test_headers_say_what_an_image_is(content, format_, size, is_rgb):
         ("data:image/png;base64,!", "high", 85),
     ],
 )
-def test_images_cost_what_the_guide_says(url, detail, tokens):
+def test_images_cost_what_the_guide_says(url: str, detail: str | None, tokens: int) -> None:
     assert image_tokens(url, detail) == tokens
 
 
-def test_sound_parts():
+def test_sound_parts() -> None:
     text = {"type": "text", "text": "What is this?"}
     assert found(text, image(SMALL, detail="low"), image("https://example.com/a%20cat.jpg")) == []
     assert found(image(SMALL)) == []
@@ -136,11 +142,11 @@ def test_sound_parts():
         ),
     ],
 )
-def test_what_is_wrong_with_a_part(part, kind, message):
+def test_what_is_wrong_with_a_part(part: dict[str, Any] | str, kind: str, message: str) -> None:
     assert found({"type": "text", "text": "?"}, part) == [(kind, f"message 1 (user), part 2: {message}")]
 
 
-def test_images_are_the_users():
+def test_images_are_the_users() -> None:
     [(kind, message), *_] = found(image(SMALL), role="assistant")
     assert (kind, message) == (
         "image_in_answer",
@@ -149,14 +155,14 @@ def test_images_are_the_users():
     assert found(image(SMALL), role="system")[0][0] == "bad_content_part"
 
 
-def test_parts_must_say_something():
+def test_parts_must_say_something() -> None:
     assert found({"type": "text", "text": " "}) == [
         ("empty_content", 'message 1 (user): the content is [{"type": "text", "text": " "}]; expected text.')
     ]
 
 
 @pytest.mark.parametrize(("provider", "most"), [("openai", 10), ("azure", 64), ("other", None)])
-def test_each_provider_has_its_own_limit_of_images(provider, most):
+def test_each_provider_has_its_own_limit_of_images(provider: ProviderKind, most: int | None) -> None:
     count = most or 100
     assert found(*[image(SMALL)] * count, provider=provider) == []
     if most:
@@ -164,5 +170,5 @@ def test_each_provider_has_its_own_limit_of_images(provider, most):
         assert (kind, message) == ("too_many_images", f"{most + 1} images; an example may have at most {most}.")
 
 
-def test_a_skipped_image_stops_nothing():
+def test_a_skipped_image_stops_nothing() -> None:
     assert {RULES[kind].level for kind in ("bad_image", "image_too_large")} == {"warning"}

@@ -16,20 +16,20 @@ TICKETS = Path(__file__).parents[4] / "examples/support_tickets.csv"
 LETTERS = string.ascii_letters + string.digits
 
 
-def find(*texts):
+def find(*texts: str) -> list[tuple[int, str, str]]:
     array = pa.array(texts, pa.string())
     return [(index, *finding) for index, finding in find_personal_data(array, cut_words(array))]
 
 
-def kinds(*texts):
+def kinds(*texts: str) -> list[tuple[int, str]]:
     return [(index, kind) for index, kind, _ in find(*texts)]
 
 
-def some(seed, count, alphabet=LETTERS):
+def some(seed: int, count: int, alphabet: str = LETTERS) -> str:
     return "".join(random.Random(seed).choices(alphabet, k=count))
 
 
-def with_check_digit(digits):
+def with_check_digit(digits: str) -> str:
     return next(digits + last for last in string.digits if is_card_number(digits + last))
 
 
@@ -68,7 +68,7 @@ CARDS = {
 }
 
 
-def in_groups(digits, mark):
+def in_groups(digits: str, mark: str) -> str:
     sizes = (4, 6, 5) if len(digits) == 15 else (4, 4, 4, 4)
     groups = [digits[sum(sizes[:index]) :][:size] for index, size in enumerate(sizes)]
     return mark.join(groups)
@@ -103,7 +103,7 @@ WORDS = st.lists(
 
 @settings(deadline=None)
 @given(WORDS, SECRETS, WORDS, st.sampled_from([" ", "\n", " (", "：", "「"]))
-def test_a_secret_is_found_in_any_text(before, secret, after, mark):
+def test_a_secret_is_found_in_any_text(before: str, secret: tuple[str, str], after: str, mark: str) -> None:
     kind, value = secret
     assert (1, kind) in kinds("nothing here", f"{before}{mark}{value} {after}", "nor here")
 
@@ -144,7 +144,7 @@ KEYS = st.sampled_from(KEY_FORMS).flatmap(lambda form: st.from_regex(form, fullm
 
 @settings(deadline=None, max_examples=400)
 @given(st.lists(PIECES | KEYS | st.text(max_size=3), max_size=4))
-def test_whatever_is_a_secret_is_found(parts):
+def test_whatever_is_a_secret_is_found(parts: list[str]) -> None:
     text = " ".join(parts).encode(errors="replace").decode()
     assert [kind for _, kind in kinds(text)] == [
         kind for kind in TITLES if kind in {kind for kind, _ in find_secrets(text)}
@@ -153,19 +153,19 @@ def test_whatever_is_a_secret_is_found(parts):
 
 @settings(deadline=None)
 @given(WORDS)
-def test_nothing_is_found_where_nothing_is(text):
+def test_nothing_is_found_where_nothing_is(text: str) -> None:
     assert find(text, "", text) == []
 
 
 @settings(deadline=None)
 @given(st.lists(st.text(), max_size=5))
-def test_any_text_can_be_looked_at(texts):
+def test_any_text_can_be_looked_at(texts: list[str]) -> None:
     texts = [text.encode(errors="replace").decode() for text in texts]
     assert [index for index, _ in kinds(*texts)] == sorted(index for index, _ in kinds(*texts))
 
 
 @pytest.mark.parametrize("name", PREFIXED_KEYS)
-def test_keys_are_shown(name):
+def test_keys_are_shown(name: str) -> None:
     key = PREFIXED_KEYS[name](7)
     ((index, kind, message),) = find(f"my key is {key}, does it work?")
     assert (index, kind) == (0, "api_key")
@@ -173,7 +173,7 @@ def test_keys_are_shown(name):
 
 
 @pytest.mark.parametrize("name", NAMED_SECRETS)
-def test_of_named_secrets_only_the_value_is_shown_and_little_of_it(name):
+def test_of_named_secrets_only_the_value_is_shown_and_little_of_it(name: str) -> None:
     secret = NAMED_SECRETS[name](7)
     ((_, kind, message),) = find(f"it says {secret} there")
     assert kind == "api_key"
@@ -182,19 +182,19 @@ def test_of_named_secrets_only_the_value_is_shown_and_little_of_it(name):
     assert some(7, 8) not in message
 
 
-def test_a_short_password_is_hardly_shown():
+def test_a_short_password_is_hardly_shown() -> None:
     assert find("password=hunter2") == [(0, "api_key", "holds an API key or password: h… (7 characters).")]
 
 
 @pytest.mark.parametrize("name", ["RSA PRIVATE KEY", "PRIVATE KEY", "OPENSSH PRIVATE KEY", "PGP PRIVATE KEY BLOCK"])
-def test_private_keys_are_found_and_not_shown(name):
+def test_private_keys_are_found_and_not_shown(name: str) -> None:
     body = "\n".join(some(line, 64) for line in range(20))
     text = f"Here it is:\n-----BEGIN {name}-----\n{body}\n-----END {name}-----\nThanks!"
     assert find(text) == [(0, "private_key", "holds a private key.")]
     assert kinds(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----") == []
 
 
-def test_several_of_a_kind_are_one_finding_with_their_number():
+def test_several_of_a_kind_are_one_finding_with_their_number() -> None:
     text = "Write to anna@mail.de or bert@mail.de, not to anna@mail.de; pay with 4111 1111 1111 1111."
     assert find("nothing", text) == [
         (1, "card_number", "holds a card number: 4111… (19 characters)."),
@@ -202,13 +202,13 @@ def test_several_of_a_kind_are_one_finding_with_their_number():
     ]
 
 
-def test_text_without_spaces_is_looked_at():
+def test_text_without_spaces_is_looked_at() -> None:
     text = "您好我的邮箱是zhangwei@qq.com我的卡号是4111111111111111请尽快处理谢谢"
     assert kinds(text) == [(0, "card_number"), (0, "email_address")]
     assert kinds("我的卡号是3782 822463 10005请处理") == [(0, "card_number")]
 
 
-def test_digits_beside_a_card_number_hide_nothing():
+def test_digits_beside_a_card_number_hide_nothing() -> None:
     found = [(0, "card_number", "holds a card number: 4111… (19 characters).")]
     assert find("1000 4111 1111 1111 1111 12/27 123") == found
     assert find("to 12 3456 4111 1111 1111 1111") == found
@@ -227,7 +227,7 @@ def test_digits_beside_a_card_number_hide_nothing():
         "0000 0000 0000 0000",
     ],
 )
-def test_other_numbers_are_no_card_numbers(text):
+def test_other_numbers_are_no_card_numbers(text: str) -> None:
     assert find(text) == []
 
 
@@ -248,7 +248,7 @@ def test_other_numbers_are_no_card_numbers(text):
         ("0000000000000000", False),
     ],
 )
-def test_card_numbers_have_an_issuer_and_a_check_digit(digits, is_one):
+def test_card_numbers_have_an_issuer_and_a_check_digit(digits: str, is_one: bool) -> None:
     assert is_card_number(digits) == is_one
 
 
@@ -270,22 +270,22 @@ def test_card_numbers_have_an_issuer_and_a_check_digit(digits, is_one):
         "meet @anna at 10:00 @ the office",
     ],
 )
-def test_what_only_looks_like_a_secret_is_left_alone(text):
+def test_what_only_looks_like_a_secret_is_left_alone(text: str) -> None:
     assert find(text) == []
 
 
-def test_a_password_in_an_address_is_not_taken_for_an_email_address():
+def test_a_password_in_an_address_is_not_taken_for_an_email_address() -> None:
     assert kinds("redis://:s3cretpass@cache.internal.org:6379") == [(0, "api_key")]
 
 
-def test_real_support_tickets_hold_nothing():
+def test_real_support_tickets_hold_nothing() -> None:
     with TICKETS.open(encoding="utf-8", newline="") as stream:
         texts = [row["message"] for row in csv.DictReader(stream)]
     assert len(texts) > 1000
     assert find(*texts) == []
 
 
-def test_banking77_holds_nothing(banking77):
+def test_banking77_holds_nothing(banking77: Path) -> None:
     with banking77.open(encoding="utf-8", newline="") as stream:
         texts = [row["text"] for row in csv.DictReader(stream)]
     assert find(*texts) == []

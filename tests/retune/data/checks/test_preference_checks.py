@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from retune.data.checks.structure import check_structure
@@ -13,12 +15,12 @@ PAIR = {
 PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}
 
 
-def found(**changes):
+def found(**changes: Any) -> list[tuple[str, str]]:
     body = {key: value for key, value in (PAIR | changes).items() if value is not ...}
-    return [tuple(finding) for finding in check_structure(body, "dpo", "openai")]
+    return [(finding.kind, finding.message) for finding in check_structure(body, "dpo", "openai")]
 
 
-def test_a_sound_pair():
+def test_a_sound_pair() -> None:
     assert found() == []
 
 
@@ -65,12 +67,12 @@ def test_a_sound_pair():
         ),
     ],
 )
-def test_what_is_wrong_with_a_pair(changes, kind, message):
+def test_what_is_wrong_with_a_pair(changes: dict[str, Any], kind: str, message: str) -> None:
     assert found(**changes) == [(kind, message)]
     assert RULES[kind].level == "error"
 
 
-def test_former_names_of_the_outputs():
+def test_former_names_of_the_outputs() -> None:
     findings = found(
         preferred_output=..., non_preferred_output=..., preferred_completion=["a"], non_preferred_completion=["b"]
     )
@@ -80,7 +82,7 @@ def test_former_names_of_the_outputs():
     ]
 
 
-def test_equal_answers_and_unknown_keys_are_warnings():
+def test_equal_answers_and_unknown_keys_are_warnings() -> None:
     [finding] = found(non_preferred_output=PREFERRED)
     assert finding == ("same_preference", 'both answers are "Between 14 and 20 degrees.".')
     spaced = [{**PREFERRED[0], "content": f" {PREFERRED[0]['content']}\n"}]
@@ -90,7 +92,7 @@ def test_equal_answers_and_unknown_keys_are_warnings():
     assert [kind for kind, _ in found(input={"messages": [USER], "context": 1})] == ["unknown_example_key"]
 
 
-def test_answers_may_call_tools():
+def test_answers_may_call_tools() -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{"}}
     [(kind, message)] = found(preferred_output=[{"role": "assistant", "tool_calls": [call]}])
     assert kind == "bad_tool_call"

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from retune.data.checks.structure import check_structure
@@ -8,9 +10,9 @@ ASSISTANT = {"role": "assistant", "content": "Five."}
 ITEM = {"messages": [USER], "reference_answer": {"donor_bond_counts": 5, "acceptor_bond_counts": 7}}
 
 
-def found(**changes):
+def found(**changes: Any) -> list[tuple[str, str]]:
     body = {key: value for key, value in (ITEM | changes).items() if value is not ...}
-    return [tuple(finding) for finding in check_structure(body, "reinforcement", "openai")]
+    return [(finding.kind, finding.message) for finding in check_structure(body, "reinforcement", "openai")]
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,7 @@ def found(**changes):
         {"input": "x", "functions": 7, "parallel_tool_calls": "yes", "preferred_output": []},
     ],
 )
-def test_sound_items(changes):
+def test_sound_items(changes: dict[str, Any]) -> None:
     assert found(**changes) == []
 
 
@@ -39,11 +41,11 @@ def test_sound_items(changes):
         ),
     ],
 )
-def test_what_is_wrong_with_an_item(changes, kind, message):
+def test_what_is_wrong_with_an_item(changes: dict[str, Any], kind: str, message: str) -> None:
     assert found(**changes) == [(kind, message)]
     assert RULES[kind].level == "error"
 
 
-def test_a_grader_needs_something_to_compare_with():
+def test_a_grader_needs_something_to_compare_with() -> None:
     assert [kind for kind, _ in found(reference_answer=...)] == ["missing_grader_fields"]
     assert RULES["missing_grader_fields"].level == "warning"

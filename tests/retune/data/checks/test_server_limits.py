@@ -2,18 +2,20 @@
 
 import copy
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from retune.config import DataConfig, SplitConfig
+from retune.config import DataConfig, ProviderKind, SplitConfig
 from retune.data.checks.server_limits import check_line_size
 from retune.data.checks.structure import check_structure
 from retune.data.example.example import as_completion
 from retune.data.ingest.load import LoadOptions, load_examples
-from retune.data.problems.problems import read_problems
+from retune.data.problems.problems import Finding, read_problems
 from retune.data.problems.rules import RULES
 from retune.data.text.jsonl import encode_line
 from retune.errors import TrainerError
@@ -33,20 +35,20 @@ PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"
 NOTHING: dict[str, Any] = {"refusal": None, "annotations": [], "audio": None, "function_call": None, "tool_calls": None}
 
 
-def findings(body, *, completes_prompts=False):
+def findings(body: dict[str, Any], *, completes_prompts: bool = False) -> list[Finding]:
     return list(check_structure(body, "supervised", "retune", completes_prompts=completes_prompts))
 
 
-def errors(body, **settings):
-    return [tuple(found) for found in findings(body, **settings) if RULES[found.kind].level == "error"]
+def errors(body: dict[str, Any], **settings: Any) -> list[tuple[str, str]]:
+    return [(found.kind, found.message) for found in findings(body, **settings) if RULES[found.kind].level == "error"]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., bool]:
     """Whether the server takes a line, and its trainer finds something in it to learn."""
     path = tmp_path_factory.mktemp("served") / "train.jsonl"
 
-    def serve(line, *, completes_prompts=False):
+    def serve(line: bytes, *, completes_prompts: bool = False) -> bool:
         path.write_bytes(line)
         model = LearningModel("babbage-002" if completes_prompts else "gpt-4o", completes_prompts=completes_prompts)
         try:
@@ -71,14 +73,16 @@ def served(tmp_path_factory):
         ),
     ],
 )
-def test_what_only_other_providers_take(served, messages, message):
+def test_what_only_other_providers_take(
+    served: Callable[..., bool], messages: list[dict[str, Any]], message: str
+) -> None:
     body = {"messages": messages}
     assert errors(body)[0] == ("unsupported_by_server", f"the server trains on text and calls alone; {message}")
     assert not served(encode_line(body))
     assert list(check_structure(body, "supervised", "openai")) == []
 
 
-def test_what_the_server_takes(served):
+def test_what_the_server_takes(served: Callable[..., bool]) -> None:
     messages = [{**USER, "name": "Kim"}, CALLED, ANSWERED, {**ASSISTANT, "weight": 1}]
     body = {"messages": messages, "tools": [TOOL], "parallel_tool_calls": True}
     assert errors(body) == []
@@ -87,14 +91,16 @@ def test_what_the_server_takes(served):
 
 @pytest.mark.parametrize("provider", ["openai", "azure", "retune", "other"])
 @pytest.mark.parametrize("answer", [ASSISTANT, {**CALLED, "content": ""}])
-def test_an_answer_as_the_sdk_writes_it_has_nothing_wrong(served, provider, answer):
+def test_an_answer_as_the_sdk_writes_it_has_nothing_wrong(
+    served: Callable[..., bool], provider: ProviderKind, answer: dict[str, Any]
+) -> None:
     body = {"messages": [USER, {**NOTHING, **answer, "name": None, "weight": None}], "tools": [TOOL], "functions": []}
     assert list(check_structure(body, "supervised", provider)) == []
     assert served(encode_line(body))
     assert clean_line(body, "supervised").body == {"messages": [USER, answer], "tools": [TOOL]}
 
 
-def test_lines_of_more_values_than_the_server_reads_are_errors(served):
+def test_lines_of_more_values_than_the_server_reads_are_errors(served: Callable[..., bool]) -> None:
     parts = [{"type": "text", "text": "a"}] * (MAX_LINE_VALUES // 3)
     body = {"messages": [{**USER, "content": parts}, ASSISTANT]}
     line = encode_line(body)
@@ -135,11 +141,11 @@ NEW_KEYS = st.sampled_from(
 
 
 @st.composite
-def mutated(draw, bodies):
+def mutated(draw: st.DrawFn, bodies: list[Any]) -> dict[str, Any]:
     """One of these, with up to three places in it replaced, removed, repeated or added."""
-    body = copy.deepcopy(draw(st.sampled_from(bodies)))
+    body: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(bodies)))
     for _ in range(draw(st.integers(0, 3))):
-        place = body
+        place: Any = body
         while True:
             below = [inner for inner in (place.values() if isinstance(place, dict) else place) if inner]
             below = [inner for inner in below if isinstance(inner, dict | list)]
@@ -164,17 +170,19 @@ def mutated(draw, bodies):
 @settings(deadline=None, max_examples=600)
 @given(mutated(CHATS), st.just(False))
 @example({"messages": [USER, ASSISTANT], "tools": {"a": 1}}, False)
-def test_checks_and_server_agree_on_chats(served, body, completes_prompts):
+def test_checks_and_server_agree_on_chats(
+    served: Callable[..., bool], body: dict[str, Any], completes_prompts: bool
+) -> None:
     agree(served, body, completes_prompts=completes_prompts)
 
 
 @settings(deadline=None, max_examples=200)
 @given(mutated(PROMPTS))
-def test_checks_and_server_agree_on_prompts_and_completions(served, body):
+def test_checks_and_server_agree_on_prompts_and_completions(served: Callable[..., bool], body: dict[str, Any]) -> None:
     agree(served, as_completion(body), completes_prompts=True)
 
 
-def agree(served, body, *, completes_prompts):
+def agree(served: Callable[..., Any], body: dict[str, Any], *, completes_prompts: bool) -> None:
     if not errors(body, completes_prompts=completes_prompts):
         line = encode_line(clean_line(body, "supervised").body)
         assert served(line, completes_prompts=completes_prompts)
@@ -217,7 +225,7 @@ RAW_LINES = [
 ]
 
 
-def test_checks_and_server_agree_on_lines_as_they_stand_in_files(served, tmp_path):
+def test_checks_and_server_agree_on_lines_as_they_stand_in_files(served: Callable[..., bool], tmp_path: Path) -> None:
     good = [HELLO.replace("Hello?", f"Hello {number}?") + "}" for number in range(20)]
     path = tmp_path / "raw.jsonl"
     path.write_bytes("".join(f"{line}\n" for line in [*good, *RAW_LINES]).encode())

@@ -6,20 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.data.checks.text_faults import NOT_VALUES, find_text_faults
+from retune.data.problems.problems import Finding
 from retune.data.problems.rules import RULES
 from retune.data.text.words import cut_words
 
 
-def faults_of(texts):
+def faults_of(texts: pa.StringArray) -> list[tuple[int, Finding]]:
     return list(find_text_faults(texts, cut_words(texts)))
 
 
-def found(*texts):
+def found(*texts: str) -> list[tuple[int, str, str]]:
     return [(index, *finding) for index, finding in faults_of(pa.array(texts, pa.string()))]
 
 
 @pytest.mark.parametrize("text", NOT_VALUES)
-def test_texts_that_stand_for_no_value(text):
+def test_texts_that_stand_for_no_value(text: str) -> None:
     assert found("ok", text) == [(1, "not_a_value", f"a text is {json.dumps(text)} and nothing else.")]
 
 
@@ -45,7 +46,7 @@ def test_texts_that_stand_for_no_value(text):
         ),
     ],
 )
-def test_characters_that_nobody_typed(text, message):
+def test_characters_that_nobody_typed(text: str, message: str) -> None:
     assert found("ok", text, "naïve café") == [(1, "odd_characters", message)]
 
 
@@ -62,7 +63,7 @@ def test_characters_that_nobody_typed(text, message):
         "",
     ],
 )
-def test_texts_with_nothing_wrong(text):
+def test_texts_with_nothing_wrong(text: str) -> None:
     assert found("ok", text, "ok") == []
 
 
@@ -75,11 +76,11 @@ def test_texts_with_nothing_wrong(text):
         ("\u00a0a\u3000", 'the text "a" begins with "\\u00a0" and ends with "\\u3000".'),
     ],
 )
-def test_white_space_around_a_text(text, message):
+def test_white_space_around_a_text(text: str, message: str) -> None:
     assert found("ok", text) == [(1, "stray_whitespace", message)]
 
 
-def test_a_slice_is_looked_at_alone():
+def test_a_slice_is_looked_at_alone() -> None:
     texts = pa.array(["nan", "\x00", " a", "Ã©", "ok", "", "b ", "NaN"], pa.string())
     findings = [(index, finding.kind) for index, finding in faults_of(texts.slice(2, 5))]
     assert findings == [(1, "odd_characters"), (0, "stray_whitespace"), (4, "stray_whitespace")]
@@ -91,7 +92,7 @@ def test_a_slice_is_looked_at_alone():
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["nan", "Ã©", "â€™", " x", "Â\u00a0"]))
 )
-def test_many_texts_are_judged_as_each_alone(texts):
-    alone = [(index, *finding) for index, text in enumerate(texts) for _, *finding in found(text)]
+def test_many_texts_are_judged_as_each_alone(texts: list[str]) -> None:
+    alone = [(index, kind, message) for index, text in enumerate(texts) for _, kind, message in found(text)]
     assert sorted(found(*texts)) == sorted(alone)
     assert {RULES[kind].level for _, kind, _ in alone} <= {"warning"}

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from retune.data.checks.structure import check_structure
@@ -8,21 +10,21 @@ ASSISTANT = {"role": "assistant", "content": "Sunny."}
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}
 
 
-def call(id_="1", name="get_weather", arguments='{"city": "San Francisco"}'):
+def call(id_: str = "1", name: str = "get_weather", arguments: object = '{"city": "San Francisco"}') -> dict[str, Any]:
     return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def calling(*calls):
+def calling(*calls: dict[str, Any]) -> dict[str, Any]:
     return {"role": "assistant", "tool_calls": list(calls)}
 
 
-def answer(id_="1", content="21 degrees"):
+def answer(id_: str = "1", content: object = "21 degrees") -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": id_, "content": content}
 
 
-def found(*messages, tools=(TOOL,), **beside):
+def found(*messages: dict[str, Any], tools: tuple[Any, ...] = (TOOL,), **beside: Any) -> list[tuple[str, str]]:
     body = {"messages": list(messages), "tools": list(tools), **beside}
-    return [tuple(finding) for finding in check_structure(body, "supervised", "openai")]
+    return [(finding.kind, finding.message) for finding in check_structure(body, "supervised", "openai")]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,7 @@ def found(*messages, tools=(TOOL,), **beside):
         (USER, calling(call(arguments="{}")), answer(content=[{"type": "text", "text": ""}]), ASSISTANT),
     ],
 )
-def test_sound_calls(messages):
+def test_sound_calls(messages: tuple[Any, ...]) -> None:
     assert found(*messages, parallel_tool_calls=False) == []
 
 
@@ -58,11 +60,11 @@ def test_sound_calls(messages):
         ),
     ],
 )
-def test_the_shape_of_a_call(broken, message):
+def test_the_shape_of_a_call(broken: dict[str, Any], message: str) -> None:
     assert ("bad_tool_call", f"message 2 (assistant), call 1: {message}") in found(USER, calling(broken))
 
 
-def test_calls_that_are_no_list_or_share_an_id():
+def test_calls_that_are_no_list_or_share_an_id() -> None:
     message = "message 2 (assistant): expected tool_calls as a list of calls, found 7."
     assert found(USER, {**ASSISTANT, "tool_calls": 7}) == [("bad_tool_call", message)]
     assert found(USER, calling()) == [("missing_content", "message 2 (assistant): no content; expected text.")]
@@ -71,7 +73,7 @@ def test_calls_that_are_no_list_or_share_an_id():
     ]
 
 
-def test_the_deprecated_function_call_is_checked_too():
+def test_the_deprecated_function_call_is_checked_too() -> None:
     broken = {"role": "assistant", "function_call": {"name": "f", "arguments": 1}}
     assert found(USER, broken, functions=[{"name": "f"}]) == [
         (
@@ -85,13 +87,13 @@ def test_the_deprecated_function_call_is_checked_too():
     ]
 
 
-def test_every_call_needs_its_answer_before_the_conversation_goes_on():
+def test_every_call_needs_its_answer_before_the_conversation_goes_on() -> None:
     unanswered = ("unanswered_tool_call", 'message 2 (assistant): no tool message answers the call "2".')
     assert found(USER, calling(call("1"), call("2")), answer("1"), ASSISTANT) == [unanswered]
     assert unanswered in found(USER, calling(call("1"), call("2")), answer("1"))
 
 
-def test_every_answer_needs_its_call():
+def test_every_answer_needs_its_call() -> None:
     waiting = "calls that wait for an answer"
     assert found(USER, answer("9"), ASSISTANT) == [
         ("unknown_tool_call_id", f'message 2 (tool): the tool_call_id "9"; {waiting}: none.')
@@ -104,7 +106,7 @@ def test_every_answer_needs_its_call():
     )
 
 
-def test_tools_that_were_not_declared_are_noticed_once():
+def test_tools_that_were_not_declared_are_noticed_once() -> None:
     messages = USER, calling(call("1", "f"), call("2", "f")), answer("1"), answer("2"), ASSISTANT
     assert found(*messages) == [("unknown_tool", '"f" is called, but not declared; declared: get_weather.')]
     assert found(*messages, tools=()) == [("unknown_tool", '"f" is called, but not declared; declared: none.')]
@@ -137,6 +139,6 @@ def test_tools_that_were_not_declared_are_noticed_once():
         ({"parallel_tool_calls": "true"}, 'expected parallel_tool_calls as true or false, found "true".'),
     ],
 )
-def test_declarations_of_tools(beside, message):
+def test_declarations_of_tools(beside: dict[str, Any], message: str) -> None:
     body = {"messages": [USER, ASSISTANT], **beside}
     assert list(check_structure(body, "supervised", "openai")) == [("bad_tools", message)]

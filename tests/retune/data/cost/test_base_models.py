@@ -27,7 +27,7 @@ from retune.data.cost.base_models import (
         ("unknown", "unknown"),
     ],
 )
-def test_names_resolve_to_their_base(name, base):
+def test_names_resolve_to_their_base(name: str, base: str) -> None:
     assert base_model(name) == base
 
 
@@ -42,11 +42,11 @@ def test_names_resolve_to_their_base(name, base):
         ("baseline-text", None),
     ],
 )
-def test_context_in_training(model, context):
+def test_context_in_training(model: str, context: int | None) -> None:
     assert training_context(model) == context
 
 
-def test_methods_are_those_of_the_guides():
+def test_methods_are_those_of_the_guides() -> None:
     both, reasoning = find_model("gpt-4.1"), find_model("o4-mini")
     assert both is not None
     assert both.methods == ("supervised", "dpo")
@@ -55,7 +55,7 @@ def test_methods_are_those_of_the_guides():
     assert find_model("baseline-text") is None
 
 
-def test_the_table_says_where_everything_is_from():
+def test_the_table_says_where_everything_is_from() -> None:
     table = json.loads(resources.files("retune.data.cost").joinpath("models.json").read_text(encoding="utf-8"))
     assert table["checked"] >= "2026-11-22"
     assert price_source().source.startswith("https://developers.openai.com/")
@@ -75,12 +75,12 @@ def test_the_table_says_where_everything_is_from():
         ("org/Model 7B", "org/Model 7B", "retune-org-Model-7B"),
     ],
 )
-def test_models_have_a_family_and_it_a_limit(model, family, limit):
+def test_models_have_a_family_and_it_a_limit(model: str, family: str, limit: str) -> None:
     assert model_family(model) == family
     assert limit_name(family) == limit
 
 
-def test_every_known_model_is_of_a_known_family():
+def test_every_known_model_is_of_a_known_family() -> None:
     families = known_families()
     assert len(set(families)) == len(families)
     assert {"baseline-text", "gpt-4.1", "gpt-3.5-turbo"} <= set(families)

@@ -1,9 +1,12 @@
 import re
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from retune.data.cost.estimate import (
+    CostEstimate,
     auto_n_epochs,
     describe_cost,
     estimate_training_cost,
@@ -17,7 +20,9 @@ MODEL = "gpt-4o-mini-2024-07-18"
 HUNDRED = np.full(100, 5_000, np.uint32)
 
 
-def estimate(model=MODEL, tokens=HUNDRED, n_epochs=4, **beside):
+def estimate(
+    model: str = MODEL, tokens: npt.NDArray[Any] = HUNDRED, n_epochs: int | Literal["auto"] = 4, **beside: Any
+) -> CostEstimate:
     return estimate_training_cost(model, tokens, n_epochs, **beside)
 
 
@@ -30,7 +35,7 @@ def estimate(model=MODEL, tokens=HUNDRED, n_epochs=4, **beside):
         ("babbage-002", 0.8),
     ],
 )
-def test_cost_is_price_by_tokens_by_epochs(model, usd):
+def test_cost_is_price_by_tokens_by_epochs(model: str, usd: float) -> None:
     cost = estimate(model)
     assert cost.usd == pytest.approx(usd)
     assert (cost.training_tokens, cost.n_epochs, cost.is_auto, cost.note) == (500_000, 4, False, None)
@@ -38,14 +43,14 @@ def test_cost_is_price_by_tokens_by_epochs(model, usd):
     assert price_of_tokens(model, 2_000_000) == pytest.approx(usd)
 
 
-def test_only_what_is_trained_on_is_billed():
+def test_only_what_is_trained_on_is_billed() -> None:
     tokens = np.array([70_000, 65_536, 1], np.uint32)
     assert estimate(tokens=tokens).training_tokens == 2 * 65_536 + 1
     assert estimate("babbage-002", tokens).training_tokens == 135_537
     assert estimate(tokens=np.full(100_000, 60_000, np.uint32)).training_tokens == 6_000_000_000
 
 
-def test_epochs_are_resolved():
+def test_epochs_are_resolved() -> None:
     cost = estimate(n_epochs="auto")
     assert (cost.n_epochs, cost.is_auto) == (3, True)
     assert describe_cost(cost) == (
@@ -59,7 +64,7 @@ def test_epochs_are_resolved():
     ("n_examples", "epochs"),
     [(0, 25), (1, 25), (4, 25), (10, 10), (33, 3), (34, 3), (100, 3), (101, 3), (8333, 3), (8334, 2), (30_000, 1)],
 )
-def test_auto_epochs_are_those_of_real_jobs(n_examples, epochs):
+def test_auto_epochs_are_those_of_real_jobs(n_examples: int, epochs: int) -> None:
     assert auto_n_epochs(n_examples) == epochs
 
 
@@ -90,13 +95,13 @@ def test_auto_epochs_are_those_of_real_jobs(n_examples, epochs):
         ({"provider": "other"}, None, "No prices of this provider are known."),
     ],
 )
-def test_what_makes_a_price_uncertain_is_said(beside, usd, note):
+def test_what_makes_a_price_uncertain_is_said(beside: dict[str, Any], usd: float | None, note: str) -> None:
     cost = estimate(**beside)
     assert (cost.usd, cost.note) == (None if usd is None else pytest.approx(usd), note)
     assert note in describe_cost(cost)
 
 
-def test_a_run_within_its_limit_goes_on():
+def test_a_run_within_its_limit_goes_on() -> None:
     refuse_if_too_expensive(estimate(), 6.0)
     refuse_if_too_expensive(estimate(), "unlimited")
     refuse_if_too_expensive(estimate("o9"), "unlimited")
@@ -105,7 +110,7 @@ def test_a_run_within_its_limit_goes_on():
     refuse_if_too_expensive(estimate("ft:baseline-text::abc", provider="other"), 0)
 
 
-def test_a_server_on_this_machine_may_pass_on_to_one_that_bills():
+def test_a_server_on_this_machine_may_pass_on_to_one_that_bills() -> None:
     cost = estimate(provider="other")
     assert (cost.usd, cost.note) == (None, "No prices of this provider are known.")
     with pytest.raises(ConfigError, match="can't be said"):
@@ -116,11 +121,11 @@ def test_a_server_on_this_machine_may_pass_on_to_one_that_bills():
     ("amount", "said"),
     [(0, "$0.00"), (0.00031, "$0.00031"), (0.0099, "$0.0099"), (0.01, "$0.01"), (1234.5, "$1,234.50")],
 )
-def test_amounts_under_a_cent_are_not_nothing(amount, said):
+def test_amounts_under_a_cent_are_not_nothing(amount: float, said: str) -> None:
     assert format_usd(amount) == said
 
 
-def test_a_run_over_its_limit_is_refused():
+def test_a_run_over_its_limit_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         refuse_if_too_expensive(estimate(), 5.5)
     assert caught.value.message == (
@@ -134,6 +139,6 @@ def test_a_run_over_its_limit_is_refused():
 
 
 @pytest.mark.parametrize("beside", [{"model": "o9"}, {"model": "o4-mini", "method": "reinforcement"}])
-def test_with_a_limit_a_price_must_be_known(beside):
+def test_with_a_limit_a_price_must_be_known(beside: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"can't be said\. (No training price|Reinforcement training)"):
         refuse_if_too_expensive(estimate(**beside), 1_000)

@@ -1,5 +1,7 @@
 import json
 import pickle
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from example_stores import chat, make_store
@@ -18,16 +20,24 @@ BY_COLUMN = SplitConfig(method="column", column="split")
 PARCEL = "Hello, my parcel number {number} was due last Tuesday and has not arrived at my door, where is it now?"
 
 
-def valid(count):
+def valid(count: int) -> list[dict[str, Any]]:
     return [chat(f"question {number}", f"answer {number}") for number in range(count)]
 
 
-def check(directory, bodies, *, split=NO_TEST, model=MODEL, n_epochs="auto", **options):
+def check(
+    directory: Path,
+    bodies: Any,
+    *,
+    split: SplitConfig = NO_TEST,
+    model: str = MODEL,
+    n_epochs: Literal["auto"] | int = "auto",
+    **options: Any,
+) -> CheckReport:
     store = make_store(directory / "store", bodies, split=split, **options)
     return check_store(store, split, model=model, n_epochs=n_epochs, path=directory / "checks.json")
 
 
-def test_sound_examples_have_no_problems(tmp_path):
+def test_sound_examples_have_no_problems(tmp_path: Path) -> None:
     report = check(tmp_path, valid(250), split=SplitConfig())
     assert report.groups == []
     assert (report.source, report.shape, report.method, report.model) == (
@@ -36,6 +46,9 @@ def test_sound_examples_have_no_problems(tmp_path):
         "supervised",
         MODEL,
     )
+    assert report.splits
+    assert report.tokens
+    assert report.cost
     assert report.n_examples == sum(report.splits.values()) == 250
     assert report.tokens.total == 250 * 15
     assert report.token_histogram == [(16, 250)]
@@ -45,7 +58,7 @@ def test_sound_examples_have_no_problems(tmp_path):
     report.raise_for_errors()
 
 
-def test_problems_of_single_examples_and_of_all_are_in_one_report(tmp_path):
+def test_problems_of_single_examples_and_of_all_are_in_one_report(tmp_path: Path) -> None:
     bodies = [*valid(12), chat("", "a"), chat("question 3", "another answer"), *valid(2)]
     report = check(tmp_path, bodies)
     assert report.counts == {"empty_content": 1, "duplicate_example": 2, "conflicting_answers": 1}
@@ -54,7 +67,7 @@ def test_problems_of_single_examples_and_of_all_are_in_one_report(tmp_path):
     assert report.summarize_warnings() == ["duplicate_example: 2", "conflicting_answers: 1"]
 
 
-def test_the_file_holds_the_report_and_every_problem(tmp_path):
+def test_the_file_holds_the_report_and_every_problem(tmp_path: Path) -> None:
     report = check(tmp_path, [*valid(12), chat("", "ä"), *valid(12) * 3])
     written = json.loads(report.problems_file.read_text(encoding="utf-8"))
     problems = [Problem.model_validate(problem) for problem in written.pop("problems")]
@@ -66,7 +79,7 @@ def test_the_file_holds_the_report_and_every_problem(tmp_path):
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-def test_errors_are_grouped_with_counts_and_first_places(tmp_path):
+def test_errors_are_grouped_with_counts_and_first_places(tmp_path: Path) -> None:
     broken = {"messages": [{"role": "usr", "content": "Hello?"}, {"role": "assistant", "content": "Hi."}]}
     report = check(tmp_path, [*valid(10), *[broken] * 5, chat("", "a")])
     with pytest.raises(CheckError) as caught:
@@ -87,7 +100,7 @@ def test_errors_are_grouped_with_counts_and_first_places(tmp_path):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301  (pickled here)
 
 
-def test_seven_rows_are_too_few(tmp_path):
+def test_seven_rows_are_too_few(tmp_path: Path) -> None:
     report = check(tmp_path, valid(7), split=SplitConfig())
     with pytest.raises(CheckError) as caught:
         report.raise_for_errors()
@@ -103,7 +116,7 @@ def test_seven_rows_are_too_few(tmp_path):
     assert report.not_applied["cost"] == "the examples can't be split"
 
 
-def test_enough_examples_that_leave_too_few_to_train_on_are_an_error(tmp_path):
+def test_enough_examples_that_leave_too_few_to_train_on_are_an_error(tmp_path: Path) -> None:
     report = check(tmp_path, valid(11), split=SplitConfig())
     (group,) = report.groups
     assert (group.kind, group.count) == ("too_few_examples", 1)
@@ -111,7 +124,7 @@ def test_enough_examples_that_leave_too_few_to_train_on_are_an_error(tmp_path):
     check(tmp_path, valid(11)).raise_for_errors()
 
 
-def test_equal_questions_on_two_sides_of_a_column_are_an_error(tmp_path):
+def test_equal_questions_on_two_sides_of_a_column_are_an_error(tmp_path: Path) -> None:
     bodies = [*valid(12), chat("question 3", "answer 3"), chat("question 4", "otherwise"), chat("question 5", "x")]
     splits = ["train"] * 11 + ["test", "test", "validation", None]
     report = check(tmp_path, bodies, split=BY_COLUMN, splits=splits)
@@ -125,7 +138,7 @@ def test_equal_questions_on_two_sides_of_a_column_are_an_error(tmp_path):
     assert "too_few_examples" not in report.counts
 
 
-def test_nearly_equal_questions_on_two_sides_are_a_warning(tmp_path):
+def test_nearly_equal_questions_on_two_sides_are_a_warning(tmp_path: Path) -> None:
     parcels = [chat(PARCEL.format(number=number), "parcel") for number in (77, 4242)]
     splits = [*["train"] * 30, *["test"] * 20, "train", "test"]
     report = check(tmp_path, [*valid(50), *parcels], split=BY_COLUMN, splits=splits)
@@ -138,13 +151,13 @@ def test_nearly_equal_questions_on_two_sides_are_a_warning(tmp_path):
     )
 
 
-def test_only_one_split_has_no_other_to_leak_to(tmp_path):
+def test_only_one_split_has_no_other_to_leak_to(tmp_path: Path) -> None:
     report = check(tmp_path, valid(12))
     assert report.splits == {"train": 12, "validation": 0, "test": 0}
     assert report.not_applied["near-duplicates across splits"] == "there is only one split"
 
 
-def test_what_was_not_looked_for_is_said(tmp_path):
+def test_what_was_not_looked_for_is_said(tmp_path: Path) -> None:
     report = check(tmp_path, [*valid(250), *valid(1)], split=SplitConfig(), checks=False, counts_tokens=False)
     assert report.counts == {"duplicate_example": 1}
     assert (report.tokens, report.token_histogram, report.cost) == (None, [], None)
@@ -158,33 +171,38 @@ def test_what_was_not_looked_for_is_said(tmp_path):
     }
 
 
-def test_the_context_of_an_unknown_model_is_not_known(tmp_path):
+def test_the_context_of_an_unknown_model_is_not_known(tmp_path: Path) -> None:
     report = check(tmp_path, valid(12), model="my-model")
     assert report.not_applied["context"] == "the context of my-model in training is not known"
+    assert report.cost
     assert report.cost.usd is None
 
 
-def test_images_make_tokens_an_estimate(tmp_path):
+def test_images_make_tokens_an_estimate(tmp_path: Path) -> None:
     picture = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
     bodies = [chat([{"type": "text", "text": "What is this?"}, picture], "A cat."), *valid(11)]
-    assert check(tmp_path, bodies).tokens.is_estimate
-    assert not check(tmp_path, valid(11)).tokens.is_estimate
+    with_images, without = check(tmp_path, bodies).tokens, check(tmp_path, valid(11)).tokens
+    assert with_images
+    assert without
+    assert with_images.is_estimate
+    assert not without.is_estimate
 
 
-def test_a_method_that_openai_does_not_offer_for_the_model_is_a_warning(tmp_path):
+def test_a_method_that_openai_does_not_offer_for_the_model_is_a_warning(tmp_path: Path) -> None:
     for number, (model, kinds) in enumerate([("o4-mini", ["method_not_offered"]), (MODEL, []), ("unknown", [])]):
         report = check(tmp_path / str(number), valid(20), model=model)
         assert [group.kind for group in report.groups if group.kind == "method_not_offered"] == kinds
 
 
-def test_labels_are_in_the_report(tmp_path):
+def test_labels_are_in_the_report(tmp_path: Path) -> None:
     bodies = [chat(f"question {number}", f"label {number % 3}") for number in range(30)]
     report = check(tmp_path, bodies)
+    assert report.labels
     assert report.labels.counts == {"label 0": 10, "label 1": 10, "label 2": 10}
     assert report.groups == []
 
 
-def test_labels_too_rare_to_stratify_by_are_said(tmp_path):
+def test_labels_too_rare_to_stratify_by_are_said(tmp_path: Path) -> None:
     bodies = [chat(f"question {number}", "ab"[number % 2]) for number in range(200)]
     split = SplitConfig(method="random", stratify=True)
     report = check(tmp_path, [*bodies, chat("another question", "rare")], split=split)
@@ -192,19 +210,19 @@ def test_labels_too_rare_to_stratify_by_are_said(tmp_path):
     assert list(report.not_applied) == ["split"]
 
 
-def test_a_report_travels_as_json(tmp_path):
+def test_a_report_travels_as_json(tmp_path: Path) -> None:
     report = check(tmp_path, [*valid(3), {"messages": [{"role": "\ud800", "content": "x"}]}])
     assert CheckReport.model_validate_json(report.model_dump_json()) == report
 
 
-def test_a_report_that_cant_be_written_says_so(tmp_path):
+def test_a_report_that_cant_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("x")
     store = make_store(tmp_path / "store", valid(12))
     with pytest.raises(RunDirectoryError, match=r"Can't write .*checks\.json"):
         check_store(store, NO_TEST, model=MODEL, n_epochs=1, path=tmp_path / "taken" / "checks.json")
 
 
-def test_no_examples_at_all_are_too_few(tmp_path):
+def test_no_examples_at_all_are_too_few(tmp_path: Path) -> None:
     report = check(tmp_path, [])
     assert report.counts == {"too_few_examples": 1}
     assert report.n_examples == 0
@@ -229,7 +247,7 @@ BODIES = st.fixed_dictionaries({}, optional={"messages": st.lists(MESSAGES | JSO
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(BODIES))
-def test_no_json_breaks_the_checks(tmp_path_factory, bodies):
+def test_no_json_breaks_the_checks(tmp_path_factory: pytest.TempPathFactory, bodies: Any) -> None:
     report = check(tmp_path_factory.mktemp("checks"), bodies)
     assert report.n_examples == len(bodies)
     assert report.n_errors + report.n_warnings == sum(report.counts.values())

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows_source import Choose, MakeSource
 
 from retune.config import SourceFormat, SplitConfig
 from retune.data.dataset.columns import AnalyzedBlock
@@ -20,7 +21,7 @@ from retune.data.formats.templates import ColumnText, SystemPrompt
 from retune.data.ingest.analyze import analyze_block
 from retune.data.ingest.plan import Plan
 from retune.data.problems.rules import RULES
-from retune.data.sources.blocks import ArrowBlock, SourceFile
+from retune.data.sources.blocks import ArrowBlock, Source, SourceFile
 
 ASKED = {"role": "user", "content": "Where is my card, please?"}
 ANSWERED = {"role": "assistant", "content": "On its way."}
@@ -29,7 +30,7 @@ CALLED = [ASKED, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "
 TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}]
 
 
-def describe(source, shape: RowFormat, split: SplitConfig | None = None) -> AnalyzedBlock:
+def describe(source: Source, shape: RowFormat, split: SplitConfig | None = None) -> AnalyzedBlock:
     plan = Plan(tuple(source.files), shape, shape.method, "openai", "o200k_base", split or SplitConfig())
     [block] = source.blocks()
     return analyze_block(block, plan)
@@ -57,7 +58,9 @@ def problems(described: AnalyzedBlock) -> list[tuple[int, str]]:
         {"messages": [ASKED, ANSWERED, ASKED], "reference_answer": "x"},
     ],
 )
-def test_every_shape_is_described_without_a_problem(make_source, choose, row):
+def test_every_shape_is_described_without_a_problem(
+    make_source: MakeSource, choose: Choose, row: dict[str, Any]
+) -> None:
     source = make_source([row])
     described = describe(source, choose(source))
     assert problems(described) == []
@@ -66,13 +69,13 @@ def test_every_shape_is_described_without_a_problem(make_source, choose, row):
     assert described.columns["prompt"][0] > 0
 
 
-def test_a_warning_of_the_shape_hides_no_error_of_the_structure(make_source, choose):
+def test_a_warning_of_the_shape_hides_no_error_of_the_structure(make_source: MakeSource, choose: Choose) -> None:
     rows = [{"prompt": f"text {number} ->", "completion": " a"} for number in range(20)]
     source = make_source([*rows, {"prompt": "odd", "completion": " "}])
     assert problems(describe(source, choose(source))) == [(21, "separator_missing"), (21, "empty_content")]
 
 
-def test_a_wrong_split_hides_no_error_of_the_structure(make_source, choose):
+def test_a_wrong_split_hides_no_error_of_the_structure(make_source: MakeSource, choose: Choose) -> None:
     split = SplitConfig(method="column", column="s")
     source = make_source([{"text": "", "label": "a", "s": "x"}])
     assert problems(describe(source, choose(source, split=split), split)) == [
@@ -81,7 +84,7 @@ def test_a_wrong_split_hides_no_error_of_the_structure(make_source, choose):
     ]
 
 
-def test_whole_conversations_of_items_are_told_apart(make_source, choose):
+def test_whole_conversations_of_items_are_told_apart(make_source: MakeSource, choose: Choose) -> None:
     rows = [
         {"messages": [ASKED, ANSWERED, {"role": "user", "content": content}], "answer": "x"} for content in ("a", "b")
     ]
@@ -148,11 +151,11 @@ TEXTS = st.one_of(
     system=st.one_of(st.none(), TEXTS),
     split=st.sampled_from([SplitConfig(), SplitConfig(validation=0.3, test=0.3, seed=7), SplitConfig(method="random")]),
 )
-def test_both_ways_find_the_same(rows, system, split):
+def test_both_ways_find_the_same(rows: Any, system: str | None, split: SplitConfig) -> None:
     assert_same(*both_ways(rows, system, split))
 
 
-def test_both_ways_agree_on_every_character_alone():
+def test_both_ways_agree_on_every_character_alone() -> None:
     characters = [chr(code) for code in range(0x3100) if not 0xD800 <= code < 0xE000] + [
         "\U0001f600",
         "\ufeff",
@@ -166,7 +169,7 @@ def test_both_ways_agree_on_every_character_alone():
     assert blank <= RULES.keys()
 
 
-def test_both_ways_agree_on_texts_that_are_too_many_to_be_labels():
+def test_both_ways_agree_on_texts_that_are_too_many_to_be_labels() -> None:
     rows = [(f"question {number}", f"answer {number}") for number in range(1_001)]
     fast, slow = both_ways(rows, "Be brief.", SplitConfig())
     assert_same(fast, slow)

@@ -1,8 +1,10 @@
 import json
 import pickle
 import shlex
+from typing import Any
 
 import pytest
+from rows_source import Choose, MakeSource, Read
 
 from retune.config import SplitConfig
 from retune.data.formats.unused import warn_of_unused
@@ -61,7 +63,9 @@ EVERY_SHAPE = [
         (ITEM, "reinforcement items from messages, item fields reference_answer"),
     ],
 )
-def test_the_columns_say_what_the_rows_hold(make_source, choose, row, title):
+def test_the_columns_say_what_the_rows_hold(
+    make_source: MakeSource, choose: Choose, row: dict[str, Any], title: str
+) -> None:
     assert choose(make_source([row])).title == title
 
 
@@ -84,7 +88,12 @@ def test_the_columns_say_what_the_rows_hold(make_source, choose, row, title):
         ({"编号": "1", "用户问题": "几点", "客服回复": "九点"}, ("用户问题", "客服回复")),
     ],
 )
-def test_where_it_is_in_doubt_the_user_is_asked(make_source, choose, row, likely):
+def test_where_it_is_in_doubt_the_user_is_asked(
+    make_source: MakeSource,
+    choose: Choose,
+    row: dict[str, Any],
+    likely: tuple[str, str] | None,
+) -> None:
     with pytest.raises(SourceError) as caught:
         choose(make_source([row]))
     flags = "Name them with --user-column and --assistant-column"
@@ -99,13 +108,13 @@ def test_where_it_is_in_doubt_the_user_is_asked(make_source, choose, row, likely
         assert shape.title == f"columns {likely[0]} → {likely[1]}"
 
 
-def test_blank_columns_beside_the_instruction_leave_no_trace(make_source, read):
+def test_blank_columns_beside_the_instruction_leave_no_trace(make_source: MakeSource, read: Read) -> None:
     rows = [{"instruction": "Sum up.", "input": said, "output": "a"} for said in ("A text.", "", None)]
     contents = [example.body["messages"][0]["content"] for example in read(make_source(rows))]
     assert contents == ["Sum up.\n\nA text.", "Sum up.", "Sum up."]
 
 
-def test_a_column_of_the_split_is_no_question(make_source, choose):
+def test_a_column_of_the_split_is_no_question(make_source: MakeSource, choose: Choose) -> None:
     row = {"user": 7, "question": "q", "answer": "a"}
     with pytest.raises(SourceError, match="Which holds"):
         choose(make_source([row]))
@@ -113,13 +122,13 @@ def test_a_column_of_the_split_is_no_question(make_source, choose):
     assert choose(make_source([row]), split=split).title == "columns question → answer (by their names)"
 
 
-def test_mixed_lines_are_read_as_most_of_the_first_are(make_source, choose):
+def test_mixed_lines_are_read_as_most_of_the_first_are(make_source: MakeSource, choose: Choose) -> None:
     chats, pairs = [{"messages": CHAT}] * 2, [{"prompt": "q", "completion": "a"}] * 3
     assert choose(make_source([*chats, *pairs])).title == "prompt and completion"
     assert choose(make_source([*chats, *pairs[:2]])).title == "conversations in messages"
 
 
-def test_what_is_named_wins(make_source, choose):
+def test_what_is_named_wins(make_source: MakeSource, choose: Choose) -> None:
     source = make_source([{"messages": CHAT, "question": "q", "answer": "a", "prompt": "p", "completion": "c"}])
     assert choose(source, shape="columns", user_column="prompt", assistant_column="answer").title == (
         "columns prompt → answer"
@@ -129,14 +138,14 @@ def test_what_is_named_wins(make_source, choose):
     assert choose(source, user_column="question", assistant_column="answer").title == "columns question → answer"
 
 
-def test_answered_conversations_with_an_id_are_no_items(make_source, choose):
+def test_answered_conversations_with_an_id_are_no_items(make_source: MakeSource, choose: Choose) -> None:
     assert choose(make_source([{"messages": CHAT, "id": 1}])).method == "supervised"
     assert choose(make_source([{"messages": CHAT[:1]}])).method == "supervised"
     thanked = [*CHAT, {"role": "user", "content": "Thanks!"}]
     assert choose(make_source([{"messages": thanked, "id": 1}])).method == "supervised"
 
 
-def test_lines_that_all_are_broken_are_left_to_the_checks(make_source, read, choose):
+def test_lines_that_all_are_broken_are_left_to_the_checks(make_source: MakeSource, read: Read, choose: Choose) -> None:
     broken = Finding("not_json", "no object")
     for method in (None, "supervised", "dpo", "reinforcement"):
         shape = choose(make_source([broken]), method=method)
@@ -184,13 +193,21 @@ def test_lines_that_all_are_broken_are_left_to_the_checks(make_source, read, cho
         ),
     ],
 )
-def test_what_does_not_fit_says_what_would(make_source, choose, row, settings, message):
+def test_what_does_not_fit_says_what_would(
+    make_source: MakeSource,
+    choose: Choose,
+    row: dict[str, Any],
+    settings: dict[str, Any],
+    message: str,
+) -> None:
     with pytest.raises(SourceError, match=message):
         choose(make_source([row]), **settings)
 
 
 @pytest.mark.parametrize(("row", "method"), EVERY_SHAPE)
-def test_shapes_travel_between_processes(make_source, choose, row, method):
+def test_shapes_travel_between_processes(
+    make_source: MakeSource, choose: Choose, row: dict[str, Any], method: str
+) -> None:
     source = make_source([row])
     shape = choose(source)
     assert shape.method == method
@@ -217,13 +234,15 @@ def test_shapes_travel_between_processes(make_source, choose, row, method):
         ),
     ],
 )
-def test_a_line_without_the_others_keys_says_what_it_holds(make_source, read, rows, message):
+def test_a_line_without_the_others_keys_says_what_it_holds(
+    make_source: MakeSource, read: Read, rows: list[dict[str, str]], message: str
+) -> None:
     *good, bad = read(make_source(rows))
     assert [example.findings for example in good] == [()] * len(good)
     assert bad.findings == (Finding("other_shape", message),)
 
 
-def test_a_key_that_is_misspelt_is_guessed(make_source, read):
+def test_a_key_that_is_misspelt_is_guessed(make_source: MakeSource, read: Read) -> None:
     *_, bad = read(make_source([{"messages": CHAT}] * 101 + [{"mesages": CHAT}]))
     assert bad.findings == (
         Finding(
@@ -234,21 +253,21 @@ def test_a_key_that_is_misspelt_is_guessed(make_source, read):
     )
 
 
-def test_nothing_in_a_column_is_no_other_shape(make_source, read):
+def test_nothing_in_a_column_is_no_other_shape(make_source: MakeSource, read: Read) -> None:
     [_, empty] = read(make_source([{"question": "q", "answer": "a"}, {"question": "q", "answer": None}]))
     assert empty.findings == ()
     assert empty.body["messages"][1]["content"] is None
 
 
 @pytest.mark.parametrize("row", [{"prompt": ["a"], "completion": "b"}, {"prompt": "a", "completion": [1]}])
-def test_a_list_is_no_text(make_source, read, row):
+def test_a_list_is_no_text(make_source: MakeSource, read: Read, row: dict[str, Any]) -> None:
     [example] = read(make_source([row]))
     [finding] = example.findings
     assert finding.kind == "content_not_text"
     assert "expected text or a list of messages, found [" in finding.message
 
 
-def test_a_file_unlike_the_first_is_told_what_asks_for_the_column(make_source, choose):
+def test_a_file_unlike_the_first_is_told_what_asks_for_the_column(make_source: MakeSource, choose: Choose) -> None:
     source = make_source([{"question": "q", "answer": "a"}], [{"question": "q", "reply": "a"}])
     with pytest.raises(SourceError) as caught:
         choose(source)
@@ -281,19 +300,21 @@ def test_a_file_unlike_the_first_is_told_what_asks_for_the_column(make_source, c
         ({"chat": "USER: a ASSISTANT: <functioncall> {}"}, '"observation" with its result'),
     ],
 )
-def test_the_hint_fits_what_the_cells_hold(make_source, choose, row, hint):
+def test_the_hint_fits_what_the_cells_hold(
+    make_source: MakeSource, choose: Choose, row: dict[str, Any], hint: str
+) -> None:
     with pytest.raises(SourceError) as error:
         choose(make_source([row]))
     assert hint in (error.value.hint or "")
 
 
-def test_choices_beside_a_question_are_asked_for(make_source, choose):
+def test_choices_beside_a_question_are_asked_for(make_source: MakeSource, choose: Choose) -> None:
     source = make_source([{"question": "q", "choices": ["x", "y"], "answer": "x"}])
     [finding] = warn_of_unused(["choices"], choose(source), [row.values for row in source.sample()])
     assert "--user-template '{question} {choices}' --assistant-column answer" in finding.message
 
 
-def test_a_column_that_says_one_thing_is_not_an_answer(make_source, choose):
+def test_a_column_that_says_one_thing_is_not_an_answer(make_source: MakeSource, choose: Choose) -> None:
     rows = [{"text": f"note {n}", "answer": "accept", "spans": []} for n in range(3)]
     with pytest.raises(SourceError) as error:
         choose(make_source(rows))

@@ -4,6 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from rows_source import Choose, MakeSource, Read
+
+from retune.data.example.example import Example
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 ASKED = {"role": "user", "content": "Is the kiln hot?"}
@@ -21,7 +24,7 @@ PARAMETERS = {"type": "object", "properties": {"kiln": {"type": "integer"}}}
 TOOL = {"type": "function", "function": {"name": "gauge", "description": "d", "parameters": PARAMETERS}}
 
 
-def body_of(examples):
+def body_of(examples: list[Example]) -> dict[str, Any]:
     [example] = examples
     assert example.findings == ()
     return example.body
@@ -57,7 +60,9 @@ def body_of(examples):
     ],
     ids=lambda row: json.dumps(row)[:60],
 )
-def test_each_way_to_write_a_conversation_gives_the_same_messages(make_source, read, row):
+def test_each_way_to_write_a_conversation_gives_the_same_messages(
+    make_source: MakeSource, read: Read, row: dict[str, Any]
+) -> None:
     assert body_of(read(make_source([row]))) == {"messages": [ASKED, ANSWERED]}
 
 
@@ -113,13 +118,13 @@ def test_each_way_to_write_a_conversation_gives_the_same_messages(make_source, r
     ],
     ids=["anthropic", "bedrock", "gemini"],
 )
-def test_calls_among_the_parts_become_tool_calls(make_source, read, row):
+def test_calls_among_the_parts_become_tool_calls(make_source: MakeSource, read: Read, row: dict[str, Any]) -> None:
     body = body_of(read(make_source([row])))
     assert body["messages"] == [SYSTEM, ASKED, CALLED, RESULT, ANSWERED]
     assert body["tools"] == [TOOL]
 
 
-def test_words_beside_a_call_stay_with_it(make_source, read):
+def test_words_beside_a_call_stay_with_it(make_source: MakeSource, read: Read) -> None:
     content = [
         {"type": "text", "text": "Let me look."},
         {"type": "tool_use", "id": "t1", "name": "gauge", "input": {"kiln": 2}},
@@ -137,7 +142,7 @@ def test_words_beside_a_call_stay_with_it(make_source, read):
     assert body["messages"] == [ASKED, {**CALLED, "content": "Let me look."}, RESULT, *MORE]
 
 
-def test_an_image_in_bytes_becomes_an_address_of_data(make_source, read):
+def test_an_image_in_bytes_becomes_an_address_of_data(make_source: MakeSource, read: Read) -> None:
     part = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
     asked = {"role": "user", "content": [part, {"type": "text", "text": "Is the kiln hot?"}]}
     [said, _] = body_of(read(make_source([{"messages": [asked, ANSWERED]}])))["messages"]
@@ -147,7 +152,7 @@ def test_an_image_in_bytes_becomes_an_address_of_data(make_source, read):
     ]
 
 
-def test_a_part_that_nothing_reads_stays_for_the_checks(make_source, read):
+def test_a_part_that_nothing_reads_stays_for_the_checks(make_source: MakeSource, read: Read) -> None:
     part = {"fileData": {"mimeType": "image/png", "fileUri": "gs://kilns/1.png"}}
     row = {
         "contents": [
@@ -158,7 +163,7 @@ def test_a_part_that_nothing_reads_stays_for_the_checks(make_source, read):
     assert body_of(read(make_source([row])))["messages"][0]["content"][0] == part
 
 
-def test_items_of_the_responses_api_become_calls_and_results(make_source, read):
+def test_items_of_the_responses_api_become_calls_and_results(make_source: MakeSource, read: Read) -> None:
     asked = [
         ASKED,
         {"type": "reasoning", "summary": []},
@@ -169,7 +174,7 @@ def test_items_of_the_responses_api_become_calls_and_results(make_source, read):
     assert body_of(read(make_source([row])))["messages"] == [SYSTEM, ASKED, CALLED, RESULT, ANSWERED]
 
 
-def test_a_logged_call_of_gemini_is_read(make_source, read):
+def test_a_logged_call_of_gemini_is_read(make_source: MakeSource, read: Read) -> None:
     row = {
         "request": {"contents": [{"role": "user", "parts": [{"text": "Is the kiln hot?"}]}]},
         "response": {
@@ -179,7 +184,7 @@ def test_a_logged_call_of_gemini_is_read(make_source, read):
     assert body_of(read(make_source([row]))) == {"messages": [ASKED, ANSWERED]}
 
 
-def test_bare_calls_are_the_answer_to_a_question_beside_tools(make_source, read):
+def test_bare_calls_are_the_answer_to_a_question_beside_tools(make_source: MakeSource, read: Read) -> None:
     tools = [{"name": "gauge", "description": "d", "parameters": {"kiln": {"type": "int"}}}]
     row = {
         "query": "Is the kiln hot?",
@@ -191,12 +196,12 @@ def test_bare_calls_are_the_answer_to_a_question_beside_tools(make_source, read)
     assert body["tools"] == [TOOL]
 
 
-def test_the_texts_of_a_column_of_another_name_are_not_taken_for_turns(make_source, choose):
+def test_the_texts_of_a_column_of_another_name_are_not_taken_for_turns(make_source: MakeSource, choose: Choose) -> None:
     rows = [{"messages": [ASKED, ANSWERED], "turns": ["Is the kiln hot?", "How hot?"]}]
     assert choose(make_source(rows)).title == "conversations in messages"
 
 
-def test_what_messages_hold_beside_their_texts_is_named(make_source, read):
+def test_what_messages_hold_beside_their_texts_is_named(make_source: MakeSource, read: Read) -> None:
     thread = [
         {"role": "prompter", "text": "Hot?", "id": "m1", "lang": None},
         {"role": "assistant", "text": "Yes.", "score": 3},
@@ -206,7 +211,7 @@ def test_what_messages_hold_beside_their_texts_is_named(make_source, read):
 
 
 @pytest.mark.parametrize("key", ["train", "loss"])
-def test_answers_that_are_not_to_be_learned_have_the_weight_0(make_source, read, key):
+def test_answers_that_are_not_to_be_learned_have_the_weight_0(make_source: MakeSource, read: Read, key: str) -> None:
     said = [
         {"from": "human", "value": "Is the kiln hot?", key: False},
         {"from": "gpt", "value": "Since noon.", key: False},
@@ -221,7 +226,9 @@ def test_answers_that_are_not_to_be_learned_have_the_weight_0(make_source, read,
     assert example.body == {"messages": [ASKED, unlearned, *MORE]}
 
 
-def test_a_call_that_is_not_to_be_learned_has_the_weight_0_and_its_result_has_none(make_source, read):
+def test_a_call_that_is_not_to_be_learned_has_the_weight_0_and_its_result_has_none(
+    make_source: MakeSource, read: Read
+) -> None:
     call = {"from": "function_call", "value": '{"name": "gauge", "arguments": {"kiln": 2}}', "train": False}
     result = {"from": "observation", "value": "1200", "train": False}
     said = [{"from": "human", "value": "Is the kiln hot?"}, call, result, {"from": "gpt", "value": "Since noon."}]
@@ -230,26 +237,26 @@ def test_a_call_that_is_not_to_be_learned_has_the_weight_0_and_its_result_has_no
     assert "weight" not in answered
 
 
-def test_an_unknown_role_stays(make_source, read):
+def test_an_unknown_role_stays(make_source: MakeSource, read: Read) -> None:
     odd = {"role": "narrator", "content": "It was noon."}
     assert body_of(read(make_source([{"messages": [odd, ASKED, ANSWERED]}])))["messages"][0] == odd
 
 
-def test_a_conversation_in_a_column_of_earlier_turns_is_not_the_example(make_source, read):
+def test_a_conversation_in_a_column_of_earlier_turns_is_not_the_example(make_source: MakeSource, read: Read) -> None:
     earlier = [{"role": "USER", "message": "Is the kiln hot?"}, {"role": "CHATBOT", "message": "Since noon."}]
     row = {"preamble": "Be brief.", "chat_history": earlier, "message": "How hot?", "response": "1,200 degrees."}
     body = body_of(read(make_source([row]), user_column="message", assistant_column="response"))
     assert body["messages"] == [SYSTEM, ASKED, ANSWERED, *MORE]
 
 
-def test_messages_without_an_answer_are_items_for_a_grader_under_any_name(make_source, read):
+def test_messages_without_an_answer_are_items_for_a_grader_under_any_name(make_source: MakeSource, read: Read) -> None:
     row = {"prompt": [ASKED], "reward_model": {"ground_truth": "noon"}}
     body = body_of(read(make_source([row]), method="reinforcement"))
     assert body == {"messages": [ASKED], "reward_model": {"ground_truth": "noon"}}
 
 
-def test_calls_as_chat_templates_take_them_get_ids_and_arguments_as_text(make_source, read):
-    def call(kiln):
+def test_calls_as_chat_templates_take_them_get_ids_and_arguments_as_text(make_source: MakeSource, read: Read) -> None:
+    def call(kiln: int) -> dict[str, Any]:
         return {"type": "function", "function": {"name": f"gauge_{kiln}", "arguments": {"kiln": kiln}}}
 
     results = [{"role": "tool", "name": f"gauge_{kiln}", "content": f"{kiln}00"} for kiln in (2, 1)]
@@ -262,7 +269,7 @@ def test_calls_as_chat_templates_take_them_get_ids_and_arguments_as_text(make_so
     assert [(each["tool_call_id"], each["content"]) for each in answered] == [("call_2", "200"), ("call_1", "100")]
 
 
-def test_calls_among_the_words_as_hermes_writes_them_are_calls(make_source, read):
+def test_calls_among_the_words_as_hermes_writes_them_are_calls(make_source: MakeSource, read: Read) -> None:
     calling = 'Let me look. <tool_call>\n{"name": "gauge", "arguments": {"kiln": 2}}\n</tool_call>'
     said = [
         {"from": "human", "value": "Is the kiln hot?"},
@@ -276,7 +283,7 @@ def test_calls_among_the_words_as_hermes_writes_them_are_calls(make_source, read
 
 
 @pytest.mark.parametrize("text", ["<tool_call>nothing</tool_call>", "<tool_call>{", "a <tool_call> is a tag"])
-def test_other_tags_stay_in_the_words(make_source, read, text):
+def test_other_tags_stay_in_the_words(make_source: MakeSource, read: Read, text: str) -> None:
     said = [{"from": "human", "value": "Is the kiln hot?"}, {"from": "gpt", "value": text}]
     assert body_of(read(make_source([{"conversations": said}])))["messages"][1] == {
         "role": "assistant",
@@ -284,12 +291,12 @@ def test_other_tags_stay_in_the_words(make_source, read, text):
     }
 
 
-def test_a_system_prompt_beside_the_messages_in_a_cell_comes_first(make_source, read):
+def test_a_system_prompt_beside_the_messages_in_a_cell_comes_first(make_source: MakeSource, read: Read) -> None:
     row = {"data": {"messages": [ASKED, ANSWERED], "system_prompt": "Be brief."}, "date": "2026"}
     assert body_of(read(make_source([row]))) == {"messages": [SYSTEM, ASKED, ANSWERED]}
 
 
 @pytest.mark.parametrize("names", [("chosen_response", "rejected_response"), ("response_j", "response_k")])
-def test_other_names_of_preferences_are_known(make_source, read, names):
+def test_other_names_of_preferences_are_known(make_source: MakeSource, read: Read, names: tuple[str, str]) -> None:
     body = body_of(read(make_source([{"question": "Is the kiln hot?", names[0]: "Since noon.", names[1]: "No."}])))
     assert (body["input"]["messages"], body["preferred_output"]) == ([ASKED], [ANSWERED])

@@ -2,7 +2,9 @@ import json
 from typing import Any
 
 import pytest
+from rows_source import Choose, MakeSource, Read
 
+from retune.data.example.example import Example
 from retune.data.problems.problems import Finding
 
 ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is the shop open?"}]
@@ -34,7 +36,7 @@ SAID = [
 GENERATED = {"generations": [[{"text": "Until six.", "message": {"type": "ai", "data": {"content": "Until six."}}}]]}
 
 
-def bodies(examples):
+def bodies(examples: list[Example]) -> list[dict[str, Any]]:
     assert [example.findings for example in examples] == [()] * len(examples)
     return [example.body for example in examples]
 
@@ -63,7 +65,12 @@ def bodies(examples):
         {"system": "Be brief.", "input": "Is the shop open?", "output": json.dumps(ANSWERED)},
     ],
 )
-def test_a_call_is_its_conversation(make_source, read, choose, row):
+def test_a_call_is_its_conversation(
+    make_source: MakeSource,
+    read: Read,
+    choose: Choose,
+    row: dict[str, Any],
+) -> None:
     source = make_source([row, row])
     assert bodies(read(source)) == [{"messages": CONVERSATION}] * 2
     assert choose(source).title.startswith("logged calls, ")
@@ -77,7 +84,7 @@ def test_a_call_is_its_conversation(make_source, read, choose, row):
         {"name": "hours", "description": "d", "input_schema": FUNCTION["parameters"]},
     ],
 )
-def test_the_tools_of_the_request_come_with_it(make_source, read, tool):
+def test_the_tools_of_the_request_come_with_it(make_source: MakeSource, read: Read, tool: dict[str, Any]) -> None:
     calling = {"role": "assistant", "content": None, "tool_calls": [CALL]}
     row = {"request": {"messages": ASKED, "tools": [tool]}, "response": {"choices": [{"message": calling}]}}
     [body] = bodies(read(make_source([row])))
@@ -91,30 +98,32 @@ def test_the_tools_of_the_request_come_with_it(make_source, read, tool):
         {"type": "ai", "content": "", "tool_calls": [{"id": "c1", "name": "hours", "args": {}}]},
     ],
 )
-def test_calls_of_tools_are_answers(make_source, read, answer):
+def test_calls_of_tools_are_answers(make_source: MakeSource, read: Read, answer: dict[str, Any]) -> None:
     [body] = bodies(read(make_source([{"input": ASKED, "output": answer}])))
     assert body["messages"][-1] == {"role": "assistant", "tool_calls": [CALL]}
 
 
-def test_named_columns_are_read_as_what_they_hold(make_source, read):
+def test_named_columns_are_read_as_what_they_hold(make_source: MakeSource, read: Read) -> None:
     source = make_source([{"asked": REQUEST, "said": ANSWERED}])
     assert bodies(read(source, user_column="asked", assistant_column="said")) == [{"messages": CONVERSATION}]
 
 
-def test_a_template_reads_the_json_itself(make_source, read):
+def test_a_template_reads_the_json_itself(make_source: MakeSource, read: Read) -> None:
     source = make_source([{"input": ASKED, "output": ANSWERED}])
     [body] = bodies(read(source, user_template="{input}", assistant_template="{output.content}"))
     assert [message["content"] for message in body["messages"]] == [json.dumps(ASKED), "Until six."]
 
 
-def test_an_answer_of_fields_to_a_plain_question_stays_json(make_source, read, choose):
+def test_an_answer_of_fields_to_a_plain_question_stays_json(
+    make_source: MakeSource, read: Read, choose: Choose
+) -> None:
     rows = [{"input": "Is the shop open?", "output": json.dumps({"answer": "yes"})}]
     shape = choose(make_source(rows))
     assert (shape.title, shape.remarks) == ("columns input → output (objects as JSON) (by their names)", ())
     assert bodies(read(make_source(rows)))[0]["messages"][-1]["content"] == '{"answer": "yes"}'
 
 
-def test_a_request_with_fields_as_the_answer_keeps_both(make_source, read, choose):
+def test_a_request_with_fields_as_the_answer_keeps_both(make_source: MakeSource, read: Read, choose: Choose) -> None:
     rows = [{"input": REQUEST, "output": {"category": "hours"}}]
     [body] = bodies(read(make_source(rows)))
     assert body["messages"] == [*ASKED, {"role": "assistant", "content": '{"category": "hours"}'}]
@@ -122,7 +131,7 @@ def test_a_request_with_fields_as_the_answer_keeps_both(make_source, read, choos
     assert remark.kind == "structured_cells"
 
 
-def test_a_failed_call_is_named(make_source, read):
+def test_a_failed_call_is_named(make_source: MakeSource, read: Read) -> None:
     rows = [{"input": REQUEST, "output": COMPLETION}, {"input": REQUEST, "output": {"error": 429}}]
     _, failed = read(make_source(rows))
     message = 'column output: a call that failed, without an answer: {"error": 429}.'
@@ -138,12 +147,14 @@ def test_a_failed_call_is_named(make_source, read):
         "HTTP 503",
     ],
 )
-def test_whatever_a_failed_call_left_is_not_learned(make_source, read, answer):
+def test_whatever_a_failed_call_left_is_not_learned(
+    make_source: MakeSource, read: Read, answer: dict[str, Any] | str
+) -> None:
     _, failed = read(make_source([{"input": REQUEST, "output": COMPLETION}, {"input": REQUEST, "output": answer}]))
     assert [finding.kind for finding in failed.findings] == ["failed_call"]
 
 
-def test_an_answer_about_errors_is_learned(make_source, read):
+def test_an_answer_about_errors_is_learned(make_source: MakeSource, read: Read) -> None:
     rows = [{"input": REQUEST, "output": COMPLETION}, {"input": REQUEST, "output": "Error handling is in part two."}]
     assert bodies(read(make_source(rows)))[1]["messages"][-1]["content"] == "Error handling is in part two."
 
@@ -152,12 +163,12 @@ def test_an_answer_about_errors_is_learned(make_source, read):
     "said", [[{"role": "system", "content": "Be brief."}], [{"type": "text", "text": "Be brief."}], ["Be brief."]]
 )
 @pytest.mark.parametrize("key", ["system", "instructions"])
-def test_a_system_prompt_may_be_a_list(make_source, read, key, said):
+def test_a_system_prompt_may_be_a_list(make_source: MakeSource, read: Read, key: str, said: list[Any]) -> None:
     request = {"model": "m", key: said, "input": "Is the shop open?"}
     assert bodies(read(make_source([{"request": request, "response": RESPONSE}]))) == [{"messages": CONVERSATION}]
 
 
-def test_a_system_prompt_that_is_something_else_is_named(make_source, read):
+def test_a_system_prompt_that_is_something_else_is_named(make_source: MakeSource, read: Read) -> None:
     request = {"model": "m", "system": {"style": 3}, "messages": ASKED[1:]}
     [example] = read(make_source([{"request": request, "response": COMPLETION}]))
     [finding] = example.findings
@@ -166,13 +177,13 @@ def test_a_system_prompt_that_is_something_else_is_named(make_source, read):
 
 
 @pytest.mark.parametrize("prompt", ["Is the shop open?", ["Is the shop open?"]])
-def test_calls_of_the_old_completions(make_source, read, prompt):
+def test_calls_of_the_old_completions(make_source: MakeSource, read: Read, prompt: list[str] | str) -> None:
     response = {"choices": [{"text": "Until six.", "index": 0, "logprobs": None, "finish_reason": "stop"}]}
     rows = [{"request": {"model": "m", "prompt": prompt, "max_tokens": 9}, "response": response}]
     assert bodies(read(make_source(rows))) == [{"messages": CONVERSATION[1:]}]
 
 
-def test_items_of_the_providers_own_tools_are_left_out_and_counted(make_source, read):
+def test_items_of_the_providers_own_tools_are_left_out_and_counted(make_source: MakeSource, read: Read) -> None:
     search = {"type": "file_search_call", "id": "f", "results": []}
     asked = [ASKED[1], search, {"type": "mcp_list_tools", "tools": []}]
     rows = [{"request": {"model": "m", "input": asked}, "response": {"output": [search, *RESPONSE["output"], search]}}]
@@ -195,14 +206,19 @@ def test_items_of_the_providers_own_tools_are_left_out_and_counted(make_source, 
         ({"choices": [{**COMPLETION["choices"][0], "finish_reason": "stop"}]}, []),
     ],
 )
-def test_cut_answers_and_further_choices_are_counted(make_source, read, answer, kinds):
+def test_cut_answers_and_further_choices_are_counted(
+    make_source: MakeSource,
+    read: Read,
+    answer: dict[str, Any] | list[dict[str, Any]],
+    kinds: list[str],
+) -> None:
     for cell in (answer, json.dumps(answer)):
         [example] = read(make_source([{"request": REQUEST, "response": cell}]))
         assert example.body["messages"] == CONVERSATION
         assert [finding.kind for finding in example.findings] == kinds
 
 
-def test_answered_conversations_beside_a_response_are_conversations(make_source, choose):
+def test_answered_conversations_beside_a_response_are_conversations(make_source: MakeSource, choose: Choose) -> None:
     row = {"messages": CONVERSATION, "response": COMPLETION}
     assert choose(make_source([row])).title == "conversations in messages"
 
@@ -214,7 +230,9 @@ def test_answered_conversations_beside_a_response_are_conversations(make_source,
         ({"custom_id": "1", "response": {"body": COMPLETION}}, "response holds answers, and no column what was asked"),
     ],
 )
-def test_half_of_a_batch_names_the_other_half(make_source, choose, row, message):
+def test_half_of_a_batch_names_the_other_half(
+    make_source: MakeSource, choose: Choose, row: dict[str, Any], message: str
+) -> None:
     with pytest.raises(Exception, match=message) as caught:
         choose(make_source([row]))
     assert "join both files by custom_id" in str(caught.value)

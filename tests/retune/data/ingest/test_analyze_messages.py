@@ -158,13 +158,13 @@ PLANS = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(content=st.lists(lines(), max_size=6), plan=PLANS)
-def test_lines_come_out_the_same_both_ways(content: list[bytes], plan: Plan):
+def test_lines_come_out_the_same_both_ways(content: list[bytes], plan: Plan) -> None:
     assert_same_both_ways(block_of(content), plan)
 
 
 @settings(max_examples=60, deadline=None)
 @given(bodies=st.lists(conversations(), max_size=6))
-def test_rows_that_were_objects_from_the_start_come_out_the_same_both_ways(bodies: list[dict[str, Any]]):
+def test_rows_that_were_objects_from_the_start_come_out_the_same_both_ways(bodies: list[dict[str, Any]]) -> None:
     rows = [Row(number, body) for number, body in enumerate(bodies, start=1)]
     assert_same_both_ways(RowsBlock(0, rows, source_bytes=1), plan_for(split=SplitConfig()))
 
@@ -185,7 +185,7 @@ def test_rows_that_were_objects_from_the_start_come_out_the_same_both_ways(bodie
         json.dumps({"messages": [ASKED, ANSWERED, ASKED, {**ANSWERED, "weight": 0}]}).encode(),
     ],
 )
-def test_plain_conversations_are_taken_together(line):
+def test_plain_conversations_are_taken_together(line: bytes) -> None:
     assert n_plain(block_of([line])) == 1
     assert_same_both_ways(block_of([line, line]), plan_for(split=SplitConfig()))
 
@@ -223,7 +223,7 @@ def test_plain_conversations_are_taken_together(line):
         json.dumps({"messages": [ASKED, {**ANSWERED, "content": "," * 1_100_000}]}).encode(),
     ],
 )
-def test_what_is_not_plain_takes_the_other_way_and_its_neighbours_do_not(line):
+def test_what_is_not_plain_takes_the_other_way_and_its_neighbours_do_not(line: bytes) -> None:
     block = block_of([PLAIN, line, PLAIN, b"", PLAIN])
     assert n_plain(block) == 3
     analyzed = assert_same_both_ways(block, plan_for(split=SplitConfig()))
@@ -231,7 +231,7 @@ def test_what_is_not_plain_takes_the_other_way_and_its_neighbours_do_not(line):
     assert set(analyzed.columns["length"][[0, 2, 3]]) == {len(PLAIN) + 1}
 
 
-def test_the_way_one_by_one_is_not_gone_for_plain_conversations(monkeypatch):
+def test_the_way_one_by_one_is_not_gone_for_plain_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(analyze, "prepare_examples")
     analyzed = analyze_block(block_of([PLAIN] * 3), plan_for(split=SplitConfig()))
     assert bytes(analyzed.lines[0] or analyzed.lines[1] or analyzed.lines[2]) == (PLAIN + b"\n") * 3
@@ -242,7 +242,7 @@ def line_of(question: str, answer: str, **more: Any) -> bytes:
     return json.dumps({"messages": messages}).encode()
 
 
-def test_labels_of_both_ways_are_counted_together():
+def test_labels_of_both_ways_are_counted_together() -> None:
     plan = plan_for(split=SplitConfig())
     plain = [line_of(f"question {number}", f"label {number % 600}") for number in range(900)]
     weighted = [line_of("?", f"label {number}", name="Ada") for number in range(300, 900)]

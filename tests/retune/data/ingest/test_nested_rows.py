@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 from retune.config import DataConfig, SplitConfig
 from retune.data.ingest.load import LoadOptions, load_examples
@@ -6,7 +7,7 @@ from retune.data.ingest.load import LoadOptions, load_examples
 SOUND = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]%s}\n'
 
 
-def test_rows_nested_to_pythons_own_limit_are_only_bad_rows(tmp_path):
+def test_rows_nested_to_pythons_own_limit_are_only_bad_rows(tmp_path: Path) -> None:
     depths = [2, 150, *range(880, 1000, 3)]
     tools = ', "tools": [{"type": "function", "function": {"name": "f", "parameters": {"x": %s}}}]'
     lines = [SOUND % (tools % ("[" * depth + "]" * depth)) for depth in depths]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 
@@ -5,7 +7,7 @@ from retune.data.ingest import spool
 from retune.data.sources.blocks import ArrowBlock
 
 
-def test_a_value_comes_back_as_it_was_and_its_file_is_gone(tmp_path):
+def test_a_value_comes_back_as_it_was_and_its_file_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "value"
     value = {"numbers": np.arange(100_000), "text": "ä", "nothing": np.zeros(0), "bytes": b"x" * 10_000}
     spool.dump(value, path)
@@ -16,7 +18,7 @@ def test_a_value_comes_back_as_it_was_and_its_file_is_gone(tmp_path):
     assert (back["text"], back["bytes"]) == (value["text"], value["bytes"])
 
 
-def test_of_a_slice_only_the_slice_travels(tmp_path):
+def test_of_a_slice_only_the_slice_travels(tmp_path: Path) -> None:
     batch = pa.record_batch({"text": ["x" * 1000] * 1000})
     path = tmp_path / "value"
     spool.dump(ArrowBlock(0, 12, batch.slice(10, 2), source_bytes=5), path)

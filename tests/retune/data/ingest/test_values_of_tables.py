@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,14 +10,14 @@ from retune.data.ingest.load import LoadOptions, load_examples
 from retune.data.problems.problems import read_problems
 
 
-def load(source, directory):
+def load(source: Path, directory: Path) -> tuple[Any, ...]:
     store = load_examples(
         DataConfig(source=str(source)), SplitConfig(), LoadOptions(model="gpt-4o", processes=1), directory
     )
     return store, [(problem.kind, problem.message) for problem in read_problems(store.problems_path)]
 
 
-def test_an_empty_list_of_tools_or_calls_in_a_table_is_none(tmp_path):
+def test_an_empty_list_of_tools_or_calls_in_a_table_is_none(tmp_path: Path) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
     tool = {"type": "function", "function": {"name": "find"}}
     asked = {"role": "user", "content": "hi", "tool_calls": []}
@@ -32,7 +34,7 @@ def test_an_empty_list_of_tools_or_calls_in_a_table_is_none(tmp_path):
     assert calling["tools"] == [tool]
 
 
-def test_half_of_a_surrogate_pair_is_an_odd_character(tmp_path):
+def test_half_of_a_surrogate_pair_is_an_odd_character(tmp_path: Path) -> None:
     source = tmp_path / "half.jsonl"
     body = {"messages": [{"role": "user", "content": "Q \ud83d lone?"}, {"role": "assistant", "content": "😀"}]}
     source.write_text(json.dumps(body) + "\n")

@@ -6,7 +6,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from signal import Signals
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +18,12 @@ from example_stores import ReadyBodies, chat
 from waiting import wait_for
 
 from retune.config import SourceFormat, SplitConfig
+from retune.data.dataset.columns import AnalyzedBlock
 from retune.data.example.example import Example
 from retune.data.formats.row_format import RowFormat, TwoTextColumns
 from retune.data.ingest.plan import Plan
 from retune.data.ingest.workers import WorkerPool
-from retune.data.sources.blocks import ArrowBlock, Row, RowsBlock, SourceFile
+from retune.data.sources.blocks import ArrowBlock, Block, Row, RowsBlock, SourceFile
 from retune.errors import DataError, RunDirectoryError, SourceError
 
 REPOSITORY = Path(__file__).parents[4]
@@ -29,11 +33,11 @@ class TwoColumns(RowFormat):
     title = "columns question → answer"
     method = "supervised"
 
-    def examples(self, block):
+    def examples(self, block: Block) -> Iterator[Example]:
         raise AssertionError("the columns are text")
 
     @property
-    def two_text_columns(self):
+    def two_text_columns(self) -> TwoTextColumns:
         return TwoTextColumns("question", "answer", "Be kind.")
 
 
@@ -41,7 +45,7 @@ class Unreadable(RowFormat):
     title = "rows that can't be read"
     method = "supervised"
 
-    def examples(self, block):
+    def examples(self, block: Block) -> Iterator[Example]:
         if block.file == 0 and next(block.rows()).number == 7:
             raise SourceError("row 7 can't be read.", hint="Mend it.")
         yield from (Example(row.values["body"], row.number) for row in block.rows())
@@ -51,7 +55,7 @@ class Deadly(RowFormat):
     title = "rows that kill"
     method = "supervised"
 
-    def examples(self, block):
+    def examples(self, block: Block) -> Iterator[Example]:
         if next(block.rows()).number == 7:
             os.kill(os.getpid(), 9)
         yield from ()
@@ -60,11 +64,11 @@ class Deadly(RowFormat):
 class Slow(ReadyBodies):
     """Says that it is at work, and then never ends."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         super().__init__("supervised")
         self.path = path
 
-    def examples(self, block):
+    def examples(self, block: Block) -> Iterator[Example]:
         Path(self.path).touch()
         while True:
             time.sleep(1)
@@ -73,31 +77,31 @@ class Slow(ReadyBodies):
 class FullDisk(ReadyBodies):
     """Leaves the process no room to write its answer."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("supervised")
 
-    def examples(self, block):
+    def examples(self, block: Block) -> Iterator[Example]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
         return super().examples(block)
 
 
-def plan_for(shape):
+def plan_for(shape: Any) -> Plan:
     file = SourceFile("table.csv", "row", SourceFormat.CSV, None, ("question", "answer"))
     return Plan((file,), shape, "supervised", "openai", "o200k_base", SplitConfig())
 
 
-def analyze_all(blocks, plan, directory, *, processes=2):
+def analyze_all(blocks: Iterator[Any], plan: Plan, directory: Path, *, processes: int = 2) -> list[AnalyzedBlock]:
     with WorkerPool(directory, processes=processes) as workers:
         return list(workers.analyze(blocks, plan))
 
 
-def rows_blocks(count):
+def rows_blocks(count: int) -> Iterator[RowsBlock]:
     for number in range(count):
         body = chat(f"What is {number}?", f"It is {number}.")
         yield RowsBlock(0, [Row(number, {"body": body, "group": None, "side": None})], source_bytes=1)
 
 
-def text_blocks(count):
+def text_blocks(count: int) -> Iterator[ArrowBlock]:
     for number in range(count):
         texts = [f"What is {number * 10 + place}?" for place in range(10)]
         batch = pa.record_batch({"question": texts, "answer": [f'"{text}"\n' for text in texts]})
@@ -105,7 +109,7 @@ def text_blocks(count):
 
 
 @pytest.mark.parametrize("blocks", [rows_blocks, text_blocks])
-def test_several_processes_answer_as_one_does_and_in_order(blocks, tmp_path):
+def test_several_processes_answer_as_one_does_and_in_order(blocks: Callable[..., Any], tmp_path: Path) -> None:
     plan = plan_for(ReadyBodies("supervised") if blocks is rows_blocks else TwoColumns())
     alone = analyze_all(blocks(12), plan, tmp_path / "blocks", processes=1)
     together = analyze_all(blocks(12), plan, tmp_path / "blocks")
@@ -122,21 +126,21 @@ def test_several_processes_answer_as_one_does_and_in_order(blocks, tmp_path):
     assert (np.diff(numbers) == 1).all()
 
 
-def test_an_error_in_another_process_arrives_whole(tmp_path):
+def test_an_error_in_another_process_arrives_whole(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         analyze_all(rows_blocks(12), plan_for(Unreadable()), tmp_path / "blocks")
     assert (caught.value.message, caught.value.hint) == ("row 7 can't be read.", "Mend it.")
 
 
-def test_a_killed_process_is_an_error_that_says_so(tmp_path):
+def test_a_killed_process_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ended from outside.*Free some memory"):
         analyze_all(rows_blocks(12), plan_for(Deadly()), tmp_path / "blocks")
 
 
-def test_blocks_are_read_no_faster_than_they_are_described(tmp_path):
+def test_blocks_are_read_no_faster_than_they_are_described(tmp_path: Path) -> None:
     read = []
 
-    def watched():
+    def watched() -> Iterator[RowsBlock]:
         for number, block in enumerate(rows_blocks(60)):
             read.append(number)
             yield block
@@ -161,21 +165,21 @@ with WorkerPool(Path(sys.argv[1]), processes=2) as workers:
 """
 
 
-def command(tmp_path, shape):
+def command(tmp_path: Path, shape: str) -> list[Path | str]:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(shape=shape))
     paths = [str(REPOSITORY), str(REPOSITORY / "tests/support"), str(Path(__file__).parent)]
     return [sys.executable, script, tmp_path / "blocks", *paths]
 
 
-def test_a_script_without_a_main_guard_is_not_run_twice(tmp_path):
+def test_a_script_without_a_main_guard_is_not_run_twice(tmp_path: Path) -> None:
     script = command(tmp_path, 'ReadyBodies("supervised")')
     done = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout.split(), done.returncode) == (["begun", "9"], 0), done.stderr
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_no_process_outlives_the_one_that_started_it(tmp_path, sent):
+def test_no_process_outlives_the_one_that_started_it(tmp_path: Path, sent: Signals) -> None:
     script = command(tmp_path, f"Slow({str(tmp_path / 'at work')!r})")
     with subprocess.Popen(script, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
@@ -191,7 +195,7 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path, sent):
                 os.kill(number, signal.SIGKILL)
 
 
-def processes_of(session):
+def processes_of(session: int) -> list[int]:
     """Ids of the session's processes; a dead one that nobody has waited for is none."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -202,7 +206,7 @@ def processes_of(session):
     return found
 
 
-def test_what_travels_is_gone_afterwards_and_in_no_other_place(tmp_path, monkeypatch):
+def test_what_travels_is_gone_afterwards_and_in_no_other_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with WorkerPool(tmp_path / "blocks", processes=2) as workers:
         next(workers.analyze(rows_blocks(12), plan_for(ReadyBodies("supervised"))))
@@ -211,7 +215,7 @@ def test_what_travels_is_gone_afterwards_and_in_no_other_place(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("place", ["file/blocks", "file"])
-def test_a_place_that_can_not_be_written_is_named(tmp_path, place):
+def test_a_place_that_can_not_be_written_is_named(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("in the way")
     plan = plan_for(ReadyBodies("supervised"))
     with pytest.raises(RunDirectoryError, match=rf"Can't write .*{place}: "):
@@ -219,6 +223,6 @@ def test_a_place_that_can_not_be_written_is_named(tmp_path, place):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_a_full_disk_in_another_process_is_named(tmp_path):
+def test_a_full_disk_in_another_process_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=rf"Can't write {tmp_path}/blocks: File too large"):
         analyze_all(rows_blocks(12), plan_for(FullDisk()), tmp_path / "blocks")

@@ -13,13 +13,13 @@ TEXTS = st.lists(
 )
 
 
-def crc(word):
+def crc(word: str) -> int:
     return zlib.crc32(word.encode())
 
 
 @settings(deadline=None)
 @given(TEXTS)
-def test_the_pieces_of_texts_are_their_words(texts):
+def test_the_pieces_of_texts_are_their_words(texts: list[str]) -> None:
     words = cut_words(pa.array(texts, pa.string()))
     hashes = np.array([crc(" ".join(words_of((word,)))) for word in words.listed], np.uint64)
     found, first = put_pieces(words.codes, words.first, hashes, unspaced_pieces(words, words.codes))
@@ -30,7 +30,7 @@ def test_the_pieces_of_texts_are_their_words(texts):
     ]
 
 
-def test_other_scripts_have_no_pieces():
+def test_other_scripts_have_no_pieces() -> None:
     for texts in (["Grüße – “Ciao”", "привет", ""], []):
         words = cut_words(pa.array(texts, pa.string()))
         assert unspaced_pieces(words, words.codes) == {}

@@ -5,8 +5,11 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -25,19 +28,19 @@ ANSWERS = ["card_arrival", "カード"]
 VALUES = [{"text": question, "category": answer} for question, answer in zip(QUESTIONS, ANSWERS, strict=True)]
 
 
-def open_files(source, **settings) -> FileSource:
+def open_files(source: Path | str, **settings: Any) -> FileSource:
     opened = open_source(DataConfig(source=str(source), **settings))
     assert isinstance(opened, FileSource)
     return opened
 
 
-def read(source) -> list[Row]:
+def read(source: FileSource) -> list[Row]:
     """Every row, by way of another process, as it were."""
     blocks = (pickle.loads(pickle.dumps(block, protocol=5)) for block in source.blocks())  # noqa: S301  (our own)
     return [row for block in blocks for row in block.rows()]
 
 
-def pack(path, packing):
+def pack(path: Path, packing: str) -> Path:
     packed = path.with_name(f"{path.name}.{'gz' if packing == 'gzip' else 'zst'}")
     with pa.CompressedOutputStream(str(packed), packing) as stream:
         stream.write(path.read_bytes())
@@ -46,7 +49,7 @@ def pack(path, packing):
 
 
 @pytest.fixture
-def table_files(tmp_path):
+def table_files(tmp_path: Path) -> Path:
     """The same table in every format."""
     frame = pd.DataFrame({"text": QUESTIONS, "category": ANSWERS})
     frame.to_csv(tmp_path / "t.csv", index=False)
@@ -72,7 +75,9 @@ def table_files(tmp_path):
         ("t.pkl", ("pickle", "row", 1)),
     ],
 )
-def test_each_gives_the_same_rows(table_files, name, facts, packing):
+def test_each_gives_the_same_rows(
+    table_files: Path, name: str, facts: tuple[str, str, int], packing: str | None
+) -> None:
     source_format, unit, first = facts
     path = table_files / name
     path = path if packing is None else pack(path, packing)
@@ -86,12 +91,12 @@ def test_each_gives_the_same_rows(table_files, name, facts, packing):
     assert sum(block.source_bytes for block in source.blocks()) == path.stat().st_size
 
 
-def test_the_format_may_be_said_where_the_name_does_not(table_files):
+def test_the_format_may_be_said_where_the_name_does_not(table_files: Path) -> None:
     path = (table_files / "t.csv").rename(table_files / "t.txt")
     assert len(read(open_files(path, format=SourceFormat.CSV))) == 2
 
 
-def test_an_unknown_ending_is_explained(tmp_path):
+def test_an_unknown_ending_is_explained(tmp_path: Path) -> None:
     (tmp_path / "t.docs").write_bytes(b"Dear all")
     with pytest.raises(
         SourceError, match=r"Can't tell the format of .*t\.docs by its name or its content; known .*--format csv, "
@@ -99,12 +104,12 @@ def test_an_unknown_ending_is_explained(tmp_path):
         open_files(tmp_path / "t.docs")
 
 
-def test_a_database_is_no_format_of_files(table_files):
+def test_a_database_is_no_format_of_files(table_files: Path) -> None:
     with pytest.raises(SourceError, match=r"t\.csv is a file; the format sql is for a database's address"):
         open_files(table_files / "t.csv", format=SourceFormat.SQL)
 
 
-def test_reading_a_csv_imports_none_of_what_other_formats_need(table_files):
+def test_reading_a_csv_imports_none_of_what_other_formats_need(table_files: Path) -> None:
     script = (
         "import sys; from retune.config import DataConfig; from retune.data.sources.open import open_source; "
         "list(open_source(DataConfig(source=sys.argv[1])).blocks()); "
@@ -116,7 +121,7 @@ def test_reading_a_csv_imports_none_of_what_other_formats_need(table_files):
     assert run.stdout == "{'pyarrow'}\n"
 
 
-def test_a_folder_is_one_source_in_the_order_of_its_names(table_files):
+def test_a_folder_is_one_source_in_the_order_of_its_names(table_files: Path) -> None:
     source = open_files(table_files)
     names = ["semicolons.csv", "t.csv", "t.json", "t.jsonl", "t.parquet", "t.pkl", "t.tsv"]
     assert [file.name for file in source.files] == [str(table_files / name) for name in names]
@@ -124,35 +129,35 @@ def test_a_folder_is_one_source_in_the_order_of_its_names(table_files):
     assert [block.file for block in source.blocks()] == list(range(7))
 
 
-def test_a_pattern_is_one_source(table_files):
+def test_a_pattern_is_one_source(table_files: Path) -> None:
     source = open_files(table_files / "*.[ct]sv")
     assert [row.number for row in read(source)] == [2, 3] * 3
     assert source.name == str(table_files / "*.[ct]sv")
 
 
-def test_a_folder_of_one_format_leaves_out_others(table_files):
+def test_a_folder_of_one_format_leaves_out_others(table_files: Path) -> None:
     assert len(open_files(table_files, format=SourceFormat.PARQUET).files) == 1
 
 
-def test_the_sample_goes_on_to_the_next_file(table_files):
+def test_the_sample_goes_on_to_the_next_file(table_files: Path) -> None:
     assert [row.values for row in open_files(table_files / "t.*").sample()] == VALUES * 6
 
 
-def test_the_sample_is_a_hundred_rows_and_takes_none_away(tmp_path):
+def test_the_sample_is_a_hundred_rows_and_takes_none_away(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text\n" + "a\n" * 150)
     source = open_files(tmp_path / "t.csv")
     assert len(source.sample()) == len(source.sample()) == 100
     assert len(read(source)) == 150
 
 
-def test_a_file_with_a_header_alone_is_one_of_many(tmp_path):
+def test_a_file_with_a_header_alone_is_one_of_many(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text\n")
     (tmp_path / "b.csv").write_text("text\na\n")
     source = open_files(tmp_path)
     assert source.sample() == read(source) == [Row(2, {"text": "a"})]
 
 
-def test_what_is_odd_about_a_text_is_known_after_reading(tmp_path):
+def test_what_is_odd_about_a_text_is_known_after_reading(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbftext\r\na\r\n")
     (tmp_path / "b.jsonl").write_bytes(b'{"text": 1}\n{"text": 2}\r\n')
     (tmp_path / "c.csv").write_bytes(b"text\na\n")
@@ -166,7 +171,7 @@ def test_what_is_odd_about_a_text_is_known_after_reading(tmp_path):
 
 
 @contextmanager
-def as_nobody():
+def as_nobody() -> Iterator[None]:
     """Root may read everything, so the tests of permissions run as somebody else."""
     is_root = os.geteuid() == 0
     if is_root:
@@ -198,7 +203,7 @@ def as_nobody():
         ),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said(tmp_path, name, content, message):
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, name: str, content: bytes, message: str | None) -> None:
     (tmp_path / name).write_bytes(content)
     if message is None:  # the ending says too much: it is read all the same
         assert read(open_files(tmp_path / name)) == [Row(2, {"text": "a", "category": "b"})]
@@ -207,31 +212,31 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, name, content, message):
         read(open_files(tmp_path / name))
 
 
-def test_near_names_are_offered(table_files):
+def test_near_names_are_offered(table_files: Path) -> None:
     with pytest.raises(SourceError, match=r"There is no file .*t\.cvs\. Did you mean t\.csv or "):
         open_files(table_files / "t.cvs")
 
 
-def test_a_folder_without_data_is_named(tmp_path):
+def test_a_folder_without_data_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("none")
     with pytest.raises(SourceError, match=r"no data file in .*; known endings are \.csv, "):
         open_files(tmp_path)
 
 
-def test_files_with_headers_alone_are_no_source(tmp_path):
+def test_files_with_headers_alone_are_no_source(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("text\n")
     with pytest.raises(SourceError, match=r"has a header and no rows"):
         open_files(tmp_path)
 
 
-def test_a_table_without_rows_is_no_source(tmp_path):
+def test_a_table_without_rows_is_no_source(tmp_path: Path) -> None:
     pd.DataFrame({"text": []}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(SourceError, match=r"t\.parquet has columns and no rows\. Was the export cut off"):
         open_files(tmp_path / "t.parquet")
 
 
-def test_a_file_that_may_not_be_read_is_named(tmp_path):
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("text\na\n")
     path.chmod(0)
@@ -239,31 +244,31 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path):
         open_files(path)
 
 
-def test_a_pipe_is_no_file(tmp_path):
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(SourceError, match="is not a regular file"):
         open_files(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("source", ["-", "/dev/stdin"])
-def test_standard_input_is_no_file(source):
+def test_standard_input_is_no_file(source: str) -> None:
     with pytest.raises(SourceError, match=r"Can't read from standard input: .* Write it to a file first"):
         open_files(source)
 
 
-def test_a_name_too_long_for_the_system_is_explained(tmp_path):
+def test_a_name_too_long_for_the_system_is_explained(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"Can't read .*File name too long"):
         open_files(tmp_path / ("x" * 300 + ".csv"))
 
 
-def test_banking77_loads(banking77):
+def test_banking77_loads(banking77: Path) -> None:
     rows = read(open_files(banking77))
     assert len(rows) == 10_003
     assert rows[0] == Row(2, {"text": "I am still waiting on my card?", "category": "card_arrival"})
     assert len({row.values["category"] for row in rows}) == 77
 
 
-def test_progress_through_a_packed_file_is_by_its_packed_size(tmp_path):
+def test_progress_through_a_packed_file_is_by_its_packed_size(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text\n" + "".join(f"{number:x}{number**7:x}\n" for number in range(600_000)))
     path = pack(tmp_path / "t.csv", "zstd")
     shares = [block.source_bytes for block in open_files(path).blocks()]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from retune.data.sources.split_names import (
@@ -25,7 +27,7 @@ from retune.data.sources.split_names import (
         ("1", None),
     ],
 )
-def test_cells_and_keys_name_a_split_in_many_ways(text, split):
+def test_cells_and_keys_name_a_split_in_many_ways(text: str, split: str | None) -> None:
     assert split_named(text) == split
 
 
@@ -40,7 +42,7 @@ def test_cells_and_keys_name_a_split_in_many_ways(text, split):
         ("", None),
     ],
 )
-def test_keys_of_a_document_may_say_more_than_the_split(key, split):
+def test_keys_of_a_document_may_say_more_than_the_split(key: str, split: str | None) -> None:
     assert split_of_key(key) == split
 
 
@@ -63,7 +65,7 @@ def test_keys_of_a_document_may_say_more_than_the_split(key, split):
         (["train.csv", "evals.csv"], ["train", "validation"]),
     ],
 )
-def test_files_that_are_named_for_their_split(paths, splits):
+def test_files_that_are_named_for_their_split(paths: list[str], splits: list[Any]) -> None:
     assert splits_of_files(paths) == splits
 
 
@@ -80,7 +82,7 @@ def test_files_that_are_named_for_their_split(paths, splits):
         ["1.csv", "2.csv"],
     ],
 )
-def test_names_that_tell_nothing_apart_declare_no_split(paths):
+def test_names_that_tell_nothing_apart_declare_no_split(paths: list[str]) -> None:
     assert splits_of_files(paths) == [None] * len(paths)
 
 
@@ -97,7 +99,7 @@ def test_names_that_tell_nothing_apart_declare_no_split(paths):
         (["contest.csv"], None),
     ],
 )
-def test_what_is_named_for_one_split_alone(names, split):
+def test_what_is_named_for_one_split_alone(names: list[str], split: str | None) -> None:
     assert split_named_alone(names) == split
 
 
@@ -111,7 +113,7 @@ def test_what_is_named_for_one_split_alone(names, split):
         (["bikes_test_v1.jsonl", "bikes_test_v2.jsonl"], [None, None]),
     ],
 )
-def test_a_word_in_the_midst_of_a_name_counts_where_files_differ_in_it(paths, splits):
+def test_a_word_in_the_midst_of_a_name_counts_where_files_differ_in_it(paths: list[str], splits: list[Any]) -> None:
     assert splits_of_files(paths) == splits
 
 
@@ -125,7 +127,7 @@ def test_a_word_in_the_midst_of_a_name_counts_where_files_differ_in_it(paths, sp
         *((name, False) for name in ("dataset", "fold", "test", "split_ticket", "is_test", "settings", "")),
     ],
 )
-def test_columns_that_say_the_split_by_their_names(name, is_one):
+def test_columns_that_say_the_split_by_their_names(name: str, is_one: bool) -> None:
     assert is_split_column(name) == is_one
 
 
@@ -144,5 +146,5 @@ def test_columns_that_say_the_split_by_their_names(name, is_one):
         ("", None),
     ],
 )
-def test_columns_of_yes_and_no_ask_for_a_split_by_their_names(name, flag):
+def test_columns_of_yes_and_no_ask_for_a_split_by_their_names(name: str, flag: tuple[str, bool] | None) -> None:
     assert flag_named(name) == flag

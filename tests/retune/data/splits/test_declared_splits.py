@@ -3,8 +3,12 @@
 import json
 import random
 import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from example_stores import chat, make_store
 from hypothesis import given, settings
@@ -13,6 +17,7 @@ from split_keys import AskedRow, make_keys
 
 from retune.config import DataConfig, SplitConfig, SplitMethod
 from retune.data.dataset.columns import SPLITS
+from retune.data.dataset.example_store import ExampleStore
 from retune.data.dataset.training_files import write_splits
 from retune.data.ingest.load import LoadOptions, load_examples
 from retune.data.splits.keys import TEST, TRAIN, VALIDATION, Keys
@@ -38,7 +43,7 @@ CONFIGS = st.builds(
 DECLARED = st.dictionaries(st.integers(0, 60), st.sampled_from([0, TRAIN, VALIDATION, TEST]), min_size=1)
 
 
-def keys_of(declared, seed, *, shuffled_by=0):
+def keys_of(declared: dict[int, int], seed: int, *, shuffled_by: int = 0) -> tuple[list[AskedRow], Keys]:
     rows = [AskedRow(question, group=f"{question % 7}") for question in declared for _ in range(2)]
     random.Random(shuffled_by).shuffle(rows)
     keys = make_keys(rows, seed)
@@ -46,13 +51,13 @@ def keys_of(declared, seed, *, shuffled_by=0):
     return rows, Keys(keys.prompts, keys.groups, keys.strata, splits)
 
 
-def by_question(rows, splits):
+def by_question(rows: list[AskedRow], splits: npt.NDArray[Any]) -> dict[int, int]:
     return {row.question: split_index for row, split_index in zip(rows, splits.tolist(), strict=True)}
 
 
 @settings(deadline=None)  # the first call imports scikit-learn, which takes seconds
 @given(DECLARED, CONFIGS)
-def test_declared_splits_are_kept_exactly(declared, config):
+def test_declared_splits_are_kept_exactly(declared: dict[int, int], config: SplitConfig) -> None:
     rows, keys = keys_of(declared, config.seed)
     assigned = by_question(rows, assign(keys, config))
     held_out = {
@@ -68,7 +73,9 @@ def test_declared_splits_are_kept_exactly(declared, config):
 
 @settings(deadline=None)
 @given(DECLARED, DECLARED, CONFIGS, st.integers(0, 99))
-def test_nothing_declared_is_trained_on_later_and_nothing_trained_on_is_judged_later(declared, more, config, order):
+def test_nothing_declared_is_trained_on_later_and_nothing_trained_on_is_judged_later(
+    declared: dict[int, int], more: dict[int, int], config: SplitConfig, order: int
+) -> None:
     if config.method is SplitMethod.RANDOM:
         config = SplitConfig(validation=config.validation, test=config.test, seed=config.seed)
     grown = more | declared
@@ -85,15 +92,22 @@ def test_nothing_declared_is_trained_on_later_and_nothing_trained_on_is_judged_l
 
 @settings(deadline=None, max_examples=10)
 @given(st.lists(st.sampled_from(["", "train", "validation", "test"]), max_size=40), CONFIGS)
-def test_nothing_that_is_declared_for_test_is_in_the_training_file(tmp_path_factory, declared, config):
+def test_nothing_that_is_declared_for_test_is_in_the_training_file(
+    tmp_path_factory: pytest.TempPathFactory, declared: list[str], config: SplitConfig
+) -> None:
     directory = tmp_path_factory.mktemp("run")
     # So many that no draw leaves too few to train on.
     declared = [*declared, *["train"] * 120]
     bodies = [chat(f"{said} {number}", "a") for number, said in enumerate(declared)]
     groups = [f"{number % 60}" for number in range(len(declared))]
-    options = {"split": config, "checks": False, "counts_tokens": False}
     store = make_store(
-        directory / "examples", bodies, splits=[said or None for said in declared], groups=groups, **options
+        directory / "examples",
+        bodies,
+        splits=[said or None for said in declared],
+        groups=groups,
+        split=config,
+        checks=False,
+        counts_tokens=False,
     )
     files = write_splits(store, split_examples(store, config), directory)
     asked = {
@@ -105,7 +119,9 @@ def test_nothing_that_is_declared_for_test_is_in_the_training_file(tmp_path_fact
         assert asked["test"] == [f"test {number}" for number, said in enumerate(declared) if said == "test"]
 
 
-def load(tmp_path, source, split=None, **data):
+def load(
+    tmp_path: Path, source: Path, split: SplitConfig | None = None, **data: Any
+) -> tuple[dict[str, int], str, ExampleStore]:
     split = split or SplitConfig()
     options = LoadOptions(model="baseline-text", processes=1)
     store = load_examples(DataConfig(source=str(source), **data), split, options, tmp_path / "store")
@@ -114,23 +130,25 @@ def load(tmp_path, source, split=None, **data):
     return sizes, describe_splits(sizes, find_origins(store, split, splits)), store
 
 
-def questions(prefix, count):
+def questions(prefix: str, count: int) -> list[tuple[str, str]]:
     return [(f"{prefix} {number}?", f"answer {number}") for number in range(count)]
 
 
-def write_jsonl(path, rows):
+def write_jsonl(path: Path, rows: list[tuple[str, str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(chat(question, answer)) + "\n" for question, answer in rows))
 
 
-def write_csv(path, rows, header="question,answer"):
+def write_csv(path: Path, rows: list[Any], header: str = "question,answer") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([header, *map(",".join, rows)]) + "\n")
 
 
 @pytest.mark.parametrize("write", [write_jsonl, write_csv])
 @pytest.mark.parametrize("names", [("train.{}", "dev.{}", "test.{}"), ("train/1.{}", "valid/1.{}", "test/1.{}")])
-def test_files_that_are_named_for_splits(tmp_path, write, names):
+def test_files_that_are_named_for_splits(
+    tmp_path: Path, write: Callable[..., Any], names: tuple[str, str, str]
+) -> None:
     ending = "csv" if write is write_csv else "jsonl"
     for name, count in zip(names, (30, 4, 6), strict=True):
         write(tmp_path / "data" / name.format(ending), questions(name, count))
@@ -140,7 +158,7 @@ def test_files_that_are_named_for_splits(tmp_path, write, names):
     assert {file.split for file in store.facts.files} == {"train", "validation", "test"}
 
 
-def test_validation_is_drawn_from_train_where_only_train_and_test_are_there(tmp_path):
+def test_validation_is_drawn_from_train_where_only_train_and_test_are_there(tmp_path: Path) -> None:
     write_csv(tmp_path / "data" / "train-00000-of-00001.csv", questions("a", 60))
     write_csv(tmp_path / "data" / "test-00000-of-00001.csv", questions("b", 20))
     sizes, line, _ = load(tmp_path, tmp_path / "data" / "*.csv")
@@ -150,7 +168,7 @@ def test_validation_is_drawn_from_train_where_only_train_and_test_are_there(tmp_
 
 
 @pytest.mark.parametrize("column", ["split", "Split", "dataset_split"])
-def test_a_column_that_says_the_split_is_found(tmp_path, column):
+def test_a_column_that_says_the_split_is_found(tmp_path: Path, column: str) -> None:
     rows = [(*row, "TRAIN") for row in questions("a", 30)] + [(*row, "Test") for row in questions("b", 5)]
     rows += [("a row of no split?", "an answer", "")]
     write_csv(tmp_path / "data.csv", rows, header=f"question,answer,{column}")
@@ -161,7 +179,7 @@ def test_a_column_that_says_the_split_is_found(tmp_path, column):
     )
 
 
-def test_a_column_beside_messages_says_the_split_and_stays_out_of_the_line(tmp_path):
+def test_a_column_beside_messages_says_the_split_and_stays_out_of_the_line(tmp_path: Path) -> None:
     rows = [{**chat(f"q {number}", "a"), "split": "test" if number < 4 else "train"} for number in range(20)]
     (tmp_path / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     sizes, _, store = load(tmp_path, tmp_path / "chat.jsonl", SplitConfig(validation=0))
@@ -169,13 +187,13 @@ def test_a_column_beside_messages_says_the_split_and_stays_out_of_the_line(tmp_p
     assert not any(b'"split"' in line for line in store.lines())
 
 
-def test_a_column_of_other_words_says_nothing(tmp_path):
+def test_a_column_of_other_words_says_nothing(tmp_path: Path) -> None:
     rows = [(*row, "pea") for row in questions("a", 30)]
     write_csv(tmp_path / "soups.csv", rows, header="question,answer,split")
     assert load(tmp_path, tmp_path / "soups.csv")[1].endswith("(stable)")
 
 
-def test_an_unknown_word_among_splits_is_an_error_of_its_row(tmp_path):
+def test_an_unknown_word_among_splits_is_an_error_of_its_row(tmp_path: Path) -> None:
     rows = [(*row, "train") for row in questions("a", 30)] + [("b?", "b", "extra"), ("c?", "c", "test")]
     write_csv(tmp_path / "data.csv", rows, header="question,answer,split")
     _, _, store = load(tmp_path, tmp_path / "data.csv")
@@ -185,11 +203,14 @@ def test_an_unknown_word_among_splits_is_an_error_of_its_row(tmp_path):
     assert "--ignore-splits" in group.hint
 
 
-def test_settings_name_files_for_each_split(tmp_path):
+def test_settings_name_files_for_each_split(tmp_path: Path) -> None:
     write_csv(tmp_path / "data" / "a.csv", questions("a", 30))
     write_csv(tmp_path / "data" / "held.csv", questions("b", 6))
     write_jsonl(tmp_path / "watch.jsonl", questions("c", 3))
-    named = {"validation_source": str(tmp_path / "watch.jsonl"), "test_source": str(tmp_path / "data" / "held.csv")}
+    named: dict[str, Any] = {
+        "validation_source": str(tmp_path / "watch.jsonl"),
+        "test_source": str(tmp_path / "data" / "held.csv"),
+    }
     # Files of another format are read in the shape of the first.
     write_csv(tmp_path / "watch.csv", questions("c", 3))
     named["validation_source"] = str(tmp_path / "watch.csv")
@@ -199,7 +220,7 @@ def test_settings_name_files_for_each_split(tmp_path):
     assert [file.split for file in store.facts.files] == [None, "validation", "test"]
 
 
-def test_settings_that_leave_nothing_to_train_on_or_name_a_file_twice_are_refused(tmp_path):
+def test_settings_that_leave_nothing_to_train_on_or_name_a_file_twice_are_refused(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", questions("a", 30))
     source = tmp_path / "a.csv"
     with pytest.raises(SourceError, match="nothing is left to train on"):
@@ -213,14 +234,14 @@ def test_settings_that_leave_nothing_to_train_on_or_name_a_file_twice_are_refuse
         load(tmp_path, source, test_source=str(tmp_path / "both"))
 
 
-def test_splits_that_overlap_are_refused_with_the_rows(tmp_path):
+def test_splits_that_overlap_are_refused_with_the_rows(tmp_path: Path) -> None:
     write_csv(tmp_path / "data" / "train.csv", questions("a", 30))
     write_csv(tmp_path / "data" / "test.csv", [*questions("b", 5), ("a 3?", "answer 3")])
     with pytest.raises(DataError, match=r"overlap.*train\.csv, row 5 \(train\).*test\.csv, row 7 \(test\)"):
         load(tmp_path, tmp_path / "data")
 
 
-def test_a_row_that_says_another_split_than_its_file_is_an_error(tmp_path):
+def test_a_row_that_says_another_split_than_its_file_is_an_error(tmp_path: Path) -> None:
     write_csv(tmp_path / "data" / "train.csv", [(*row, "train") for row in questions("a", 30)], "question,answer,split")
     rows = [(*row, "test") for row in questions("b", 5)] + [("c?", "c", "train"), ("d?", "d", "other")]
     write_csv(tmp_path / "data" / "test.csv", rows, "question,answer,split")
@@ -230,7 +251,7 @@ def test_a_row_that_says_another_split_than_its_file_is_an_error(tmp_path):
     assert group.first[0].message == "the row says train, and its file is for test."
 
 
-def test_splits_can_be_ignored(tmp_path):
+def test_splits_can_be_ignored(tmp_path: Path) -> None:
     write_csv(tmp_path / "data" / "train.csv", [(*row, "train") for row in questions("a", 30)], "question,answer,split")
     write_csv(tmp_path / "data" / "test.csv", [(*row, "test") for row in questions("b", 30)], "question,answer,split")
     sizes, line, _ = load(tmp_path, tmp_path / "data", ignore_splits=True)
@@ -238,7 +259,7 @@ def test_splits_can_be_ignored(tmp_path):
     assert sizes["train"] > 30
 
 
-def test_groups_that_declared_splits_tear_apart_are_told(tmp_path):
+def test_groups_that_declared_splits_tear_apart_are_told(tmp_path: Path) -> None:
     config = SplitConfig(method="group", column="shop", validation=0)
     splits = ["train"] * 20 + ["test"] * 5
     groups = [f"shop {number % 20}" for number in range(25)]
@@ -249,14 +270,14 @@ def test_groups_that_declared_splits_tear_apart_are_told(tmp_path):
     assert note.startswith("5 examples are in another split than the first one of the same group")
 
 
-def test_too_little_that_is_declared_for_training_is_told(tmp_path):
+def test_too_little_that_is_declared_for_training_is_told(tmp_path: Path) -> None:
     store = make_store(tmp_path, [chat(f"{n}", "a") for n in range(30)], splits=["train"] * 5 + ["test"] * 25)
     with pytest.raises(DataError, match="leave 5 for training") as caught:
         split_examples(store, SplitConfig(validation=0))
     assert str(caught.value.hint).startswith("Move examples from the validation and test splits")
 
 
-def test_keys_of_a_json_document_are_splits(tmp_path):
+def test_keys_of_a_json_document_are_splits(tmp_path: Path) -> None:
     document = {
         key: [{"question": question, "answer": answer} for question, answer in questions(key, count)]
         for key, count in (("train", 20), ("dev", 3), ("test", 4))
@@ -279,7 +300,9 @@ def test_keys_of_a_json_document_are_splits(tmp_path):
         ("split,is_test", {"a": ("", "0"), "b": ("test", "1")}, {"train": 30, "validation": 0, "test": 5}),
     ],
 )
-def test_columns_of_yes_and_no_say_the_split(tmp_path, header, cells, sizes):
+def test_columns_of_yes_and_no_say_the_split(
+    tmp_path: Path, header: str, cells: dict[str, Any], sizes: dict[str, int]
+) -> None:
     rows = [(*row, *cells["a"]) for row in questions("a", 30)] + [(*row, *cells["b"]) for row in questions("b", 5)]
     write_csv(tmp_path / "data.csv", rows, header=f"question,answer,{header}")
 
@@ -298,7 +321,9 @@ def test_columns_of_yes_and_no_say_the_split(tmp_path, header, cells, sizes):
         ("is_train,is_test,is_val", ("0", "0", "0"), "say that it is for no split at all"),
     ],
 )
-def test_columns_that_contradict_each_other_about_the_split_are_an_error(tmp_path, header, cells, message):
+def test_columns_that_contradict_each_other_about_the_split_are_an_error(
+    tmp_path: Path, header: str, cells: tuple[str, ...], message: str
+) -> None:
     train = ["train" if name == "split" else str(int(name == "is_train")) for name in header.split(",")]
     rows = [(*row, *train) for row in questions("a", 30)] + [("odd?", "an answer", *cells)]
     write_csv(tmp_path / "data.csv", rows, header=f"question,answer,{header}")
@@ -310,12 +335,12 @@ def test_columns_that_contradict_each_other_about_the_split_are_an_error(tmp_pat
     assert message in group.first[0].message
 
 
-def unused_message(store):
+def unused_message(store: ExampleStore) -> str:
     [group] = [group for group in store.facts.problem_groups if group.kind == "unused_column"]
     return group.first[0].message
 
 
-def test_an_empty_cell_of_a_named_column_is_not_an_error(tmp_path):
+def test_an_empty_cell_of_a_named_column_is_not_an_error(tmp_path: Path) -> None:
     rows = [(*row, "") for row in questions("a", 30)] + [(*row, "test") for row in questions("b", 5)]
     write_csv(tmp_path / "data.csv", rows, header="question,answer,part")
     sizes, _, store = load(tmp_path, tmp_path / "data.csv", SplitConfig(method=SplitMethod.COLUMN, column="part"))
@@ -331,7 +356,9 @@ def test_an_empty_cell_of_a_named_column_is_not_an_error(tmp_path):
         ("is_valid", ["0", "1"], SplitMethod.COLUMN, "--split column --split-column is_valid"),
     ],
 )
-def test_advice_on_a_column_that_may_say_the_split_works(tmp_path, name, cells, split, advice):
+def test_advice_on_a_column_that_may_say_the_split_works(
+    tmp_path: Path, name: str, cells: list[str], split: SplitMethod, advice: str
+) -> None:
     rows = [(*row, cells[place % len(cells)]) for place, row in enumerate(questions("a", 60))]
     write_csv(tmp_path / "data.csv", rows, header=f"question,answer,{name}")
 
@@ -342,7 +369,7 @@ def test_advice_on_a_column_that_may_say_the_split_works(tmp_path, name, cells, 
     assert not [group for group in followed.facts.problem_groups if group.level == "error"]
 
 
-def test_a_split_column_with_numbers_is_not_passed_over_in_silence(tmp_path):
+def test_a_split_column_with_numbers_is_not_passed_over_in_silence(tmp_path: Path) -> None:
     rows = [(*row, "2" if place > 25 else "0") for place, row in enumerate(questions("a", 30))]
     write_csv(tmp_path / "data.csv", rows, header="question,answer,split")
     _, _, store = load(tmp_path, tmp_path / "data.csv")
@@ -350,7 +377,7 @@ def test_a_split_column_with_numbers_is_not_passed_over_in_silence(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train_test.jsonl", "test results.jsonl"])
-def test_a_file_whose_name_may_say_a_split_is_named_with_what_holds_it_out(tmp_path, name):
+def test_a_file_whose_name_may_say_a_split_is_named_with_what_holds_it_out(tmp_path: Path, name: str) -> None:
     write_jsonl(tmp_path / "data" / "latest.jsonl", questions("a", 30))
     write_jsonl(tmp_path / "data" / name, questions("b", 10))
 

@@ -12,14 +12,14 @@ from retune.data.text.arrow_arrays import index_array, mask_array, text_array, t
 
 @settings(deadline=None)  # the first call of Arrow's own way imports pandas
 @given(texts=st.lists(st.text()))
-def test_texts_are_as_arrow_makes_them(texts):
+def test_texts_are_as_arrow_makes_them(texts: list[str]) -> None:
     expected = pa.array([text.encode(errors="surrogatepass").decode(errors="replace") for text in texts], pa.string())
     assert text_array(texts).equals(expected)
 
 
 @settings(deadline=None)
 @given(flags=st.lists(st.booleans()))
-def test_masks_are_as_arrow_makes_them_and_come_back(flags):
+def test_masks_are_as_arrow_makes_them_and_come_back(flags: list[bool]) -> None:
     mask = mask_array(np.array(flags, np.bool_))
     assert mask.equals(pa.array(flags, pa.bool_()))
     assert true_places(mask).tolist() == [place for place, flag in enumerate(flags) if flag]
@@ -27,15 +27,15 @@ def test_masks_are_as_arrow_makes_them_and_come_back(flags):
 
 @settings(deadline=None)
 @given(indices=st.lists(st.integers(0, 2**40)))
-def test_indices_are_as_arrow_makes_them(indices):
+def test_indices_are_as_arrow_makes_them(indices: list[int]) -> None:
     assert index_array(np.array(indices, np.int64)).equals(pa.array(indices, pa.int64()))
 
 
-def test_a_text_to_compare_with():
+def test_a_text_to_compare_with() -> None:
     assert pc.equal(text_array(["a", "b"]), text_scalar("b")).to_pylist() == [False, True]
 
 
-def test_examples_are_described_without_what_is_slow_to_import():
+def test_examples_are_described_without_what_is_slow_to_import() -> None:
     program = """
 import sys
 from retune.config import DataConfig, SplitConfig

@@ -26,7 +26,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("codec", TEXTS)
-def test_the_likeliest_encoding_is_named_with_the_command_that_converts(codec):
+def test_the_likeliest_encoding_is_named_with_the_command_that_converts(codec: str) -> None:
     for n_times in (1, 30):
         with pytest.raises(SourceError, match=f"not UTF-8; by its letters the file is {NAMES[codec]}") as caught:
             refuse_other_encodings((TEXTS[codec] * n_times).encode(codec)[:3000], "my data/t.csv")
@@ -34,20 +34,20 @@ def test_the_likeliest_encoding_is_named_with_the_command_that_converts(codec):
 
 
 @pytest.mark.parametrize("codec", TEXTS)
-def test_utf8_is_no_other_encoding_wherever_it_is_cut(codec):
+def test_utf8_is_no_other_encoding_wherever_it_is_cut(codec: str) -> None:
     content = (TEXTS[codec] * 3).encode()
     for end in range(len(content) - 8, len(content)):
         refuse_other_encodings(content[:end], "t.csv")
 
 
-def test_a_damaged_byte_here_and_there_is_left_to_the_rows():
+def test_a_damaged_byte_here_and_there_is_left_to_the_rows() -> None:
     refuse_other_encodings("Grüße, schöne Straße\n".encode() * 9 + b"\xe9\xe9\xe9\xe9", "t.csv")
     refuse_other_encodings(b"a,b\nx,\xe9\n", "t.csv")
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-16"])
 @pytest.mark.parametrize("text", [TEXTS["cp1252"], TEXTS["cp932"] * 9 + "id,label\n"])
-def test_utf16_is_found_without_its_mark(codec, text):
+def test_utf16_is_found_without_its_mark(codec: str, text: str) -> None:
     with pytest.raises(SourceError, match=r"t\.csv is UTF-16") as caught:
         refuse_utf16(text.encode(codec), "t.csv")
     assert f"iconv -f {codec.upper().replace('-LE', 'LE').replace('-BE', 'BE')} -t" in str(caught.value.hint)

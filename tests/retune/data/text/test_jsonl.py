@@ -37,20 +37,20 @@ JSON_VALUES = st.recursive(
 )
 
 
-def test_bytes_are_those_of_the_golden_file(tmp_path):
+def test_bytes_are_those_of_the_golden_file(tmp_path: Path) -> None:
     facts = write_jsonl(tmp_path / "train.jsonl", BODIES)
     content = facts.path.read_bytes()
     assert content == GOLDEN.read_bytes()
     assert (facts.examples, facts.bytes, facts.sha256) == (2, len(content), hashlib.sha256(content).hexdigest())
 
 
-def test_golden_file_reads_back():
+def test_golden_file_reads_back() -> None:
     assert list(read_jsonl(GOLDEN)) == BODIES
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.dictionaries(st.text(), JSON_VALUES, max_size=3), max_size=5))
-def test_what_is_written_reads_back(tmp_path_factory, bodies):
+def test_what_is_written_reads_back(tmp_path_factory: pytest.TempPathFactory, bodies: Any) -> None:
     path = tmp_path_factory.mktemp("jsonl") / "x.jsonl"
     facts = write_jsonl(path, bodies)
     assert list(read_jsonl(path)) == bodies
@@ -59,14 +59,14 @@ def test_what_is_written_reads_back(tmp_path_factory, bodies):
 
 @settings(deadline=None, max_examples=50)
 @given(st.text(st.characters(min_codepoint=0xD7F0, max_codepoint=0xE010), max_size=6))
-def test_lone_surrogates_survive(tmp_path_factory, text):
+def test_lone_surrogates_survive(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("jsonl") / "x.jsonl"
     write_jsonl(path, [{"text": text}])
     # JSON itself reads a high surrogate before a low one as the one character that they spell.
     assert list(read_jsonl(path)) == [json.loads(json.dumps({"text": text}))]
 
 
-def test_an_older_file_stays_when_an_example_is_no_json(tmp_path):
+def test_an_older_file_stays_when_an_example_is_no_json(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text("old\n")
     with pytest.raises(DataError, match=r"^can't be written as JSON"):
@@ -85,7 +85,7 @@ write_jsonl(Path(sys.argv[1]), ({"text": "x" * 100, "number": number} for number
 """
 
 
-def test_an_older_file_stays_when_the_disk_fills(tmp_path):
+def test_an_older_file_stays_when_the_disk_fills(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text("old\n")
     run = subprocess.run([sys.executable, "-c", FILL_THE_DISK, path], capture_output=True, text=True, check=False)
@@ -95,7 +95,7 @@ def test_an_older_file_stays_when_the_disk_fills(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_directory_that_is_a_file_is_explained(tmp_path):
+def test_a_directory_that_is_a_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     with pytest.raises(RunDirectoryError, match="Can't write"):
         write_jsonl(tmp_path / "run" / "train.jsonl", BODIES)
@@ -120,19 +120,19 @@ def test_a_directory_that_is_a_file_is_explained(tmp_path):
     ],
     ids=["broken", "cut off", "NaN", "deep", "long number", "number", "latin-1", "utf-16", "array", "array, one line"],
 )
-def test_a_broken_line_is_named(tmp_path, content, message):
+def test_a_broken_line_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(content)
     with pytest.raises(SourceError, match=message):
         list(read_jsonl(path))
 
 
-def test_byte_order_mark_crlf_and_blank_lines_are_read_over(tmp_path):
+def test_byte_order_mark_crlf_and_blank_lines_are_read_over(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\r\n  \n{"a": 2}')
     assert list(read_jsonl(path)) == [{"a": 1}, {"a": 2}]
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"Can't read .*x\.jsonl: No such file"):
         list(read_jsonl(tmp_path / "x.jsonl"))

@@ -1,3 +1,6 @@
+from typing import Any
+
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -33,11 +36,11 @@ _PIECES = st.sampled_from(
 TEXTS = st.lists(st.one_of(st.text(max_size=20), st.lists(_PIECES, max_size=15).map("".join)), max_size=8)
 
 
-def arrow(texts):
+def arrow(texts: list[str]) -> pa.StringArray:
     return pa.array([text.encode(errors="replace").decode() for text in texts], pa.string())
 
 
-def count_texts(column, encoding):
+def count_texts(column: pa.StringArray, encoding: str) -> npt.NDArray[Any]:
     words = cut_words(column)
     counts, _ = known_words(encoding).look_up(words)
     return words.sum_over_texts(counts)
@@ -46,14 +49,14 @@ def count_texts(column, encoding):
 @pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
 @settings(deadline=None)  # the first call loads the tokenizer
 @given(texts=TEXTS)
-def test_tokens_of_a_text_are_the_sum_of_its_words_tokens(encoding, texts):
+def test_tokens_of_a_text_are_the_sum_of_its_words_tokens(encoding: str, texts: list[str]) -> None:
     counter = token_counter(encoding)
     column = arrow(texts)
     assert count_texts(column, encoding).tolist() == [counter.count(text) for text in column.to_pylist()]
 
 
 @given(texts=TEXTS)
-def test_words_put_together_are_the_text(texts):
+def test_words_put_together_are_the_text(texts: list[str]) -> None:
     column = arrow(texts)
     words = cut_words(column)
     for index, text in enumerate(column.to_pylist()):
@@ -62,7 +65,7 @@ def test_words_put_together_are_the_text(texts):
 
 
 @given(texts=TEXTS, start=st.integers(0, 8), length=st.integers(0, 8))
-def test_a_slice_of_a_column_is_cut_like_a_column_of_its_own(texts, start, length):
+def test_a_slice_of_a_column_is_cut_like_a_column_of_its_own(texts: list[str], start: int, length: int) -> None:
     column = arrow(texts)
     part = column.slice(min(start, len(column)), length)
     counter = token_counter("o200k_base")

@@ -1,10 +1,13 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from rows_source import MakeSource, ReadRows
 
 from retune.config import DataConfig, SourceFormat
 from retune.data.formats.message_rows.source import put_together
 from retune.data.problems.problems import Finding
+from retune.data.sources.blocks import Row, Source
 from retune.errors import SourceError
 from retune.message_rows_config import MessageRowsConfig
 
@@ -12,20 +15,20 @@ START = datetime(2026, 2, 3, 9, tzinfo=UTC)
 ROLES = ("user", "assistant")
 
 
-def turns(*texts, first=0, **columns):
+def turns(*texts: str, first: int = 0, **columns: Any) -> list[Any]:
     """Rows in which user and assistant take turns."""
     return [{**columns, "role": ROLES[(place + first) % 2], "content": text} for place, text in enumerate(texts)]
 
 
-def said(row):
+def said(row: Row) -> list[str]:
     return [f"{message['role'][0]}:{message['content']}" for message in row.values["messages"]]
 
 
-def found(source):
+def found(source: Source) -> dict[str, str]:
     return {note.finding.kind: note.finding.message for note in source.notes()}
 
 
-def test_rows_of_one_conversation_may_stand_anywhere(read_rows):
+def test_rows_of_one_conversation_may_stand_anywhere(read_rows: ReadRows) -> None:
     one, two = turns("a", "b", "c", "d", conversation_id="x"), turns("e", "f", conversation_id="y")
     rows, source, title = read_rows([one[0], two[0], one[1]], [one[2], two[1], one[3]])
     assert [said(row) for row in rows] == [["u:a", "a:b", "u:c", "a:d"], ["u:e", "a:f"]]
@@ -39,14 +42,16 @@ def test_rows_of_one_conversation_may_stand_anywhere(read_rows):
     )
 
 
-def test_rows_may_be_sorted_by_who_speaks(read_rows):
+def test_rows_may_be_sorted_by_who_speaks(read_rows: ReadRows) -> None:
     asked = [{"chat_id": n, "role": "user", "text": f"{n}"} for n in range(120)]
     rows, _, _ = read_rows([*asked, *({**row, "role": "assistant"} for row in asked)])
     assert len(rows) == 120
     assert said(rows[7]) == ["u:7", "a:7"]
 
 
-def test_other_columns_are_kept_where_they_say_one_thing(read_rows):
+def test_other_columns_are_kept_where_they_say_one_thing(
+    read_rows: ReadRows,
+) -> None:
     rows, source, _ = read_rows(
         [
             {"thread_id": 1, "role": "customer", "text": "a", "topic": "bill", "mood": "bad", "sla": None},
@@ -64,7 +69,7 @@ def test_other_columns_are_kept_where_they_say_one_thing(read_rows):
     assert source.grouped_by == ("thread_id",)
 
 
-def test_a_number_or_time_puts_them_in_order(read_rows):
+def test_a_number_or_time_puts_them_in_order(read_rows: ReadRows) -> None:
     numbered = [{**row, "turn": str(20 - place)} for place, row in enumerate(turns("b", "a", first=1, chat_id=1))]
     assert said(read_rows(numbered)[0][0]) == ["u:a", "a:b"]
     times = ["Tue Feb 03 09:00:05 +0000 2026", "Tue Feb 03 08:59:00 +0000 2026"]
@@ -74,7 +79,7 @@ def test_a_number_or_time_puts_them_in_order(read_rows):
     assert said(read_rows(timed)[0][0]) == ["u:a", "a:b"]
 
 
-def test_a_speaker_who_goes_on_is_one_message(read_rows):
+def test_a_speaker_who_goes_on_is_one_message(read_rows: ReadRows) -> None:
     rows, source, _ = read_rows(
         [{"ticket": 1, "sender": who, "body": text} for who, text in (("Client", "a"), ("client", "b"), ("Bot", "c"))]
     )
@@ -84,7 +89,7 @@ def test_a_speaker_who_goes_on_is_one_message(read_rows):
     )
 
 
-def test_what_teaches_nothing_is_left_out_and_counted(read_rows):
+def test_what_teaches_nothing_is_left_out_and_counted(read_rows: ReadRows) -> None:
     answered, open_ = turns("a", "b", "", " ", session_id="s"), turns("c", session_id="t")
     rows, source, _ = read_rows([*answered, *open_])
     assert [said(row) for row in rows] == [["u:a", "a:b"]]
@@ -94,13 +99,15 @@ def test_what_teaches_nothing_is_left_out_and_counted(read_rows):
     }
 
 
-def test_rows_that_can_not_be_read_say_so_by_themselves(read_rows):
+def test_rows_that_can_not_be_read_say_so_by_themselves(
+    read_rows: ReadRows,
+) -> None:
     odd = Finding("row_width", "too wide")
     rows, _, _ = read_rows([*turns("a", "b", dialog_id=1), odd, *turns("c", dialog_id="")])
     assert [[finding.kind for finding in row.findings] for row in rows] == [[], ["row_width"], ["other_shape"]]
 
 
-def test_an_unknown_role_names_its_row(read_rows):
+def test_an_unknown_role_names_its_row(read_rows: ReadRows) -> None:
     rows = turns(*"abcdefghij", conv_id=1)
     rows[7]["role"] = "narrator"
     [row], _, _ = read_rows(rows)
@@ -109,7 +116,7 @@ def test_an_unknown_role_names_its_row(read_rows):
     )
 
 
-def test_tool_calls_stay_with_their_message(read_rows):
+def test_tool_calls_stay_with_their_message(read_rows: ReadRows) -> None:
     call = [{"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}]
     rows = [
         {"conversation_id": 1, "role": "user", "content": "a"},
@@ -126,19 +133,25 @@ def test_tool_calls_stay_with_their_message(read_rows):
     ]
 
 
-def test_without_a_column_for_it_each_question_does_and_that_is_said(read_rows):
+def test_without_a_column_for_it_each_question_does_and_that_is_said(
+    read_rows: ReadRows,
+) -> None:
     rows, source, _ = read_rows([{"role": "system", "content": "s"}, *turns("a", "b", "c", "d")])
     assert [said(row) for row in rows] == [["s:s", "u:a", "a:b"], ["s:s", "u:c", "a:d"]]
     assert "no column says which conversation a row belongs to" in found(source)["conversations_assumed"]
 
 
-def test_each_system_message_does_where_there_are_several(read_rows):
+def test_each_system_message_does_where_there_are_several(
+    read_rows: ReadRows,
+) -> None:
     system = {"role": "system", "content": "s"}
     rows, _, _ = read_rows([system, *turns("a", "b", "c", "d"), system, *turns("e", "f")])
     assert [said(row) for row in rows] == [["s:s", "u:a", "a:b", "u:c", "a:d"], ["s:s", "u:e", "a:f"]]
 
 
-def test_long_pauses_do_and_a_late_answer_still_answers(read_rows):
+def test_long_pauses_do_and_a_late_answer_still_answers(
+    read_rows: ReadRows,
+) -> None:
     rows = []
     for day in range(12):
         for place, row in enumerate(turns("a", "b", "c", "d")):
@@ -151,19 +164,19 @@ def test_long_pauses_do_and_a_late_answer_still_answers(read_rows):
     assert len(read_rows(rows, pause_minutes=3 * 60 * 24)[0]) == 24
 
 
-def test_the_user_may_say_it(read_rows):
+def test_the_user_may_say_it(read_rows: ReadRows) -> None:
     rows = turns(*"abcdef")
     assert [len(said(row)) for row in read_rows(rows, conversation_start="whole")[0]] == [6]
     with pytest.raises(SourceError, match="needs times"):
         read_rows(rows, conversation_start="pause")
 
 
-def test_files_are_not_one_conversation(read_rows):
+def test_files_are_not_one_conversation(read_rows: ReadRows) -> None:
     rows, _, _ = read_rows(turns("a", "b"), turns("c", "d"), conversation_start="whole")
     assert [said(row) for row in rows] == [["u:a", "a:b"], ["u:c", "a:d"]]
 
 
-def test_a_room_is_not_a_conversation(read_rows):
+def test_a_room_is_not_a_conversation(read_rows: ReadRows) -> None:
     rows, source, _ = read_rows(
         [
             {"is_sender": flag, "room_name": room, "msg": text, "type_name": kind}
@@ -184,7 +197,9 @@ def test_a_room_is_not_a_conversation(read_rows):
     assert source.grouped_by == ()
 
 
-def test_numbers_of_people_are_user_and_assistant_in_turn(read_rows):
+def test_numbers_of_people_are_user_and_assistant_in_turn(
+    read_rows: ReadRows,
+) -> None:
     rows, source, _ = read_rows(
         [
             {"conv_id": c, "speaker_idx": s, "utterance": t, "prompt": "p"}
@@ -196,13 +211,13 @@ def test_numbers_of_people_are_user_and_assistant_in_turn(read_rows):
 
 
 @pytest.mark.parametrize(("column", "user"), [("inbound", "True"), ("from_me", "0"), ("isBot", "false")])
-def test_flags_say_it_by_their_names(read_rows, column, user):
+def test_flags_say_it_by_their_names(read_rows: ReadRows, column: str, user: str) -> None:
     other = {"True": "False", "0": "1", "false": "true"}[user]
     rows, _, _ = read_rows([{"chat": 1, column: user, "text": "a"}, {"chat": 1, column: other, "text": "b"}])
     assert said(rows[0]) == ["u:a", "a:b"]
 
 
-def test_names_are_asked_for_and_the_advice_works(read_rows):
+def test_names_are_asked_for_and_the_advice_works(read_rows: ReadRows) -> None:
     rows = [{"ticket_id": n // 3, "author": who, "body": f"{n}"} for n, who in enumerate(["Zoe", "Ann", "Bo"] * 4)]
     with pytest.raises(SourceError, match="Which of those who speak is the assistant") as caught:
         read_rows(rows)
@@ -211,12 +226,12 @@ def test_names_are_asked_for_and_the_advice_works(read_rows):
     assert said(read_rows(rows, assistant_role="ann, Bo")[0][0]) == ["u:0", "a:1\n2"]
 
 
-def test_nobody_of_that_name_is_an_error(read_rows):
+def test_nobody_of_that_name_is_an_error(read_rows: ReadRows) -> None:
     with pytest.raises(SourceError, match="None of the conversations in data has a message of the assistant's"):
         read_rows(turns("a", "b", ticket_id=1), assistant_role="Nobody")
 
 
-def test_columns_of_any_name_can_be_named(read_rows):
+def test_columns_of_any_name_can_be_named(read_rows: ReadRows) -> None:
     rows = [{"k": 1, "w": who, "t": text, "n": n} for who, text, n in (("me", "b", 2), ("you", "a", 1))]
     read, _, _ = read_rows(
         rows, conversation_column="k", role_column="w", text_column="t", time_column="n", assistant_role="me"
@@ -224,7 +239,7 @@ def test_columns_of_any_name_can_be_named(read_rows):
     assert said(read[0]) == ["u:a", "a:b"]
 
 
-def test_one_branch_is_used_and_the_others_are_counted(read_rows):
+def test_one_branch_is_used_and_the_others_are_counted(read_rows: ReadRows) -> None:
     rows = [
         {"message_id": i, "parent_id": p, "message_tree_id": "t", "role": r, "text": i, "rank": rank}
         for i, p, r, rank in (
@@ -241,7 +256,7 @@ def test_one_branch_is_used_and_the_others_are_counted(read_rows):
     assert found(source) == {"branches_left_out": "2 messages of other branches left out; the first: line 2."}
 
 
-def test_what_is_answered_tells_the_conversation(read_rows):
+def test_what_is_answered_tells_the_conversation(read_rows: ReadRows) -> None:
     rows = [
         {"tweet_id": i, "in_response_to_tweet_id": p, "inbound": who, "text": f"{i}"}
         for i, p, who in ((4, "2.0", False), (1, "", True), (2, "", True), (3, "1.0", False), (5, "3.0", True))
@@ -262,23 +277,25 @@ def test_what_is_answered_tells_the_conversation(read_rows):
         {"prompt": "p", "chosen": "c", "rejected": "r", "role": "user"},
     ],
 )
-def test_tables_with_an_example_a_row_stay_as_they_are(make_source, row):
+def test_tables_with_an_example_a_row_stay_as_they_are(make_source: MakeSource, row: dict[str, Any]) -> None:
     rows = [{**row, **({"ticket_id": place} if "ticket_id" in row else {})} for place in range(3)]
     source = make_source(rows, file_format=SourceFormat.CSV)
     assert put_together(source, DataConfig(source="data")) is source
 
 
-def test_flags_for_another_shape_exclude_those_for_messages(make_source):
+def test_flags_for_another_shape_exclude_those_for_messages(make_source: MakeSource) -> None:
     data = DataConfig(source="data", messages_column="turns", message_rows=MessageRowsConfig(role_column="who"))
     with pytest.raises(SourceError, match="--role-column"):
         put_together(make_source([{"turns": [], "who": "a"}]), data)
 
 
-def slack(user, text, at, **others):
+def slack(user: str, text: str, at: int, **others: Any) -> dict[str, Any]:
     return {"type": "message", "user": user, "text": text, "ts": f"17000000{at:02}.0001", **others}
 
 
-def test_slacks_threads_are_conversations_and_events_are_left_out(read_rows):
+def test_slacks_threads_are_conversations_and_events_are_left_out(
+    read_rows: ReadRows,
+) -> None:
     rows, source, title = read_rows(
         [
             slack("U1", "<@U1> has joined the channel", 0, subtype="channel_join"),
@@ -293,7 +310,7 @@ def test_slacks_threads_are_conversations_and_events_are_left_out(read_rows):
     assert "conversations by thread_ts" in title
 
 
-def test_a_bots_own_column_tells_when_it_speaks(read_rows):
+def test_a_bots_own_column_tells_when_it_speaks(read_rows: ReadRows) -> None:
     asked = [slack("U1", f"q{n}", 2 * n, thread_ts=n) for n in range(3)]
     answered = [slack("U2", f"a{n}", 2 * n + 1, thread_ts=n, bot_id="B7") for n in range(3)]
     rows, _, title = read_rows([row for pair in zip(asked, answered, strict=True) for row in pair])
@@ -301,7 +318,7 @@ def test_a_bots_own_column_tells_when_it_speaks(read_rows):
     assert "role from bot_id (where it is filled: the assistant)" in title
 
 
-def test_what_an_author_is_may_lie_in_an_object(read_rows):
+def test_what_an_author_is_may_lie_in_an_object(read_rows: ReadRows) -> None:
     rows, _, title = read_rows(
         [
             {"id": "1", "timestamp": "2026-01-01 10:00", "content": "a", "author": {"name": "Ida", "isBot": False}},
@@ -312,7 +329,7 @@ def test_what_an_author_is_may_lie_in_an_object(read_rows):
     assert "role from author.isBot (true: the assistant)" in title
 
 
-def test_notes_of_help_desks_are_left_out(read_rows):
+def test_notes_of_help_desks_are_left_out(read_rows: ReadRows) -> None:
     kinds = ("conversation_message", "note", "comment")
     parts = [
         {"conversation_id": 1, "message_type": kind, "message_author_type": who, "message_body": kind}
@@ -323,7 +340,7 @@ def test_notes_of_help_desks_are_left_out(read_rows):
     assert "messages_left_out" in found(source)
 
 
-def test_a_chat_of_a_few_people_is_asked_who_answers(read_rows):
+def test_a_chat_of_a_few_people_is_asked_who_answers(read_rows: ReadRows) -> None:
     chat = [{"date": f"2026-01-0{n} 10:00", "author": ("Ida", "Shop")[n % 2], "message": f"m {n}"} for n in range(1, 8)]
     with pytest.raises(SourceError) as error:
         read_rows(chat)
@@ -335,7 +352,7 @@ def test_a_chat_of_a_few_people_is_asked_who_answers(read_rows):
     assert len(rows[0].values["messages"]) == 7
 
 
-def test_parts_of_a_text_with_links_are_put_together(read_rows):
+def test_parts_of_a_text_with_links_are_put_together(read_rows: ReadRows) -> None:
     parts = ["See ", {"type": "link", "text": "the map"}, "."]
     rows, _, _ = read_rows(
         [{"chat_id": 1, "role": "user", "text": "where?"}, {"chat_id": 1, "role": "assistant", "text": parts}]

@@ -1,15 +1,21 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from rows_source import MakeSource
 
 from retune.config import DataConfig, SplitConfig
 from retune.data.formats.detect import choose_format
 from retune.data.formats.message_rows.source import put_together
 
+ReadTree = Callable[..., tuple[list[list[str]], dict[str, str], str]]
+
 
 @pytest.fixture
-def read_tree(make_source):
+def read_tree(make_source: MakeSource) -> ReadTree:
     """The messages of every conversation of an export, in short; its findings; and the title of its shape."""
 
-    def read(*rows):
+    def read(*rows: dict[str, Any]) -> tuple[Any, ...]:
         data = DataConfig(source="data")
         source = put_together(make_source(list(rows), file_format="json"), data)
         title = choose_format(source, data, SplitConfig(), None).title
@@ -20,13 +26,17 @@ def read_tree(make_source):
     return read
 
 
-def node(role, *parts, parent=None, kind="text", **message):
+def node(
+    role: str, *parts: dict[str, str] | str, parent: str | None = None, kind: str = "text", **message: Any
+) -> dict[str, Any]:
     """A node of ChatGPT's mapping."""
     content = {"content_type": kind, "parts": list(parts)}
     return {"message": {"author": {"role": role}, "content": content, "recipient": "all", **message}, "parent": parent}
 
 
-def test_the_current_branch_is_read_and_the_others_are_counted(read_tree):
+def test_the_current_branch_is_read_and_the_others_are_counted(
+    read_tree: ReadTree,
+) -> None:
     mapping = {
         "root": {"message": None, "parent": None},
         "u": node("user", "a", parent="root"),
@@ -41,7 +51,9 @@ def test_the_current_branch_is_read_and_the_others_are_counted(read_tree):
     assert title == "conversations of ChatGPT's export"
 
 
-def test_what_is_not_said_in_words_is_left_out(read_tree):
+def test_what_is_not_said_in_words_is_left_out(
+    read_tree: ReadTree,
+) -> None:
     mapping = {
         "s": node("system", ""),
         "h": node("user", "secret profile", parent="s", metadata={"is_visually_hidden_from_conversation": True}),
@@ -57,7 +69,7 @@ def test_what_is_not_said_in_words_is_left_out(read_tree):
     assert found == {"messages_left_out": "3 messages without text for people to read left out; the first: line 1."}
 
 
-def test_circles_and_lost_nodes_end(read_tree):
+def test_circles_and_lost_nodes_end(read_tree: ReadTree) -> None:
     circle = {"a": node("user", "q", parent="b"), "b": node("assistant", "r", parent="a")}
     texts, _, _ = read_tree(
         {"mapping": circle, "current_node": "b"},
@@ -66,7 +78,9 @@ def test_circles_and_lost_nodes_end(read_tree):
     assert texts == [["u:q", "a:r"], ["u:q", "a:r"]]
 
 
-def test_a_conversation_without_an_answer_is_left_out(read_tree):
+def test_a_conversation_without_an_answer_is_left_out(
+    read_tree: ReadTree,
+) -> None:
     answered = {"a": node("user", "q"), "b": node("assistant", "r", parent="a")}
     texts, found, _ = read_tree(
         {"mapping": {"a": node("user", "q")}, "current_node": "a"}, {"mapping": answered, "current_node": "b"}
@@ -75,7 +89,7 @@ def test_a_conversation_without_an_answer_is_left_out(read_tree):
     assert found == {"conversations_left_out": "1 conversation without an answer left out; the first: line 1."}
 
 
-def test_claude_writes_a_sender(read_tree):
+def test_claude_writes_a_sender(read_tree: ReadTree) -> None:
     said = [
         {"sender": "human", "text": "q"},
         {"sender": "assistant", "text": "", "content": [{"type": "tool_use"}, {"type": "text", "text": "r"}]},
@@ -87,7 +101,7 @@ def test_claude_writes_a_sender(read_tree):
     assert title == "conversations of Claude's export"
 
 
-def test_open_assistant_nests_replies(read_tree):
+def test_open_assistant_nests_replies(read_tree: ReadTree) -> None:
     prompt = {
         "text": "q",
         "role": "prompter",

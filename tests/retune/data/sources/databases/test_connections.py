@@ -3,7 +3,9 @@
 import gc
 import sys
 import tracemalloc
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sql_rows import TICKETS, needs_postgresql, read, values
@@ -16,13 +18,13 @@ from retune.data.sources.databases.query import open_query
 from retune.errors import SourceError
 
 
-def many_rows(database):
+def many_rows(database: str) -> str:
     """A query for 3,000 rows of 10 kB."""
     text = "printf('%.*c', 10000, 'x')" if "sqlite" in database else "repeat('x', 10000)"
     return f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i, {text} FROM n"  # noqa: S608
 
 
-def test_the_first_rows_are_looked_at_without_running_the_query_again(database):
+def test_the_first_rows_are_looked_at_without_running_the_query_again(database: str) -> None:
     source = open_query(DataConfig(source=database, query="SELECT random() AS r FROM tickets"))
     seen = [row.values for row in source.sample()]
     assert [row.values for block in source.blocks() for row in block.rows()] == seen
@@ -32,7 +34,7 @@ def test_the_first_rows_are_looked_at_without_running_the_query_again(database):
     assert again != seen
 
 
-def test_rows_come_in_blocks_of_a_few_megabytes(database):
+def test_rows_come_in_blocks_of_a_few_megabytes(database: str) -> None:
     source = open_query(DataConfig(source=database, query=many_rows(database)))
     assert len(source.sample()) == 100
     numbers = []
@@ -47,7 +49,7 @@ def test_rows_come_in_blocks_of_a_few_megabytes(database):
 
 
 @needs_postgresql
-def test_a_source_that_is_not_read_to_its_end_leaves_no_connection_open(tickets):
+def test_a_source_that_is_not_read_to_its_end_leaves_no_connection_open(tickets: str) -> None:
     query = "SELECT i, repeat('x', 10000) FROM generate_series(1, 3000) AS i"
     source = open_query(DataConfig(source=tickets, query=query))
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -56,7 +58,9 @@ def test_a_source_that_is_not_read_to_its_end_leaves_no_connection_open(tickets)
     wait_for(lambda: values(tickets, others) == [(0,)], "the end of the connection")
 
 
-def test_the_garbage_collector_finds_nothing_to_complain_of(database, monkeypatch, caplog):
+def test_the_garbage_collector_finds_nothing_to_complain_of(
+    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     # What other tests left behind is not for this one to complain of.
     gc.collect()
     complaints: list[object] = []
@@ -77,7 +81,7 @@ def test_the_garbage_collector_finds_nothing_to_complain_of(database, monkeypatc
 
 
 @needs_postgresql
-def test_a_result_of_one_block_leaves_the_connection_at_once(tickets):
+def test_a_result_of_one_block_leaves_the_connection_at_once(tickets: str) -> None:
     source = open_query(DataConfig(source=tickets, query="SELECT * FROM tickets"))
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     wait_for(lambda: values(tickets, others) == [(0,)], "the end of the connection")
@@ -85,7 +89,7 @@ def test_a_result_of_one_block_leaves_the_connection_at_once(tickets):
 
 
 @needs_postgresql
-def test_a_database_that_goes_away_is_an_error_and_not_the_end(tickets, execute):
+def test_a_database_that_goes_away_is_an_error_and_not_the_end(tickets: str, execute: Callable[[str], object]) -> None:
     source = open_query(
         DataConfig(source=tickets, query="SELECT i, repeat('x', 10000) FROM generate_series(1, 3000) AS i")
     )
@@ -96,7 +100,7 @@ def test_a_database_that_goes_away_is_an_error_and_not_the_end(tickets, execute)
         list(blocks)
 
 
-def test_the_database_is_left_as_it_was(sqlite, tmp_path):
+def test_the_database_is_left_as_it_was(sqlite: str, tmp_path: Path) -> None:
     [path] = tmp_path.glob("*.sqlite")
     before = path.read_bytes()
     read(sqlite)

@@ -1,23 +1,25 @@
 import sys
+from pathlib import Path
 
 import pytest
 
 from retune.config import DataConfig
+from retune.data.sources.blocks import Block
 from retune.data.sources.databases.query import is_database, open_query
 from retune.errors import SourceError
 
 
-def read(source, query=None):
+def read(source: str, query: str | None = None) -> list[Block]:
     return list(open_query(DataConfig(source=source, query=query)).blocks())
 
 
-def test_an_empty_database_has_no_tables(tmp_path):
+def test_an_empty_database_has_no_tables(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
     with pytest.raises(SourceError, match="has no tables"):
         read(f"sqlite:///{tmp_path}/empty.db")
 
 
-def test_a_sqlite_file_that_is_missing_is_not_made(tmp_path):
+def test_a_sqlite_file_that_is_missing_is_not_made(tmp_path: Path) -> None:
     (tmp_path / "tickets.db").touch()
     with pytest.raises(SourceError, match=r"There is no file .*ticket\.db\. Did you mean tickets\.db\?"):
         read(f"sqlite:///{tmp_path}/ticket.db")
@@ -28,46 +30,46 @@ def test_a_sqlite_file_that_is_missing_is_not_made(tmp_path):
         read(f"sqlite:///{tmp_path}")
 
 
-def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path):
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "tickets.csv").write_text("message,label\n" * 100)
     with pytest.raises(SourceError, match="file is not a database"):
         read(f"sqlite:///{tmp_path}/tickets.csv")
 
 
 @pytest.mark.parametrize("source", ["sqlite://", "sqlite:///:memory:"])
-def test_a_database_in_memory_is_none(source):
+def test_a_database_in_memory_is_none(source: str) -> None:
     with pytest.raises(SourceError, match="names no file"):
         read(source)
 
 
-def test_a_query_of_a_file_is_refused(tmp_path):
+def test_a_query_of_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"A query needs a database, but the source is .*tickets\.csv\."):
         read(str(tmp_path / "tickets.csv"), "SELECT 1")
 
 
-def test_a_variable_that_is_not_set_is_named():
+def test_a_variable_that_is_not_set_is_named() -> None:
     with pytest.raises(SourceError, match="needs the environment variable NO_SUCH_PASSWORD, which is not set"):
         read("postgresql://u:${NO_SUCH_PASSWORD}@127.0.0.1/x")
 
 
 @pytest.mark.parametrize("source", ["postgresql://u@host:port/x", "postgresql://[::1/x"])
-def test_an_address_that_is_none_is_explained(source):
+def test_an_address_that_is_none_is_explained(source: str) -> None:
     with pytest.raises(SourceError, match="can't be read as a database's address: expected postgresql://"):
         read(source)
 
 
-def test_a_missing_driver_says_what_to_install(monkeypatch):
+def test_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(SourceError, match=r'driver psycopg is missing.*pip install "retune\[postgresql\]"'):
         read("postgresql://127.0.0.1/x")
 
 
-def test_a_missing_dialect_is_named():
+def test_a_missing_dialect_is_named() -> None:
     with pytest.raises(SourceError, match="SQLAlchemy knows no database snowflake"):
         read("snowflake://account/x")
 
 
-def test_a_driver_for_asynchronous_programs_is_refused(tmp_path):
+def test_a_driver_for_asynchronous_programs_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("aiosqlite")
     (tmp_path / "tickets.db").touch()
     with pytest.raises(SourceError, match=r"for asynchronous programs\. Leave it out: sqlite://"):
@@ -95,7 +97,7 @@ def test_a_driver_for_asynchronous_programs_is_refused(tmp_path):
         ("${URL}", True),
     ],
 )
-def test_databases_are_told_from_files(source, expected, monkeypatch):
+def test_databases_are_told_from_files(source: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("URL", "postgresql://host/db")
     monkeypatch.setenv("FOLDER", "data")
     assert is_database(source) is expected

@@ -3,12 +3,15 @@
 import gzip
 import json
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from retune.cli.app import app
 from retune.config import DataConfig, SourceFormat
+from retune.data.sources.blocks import Source
 from retune.data.sources.open import open_source
 from retune.errors import EmptySourceError, SourceError
 
@@ -29,22 +32,22 @@ OTHERS = {
 }
 
 
-def write(folder, **contents):
+def write(folder: Path, **contents: Any) -> None:
     for name, content in contents.items():
         path = folder / name.replace("__", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
 
-def open_folder(folder, **settings):
+def open_folder(folder: Path, **settings: Any) -> Source:
     return open_source(DataConfig(source=str(folder), **settings))
 
 
-def names(source):
+def names(source: Source) -> list[str]:
     return [file.name.rpartition("/")[2] for file in source.files]
 
 
-def test_every_file_that_is_not_read_is_named_and_a_likely_one_with_advice(tmp_path):
+def test_every_file_that_is_not_read_is_named_and_a_likely_one_with_advice(tmp_path: Path) -> None:
     (tmp_path / "january.csv").write_text(TABLE)
     (tmp_path / "_delta_log").mkdir()
     for name in OTHERS:
@@ -61,7 +64,9 @@ def test_every_file_that_is_not_read_is_named_and_a_likely_one_with_advice(tmp_p
 
 @pytest.mark.parametrize("name", ["train.txt", "train", "train.data", "train.txt.gz"])
 @pytest.mark.parametrize("beside", [{}, {"january.csv": TABLE.replace("order", "bike")}])
-def test_text_in_a_known_format_is_read_as_if_it_were_named_alone(tmp_path, name, beside):
+def test_text_in_a_known_format_is_read_as_if_it_were_named_alone(
+    tmp_path: Path, name: str, beside: dict[str, str]
+) -> None:
     content = "\n".join(json.dumps({"question": f"Where is {n}?", "answer": f"Here, {n}."}) for n in range(20)).encode()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     for other, text in beside.items():
@@ -78,7 +83,7 @@ def test_text_in_a_known_format_is_read_as_if_it_were_named_alone(tmp_path, name
 @pytest.mark.parametrize(
     "name", ["january.csv.part", "january.csv~", "january.csv.old", "january.csv.1", "january.orig"]
 )
-def test_copies_and_torn_downloads_of_data_files_are_left_out_and_named(tmp_path, name):
+def test_copies_and_torn_downloads_of_data_files_are_left_out_and_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "january.csv").write_text(TABLE)
     (tmp_path / name).write_text(TABLE)
     source = open_folder(tmp_path)
@@ -88,7 +93,7 @@ def test_copies_and_torn_downloads_of_data_files_are_left_out_and_named(tmp_path
     assert unread.name.endswith(name)
 
 
-def test_text_that_cant_be_read_is_left_out_with_its_own_fault(tmp_path):
+def test_text_that_cant_be_read_is_left_out_with_its_own_fault(tmp_path: Path) -> None:
     (tmp_path / "january.csv").write_text(TABLE)
     (tmp_path / "february.txt").write_text(TABLE.replace("question,answer", "answer,answer", 1))
     source = open_folder(tmp_path)
@@ -97,7 +102,7 @@ def test_text_that_cant_be_read_is_left_out_with_its_own_fault(tmp_path):
     assert '"answer"' in unread.reason
 
 
-def test_text_with_other_columns_is_left_out_and_says_what_to_do(tmp_path):
+def test_text_with_other_columns_is_left_out_and_says_what_to_do(tmp_path: Path) -> None:
     write(tmp_path, january__csv=TABLE, labels__txt="id\tname\n1\tcard\n2\tparcel\n")
     source = open_folder(tmp_path)
     assert names(source) == ["january.csv"]
@@ -111,7 +116,7 @@ def test_text_with_other_columns_is_left_out_and_says_what_to_do(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"SQLite format 3\0" + bytes(90), b"\x1f\x8b", b"\xff\xfe\0\0", b"one\ntwo\n"]
 )
-def test_files_in_no_known_format_are_left_out_beside_others(tmp_path, content):
+def test_files_in_no_known_format_are_left_out_beside_others(tmp_path: Path, content: bytes) -> None:
     write(tmp_path, january__csv=TABLE)
     for name in ("may", "may.txt", "may.gz"):
         (tmp_path / name).write_bytes(content)
@@ -120,7 +125,7 @@ def test_files_in_no_known_format_are_left_out_beside_others(tmp_path, content):
     assert [file.may_hold_examples for file in source.unread()] == [True] * 3
 
 
-def test_an_archive_is_named_with_what_reads_it(tmp_path):
+def test_an_archive_is_named_with_what_reads_it(tmp_path: Path) -> None:
     write(tmp_path, january__csv=TABLE)
     with zipfile.ZipFile(tmp_path / "may.zip", "w") as archive:
         archive.writestr("may.csv", TABLE)
@@ -129,18 +134,18 @@ def test_an_archive_is_named_with_what_reads_it(tmp_path):
     assert len(open_folder(tmp_path / "may.zip").sample()) == 30
 
 
-def test_names_of_data_files_are_not_taken_for_metadata(tmp_path):
+def test_names_of_data_files_are_not_taken_for_metadata(tmp_path: Path) -> None:
     write(tmp_path, readme_questions__csv=TABLE, license__csv=TABLE, state__csv=TABLE)
     assert len(open_folder(tmp_path).files) == 3
 
 
-def test_files_of_other_formats_than_the_one_that_was_named_are_named(tmp_path):
+def test_files_of_other_formats_than_the_one_that_was_named_are_named(tmp_path: Path) -> None:
     write(tmp_path, a__csv=TABLE, b__jsonl='{"question": "Where?", "answer": "Here."}\n')
     source = open_folder(tmp_path, format=SourceFormat.CSV)
     assert (names(source), [file.may_hold_examples for file in source.unread()]) == (["a.csv"], [True])
 
 
-def test_json_that_holds_no_rows_is_left_out_beside_other_files_and_refused_alone(tmp_path):
+def test_json_that_holds_no_rows_is_left_out_beside_other_files_and_refused_alone(tmp_path: Path) -> None:
     write(tmp_path, labels__json=json.dumps({"labels": [1, 2]}))
     with pytest.raises(SourceError, match="expected a JSON array of objects, found an object with the keys 'labels'"):
         open_folder(tmp_path)
@@ -152,14 +157,14 @@ def test_json_that_holds_no_rows_is_left_out_beside_other_files_and_refused_alon
     )
 
 
-def test_a_folder_with_nothing_to_read_says_what_to_do_with_what_is_there(tmp_path):
+def test_a_folder_with_nothing_to_read_says_what_to_do_with_what_is_there(tmp_path: Path) -> None:
     write(tmp_path, notes__txt="Tickets of May.")
     with pytest.raises(EmptySourceError, match=r"There is no data file in") as caught:
         open_folder(tmp_path)
     assert "notes.txt: no format that can be read ends in .txt; if it is CSV" in str(caught.value.hint)
 
 
-def test_check_names_them_in_its_output_its_document_and_its_report(tmp_path):
+def test_check_names_them_in_its_output_its_document_and_its_report(tmp_path: Path) -> None:
     write(tmp_path / "data", january__csv=TABLE, march__txt="Tickets of March.", README="Tickets")
     report = tmp_path / "report.json"
     runner = CliRunner()
@@ -176,13 +181,13 @@ def test_check_names_them_in_its_output_its_document_and_its_report(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["test.csv", "tickets_validation.csv"])
-def test_what_is_named_for_a_split_and_stands_alone_is_warned_of(tmp_path, name):
+def test_what_is_named_for_a_split_and_stands_alone_is_warned_of(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(TABLE)
     for source in (open_folder(tmp_path), open_folder(tmp_path / name)):
         assert "split_name_alone" in {note.finding.kind for note in source.notes()}
     assert list(open_folder(tmp_path, ignore_splits=True).notes()) == []
 
 
-def test_a_split_that_is_declared_otherwise_is_not_warned_of(tmp_path):
+def test_a_split_that_is_declared_otherwise_is_not_warned_of(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text(TABLE.replace("answer\n", "answer,split\n").replace(" way", " way,test"))
     assert list(open_folder(tmp_path).notes()) == []

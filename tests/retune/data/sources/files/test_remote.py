@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from retune.config import DataConfig, SourceFormat
-from retune.data.sources.files.locations import find_files
+from retune.data.sources.files.locations import Location, find_files
 from retune.data.sources.files.remote import RemoteFiles
 from retune.data.sources.open import open_source
 from retune.errors import SourceError
@@ -87,11 +87,11 @@ def site(tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
-def find(source):
+def find(source: str) -> list[Location]:
     return find_files(source, SourceFormat.AUTO)
 
 
-def read(source):
+def read(source: str) -> bytes:
     [location] = find(source)
     with location.open() as stream:
         return stream.read()
@@ -105,7 +105,7 @@ def read(source):
         ("moved/data/a.csv", len(ROWS)),
     ],
 )
-def test_a_file_is_read(site, path, size):
+def test_a_file_is_read(site: str, path: str, size: int | None) -> None:
     [location] = find(f"{site}/{path}")
     assert location.name == f"{site}/{path}"
     assert location.suffix == ".csv"
@@ -116,7 +116,7 @@ def test_a_file_is_read(site, path, size):
         assert len(stream.read()) == len(ROWS) - 15
 
 
-def test_a_whole_source_is_read(site, tmp_path):
+def test_a_whole_source_is_read(site: str, tmp_path: Path) -> None:
     for name in ("a", "b"):
         table = pd.DataFrame({"question": [name] * 3000, "label": range(3000)})
         table.to_parquet(tmp_path / "data/2026" / f"{name}.parquet")
@@ -126,7 +126,7 @@ def test_a_whole_source_is_read(site, tmp_path):
     assert [row.values["label"] for row in rows] == [*range(3000), *range(3000)]
 
 
-def test_a_signature_opens_and_is_not_shown(site, monkeypatch):
+def test_a_signature_opens_and_is_not_shown(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNATURE", "s3cret")
     for query in ("sig=s3cret", "sig=${SIGNATURE}", "a=1&sig=s3cret"):
         [location] = find(f"{site}/closed/a.csv?{query}")
@@ -137,7 +137,7 @@ def test_a_signature_opens_and_is_not_shown(site, monkeypatch):
             assert len(stream.read()) == len(ROWS)
 
 
-def test_folders_and_patterns_are_read_where_the_server_lists_them(site):
+def test_folders_and_patterns_are_read_where_the_server_lists_them(site: str) -> None:
     expected = [f"{site}/data/2026/c.csv.gz", f"{site}/data/a.csv", f"{site}/data/b.csv"]
     assert [location.name for location in find(f"{site}/data/")] == expected
     assert [location.name for location in find(f"{site}/data/*.csv")] == expected[1:]
@@ -153,7 +153,7 @@ def test_folders_and_patterns_are_read_where_the_server_lists_them(site):
         ("broken/a.csv?sig=wr0ng", r"broken/a.csv can't be read: ClientResponseError: 500"),
     ],
 )
-def test_what_a_server_refuses_is_one_clear_error(site, path, words):
+def test_what_a_server_refuses_is_one_clear_error(site: str, path: str, words: str) -> None:
     with pytest.raises(SourceError, match=words) as caught:
         read(f"{site}/{path}")
     assert "wr0ng" not in str(caught.value)
@@ -161,12 +161,12 @@ def test_what_a_server_refuses_is_one_clear_error(site, path, words):
     assert caught.value.__suppress_context__
 
 
-def test_a_file_that_ends_early_is_an_error(site):
+def test_a_file_that_ends_early_is_an_error(site: str) -> None:
     with pytest.raises(SourceError, match=r"short\.csv can't be read: "):
         read(f"{site}/short.csv")
 
 
-def test_a_server_that_says_nothing_is_given_up(site):
+def test_a_server_that_says_nothing_is_given_up(site: str) -> None:
     files = RemoteFiles(Address.of(f"{site}/silent.csv"), timeout_seconds=0.3)
     started = time.monotonic()
     with pytest.raises(SourceError, match=r"silent\.csv can't be read: no answer in time\."):
@@ -174,6 +174,6 @@ def test_a_server_that_says_nothing_is_given_up(site):
     assert time.monotonic() - started < 25  # and not the 30 seconds after which it says something
 
 
-def test_no_server_is_one_clear_error():
+def test_no_server_is_one_clear_error() -> None:
     with pytest.raises(SourceError, match=r"x\.csv can't be read: ConnectionRefusedError: "):
         find("http://127.0.0.1:1/x.csv?sig=s3cret")

@@ -3,10 +3,14 @@
 import json
 import subprocess
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from retune.config import DataConfig, SourceFormat
+from retune.data.sources.blocks import Source
 from retune.data.sources.open import open_source
 from retune.errors import SourceError
 
@@ -15,16 +19,16 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
 CSV = "question,answer\n" + "".join(f'"{row["question"]}","{row["answer"]}"\n' for row in ROWS)
 
 
-def opened(path, content, **settings):
+def opened(path: Path, content: str, **settings: Any) -> Source:
     path.write_bytes(content.encode())
     return open_source(DataConfig(source=str(path), **settings))
 
 
-def read(source):
+def read(source: Source) -> list[dict[str, str]]:
     return [row.values for block in source.blocks() for row in block.rows()]
 
 
-def layout(source):
+def layout(source: Source) -> list[str]:
     return [note.finding.message for note in source.notes() if note.finding.kind == "layout"]
 
 
@@ -43,7 +47,7 @@ def layout(source):
         ("train.json", CSV, SourceFormat.CSV),
     ],
 )
-def test_what_stands_in_a_file_tells_its_format(tmp_path, name, content, found):
+def test_what_stands_in_a_file_tells_its_format(tmp_path: Path, name: str, content: str, found: SourceFormat) -> None:
     source = opened(tmp_path / name, content)
     assert read(source) == ROWS
     assert source.files[0].format == found
@@ -55,26 +59,26 @@ def test_what_stands_in_a_file_tells_its_format(tmp_path, name, content, found):
     ("name", "content"),
     [("t.csv", CSV), ("t.tsv", CSV.replace(",", "\t")), ("t.jsonl", LINES), ("t.json", json.dumps(ROWS))],
 )
-def test_nothing_is_said_where_the_name_is_right(tmp_path, name, content):
+def test_nothing_is_said_where_the_name_is_right(tmp_path: Path, name: str, content: str) -> None:
     source = opened(tmp_path / name, content)
     read(source)
     assert layout(source) == []
 
 
 @pytest.mark.parametrize("content", ["Q: Where is it?\nA: Here.\n\nQ: Who?\nA: Me, of course.\n", "# FAQ\n\nYes, no\n"])
-def test_prose_is_refused_with_what_to_write(tmp_path, content):
+def test_prose_is_refused_with_what_to_write(tmp_path: Path, content: str) -> None:
     with pytest.raises(SourceError, match=r"by its name or its content") as caught:
         opened(tmp_path / "faq.txt", content)
     assert str(caught.value.hint).startswith("Write the examples as CSV")
 
 
-def test_a_format_that_was_named_is_the_one_that_is_read(tmp_path):
+def test_a_format_that_was_named_is_the_one_that_is_read(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="expected a JSON object, found the start of a JSON array"):
         opened(tmp_path / "t.jsonl", json.dumps(ROWS), format=SourceFormat.JSONL)
 
 
 @pytest.mark.parametrize("name", ["t.docx", "t.xml", "t.duckdb", "t.jsonl.xz", "t.yaml"])
-def test_formats_that_can_not_be_read_say_how_to_write_another(tmp_path, name):
+def test_formats_that_can_not_be_read_say_how_to_write_another(tmp_path: Path, name: str) -> None:
     with pytest.raises(SourceError, match="which can't be read") as caught:
         opened(tmp_path / name, "anything")
     assert caught.value.hint
@@ -90,13 +94,13 @@ def test_formats_that_can_not_be_read_say_how_to_write_another(tmp_path, name):
     ids=["over several lines", "in one line", "commas after the lines"],
 )
 @pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
-def test_objects_one_after_the_other_are_rows(tmp_path, name, content):
+def test_objects_one_after_the_other_are_rows(tmp_path: Path, name: str, content: str) -> None:
     source = opened(tmp_path / name, content)
     assert read(source) == ROWS
     assert "objects stand one after the other, and each is read as a row." in layout(source)
 
 
-def test_a_broken_line_among_others_is_a_fault_of_that_line(tmp_path):
+def test_a_broken_line_among_others_is_a_fault_of_that_line(tmp_path: Path) -> None:
     source = opened(tmp_path / "t.jsonl", LINES.replace("}\n", "} x\n", 1))
     rows = [row for block in source.blocks() for row in block.rows()]
     assert [row.number for row in rows if row.findings] == [1]
@@ -113,7 +117,12 @@ def test_a_broken_line_among_others_is_a_fault_of_that_line(tmp_path):
     ],
     ids=["deeper", "by id", "question to answer", "two arrays", "pairs"],
 )
-def test_the_command_that_is_named_writes_what_can_be_read(tmp_path, monkeypatch, document, jq):
+def test_the_command_that_is_named_writes_what_can_be_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    document: dict[str, Any] | list[list[str]],
+    jq: Callable[[str, Path], str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError) as caught:
         opened(tmp_path / "FILE.json", json.dumps(document))
@@ -124,7 +133,7 @@ def test_the_command_that_is_named_writes_what_can_be_read(tmp_path, monkeypatch
 
 
 @pytest.fixture
-def jq():
+def jq() -> Callable[[str, Path], str]:
     try:
         subprocess.run(["jq", "--version"], check=True, capture_output=True)
     except OSError:
@@ -134,7 +143,7 @@ def jq():
     )
 
 
-def test_lists_one_a_line_are_named_by_the_command_of_the_hint(tmp_path, jq):
+def test_lists_one_a_line_are_named_by_the_command_of_the_hint(tmp_path: Path, jq: Callable[[str, Path], str]) -> None:
     with pytest.raises(SourceError) as caught:
         opened(tmp_path / "t.jsonl", "".join(json.dumps(list(row.values())) + "\n" for row in ROWS))
     program = str(caught.value.hint).split("'")[1]
@@ -151,13 +160,13 @@ def test_lists_one_a_line_are_named_by_the_command_of_the_hint(tmp_path, jq):
         ('{"question": ["a", "b"], "answer": ["c", "d"]}', "orient='records'"),
     ],
 )
-def test_the_hint_fits_what_is_wrong_with_a_document(tmp_path, content, advice):
+def test_the_hint_fits_what_is_wrong_with_a_document(tmp_path: Path, content: str, advice: str) -> None:
     with pytest.raises(SourceError) as caught:
         opened(tmp_path / "t.json", content)
     assert advice in str(caught.value.hint)
 
 
-def test_an_archive_is_read_as_the_files_in_it(tmp_path):
+def test_an_archive_is_read_as_the_files_in_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("train.jsonl", LINES)
         archive.writestr("test.csv", CSV.replace("card", "book"))

@@ -2,7 +2,9 @@
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -27,12 +29,12 @@ def write(directory: Path, content: bytes | str, name: str = "t.csv") -> Path:
     return path
 
 
-def open_csv(path: Path, **options) -> CsvReader:
+def open_csv(path: Path, **options: Any) -> CsvReader:
     [location] = find_files(str(path), SourceFormat.AUTO)
     return CsvReader(location, SourceFormat.TSV if path.suffix == ".tsv" else SourceFormat.CSV, **options)
 
 
-def read(path: Path, **options) -> list[Row]:
+def read(path: Path, **options: Any) -> list[Row]:
     return [row for block in open_csv(path, **options).blocks(0) for row in block.rows()]
 
 
@@ -46,7 +48,7 @@ def read_strictly(path: Path) -> list[Row]:
         return list(rows.read(columns))
 
 
-def outcome(reading):
+def outcome(reading: Callable[[], list[Row]]) -> list[Row] | str:
     try:
         return reading()
     except SourceError as error:
@@ -64,7 +66,9 @@ def outcome(reading):
 @example(b"a\nb\na", 4)
 @example(b'"a\nb",c\nd,e\n"a\nb",c\n', 40)
 @example(b'a,b\n"c\n\xff\r\n""d""\ne\r\n",f" \n', 4)
-def test_both_readers_give_the_same_rows(tmp_path_factory, content, block_bytes):
+def test_both_readers_give_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, block_bytes: int
+) -> None:
     path = write(tmp_path_factory.mktemp("csv"), content or b"\n")
     strictly = outcome(lambda: read_strictly(path))
     assert outcome(lambda: read(path, block_bytes=block_bytes)) == strictly
@@ -78,7 +82,13 @@ def test_both_readers_give_the_same_rows(tmp_path_factory, content, block_bytes)
     st.sampled_from([",", ";", "\t"]),
     st.integers(1, 60),
 )
-def test_what_the_standard_library_writes_reads_back(tmp_path_factory, rows, line_end, delimiter, block_bytes):
+def test_what_the_standard_library_writes_reads_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str]],
+    line_end: str,
+    delimiter: str,
+    block_bytes: int,
+) -> None:
     text = io.StringIO()
     # Without QUOTE_ALL it would leave line ends other than its own unquoted.
     writer = csv.writer(text, delimiter=delimiter, lineterminator=line_end, quoting=csv.QUOTE_ALL)
@@ -93,7 +103,7 @@ def test_what_the_standard_library_writes_reads_back(tmp_path_factory, rows, lin
 
 
 @pytest.mark.parametrize("block_bytes", [20, 40, 60, 80, 1000])
-def test_a_total_is_left_out_wherever_blocks_end(tmp_path, block_bytes):
+def test_a_total_is_left_out_wherever_blocks_end(tmp_path: Path, block_bytes: int) -> None:
     rows = "".join(f"Where is order {number}?,On its way\n" for number in range(4))
     path = write(tmp_path, f"question,answer\n{rows}\nTotal,\nAverage,\n")
     reader = open_csv(path, block_bytes=block_bytes)
@@ -103,7 +113,7 @@ def test_a_total_is_left_out_wherever_blocks_end(tmp_path, block_bytes):
     assert sum(block.source_bytes for block in blocks) == path.stat().st_size
 
 
-def test_text_stays_text(tmp_path):
+def test_text_stays_text(tmp_path: Path) -> None:
     path = write(tmp_path, 'text,category\nNA,null\n007,1.50\n true ,\n"a, ""b""\nc",None\n')
     assert [tuple(row.values.values()) for row in read(path)] == [
         ("NA", "null"),
@@ -113,13 +123,13 @@ def test_text_stays_text(tmp_path):
     ]
 
 
-def test_rows_are_numbered_as_a_spreadsheet_does(tmp_path):
+def test_rows_are_numbered_as_a_spreadsheet_does(tmp_path: Path) -> None:
     path = write(tmp_path, '\r\ntext,category\r\n"a\r\nb",c\r\n\r\n,\r\nd,e\r\n')
     assert [row.number for row in read(path)] == [3, 6]
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_a_byte_order_mark_is_read_over(tmp_path, mark):
+def test_a_byte_order_mark_is_read_over(tmp_path: Path, mark: bytes) -> None:
     assert open_csv(write(tmp_path, mark + b"text,category\na,b\n")).columns == ("text", "category")
 
 
@@ -134,7 +144,7 @@ def test_a_byte_order_mark_is_read_over(tmp_path, mark):
         ("text,,", ("text", "column 2", "column 3")),
     ],
 )
-def test_the_header_tells_what_separates_cells(tmp_path, header, columns):
+def test_the_header_tells_what_separates_cells(tmp_path: Path, header: str, columns: tuple[str, ...]) -> None:
     assert open_csv(write(tmp_path, f"{header}\n")).columns == columns
 
 
@@ -148,40 +158,42 @@ def test_the_header_tells_what_separates_cells(tmp_path, header, columns):
         ("a,b;c\nd,e\nf\n", {"a": "d", "b;c": "e"}),
     ],
 )
-def test_of_several_marks_in_the_header_that_one_counts_which_divides_the_rows(tmp_path, content, first):
+def test_of_several_marks_in_the_header_that_one_counts_which_divides_the_rows(
+    tmp_path: Path, content: str, first: dict[str, str]
+) -> None:
     assert read(write(tmp_path, content))[0].values == first
 
 
-def test_a_row_that_goes_on_beyond_what_is_looked_at_does_not_count(tmp_path):
+def test_a_row_that_goes_on_beyond_what_is_looked_at_does_not_count(tmp_path: Path) -> None:
     content = "a, b;c\n" + "q;a\n" * 3 + '"' + "x;\n" * 40_000 + '";a\n'
     assert open_csv(write(tmp_path, content)).columns == ("a, b", "c")
 
 
-def test_cells_between_bars_are_read_where_nothing_else_separates_them(tmp_path):
+def test_cells_between_bars_are_read_where_nothing_else_separates_them(tmp_path: Path) -> None:
     assert read(write(tmp_path, "question|answer\nq|a\n")) == [Row(2, {"question": "q", "answer": "a"})]
     assert open_csv(write(tmp_path, "a|b\nc\n")).columns == ("a|b",)
 
 
-def test_tsv_is_separated_by_tabs_whatever_the_header_holds(tmp_path):
+def test_tsv_is_separated_by_tabs_whatever_the_header_holds(tmp_path: Path) -> None:
     path = write(tmp_path, "a,b\tc\nd,e\tf\n", "t.tsv")
     assert [row.values for row in read(path)] == [{"a,b": "d,e", "c": "f"}]
 
 
-def test_a_cell_may_be_larger_than_a_block(tmp_path):
+def test_a_cell_may_be_larger_than_a_block(tmp_path: Path) -> None:
     long = "word, " * 1_000_000
     path = write(tmp_path, f'text,category\nq,a\n"{long}",b\nr,c\n')
     rows = read(path)
     assert [(row.number, len(row.values["text"])) for row in rows] == [(2, 1), (3, len(long)), (4, 1)]
 
 
-def test_a_table_that_is_regular_is_arrows(tmp_path):
+def test_a_table_that_is_regular_is_arrows(tmp_path: Path) -> None:
     path = write(tmp_path, "a,b\n" + '"c ""d""",e\n\nf,g\n' * 1_000)
     blocks = list(open_csv(path, block_bytes=4_000).blocks(0))
     assert {type(block) for block in blocks} == {ArrowBlock}
     assert len(blocks) > 3
 
 
-def test_after_an_odd_row_arrow_goes_on(tmp_path):
+def test_after_an_odd_row_arrow_goes_on(tmp_path: Path) -> None:
     path = write(tmp_path, "a,b\n" + "c,d\n" * 100 + "e\n" + "f,g\n" * 1_000)
     kinds = [type(block) for block in open_csv(path, block_bytes=500).blocks(0)]
     assert kinds.count(RowsBlock) == 1
@@ -199,7 +211,7 @@ def test_after_an_odd_row_arrow_goes_on(tmp_path):
         (b'"c\nd" e,f', "bad_quotes", "text stands right after a closing quote (lines 4 to 5)."),
     ],
 )
-def test_it_says_what_is_wrong_and_the_next_are_read(tmp_path, row, kind, message):
+def test_it_says_what_is_wrong_and_the_next_are_read(tmp_path: Path, row: bytes, kind: str, message: str) -> None:
     path = write(tmp_path, b'text,category\n"a\nb",c\n' + row + b"\nf,g\n")
     first, odd, last = read(path)
     assert first == Row(2, {"text": "a\nb", "category": "c"})
@@ -208,12 +220,12 @@ def test_it_says_what_is_wrong_and_the_next_are_read(tmp_path, row, kind, messag
     assert last == Row(4, {"text": "f", "category": "g"})
 
 
-def test_a_quote_inside_a_cell_is_a_letter(tmp_path):
+def test_a_quote_inside_a_cell_is_a_letter(tmp_path: Path) -> None:
     path = write(tmp_path, 'text,category\n5" screen,tv\na "b",c\n')
     assert [row.values["text"] for row in read(path)] == ['5" screen', 'a "b"']
 
 
-def test_a_quote_that_is_never_closed_is_named(tmp_path):
+def test_a_quote_that_is_never_closed_is_named(tmp_path: Path) -> None:
     reader = open_csv(write(tmp_path, 'text,category\n"a\nb",b\n"c,d\ne,f\n'))
     rows: list[Row] = []
     with pytest.raises(SourceError, match=r"t\.csv, row 3 \(from line 4\): a quote is opened and never closed"):
@@ -221,7 +233,7 @@ def test_a_quote_that_is_never_closed_is_named(tmp_path):
     assert [row.number for row in rows] == [2]
 
 
-def test_a_row_without_end_is_given_up(tmp_path):
+def test_a_row_without_end_is_given_up(tmp_path: Path) -> None:
     path = write(tmp_path, 'text,category\na,b\n"' + ("c" * 1023 + "\n") * (65 << 10))
     with pytest.raises(SourceError, match=r"t\.csv, row 3 is longer than 32 MB\. A quote may have been left open"):
         read(path)
@@ -244,13 +256,13 @@ def test_a_row_without_end_is_given_up(tmp_path):
         (b"SQLite format 3\x00", r"t\.csv is a SQLite database .*sqlite:///"),
     ],
 )
-def test_what_is_no_csv_is_refused_with_its_place(tmp_path, content, message):
+def test_what_is_no_csv_is_refused_with_its_place(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         open_csv(write(tmp_path, content))
 
 
 @pytest.mark.parametrize("change", [b"more,rows\n", b""])
-def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, change):
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, change: bytes) -> None:
     path = write(tmp_path, "text,category\na,b\nc,d\n")
     reader = open_csv(path)
     path.write_bytes(b"text,category\na,b\n" + change)
@@ -258,7 +270,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, change):
         list(reader.blocks(0))
 
 
-def test_a_header_that_changes_is_noticed(tmp_path):
+def test_a_header_that_changes_is_noticed(tmp_path: Path) -> None:
     path = write(tmp_path, "text,category\na,b\n")
     reader = open_csv(path)
     path.write_text("text,cotegary\na,b\n")
@@ -266,7 +278,7 @@ def test_a_header_that_changes_is_noticed(tmp_path):
         list(reader.blocks(0))
 
 
-def test_a_file_that_vanishes_is_named(tmp_path):
+def test_a_file_that_vanishes_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "text,category\na,b\n")
     reader = open_csv(path)
     path.unlink()
@@ -287,7 +299,9 @@ def test_a_file_that_vanishes_is_named(tmp_path):
     ],
 )
 @pytest.mark.parametrize("block_bytes", [1, 1_000])
-def test_marks_and_line_ends_are_counted(tmp_path, content, has_mark, line_ends, block_bytes):
+def test_marks_and_line_ends_are_counted(
+    tmp_path: Path, content: str, has_mark: bool, line_ends: int, block_bytes: int
+) -> None:
     reader = open_csv(write(tmp_path, content), block_bytes=block_bytes)
     list(reader.blocks(0))
     assert (reader.notes.has_byte_order_mark, reader.notes.windows_line_ends) == (has_mark, line_ends)

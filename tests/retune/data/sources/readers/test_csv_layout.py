@@ -1,39 +1,42 @@
 """Tables of text as programs really write them: found, read right, and said."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from retune.cli.app import app
 from retune.config import DataConfig
+from retune.data.sources.blocks import Source
 from retune.data.sources.open import open_source
 from retune.errors import SourceError
 
 PAIRS = [("Where is it?", "Here, at last."), ("Who, me?", 'He said "yes".'), ("Why?", "Because; so.")]
 
 
-def open_table(tmp_path, content, name="t.csv", **settings):
+def open_table(tmp_path: Path, content: str, name: str = "t.csv", **settings: Any) -> Source:
     (tmp_path / name).write_bytes(content.encode())
     return open_source(DataConfig(source=str(tmp_path / name), **settings))
 
 
-def read(source):
+def read(source: Source) -> list[tuple[int, str, str]]:
     return [(row.number, *row.values.values()) for block in source.blocks() for row in block.rows()]
 
 
-def findings(source):
+def findings(source: Source) -> dict[str, str]:
     read(source)
     return {note.finding.kind: note.finding.message for note in source.notes()}
 
 
-def quoted(text):
+def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
 @pytest.mark.parametrize("mark", [";", ",", "\t", "|"])
 @pytest.mark.parametrize("line", ["sep={}\r\n", "\ufeffSEP={}\n", '"sep={}"\n'])
-def test_it_is_heeded_and_no_row(tmp_path, mark, line):
+def test_it_is_heeded_and_no_row(tmp_path: Path, mark: str, line: str) -> None:
     rows = "".join(f"{quoted(one)}{mark}{quoted(other)}\n" for one, other in PAIRS)
     source = open_table(tmp_path, f"{line.format(mark)}question{mark}answer\n{rows}")
     assert source.columns == ("question", "answer")
@@ -41,13 +44,13 @@ def test_it_is_heeded_and_no_row(tmp_path, mark, line):
     assert "names what separates the cells" in findings(source)["layout"]
 
 
-def test_decimal_commas_stay_numbers(tmp_path):
+def test_decimal_commas_stay_numbers(tmp_path: Path) -> None:
     source = open_table(tmp_path, "sep=;\ntext;price\nA, B;1,5\nC;2,75\n")
     assert read(source) == [(2, "A, B", "1,5"), (3, "C", "2,75")]
     assert read(open_table(tmp_path, "text;price\nA, B;1,5\nC;2,75\n")) == [(2, "A, B", "1,5"), (3, "C", "2,75")]
 
 
-def test_quotes_after_it_are_no_text(tmp_path):
+def test_quotes_after_it_are_no_text(tmp_path: Path) -> None:
     rows = "".join(f"{quoted(one)}, {quoted(other)}\n" for one, other in PAIRS)
     source = open_table(tmp_path, "question, answer\n" + rows)
     assert source.columns == ("question", "answer")
@@ -55,25 +58,25 @@ def test_quotes_after_it_are_no_text(tmp_path):
     assert "a space stands after each separator" in findings(source)["layout"]
 
 
-def test_names_and_texts_lose_it_where_all_have_it(tmp_path):
+def test_names_and_texts_lose_it_where_all_have_it(tmp_path: Path) -> None:
     assert open_table(tmp_path, "question, answer\nWhere?, Here.\n").columns == ("question", "answer")
 
 
-def test_spaces_of_prose_stay(tmp_path):
+def test_spaces_of_prose_stay(tmp_path: Path) -> None:
     source = open_table(tmp_path, "question,answer\nWhere?, Here.\nWho?,You.\n")
     assert read(source) == [(2, "Where?", " Here."), (3, "Who?", "You.")]
     assert findings(source) == {}
 
 
 @pytest.mark.parametrize("name", ["t.tsv", "t.csv"])
-def test_quotes_are_text_where_cells_are_written_without_any(tmp_path, name):
+def test_quotes_are_text_where_cells_are_written_without_any(tmp_path: Path, name: str) -> None:
     lines = ['"Wow" she said\tfirst', '5" pipe\tsecond', '"open\tthird', 'plain\t"fourth"']
     source = open_table(tmp_path, "text\tlabel\n" + "\n".join(lines) + "\n", name)
     assert read(source) == [(number, *line.split("\t")) for number, line in enumerate(lines, start=2)]
     assert "quotes are letters like any other" in findings(source)["layout"]
 
 
-def test_cells_in_quotes_are_read_as_programs_write_them(tmp_path):
+def test_cells_in_quotes_are_read_as_programs_write_them(tmp_path: Path) -> None:
     rows = [('a\tb "c"', "first"), ("two\nlines", "second")]
     content = "text\tlabel\n" + "".join(f"{quoted(text)}\t{label}\n" for text, label in rows)
     source = open_table(tmp_path, content, "t.tsv")
@@ -81,7 +84,7 @@ def test_cells_in_quotes_are_read_as_programs_write_them(tmp_path):
     assert findings(source) == {}
 
 
-def test_many_rows_beyond_the_first_are_read_alike(tmp_path):
+def test_many_rows_beyond_the_first_are_read_alike(tmp_path: Path) -> None:
     lines = [f'"{number} is "odd\tlabel {number % 7}' for number in range(9_000)]
     source = open_table(tmp_path, "text\tlabel\r\n" + "\r\n".join(lines) + "\r\n", "t.tsv")
     assert read(source) == [(number, *line.split("\t")) for number, line in enumerate(lines, start=2)]
@@ -97,12 +100,12 @@ PROSE = [(f"How do I open the box number {n}?", f"Turn the handle {n} times.") f
 FORM = [("2026-03-01", "It rattles when I open it."), ("2026-03-02", "Nothing at all.")]
 
 
-def table(rows, header=None):
+def table(rows: list[tuple[str, str]], header: tuple[str, str] | None = None) -> str:
     return "".join(f"{quoted(one)},{quoted(other)}\n" for one, other in ([header] if header else []) + rows)
 
 
 @pytest.mark.parametrize("rows", [LABELLED, PROSE])
-def test_a_first_row_that_is_an_example_is_doubted(tmp_path, rows):
+def test_a_first_row_that_is_an_example_is_doubted(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     source = open_table(tmp_path, table(rows))
     assert "the first row may be an example" in findings(source)["header_missing"]
 
@@ -117,25 +120,25 @@ def test_a_first_row_that_is_an_example_is_doubted(tmp_path, rows):
         (("card", "fee"), PROSE),
     ],
 )
-def test_names_of_columns_are_not(tmp_path, header, rows):
+def test_names_of_columns_are_not(tmp_path: Path, header: tuple[str, str], rows: list[tuple[str, str]]) -> None:
     assert findings(open_table(tmp_path, table(rows, header))) == {}
     # A header that comes again in the midst is none of the examples.
     assert "header_missing" not in findings(open_table(tmp_path, table([*rows, header, *rows], header)))
 
 
-def test_no_header_makes_the_first_row_an_example(tmp_path):
+def test_no_header_makes_the_first_row_an_example(tmp_path: Path) -> None:
     source = open_table(tmp_path, table(LABELLED), no_header=True)
     assert source.columns == ("column 1", "column 2")
     assert read(source) == [(number, *row) for number, row in enumerate(LABELLED, start=1)]
     assert findings(source) == {}
 
 
-def test_two_equal_cells_in_it_lead_to_no_header(tmp_path):
+def test_two_equal_cells_in_it_lead_to_no_header(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r'more than one column "card".*--no-header'):
         open_table(tmp_path, "card,card\nfee,card\n")
 
 
-def test_what_check_says_leads_on_to_examples(tmp_path):
+def test_what_check_says_leads_on_to_examples(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(table(PROSE * 4))
     runner = CliRunner()
@@ -150,7 +153,7 @@ def test_what_check_says_leads_on_to_examples(tmp_path):
 
 @pytest.mark.parametrize("above", ["# from the help desk\n# in May\n", "Tickets of May,\n,\n", "Tickets of May\n\n"])
 @pytest.mark.parametrize("mark", [",", ";"])
-def test_titles_and_comments_are_left_out_and_said(tmp_path, above, mark):
+def test_titles_and_comments_are_left_out_and_said(tmp_path: Path, above: str, mark: str) -> None:
     rows = "".join(f"{quoted(one)}{mark}{quoted(other)}\n" for one, other in PAIRS)
     source = open_table(tmp_path, f"{above.replace(',', mark)}question{mark}answer\n{rows}")
     assert source.columns == ("question", "answer")
@@ -159,13 +162,13 @@ def test_titles_and_comments_are_left_out_and_said(tmp_path, above, mark):
 
 
 @pytest.mark.parametrize("header", ["text", "question,answer"])
-def test_a_header_narrower_than_its_rows_is_not_a_title(tmp_path, header):
+def test_a_header_narrower_than_its_rows_is_not_a_title(tmp_path: Path, header: str) -> None:
     source = open_table(tmp_path, f"{header}\n" + "a,b,c\nd,e,f\ng,h,i\nj,k,l\n")
     assert source.columns == tuple(header.split(","))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_header_among_the_rows_is_left_out_and_said(tmp_path, end):
+def test_a_header_among_the_rows_is_left_out_and_said(tmp_path: Path, end: str) -> None:
     table = end.join(["question,answer", *(f"question {n},answer {n}" for n in range(5)), ""])
     source = open_table(tmp_path, table * 3)
     rows = read(source)

@@ -38,20 +38,20 @@ def read(reader: FileReader) -> list[Row]:
     ],
     ids=["one line", "indented", "byte order mark", "inside an object", "inside an object, indented"],
 )
-def test_an_array_is_read_wherever_it_stands(tmp_path, content):
+def test_an_array_is_read_wherever_it_stands(tmp_path: Path, content: str) -> None:
     reader = open_document(tmp_path, content)
     assert read(reader) == ROWS
     assert (reader.format, reader.unit, reader.columns) == (SourceFormat.JSON, "row", ("text", "n"))
     assert reader.notes.windows_line_ends == content.count("\r\n")
 
 
-def test_jsonl_by_the_name_of_json_is_read_as_what_it_is(tmp_path):
+def test_jsonl_by_the_name_of_json_is_read_as_what_it_is(tmp_path: Path) -> None:
     reader = open_document(tmp_path, "\n".join(map(json.dumps, OBJECTS)))
     assert read(reader) == ROWS
     assert (reader.format, reader.unit) == (SourceFormat.JSONL, "line")
 
 
-def test_a_large_array_comes_in_blocks(tmp_path):
+def test_a_large_array_comes_in_blocks(tmp_path: Path) -> None:
     objects = [{"text": "x" * 1_000, "n": number} for number in range(3 * BLOCK_BYTES // 1_000)]
     reader = open_document(tmp_path, json.dumps(objects))
     blocks = list(reader.blocks(0))
@@ -68,7 +68,7 @@ def test_a_large_array_comes_in_blocks(tmp_path):
         ('"\\u202e"', r'expected a JSON object, found "\u202e".'),
     ],
 )
-def test_an_element_that_is_no_row_is_named_and_the_next_are_read(tmp_path, element, message):
+def test_an_element_that_is_no_row_is_named_and_the_next_are_read(tmp_path: Path, element: str, message: str) -> None:
     first, bad, last = read(open_document(tmp_path, f'[{{"a": 1}}, {element}, {{"a": 2}}]'))
     assert (first, last) == (Row(1, {"a": 1}), Row(3, {"a": 2}))
     assert (bad.number, [tuple(finding) for finding in bad.findings]) == (2, [("not_json", message)])
@@ -97,7 +97,9 @@ def test_an_element_that_is_no_row_is_named_and_the_next_are_read(tmp_path, elem
         (json.dumps(OBJECTS).encode("utf-16"), r"t\.json is UTF-16"),
     ],
 )
-def test_what_is_no_array_of_objects_is_refused_with_its_place(tmp_path, content, message):
+def test_what_is_no_array_of_objects_is_refused_with_its_place(
+    tmp_path: Path, content: bytes | str, message: str
+) -> None:
     with pytest.raises(SourceError, match=message):
         read(open_document(tmp_path, content))
 
@@ -107,24 +109,26 @@ SHARED = [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "Here."
 
 
 @pytest.mark.parametrize(("element", "key"), [(CHAT, "messages"), (SHARED, "conversations")])
-def test_an_element_that_is_a_list_of_messages_is_a_conversation_and_that_is_said(tmp_path, element, key):
+def test_an_element_that_is_a_list_of_messages_is_a_conversation_and_that_is_said(
+    tmp_path: Path, element: list[dict[str, str]], key: str
+) -> None:
     reader = open_document(tmp_path, json.dumps([element, {key: element}]))
     assert read(reader) == [Row(1, {key: element}), Row(2, {key: element})]
     assert reader.notes.layout == [f'the elements are lists without a key; each is read as "{key}"']
 
 
-def test_a_list_of_anything_else_is_named_as_json_has_it(tmp_path):
+def test_a_list_of_anything_else_is_named_as_json_has_it(tmp_path: Path) -> None:
     [first, _] = read(open_document(tmp_path, '[[{"from": "human"}, null, true, "a long enough text"], {"a": 1}]'))
     assert first.findings[0].message == 'expected a JSON object, found [{"from": "human"}, null, true, "a long ….'
 
 
-def test_a_document_that_is_one_conversation_is_one_row(tmp_path):
+def test_a_document_that_is_one_conversation_is_one_row(tmp_path: Path) -> None:
     assert read(open_document(tmp_path, json.dumps({"messages": CHAT, "id": 7}, indent=1))) == [
         Row(1, {"messages": CHAT, "id": 7})
     ]
 
 
-def test_arrays_that_are_named_after_splits_are_files_of_their_own(tmp_path):
+def test_arrays_that_are_named_after_splits_are_files_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text(json.dumps({"version": 1, "train": OBJECTS, "test": OBJECTS[:1]}))
     [location] = find_files(str(path), SourceFormat.AUTO)

@@ -1,6 +1,7 @@
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,12 +24,12 @@ def write(directory: Path, content: bytes | str) -> Path:
     return path
 
 
-def open_jsonl(path: Path, **options) -> JsonLinesReader:
+def open_jsonl(path: Path, **options: Any) -> JsonLinesReader:
     [location] = find_files(str(path), SourceFormat.AUTO)
     return JsonLinesReader(location, **options)
 
 
-def read(path: Path, **options) -> list[Row]:
+def read(path: Path, **options: Any) -> list[Row]:
     return [row for block in open_jsonl(path, **options).blocks(0) for row in block.rows()]
 
 
@@ -40,7 +41,9 @@ def read(path: Path, **options) -> list[Row]:
     st.booleans(),
     st.integers(1, 40),
 )
-def test_every_line_is_a_row_whatever_the_blocks(tmp_path_factory, lines, end, has_last_end, block_bytes):
+def test_every_line_is_a_row_whatever_the_blocks(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], end: bytes, has_last_end: bool, block_bytes: int
+) -> None:
     content = end.join([b'{"first": 1}', *lines]) + (end if has_last_end else b"")
     path = write(tmp_path_factory.mktemp("jsonl"), content)
     reader = open_jsonl(path, block_bytes=block_bytes)
@@ -68,7 +71,9 @@ def test_every_line_is_a_row_whatever_the_blocks(tmp_path_factory, lines, end, h
         (b'{"a": 1} {"b": 2}', "not_json", "not valid JSON at column 10 (Extra data; found '{\"b\": 2}')."),
     ],
 )
-def test_a_bad_line_says_what_is_wrong_and_the_next_are_read(tmp_path, line, kind, message):
+def test_a_bad_line_says_what_is_wrong_and_the_next_are_read(
+    tmp_path: Path, line: bytes, kind: str, message: str | None
+) -> None:
     path = write(tmp_path, b'{"a": 1}\n\n' + line + b'\n{"a": 2}\n')
     first, bad, last = read(path)
     assert (first, last) == (Row(1, {"a": 1}), Row(4, {"a": 2}))
@@ -78,14 +83,14 @@ def test_a_bad_line_says_what_is_wrong_and_the_next_are_read(tmp_path, line, kin
     assert message in (None, finding.message)
 
 
-def test_the_line_of_invalid_json_is_found_far_into_a_file(tmp_path):
+def test_the_line_of_invalid_json_is_found_far_into_a_file(tmp_path: Path) -> None:
     lines = ['{"text": "question", "category": "answer"}'] * 50_000
     lines[48_212] = '{"text": "question", "category": "answer'
     bad = [row for row in read(write(tmp_path, "\n".join(lines)), block_bytes=100_000) if row.findings]
     assert [row.number for row in bad] == [48_213]
 
 
-def test_a_line_of_fifty_megabytes_is_read_if_it_is_meant(tmp_path):
+def test_a_line_of_fifty_megabytes_is_read_if_it_is_meant(tmp_path: Path) -> None:
     long = "x" * (50 << 20)
     path = write(tmp_path, f'{{"a": 1}}\n{{"a": "{long}"}}\n{{"a": 3}}\n')
     with pytest.raises(SourceError, match=r"line 2 is longer than 32 MB\..*--max-row-mb"):
@@ -95,7 +100,7 @@ def test_a_line_of_fifty_megabytes_is_read_if_it_is_meant(tmp_path):
     assert [(row.number, len(str(row.values["a"]))) for row in rows] == [(1, 1), (2, len(long)), (3, 1)]
 
 
-def test_byte_order_mark_and_blank_lines_are_read_over(tmp_path):
+def test_byte_order_mark_and_blank_lines_are_read_over(tmp_path: Path) -> None:
     path = write(tmp_path, b'\xef\xbb\xbf\r\n{"a": 1}\r\n\r\n  \n{"b": 2}')
     reader = open_jsonl(path)
     assert read(path) == [Row(2, {"a": 1}), Row(5, {"b": 2})]
@@ -103,12 +108,12 @@ def test_byte_order_mark_and_blank_lines_are_read_over(tmp_path):
     assert reader.notes.has_byte_order_mark
 
 
-def test_keys_of_the_first_hundred_objects_are_the_columns(tmp_path):
+def test_keys_of_the_first_hundred_objects_are_the_columns(tmp_path: Path) -> None:
     path = write(tmp_path, "\n".join(json.dumps({f"k{number}": 1, "same": 2}) for number in range(150)))
     assert open_jsonl(path).columns == ("k0", "same", *(f"k{number}" for number in range(1, 100)))
 
 
-def test_a_first_line_that_is_broken_json_is_a_bad_row(tmp_path):
+def test_a_first_line_that_is_broken_json_is_a_bad_row(tmp_path: Path) -> None:
     assert [row.number for row in read(write(tmp_path, '{"a": 1,}\n{"a": 2}\n')) if row.findings] == [1]
 
 
@@ -134,12 +139,12 @@ def test_a_first_line_that_is_broken_json_is_a_bad_row(tmp_path):
         (b"PAR1", r"t\.jsonl is a Parquet file by its first bytes; expected JSONL"),
     ],
 )
-def test_what_is_no_jsonl_is_refused(tmp_path, content, message):
+def test_what_is_no_jsonl_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         open_jsonl(write(tmp_path, content))
 
 
-def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path):
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, '{"a": 1}\n')
     reader = open_jsonl(path)
     path.write_text('{"a": 1}\n{"a": 2}\n')

@@ -3,7 +3,9 @@ import os
 import pickle
 import pickletools
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,33 +25,33 @@ PANDAS_2 = Path(__file__).parents[2] / "golden" / "pandas-2.2.pkl"
 class Calls:
     """Pickles as a call of `function` with `arguments`, which the reader would make."""
 
-    def __init__(self, function, *arguments):
+    def __init__(self, function: Callable[..., Any], *arguments: object) -> None:
         self.call = (function, arguments)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return self.call
 
 
-def read_pickled_columns(path, trust=False):
+def read_pickled_columns(path: Path, trust: bool = False) -> list[Any]:
     [location] = find_files(str(path), SourceFormat.PICKLE)
     names, rows = read_pickled_rows(location, trust=trust)
     values = [list(row.values.values()) for row, _ in rows]
     return [(name, [row[place] for row in values]) for place, name in enumerate(names)]
 
 
-def write(path, value, protocol=pickle.DEFAULT_PROTOCOL):
+def write(path: Path, value: Any, protocol: int = pickle.DEFAULT_PROTOCOL) -> Path:
     path.write_bytes(pickle.dumps(value, protocol=protocol))
     return path
 
 
-def named(module, name):
+def named(module: str, name: str) -> bytes:
     """A pickle that does nothing but ask for a name, the way protocol 4 does."""
     module_code, name_code = (pickle.SHORT_BINUNICODE + bytes([len(text)]) + text.encode() for text in (module, name))
     return pickle.PROTO + b"\x04" + module_code + name_code + pickle.STACK_GLOBAL + pickle.STOP
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_that_wants_to_run_a_command_is_refused_and_nothing_runs(tmp_path, protocol):
+def test_a_pickle_that_wants_to_run_a_command_is_refused_and_nothing_runs(tmp_path: Path, protocol: int) -> None:
     trace = tmp_path / "trace"
     path = write(tmp_path / "t.pkl", Calls(os.system, f"touch {trace}"), protocol)
 
@@ -61,7 +63,7 @@ def test_a_pickle_that_wants_to_run_a_command_is_refused_and_nothing_runs(tmp_pa
     assert trace.exists(), "the pickle is harmless, so this test proves nothing"
 
 
-def test_a_command_inside_a_real_table_is_refused(tmp_path):
+def test_a_command_inside_a_real_table_is_refused(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     path = write(tmp_path / "t.pkl", pd.DataFrame({"text": ["a", Calls(os.system, f"touch {trace}")]}))
     with pytest.raises(SourceError, match=r"posix\.system"):
@@ -103,14 +105,14 @@ def test_a_command_inside_a_real_table_is_refused(tmp_path):
         ("retune.files", "write_bytes"),
     ],
 )
-def test_only_the_names_of_a_table_are_given_out(tmp_path, module, name):
+def test_only_the_names_of_a_table_are_given_out(tmp_path: Path, module: str, name: str) -> None:
     path = tmp_path / "t.pkl"
     path.write_bytes(named(module, name))
     with pytest.raises(SourceError, match=re.escape(f"asks for {module}.{name}, ")):
         read_pickled_columns(path)
 
 
-def test_a_class_can_not_be_changed(tmp_path):
+def test_a_class_can_not_be_changed(tmp_path: Path) -> None:
     path = tmp_path / "t.pkl"
     change = (None, {"to_csv": "mine"})
     state = pickle.dumps(change, protocol=4)[2:-1]
@@ -131,12 +133,12 @@ def test_a_class_can_not_be_changed(tmp_path):
     ],
     ids=["array over raw memory", "object fields", "void", "structured array", "record array"],
 )
-def test_raw_memory_is_not_taken_for_objects(tmp_path, forged):
+def test_raw_memory_is_not_taken_for_objects(tmp_path: Path, forged: Any) -> None:
     with pytest.raises(SourceError):
         read_pickled_columns(write(tmp_path / "t.pkl", forged))
 
 
-def test_a_dtype_can_not_be_forged_through_its_state(tmp_path):
+def test_a_dtype_can_not_be_forged_through_its_state(tmp_path: Path) -> None:
     path = tmp_path / "t.pkl"
     dtype = pickle.dumps(np.dtype("S8"), protocol=4)
     [build] = [place for code, _, place in pickletools.genops(dtype) if code.name == "BUILD"]
@@ -146,7 +148,7 @@ def test_a_dtype_can_not_be_forged_through_its_state(tmp_path):
         read_pickled_columns(path)
 
 
-def test_forged_arrow_offsets_are_found(tmp_path):
+def test_forged_arrow_offsets_are_found(tmp_path: Path) -> None:
     table = pd.DataFrame({"text": pd.array(["abcd", "efgh"], dtype="string[pyarrow]")})
     content = pickle.dumps(table)
     offsets = np.array([0, 4, 8], dtype="int64").tobytes()
@@ -157,7 +159,7 @@ def test_forged_arrow_offsets_are_found(tmp_path):
         read_pickled_columns(path)
 
 
-def test_forged_categories_are_found(tmp_path):
+def test_forged_categories_are_found(tmp_path: Path) -> None:
     path = tmp_path / "t.pkl"
     table = pd.DataFrame({"c": pd.Categorical(["a", "b", "b", "a", "b"])})
     content = pickle.dumps(table)
@@ -168,14 +170,14 @@ def test_forged_categories_are_found(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"text,category\n", b"\x80\x04.", b"\x1f\x8b"], ids=repr)
-def test_what_is_no_pickle_is_said_to_be_none(tmp_path, content):
+def test_what_is_no_pickle_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.pkl"
     path.write_bytes(content)
     with pytest.raises(SourceError, match="can't be read as a pickled table: "):
         read_pickled_columns(path)
 
 
-def test_every_way_to_cut_a_pickle_off_is_explained(tmp_path):
+def test_every_way_to_cut_a_pickle_off_is_explained(tmp_path: Path) -> None:
     content = pickle.dumps(pd.DataFrame({"text": ["a", "b"], "n": [1.0, None]}))
     for length in range(1, len(content), 7):
         path = tmp_path / "t.pkl"
@@ -186,14 +188,14 @@ def test_every_way_to_cut_a_pickle_off_is_explained(tmp_path):
 
 @pytest.mark.parametrize("value", [[], ["a"], {"text": ["a"]}, pd.Series(["a"]), None], ids=repr)
 @pytest.mark.parametrize("trust", [False, True])
-def test_another_object_is_named(tmp_path, value, trust):
+def test_another_object_is_named(tmp_path: Path, value: Any, trust: bool) -> None:
     name = type(value).__name__
     with pytest.raises(SourceError, match=rf"holds {name}; expected a pandas DataFrame or a list of dicts\..*Parquet"):
         read_pickled_columns(write(tmp_path / "t.pkl", value), trust)
 
 
 @pytest.mark.parametrize("trust", [False, True])
-def test_a_list_of_dicts_is_read(tmp_path, trust):
+def test_a_list_of_dicts_is_read(tmp_path: Path, trust: bool) -> None:
     value = [{"messages": [{"role": "user"}], "n": np.int64(1)}, "a", {"n": None, "label": "b"}]
     [location] = find_files(str(write(tmp_path / "t.pkl", value)), SourceFormat.PICKLE)
     columns, rows = read_pickled_rows(location, trust=trust)
@@ -204,14 +206,14 @@ def test_a_list_of_dicts_is_read(tmp_path, trust):
     assert (third.number, third.values) == (3, {"n": None, "label": "b"})
 
 
-def test_a_trusted_pickle_may_run_what_it_wants(tmp_path):
+def test_a_trusted_pickle_may_run_what_it_wants(tmp_path: Path) -> None:
     path = write(tmp_path / "t.pkl", Calls(pd.DataFrame.from_records, [("a", 1)], None, None, ["text", "n"]))
     with pytest.raises(SourceError, match=r"refused.*--trust-pickle"):
         read_pickled_columns(path)
     assert read_pickled_columns(path, trust=True) == [("text", ["a"]), ("n", [1])]
 
 
-def test_a_trusted_pickle_that_is_damaged_is_explained(tmp_path):
+def test_a_trusted_pickle_that_is_damaged_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "t.pkl"
     path.write_bytes(pickle.dumps(pd.DataFrame({"text": ["a"]}))[:-20])
     with pytest.raises(SourceError, match="can't be read as a pickled table: "):
@@ -219,20 +221,20 @@ def test_a_trusted_pickle_that_is_damaged_is_explained(tmp_path):
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lambda content: pa.compress(content, "zstd", asbytes=True)])
-def test_packed_pickles_are_read(tmp_path, pack):
+def test_packed_pickles_are_read(tmp_path: Path, pack: Callable[..., Any]) -> None:
     path = tmp_path / "t.pkl.gz"
     path.write_bytes(pack(pickle.dumps(pd.DataFrame({"text": ["a"]}))))
     assert read_pickled_columns(path) == [("text", ["a"])]
 
 
-def test_rows_are_numbered_through_a_long_table(tmp_path):
+def test_rows_are_numbered_through_a_long_table(tmp_path: Path) -> None:
     [location] = find_files(str(write(tmp_path / "t.pkl", pd.DataFrame({"n": range(25_000)}))), SourceFormat.PICKLE)
     _, rows = read_pickled_rows(location, trust=False)
     assert all(row.number == row.values["n"] + 1 for row, _ in rows)
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])
-def test_tables_of_many_types_are_read(tmp_path, protocol):
+def test_tables_of_many_types_are_read(tmp_path: Path, protocol: int) -> None:
     columns = {
         "str": ["a", None],
         "object": pd.Series(["a", {"b": np.array([1, 2])}], dtype=object),
@@ -265,12 +267,12 @@ def test_tables_of_many_types_are_read(tmp_path, protocol):
 
 
 @pytest.mark.parametrize("table", [pd.DataFrame({"text": []}), pd.concat([pd.DataFrame({"text": ["a"]})] * 3)])
-def test_empty_and_joined_tables_are_read(tmp_path, table):
+def test_empty_and_joined_tables_are_read(tmp_path: Path, table: pd.DataFrame) -> None:
     path = write(tmp_path / "t.pkl", table)
     assert read_pickled_columns(path) == [("text", table["text"].tolist())]
 
 
-def test_tables_of_pandas_2_are_read():
+def test_tables_of_pandas_2_are_read() -> None:
     assert read_pickled_columns(PANDAS_2) == [
         ("text", ["Where is my card?", "カードはどこですか？"]),
         ("category", ["card_arrival", "カード"]),
@@ -279,7 +281,7 @@ def test_tables_of_pandas_2_are_read():
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2])
-def test_an_old_protocol_is_refused_with_the_ways_to_read_it(tmp_path, protocol):
+def test_an_old_protocol_is_refused_with_the_ways_to_read_it(tmp_path: Path, protocol: int) -> None:
     path = tmp_path / "t.pkl"
     path.write_bytes(pickle.dumps(pd.DataFrame({"a": ["x"]}), protocol=protocol))
     [location] = find_files(str(path), SourceFormat.PICKLE)

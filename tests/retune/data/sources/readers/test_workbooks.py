@@ -1,13 +1,15 @@
 """Workbooks: what people see in the cells is what is read, and a hostile one takes no more than the limit."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from workbooks import DATE, DATE_TIME, FIVE_DIGITS, TIME, Cell, sheet_xml, write_workbook
 
 from retune.config import DataConfig, LimitsConfig, SourceFormat
-from retune.data.sources.blocks import Row
+from retune.data.sources.blocks import Row, Source
 from retune.data.sources.open import open_source
 from retune.errors import EmptySourceError, SourceError
 
@@ -21,25 +23,25 @@ TITLE: list[Cell] = ["Tickets of May"]
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 
-def open_book(path: Path, **settings):
+def open_book(path: Path, **settings: Any) -> Source:
     return open_source(DataConfig(source=str(path), **settings))
 
 
-def read(source) -> list[Row]:
+def read(source: Source) -> list[Row]:
     return [row for block in source.blocks() for row in block.rows()]
 
 
-def layout(source) -> list[str]:
+def layout(source: Source) -> list[str]:
     list(source.blocks())
     return [note.finding.message for note in source.notes() if note.finding.kind == "layout"]
 
 
 @pytest.fixture
-def book(tmp_path):
+def book(tmp_path: Path) -> Callable[..., Path]:
     return lambda sheets, **more: write_workbook(tmp_path / "book.xlsx", sheets, **more)
 
 
-def test_cells_with_errors_are_empty_and_said(book):
+def test_cells_with_errors_are_empty_and_said(book: Callable[..., Path]) -> None:
     rows: list[list[Cell]] = [["question", "answer"], ["a", "#N/A"], ["#REF!", "b"]]
     source = open_book(book({"S": sheet_xml(rows)}))
     assert [list(row.values.values()) for row in read(source)] == [["a", ""], ["", "b"]]
@@ -48,7 +50,7 @@ def test_cells_with_errors_are_empty_and_said(book):
     assert finding.message.startswith("cell B2 holds an error (#N/A), or more: 2 in all")
 
 
-def test_formulas_without_a_value_are_said(book):
+def test_formulas_without_a_value_are_said(book: Callable[..., Path]) -> None:
     sheet = sheet_xml([["question", "answer"], ["a", 1], ["b", 2]]).replace("<v>2</v>", "<f>B2*2</f><v></v>")
     source = open_book(book({"S": sheet}))
     assert [row.values["answer"] for row in read(source)] == ["1", ""]
@@ -56,20 +58,20 @@ def test_formulas_without_a_value_are_said(book):
     assert finding.message.startswith("cell B3 holds a formula that was never computed: 1 in all")
 
 
-def test_a_formula_with_its_value_is_no_fault(book):
+def test_a_formula_with_its_value_is_no_fault(book: Callable[..., Path]) -> None:
     sheet = sheet_xml([["question", "answer"], ["a", 1]]).replace("<v>1</v>", "<f>2-1</f><v>1</v>")
     source = open_book(book({"S": sheet}))
     assert [row.values["answer"] for row in read(source)] == ["1"]
     assert source.notes() == []
 
 
-def test_a_header_among_the_rows_is_left_out_and_said(book):
+def test_a_header_among_the_rows_is_left_out_and_said(book: Callable[..., Path]) -> None:
     source = open_book(book({"S": sheet_xml([*TABLE, TABLE[0], TABLE[1]])}))
     assert [row.number for row in read(source)] == [2, 3, 5]
     assert layout(source) == ["the header comes again in row 4, which is left out."]
 
 
-def test_each_is_the_text_that_people_see(book):
+def test_each_is_the_text_that_people_see(book: Callable[..., Path]) -> None:
     cells: list[Cell] = [
         (45000, DATE),
         (45000.5, DATE_TIME),
@@ -89,31 +91,31 @@ def test_each_is_the_text_that_people_see(book):
     assert (source.files[0].format, source.files[0].unit) == (SourceFormat.EXCEL, "row")
 
 
-def test_rows_are_numbered_as_the_spreadsheet_does_and_empty_ones_left_out(book):
+def test_rows_are_numbered_as_the_spreadsheet_does_and_empty_ones_left_out(book: Callable[..., Path]) -> None:
     source = open_book(book({"S": sheet_xml([TABLE[0], BLANK, BLANK, TABLE[1], TABLE[2][:1]])}))
     assert [(row.number, row.values["answer"]) for row in read(source)] == [(4, "On its way."), (5, "")]
     assert source.sample() == read(source)
 
 
-def test_a_table_may_start_anywhere(book):
+def test_a_table_may_start_anywhere(book: Callable[..., Path]) -> None:
     rows: list[list[Cell]] = [[None, None, *row] for row in TABLE]
     source = open_book(book({"S": sheet_xml(rows, first=7)}))
     assert read(source)[0] == Row(8, {"question": "Where is my card?", "answer": "On its way."})
 
 
-def test_a_row_that_is_wider_than_the_header_is_a_finding(book):
+def test_a_row_that_is_wider_than_the_header_is_a_finding(book: Callable[..., Path]) -> None:
     wide: list[Cell] = ["a", "b", "c"]
     rows = [*TABLE, *[TABLE[1]] * 30, wide]
     assert read(open_book(book({"S": sheet_xml(rows)})))[-1].findings[0].kind == "row_width"
 
 
-def test_a_title_and_empty_rows_above_it_are_passed_over_and_that_is_said(book):
+def test_a_title_and_empty_rows_above_it_are_passed_over_and_that_is_said(book: Callable[..., Path]) -> None:
     source = open_book(book({"S": sheet_xml([TITLE, BLANK, *TABLE], first=2, merged="A2:B2")}))
     assert read(source)[0] == Row(5, {"question": "Where is my card?", "answer": "On its way."})
     assert layout(source) == ['row 2 stands above the header and is not read ("Tickets of May").']
 
 
-def test_merged_cells_leave_columns_without_a_name_and_that_is_said(book):
+def test_merged_cells_leave_columns_without_a_name_and_that_is_said(book: Callable[..., Path]) -> None:
     rows: list[list[Cell]] = [["question", "answer", None], ["Where?", "Here.", "x"]]
     source = open_book(book({"S": sheet_xml(rows, merged="B1:C1")}))
     assert source.columns == ("question", "answer", "column 3")
@@ -126,13 +128,13 @@ SHEETS = ("Cover", "Tickets", "Old", "Secret")
 
 
 @pytest.fixture
-def path(book):
+def path(book: Callable[..., Path]) -> Path:
     rows: tuple[list[list[Cell]], ...] = ([], TABLE, [*TABLE, ["Why?", "Because."]], TABLE)
     contents = {name: sheet_xml(content) for name, content in zip(SHEETS, rows, strict=True)}
     return book(contents, hidden=["Secret"])
 
 
-def test_the_first_with_anything_in_it_is_read_and_the_others_are_named(path):
+def test_the_first_with_anything_in_it_is_read_and_the_others_are_named(path: Path) -> None:
     source = open_book(path)
     assert len(read(source)) == 2
     assert layout(source) == ['the sheet "Tickets" is read.']
@@ -143,18 +145,18 @@ def test_the_first_with_anything_in_it_is_read_and_the_others_are_named(path):
 
 
 @pytest.mark.parametrize(("sheet", "rows"), [("Old", 3), ("Secret", 2)])
-def test_another_is_read_by_its_name(path, sheet, rows):
+def test_another_is_read_by_its_name(path: Path, sheet: str, rows: int) -> None:
     assert len(read(open_book(path, sheet=sheet))) == rows
 
 
-def test_one_that_is_not_there_is_refused_with_those_that_are(path):
+def test_one_that_is_not_there_is_refused_with_those_that_are(path: Path) -> None:
     with pytest.raises(SourceError, match=r'has no sheet "May"; it has "Cover", "Tickets", "Old"\.'):
         open_book(path, sheet="May")
     with pytest.raises(EmptySourceError, match='its sheet "Cover" has nothing in it'):
         open_book(path, sheet="Cover")
 
 
-def test_a_sheet_of_a_table_of_text_is_refused(tmp_path):
+def test_a_sheet_of_a_table_of_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("question,answer\na,b\n")
     with pytest.raises(SourceError, match="--sheet is for workbooks"):
         open_book(tmp_path / "t.csv", sheet="May")
@@ -169,7 +171,9 @@ def test_a_sheet_of_a_table_of_text_is_refused(tmp_path):
         ("t.ods", b"\x00\x01\x02", "can't be read as a spreadsheet"),
     ],
 )
-def test_what_is_no_workbook_is_refused_with_what_it_is(tmp_path, name, content, message):
+def test_what_is_no_workbook_is_refused_with_what_it_is(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError) as caught:
         open_book(tmp_path / name)
@@ -177,7 +181,7 @@ def test_what_is_no_workbook_is_refused_with_what_it_is(tmp_path, name, content,
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json"])
-def test_a_workbook_by_another_name_says_how_to_read_it(book, tmp_path, name):
+def test_a_workbook_by_another_name_says_how_to_read_it(book: Callable[..., Path], tmp_path: Path, name: str) -> None:
     path = book({"S": sheet_xml(TABLE)}).rename(tmp_path / name)
     with pytest.raises(SourceError, match=r"rename it to end in \.xlsx or use --format excel"):
         open_book(path)
@@ -187,23 +191,23 @@ def test_a_workbook_by_another_name_says_how_to_read_it(book, tmp_path, name):
 LIMITS = LimitsConfig(max_pickle_mb=64)
 
 
-def refuse(path, message, **limits):
+def refuse(path: Path, message: str, **limits: Any) -> None:
     with pytest.raises(SourceError, match=message):
         read(open_book(path, limits=LIMITS.model_copy(update=limits)))
 
 
-def test_a_cell_in_the_farthest_corner(book):
+def test_a_cell_in_the_farthest_corner(book: Callable[..., Path]) -> None:
     cells = '<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
     path = book({"S": f'<worksheet xmlns="{_MAIN}"><sheetData>{cells}</sheetData></worksheet>'})
     refuse(path, r"takes more than 64 MB of memory.*raise data.limits.max_pickle_mb")
 
 
-def test_parts_that_unpack_to_many_times_their_size(book):
+def test_parts_that_unpack_to_many_times_their_size(book: Callable[..., Path]) -> None:
     path = book({"S": sheet_xml(TABLE) + " " * 80_000_000})
     refuse(path, "unpacks to more than 200 times its size")
 
 
-def test_a_size_that_lies(book):
+def test_a_size_that_lies(book: Callable[..., Path]) -> None:
     path = book({"S": sheet_xml([*TABLE, ["x" * 90_000_000]])})
     content = bytearray(path.read_bytes())
     entry = content.rindex(b"PK\x01\x02")
@@ -212,19 +216,19 @@ def test_a_size_that_lies(book):
     refuse(path, "takes more than 64 MB|can't be read as a spreadsheet", max_unpacked_ratio=1e6)
 
 
-def test_one_text_that_every_cell_shares(book):
+def test_one_text_that_every_cell_shares(book: Callable[..., Path]) -> None:
     text = f'<sst xmlns="{_MAIN}"><si><t>{"x" * 100_000}</t></si></sst>'
     rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, 5000))
     sheet = f'<worksheet xmlns="{_MAIN}"><sheetData>{rows}</sheetData></worksheet>'
     refuse(book({"S": sheet}, sharedStrings=text), "takes more than 64 MB of memory")
 
 
-def test_a_row_that_is_too_long(book):
+def test_a_row_that_is_too_long(book: Callable[..., Path]) -> None:
     path = book({"S": sheet_xml([["question", "answer"], ["x" * 9_000_000, "y"]])})
     refuse(path, "is longer than 4 MB", max_row_mb=4, max_pickle_mb=256, max_unpacked_ratio=1e6)
 
 
-def test_an_archive_of_anything_else(tmp_path):
+def test_an_archive_of_anything_else(tmp_path: Path) -> None:
     path = tmp_path / "t.xlsx"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "hello")
