@@ -77,7 +77,7 @@ def received(webhook: Webhook, mailbox: Mailbox, title: str) -> tuple[dict[str, 
     return wait_for(look, f"{title!r} by mail and webhook")
 
 
-def test_people_are_told_and_the_addresses_are_not(
+def test_notifications_are_sent_without_showing_addresses(
     prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets = ("a-path-nobody-knows", "a-signature")
@@ -140,7 +140,7 @@ def test_people_are_told_and_the_addresses_are_not(
         assert secret not in prefect_server.processes.logs()
 
 
-def test_a_crash_is_told_only_where_nothing_mends_it(
+def test_crash_is_announced_only_if_the_run_is_not_rescheduled(
     prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with webhook_server() as webhook:
@@ -193,7 +193,7 @@ def test_a_channel_that_is_gone_keeps_its_block_and_nothing_else(
         ("RETUNE_WEBHOOK_URL", "https://"),
     ],
 )
-def test_what_is_no_address_is_refused_and_not_repeated(
+def test_invalid_webhook_url_is_refused_and_not_repeated(
     variable: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, address)

@@ -105,7 +105,7 @@ def registered(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathF
     return prefect_server
 
 
-def test_twice_is_once_and_what_people_changed_stays(registered: PrefectServer) -> None:
+def test_registering_again_keeps_manual_changes(registered: PrefectServer) -> None:
     automations = {item["name"]: item for item in registered.find("automations")}
     assert automations["retune - resume crashed runs"]["enabled"] is False
     assert automations["retune - notice lost processes"]["enabled"] is True
@@ -214,7 +214,7 @@ def test_prefect_yaml_alone_retrains_the_example() -> None:
 @pytest.mark.parametrize(
     ("variable", "value"), [("RETUNE_SCHEDULE_CRON", "at night"), ("RETUNE_TIMEZONE", "Europe/Nowhere")]
 )
-def test_schedule_that_is_none_is_refused(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_schedule_is_refused(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError, match=value):
         Registration.from_environment()

@@ -142,7 +142,7 @@ def test_what_is_not_retune_s_own_is_refused(guarded: Guarded, name: str, reason
     wait_for(lambda: f"Refused: {reason}" in guarded.server.log_of(guarded.runs[name]), "the line in the log")
 
 
-def test_its_own_flow_runs(guarded: Guarded) -> None:
+def test_worker_runs_retunes_own_flow(guarded: Guarded) -> None:
     guarded.ended("own", "Completed")
     assert list(guarded.marks.iterdir()) == []
 

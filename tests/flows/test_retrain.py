@@ -199,7 +199,7 @@ async def test_a_refused_job_fails_at_once_and_once(training_server: str, ticket
         assert proxy.count("POST", "/fine_tuning/jobs") == 1
 
 
-async def test_a_job_that_fails_is_told_in_the_provider_s_words(training_server: str, tickets: Path) -> None:
+async def test_failed_job_shows_the_providers_message(training_server: str, tickets: Path) -> None:
     with faulty_proxy(training_server) as proxy:
         config = configuration(proxy.base_url, tickets, training={"suffix": "doomed"})
 
@@ -257,7 +257,7 @@ async def test_a_key_that_the_host_repeats_reaches_no_log(
     assert not any(secret in message for message in logs)
 
 
-async def test_a_fine_tuned_model_that_answers_nothing_is_no_success(training_server: str, tickets: Path) -> None:
+async def test_run_fails_if_the_fine_tuned_model_answers_nothing(training_server: str, tickets: Path) -> None:
     body = json.dumps({"error": {"message": "overthrown", "type": "x", "param": None, "code": "gone"}}).encode()
     with faulty_proxy(training_server) as proxy:
         proxy.faults.append(Fault("POST", "/chat/completions", times=99, status=400, body=body))

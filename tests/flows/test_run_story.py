@@ -58,7 +58,7 @@ async def test_a_run_says_what_it_is_and_what_became_of_it(
     assert manifest.fine_tuned_model in told["message"]
 
 
-async def test_a_job_s_creation_is_told_once(training_server: str, tickets: Path) -> None:
+async def test_job_creation_emits_one_event(training_server: str, tickets: Path) -> None:
     config = configuration(training_server, tickets)
     first = await retrain(config)
     again = await retrain(config)
@@ -101,7 +101,7 @@ async def test_without_an_address_the_report_is_a_path(training_server: str, tic
     assert f"- Report: {manifest.report}" in html.unescape(str(found["retrain-pathless"].data))
 
 
-async def test_a_failure_is_told_in_one_line(training_server: str, tickets: Path) -> None:
+async def test_failed_run_emits_an_event_of_one_line(training_server: str, tickets: Path) -> None:
     config = configuration(training_server, tickets)
     config = config.model_copy(update={"data": config.data.model_copy(update={"user_column": "nobody\nhas"})})
     with pytest.raises(SourceError):
@@ -113,7 +113,7 @@ async def test_a_failure_is_told_in_one_line(training_server: str, tickets: Path
     assert (told["model"], told["data"]) == ("baseline-text", tickets.stem)
 
 
-async def test_a_run_over_its_budget_is_told_as_such(training_server: str, tickets: Path) -> None:
+async def test_run_over_budget_emits_its_own_event(training_server: str, tickets: Path) -> None:
     with faulty_proxy(training_server) as proxy:
         config = configuration(proxy.base_url, tickets, training={"model": "unpriced", "max_cost_usd": 5})
         with pytest.raises(OverBudgetError):

@@ -57,7 +57,7 @@ async def test_new_data_is_announced_once(tickets: Path) -> None:
     assert [resource.role for resource in event.related][:1] == ["flow-run"]
 
 
-async def test_what_is_no_new_example_is_not_announced(tickets: Path) -> None:
+async def test_reordered_or_removed_examples_are_not_announced(tickets: Path) -> None:
     config = configuration(str(tickets))
     await watch_data(config, AT_ONCE)
     for rows in (ROWS[::-1], ROWS[:20]):
@@ -125,7 +125,7 @@ async def test_two_watchers_that_share_no_home_announce_one_event(
     assert len(await announcements(config)) == 2
 
 
-async def test_a_source_that_is_away_is_a_failed_look_and_no_change(tickets: Path) -> None:
+async def test_unavailable_source_fails_the_watch_without_a_change(tickets: Path) -> None:
     config = configuration(str(tickets))
     await watch_data(config, AT_ONCE)
     before = await load_state(config)

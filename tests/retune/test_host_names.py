@@ -51,11 +51,11 @@ def test_no_text_is_an_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", NOT_HOSTS)
-def test_what_is_not_exactly_a_host_and_a_port_is_none(text: str) -> None:
+def test_text_other_than_host_and_port_is_invalid(text: str) -> None:
     assert host_of(text) is None
 
 
-def test_an_origin_without_a_host_is_none() -> None:
+def test_origin_without_a_host_is_invalid() -> None:
     assert host_of_origin("null") is None
     assert host_of_origin("localhost") is None
     assert host_of_origin("http://localhost/") is None

@@ -47,7 +47,7 @@ def pages(system: DeployedSystem) -> Iterator[PrefectPages]:
         yield opened
 
 
-def test_registration(system: DeployedSystem) -> None:
+def test_deployments_are_registered_with_their_schedules(system: DeployedSystem) -> None:
     flows = {flow["id"]: flow["name"] for flow in system.prefect.find("flows")}
     found = {f"{flows[one['flow_id']]}/{one['name']}": one for one in system.prefect.find("deployments")}
 
@@ -58,7 +58,7 @@ def test_registration(system: DeployedSystem) -> None:
     assert {one["name"]: one["limit"] for one in limits}["retune-baseline-text"] == 1
 
 
-def test_what_is_due_runs(system: DeployedSystem) -> None:
+def test_scheduled_run_starts_when_it_is_due(system: DeployedSystem) -> None:
     address = f"/deployments/{system.prefect.deployment('retrain/nightly')['id']}/schedules"
     due = datetime.now(UTC) + timedelta(seconds=6)
     schedule = {"interval": timedelta(days=1).total_seconds(), "anchor_date": due.isoformat()}
@@ -127,7 +127,9 @@ def test_a_run_started_from_the_form(system: DeployedSystem, run_from_the_form: 
     assert job.status == "succeeded"
 
 
-def test_its_artifacts_are_seen(system: DeployedSystem, run_from_the_form: str, pages: PrefectPages) -> None:
+def test_prefect_shows_the_artifacts_of_a_run(
+    system: DeployedSystem, run_from_the_form: str, pages: PrefectPages
+) -> None:
     system.prefect.wait_for_state(run_from_the_form, "Completed")
     of_run = {"flow_run_id": {"any_": [run_from_the_form]}, "type": {"any_": ["markdown"]}}
     found = system.prefect.find("artifacts", artifacts=of_run)
@@ -156,9 +158,7 @@ def dear_run(system: DeployedSystem, tmp_path: Path) -> str:
     return run_id
 
 
-def test_a_run_that_costs_more_than_is_let_through_goes_on_when_somebody_approves(
-    system: DeployedSystem, pages: PrefectPages, dear_run: str
-) -> None:
+def test_expensive_run_continues_after_approval(system: DeployedSystem, pages: PrefectPages, dear_run: str) -> None:
     wait_for(lambda: not system.process_of(dear_run), "the end of the run's process")
     asked = wait_for(lambda: system.prefect.events("retune.run.approval-needed"), "the question")
     assert "What the training will cost can't be said" in asked[0]["payload"]["message"]
@@ -189,7 +189,7 @@ def test_cancelling_a_run_cancels_its_job(system: DeployedSystem, pages: Prefect
     wait_for(lambda: not system.process_of(run_id), "the end of the run's process")
 
 
-def test_a_killed_run_goes_on_with_its_job(system: DeployedSystem, tmp_path: Path) -> None:
+def test_killed_run_resumes_with_its_job(system: DeployedSystem, tmp_path: Path) -> None:
     data = write_data(tmp_path / "killed.csv", 100)
     config = config_of(data, hyperparameters={"n_epochs": 20, "batch_size": 1})
     run_id = system.prefect.start_run("retrain/manual", {"config": config})

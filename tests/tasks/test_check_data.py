@@ -84,7 +84,7 @@ def test_a_table_stays_small_whatever_was_found() -> None:
     assert len(rows) > 50
 
 
-def test_of_each_kind_the_first_places_are_shown() -> None:
+def test_table_shows_the_first_places_of_each_problem() -> None:
     rows = problem_rows(report("short"))
     assert [row["where"] for row in rows[:6]] == ["row 0", "row 1", "row 2", "row 3", "row 4", "row 0"]
     assert {row["kind"] for row in rows} == set(RULES)

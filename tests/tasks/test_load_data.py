@@ -141,7 +141,7 @@ async def make_progress(key: str, after_seconds: float) -> None:
         progress.advance(3, 4)
 
 
-async def test_what_is_soon_over_leaves_no_progress_behind() -> None:
+async def test_quick_step_leaves_no_progress_artifact() -> None:
     await make_progress("progress-short", 600.0)
     await make_progress("progress-long", 0.0)
     async with get_client() as client:

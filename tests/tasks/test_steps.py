@@ -33,7 +33,7 @@ def test_the_same_inputs_have_the_same_key() -> None:
     ],
     ids=["another task", "another setting", "other data", "a directory made anew"],
 )
-def test_what_matters_changes_the_key(other: dict[str, Any]) -> None:
+def test_changed_inputs_change_the_cache_key(other: dict[str, Any]) -> None:
     assert key(**other) != key(run=RUN, split=SplitConfig())
 
 

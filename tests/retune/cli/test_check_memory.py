@@ -37,9 +37,7 @@ def check(source: Path, *flags: str) -> tuple[int, str, float]:
         ("t.jsonl.gz", (EXAMPLE, b"\n", *[b"\n" * MB] * 250, EXAMPLE)),
     ],
 )
-def test_what_unpacks_to_hundreds_of_megabytes_is_refused_and_read_where_it_is_meant(
-    tmp_path: Path, name: str, parts: tuple[bytes, ...]
-) -> None:
+def test_highly_compressed_file_is_refused_without_a_limit(tmp_path: Path, name: str, parts: tuple[bytes, ...]) -> None:
     path = tmp_path / name
     with gzip.open(path, "wb", compresslevel=6) as stream:
         stream.writelines(parts)

@@ -54,7 +54,7 @@ def test_columns_that_reach_no_example_are_one_line(check: Check) -> None:
         ({"messages": CHAT, "session_id": "a"}, "session_id"),
     ],
 )
-def test_its_advice_leads_on(check: Check, row: dict[str, Any], column: str) -> None:
+def test_following_the_advice_uses_the_column(check: Check, row: dict[str, Any], column: str) -> None:
     write(row, {**row, "session_id": "b"} if "session_id" in row else row)
     before = check("data.jsonl", "--json", "--model", "gpt-4.1-mini-2025-04-14", "--ignore-dates")
     assert before.document["unused"] == [column]
@@ -76,7 +76,7 @@ def test_its_advice_leads_on(check: Check, row: dict[str, Any], column: str) -> 
         ({**PAIR, "functions": "none"}, "functions", "Tools are read where"),
     ],
 )
-def test_what_can_not_be_used_is_said_all_the_same(check: Check, row: dict[str, Any], column: str, says: str) -> None:
+def test_unusable_column_is_reported(check: Check, row: dict[str, Any], column: str, says: str) -> None:
     write(row)
     answer = check("data.jsonl", "--json")
     assert answer.document["unused"] == [column]

@@ -48,7 +48,7 @@ def test_a_wrong_column_names_those_there_are(retune: Retune, table: Path, tmp_p
     left_nothing(tmp_path)
 
 
-def test_seven_rows(retune: Retune, tmp_path: Path) -> None:
+def test_run_on_seven_rows_is_refused(retune: Retune, tmp_path: Path) -> None:
     path = tmp_path / "seven.csv"
     path.write_text("message,label\n" + "".join(f"q{number},a{number}\n" for number in range(7)))
     said(retune("run", "--data", str(path), *COLUMNS), "7", "10")
@@ -81,7 +81,7 @@ def test_an_unknown_setting_in_the_file(retune: Retune, tmp_path: Path) -> None:
     said(retune("run", "--config", "retune.yaml"), "traning: unknown setting; did you mean training?")
 
 
-def test_no_data_at_all(retune: Retune) -> None:
+def test_run_without_data_is_refused(retune: Retune) -> None:
     said(retune("run"), "data", "required")
 
 
@@ -103,7 +103,9 @@ def test_a_server_that_is_not_there(retune: Retune, unused_tcp_port: int) -> Non
 
 
 @pytest.mark.parametrize("follow", [(), ("--follow",)])
-def test_events_of_nobody_fail_at_once(retune: Retune, unused_tcp_port: int, follow: tuple[str, ...]) -> None:
+def test_events_of_an_unreachable_server_fail_at_once(
+    retune: Retune, unused_tcp_port: int, follow: tuple[str, ...]
+) -> None:
     address = f"http://127.0.0.1:{unused_tcp_port}/v1"
     said(retune("jobs", "events", "ftjob-x", *follow, "--base-url", address), "can't be reached")
 
@@ -121,7 +123,9 @@ def test_a_prefect_server_that_is_not_there(retune: Retune, table: Path, tmp_pat
     left_nothing(tmp_path)
 
 
-def test_a_run_against_nobody_fails_at_once(retune: Retune, table: Path, tmp_path: Path, unused_tcp_port: int) -> None:
+def test_run_against_an_unreachable_server_fails_at_once(
+    retune: Retune, table: Path, tmp_path: Path, unused_tcp_port: int
+) -> None:
     address = f"http://127.0.0.1:{unused_tcp_port}/v1"
     said(retune("run", "--data", str(table), *COLUMNS, "--base-url", address), "can't be reached")
     left_nothing(tmp_path)
@@ -149,7 +153,7 @@ def test_a_paid_provider_without_a_key(retune: Retune) -> None:
     said(retune("jobs", "list", "--base-url", "https://api.openai.com/v1"), "OPENAI_API_KEY is not set")
 
 
-def test_a_port_in_use(retune: Retune) -> None:
+def test_port_in_use_is_an_error(retune: Retune) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -49,7 +49,7 @@ KEYS = {
 }
 
 
-def test_clean_data(check: Check) -> None:
+def test_data_without_problems_passes_the_check(check: Check) -> None:
     write_table("tickets.csv", good_rows())
 
     answer = check("tickets.csv")
@@ -89,7 +89,7 @@ def test_errors_are_grouped_with_their_places(check: Check) -> None:
     assert "--report FILE" in answer.out
 
 
-def test_warnings_are_no_reason_to_stop(check: Check) -> None:
+def test_warnings_do_not_fail_the_check(check: Check) -> None:
     write_table("tickets.csv", [*good_rows(), good_rows()[0]])
 
     answer = check("tickets.csv")
@@ -161,7 +161,7 @@ def test_what_cannot_be_read_exits_with_2(check: Check, arguments: tuple[str, ..
         assert text in answer.err
 
 
-def test_too_expensive(check: Check) -> None:
+def test_training_over_the_cost_limit_fails_the_check(check: Check) -> None:
     write_table("tickets.csv", good_rows())
 
     model = ("--model", "gpt-4.1-nano-2025-04-14", "--ignore-dates")
@@ -208,7 +208,7 @@ def test_check_and_run_agree_on_what_is_too_expensive(
         refuse_if_too_expensive(report.cost, 0.001)
 
 
-def test_what_a_run_does_not_train_is_promised_to_nobody(check: Check) -> None:
+def test_check_of_preference_pairs_promises_no_run(check: Check) -> None:
     pairs = [
         {
             "input": {"messages": [{"role": "user", "content": f"Where is number {number}?"}]},
@@ -252,7 +252,7 @@ def test_a_file_from_windows_needs_nothing_done(check: Check) -> None:
         (("--provider", "other"), None, "other"),
     ],
 )
-def test_whose_limits_they_must_keep(
+def test_check_uses_the_limits_of_the_provider(
     check: Check, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], environment: str | None, expected: str
 ) -> None:
     write_table("tickets.csv", good_rows())
@@ -352,7 +352,7 @@ def test_it_imports_neither_prefect_nor_the_sdk(tmp_path: Path) -> None:
     assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
 
 
-def test_piped_output_is_neither_folded_nor_padded_and_the_next_command_keeps_every_flag(check: Check) -> None:
+def test_piped_output_is_not_wrapped(check: Check) -> None:
     thanks = {"role": "user", "content": "Thanks"}
     messages = [[{"role": role, "content": f"{role} {n}"} for role in ("user", "assistant")] for n in range(40)]
     lines = [json.dumps({"messages": [*pair, thanks]}) for pair in messages]

@@ -50,7 +50,7 @@ def test_fix_of_a_file_from_windows(check: Check) -> None:
     assert counts == {"byte_order_mark_removed": 1, "empty_dropped": 2, "line_ends_replaced": 2}
 
 
-def test_fix_goes_on_to_report_what_it_does_not_mend(check: Check) -> None:
+def test_fix_still_reports_what_it_can_not_repair(check: Check) -> None:
     write_table("tickets.csv", [*good_rows(), (" ", ""), ("no answer", "")])
 
     answer = check("tickets.csv", "--fix", "fixed.jsonl", "--json")
@@ -183,7 +183,7 @@ def test_fix_keeps_the_splits_of_the_source_in_files_of_their_own(check: Check) 
     assert not Path("other.jsonl").exists()
 
 
-def test_a_question_of_several_splits_stays_in_the_one_that_is_held_out_most(check: Check) -> None:
+def test_question_in_several_splits_stays_in_the_most_held_out(check: Check) -> None:
     rows = [(f"question {number}", f"answer {number}", "train") for number in range(40)]
     rows += [(f"question {number}", f"answer {number}", "validation") for number in range(30, 45)]
     rows += [(f"question {number}", f"another answer {number}", "test") for number in range(35, 60)]
@@ -247,7 +247,7 @@ def test_advice_for_a_configuration_that_splits_by_a_column_works(check: Check) 
     assert check("--config", "c.yaml").status == 0
 
 
-def test_a_held_out_file_of_an_earlier_repair_is_not_left_beside_another_one(check: Check) -> None:
+def test_held_out_file_of_an_earlier_repair_is_removed(check: Check) -> None:
     rows = [(f"question {number}", f" answer {number}", "test" if number < 20 else "train") for number in range(60)]
     Path("split.csv").write_text("\n".join(["question,answer,split", *map(",".join, rows)]) + "\n")
     write_table("plain.csv", good_rows())

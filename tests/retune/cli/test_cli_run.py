@@ -87,7 +87,7 @@ def is_open(path: Path) -> bool:
     return bool(path.lstat().st_mode & 0o077) and not path.is_symlink()
 
 
-def test_a_newcomer_s_run(retune: Any, table: Path, tmp_path: Path) -> None:
+def test_run_without_any_setup_trains_and_evaluates(retune: Any, table: Path, tmp_path: Path) -> None:
     """Nothing is set up: the command starts its own Prefect and its own trainer, and leaves neither behind."""
     left_open = tmp_path / "retune-home" / "runs" / "of-an-earlier-version.jsonl"
     left_open.parent.mkdir(parents=True)
@@ -190,9 +190,7 @@ def test_interrupted_it_says_how_to_resume_and_resumes(
         (asyncio.CancelledError(), signal.SIGINT),
     ],
 )
-def test_a_signal_stops_a_run_when_prefect_hides_it_behind_an_error_of_its_own(
-    interrupt: BaseException, number: signal.Signals
-) -> None:
+def test_signal_hidden_by_a_prefect_error_stops_the_run(interrupt: BaseException, number: signal.Signals) -> None:
     async def retrain(_config: Any) -> Any:
         try:
             raise interrupt  # noqa: TRY301 - as Prefect does

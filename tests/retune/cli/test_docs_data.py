@@ -72,7 +72,7 @@ def test_it_has_an_example_of_every_shape() -> None:
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "postgresql://" not in command])
-def test_its_commands_run(command: str, tmp_path: Path) -> None:
+def test_commands_of_the_data_page_run(command: str, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
 
     status, document = check(tmp_path, *shlex.split(command)[1:])

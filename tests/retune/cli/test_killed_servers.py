@@ -62,7 +62,7 @@ def jobs(retune: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_its_own_servers_are_brought_back(retune: Any, command: list[str], tmp_path: Path) -> None:
+def test_killed_servers_of_a_run_are_restarted(retune: Any, command: list[str], tmp_path: Path) -> None:
     home = tmp_path / "retune-home"
     with running(command, tmp_path) as process:
         wait_for(lambda: trains(tmp_path), "the training", process=process)

@@ -29,6 +29,6 @@ def test_the_proposed_pattern_is_read(tmp_path: Path, files: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [["check", "nowhere.csv", "stray"], ["run", "stray"]])
-def test_what_is_no_file_is_an_argument_too_many(command: list[str]) -> None:
+def test_extra_argument_that_is_not_a_file_is_refused(command: list[str]) -> None:
     result = CliRunner().invoke(app, command)
     assert (result.exit_code, "Got unexpected extra argument(s) (stray)" in result.stderr) == (2, True)

@@ -38,7 +38,7 @@ def show(
     return console.file.getvalue()
 
 
-def test_it_says_what_goes_on_and_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_shows_the_step_and_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = show(monkeypatch, is_terminal=True, after=0, wait=_until_something_is_shown)
 
     assert "repairing" in shown
@@ -54,7 +54,7 @@ def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("is_terminal", "after"), [(False, 0.0), (True, 3600.0)])
-def test_it_stays_away_from_files_and_from_what_is_quick(
+def test_nothing_is_shown_for_quick_work_or_in_files(
     monkeypatch: pytest.MonkeyPatch, is_terminal: bool, after: float
 ) -> None:
     assert show(monkeypatch, is_terminal=is_terminal, after=after).strip() == ""

@@ -141,7 +141,7 @@ def start_run(up: Up, n_epochs: int) -> str:
 
 
 @pytest.mark.slow
-def test_everything_is_there(running: Up) -> None:
+def test_up_starts_prefect_deployments_and_server(running: Up) -> None:
     assert f"http://127.0.0.1:{running.port}" in running.output
     assert "retrain/nightly" in running.output
     names = {deployment["name"] for deployment in running.ask("/deployments/filter", {})}
@@ -269,7 +269,7 @@ def test_an_address_of_a_server_that_has_ended_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["http://[", "ftp://x", "https://api.openai.com:99999/v1"])
-def test_an_address_that_is_none_is_named(tmp_path: Path, address: str) -> None:
+def test_invalid_address_is_refused(tmp_path: Path, address: str) -> None:
     process = command(tmp_path, "--port", str(free_port()), "--base-url", address)
     assert process.wait(60) == 1
     said = (tmp_path / "output").read_text()

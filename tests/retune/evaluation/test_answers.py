@@ -1,6 +1,5 @@
 """Asking models, with the real SDK against a real HTTP server."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from retune.errors import (
     ProviderError,
     ProviderUnreachableError,
     QuotaExceededError,
-    RunDirectoryError,
 )
 from retune.evaluation.answers import RetryPolicy, answer_examples
 from retune.evaluation.examples import EvaluationExample
@@ -71,7 +69,7 @@ async def test_no_more_requests_are_under_way_than_allowed(host: Host, client: o
     assert 1 < host.most_at_once <= 3
 
 
-async def test_nothing_to_ask(host: Host, client: openai.AsyncOpenAI) -> None:
+async def test_no_examples_send_no_requests(host: Host, client: openai.AsyncOpenAI) -> None:
     assert await answer_examples(client, "m", []) == []
     assert host.requests == []
 
@@ -171,7 +169,7 @@ async def test_a_model_that_is_missing_is_not_asked_a_thousand_times(
     assert sum(answer.asked for answer in answers) == len(host.requests)
 
 
-async def test_a_project_without_access_to_the_model_is_no_reason_to_stop(
+async def test_model_without_access_does_not_stop_the_evaluation(
     host: Host, client: openai.AsyncOpenAI, refuse: Respond
 ) -> None:
     host.behave = lambda _body, _attempt: refuse(403, "Project has no access to model `m`", code="model_not_found")
@@ -200,7 +198,7 @@ async def test_many_alike_errors_do_not_stop_a_model_that_answers(
         ((429, "insufficient_quota"), QuotaExceededError),
     ],
 )
-async def test_what_concerns_all_examples_stops_at_once(
+async def test_error_of_all_requests_stops_the_evaluation(
     host: Host, client: openai.AsyncOpenAI, refuse: Respond, refusal: tuple[int, str], expected: Any
 ) -> None:
     status, code = refusal
@@ -212,7 +210,7 @@ async def test_what_concerns_all_examples_stops_at_once(
     assert len(host.requests) <= 2
 
 
-async def test_nobody_listens(unused_port: int) -> None:
+async def test_unreachable_host_is_an_error(unused_port: int) -> None:
     client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{unused_port}/v1", api_key="k", max_retries=0)
     async with client:
         with pytest.raises(ProviderUnreachableError, match=r"127\.0\.0\.1"):
@@ -290,85 +288,3 @@ async def test_the_api_key_never_shows_in_an_error(
     answers = await answer_examples(client, "m", questions(1), answers_path=tmp_path / "answers.jsonl")
 
     assert answers[0].error == "400: request by [API key] was bad"
-
-
-# --- answers on disk ---------------------------------------------------------------------------------------------
-
-
-async def test_a_rerun_asks_only_for_what_is_missing(
-    host: Host,
-    client: openai.AsyncOpenAI,
-    reply: Respond,
-    refuse: Respond,
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "run" / "answers.jsonl"
-    host.behave = lambda body, _attempt: refuse(400, "flagged") if "question 2" in str(body) else reply("第一回\u2028x")
-    first = await answer_examples(client, "m", questions(5), answers_path=path)
-    host.behave = lambda _body, _attempt: reply("second")
-    host.requests.clear()
-
-    second = await answer_examples(client, "m", questions(6), answers_path=path)
-
-    assert sorted(host.asked()) == ["question 2", "question 5"]
-    assert [second[i] for i in (0, 1, 3, 4)] == [first[i] for i in (0, 1, 3, 4)]
-    assert (second[2].content, second[5].content) == ("second", "second")
-
-
-async def test_other_models_and_settings_are_asked_anew(host: Host, client: openai.AsyncOpenAI, tmp_path: Path) -> None:
-    path = tmp_path / "answers.jsonl"
-    for model, max_tokens, seed in [("m", 9, 1), ("n", 9, 1), ("m", 8, 1), ("m", 9, None), ("m", 9, 1)]:
-        await answer_examples(client, model, questions(2), answers_path=path, max_tokens=max_tokens, seed=seed)
-
-    assert len(host.requests) == 8
-
-
-async def test_a_kept_answer_is_put_to_the_example_that_asks_now(
-    host: Host, client: openai.AsyncOpenAI, tmp_path: Path
-) -> None:
-    path = tmp_path / "answers.jsonl"
-    await answer_examples(client, "m", questions(1), answers_path=path)
-    moved = questions(1)[0].model_copy(update={"index": 9, "expected": "now this"})
-
-    answers = await answer_examples(client, "m", [moved], answers_path=path)
-
-    assert (answers[0].index, answers[0].expected, answers[0].content) == (9, "now this", "answer to question 0")
-    assert len(host.requests) == 1
-
-
-@pytest.mark.parametrize("kept_bytes_of_the_last_line", [1, 30, -1])
-async def test_a_torn_last_line_is_asked_again(
-    host: Host, client: openai.AsyncOpenAI, tmp_path: Path, kept_bytes_of_the_last_line: int
-) -> None:
-    path = tmp_path / "answers.jsonl"
-    await answer_examples(client, "m", questions(3), answers_path=path, concurrency=1)
-    *whole, last = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(whole) + last[:kept_bytes_of_the_last_line])
-    host.requests.clear()
-
-    for _ in range(2):
-        answers = await answer_examples(client, "m", questions(3), answers_path=path)
-
-    assert [answer.content for answer in answers] == [f"answer to question {i}" for i in range(3)]
-    assert host.asked() == ["question 2"]
-    assert all(json.loads(line)["model"] == "m" for line in path.read_bytes().splitlines())
-
-
-async def test_an_answers_file_of_something_else_is_refused(
-    host: Host, client: openai.AsyncOpenAI, tmp_path: Path
-) -> None:
-    path = tmp_path / "answers.jsonl"
-    path.write_text('{"messages": []}\n')
-
-    with pytest.raises(RunDirectoryError, match=r"answers.jsonl, line 1: .*Delete the file"):
-        await answer_examples(client, "m", questions(1), answers_path=path)
-
-    assert path.read_text() == '{"messages": []}\n'
-    assert host.requests == []
-
-
-async def test_an_answers_file_that_cannot_be_written(client: openai.AsyncOpenAI, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-
-    with pytest.raises(RunDirectoryError, match="Can't write the answers"):
-        await answer_examples(client, "m", questions(1), answers_path=tmp_path / "file" / "answers.jsonl")

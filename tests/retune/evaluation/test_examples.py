@@ -68,14 +68,14 @@ def test_what_stands_within_a_completion_too_does_not_stop_one(tmp_path: Path) -
     ]
 
 
-def test_the_limit_takes_from_the_top(tmp_path: Path) -> None:
+def test_example_limit_takes_the_first_examples(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "test.jsonl", *[conversation(USER, ASSISTANT)] * 5)
 
     assert [example.index for example in read_examples(path, limit=2)] == [0, 1]
     assert len(read_examples(path)) == 5
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_example(tmp_path: Path) -> None:
+def test_first_example_excludes_the_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text(conversation(USER, ASSISTANT), encoding="utf-8-sig")
 

@@ -65,7 +65,7 @@ def test_the_order_of_labels_does_not_matter() -> None:
         ([], False),
     ],
 )
-def test_lists_of_labels_are_told_from_others(expected: list[str], are_lists: bool) -> None:
+def test_lists_of_labels_are_recognized(expected: list[str], are_lists: bool) -> None:
     assert are_label_sets(expected) == are_lists
     assert (detect_task([answer(text, None) for text in expected]) == "labels") == are_lists
 

@@ -28,7 +28,7 @@ LABELS = [
 ]
 
 
-def test_labels() -> None:
+def test_short_repeated_answers_are_scored_as_labels() -> None:
     scores = score_answers(LABELS)
 
     assert scores.task == "label"
@@ -98,7 +98,7 @@ def test_a_field_counts_only_where_it_is_expected() -> None:
     assert scores.exact_match == pytest.approx(1 / 3)
 
 
-def test_prose() -> None:
+def test_long_answers_are_scored_as_text() -> None:
     answers = [answer("One long answer.", "One long answer. "), answer("Another one.", "another one.")]
 
     scores = score_answers(answers)
@@ -109,7 +109,7 @@ def test_prose() -> None:
     assert label_columns(answers) == []
 
 
-def test_nothing_was_asked() -> None:
+def test_no_answers_give_empty_scores() -> None:
     assert score_answers([]) == Scores(task="text", n=0, n_answered=0, n_errors=0)
 
 
@@ -150,7 +150,7 @@ def test_task_detection(expected: list[str], task: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "1", '{"a": NaN}', '{"a": Infinity}', "[" * 100_000, '{"a": 1} done', None]
 )
-def test_what_is_no_json_object(text: str | None) -> None:
+def test_text_other_than_a_json_object_is_not_parsed(text: str | None) -> None:
     assert parse_object(text) is None
 
 

@@ -15,9 +15,7 @@ from retune.processes.death_watch import Watchdog, marked_processes
 _PAID_KEY = "sk-for-a-paid-provider"
 
 
-def test_with_another_provider_no_server_starts_and_only_the_worker_gets_its_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_providers_key_reaches_only_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", _PAID_KEY)
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "admin:word")
     options = UpOptions("127.0.0.1", 4200, 8123, None, "https://api.openai.com/v1", 2, has_worker=True)

@@ -121,7 +121,7 @@ def test_it_sleeps_while_nobody_asks(server: PrefectServer) -> None:
     wait_for(sleeps, "the server's sleep")
 
 
-def test_hosts(server: PrefectServer) -> None:
+def test_requests_for_other_hosts_are_refused(server: PrefectServer) -> None:
     port = server.url.rpartition(":")[2]
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}", "127.0.0.1", "LOCALHOST:1"):
         assert status(server, "/api/health", Host=host) == 200, host
@@ -137,7 +137,7 @@ def test_hosts(server: PrefectServer) -> None:
         assert status(server, "/api/health", Host=host) in {400, 421}, host
 
 
-def test_origins(server: PrefectServer) -> None:
+def test_requests_from_other_origins_are_refused(server: PrefectServer) -> None:
     port = server.url.rpartition(":")[2]
     host = f"127.0.0.1:{port}"
     assert status(server, "/api/health", Host=host, Origin=server.url) == 200
@@ -155,7 +155,7 @@ def test_origins(server: PrefectServer) -> None:
         assert status(server, "/", Host=host, Sec_Fetch_Site=site, Sec_Fetch_Mode="no-cors") == 403
 
 
-def test_what_needs_the_password(server: PrefectServer) -> None:
+def test_prefect_api_requires_the_password(server: PrefectServer) -> None:
     for path in (
         "/docs",
         "/redoc",
@@ -288,7 +288,7 @@ def test_links_of_other_sites_to_a_run_lead_there_and_logging_out_ends_it(
     page.get_by_role("button", name="Logout").wait_for()
 
 
-def test_what_the_terminal_gives(server: PrefectServer, retune: Retune) -> None:
+def test_prefect_env_prints_working_variables(server: PrefectServer, retune: Retune) -> None:
     home = server.processes.environment["RETUNE_HOME"]
     # A proxy is not for this machine's own servers.
     printed = retune("prefect", "env", RETUNE_HOME=home, http_proxy="http://127.0.0.1:9").stdout

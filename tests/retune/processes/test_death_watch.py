@@ -44,7 +44,7 @@ def test_marked_processes_are_killed_in_whatever_group_they_are(tmp_path: Path) 
     stop_processes([other], grace_seconds=60)
 
 
-def test_a_child_that_was_started_just_before_its_parent_was_killed_is_killed(tmp_path: Path) -> None:
+def test_child_started_just_before_its_parents_kill_is_killed(tmp_path: Path) -> None:
     mark = f"mark-{tmp_path.name}"
     there = tmp_path / "there"
     child = f"import pathlib, time; pathlib.Path({str(there)!r}).touch(); time.sleep(600)"

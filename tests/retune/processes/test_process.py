@@ -192,7 +192,7 @@ os.write(results, b"result\\n")
     assert done.stderr == b"a library's greeting\n"
 
 
-def test_exits_in_words() -> None:
+def test_exit_statuses_are_described() -> None:
     assert describe_exit(3) == "exited with status 3"
     assert describe_exit(-signal.SIGTERM) == "was killed by SIGTERM"
 

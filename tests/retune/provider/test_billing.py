@@ -88,13 +88,13 @@ async def one_job(provider: Provider, habits: Habits, place: Path, seed: int) ->
 
 
 @pytest.mark.parametrize("name", HABITS)
-async def test_one_habit(provider: Provider, tmp_path: Path, name: str) -> None:
+async def test_one_job_is_paid_for_with_each_bad_habit(provider: Provider, tmp_path: Path, name: str) -> None:
     await one_job(provider, HABITS[name], tmp_path, seed=list(HABITS).index(name))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
-async def test_pairs_of_habits(provider: Provider, tmp_path: Path, first: int) -> None:
+async def test_one_job_is_paid_for_with_pairs_of_bad_habits(provider: Provider, tmp_path: Path, first: int) -> None:
     for seed in range(first, first + AT_ONCE):
         chance = random.Random(seed)
         one, other = chance.sample(sorted(HABITS), 2)

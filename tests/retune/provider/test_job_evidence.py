@@ -220,9 +220,7 @@ async def test_a_status_that_nobody_knows_has_a_deadline(scene: SetUp) -> None:
     ("refusal", "expected"),
     [((401, "invalid_api_key"), AuthenticationFailedError), ((429, "insufficient_quota"), QuotaExceededError)],
 )
-async def test_what_can_not_get_better_ends_the_wait(
-    scene: SetUp, refusal: tuple[int, str], expected: type[Exception]
-) -> None:
+async def test_permanent_error_ends_the_wait(scene: SetUp, refusal: tuple[int, str], expected: type[Exception]) -> None:
     here = scene()
     job = here.account.make_job({"model": "m", "training_file": "f"})
     here.account.refuses = refusal
@@ -251,7 +249,7 @@ async def test_what_can_not_get_better_ends_the_wait(
         ("", "unknown"),
     ],
 )
-def test_dialects(said: str, meant: str) -> None:
+def test_job_states_of_other_providers_are_understood(said: str, meant: str) -> None:
     assert job_state(FineTuningJob.construct(id="j", status=said)) == meant
 
 

@@ -34,7 +34,7 @@ class Host:
     has_more=st.sampled_from(["right", "missing", "true", "false"]),
     honours_cursor=st.booleans(),
 )
-async def test_nothing_is_missed_in_silence(
+async def test_incomplete_listing_is_reported(
     n: int, cap: int, overlap: int, has_more: str, honours_cursor: bool
 ) -> None:
     host = Host(n, cap, overlap, has_more, honours_cursor)

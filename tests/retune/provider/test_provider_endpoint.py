@@ -86,7 +86,7 @@ def test_only_the_embedded_server_is_the_same_on_every_port() -> None:
         ("http://127.0.0.1:8123/v1", "other"),
     ],
 )
-def test_the_host_tells_whose_limits_hold(base_url: str, kind: str) -> None:
+def test_host_decides_the_providers_limits(base_url: str, kind: str) -> None:
     endpoint = require_endpoint(ProviderConfig(base_url=base_url))
     assert (endpoint.kind, endpoint.wants_bom) == (kind, kind == "azure")
 

@@ -52,7 +52,7 @@ async def fail(proxy: FaultyProxy, fault: Fault) -> openai.OpenAIError:
     ],
     ids=lambda value: f"{value.status}" if isinstance(value, Fault) else None,
 )
-async def test_what_passes_by_itself(training_server: str, fault: Fault, transient: bool) -> None:
+async def test_transient_failures_are_recognized(training_server: str, fault: Fault, transient: bool) -> None:
     with faulty_proxy(training_server) as proxy:
         assert is_transient(await fail(proxy, fault)) is transient
 
@@ -101,7 +101,7 @@ async def test_permanent_failures_say_what_to_do(
     assert said in str(error)
 
 
-async def test_nobody_there(unused_tcp_port: int) -> None:
+async def test_unreachable_provider_is_explained(unused_tcp_port: int) -> None:
     async with build_client(ProviderConfig(base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")) as client:
         with pytest.raises(openai.APIConnectionError) as caught:
             async with provider_call("listing models"):

@@ -63,7 +63,7 @@ def test_a_key_goes_nowhere_else(
         "https://api.example.com./v1/deployments/mine",
     ],
 )
-def test_the_same_place_in_other_spellings(address: str) -> None:
+def test_key_covers_other_spellings_of_its_address(address: str) -> None:
     assert covers(HOUSE, address)
 
 
@@ -82,7 +82,7 @@ def test_the_same_place_in_other_spellings(address: str) -> None:
         "https://api.example.com/v1/..%5cv2",
     ],
 )
-def test_another_place(address: str) -> None:
+def test_key_is_not_sent_to_another_address(address: str) -> None:
     assert not covers(HOUSE, address)
 
 
@@ -155,7 +155,7 @@ def test_a_block_without_an_address_is_not_used(value: object) -> None:
         ("http://fine-tuning-server:8123/v1", False),
     ],
 )
-def test_plain_http_is_told_from_what_stays_on_a_private_network(address: str, is_clear: bool) -> None:
+def test_addresses_that_send_in_clear_text_are_recognized(address: str, is_clear: bool) -> None:
     assert is_sent_in_clear(address) is is_clear
 
 

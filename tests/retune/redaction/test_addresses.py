@@ -21,7 +21,7 @@ from retune.redaction.addresses import Address, source_label, without_secrets
         ("data/what?.csv", "data/what?.csv"),
     ],
 )
-def test_names_hold_none(source: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_names_hide_passwords(source: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PW", "p@ss/word")
     address = Address.of(source)
     assert address.name == name
@@ -95,7 +95,7 @@ def test_addresses_without_a_literal_password_are_taken(source: str) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["p@ss/w rd", "p%40ss%2Fw%20rd", "p%40ss%2Fw+rd"])
-def test_they_are_taken_out_of_errors(spelling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_removed_from_errors(spelling: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PW", "p@ss/w rd")
     monkeypatch.setenv("URL", "postgresql://me:0ther@host/db")
     hidden = Address.of("postgresql://me:${PW}@host/db").hide(f"can't use {spelling}")

@@ -69,7 +69,7 @@ def test_a_secret_that_is_cut_through_is_masked(secret: str, before: str, after:
 
 
 @given(st.text(st.characters(categories=["L", "Zs", "Po"], exclude_characters="@:=")), st.integers(0), st.integers(0))
-def test_what_holds_no_secret_is_cut_as_it_is(text: str, begin: int, end: int) -> None:
+def test_text_without_secrets_is_cut_unchanged(text: str, begin: int, end: int) -> None:
     assert masked(text, min(begin, len(text)), end) == text[min(begin, len(text)) : end]
 
 

@@ -70,7 +70,7 @@ def test_json_answers_have_a_figure_a_field() -> None:
     assert list(evaluation_figures([], answers)) == ["labels.kind"]
 
 
-def test_prose_has_none() -> None:
+def test_long_answers_have_no_label_figures() -> None:
     assert evaluation_figures([], [Answer(index=0, prompt=[], expected="Long story.", content="Short.")]) == {}
 
 

@@ -48,7 +48,7 @@ def test_the_largest_images_give_way_first(report: ReportData) -> None:
     assert "## Some test examples" in text
 
 
-def test_it_is_never_too_large(report: ReportData) -> None:
+def test_summary_stays_below_the_size_limit(report: ReportData) -> None:
     endless = report.model_copy(update={"warnings": [], "job": report.job.model_copy(update={"hyperparameters": {}})})
     endless.job.hyperparameters.update({f"name {i}": "日" * 100 for i in range(2000)})
 
@@ -69,7 +69,7 @@ def test_a_base_model_that_cannot_answer(
     assert "> The base model answered none of the 40 examples: 404 &#60;gone&#62; &#124; &#96;x&#96;" in text
 
 
-def test_no_test_split(report: ReportData) -> None:
+def test_summary_says_that_no_test_examples_were_held_out(report: ReportData) -> None:
     text = markdown_summary(report.model_copy(update={"evaluation": None}), {})
 
     assert "No test examples were held out" in text
@@ -97,7 +97,7 @@ def test_tables_keep_their_columns_and_the_data_stays_text(report: ReportData) -
         ('{"intent": "refund"}', '{"intent": "refund"}'),
     ],
 )
-def test_escaping(text: str, escaped: str) -> None:
+def test_text_is_escaped_for_markdown(text: str, escaped: str) -> None:
     assert escape(text) == escaped
 
 

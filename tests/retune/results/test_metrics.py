@@ -46,7 +46,7 @@ def checkpoint(step: int, **metrics: Any) -> dict[str, Any]:
     return {"step_number": step, "metrics": {"step": step, **metrics}, "fine_tuned_model_checkpoint": f"ft:x:{step}"}
 
 
-def test_a_current_file() -> None:
+def test_columns_of_a_current_result_file() -> None:
     table = parse_result_file(CURRENT).table
 
     assert list(table.columns) == [
@@ -61,7 +61,7 @@ def test_a_current_file() -> None:
     assert table["valid_loss"].isna().tolist() == [True, True, False]
 
 
-def test_a_legacy_file() -> None:
+def test_columns_of_a_legacy_result_file() -> None:
     table = parse_result_file(LEGACY).table
 
     assert set(table.columns) == {
@@ -81,7 +81,7 @@ def test_a_legacy_file() -> None:
     assert table["classification/accuracy"][1] == 0.75
 
 
-def test_azures_file() -> None:
+def test_azure_result_file_keeps_minus_one_as_missing() -> None:
     table = parse_result_file(AZURE).table
 
     assert table["valid_mean_token_accuracy"].tolist()[0] == 0.8
@@ -103,7 +103,7 @@ def test_azures_file() -> None:
     ],
     ids=["bom", "crlf", "blank lines", "base64", "base64 in lines", "base64 of a bom"],
 )
-def test_however_it_is_wrapped(content: bytes, wrapped: Callable[..., Any]) -> None:
+def test_result_file_is_read_in_any_wrapping(content: bytes, wrapped: Callable[..., Any]) -> None:
     pd.testing.assert_frame_equal(parse_result_file(wrapped(content)).table, parse_result_file(content).table)
 
 
@@ -140,7 +140,7 @@ def test_rows_of_one_step_are_merged(columns: str) -> None:
     assert metrics.notes == ()
 
 
-def test_what_is_left_out_is_said() -> None:
+def test_skipped_result_rows_are_reported() -> None:
     content = b"step,train_loss,train_accuracy,train_mean_token_accuracy,valid_loss\n"
     content += b"1,0.5,0.25,0.25,\n2,0.4,,0.75,\n2,0.3,0.5,0.75,\n,9,,,\n2.5,9,,,\n3,inf,,,\n,,,,\n"
 
@@ -275,7 +275,7 @@ def test_events_newest_first_and_full_of_nulls() -> None:
     assert "valid_loss" not in table.columns
 
 
-def test_checkpoints() -> None:
+def test_checkpoints_stand_in_for_a_result_file() -> None:
     table = metrics_from_checkpoints([checkpoint(300, train_loss=0.1, full_valid_loss=None), checkpoint(100), {}]).table
 
     assert table.to_dict("list") == {"step": [100, 300], "train_loss": [pytest.approx(math.nan, nan_ok=True), 0.1]}
@@ -322,7 +322,7 @@ def test_an_unreadable_file_is_an_error_where_nothing_stands_in() -> None:
         collect_metrics([b"<html>"], [], [])
 
 
-def test_a_job_that_left_nothing() -> None:
+def test_job_without_results_has_an_empty_table() -> None:
     metrics = collect_metrics([], [], [])
 
     assert metrics.table.empty

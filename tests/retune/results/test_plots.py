@@ -73,7 +73,7 @@ def test_a_file_becomes_a_page(write: Callable[[str, str | bytes], str], tmp_pat
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_legacy_classification_job_has_all_its_scores_in_different_colours(
+def test_legacy_classification_scores_have_distinct_colours(
     write: Callable[[str, str | bytes], str], tmp_path: Path
 ) -> None:
     said = plot(write("old.csv", LEGACY), "-o", "old.svg", "--output", "old.html")
@@ -116,7 +116,7 @@ def test_several_files_lie_over_each_other(write: Callable[[str, str | bytes], s
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_files_of_one_name_are_told_apart_by_their_folders(
+def test_files_with_equal_names_are_shown_with_their_folders(
     write: Callable[[str, str | bytes], str], tmp_path: Path
 ) -> None:
     plot(write("a/m.csv", CURRENT), write("b/m.csv", CURRENT), "-o", "both.svg")
@@ -180,7 +180,7 @@ def test_what_is_left_out_of_a_file_is_said(write: Callable[[str, str | bytes], 
         (["m.csv", "-o", "/proc/nowhere/m.svg"], "Can't write /proc/nowhere/m.svg"),
     ],
 )
-def test_what_can_not_be_done_is_said(
+def test_impossible_plots_are_refused(
     write: Callable[[str, str | bytes], str], tmp_path: Path, arguments: list[str], says: str
 ) -> None:
     write("m.csv", CURRENT)

@@ -56,7 +56,9 @@ async def test_the_report_in_a_browser(tmp_path: Path, report: ReportData, brows
     assert complaints == []
 
 
-async def test_dark_and_narrow(tmp_path: Path, report: ReportData, browser: Browser) -> None:
+async def test_report_works_in_dark_mode_and_on_narrow_screens(
+    tmp_path: Path, report: ReportData, browser: Browser
+) -> None:
     path = tmp_path / "report.html"
     write_report(path, report)
     complaints: list[str] = []

@@ -12,7 +12,7 @@ def pair(index: int, base: str | None, fine_tuned: str | None, expected: str = "
     )
 
 
-def test_outcomes() -> None:
+def test_examples_are_grouped_by_which_model_was_right() -> None:
     pairs = [pair(0, "yes", "yes"), pair(1, "no", "yes"), pair(2, "yes", "no"), pair(3, None, None)]
 
     evaluation = report_evaluation(*zip(*pairs, strict=True))
@@ -41,7 +41,7 @@ def test_long_texts_are_shortened_after_they_were_judged() -> None:
     assert len(row.expected) < 4_100
 
 
-def test_content_in_parts() -> None:
+def test_content_in_parts_is_shown_as_text() -> None:
     parts = [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": "data:"}}, "plain"]
 
     assert text_of(parts) == "Look:\n[image_url]\nplain"

@@ -100,7 +100,7 @@ def test_the_figures_of_the_run_are_all_there(report: ReportData) -> None:
         assert f"{row.title} {row.base_text} {row.fine_tuned_text} {row.difference_text}" in text
 
 
-def test_the_shared_system_prompt_is_shown_once(report: ReportData) -> None:
+def test_report_shows_a_shared_system_prompt_once(report: ReportData) -> None:
     text = Page(render_report(report)).text
 
     assert "System prompt of all examples Sort." in text

@@ -32,7 +32,7 @@ def test_a_failure_says_why() -> None:
     assert notice.message == "m on tickets: failed\nThe key is refused."
 
 
-def test_a_refused_cost_is_no_failure() -> None:
+def test_refused_cost_is_not_called_a_failure() -> None:
     notice = RunNotice(outcome="over-budget", model="m", data="tickets", error="It would cost $9.")
     assert notice.title == "m on tickets: too expensive, not started"
 

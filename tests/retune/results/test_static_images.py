@@ -112,7 +112,7 @@ def test_one_point_and_a_loss_of_nothing_can_be_drawn() -> None:
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("eye", EYES)
-def test_lines_can_be_told_apart_by_every_eye(palette: Palette, eye: str) -> None:
+def test_lines_of_figures_have_distinct_colours(palette: Palette, eye: str) -> None:
     seen = {color: lab(EYES[eye] @ linear(color)) for color in palette.series}
 
     # Two colours side by side look different from a distance of about 2; thin lines need several times that.

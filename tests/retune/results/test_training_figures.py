@@ -18,7 +18,9 @@ def names(figure: Figure) -> list[str]:
     return [trace.name for trace in figure.data]
 
 
-def test_loss_and_accuracy_by_step(metrics_table: pd.DataFrame, checkpoints: list[dict[str, object]]) -> None:
+def test_figures_show_loss_and_accuracy_by_step(
+    metrics_table: pd.DataFrame, checkpoints: list[dict[str, object]]
+) -> None:
     figures = training_figures(metrics_table, checkpoints, n_epochs=3)
 
     assert list(figures) == ["loss", "token_accuracy"]
@@ -94,7 +96,7 @@ def test_only_steps_with_a_checkpoint_count(metrics_table: pd.DataFrame) -> None
     assert best_checkpoint(metrics_table.head(0), saved) is None
 
 
-def test_one_point() -> None:
+def test_single_point_is_drawn_as_a_marker() -> None:
     table = pd.DataFrame({"step": [1], "train_loss": [0.5]})
 
     (figure,) = training_figures(table, [], n_epochs=1).values()
@@ -104,11 +106,11 @@ def test_one_point() -> None:
     assert figure.layout.showlegend
 
 
-def test_nothing_measured() -> None:
+def test_empty_metrics_give_no_figures() -> None:
     assert training_figures(pd.DataFrame({"step": pd.Series(dtype=int)}), [], n_epochs=3) == {}
 
 
-def test_a_legacy_job() -> None:
+def test_legacy_job_has_loss_accuracy_and_classification_figures() -> None:
     table = pd.DataFrame(
         {
             "step": [1, 2],
@@ -125,7 +127,7 @@ def test_a_legacy_job() -> None:
     assert names(figures["classification"]) == ["accuracy", "weighted F1"]
 
 
-def test_scores_that_lie_on_each_other_can_be_told_apart() -> None:
+def test_equal_scores_are_drawn_distinguishably() -> None:
     names = [f"classification/{name}" for name in ("accuracy", "precision", "recall", "auroc", "auprc", "f1.0")]
     table = pd.DataFrame({"step": [1, 2], **{name: [0.81, 0.9] for name in names}})
 

@@ -77,7 +77,7 @@ async def test_the_asynchronous_client(server: ServerProcess, succeeded: FineTun
         assert answer.choices[0].message.content
 
 
-def test_a_batch(azure: AzureOpenAI, succeeded: FineTuningJob) -> None:
+def test_azure_batch_is_answered(azure: AzureOpenAI, succeeded: FineTuningJob) -> None:
     line = {
         "custom_id": "1",
         "method": "POST",

@@ -90,7 +90,7 @@ def test_a_stream_of_n_answers_ends_each(client: OpenAI, model: str) -> None:
     assert ends == [0, 1]
 
 
-def test_a_stream_on_the_wire(server: ServerProcess, model: str) -> None:
+def test_stream_is_sent_as_server_sent_events(server: ServerProcess, model: str) -> None:
     body = {"model": model, "messages": QUESTION, "stream": True, "temperature": 0}
 
     answer = server.request("POST", "/v1/chat/completions", body)
@@ -231,7 +231,7 @@ def test_a_stream_has_the_log_probabilities_of_each_piece(client: OpenAI, model:
         assert b"".join(bytes(token.bytes) for token in piece.logprobs.content).decode() == piece.delta.content
 
 
-def test_an_answer_cut_by_a_stop_sequence_has_the_log_probabilities_of_its_text(client: OpenAI, model: str) -> None:
+def test_stop_sequence_cuts_log_probabilities_with_the_text(client: OpenAI, model: str) -> None:
     choice = ask(client, model, temperature=0, logprobs=True, stop="bel").choices[0]
 
     assert choice.message.content == "la"

@@ -115,7 +115,7 @@ def test_litellm_fine_tuning(seen: dict[str, dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.28.1", "1.0.0", "1.40.0", "1.109.1", "2.0.0", "2.54.0", "3.54.0"])
-def test_older_sdk(version: str, tmp_path: Path, variables: dict[str, str]) -> None:
+def test_older_openai_sdk_works(version: str, tmp_path: Path, variables: dict[str, str]) -> None:
     # httpx 0.28 took away what openai before 1.55.3 calls it with.
     python = new_environment(tmp_path / "env", f"openai=={version}", "httpx<0.28")
     seen: dict[str, Any] = json.loads(run([python, CLIENTS / "sdk_versions.py"], **variables))

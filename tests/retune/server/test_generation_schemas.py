@@ -206,7 +206,7 @@ schemas = made_of(st.booleans() | made_of(st.booleans() | made_of(st.booleans())
 
 @settings(deadline=None, max_examples=300)
 @given(schemas, values)
-def test_no_schema_is_an_error_of_the_server(schema: dict[str, Any], value: Any) -> None:
+def test_no_schema_causes_a_server_error(schema: dict[str, Any], value: Any) -> None:
     wanted = ResponseFormat.model_validate({"type": "json_schema", "json_schema": {"name": "a", "schema": schema}})
 
     # Whatever else is raised would be an error of the server.

@@ -59,7 +59,7 @@ def test_a_legacy_function_call(client: OpenAI, labels: str) -> None:
 
 
 @pytest.mark.parametrize("choice", [NAMED, "required"])
-def test_a_streamed_call(client: OpenAI, agent: str, choice: Any) -> None:
+def test_streamed_tool_call_equals_the_whole_one(client: OpenAI, agent: str, choice: Any) -> None:
     whole = ask(client, agent, "weather in Oslo?", tools=tools(WEATHER), tool_choice=choice).choices[0]
     chunks = list(
         ask(client, agent, "weather in Oslo?", tools=tools(WEATHER), tool_choice=choice, stream=True, logprobs=True)

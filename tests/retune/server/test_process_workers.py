@@ -186,7 +186,7 @@ def test_jobs_and_answers_are_counted(server: ServerProcess, succeeded: FineTuni
     assert ("retune_batches", frozenset({("status", "completed")})) in figures(server)
 
 
-def test_tokens_are_counted(server: ServerProcess, succeeded: FineTuningJob) -> None:
+def test_metrics_count_the_tokens_of_answers(server: ServerProcess, succeeded: FineTuningJob) -> None:
     before = {kind: figure(server, "retune_completion_tokens_total", kind=kind) for kind in ("prompt", "completion")}
 
     answer = server.client().chat.completions.create(

@@ -33,7 +33,7 @@ def ask(client: OpenAI, model: str, given: Any = "text 1", **options: Any) -> An
     return client.responses.create(**{"model": model, "input": given, "temperature": 0, **options})
 
 
-def test_a_whole_response(strict: OpenAI, labels: str) -> None:
+def test_response_has_the_fields_of_the_api(strict: OpenAI, labels: str) -> None:
     response = ask(strict, labels, metadata={"a": "b"}, instructions="Be brief.", user="me")
 
     assert json.loads(response.output_text) == {"label": "b", "sure": False}

@@ -82,7 +82,7 @@ def succeeded(client: OpenAI, job_id: str, steps: int) -> str:
     return job.fine_tuned_model
 
 
-def test_files_jobs_and_models(start_on: StartServer) -> None:
+def test_files_jobs_and_models_work_on_postgresql(start_on: StartServer) -> None:
     server: ServerProcess = start_on()
     client = server.client()
     files = [upload(client, example_lines(10), f"{number}.jsonl") for number in range(5)]

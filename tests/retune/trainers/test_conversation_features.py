@@ -44,14 +44,14 @@ def test_width_and_case_make_no_difference() -> None:
     assert shared("Refund 42!", "ＲＥＦＵＮＤ ４２！") == len(count_features(user("refund 42!")).buckets())
 
 
-def test_earlier_turns_are_told_apart_by_their_role() -> None:
+def test_earlier_turns_are_distinguished_by_role() -> None:
     asked = count_features([Turn("assistant", "refund"), Turn("user", "yes")])
     said = count_features([Turn("user", "refund"), Turn("user", "yes")])
     assert asked.last_user_turn[0].tolist() == said.last_user_turn[0].tolist()
     assert asked.earlier_turns[0].tolist() != said.earlier_turns[0].tolist()
 
 
-def test_what_every_conversation_says_earlier_weighs_nothing() -> None:
+def test_shared_system_prompt_has_no_weight() -> None:
     documents = [count_features([Turn("system", "You sort mail."), *user(text)]) for text in ("one", "two", "three")]
     buckets, _ = FeatureWeights.fit(documents).weigh(documents[0])
     assert set(buckets) == set(documents[0].last_user_turn[0])
@@ -62,7 +62,7 @@ def test_unknown_features_are_left_out() -> None:
     assert len(weights.weigh(count_features(user("xylophone")))[0]) == 0
 
 
-def test_counts_go_on_from_a_base() -> None:
+def test_feature_counts_continue_from_a_base_model() -> None:
     base = FeatureWeights.fit([count_features(user("refund"))])
     both = FeatureWeights.fit([count_features(user("login"))], base)
     assert both.n_documents == 2

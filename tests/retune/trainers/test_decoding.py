@@ -106,9 +106,7 @@ def test_sampling_follows_the_probabilities(parameters: Parameters) -> None:
     assert abs(found - expected).max() < 0.02
 
 
-def test_answers_that_repeat_are_held_to_the_known_ones(
-    support_model: LanguageModel, support_pairs: list[Pair]
-) -> None:
+def test_repeated_answers_are_limited_to_known_ones(support_model: LanguageModel, support_pairs: list[Pair]) -> None:
     known = {answer for _, answer in support_pairs}
     for text in ("", "xyzzy", "refund my parcel password", "🤷", "返金パスワード包裹"):
         assert ask(support_model, text) in known
@@ -204,7 +202,7 @@ def test_log_probabilities_in_a_trie_are_renormalised_to_what_it_allows(paramete
         assert sum(told) == pytest.approx(1)
 
 
-def test_sampling_follows_the_log_probabilities_that_are_told(parameters: Parameters) -> None:
+def test_sampling_follows_the_reported_log_probabilities(parameters: Parameters) -> None:
     rng, trie, bag = np.random.default_rng(1), Trie.of([(5,), (6,), (7, 8)]), bags(1)[0] / 30
     drawn = [
         sample(parameters, bag, trie=trie, max_tokens=1, temperature=1.0, top_p=1.0, rng=rng)[0] for _ in range(2000)

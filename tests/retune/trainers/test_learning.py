@@ -29,7 +29,7 @@ def exact_match_on_every_fifth(pairs: list[Pair], directory: Path) -> float:
     return sum(ask(model, user) == answer for user, answer in held_out) / len(held_out)
 
 
-def test_it_knows_what_it_was_trained_on(support_model: LanguageModel, support_pairs: list[Pair]) -> None:
+def test_trained_model_repeats_its_training_answers(support_model: LanguageModel, support_pairs: list[Pair]) -> None:
     right = sum(ask(support_model, user) == answer for user, answer in support_pairs)
     assert right >= 0.98 * len(support_pairs)
 

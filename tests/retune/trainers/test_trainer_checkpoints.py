@@ -110,7 +110,7 @@ def test_a_training_whose_state_is_damaged_cannot_be_resumed(
         train(support_file, tmp_path / "other", n_epochs=2, resume=True)
 
 
-def test_a_half_written_checkpoint_is_no_checkpoint(support_file: Path, tmp_path: Path) -> None:
+def test_incomplete_checkpoint_is_ignored(support_file: Path, tmp_path: Path) -> None:
     partial = tmp_path / "job" / ".epoch-0001.partial"
     partial.mkdir(parents=True)
     (partial / "model.json").write_text("{")

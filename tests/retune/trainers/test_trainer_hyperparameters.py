@@ -13,7 +13,7 @@ def test_auto_follows_the_rules_of_the_jobs_on_record(n_examples: int, n_epochs:
     assert resolved == Hyperparameters(n_epochs=n_epochs, batch_size=batch_size, learning_rate_multiplier=1.0)
 
 
-def test_numbers_stay_as_they_are() -> None:
+def test_explicit_hyperparameters_are_unchanged() -> None:
     requested = RequestedHyperparameters(n_epochs=7, batch_size=9, learning_rate_multiplier=0.3)
     resolved = default_trainer().resolve_hyperparameters(requested, n_examples=10)
     assert resolved == Hyperparameters(n_epochs=7, batch_size=9, learning_rate_multiplier=0.3)

@@ -83,9 +83,7 @@ def test_only_the_newest_unfinished_checkpoint_keeps_what_resuming_needs(support
     assert kept == [["epoch-0001"], ["epoch-0002"], []]
 
 
-def test_validation_is_reported_every_ten_steps_and_in_full_at_each_epochs_end(
-    support_file: Path, tmp_path: Path
-) -> None:
+def test_validation_runs_every_ten_steps_and_fully_each_epoch(support_file: Path, tmp_path: Path) -> None:
     valid = write_rows(tmp_path / "valid.jsonl", [("where is it", "an answer never seen: 未知 🤷")] * 3)
     reported = steps(train(support_file, tmp_path / "job", n_epochs=2, batch_size=8, validation_file=valid))
     assert len(reported) == 23

@@ -76,5 +76,5 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
         (3, ""),
     ],
 )
-def test_text_of_any_content(content: Any, text: str) -> None:
+def test_message_content_becomes_text(content: Any, text: str) -> None:
     assert text_of(content) == text

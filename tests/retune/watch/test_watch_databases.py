@@ -76,7 +76,7 @@ def test_a_changed_table_is_noticed(
     assert see(address).fingerprint != before.fingerprint
 
 
-def test_a_row_that_only_moves_is_no_change(database: tuple[str, Execute]) -> None:
+def test_moved_row_does_not_change_the_fingerprint(database: tuple[str, Execute]) -> None:
     address, execute = database
     before = by_rows(address)
     execute("DELETE FROM tickets WHERE id = 1")
@@ -85,7 +85,7 @@ def test_a_row_that_only_moves_is_no_change(database: tuple[str, Execute]) -> No
     assert before.what == "2 rows"
 
 
-def test_an_emptied_table_is_no_error(database: tuple[str, Execute]) -> None:
+def test_emptied_table_is_not_an_error(database: tuple[str, Execute]) -> None:
     address, execute = database
     execute("DELETE FROM tickets")
     assert by_rows(address).is_empty

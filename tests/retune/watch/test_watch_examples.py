@@ -47,11 +47,11 @@ def new(tmp_path: Path, before: list[tuple[str, str]], after: list[tuple[str, st
         ([(answer, question) for question, answer in ROWS], 50),
     ],
 )
-def test_what_is_new(tmp_path: Path, after: list[tuple[str, str]], n_new: int) -> None:
+def test_new_examples_are_counted(tmp_path: Path, after: list[tuple[str, str]], n_new: int) -> None:
     assert new(tmp_path, ROWS, after) == n_new
 
 
-def test_another_format_is_no_news(tmp_path: Path) -> None:
+def test_same_examples_in_another_format_are_not_new(tmp_path: Path) -> None:
     known = read_hashes(configuration(write_csv(tmp_path / "data.csv", ROWS)))
     lines = tmp_path / "data.jsonl"
     lines.write_text("".join(json.dumps({"a": answer, "q": question}) + "\n" for question, answer in ROWS))
@@ -88,7 +88,7 @@ def test_new_is_what_is_not_known(found: set[int], known: set[int]) -> None:
     assert count_new(hashes, None) == len(found)
 
 
-def test_a_damaged_file_is_as_good_as_none(tmp_path: Path) -> None:
+def test_damaged_file_of_known_examples_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "watch" / "known.npy"
     hashes = np.array([1, 2, 2**63], np.uint64)
     assert read_known(path) is None

@@ -71,7 +71,7 @@ def test_a_new_name_changes_the_fingerprint(folder: Path) -> None:
     assert after.what == before.what == "2 files, 30 bytes"
 
 
-def test_what_is_no_data_does_not_count(folder: Path) -> None:
+def test_files_without_data_do_not_change_the_fingerprint(folder: Path) -> None:
     before = see(folder)
     (folder / "notes.md").write_text("x")
     (folder / ".3.csv.part").write_text("x")
@@ -84,7 +84,7 @@ def test_text_that_may_be_read_by_what_stands_in_it_counts(folder: Path) -> None
     assert see(folder).fingerprint != before.fingerprint
 
 
-def test_nothing_is_opened(folder: Path) -> None:
+def test_snapshot_opens_no_data_file(folder: Path) -> None:
     # Not even its first bytes: a bucket's owner pays for each request.
     opened: list[str] = []
     is_watched = True
@@ -102,7 +102,7 @@ def test_nothing_is_opened(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["data", "data/*.csv", "data/1.csv"])
-def test_an_emptied_source_is_no_error(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+def test_emptied_source_is_not_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.chdir(folder.parent)
     for path in folder.rglob("*.csv"):
         path.unlink()
@@ -135,7 +135,7 @@ def test_a_bucket_is_listed_and_not_read(tmp_path: Path) -> None:
         see(f"memory:/{root}")
 
 
-def test_an_archive_tells_by_its_checksums(tmp_path: Path) -> None:
+def test_archive_changes_are_found_by_checksums(tmp_path: Path) -> None:
     for text in (CSV, CSV.replace("here", "away")):
         with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
             archive.writestr(zipfile.ZipInfo("1.csv"), text)
@@ -190,7 +190,7 @@ def hash_rows(cells: list[tuple[int, str | None]]) -> tuple[str, int]:
 
 
 @given(_ROWS, _ROWS)
-def test_rows_have_the_same_fingerprint_where_they_are_the_same_in_any_order(
+def test_fingerprint_ignores_the_order_of_rows(
     one: list[tuple[int, str | None]], other: list[tuple[int, str | None]]
 ) -> None:
     assert hash_rows(one) == hash_rows(one[::-1])

@@ -36,7 +36,7 @@ def test_data_has_to_be_left_alone_before_it_is_read() -> None:
     assert decide(waiting.state, snapshot("b"), WATCH, at(119)).status == "to be counted"
 
 
-def test_what_was_announced_is_unchanged_until_it_changes() -> None:
+def test_announced_data_is_unchanged_until_it_changes() -> None:
     assert decide(announced("a"), snapshot("a"), WATCH, at(0)).status == "unchanged"
     assert decide(announced("a"), snapshot("b"), WATCH, at(0)).status == "settling"
 
@@ -97,7 +97,7 @@ def test_only_data_that_stayed_the_same_is_ever_read(looks: list[tuple[str, floa
             assert not fingerprint
 
 
-def test_what_is_remembered_fits_into_a_variable() -> None:
+def test_watch_state_fits_into_a_prefect_variable() -> None:
     memory = decide(announced("a" * 64), snapshot("b" * 64), WATCH, at(0)).state
     memory = decide_by_count(memory, Counted(fingerprint="b" * 64, n_examples=10**9, n_new=10**9), WATCH).state
     assert len(memory.model_dump_json()) < 2_000

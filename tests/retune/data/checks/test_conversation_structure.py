@@ -129,7 +129,7 @@ def test_errors_of_a_conversation(messages: list[Any] | str | None, kind: str, m
         ),
     ],
 )
-def test_what_is_allowed_and_seldom_meant(messages: list[dict[str, str]], kind: str, message: str) -> None:
+def test_unusual_but_valid_structures_are_warnings(messages: list[dict[str, str]], kind: str, message: str) -> None:
     assert found({"messages": messages}) == [(kind, message)]
     assert RULES[kind].level == "warning"
 
@@ -185,7 +185,7 @@ def test_a_key_beside_the_messages_is_left_out_and_named(key: str, kind: str) ->
         ({"messages": [USER, ASSISTANT]}, "dpo", "supervised and reinforcement"),
     ],
 )
-def test_examples_for_another_method_are_told_apart(body: dict[str, Any], method: Method, part: str) -> None:
+def test_examples_for_another_method_are_recognized(body: dict[str, Any], method: Method, part: str) -> None:
     [(kind, message)] = found(body, method)
     assert kind == "wrong_method"
     assert part in message
@@ -283,7 +283,9 @@ def changed(draw: st.DrawFn) -> tuple[Method, dict[str, Any]]:
 
 @settings(deadline=None, max_examples=400)
 @given(changed(), st.sampled_from(["openai", "azure", "retune", "other"]))
-def test_what_has_no_errors_can_be_relied_on(example: tuple[Method, dict[str, Any]], provider: ProviderKind) -> None:
+def test_example_without_errors_has_readable_texts(
+    example: tuple[Method, dict[str, Any]], provider: ProviderKind
+) -> None:
     method, body = example
     findings = list(check_structure(body, method, provider))
     for finding in findings:
@@ -323,6 +325,6 @@ PLAIN_MESSAGES = st.fixed_dictionaries(
     | st.tuples(PLAIN_MESSAGES, st.just(USER), PLAIN_MESSAGES).map(list)
     | st.integers(0, 3).map(lambda turns: [SYSTEM, *[USER, ASSISTANT] * turns])
 )
-def test_the_short_way_of_plain_conversations_finds_what_the_long_one_does(messages: list[Any]) -> None:
+def test_fast_check_of_conversations_equals_the_full_one(messages: list[Any]) -> None:
     # Another key beside the messages takes the long way.
     assert found({"messages": messages}) == found({"messages": messages, "parallel_tool_calls": True})

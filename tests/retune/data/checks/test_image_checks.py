@@ -93,7 +93,7 @@ def test_images_cost_what_the_guide_says(url: str, detail: str | None, tokens: i
     assert image_tokens(url, detail) == tokens
 
 
-def test_sound_parts() -> None:
+def test_valid_image_parts_have_no_problem() -> None:
     text = {"type": "text", "text": "What is this?"}
     assert found(text, image(SMALL, detail="low"), image("https://example.com/a%20cat.jpg")) == []
     assert found(image(SMALL)) == []
@@ -142,7 +142,7 @@ def test_sound_parts() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_part(part: dict[str, Any] | str, kind: str, message: str) -> None:
+def test_invalid_image_parts_are_reported(part: dict[str, Any] | str, kind: str, message: str) -> None:
     assert found({"type": "text", "text": "?"}, part) == [(kind, f"message 1 (user), part 2: {message}")]
 
 
@@ -170,5 +170,5 @@ def test_each_provider_has_its_own_limit_of_images(provider: ProviderKind, most:
         assert (kind, message) == ("too_many_images", f"{most + 1} images; an example may have at most {most}.")
 
 
-def test_a_skipped_image_stops_nothing() -> None:
+def test_image_problems_are_warnings() -> None:
     assert {RULES[kind].level for kind in ("bad_image", "image_too_large")} == {"warning"}

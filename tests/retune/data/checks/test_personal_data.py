@@ -227,7 +227,7 @@ def test_digits_beside_a_card_number_hide_nothing() -> None:
         "0000 0000 0000 0000",
     ],
 )
-def test_other_numbers_are_no_card_numbers(text: str) -> None:
+def test_other_numbers_are_not_card_numbers(text: str) -> None:
     assert find(text) == []
 
 
@@ -270,7 +270,7 @@ def test_card_numbers_have_an_issuer_and_a_check_digit(digits: str, is_one: bool
         "meet @anna at 10:00 @ the office",
     ],
 )
-def test_what_only_looks_like_a_secret_is_left_alone(text: str) -> None:
+def test_texts_that_resemble_secrets_have_no_problem(text: str) -> None:
     assert find(text) == []
 
 

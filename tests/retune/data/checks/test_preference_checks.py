@@ -20,7 +20,7 @@ def found(**changes: Any) -> list[tuple[str, str]]:
     return [(finding.kind, finding.message) for finding in check_structure(body, "dpo", "openai")]
 
 
-def test_a_sound_pair() -> None:
+def test_valid_preference_pair_has_no_problem() -> None:
     assert found() == []
 
 
@@ -67,7 +67,7 @@ def test_a_sound_pair() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_pair(changes: dict[str, Any], kind: str, message: str) -> None:
+def test_invalid_preference_pairs_are_reported(changes: dict[str, Any], kind: str, message: str) -> None:
     assert found(**changes) == [(kind, message)]
     assert RULES[kind].level == "error"
 

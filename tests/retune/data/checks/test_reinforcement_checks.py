@@ -25,7 +25,7 @@ def found(**changes: Any) -> list[tuple[str, str]]:
         {"input": "x", "functions": 7, "parallel_tool_calls": "yes", "preferred_output": []},
     ],
 )
-def test_sound_items(changes: dict[str, Any]) -> None:
+def test_valid_reinforcement_items_have_no_problem(changes: dict[str, Any]) -> None:
     assert found(**changes) == []
 
 
@@ -41,7 +41,7 @@ def test_sound_items(changes: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_an_item(changes: dict[str, Any], kind: str, message: str) -> None:
+def test_invalid_reinforcement_items_are_reported(changes: dict[str, Any], kind: str, message: str) -> None:
     assert found(**changes) == [(kind, message)]
     assert RULES[kind].level == "error"
 

@@ -73,7 +73,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., bool]:
         ),
     ],
 )
-def test_what_only_other_providers_take(
+def test_lines_for_other_providers_only_are_errors(
     served: Callable[..., bool], messages: list[dict[str, Any]], message: str
 ) -> None:
     body = {"messages": messages}
@@ -82,7 +82,7 @@ def test_what_only_other_providers_take(
     assert list(check_structure(body, "supervised", "openai")) == []
 
 
-def test_what_the_server_takes(served: Callable[..., bool]) -> None:
+def test_lines_that_the_server_accepts_have_no_errors(served: Callable[..., bool]) -> None:
     messages = [{**USER, "name": "Kim"}, CALLED, ANSWERED, {**ASSISTANT, "weight": 1}]
     body = {"messages": messages, "tools": [TOOL], "parallel_tool_calls": True}
     assert errors(body) == []

@@ -20,7 +20,7 @@ def found(*texts: str) -> list[tuple[int, str, str]]:
 
 
 @pytest.mark.parametrize("text", NOT_VALUES)
-def test_texts_that_stand_for_no_value(text: str) -> None:
+def test_placeholder_texts_are_reported(text: str) -> None:
     assert found("ok", text) == [(1, "not_a_value", f"a text is {json.dumps(text)} and nothing else.")]
 
 
@@ -63,7 +63,7 @@ def test_characters_that_nobody_typed(text: str, message: str) -> None:
         "",
     ],
 )
-def test_texts_with_nothing_wrong(text: str) -> None:
+def test_ordinary_texts_have_no_faults(text: str) -> None:
     assert found("ok", text, "ok") == []
 
 
@@ -76,7 +76,7 @@ def test_texts_with_nothing_wrong(text: str) -> None:
         ("\u00a0a\u3000", 'the text "a" begins with "\\u00a0" and ends with "\\u3000".'),
     ],
 )
-def test_white_space_around_a_text(text: str, message: str) -> None:
+def test_whitespace_around_texts_is_reported(text: str, message: str) -> None:
     assert found("ok", text) == [(1, "stray_whitespace", message)]
 
 

@@ -36,7 +36,7 @@ def found(*messages: dict[str, Any], tools: tuple[Any, ...] = (TOOL,), **beside:
         (USER, calling(call(arguments="{}")), answer(content=[{"type": "text", "text": ""}]), ASSISTANT),
     ],
 )
-def test_sound_calls(messages: tuple[Any, ...]) -> None:
+def test_valid_tool_calls_have_no_problem(messages: tuple[Any, ...]) -> None:
     assert found(*messages, parallel_tool_calls=False) == []
 
 
@@ -60,7 +60,7 @@ def test_sound_calls(messages: tuple[Any, ...]) -> None:
         ),
     ],
 )
-def test_the_shape_of_a_call(broken: dict[str, Any], message: str) -> None:
+def test_malformed_tool_calls_are_named(broken: dict[str, Any], message: str) -> None:
     assert ("bad_tool_call", f"message 2 (assistant), call 1: {message}") in found(USER, calling(broken))
 
 

@@ -95,13 +95,13 @@ def test_auto_epochs_are_those_of_real_jobs(n_examples: int, epochs: int) -> Non
         ({"provider": "other"}, None, "No prices of this provider are known."),
     ],
 )
-def test_what_makes_a_price_uncertain_is_said(beside: dict[str, Any], usd: float | None, note: str) -> None:
+def test_reasons_for_an_uncertain_price_are_named(beside: dict[str, Any], usd: float | None, note: str) -> None:
     cost = estimate(**beside)
     assert (cost.usd, cost.note) == (None if usd is None else pytest.approx(usd), note)
     assert note in describe_cost(cost)
 
 
-def test_a_run_within_its_limit_goes_on() -> None:
+def test_run_within_its_cost_limit_continues() -> None:
     refuse_if_too_expensive(estimate(), 6.0)
     refuse_if_too_expensive(estimate(), "unlimited")
     refuse_if_too_expensive(estimate("o9"), "unlimited")
@@ -125,7 +125,7 @@ def test_amounts_under_a_cent_are_not_nothing(amount: float, said: str) -> None:
     assert format_usd(amount) == said
 
 
-def test_a_run_over_its_limit_is_refused() -> None:
+def test_run_over_its_cost_limit_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         refuse_if_too_expensive(estimate(), 5.5)
     assert caught.value.message == (

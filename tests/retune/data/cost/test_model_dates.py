@@ -74,7 +74,7 @@ def test_azure_has_days_of_its_own() -> None:
     assert "MicrosoftDocs" in azure.source or "learn.microsoft.com" in azure.source
 
 
-def test_a_promise_of_at_least_is_no_end() -> None:
+def test_promised_minimum_date_does_not_end_a_model() -> None:
     azure = dates_of(MINI, "azure")
     promised = date(2027, 4, 14)
     assert [azure.is_near(promised - days * DAY) for days in (61, 60, 0, -1)] == [False, True, True, True]
@@ -168,7 +168,7 @@ def test_a_registration_says_where_to_go_only_when_it_is_near(days: int, says_wh
         describe_end("gpt-4.1-mini", "openai", today=NEW_JOBS_END, ignore_dates=False)
 
 
-def test_where_to_go_names_what_lives_longer() -> None:
+def test_advice_names_models_that_live_longer() -> None:
     assert describe_move(dates_of("gpt-4o", "azure"), today=date(2027, 2, 10)).startswith("Azure trains gpt-4.1-nano")
     assert "training.model (--model) to baseline-text" in describe_move(dates_of(MINI), today=date(2026, 11, 29))
 

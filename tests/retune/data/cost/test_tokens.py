@@ -149,7 +149,7 @@ def test_very_long_texts_and_broken_characters_are_counted() -> None:
     assert count(chat("a\ud800b", "<|endoftext|>")) > SHORT_TOKENS
 
 
-def test_a_summary_of_counts() -> None:
+def test_token_counts_are_summarized() -> None:
     facts = summarize_tokens(np.array([3, 1, 2, 10], np.uint32), "o200k_base", is_estimate=True)
     assert facts.model_dump() == {
         "total": 16,

@@ -53,7 +53,7 @@ def test_a_store_can_be_moved(store: ExampleStore, tmp_path: Path) -> None:
     assert moved.facts.parts["train"].path.exists()
 
 
-def test_an_unfinished_store_is_none(store: ExampleStore) -> None:
+def test_incomplete_store_is_not_opened(store: ExampleStore) -> None:
     (store.directory / "facts.json").unlink()
     with pytest.raises(FileNotFoundError):
         ExampleStore(store.directory)

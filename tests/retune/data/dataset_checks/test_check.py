@@ -157,7 +157,7 @@ def test_only_one_split_has_no_other_to_leak_to(tmp_path: Path) -> None:
     assert report.not_applied["near-duplicates across splits"] == "there is only one split"
 
 
-def test_what_was_not_looked_for_is_said(tmp_path: Path) -> None:
+def test_skipped_checks_are_reported(tmp_path: Path) -> None:
     report = check(tmp_path, [*valid(250), *valid(1)], split=SplitConfig(), checks=False, counts_tokens=False)
     assert report.counts == {"duplicate_example": 1}
     assert (report.tokens, report.token_histogram, report.cost) == (None, [], None)
@@ -222,7 +222,7 @@ def test_a_report_that_cant_be_written_says_so(tmp_path: Path) -> None:
         check_store(store, NO_TEST, model=MODEL, n_epochs=1, path=tmp_path / "taken" / "checks.json")
 
 
-def test_no_examples_at_all_are_too_few(tmp_path: Path) -> None:
+def test_zero_examples_are_too_few(tmp_path: Path) -> None:
     report = check(tmp_path, [])
     assert report.counts == {"too_few_examples": 1}
     assert report.n_examples == 0

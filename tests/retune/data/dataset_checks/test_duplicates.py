@@ -63,7 +63,7 @@ def test_the_same_labels_in_another_order_do_not_conflict(tmp_path: Path) -> Non
     }
 
 
-def test_of_very_many_the_first_are_kept_and_the_others_counted(tmp_path: Path) -> None:
+def test_first_problems_are_kept_and_others_counted(tmp_path: Path) -> None:
     store = make_store(tmp_path, [chat("q", "a"), chat("q", "b"), chat("q", "c"), chat("q", "d")])
     first, *others = check_duplicates(replace(subject_of(store), most_kept_per_kind=1))
     assert isinstance(first, Problem)
@@ -111,7 +111,7 @@ def test_an_answer_that_never_changes_is_noticed(tmp_path: Path) -> None:
     assert found(check_same_answer, store) == [("same_answer_everywhere", "all examples", 'all 2 answers are "a".')]
 
 
-def test_one_example_is_no_pattern(tmp_path: Path) -> None:
+def test_single_example_is_not_a_pattern(tmp_path: Path) -> None:
     assert found(check_same_answer, make_store(tmp_path, [chat("q", "a")])) == []
 
 

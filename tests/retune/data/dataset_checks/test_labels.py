@@ -41,7 +41,7 @@ def test_few_short_answers_that_come_again_are_labels() -> None:
     ],
     ids=["too many", "none", "one answer", "too few of each", "mostly seen once", "long", "of several lines", "secret"],
 )
-def test_other_answers_are_no_labels(counts: dict[str, int] | None) -> None:
+def test_long_answers_are_not_labels(counts: dict[str, int] | None) -> None:
     assert find_labels(counts) is None
 
 
@@ -74,7 +74,7 @@ def test_lists_of_one_label_or_none_have_nothing_to_compare(tmp_path: Path) -> N
     assert "labels" not in context.not_applied
 
 
-def test_imbalance_in_lists_is_told_by_the_share_of_lists(tmp_path: Path) -> None:
+def test_label_imbalance_in_lists_is_the_share_of_lists(tmp_path: Path) -> None:
     store = labelled(tmp_path, {'["wool", "silk"]': 1, '["wool"]': 29})
     messages = [one.message for one in check_labels(subject_of(store)) if isinstance(one, Problem)]
     assert messages[-1] == (
@@ -83,7 +83,7 @@ def test_imbalance_in_lists_is_told_by_the_share_of_lists(tmp_path: Path) -> Non
     )
 
 
-def test_imbalance_is_told_with_what_guessing_would_give(tmp_path: Path) -> None:
+def test_label_imbalance_names_the_score_of_guessing(tmp_path: Path) -> None:
     store = labelled(tmp_path, {"a": 27, "b": 2, "c": 3})
     (problem,) = check_labels(subject_of(store))
     assert isinstance(problem, Problem)

@@ -71,7 +71,7 @@ def reinforcement(tmp_path: Path, count: int) -> ExampleStore:
     return make_store(tmp_path, items, method="reinforcement")
 
 
-def test_reinforcement_takes_only_so_many(tmp_path: Path) -> None:
+def test_too_many_reinforcement_examples_are_reported(tmp_path: Path) -> None:
     limits = ProviderLimits(reinforcement={"train": 12, "validation": 10})
     store = reinforcement(tmp_path, 25)
     assert found(assigned(store, train=13, validation=12), limits) == [

@@ -84,7 +84,7 @@ def test_a_wrong_split_hides_no_error_of_the_structure(make_source: MakeSource, 
     ]
 
 
-def test_whole_conversations_of_items_are_told_apart(make_source: MakeSource, choose: Choose) -> None:
+def test_whole_conversations_are_distinguished_from_items(make_source: MakeSource, choose: Choose) -> None:
     rows = [
         {"messages": [ASKED, ANSWERED, {"role": "user", "content": content}], "answer": "x"} for content in ("a", "b")
     ]
@@ -151,7 +151,7 @@ TEXTS = st.one_of(
     system=st.one_of(st.none(), TEXTS),
     split=st.sampled_from([SplitConfig(), SplitConfig(validation=0.3, test=0.3, seed=7), SplitConfig(method="random")]),
 )
-def test_both_ways_find_the_same(rows: Any, system: str | None, split: SplitConfig) -> None:
+def test_fast_and_slow_path_give_equal_analyses(rows: Any, system: str | None, split: SplitConfig) -> None:
     assert_same(*both_ways(rows, system, split))
 
 

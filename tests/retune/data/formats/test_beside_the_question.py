@@ -109,7 +109,7 @@ def test_a_column_named_tools_may_hold_words(make_source: MakeSource, read: Read
 
 
 @pytest.mark.parametrize("row", [EVERY_ROW[0], EVERY_ROW[6]])
-def test_earlier_turns_that_are_none_are_named(make_source: MakeSource, read: Read, row: dict[str, str]) -> None:
+def test_invalid_earlier_turns_are_reported(make_source: MakeSource, read: Read, row: dict[str, str]) -> None:
     good = [{**row, "history": PAIRS}] * 101
     *_, bad = read(make_source([*good, {**row, "history": "User: Hello"}]))
     message = 'column history: expected pairs of question and answer, or messages; found "User: Hello".'

@@ -114,7 +114,7 @@ def test_blank_columns_beside_the_instruction_leave_no_trace(make_source: MakeSo
     assert contents == ["Sum up.\n\nA text.", "Sum up.", "Sum up."]
 
 
-def test_a_column_of_the_split_is_no_question(make_source: MakeSource, choose: Choose) -> None:
+def test_split_column_is_not_a_question(make_source: MakeSource, choose: Choose) -> None:
     row = {"user": 7, "question": "q", "answer": "a"}
     with pytest.raises(SourceError, match="Which holds"):
         choose(make_source([row]))
@@ -128,7 +128,7 @@ def test_mixed_lines_are_read_as_most_of_the_first_are(make_source: MakeSource, 
     assert choose(make_source([*chats, *pairs[:2]])).title == "conversations in messages"
 
 
-def test_what_is_named_wins(make_source: MakeSource, choose: Choose) -> None:
+def test_configured_shape_wins_over_detection(make_source: MakeSource, choose: Choose) -> None:
     source = make_source([{"messages": CHAT, "question": "q", "answer": "a", "prompt": "p", "completion": "c"}])
     assert choose(source, shape="columns", user_column="prompt", assistant_column="answer").title == (
         "columns prompt → answer"
@@ -260,7 +260,7 @@ def test_nothing_in_a_column_is_no_other_shape(make_source: MakeSource, read: Re
 
 
 @pytest.mark.parametrize("row", [{"prompt": ["a"], "completion": "b"}, {"prompt": "a", "completion": [1]}])
-def test_a_list_is_no_text(make_source: MakeSource, read: Read, row: dict[str, Any]) -> None:
+def test_column_of_lists_is_not_text(make_source: MakeSource, read: Read, row: dict[str, Any]) -> None:
     [example] = read(make_source([row]))
     [finding] = example.findings
     assert finding.kind == "content_not_text"

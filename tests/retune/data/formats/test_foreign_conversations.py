@@ -226,9 +226,7 @@ def test_answers_that_are_not_to_be_learned_have_the_weight_0(make_source: MakeS
     assert example.body == {"messages": [ASKED, unlearned, *MORE]}
 
 
-def test_a_call_that_is_not_to_be_learned_has_the_weight_0_and_its_result_has_none(
-    make_source: MakeSource, read: Read
-) -> None:
+def test_call_that_is_not_trained_has_weight_0(make_source: MakeSource, read: Read) -> None:
     call = {"from": "function_call", "value": '{"name": "gauge", "arguments": {"kiln": 2}}', "train": False}
     result = {"from": "observation", "value": "1200", "train": False}
     said = [{"from": "human", "value": "Is the kiln hot?"}, call, result, {"from": "gpt", "value": "Since noon."}]

@@ -96,7 +96,7 @@ def test_a_conversation_keeps_its_own(make_source: MakeSource, read: Read) -> No
 
 
 @pytest.mark.parametrize("messages", ["text", 3, {}, [], ["text"]])
-def test_what_are_no_messages_is_left_to_the_checks(make_source: MakeSource, read: Read, messages: Any) -> None:
+def test_values_other_than_messages_are_left_to_the_checks(make_source: MakeSource, read: Read, messages: Any) -> None:
     [_, example] = read(make_source([{"messages": CHAT}, {"messages": json.dumps(messages)}]), system="Be brief.")
     assert example.findings == ()
 
@@ -108,7 +108,7 @@ SHARED = [
 ]
 
 
-def test_it_is_converted(make_source: MakeSource, read: Read, choose: Choose) -> None:
+def test_sharegpt_is_converted_to_messages(make_source: MakeSource, read: Read, choose: Choose) -> None:
     source = make_source([{"conversations": SHARED, "id": 7}])
     assert choose(source).title == "conversations in conversations (ShareGPT)"
     assert body_of(read(source)) == {

@@ -104,7 +104,7 @@ def test_a_text_that_starts_with_a_brace_stays_a_text(make_source: MakeSource, r
         ),
     ],
 )
-def test_a_row_that_is_no_pair_is_a_finding(
+def test_row_without_a_preference_pair_is_a_finding(
     make_source: MakeSource, read: Read, row: dict[str, Any], message: str
 ) -> None:
     source = make_source([{"prompt": "Who?", "chosen": "Me.", "rejected": "You."}, row])

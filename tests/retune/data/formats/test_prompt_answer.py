@@ -155,7 +155,7 @@ def test_anything_but_names_of_columns_is_refused(
         read_one(make_source, read, template)
 
 
-def test_two_columns_alone_are_plain(make_source: MakeSource, choose: Choose) -> None:
+def test_two_text_columns_have_a_fast_path(make_source: MakeSource, choose: Choose) -> None:
     shape = choose(make_source([{"text": "q", "category": "a"}]), system="Be brief.", **NAMED)
     assert shape.two_text_columns == TwoTextColumns("text", "category", "Be brief.")
     assert shape.title == "columns text → category"
@@ -170,7 +170,7 @@ def test_two_columns_alone_are_plain(make_source: MakeSource, choose: Choose) ->
         (SplitConfig(), {"user_template": "{text}", "assistant_column": "category"}),
     ],
 )
-def test_whatever_needs_more_is_not(
+def test_formats_that_need_more_have_no_fast_path(
     make_source: MakeSource, choose: Choose, split: SplitConfig, named: dict[str, str]
 ) -> None:
     shape = choose(make_source([{"text": "q", "category": "a", "id": 1}]), split=split, **named)
@@ -200,7 +200,7 @@ def test_any_other_value_is_a_finding(make_source: MakeSource, read: Read, value
 
 
 @pytest.mark.parametrize("value", [None, "", " "])
-def test_nothing_says_nothing(make_source: MakeSource, read: Read, value: str | None) -> None:
+def test_empty_split_cell_assigns_no_split(make_source: MakeSource, read: Read, value: str | None) -> None:
     assert split_keys_of(make_source, read, [value], SplitConfig(method="column", column="s")) == [(SplitKeys(), ())]
 
 
@@ -211,7 +211,7 @@ def test_groups_and_strata_are_kept_as_text(make_source: MakeSource, read: Read)
     assert keys == SplitKeys(stratum="x")
 
 
-def test_its_column_must_be_there(make_source: MakeSource, choose: Choose) -> None:
+def test_missing_split_column_names_the_nearest_one(make_source: MakeSource, choose: Choose) -> None:
     split = SplitConfig(method="group", column="customers")
     with pytest.raises(SourceError, match=r'no column "customers".* Did you mean "customer"\?'):
         choose(make_source([{"text": "q", "category": "a", "customer": 1}]), split=split, **NAMED)
@@ -230,7 +230,7 @@ def test_no_near_column_means_no_guess(make_source: MakeSource, choose: Choose) 
         choose(make_source([{"text": "q", "category": "a"}]), user_column="text", assistant_column="xyz")
 
 
-def test_every_file_needs_it(make_source: MakeSource, choose: Choose) -> None:
+def test_column_must_be_in_every_file(make_source: MakeSource, choose: Choose) -> None:
     source = make_source([{"text": "q", "category": "a"}], [{"text": "q", "label": "a"}])
     with pytest.raises(SourceError, match=r'^1\.jsonl has no column "category"\. Its columns are: text, label\.'):
         choose(source, **NAMED)

@@ -71,7 +71,7 @@ def test_no_rows_have_no_endings() -> None:
     assert Endings.find([], []) == Endings()
 
 
-def test_the_title_shows_them(make_source: MakeSource, choose: Choose) -> None:
+def test_title_shows_separators_and_stop_sequences(make_source: MakeSource, choose: Choose) -> None:
     title = choose(make_source(lines("\n\n###\n\n", " ", " END"))).title
     assert title == ("prompt and completion, separator '\\n\\n###\\n\\n', leading space ' ', stop ' END'")
 
@@ -126,6 +126,6 @@ def test_other_columns_may_be_named(make_source: MakeSource, choose: Choose) -> 
     assert shape.title == "q and a, separator ' ->'"
 
 
-def test_without_endings_the_columns_are_plain(make_source: MakeSource, choose: Choose) -> None:
+def test_columns_without_endings_are_plain(make_source: MakeSource, choose: Choose) -> None:
     assert choose(make_source(lines())).two_text_columns == TwoTextColumns("prompt", "completion", None)
     assert choose(make_source(lines(" ->"))).two_text_columns is None

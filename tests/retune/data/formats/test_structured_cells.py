@@ -22,7 +22,7 @@ ROW: dict[str, Any] = {"translation": {"en": "dog", "de": "Hund"}, "answers": {"
 
 
 @pytest.mark.parametrize("row", [ROW, {name: str(value) for name, value in ROW.items()}])
-def test_a_path_leads_into_a_column(
+def test_path_selects_a_nested_field(
     make_source: MakeSource,
     read: Read,
     choose: Choose,

@@ -223,7 +223,7 @@ def test_plain_conversations_are_taken_together(line: bytes) -> None:
         json.dumps({"messages": [ASKED, {**ANSWERED, "content": "," * 1_100_000}]}).encode(),
     ],
 )
-def test_what_is_not_plain_takes_the_other_way_and_its_neighbours_do_not(line: bytes) -> None:
+def test_unusual_lines_leave_the_fast_path_alone(line: bytes) -> None:
     block = block_of([PLAIN, line, PLAIN, b"", PLAIN])
     assert n_plain(block) == 3
     analyzed = assert_same_both_ways(block, plan_for(split=SplitConfig()))
@@ -231,7 +231,7 @@ def test_what_is_not_plain_takes_the_other_way_and_its_neighbours_do_not(line: b
     assert set(analyzed.columns["length"][[0, 2, 3]]) == {len(PLAIN) + 1}
 
 
-def test_the_way_one_by_one_is_not_gone_for_plain_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_conversations_use_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(analyze, "prepare_examples")
     analyzed = analyze_block(block_of([PLAIN] * 3), plan_for(split=SplitConfig()))
     assert bytes(analyzed.lines[0] or analyzed.lines[1] or analyzed.lines[2]) == (PLAIN + b"\n") * 3

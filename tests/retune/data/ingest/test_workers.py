@@ -206,7 +206,7 @@ def processes_of(session: int) -> list[int]:
     return found
 
 
-def test_what_travels_is_gone_afterwards_and_in_no_other_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_remove_their_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with WorkerPool(tmp_path / "blocks", processes=2) as workers:
         next(workers.analyze(rows_blocks(12), plan_for(ReadyBodies("supervised"))))

@@ -113,7 +113,7 @@ def test_duplicates_are_found_across_files(tmp_path: Path) -> None:
         chat("q", "a", system="Be brief."),
     ],
 )
-def test_what_differs_in_anything_is_no_duplicate(tmp_path: Path, other: dict[str, Any]) -> None:
+def test_examples_that_differ_anywhere_are_not_duplicates(tmp_path: Path, other: dict[str, Any]) -> None:
     content, changes = repair(tmp_path, [chat("q", "a"), other])
 
     assert bodies_of(content) == [chat("q", "a"), other]
@@ -144,11 +144,11 @@ def test_examples_with_nothing_in_them_are_dropped(tmp_path: Path) -> None:
         ({"input": {"messages": []}, "preferred_output": [{"role": "assistant", "content": "a"}]}, False),
     ],
 )
-def test_empty_means_that_nobody_says_anything(body: dict[str, Any], expected: bool) -> None:
+def test_example_without_any_text_is_empty(body: dict[str, Any], expected: bool) -> None:
     assert is_empty(body) is expected
 
 
-def test_both_answers_of_a_preference_are_mended(tmp_path: Path) -> None:
+def test_both_answers_of_a_preference_are_repaired(tmp_path: Path) -> None:
     content, changes = repair(tmp_path, [pair("q ", "yes ", " no"), pair("q", "yes", "no")], method="dpo")
 
     assert bodies_of(content) == [pair("q", "yes", "no")]

@@ -75,7 +75,7 @@ def table_files(tmp_path: Path) -> Path:
         ("t.pkl", ("pickle", "row", 1)),
     ],
 )
-def test_each_gives_the_same_rows(
+def test_every_format_gives_the_same_rows(
     table_files: Path, name: str, facts: tuple[str, str, int], packing: str | None
 ) -> None:
     source_format, unit, first = facts
@@ -104,7 +104,7 @@ def test_an_unknown_ending_is_explained(tmp_path: Path) -> None:
         open_files(tmp_path / "t.docs")
 
 
-def test_a_database_is_no_format_of_files(table_files: Path) -> None:
+def test_database_is_not_a_file_format(table_files: Path) -> None:
     with pytest.raises(SourceError, match=r"t\.csv is a file; the format sql is for a database's address"):
         open_files(table_files / "t.csv", format=SourceFormat.SQL)
 
@@ -139,7 +139,7 @@ def test_a_folder_of_one_format_leaves_out_others(table_files: Path) -> None:
     assert len(open_files(table_files, format=SourceFormat.PARQUET).files) == 1
 
 
-def test_the_sample_goes_on_to_the_next_file(table_files: Path) -> None:
+def test_sample_continues_in_the_next_file(table_files: Path) -> None:
     assert [row.values for row in open_files(table_files / "t.*").sample()] == VALUES * 6
 
 
@@ -230,7 +230,7 @@ def test_files_with_headers_alone_are_no_source(tmp_path: Path) -> None:
         open_files(tmp_path)
 
 
-def test_a_table_without_rows_is_no_source(tmp_path: Path) -> None:
+def test_table_without_rows_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"text": []}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(SourceError, match=r"t\.parquet has columns and no rows\. Was the export cut off"):
         open_files(tmp_path / "t.parquet")
@@ -244,14 +244,14 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
         open_files(path)
 
 
-def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+def test_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(SourceError, match="is not a regular file"):
         open_files(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("source", ["-", "/dev/stdin"])
-def test_standard_input_is_no_file(source: str) -> None:
+def test_standard_input_is_refused(source: str) -> None:
     with pytest.raises(SourceError, match=r"Can't read from standard input: .* Write it to a file first"):
         open_files(source)
 

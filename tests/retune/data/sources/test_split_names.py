@@ -82,7 +82,7 @@ def test_files_that_are_named_for_their_split(paths: list[str], splits: list[Any
         ["1.csv", "2.csv"],
     ],
 )
-def test_names_that_tell_nothing_apart_declare_no_split(paths: list[str]) -> None:
+def test_names_shared_by_all_files_declare_no_split(paths: list[str]) -> None:
     assert splits_of_files(paths) == [None] * len(paths)
 
 

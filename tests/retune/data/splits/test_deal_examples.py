@@ -191,7 +191,7 @@ def test_a_column_that_contradicts_itself_is_refused_with_places(tmp_path: Path)
     )
 
 
-def test_a_column_with_too_little_training_is_told_so(tmp_path: Path) -> None:
+def test_too_few_training_rows_in_a_split_column_are_refused(tmp_path: Path) -> None:
     config = config_of(SplitMethod.COLUMN)
     said = ["train"] * 5 + ["test"] * 10
     with pytest.raises(DataError, match=r"15 examples leave 5 for training.*Name train in more rows"):
@@ -222,7 +222,7 @@ def test_banking77_splits_near_the_fractions(tmp_path: Path, banking77: Path) ->
     assert {validation, test} <= set(range(900, 1100))
 
 
-def test_small_data_is_told_that_chance_decides_and_which_flags_help(tmp_path: Path) -> None:
+def test_small_data_gets_advice_on_split_flags(tmp_path: Path) -> None:
     questions = next(
         rows
         for start in range(1000)
@@ -237,14 +237,14 @@ def test_small_data_is_told_that_chance_decides_and_which_flags_help(tmp_path: P
     assert (splits == TRAIN).sum() >= 10
 
 
-def test_what_is_left_out_of_the_way_out_was_not_asked_for(tmp_path: Path) -> None:
+def test_hint_names_only_requested_splits(tmp_path: Path) -> None:
     config = SplitConfig(validation=0, test=3)
     with pytest.raises(DataError) as caught:
         split_examples(store_of(tmp_path, numbered(11), config), config)
     assert caught.value.hint == "Use --test 0, or add examples."
 
 
-def test_a_split_that_groups_leave_empty_is_told(tmp_path: Path) -> None:
+def test_split_left_empty_by_groups_is_reported(tmp_path: Path) -> None:
     config = config_of(SplitMethod.GROUP, validation=0, test=0.001)
     bodies = [chat(f"question {number // 2}", "ab"[number % 2]) for number in range(40)]
     # A ring: each group asks a question of the next one.
@@ -259,7 +259,7 @@ def test_a_split_that_groups_leave_empty_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_a_group_column_that_is_empty_is_told(tmp_path: Path) -> None:
+def test_empty_group_column_is_reported(tmp_path: Path) -> None:
     config = config_of(SplitMethod.GROUP)
     notes: list[str] = []
     split_examples(store_of(tmp_path, numbered(40), config), config, on_note=notes.append)

@@ -73,7 +73,7 @@ def test_declared_splits_are_kept_exactly(declared: dict[int, int], config: Spli
 
 @settings(deadline=None)
 @given(DECLARED, DECLARED, CONFIGS, st.integers(0, 99))
-def test_nothing_declared_is_trained_on_later_and_nothing_trained_on_is_judged_later(
+def test_declared_splits_never_change_sides_as_data_grows(
     declared: dict[int, int], more: dict[int, int], config: SplitConfig, order: int
 ) -> None:
     if config.method is SplitMethod.RANDOM:
@@ -220,7 +220,7 @@ def test_settings_name_files_for_each_split(tmp_path: Path) -> None:
     assert [file.split for file in store.facts.files] == [None, "validation", "test"]
 
 
-def test_settings_that_leave_nothing_to_train_on_or_name_a_file_twice_are_refused(tmp_path: Path) -> None:
+def test_split_files_without_training_data_are_refused(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", questions("a", 30))
     source = tmp_path / "a.csv"
     with pytest.raises(SourceError, match="nothing is left to train on"):
@@ -251,7 +251,7 @@ def test_a_row_that_says_another_split_than_its_file_is_an_error(tmp_path: Path)
     assert group.first[0].message == "the row says train, and its file is for test."
 
 
-def test_splits_can_be_ignored(tmp_path: Path) -> None:
+def test_declared_splits_can_be_ignored(tmp_path: Path) -> None:
     write_csv(tmp_path / "data" / "train.csv", [(*row, "train") for row in questions("a", 30)], "question,answer,split")
     write_csv(tmp_path / "data" / "test.csv", [(*row, "test") for row in questions("b", 30)], "question,answer,split")
     sizes, line, _ = load(tmp_path, tmp_path / "data", ignore_splits=True)
@@ -259,7 +259,7 @@ def test_splits_can_be_ignored(tmp_path: Path) -> None:
     assert sizes["train"] > 30
 
 
-def test_groups_that_declared_splits_tear_apart_are_told(tmp_path: Path) -> None:
+def test_groups_separated_by_declared_splits_are_reported(tmp_path: Path) -> None:
     config = SplitConfig(method="group", column="shop", validation=0)
     splits = ["train"] * 20 + ["test"] * 5
     groups = [f"shop {number % 20}" for number in range(25)]
@@ -270,7 +270,7 @@ def test_groups_that_declared_splits_tear_apart_are_told(tmp_path: Path) -> None
     assert note.startswith("5 examples are in another split than the first one of the same group")
 
 
-def test_too_little_that_is_declared_for_training_is_told(tmp_path: Path) -> None:
+def test_too_few_declared_training_examples_are_reported(tmp_path: Path) -> None:
     store = make_store(tmp_path, [chat(f"{n}", "a") for n in range(30)], splits=["train"] * 5 + ["test"] * 25)
     with pytest.raises(DataError, match="leave 5 for training") as caught:
         split_examples(store, SplitConfig(validation=0))

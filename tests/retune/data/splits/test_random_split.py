@@ -87,7 +87,7 @@ def test_labels_too_rare_for_every_split_stay_in_train_and_that_is_said() -> Non
     assert notes == ["2 labels are too rare to be in every split; examples of them may be in train alone."]
 
 
-def test_where_fewer_are_held_out_than_there_are_labels_the_rarest_stay_in_train() -> None:
+def test_rarest_labels_stay_in_train_if_too_few_are_held_out() -> None:
     rows = labelled(a=60, b=30, c=10, d=5, e=5)
     notes: list[str] = []
     config = SplitConfig(method=RANDOM, stratify=True, validation=0, test=2)
@@ -116,7 +116,7 @@ SHARES = st.sampled_from([0.0, 0.05, 0.2, 0.45, 1.0, 7.0])
 
 @settings(deadline=None)
 @given(LABELLED, SHARES, SHARES, st.integers(0, 1000))
-def test_whatever_the_labels_it_is_dealt_or_said_why_not(
+def test_any_labels_are_split_or_refused_with_a_reason(
     rows: list[AskedRow], validation: float, test: float, seed: int
 ) -> None:
     config = SplitConfig(method=RANDOM, stratify=True, validation=validation, test=test, seed=seed)

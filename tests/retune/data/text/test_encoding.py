@@ -34,7 +34,7 @@ def test_the_likeliest_encoding_is_named_with_the_command_that_converts(codec: s
 
 
 @pytest.mark.parametrize("codec", TEXTS)
-def test_utf8_is_no_other_encoding_wherever_it_is_cut(codec: str) -> None:
+def test_truncated_utf8_is_recognized(codec: str) -> None:
     content = (TEXTS[codec] * 3).encode()
     for end in range(len(content) - 8, len(content)):
         refuse_other_encodings(content[:end], "t.csv")

@@ -25,7 +25,7 @@ def call(*lines: tuple[str, str, str], case: int = 1) -> list[dict[str, Any]]:
     ]
 
 
-def test_newest_first_with_the_day_in_doubt_stops_and_the_advice_works(
+def test_newest_first_with_ambiguous_dates_is_refused(
     read_rows: ReadRows,
 ) -> None:
     rows = call(("a", "Off and on.", "04/02/2026 11:02"), ("u", "It is stuck.", "04/02/2026 11:01"))
@@ -43,12 +43,12 @@ def test_newest_first_with_the_day_in_doubt_stops_and_the_advice_works(
         assert "in order of created" in title
 
 
-def test_what_comes_first_decides_over_the_order(read_rows: ReadRows) -> None:
+def test_configured_day_first_decides_the_order(read_rows: ReadRows) -> None:
     rows = call(("u", "early", "02-03-2026"), ("a", "late", "03-02-2026"))
     assert said(read_rows(rows, day_first=False)[0][0]) == ["u:early", "a:late"]
 
 
-def test_in_order_with_the_day_in_doubt_is_a_warning(read_rows: ReadRows) -> None:
+def test_ambiguous_dates_in_order_are_a_warning(read_rows: ReadRows) -> None:
     rows = call(("u", "a", "04/02/2026 11:01"), ("a", "b", "04/02/2026 11:02"))
     conversations, source, _ = read_rows(rows)
     assert said(conversations[0]) == ["u:a", "a:b"]
@@ -71,7 +71,7 @@ def test_a_time_without_its_day_is_named(read_rows: ReadRows) -> None:
     assert 'created holds "9:58 AM", a time without its day' in found(source)["times_not_read"]
 
 
-def test_newest_first_stops(read_rows: ReadRows) -> None:
+def test_rows_ordered_newest_first_are_refused(read_rows: ReadRows) -> None:
     with pytest.raises(SourceError, match="newest first") as error:
         read_rows(call(("a", "b", "13:02"), ("u", "a", "12:58")))
     assert "2025-03-01 10:30:00" in (error.value.hint or "")
@@ -104,7 +104,7 @@ def test_newest_first_reads_the_lower_row_first_and_says_so(
     }
 
 
-def test_where_all_of_a_conversation_are_equal_the_conversations_tell(
+def test_order_of_equal_times_follows_other_conversations(
     read_rows: ReadRows,
 ) -> None:
     days = [f"2026-02-{9 - case:02}" for case in range(3)]

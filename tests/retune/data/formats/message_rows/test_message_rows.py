@@ -79,7 +79,7 @@ def test_a_number_or_time_puts_them_in_order(read_rows: ReadRows) -> None:
     assert said(read_rows(timed)[0][0]) == ["u:a", "a:b"]
 
 
-def test_a_speaker_who_goes_on_is_one_message(read_rows: ReadRows) -> None:
+def test_consecutive_rows_of_one_speaker_become_one_message(read_rows: ReadRows) -> None:
     rows, source, _ = read_rows(
         [{"ticket": 1, "sender": who, "body": text} for who, text in (("Client", "a"), ("client", "b"), ("Bot", "c"))]
     )
@@ -89,7 +89,7 @@ def test_a_speaker_who_goes_on_is_one_message(read_rows: ReadRows) -> None:
     )
 
 
-def test_what_teaches_nothing_is_left_out_and_counted(read_rows: ReadRows) -> None:
+def test_conversations_without_answers_are_skipped_and_counted(read_rows: ReadRows) -> None:
     answered, open_ = turns("a", "b", "", " ", session_id="s"), turns("c", session_id="t")
     rows, source, _ = read_rows([*answered, *open_])
     assert [said(row) for row in rows] == [["u:a", "a:b"]]
@@ -164,7 +164,7 @@ def test_long_pauses_do_and_a_late_answer_still_answers(
     assert len(read_rows(rows, pause_minutes=3 * 60 * 24)[0]) == 24
 
 
-def test_the_user_may_say_it(read_rows: ReadRows) -> None:
+def test_conversation_start_can_be_configured(read_rows: ReadRows) -> None:
     rows = turns(*"abcdef")
     assert [len(said(row)) for row in read_rows(rows, conversation_start="whole")[0]] == [6]
     with pytest.raises(SourceError, match="needs times"):
@@ -176,7 +176,7 @@ def test_files_are_not_one_conversation(read_rows: ReadRows) -> None:
     assert [said(row) for row in rows] == [["u:a", "a:b"], ["u:c", "a:d"]]
 
 
-def test_a_room_is_not_a_conversation(read_rows: ReadRows) -> None:
+def test_chat_room_column_is_not_a_conversation(read_rows: ReadRows) -> None:
     rows, source, _ = read_rows(
         [
             {"is_sender": flag, "room_name": room, "msg": text, "type_name": kind}
@@ -256,7 +256,7 @@ def test_one_branch_is_used_and_the_others_are_counted(read_rows: ReadRows) -> N
     assert found(source) == {"branches_left_out": "2 messages of other branches left out; the first: line 2."}
 
 
-def test_what_is_answered_tells_the_conversation(read_rows: ReadRows) -> None:
+def test_reply_ids_assign_messages_to_conversations(read_rows: ReadRows) -> None:
     rows = [
         {"tweet_id": i, "in_response_to_tweet_id": p, "inbound": who, "text": f"{i}"}
         for i, p, who in ((4, "2.0", False), (1, "", True), (2, "", True), (3, "1.0", False), (5, "3.0", True))
@@ -287,74 +287,3 @@ def test_flags_for_another_shape_exclude_those_for_messages(make_source: MakeSou
     data = DataConfig(source="data", messages_column="turns", message_rows=MessageRowsConfig(role_column="who"))
     with pytest.raises(SourceError, match="--role-column"):
         put_together(make_source([{"turns": [], "who": "a"}]), data)
-
-
-def slack(user: str, text: str, at: int, **others: Any) -> dict[str, Any]:
-    return {"type": "message", "user": user, "text": text, "ts": f"17000000{at:02}.0001", **others}
-
-
-def test_slacks_threads_are_conversations_and_events_are_left_out(
-    read_rows: ReadRows,
-) -> None:
-    rows, source, title = read_rows(
-        [
-            slack("U1", "<@U1> has joined the channel", 0, subtype="channel_join"),
-            slack("U1", "a", 1, thread_ts="1"),
-            slack("U2", "said to nobody", 2),
-            slack("U2", "b", 3, thread_ts="1"),
-        ],
-        assistant_role="U2",
-    )
-    assert [said(row) for row in rows] == [["u:a", "a:b"], ["a:said to nobody"]]
-    assert found(source)["messages_left_out"] == "1 message without text left out; the first: line 1."
-    assert "conversations by thread_ts" in title
-
-
-def test_a_bots_own_column_tells_when_it_speaks(read_rows: ReadRows) -> None:
-    asked = [slack("U1", f"q{n}", 2 * n, thread_ts=n) for n in range(3)]
-    answered = [slack("U2", f"a{n}", 2 * n + 1, thread_ts=n, bot_id="B7") for n in range(3)]
-    rows, _, title = read_rows([row for pair in zip(asked, answered, strict=True) for row in pair])
-    assert [said(row) for row in rows] == [[f"u:q{n}", f"a:a{n}"] for n in range(3)]
-    assert "role from bot_id (where it is filled: the assistant)" in title
-
-
-def test_what_an_author_is_may_lie_in_an_object(read_rows: ReadRows) -> None:
-    rows, _, title = read_rows(
-        [
-            {"id": "1", "timestamp": "2026-01-01 10:00", "content": "a", "author": {"name": "Ida", "isBot": False}},
-            {"id": "2", "timestamp": "2026-01-01 10:01", "content": "b", "author": {"name": "Rob", "isBot": True}},
-        ]
-    )
-    assert [said(row) for row in rows] == [["u:a", "a:b"]]
-    assert "role from author.isBot (true: the assistant)" in title
-
-
-def test_notes_of_help_desks_are_left_out(read_rows: ReadRows) -> None:
-    kinds = ("conversation_message", "note", "comment")
-    parts = [
-        {"conversation_id": 1, "message_type": kind, "message_author_type": who, "message_body": kind}
-        for kind, who in zip(kinds, ("user", "admin", "admin"), strict=True)
-    ]
-    rows, source, _ = read_rows(parts)
-    assert [said(row) for row in rows] == [["u:conversation_message", "a:comment"]]
-    assert "messages_left_out" in found(source)
-
-
-def test_a_chat_of_a_few_people_is_asked_who_answers(read_rows: ReadRows) -> None:
-    chat = [{"date": f"2026-01-0{n} 10:00", "author": ("Ida", "Shop")[n % 2], "message": f"m {n}"} for n in range(1, 8)]
-    with pytest.raises(SourceError) as error:
-        read_rows(chat)
-    assert error.value.message == (
-        "data has a message a row: author says who speaks, message what is said. Which of those who speak is the "
-        'assistant? author says: "Shop", "Ida".'
-    )
-    rows, _, _ = read_rows(chat, assistant_role="Shop", conversation_start="whole")
-    assert len(rows[0].values["messages"]) == 7
-
-
-def test_parts_of_a_text_with_links_are_put_together(read_rows: ReadRows) -> None:
-    parts = ["See ", {"type": "link", "text": "the map"}, "."]
-    rows, _, _ = read_rows(
-        [{"chat_id": 1, "role": "user", "text": "where?"}, {"chat_id": 1, "role": "assistant", "text": parts}]
-    )
-    assert [said(row) for row in rows] == [["u:where?", "a:See the map."]]

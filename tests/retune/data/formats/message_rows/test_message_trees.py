@@ -89,7 +89,7 @@ def test_a_conversation_without_an_answer_is_left_out(
     assert found == {"conversations_left_out": "1 conversation without an answer left out; the first: line 1."}
 
 
-def test_claude_writes_a_sender(read_tree: ReadTree) -> None:
+def test_claude_export_uses_senders(read_tree: ReadTree) -> None:
     said = [
         {"sender": "human", "text": "q"},
         {"sender": "assistant", "text": "", "content": [{"type": "tool_use"}, {"type": "text", "text": "r"}]},

@@ -30,14 +30,14 @@ def test_a_sqlite_file_that_is_missing_is_not_made(tmp_path: Path) -> None:
         read(f"sqlite:///{tmp_path}")
 
 
-def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tickets.csv").write_text("message,label\n" * 100)
     with pytest.raises(SourceError, match="file is not a database"):
         read(f"sqlite:///{tmp_path}/tickets.csv")
 
 
 @pytest.mark.parametrize("source", ["sqlite://", "sqlite:///:memory:"])
-def test_a_database_in_memory_is_none(source: str) -> None:
+def test_database_in_memory_is_refused(source: str) -> None:
     with pytest.raises(SourceError, match="names no file"):
         read(source)
 
@@ -53,7 +53,7 @@ def test_a_variable_that_is_not_set_is_named() -> None:
 
 
 @pytest.mark.parametrize("source", ["postgresql://u@host:port/x", "postgresql://[::1/x"])
-def test_an_address_that_is_none_is_explained(source: str) -> None:
+def test_invalid_database_address_is_explained(source: str) -> None:
     with pytest.raises(SourceError, match="can't be read as a database's address: expected postgresql://"):
         read(source)
 
@@ -97,7 +97,9 @@ def test_a_driver_for_asynchronous_programs_is_refused(tmp_path: Path) -> None:
         ("${URL}", True),
     ],
 )
-def test_databases_are_told_from_files(source: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_addresses_are_distinguished_from_files(
+    source: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("URL", "postgresql://host/db")
     monkeypatch.setenv("FOLDER", "data")
     assert is_database(source) is expected

@@ -42,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("packing", PACKERS)
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.ZST", "a.csv.zstd", "a.csv.gzip", "a.csv.bz2"])
-def test_the_content_tells_and_not_the_name(here: Path, packing: str, name: str) -> None:
+def test_format_is_decided_by_content_not_by_name(here: Path, packing: str, name: str) -> None:
     (here / name).write_bytes(PACKERS[packing](ROWS))
     [location] = find(name)
     assert (location.packing, location.suffix) == (packing, ".csv")

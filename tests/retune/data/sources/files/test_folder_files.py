@@ -145,7 +145,7 @@ def test_files_of_other_formats_than_the_one_that_was_named_are_named(tmp_path: 
     assert (names(source), [file.may_hold_examples for file in source.unread()]) == (["a.csv"], [True])
 
 
-def test_json_that_holds_no_rows_is_left_out_beside_other_files_and_refused_alone(tmp_path: Path) -> None:
+def test_json_without_rows_is_refused_if_it_is_the_only_file(tmp_path: Path) -> None:
     write(tmp_path, labels__json=json.dumps({"labels": [1, 2]}))
     with pytest.raises(SourceError, match="expected a JSON array of objects, found an object with the keys 'labels'"):
         open_folder(tmp_path)

@@ -70,7 +70,7 @@ def put(address: str, content: bytes = b"a,b\n") -> None:
         stream.write(content)
 
 
-def test_it_is_named_as_it_was_written(here: Path) -> None:
+def test_file_keeps_its_name_as_written(here: Path) -> None:
     make(here, "data/Tickets.CSV")
     [location] = find("data/../data/Tickets.CSV")
     assert location.name == "data/../data/Tickets.CSV"
@@ -135,7 +135,7 @@ def test_a_pipe_is_an_error(here: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a\0.csv", "a" * 300 + ".csv"])
-def test_an_impossible_name_is_an_error(here: Path, name: str) -> None:
+def test_impossible_file_name_is_an_error(here: Path, name: str) -> None:
     with pytest.raises(SourceError, match="Can't read "):
         find(name)
 
@@ -257,7 +257,7 @@ def test_a_link_that_leads_nowhere_is_an_error(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("files")
-def test_a_link_to_a_folder_above_is_no_endless_walk(here: Path) -> None:
+def test_link_to_a_parent_folder_ends_the_walk(here: Path) -> None:
     (here / "d" / "loop").symlink_to(here / "d")
     assert len(find("d")) == 5
 
@@ -284,7 +284,7 @@ def test_folders_and_patterns_are_found(memory: str, monkeypatch: pytest.MonkeyP
     assert names("${PLACE}/*") == ["${PLACE}/a.csv", "${PLACE}/b.csv"]
 
 
-def test_what_is_missing_is_said(memory: str) -> None:
+def test_missing_remote_file_names_the_nearest_one(memory: str) -> None:
     put(f"{memory}/tickets.csv")
     with pytest.raises(SourceError, match=r"There is no file .*tickest\.csv\. Did you mean tickets\.csv\?"):
         find(f"{memory}/tickest.csv")

@@ -47,7 +47,7 @@ def layout(source: Source) -> list[str]:
         ("train.json", CSV, SourceFormat.CSV),
     ],
 )
-def test_what_stands_in_a_file_tells_its_format(tmp_path: Path, name: str, content: str, found: SourceFormat) -> None:
+def test_file_content_decides_its_format(tmp_path: Path, name: str, content: str, found: SourceFormat) -> None:
     source = opened(tmp_path / name, content)
     assert read(source) == ROWS
     assert source.files[0].format == found

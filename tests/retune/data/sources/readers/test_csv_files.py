@@ -113,7 +113,7 @@ def test_a_total_is_left_out_wherever_blocks_end(tmp_path: Path, block_bytes: in
     assert sum(block.source_bytes for block in blocks) == path.stat().st_size
 
 
-def test_text_stays_text(tmp_path: Path) -> None:
+def test_csv_cells_stay_text(tmp_path: Path) -> None:
     path = write(tmp_path, 'text,category\nNA,null\n007,1.50\n true ,\n"a, ""b""\nc",None\n')
     assert [tuple(row.values.values()) for row in read(path)] == [
         ("NA", "null"),
@@ -129,7 +129,7 @@ def test_rows_are_numbered_as_a_spreadsheet_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_a_byte_order_mark_is_read_over(tmp_path: Path, mark: bytes) -> None:
+def test_csv_byte_order_mark_is_skipped(tmp_path: Path, mark: bytes) -> None:
     assert open_csv(write(tmp_path, mark + b"text,category\na,b\n")).columns == ("text", "category")
 
 
@@ -144,7 +144,7 @@ def test_a_byte_order_mark_is_read_over(tmp_path: Path, mark: bytes) -> None:
         ("text,,", ("text", "column 2", "column 3")),
     ],
 )
-def test_the_header_tells_what_separates_cells(tmp_path: Path, header: str, columns: tuple[str, ...]) -> None:
+def test_header_decides_the_separator(tmp_path: Path, header: str, columns: tuple[str, ...]) -> None:
     assert open_csv(write(tmp_path, f"{header}\n")).columns == columns
 
 
@@ -158,13 +158,11 @@ def test_the_header_tells_what_separates_cells(tmp_path: Path, header: str, colu
         ("a,b;c\nd,e\nf\n", {"a": "d", "b;c": "e"}),
     ],
 )
-def test_of_several_marks_in_the_header_that_one_counts_which_divides_the_rows(
-    tmp_path: Path, content: str, first: dict[str, str]
-) -> None:
+def test_delimiter_is_the_one_that_splits_all_rows_evenly(tmp_path: Path, content: str, first: dict[str, str]) -> None:
     assert read(write(tmp_path, content))[0].values == first
 
 
-def test_a_row_that_goes_on_beyond_what_is_looked_at_does_not_count(tmp_path: Path) -> None:
+def test_row_longer_than_the_sample_is_not_counted(tmp_path: Path) -> None:
     content = "a, b;c\n" + "q;a\n" * 3 + '"' + "x;\n" * 40_000 + '";a\n'
     assert open_csv(write(tmp_path, content)).columns == ("a, b", "c")
 
@@ -193,7 +191,7 @@ def test_a_table_that_is_regular_is_arrows(tmp_path: Path) -> None:
     assert len(blocks) > 3
 
 
-def test_after_an_odd_row_arrow_goes_on(tmp_path: Path) -> None:
+def test_arrow_continues_after_a_malformed_row(tmp_path: Path) -> None:
     path = write(tmp_path, "a,b\n" + "c,d\n" * 100 + "e\n" + "f,g\n" * 1_000)
     kinds = [type(block) for block in open_csv(path, block_bytes=500).blocks(0)]
     assert kinds.count(RowsBlock) == 1
@@ -211,7 +209,9 @@ def test_after_an_odd_row_arrow_goes_on(tmp_path: Path) -> None:
         (b'"c\nd" e,f', "bad_quotes", "text stands right after a closing quote (lines 4 to 5)."),
     ],
 )
-def test_it_says_what_is_wrong_and_the_next_are_read(tmp_path: Path, row: bytes, kind: str, message: str) -> None:
+def test_malformed_csv_row_is_reported_and_reading_continues(
+    tmp_path: Path, row: bytes, kind: str, message: str
+) -> None:
     path = write(tmp_path, b'text,category\n"a\nb",c\n' + row + b"\nf,g\n")
     first, odd, last = read(path)
     assert first == Row(2, {"text": "a\nb", "category": "c"})
@@ -256,7 +256,7 @@ def test_a_row_without_end_is_given_up(tmp_path: Path) -> None:
         (b"SQLite format 3\x00", r"t\.csv is a SQLite database .*sqlite:///"),
     ],
 )
-def test_what_is_no_csv_is_refused_with_its_place(tmp_path: Path, content: bytes, message: str) -> None:
+def test_invalid_csv_is_refused_with_its_position(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         open_csv(write(tmp_path, content))
 

@@ -36,7 +36,7 @@ def quoted(text: str) -> str:
 
 @pytest.mark.parametrize("mark", [";", ",", "\t", "|"])
 @pytest.mark.parametrize("line", ["sep={}\r\n", "\ufeffSEP={}\n", '"sep={}"\n'])
-def test_it_is_heeded_and_no_row(tmp_path: Path, mark: str, line: str) -> None:
+def test_separator_line_sets_the_separator(tmp_path: Path, mark: str, line: str) -> None:
     rows = "".join(f"{quoted(one)}{mark}{quoted(other)}\n" for one, other in PAIRS)
     source = open_table(tmp_path, f"{line.format(mark)}question{mark}answer\n{rows}")
     assert source.columns == ("question", "answer")
@@ -50,7 +50,7 @@ def test_decimal_commas_stay_numbers(tmp_path: Path) -> None:
     assert read(open_table(tmp_path, "text;price\nA, B;1,5\nC;2,75\n")) == [(2, "A, B", "1,5"), (3, "C", "2,75")]
 
 
-def test_quotes_after_it_are_no_text(tmp_path: Path) -> None:
+def test_quotes_after_a_space_are_not_text(tmp_path: Path) -> None:
     rows = "".join(f"{quoted(one)}, {quoted(other)}\n" for one, other in PAIRS)
     source = open_table(tmp_path, "question, answer\n" + rows)
     assert source.columns == ("question", "answer")
@@ -133,7 +133,7 @@ def test_no_header_makes_the_first_row_an_example(tmp_path: Path) -> None:
     assert findings(source) == {}
 
 
-def test_two_equal_cells_in_it_lead_to_no_header(tmp_path: Path) -> None:
+def test_repeated_header_cell_suggests_no_header(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r'more than one column "card".*--no-header'):
         open_table(tmp_path, "card,card\nfee,card\n")
 

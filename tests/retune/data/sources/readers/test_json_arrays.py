@@ -97,9 +97,7 @@ def test_an_element_that_is_no_row_is_named_and_the_next_are_read(tmp_path: Path
         (json.dumps(OBJECTS).encode("utf-16"), r"t\.json is UTF-16"),
     ],
 )
-def test_what_is_no_array_of_objects_is_refused_with_its_place(
-    tmp_path: Path, content: bytes | str, message: str
-) -> None:
+def test_json_without_an_array_of_objects_is_refused(tmp_path: Path, content: bytes | str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         read(open_document(tmp_path, content))
 
@@ -109,7 +107,7 @@ SHARED = [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "Here."
 
 
 @pytest.mark.parametrize(("element", "key"), [(CHAT, "messages"), (SHARED, "conversations")])
-def test_an_element_that_is_a_list_of_messages_is_a_conversation_and_that_is_said(
+def test_list_of_messages_in_an_array_is_a_conversation(
     tmp_path: Path, element: list[dict[str, str]], key: str
 ) -> None:
     reader = open_document(tmp_path, json.dumps([element, {key: element}]))

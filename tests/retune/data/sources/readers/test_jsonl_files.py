@@ -139,7 +139,7 @@ def test_a_first_line_that_is_broken_json_is_a_bad_row(tmp_path: Path) -> None:
         (b"PAR1", r"t\.jsonl is a Parquet file by its first bytes; expected JSONL"),
     ],
 )
-def test_what_is_no_jsonl_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_invalid_jsonl_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         open_jsonl(write(tmp_path, content))
 

@@ -67,7 +67,7 @@ each_repetition = pytest.mark.parametrize(
 
 
 @each_repetition
-def test_its_row_is_left_by_the_fast_path_and_says_it(line: str, kind: str, message: str) -> None:
+def test_repeated_key_leaves_the_fast_path(line: str, kind: str, message: str) -> None:
     [row], taker = left_of([PLAIN, line, PLAIN])
     assert (row.number, taker.places) == (2, [0, 2])
     assert [(found.kind, found.message) for found in (*row.findings, *row.remarks)] == [(kind, message)]
@@ -75,7 +75,7 @@ def test_its_row_is_left_by_the_fast_path_and_says_it(line: str, kind: str, mess
 
 
 @each_repetition
-def test_it_is_said_of_a_document_too(tmp_path: Path, line: str, kind: str, message: str) -> None:
+def test_repeated_key_in_a_json_document_is_found(tmp_path: Path, line: str, kind: str, message: str) -> None:
     path = tmp_path / "t.json"
     path.write_text(f"[\n{PLAIN},\n  {line},\n{PLAIN}]")
     [block] = open_source(DataConfig(source=str(path))).blocks()
@@ -85,7 +85,7 @@ def test_it_is_said_of_a_document_too(tmp_path: Path, line: str, kind: str, mess
 
 
 @pytest.mark.parametrize("system", [None, 'Say "please".'])
-def test_lines_without_any_are_offered_once(system: str | None) -> None:
+def test_lines_without_repeated_keys_are_parsed_once(system: str | None) -> None:
     weighted = PLAIN.replace('"On its way.\\n"', '"Soon: \\\\\\" \\u00e9\\"", "weight": 1')
     with_keys = f'{{"messages": [{{"role": "system", "content": "Be brief."}}, {TURNS[1:]}, "id": "a\\"b"}}'
     other = '{"messages": "none", "id": 8}'

@@ -170,7 +170,7 @@ def test_forged_categories_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"text,category\n", b"\x80\x04.", b"\x1f\x8b"], ids=repr)
-def test_what_is_no_pickle_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
+def test_invalid_pickle_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.pkl"
     path.write_bytes(content)
     with pytest.raises(SourceError, match="can't be read as a pickled table: "):
@@ -188,7 +188,7 @@ def test_every_way_to_cut_a_pickle_off_is_explained(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [[], ["a"], {"text": ["a"]}, pd.Series(["a"]), None], ids=repr)
 @pytest.mark.parametrize("trust", [False, True])
-def test_another_object_is_named(tmp_path: Path, value: Any, trust: bool) -> None:
+def test_pickle_of_another_type_is_refused(tmp_path: Path, value: Any, trust: bool) -> None:
     name = type(value).__name__
     with pytest.raises(SourceError, match=rf"holds {name}; expected a pandas DataFrame or a list of dicts\..*Parquet"):
         read_pickled_columns(write(tmp_path / "t.pkl", value), trust)

@@ -165,7 +165,7 @@ def test_several_after_each_other_are_left_out_with_blank_rows_around(open_table
     assert message.startswith("rows 6 to 7 at the end of the table are totals (“Total”, with")
 
 
-def test_a_short_text_with_a_number_as_all_rows_have_it_is_an_example_and_said(open_table: Open) -> None:
+def test_short_text_with_a_number_like_all_rows_is_an_example(open_table: Open) -> None:
     rows: list[Sequence[Cell]] = [["text", "stars"], ["Bad", 1], ["Great", 5], ["Total", 2]]
     source = open_table(rows)
     assert numbers(source) == [2, 3, 4]
@@ -184,7 +184,7 @@ def test_other_rows_with_the_word_are_examples(open_table: Open, last: list[Cell
     assert said(source, "total_row") == []
 
 
-def test_one_in_the_midst_is_left_to_the_checks(open_table: Open) -> None:
+def test_total_in_the_middle_stays_a_row(open_table: Open) -> None:
     source = open_table([NAMES, *PAIRS, ["Total", None, None, 14], PAIRS[0]])
     assert numbers(source) == [2, 3, 4, 5, 6]
     assert said(source, "total_row") == []

@@ -58,7 +58,7 @@ def test_formulas_without_a_value_are_said(book: Callable[..., Path]) -> None:
     assert finding.message.startswith("cell B3 holds a formula that was never computed: 1 in all")
 
 
-def test_a_formula_with_its_value_is_no_fault(book: Callable[..., Path]) -> None:
+def test_formula_with_a_value_is_read(book: Callable[..., Path]) -> None:
     sheet = sheet_xml([["question", "answer"], ["a", 1]]).replace("<v>1</v>", "<f>2-1</f><v>1</v>")
     source = open_book(book({"S": sheet}))
     assert [row.values["answer"] for row in read(source)] == ["1"]
@@ -149,7 +149,7 @@ def test_another_is_read_by_its_name(path: Path, sheet: str, rows: int) -> None:
     assert len(read(open_book(path, sheet=sheet))) == rows
 
 
-def test_one_that_is_not_there_is_refused_with_those_that_are(path: Path) -> None:
+def test_missing_sheet_is_refused_with_the_names_of_others(path: Path) -> None:
     with pytest.raises(SourceError, match=r'has no sheet "May"; it has "Cover", "Tickets", "Old"\.'):
         open_book(path, sheet="May")
     with pytest.raises(EmptySourceError, match='its sheet "Cover" has nothing in it'):
@@ -171,7 +171,7 @@ def test_a_sheet_of_a_table_of_text_is_refused(tmp_path: Path) -> None:
         ("t.ods", b"\x00\x01\x02", "can't be read as a spreadsheet"),
     ],
 )
-def test_what_is_no_workbook_is_refused_with_what_it_is(
+def test_invalid_workbook_is_refused_with_its_real_format(
     tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -207,7 +207,7 @@ def test_parts_that_unpack_to_many_times_their_size(book: Callable[..., Path]) -
     refuse(path, "unpacks to more than 200 times its size")
 
 
-def test_a_size_that_lies(book: Callable[..., Path]) -> None:
+def test_forged_workbook_size_is_refused(book: Callable[..., Path]) -> None:
     path = book({"S": sheet_xml([*TABLE, ["x" * 90_000_000]])})
     content = bytearray(path.read_bytes())
     entry = content.rindex(b"PK\x01\x02")
@@ -216,7 +216,7 @@ def test_a_size_that_lies(book: Callable[..., Path]) -> None:
     refuse(path, "takes more than 64 MB|can't be read as a spreadsheet", max_unpacked_ratio=1e6)
 
 
-def test_one_text_that_every_cell_shares(book: Callable[..., Path]) -> None:
+def test_shared_text_of_many_cells_is_refused(book: Callable[..., Path]) -> None:
     text = f'<sst xmlns="{_MAIN}"><si><t>{"x" * 100_000}</t></si></sst>'
     rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, 5000))
     sheet = f'<worksheet xmlns="{_MAIN}"><sheetData>{rows}</sheetData></worksheet>'
@@ -228,7 +228,7 @@ def test_a_row_that_is_too_long(book: Callable[..., Path]) -> None:
     refuse(path, "is longer than 4 MB", max_row_mb=4, max_pickle_mb=256, max_unpacked_ratio=1e6)
 
 
-def test_an_archive_of_anything_else(tmp_path: Path) -> None:
+def test_zip_without_a_workbook_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.xlsx"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "hello")
