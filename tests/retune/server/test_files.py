@@ -221,7 +221,7 @@ def test_lists_go_page_by_page_in_both_orders(start_server: StartServer) -> None
     assert [file.id for file in client.files.list(purpose="fine-tune", limit=2, order="asc")] == ids
     assert [file.id for file in client.files.list()] == [other, *ids[::-1]]
     page = client.files.list(purpose="fine-tune", limit=3)
-    assert page.model_extra == {"first_id": ids[6], "last_id": ids[4]}
+    assert page.model_extra == {"object": "list", "first_id": ids[6], "last_id": ids[4]}
     assert page.has_more
     # Who deletes while listing has a cursor on a file that is gone.
     assert [client.files.delete(file.id).id for file in client.files.list(limit=2)] == [other, *ids[::-1]]

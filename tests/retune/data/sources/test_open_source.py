@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -40,7 +40,7 @@ def read(source: FileSource) -> list[Row]:
     return [row for block in blocks for row in block.rows()]
 
 
-def pack(path: Path, packing: str) -> Path:
+def pack(path: Path, packing: Literal["gzip", "zstd"]) -> Path:
     packed = path.with_name(f"{path.name}.{'gz' if packing == 'gzip' else 'zst'}")
     with pa.CompressedOutputStream(str(packed), packing) as stream:
         stream.write(path.read_bytes())
@@ -76,7 +76,7 @@ def table_files(tmp_path: Path) -> Path:
     ],
 )
 def test_every_format_gives_the_same_rows(
-    table_files: Path, name: str, facts: tuple[str, str, int], packing: str | None
+    table_files: Path, name: str, facts: tuple[str, str, int], packing: Literal["gzip", "zstd"] | None
 ) -> None:
     source_format, unit, first = facts
     path = table_files / name

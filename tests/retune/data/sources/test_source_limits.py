@@ -182,7 +182,7 @@ def test_a_pickle_takes_no_more_memory_than_it_may(tmp_path: Path, value: Any, r
         read(path, limits={"max_pickle_mb": 64, "max_row_mb": 4})
 
 
-def test_a_list_in_a_list_in_a_list_is_no_row(tmp_path: Path) -> None:
+def test_nested_lists_are_not_rows(tmp_path: Path) -> None:
     value: Any = "a"
     for _ in range(12):
         value = [value] * 10
@@ -214,7 +214,7 @@ def test_a_text_that_is_written_once_and_stands_in_every_row(tmp_path: Path) -> 
         read(path)
 
 
-def test_such_a_text_is_read_if_it_is_meant(tmp_path: Path) -> None:
+def test_large_unpacked_text_is_read_with_a_higher_limit(tmp_path: Path) -> None:
     column = pa.DictionaryArray.from_arrays(pa.array([0] * 300, pa.int32()), pa.array(["a" * MB]))
     path = parquet(tmp_path / "t.parquet", {"question": column, "answer": ["b"] * 300})
     source = open_source(DataConfig(source=str(path), limits=LimitsConfig(max_unpacked_ratio=1e6)))
@@ -236,7 +236,7 @@ def test_a_page_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     assert len(read(path, limits={**limits, "max_row_mb": 16})) == 20_000
 
 
-def test_a_list_of_millions(tmp_path: Path) -> None:
+def test_list_of_millions_of_values_is_refused(tmp_path: Path) -> None:
     numbers = pa.ListArray.from_arrays(pa.array([0, 20_000_000], pa.int32()), pa.nulls(20_000_000, pa.int8()))
     path = parquet(tmp_path / "t.parquet", {"question": numbers, "answer": ["b"]})
     with pytest.raises(SourceError, match="unpacks to more than 200 times its size"):
@@ -282,7 +282,7 @@ def test_one_that_stays_inside_is_followed_and_one_that_is_named(folder: Path) -
     assert len(read(folder.parent / "named.csv")) == 1
 
 
-def test_one_of_no_data_file_is_nobodys_business(folder: Path) -> None:
+def test_link_to_an_unread_file_is_ignored(folder: Path) -> None:
     (folder / "README").symlink_to("/etc/hostname")
     assert len(read(folder)) == 1
 
@@ -293,13 +293,13 @@ def test_folders_that_lead_in_circles_end(folder: Path) -> None:
     assert len(read(f"{folder}/**/*.csv")) == len(read(folder)) == 1
 
 
-def test_a_device_is_no_file(folder: Path) -> None:
+def test_device_is_refused(folder: Path) -> None:
     (folder / "zero.csv").symlink_to("/dev/zero")
     with pytest.raises(SourceError, match=r"zero\.csv is not a regular file"):
         read(folder)
 
 
-def test_reading_tells_how_far_it_is_while_no_row_comes(tmp_path: Path) -> None:
+def test_reading_reports_progress_without_any_rows(tmp_path: Path) -> None:
     path = gzipped(tmp_path / "t.json.gz", [b"[", *[b" " * MB] * 40, EXAMPLE, b"]"])
     told: list[int] = []
     open_source(DataConfig(source=str(path)), told.append)
