@@ -9,6 +9,7 @@ A directory that its owner has given to a group, with `chmod g+ws`, is the group
 
 import contextlib
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,10 @@ from typing import Final
 _OTHERS: Final = 0o007
 _GROUP_AND_OTHERS: Final = 0o077
 _WRITABLE_BY_GROUP: Final = stat.S_ISGID | stat.S_IWGRP
+# What lies at the top of a home, and of a server's data directory.
+_MADE_BY_RETUNE: Final = re.compile(
+    r"runs|watch|server|prefect|files|jobs|batches|metrics|[a-z]+\.lock|server\.(json|log(\.1)?|sqlite(-[a-z]+)?)"
+)
 _user_umask: int | None = None
 
 
@@ -29,7 +34,7 @@ def keep_files_private(home: Path) -> int:
 
     Args:
         home: Where Retune keeps its things. An earlier version left them open to everybody. One that is a group's
-            stays so, and is closed to others.
+            stays so, and is closed to others. One that holds other things too is left as it is.
 
     Returns:
         How many files and directories were open to others and are no longer.
@@ -98,8 +103,11 @@ def _is_shared(directory: Path) -> bool:
 
 
 def _close(home: Path, denied: int) -> int:
-    """Take `denied` from what is ours in a home that is open itself; in one that is closed nobody gets to it."""
-    if not _is_open(home, denied):
+    """Take `denied` from what is ours in a home that is open itself; in one that is closed nobody gets to it.
+
+    A directory that holds anything but what Retune makes, such as a project's or /tmp, is left as it is.
+    """
+    if not _is_open(home, denied) or not all(_MADE_BY_RETUNE.fullmatch(path.name) for path in home.iterdir()):
         return 0
     n_closed = 0
     for directory, _, files in os.walk(home, topdown=False):

@@ -54,7 +54,7 @@ def test_an_open_home_is_closed_once(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "runs").mkdir(parents=True)
     (home / "runs" / "train.jsonl").touch()
-    (home / "link").symlink_to(tmp_path / "elsewhere")
+    (home / "runs" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").touch()
 
     assert keep_files_private(home) == 3
@@ -62,6 +62,16 @@ def test_an_open_home_is_closed_once(tmp_path: Path) -> None:
 
     assert [mode(path) for path in (home, home / "runs", home / "runs" / "train.jsonl")] == [0o700, 0o700, 0o600]
     assert mode(tmp_path / "elsewhere") == 0o644
+
+
+def test_a_directory_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "runs").mkdir(parents=True)
+    (project / "page.html").touch()
+
+    assert keep_files_private(project) == 0
+
+    assert [mode(path) for path in (project, project / "runs", project / "page.html")] == [0o755, 0o755, 0o644]
 
 
 def test_a_group_keeps_the_home_that_was_given_to_it(tmp_path: Path) -> None:
