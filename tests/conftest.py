@@ -5,9 +5,11 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from postgresql import missing
 
 from retune.local.embedded_server import embedded_server
 
@@ -45,11 +47,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A real Prefect API: the conftests of flows and of their tasks make all tests there use it."""
-    # Here, since it takes seconds.
-    from prefect_api import session_prefect_api
+    """A real Prefect API, used by all flows, tasks and commands: a server takes seconds to start."""
+    # Here, since it takes a while.
+    from prefect_api import clients_of, prefect_on_sqlite, session_prefect_server
 
-    with session_prefect_api(tmp_path_factory):
+    with ExitStack() as stack:
+        if missing():
+            stack.enter_context(prefect_on_sqlite())
+        else:
+            # A busy SQLite stays locked for a minute now and then.
+            stack.enter_context(clients_of(stack.enter_context(session_prefect_server(tmp_path_factory))))
         yield
 
 

@@ -1,7 +1,6 @@
 """The base job templates, read by the workers that they are for."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from prefect.workers.process import ProcessJobConfiguration
 from prefect_docker.worker import DockerWorkerJobConfiguration
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 from prefect_process import PrefectServer
+from preloaded import run_preloaded
 
 TEMPLATES = Path(__file__).parents[2] / "deployments" / "work_pools"
 KEY = "sk-test-0123456789"
@@ -25,7 +25,9 @@ def template(kind: str) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["process", "docker", "kubernetes"])
 def test_prefect_takes_the_template(kind: str, prefect_server: PrefectServer) -> None:
     command = ["work-pool", "create", f"try-{kind}", "--type", kind, "--base-job-template"]
-    prefect_server.processes.run(sys.executable, "-m", "prefect", *command, TEMPLATES / f"{kind}.json")
+    environment = prefect_server.processes.variables()
+    done = run_preloaded("prefect", [*command, TEMPLATES / f"{kind}.json"], env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
     pool = prefect_server.request("GET", f"/work_pools/try-{kind}")
     prefect_server.request("DELETE", f"/work_pools/try-{kind}")
     assert pool["type"] == kind

@@ -19,8 +19,11 @@ from waiting import wait_for_async
 from flows.retrain import retrain
 from retune.errors import AuthenticationFailedError
 
-# Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.slow,
+    # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 KEY = "sk-recognisable-0123456789abcdef"
 

@@ -1,4 +1,4 @@
-"""Prefect APIs for tests in this process: one that a session shares, and one on a SQLite file that can be read."""
+"""Prefect servers for the tests: one that a session shares, and one on a SQLite file that can be read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from prefect.settings import (
     PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL,
     temporary_settings,
 )
+from prefect_process import PrefectServer
 from prefect_template import prefect_on_postgresql, shared_directory
 
 # Otherwise whoever waits for an event to be recorded waits five seconds.
@@ -21,18 +22,20 @@ _QUICK_EVENTS_SECONDS = 0.2
 
 
 @contextmanager
-def session_prefect_api(directories: pytest.TempPathFactory) -> Iterator[None]:
-    """On PostgreSQL where there is one: a busy SQLite stays locked for a minute now and then."""
-    if missing():
-        with prefect_on_sqlite():
-            yield
-        return
+def session_prefect_server(directories: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A Prefect server with a password, on a PostgreSQL of its own; the test is skipped where there is none."""
+    if why := missing():
+        pytest.skip(why)
     flush = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": str(_QUICK_EVENTS_SECONDS)}
-    shared = shared_directory(directories)
-    with prefect_on_postgresql(shared, directories.mktemp("prefect"), **flush) as server:
-        settings = {PREFECT_API_URL: f"{server.url}/api", PREFECT_API_AUTH_STRING: server.auth_string}
-        with temporary_settings(settings):
-            yield
+    with prefect_on_postgresql(shared_directory(directories), directories.mktemp("prefect"), **flush) as server:
+        yield server
+
+
+@contextmanager
+def clients_of(server: PrefectServer) -> Iterator[None]:
+    """While the block runs, clients in this process speak to the server."""
+    with temporary_settings({PREFECT_API_URL: f"{server.url}/api", PREFECT_API_AUTH_STRING: server.auth_string}):
+        yield
 
 
 @contextmanager

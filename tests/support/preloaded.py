@@ -200,7 +200,7 @@ class _PrefectSettings(MetaPathFinder):
     """Has Prefect read its settings where a new interpreter would: when the first module that uses it is imported."""
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
-        if name in {"flows", "tasks", "deployments"}:
+        if name in {"flows", "tasks", "deployments", "prefect.__main__"}:
             # Not in the tests' own process, which may do without.
             from prefect.context import refresh_global_settings_context
             from prefect.logging.configuration import setup_logging

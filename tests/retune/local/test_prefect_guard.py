@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from prefect_pages import FLAGS, browser_path
 from prefect_process import TLS, PrefectServer, Processes
 from prefect_template import copy_prefect_home, shared_directory
+from preloaded import run_preloaded
 from waiting import wait_for
 from web_attacks import attack, other_site
 from websockets.exceptions import WebSocketException
@@ -226,6 +226,7 @@ def test_pages_of_other_origins_reach_nothing(server: PrefectServer, person: Bro
     assert kept(server) == before
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_link_logs_in_once_and_the_pages_work(server: PrefectServer, person: BrowserContext) -> None:
     asked: list[str] = []
@@ -294,13 +295,8 @@ def test_prefect_env_prints_working_variables(server: PrefectServer, retune: Ret
     printed = retune("prefect", "env", RETUNE_HOME=home, http_proxy="http://127.0.0.1:9").stdout
     variables = dict(word.split("=", 1) for word in shlex.split(printed) if "=" in word)
     assert variables == server.client_variables
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "variable", "set", "by-prefect", "1"],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["variable", "set", "by-prefect", "1"]
+    done = run_preloaded("prefect", command, env={**os.environ, **variables}, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "by-prefect" in {one["name"] for one in server.find("variables")}
 
@@ -340,9 +336,7 @@ def test_deploy_uses_the_own_server_and_nothing_starts_an_open_one(server: Prefe
     nowhere = retune("deploy")
     assert nowhere.returncode == 1
     assert "No Prefect server is named" in nowhere.stderr
-    worker = subprocess.run(
-        [sys.executable, "-m", "deployments.worker"], capture_output=True, text=True, check=False, timeout=280
-    )
+    worker = run_preloaded("deployments.worker", env=os.environ, timeout=280)
     assert worker.returncode == 1
     assert "No Prefect server is named" in worker.stderr
 
