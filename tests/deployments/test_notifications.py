@@ -77,6 +77,7 @@ def received(webhook: Webhook, mailbox: Mailbox, title: str) -> tuple[dict[str, 
     return wait_for(look, f"{title!r} by mail and webhook")
 
 
+@pytest.mark.slow
 def test_notifications_are_sent_without_showing_addresses(
     prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +141,7 @@ def test_notifications_are_sent_without_showing_addresses(
         assert secret not in prefect_server.processes.logs()
 
 
+@pytest.mark.slow
 def test_crash_is_announced_only_if_the_run_is_not_rescheduled(
     prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +165,7 @@ def test_crash_is_announced_only_if_the_run_is_not_rescheduled(
         assert [body["title"] for body in webhook.bodies] == ["gone: its process was lost"]
 
 
+@pytest.mark.slow
 def test_a_channel_that_is_gone_keeps_its_block_and_nothing_else(
     prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ def template(kind: str) -> dict[str, Any]:
     return loaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["process", "docker", "kubernetes"])
 def test_prefect_takes_the_template(kind: str, prefect_server: PrefectServer) -> None:
     command = ["work-pool", "create", f"try-{kind}", "--type", kind, "--base-job-template"]

@@ -7,6 +7,7 @@ its own, and imports all of Retune anew. Tests of the start itself, or of a proc
 
 import atexit
 import gc
+import logging
 import multiprocessing
 import os
 import runpy
@@ -188,6 +189,9 @@ def _run(setting: _Setting, streams: list[int]) -> None:
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
     sys.argv = setting.command
+    # Prefect sets up logging when it is imported, and does so again where a program uses it.
+    logging.getLogger().handlers.clear()
+    logging.getLogger().setLevel(logging.WARNING)
     sys.meta_path.insert(0, _PrefectSettings())
     try:
         runpy.run_module(setting.command[0], run_name="__main__", alter_sys=True)

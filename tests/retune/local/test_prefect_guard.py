@@ -206,6 +206,7 @@ def test_secrets_are_for_their_owner_alone(server: PrefectServer) -> None:
     assert secret.decode() not in server.processes.logs()
 
 
+@pytest.mark.slow
 @needs_browser
 def test_pages_of_other_origins_reach_nothing(server: PrefectServer, person: BrowserContext) -> None:
     before = kept(server)
@@ -257,6 +258,7 @@ def test_a_link_logs_in_once_and_the_pages_work(server: PrefectServer, person: B
     assert {httpx.URL(url).host for url in asked if url.startswith("http")} == {"127.0.0.1"}
 
 
+@pytest.mark.slow
 @needs_browser
 def test_links_of_other_sites_to_a_run_lead_there_and_logging_out_ends_it(
     server: PrefectServer, person: BrowserContext

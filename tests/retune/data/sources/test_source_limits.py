@@ -75,8 +75,8 @@ def test_small_files_may_be_packed_as_well_as_they_can(tmp_path: Path) -> None:
 
 def test_many_small_bombs_are_one_large_one(tmp_path: Path) -> None:
     for number in range(4):
-        gzipped(tmp_path / f"{number}.csv.gz", [b"question,answer\na,b\n", *[b"\n" * MB] * 30])
-    with pytest.raises(SourceError, match=r"[123]\.csv\.gz unpacks to more than 10 times"):
+        gzipped(tmp_path / f"{number}.jsonl.gz", [EXAMPLE, b"\n", *[b"\n" * MB] * 30])
+    with pytest.raises(SourceError, match=r"[123]\.jsonl\.gz unpacks to more than 10 times"):
         read(tmp_path, limits={"max_unpacked_ratio": 10})
 
 
