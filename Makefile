@@ -12,7 +12,7 @@ UV_VERSION := 0.13.9
 # Compiling bytecode once, here, takes seconds off every start.
 SYNC := $(BIN)/uv sync --locked --inexact --extra all --compile-bytecode --quiet
 
-# One process more than there are cores, since tests wait for servers; files in the order that tests/conftest.py gives
+# One process more than there are cores, at most four, since tests wait for servers; files in the order that tests/conftest.py gives
 # them, the longest first.
 PROCESSES := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) < 4 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )))
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)

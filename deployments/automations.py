@@ -110,8 +110,8 @@ async def put_automation(client: PrefectClient, automation: AutomationCore) -> N
     One that says the same is left alone: Prefect forgets what a changed one is waiting for.
     """
     known = await client.read_automations_by_name(automation.name)
-    if not known and automation.name in _FORMER_NAMES:
-        known = await client.read_automations_by_name(_FORMER_NAMES[automation.name])
+    if automation.name in _FORMER_NAMES:
+        known += await client.read_automations_by_name(_FORMER_NAMES[automation.name])
     if not known:
         await client.create_automation(automation)
         return

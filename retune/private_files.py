@@ -19,7 +19,7 @@ _GROUP_AND_OTHERS: Final = 0o077
 _WRITABLE_BY_GROUP: Final = stat.S_ISGID | stat.S_IWGRP
 # What lies at the top of a home, and of a server's data directory.
 _MADE_BY_RETUNE: Final = re.compile(
-    r"runs|watch|server|prefect|files|jobs|batches|metrics|[a-z]+\.lock|server\.(json|log(\.1)?|sqlite(-[a-z]+)?)"
+    r"runs|watch|server|prefect|logs|results|files|jobs|batches|metrics|[a-z]+\.lock|server\.(json|log(\.1)?|sqlite(-[a-z]+)?)"
 )
 _user_umask: int | None = None
 
@@ -107,7 +107,9 @@ def _close(home: Path, denied: int) -> int:
 
     A directory that holds anything but what Retune makes, such as a project's or /tmp, is left as it is.
     """
-    if not _is_open(home, denied) or not all(_MADE_BY_RETUNE.fullmatch(path.name) for path in home.iterdir()):
+    if not home.is_dir() or not _is_open(home, denied):
+        return 0
+    if not all(_MADE_BY_RETUNE.fullmatch(path.name) for path in home.iterdir()):
         return 0
     n_closed = 0
     for directory, _, files in os.walk(home, topdown=False):

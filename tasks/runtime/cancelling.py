@@ -46,13 +46,12 @@ _CANCELLED = {StateType.CANCELLING, StateType.CANCELLED}
 _LIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
 # A crashed run is rescheduled after 15 seconds, and continues with its job (see `deployments/automations.py`).
 _RESCHEDULED_WITHIN = timedelta(minutes=2)
+_PAUSES = (1.0, 3.0, 10.0)
+_UNCLEAR = (5.0, 10.0, 20.0, 30.0)
 
 
 async def cancel_job_of(
-    flow_run_id: UUID,
-    *,
-    pauses_seconds: Sequence[float] = (1.0, 3.0, 10.0),
-    unclear_pauses_seconds: Sequence[float] = (5.0, 10.0, 20.0, 30.0),
+    flow_run_id: UUID, *, pauses_seconds: Sequence[float] = _PAUSES, unclear_pauses_seconds: Sequence[float] = _UNCLEAR
 ) -> None:
     """Cancel the job of a flow run that is over, and say in that run's log what was done. Doing it again is harmless.
 
@@ -61,9 +60,8 @@ async def cancel_job_of(
 
     Args:
         flow_run_id: The flow run.
-        pauses_seconds: The pauses between attempts while the provider can't be reached.
-        unclear_pauses_seconds: The pauses between attempts while the provider lists no job: one whose request was not
-            answered may be listed a little later.
+        pauses_seconds: Pauses between attempts while the provider can't be reached.
+        unclear_pauses_seconds: Pauses while it lists no job: one whose request was not answered may be listed later.
 
     Raises:
         UnclearJobError: The provider may have made a job that it did not show within a minute.

@@ -52,12 +52,13 @@ def test_processes_make_private_files_whatever_makes_them(tmp_path: Path) -> Non
 
 def test_an_open_home_is_closed_once(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    (home / "runs").mkdir(parents=True)
+    for name in ("runs", "watch", "server", "prefect", "logs", "results"):
+        (home / name).mkdir(parents=True)
     (home / "runs" / "train.jsonl").touch()
     (home / "runs" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").touch()
 
-    assert keep_files_private(home) == 3
+    assert keep_files_private(home) == 8
     assert keep_files_private(home) == 0
 
     assert [mode(path) for path in (home, home / "runs", home / "runs" / "train.jsonl")] == [0o700, 0o700, 0o600]
@@ -71,6 +72,7 @@ def test_a_directory_with_other_things_in_it_is_left_alone(tmp_path: Path) -> No
 
     assert keep_files_private(project) == 0
 
+    assert keep_files_private(project / "page.html") == 0
     assert [mode(path) for path in (project, project / "runs", project / "page.html")] == [0o755, 0o755, 0o644]
 
 

@@ -2,7 +2,8 @@
 
 Imports take most of the processor time of a start: 1.2 of 1.5 s for the server, 3 s for `retune run`. A program that is
 started here runs the same module with the same arguments, environment and files as `python -m MODULE`, in a process of
-its own, and imports all of Retune anew. Tests of the start itself, or of a process's memory, start a new interpreter.
+its own, and imports all of Retune itself. Tests of the start, or of a process's memory, start a new interpreter, and so
+does the server that most tests share.
 """
 
 import atexit
@@ -13,6 +14,7 @@ import os
 import runpy
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
@@ -91,6 +93,7 @@ _LIBRARIES = [
     "yaml",
 ]
 
+_OPTIONS = {"cwd", "env", "stderr", "stdin", "stdout", "text", "umask"}
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_LIBRARIES)
 
@@ -121,6 +124,8 @@ class PreloadedProcess(subprocess.Popen[Any]):
     """
 
     def __init__(self, module: str, arguments: Iterable[str | Path] = (), **options: Any) -> None:
+        if unknown := set(options) - _OPTIONS:
+            raise TypeError(f"not an option of a preloaded process: {', '.join(sorted(unknown))}")
         self._forked: ForkServerProcess | None = None
         super().__init__([module, *map(str, arguments)], **options)
 
@@ -196,7 +201,8 @@ def _run(setting: _Setting, streams: list[int]) -> None:
     try:
         runpy.run_module(setting.command[0], run_name="__main__", alter_sys=True)
     finally:
-        # multiprocessing ends a process without them.
+        # multiprocessing ends a process without them, and waits for threads after them.
+        threading._shutdown()  # type: ignore[attr-defined]  # not in the type stubs
         atexit._run_exitfuncs()
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,10 @@ class ServerProcess:
             return bool(self.announcement["pid"] == self.process.pid)
         except FileNotFoundError:
             return False
+
+
+StartServer = Callable[..., ServerProcess]
+"""The fixture `start_server`: starts a server of the test's own, with arguments and an environment."""
 
 
 def example_lines(count: int, label: str = "label") -> bytes:

@@ -79,7 +79,7 @@ RULES: dict[str, Rule] = {
         "error", "Give all rows one text in the list, or read all as lists by the flags that the message names."
     ),
     "split_of_file": Rule(
-        "error", "Name the same split in the row as for its file, or none; --ignore-splits draws the splits anew."
+        "error", "Name the same split in the row as for its file, or none; --ignore-splits draws the splits again."
     ),
     "split_name_alone": Rule(
         "warning",
@@ -90,7 +90,7 @@ RULES: dict[str, Rule] = {
         "warning",
         "No action needed if it is meant to be trained on. --ignore-splits says so for every file.",
     ),
-    "unknown_split": Rule("error", "Write train, validation or test there; --ignore-splits draws the splits anew."),
+    "unknown_split": Rule("error", "Write train, validation or test there; --ignore-splits draws the splits again."),
     "file_not_read": Rule("warning", "If it holds examples, do as it says; else move it elsewhere, or name a pattern."),
     "other_file": Rule("note", "No action needed: it holds no examples."),
     "layout": Rule(

@@ -81,8 +81,10 @@ def as_texts(column: "pa.Array[Any]") -> pa.StringArray:
 def different_texts(texts: pa.StringArray) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
     """Each different text once, and for each of the texts (no nulls) its index there."""
     encoded = texts.dictionary_encode()
+    start = encoded.indices.offset
+    places = buffer_numbers(encoded.indices.buffers()[1], np.int32)[start : start + len(texts)]
     # The stubs don't say that a dictionary of texts holds texts.
-    return cast("pa.StringArray", encoded.dictionary), buffer_numbers(encoded.indices.buffers()[1], np.int32)
+    return cast("pa.StringArray", encoded.dictionary), places
 
 
 def listed(texts: pa.StringArray) -> list[str]:

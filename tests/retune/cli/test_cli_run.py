@@ -94,14 +94,15 @@ def test_run_without_any_setup_trains_and_evaluates(retune: Any, table: Path, tm
     left_open.touch()
     for path in (left_open, left_open.parent, tmp_path / "retune-home"):
         path.chmod(0o755)
-    result = retune(*arguments(table, "--n-epochs", "3"))
-    assert result.returncode == 0, result.stderr
+    with running(table, tmp_path, "--n-epochs", "3", starter=("env",), COLUMNS="200") as process:
+        out, err = process.communicate(timeout=280)
+    assert process.returncode == 0, err
     facts = manifest(tmp_path)
     scores = facts["evaluation"]["fine_tuned"]
-    assert f"{scores['exact_match']:.1%}" in result.stdout
-    assert facts["fine_tuned_model"] in result.stdout
+    assert f"{scores['exact_match']:.1%}" in out
+    assert facts["fine_tuned_model"] in out
     for step in ("load", "check", "split", "write", "upload", "job", "train", "results", "plot", "evaluate"):
-        assert f"✓ {step}" in result.stdout
+        assert f"✓ {step}" in out
     assert server_is_gone(tmp_path / "retune-home")
     answer = retune("chat", facts["fine_tuned_model"], "-m", "my parcel never came")
     assert answer.stdout.strip() in WORDS
@@ -117,7 +118,7 @@ def test_run_without_any_setup_trains_and_evaluates(retune: Any, table: Path, tm
         assert (tmp_path / "curves.csv").read_text(encoding="utf-8").startswith("step,train_loss,")
         models = [model["id"] for model in list_of(retune, "models", "list")]
         assert {"baseline-text", facts["fine_tuned_model"]} <= set(models)
-    assert "was open to other users of this machine" in result.stderr
+    assert "was open to other users of this machine" in err
     assert "was open" not in answer.stderr
     assert [path for path in everything_of(tmp_path / "retune-home", tmp_path / "out") if is_open(path)] == []
 

@@ -65,7 +65,7 @@ def refuse() -> Callable[..., tuple[int, str]]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The server that most tests share."""
-    process = ServerProcess(tmp_path_factory.mktemp("server") / "data").start()
+    process = ServerProcess(tmp_path_factory.mktemp("server") / "data", preloaded=False).start()
     yield process
     assert process.end(signal.SIGTERM) == 0
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from server_process import Answer, ServerProcess
+from server_process import Answer, ServerProcess, StartServer
 from typer.testing import CliRunner
 from waiting import wait_for
 
@@ -14,8 +14,6 @@ from retune.cli.app import app
 from retune.errors import ConfigError, ServerError
 from retune.server.process.command import settings_from
 from retune.server.storage.data_directory import DataDirectory
-
-StartServer = Callable[..., ServerProcess]
 
 KEY_SHAPE = r"sk-retune-[\w-]{43}"
 Keys = Callable[..., str]

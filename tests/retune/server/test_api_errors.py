@@ -6,15 +6,13 @@ import re
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import openai
 import pytest
 from openai import OpenAI
-from server_process import ServerProcess
-
-StartServer = Callable[..., ServerProcess]
+from server_process import ServerProcess, StartServer
 
 KEY = "sk-the-right-key-of-this-server"
 

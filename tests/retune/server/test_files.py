@@ -1,7 +1,7 @@
 """Files: create, list, retrieve, delete, download."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
-from server_process import ServerProcess, example_lines
+from server_process import ServerProcess, StartServer, example_lines
 
 from retune.server.errors import ApiError
 from retune.server.files.store import add_file, delete_file, mark_expired
@@ -20,8 +20,6 @@ from retune.server.storage.database import Database
 from retune.server.storage.engines import database_url
 from retune.server.storage.statuses import BatchStatus
 from retune.server.storage.tables import BatchRow
-
-StartServer = Callable[..., ServerProcess]
 
 CONTENT = example_lines(3)
 

@@ -3,13 +3,13 @@
 import os
 import signal
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from openai import OpenAI
 from server_process import (
     ServerProcess,
+    StartServer,
     ended,
     example_lines,
     messages_on_record,
@@ -18,8 +18,6 @@ from server_process import (
     wait_for_step,
 )
 from waiting import wait_for
-
-StartServer = Callable[..., ServerProcess]
 
 ROWS, EPOCHS = 100, 10
 STEPS = ROWS * EPOCHS

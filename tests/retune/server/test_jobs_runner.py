@@ -3,7 +3,7 @@
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ import openai
 import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
-from server_process import ServerProcess, ended, example_lines, messages_on_record, upload
+from server_process import ServerProcess, StartServer, ended, example_lines, messages_on_record, upload
 from waiting import wait_for
-
-StartServer = Callable[..., ServerProcess]
 
 LONG = {"n_epochs": 50, "batch_size": 1}
 

@@ -14,6 +14,7 @@ from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob
 from server_process import (
     ServerProcess,
+    StartServer,
     ended,
     example_lines,
     messages_on_record,
@@ -34,8 +35,6 @@ from retune.server.storage.engines import database_url
 from retune.server.storage.statuses import UNFINISHED_JOBS, JobStatus
 from retune.server.storage.tables import EventRow, JobRow, WebhookDeliveryRow
 from retune.trainers.base import Hyperparameters
-
-StartServer = Callable[..., ServerProcess]
 
 URLS = ("http://one/hook", "http://user:password@two/hook")
 NUMBERS = Hyperparameters(n_epochs=1, batch_size=1, learning_rate_multiplier=1.0)

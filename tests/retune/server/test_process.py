@@ -18,7 +18,7 @@ import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from pydantic import SecretStr
-from server_process import ServerProcess, upload
+from server_process import ServerProcess, StartServer, upload
 from starlette.testclient import TestClient
 from waiting import wait_for
 
@@ -34,8 +34,6 @@ from retune.server.storage.database import Database
 from retune.server.storage.engines import sqlite_url
 
 Refuse = Callable[..., tuple[int, str]]
-
-StartServer = Callable[..., ServerProcess]
 
 
 def test_the_announcement_has_the_servers_address(server: ServerProcess) -> None:

@@ -13,9 +13,7 @@ import pytest
 from disks import fill
 from openai import OpenAI
 from openai.types import Upload
-from server_process import Answer, ServerProcess, example_lines, upload
-
-StartServer = Callable[..., ServerProcess]
+from server_process import Answer, ServerProcess, StartServer, example_lines, upload
 
 
 def begin(client: OpenAI, size: int) -> Upload:

@@ -16,6 +16,7 @@ from postgresql import PostgreSQL
 from pydantic import SecretStr
 from server_process import (
     ServerProcess,
+    StartServer,
     ended,
     example_lines,
     messages_on_record,
@@ -32,8 +33,6 @@ from retune.server.storage.engines import create_database_engine, database_url
 from retune.server.storage.migrations import upgrade
 from retune.server.storage.server_lock import _SERVER_LOCK, DatabaseInUseError, ServerLock
 from retune.server.storage.tables import FileRow, Table
-
-StartServer = Callable[..., ServerProcess]
 
 pytestmark = pytest.mark.skipif(postgresql.missing() is not None, reason=str(postgresql.missing()))
 

@@ -5,7 +5,6 @@ import hashlib
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -15,12 +14,10 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 from openai import OpenAI
-from server_process import ServerProcess, example_lines
+from server_process import ServerProcess, StartServer, example_lines
 from waiting import wait_for
 
 from retune.server.storage.content_store import ContentStore
-
-StartServer = Callable[..., ServerProcess]
 
 PART_BYTES = 32 << 20
 CONTENT = example_lines(10)
@@ -90,7 +87,6 @@ def test_a_client_that_disconnects_leaves_nothing(server: ServerProcess) -> None
     wait_for(lambda: {path.name for path in contents(server).iterdir()} == before, "the draft's end")
 
 
-@pytest.mark.slow
 def test_a_kill_in_the_middle_of_completion(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     client = server.client()

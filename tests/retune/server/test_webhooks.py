@@ -15,15 +15,13 @@ import pytest
 from openai import OpenAI
 from openai.types.webhooks import UnwrapWebhookEvent
 from pydantic import SecretStr
-from server_process import ServerProcess, ended, example_lines, upload
+from server_process import ServerProcess, StartServer, ended, example_lines, upload
 from waiting import wait_for
 from webhook_receiver import Received, Receiver, webhook_receivers
 
 from retune.errors import ServerError
 from retune.server.settings import ServerSettings
 from retune.server.webhooks.receivers import receivers_of, signer_of
-
-StartServer = Callable[..., ServerProcess]
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 ENVIRONMENT = {"RETUNE_SERVER_WEBHOOK_SECRET": SECRET}

@@ -261,7 +261,7 @@ def notes_of(
         says = f"{order} mostly falls from row to row, and {rows} the time of the row before"
         yield FileNote(0, Finding("ties_newest_first", f"{says}: of equal times the lower row is read first."))
     counts = joiner.counts
-    restart = f"if {columns.conversation} starts anew in every file, put the file's name before its values"
+    restart = f"if {columns.conversation} restarts in every file, put the file's name before its values"
     messages = {
         "spread": (
             "conversations_assumed",

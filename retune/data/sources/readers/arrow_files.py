@@ -21,7 +21,7 @@ from retune.errors import SourceError
 _Check = Callable[[pa.DataType], bool]
 
 _FEATHER_1 = b"FEA1"
-_PARQUET = "Write it anew as Parquet: df.to_parquet(…)."
+_PARQUET = "Write it again as Parquet: df.to_parquet(…)."
 
 
 class ArrowReader(FileReader):

@@ -76,7 +76,7 @@ _NUMPY_1 = "numpy.core."  # called numpy._core since NumPy 2
 _USE_PARQUET = "Save the table as Parquet where the file was made: df.to_parquet(…)."
 _OF_PYTHON_2 = {"copy_reg", "__builtin__"}
 _WRITE_ANEW = (
-    "Write it anew as Parquet with a current pandas: pd.read_pickle(…).to_parquet(…). Or, if you made this file "
+    "Write it again as Parquet with a current pandas: pd.read_pickle(…).to_parquet(…). Or, if you made this file "
     "yourself, use --trust-pickle: a pickle is a program."
 )
 _TRUST = "If you made this file yourself, use --trust-pickle; else save the table as Parquet: df.to_parquet(…)."

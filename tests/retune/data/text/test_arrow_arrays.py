@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.data.text.arrow_arrays import index_array, mask_array, text_array, text_scalar, true_places
+from retune.data.text.arrow_arrays import different_texts, index_array, mask_array, text_array, text_scalar, true_places
 
 
 @settings(deadline=None)  # the first call of Arrow's own way imports pandas
@@ -29,6 +29,15 @@ def test_masks_are_as_arrow_makes_them_and_come_back(flags: list[bool]) -> None:
 @given(indices=st.lists(st.integers(0, 2**40)))
 def test_indices_are_as_arrow_makes_them(indices: list[int]) -> None:
     assert index_array(np.array(indices, np.int64)).equals(pa.array(indices, pa.int64()))
+
+
+@settings(deadline=None)
+@given(texts=st.lists(st.text(max_size=3)), start=st.integers(0, 5), length=st.integers(0, 20))
+def test_different_texts_and_their_places_give_the_texts_again(texts: list[str], start: int, length: int) -> None:
+    part = pa.array(texts, pa.string()).slice(start, length)
+    different, places = different_texts(part)
+    assert [different[int(place)].as_py() for place in places] == part.to_pylist()
+    assert len(set(different.to_pylist())) == len(different)
 
 
 def test_a_text_to_compare_with() -> None:

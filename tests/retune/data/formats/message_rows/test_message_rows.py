@@ -35,7 +35,7 @@ def test_rows_of_one_conversation_may_stand_anywhere(read_rows: ReadRows) -> Non
     assert [row.number for row in rows] == [1, 2]
     assert found(source) == {
         "conversations_assumed": "2 conversations with rows in several files read as one each; if conversation_id "
-        "starts anew in every file, put the file's name before its values; the first: 1.csv, line 1."
+        "restarts in every file, put the file's name before its values; the first: 1.csv, line 1."
     }
     assert title == (
         "conversations of one message a row: role from role, text from content, conversations by conversation_id"
