@@ -17,7 +17,7 @@ from retune.errors import (
     TrainingNotAvailableError,
 )
 from retune.provider.client import build_client
-from retune.provider.errors import explain, is_transient, provider_call, retry_after_seconds
+from retune.provider.errors import explain, is_transient, may_have_been_done, provider_call, retry_after_seconds
 
 
 def error_body(
@@ -55,6 +55,22 @@ async def fail(proxy: FaultyProxy, fault: Fault) -> openai.OpenAIError:
 async def test_transient_failures_are_recognized(training_server: str, fault: Fault, transient: bool) -> None:
     with faulty_proxy(training_server) as proxy:
         assert is_transient(await fail(proxy, fault)) is transient
+
+
+@pytest.mark.parametrize(
+    ("status", "may_have_been"),
+    [
+        *((status, True) for status in (408, 409, 500, 502, 503)),
+        *((status, False) for status in (400, 401, 403, 404, 422, 429, 501, 505)),
+        (None, True),
+    ],
+)
+async def test_a_request_may_have_been_done_unless_it_was_refused(
+    training_server: str, status: int | None, may_have_been: bool
+) -> None:
+    """No status: the answer was lost. What may have been done is never asked for again before a search."""
+    with faulty_proxy(training_server) as proxy:
+        assert may_have_been_done(await fail(proxy, Fault("GET", "/models", status=status))) is may_have_been
 
 
 @pytest.mark.parametrize(
