@@ -60,6 +60,15 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def tickets(tmp_path: Path) -> Path:
+    """A CSV file of 30 examples that a test may change."""
+    # Here, since it takes a while.
+    from step_runs import ROWS, write_csv
+
+    return Path(write_csv(tmp_path / "tickets.csv", ROWS))
+
+
 @pytest.fixture(scope="session")
 def training_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Base URL of a real fine-tuning server in a process of its own."""

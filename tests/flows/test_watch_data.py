@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.variables import Variable
-from step_runs import AT_ONCE, announcements, configuration, write_csv
+from step_runs import AT_ONCE, ROWS, announcements, configuration, write_csv
 from waiting import wait_for_async
 
 from flows.watch_data import watch_data
@@ -23,15 +23,6 @@ from tasks.runtime.watch_state import load_state, variable_name
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-ROWS = [(f"question {number}", f"answer {number % 3}") for number in range(30)]
-
-
-@pytest.fixture
-def tickets(tmp_path: Path) -> Path:
-    path = tmp_path / "tickets.csv"
-    write_csv(path, ROWS)
-    return path
 
 
 async def test_new_data_is_announced_once(tickets: Path) -> None:

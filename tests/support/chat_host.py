@@ -8,6 +8,10 @@ from typing import Any
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
+from retune.evaluation.answers import RetryPolicy
+from retune.evaluation.examples import EvaluationExample
+
+QUICK = RetryPolicy(attempts=4, first_pause_seconds=0.001, longest_pause_seconds=0.002)
 Behaviour = Callable[[dict[str, Any], int], Response]
 
 
@@ -38,6 +42,13 @@ class Host:
         finally:
             with self._lock:
                 self._under_way -= 1
+
+
+def questions(n: int) -> list[EvaluationExample]:
+    return [
+        EvaluationExample(index=i, prompt=[{"role": "user", "content": f"question {i}"}], expected=f"expected {i}")
+        for i in range(n)
+    ]
 
 
 def last_user_text(body: dict[str, Any]) -> str:

@@ -27,6 +27,8 @@ NOBODY = "http://127.0.0.1:9/v1"
 AT_ONCE = WatchConfig(quiet_seconds=0)
 Rows = Sequence[tuple[str, ...]]
 
+ROWS = [(f"question {number}", f"answer {number % 3}") for number in range(30)]
+
 
 def write_csv(path: Path, rows: Rows, *header: str) -> str:
     with path.open("w", encoding="utf-8", newline="") as stream:

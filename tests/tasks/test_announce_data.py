@@ -10,7 +10,7 @@ from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
 )
-from step_runs import AT_ONCE, announcements, configuration, write_csv
+from step_runs import AT_ONCE, ROWS, announcements, configuration, write_csv
 
 from flows.watch_data import watch_data
 from retune.errors import AnnouncementError
@@ -18,15 +18,6 @@ from tasks.runtime.watch_state import load_state
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-ROWS = [(f"question {number}", f"answer {number % 3}") for number in range(30)]
-
-
-@pytest.fixture
-def tickets(tmp_path: Path) -> Path:
-    path = tmp_path / "tickets.csv"
-    write_csv(path, ROWS)
-    return path
 
 
 @pytest.fixture

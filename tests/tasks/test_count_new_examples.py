@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from step_runs import configuration, write_csv
+from step_runs import ROWS, configuration, write_csv
 
 from retune.watch.config import WatchConfig
 from retune.watch.snapshot import take_snapshot
@@ -11,15 +11,6 @@ from tasks.count_new_examples import count_new_examples
 
 # Prefect leaves connections of its own to the garbage collector; ours are closed with their clients.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-ROWS = [(f"question {number}", f"answer {number % 3}") for number in range(30)]
-
-
-@pytest.fixture
-def tickets(tmp_path: Path) -> Path:
-    path = tmp_path / "tickets.csv"
-    write_csv(path, ROWS)
-    return path
 
 
 async def test_data_that_changed_while_it_was_read_settles_anew(tickets: Path) -> None:

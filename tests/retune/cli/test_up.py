@@ -222,7 +222,7 @@ def test_a_run_outlives_its_worker_and_ctrl_c_and_pays_one_job(running: Up) -> N
     os.kill(worker, signal.SIGKILL)
     wait_for(lambda: "worker has ended" in running.output, "the worker's end to be seen")
     wait_for(lambda: not set(orphans) & set(running.processes()), "the end of what the worker left")
-    wait_for(lambda: working_on(running, run), "the run to be taken up")
+    wait_for(lambda: working_on(running, run), "the run to be resumed")
 
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(60) == 0, running.output

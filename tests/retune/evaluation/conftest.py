@@ -2,26 +2,16 @@
 
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import openai
 import pytest
 import pytest_asyncio
 import uvicorn
-from chat_host import Host, completion, failure
+from chat_host import Host
 from fastapi import FastAPI, Response
 from waiting import wait_for
-
-
-@pytest.fixture
-def reply() -> Callable[..., Response]:
-    return completion
-
-
-@pytest.fixture
-def refuse() -> Callable[..., Response]:
-    return failure
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """Asking models, with the real SDK against a real HTTP server."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from chat_host import Host
+from chat_host import QUICK, Host, completion, failure, questions
 from fastapi import Response
 
 from retune.errors import (
@@ -17,17 +16,6 @@ from retune.errors import (
 )
 from retune.evaluation.answers import RetryPolicy, answer_examples
 from retune.evaluation.examples import EvaluationExample
-
-Respond = Callable[..., Response]
-
-QUICK = RetryPolicy(attempts=4, first_pause_seconds=0.001, longest_pause_seconds=0.002)
-
-
-def questions(n: int) -> list[EvaluationExample]:
-    return [
-        EvaluationExample(index=i, prompt=[{"role": "user", "content": f"question {i}"}], expected=f"expected {i}")
-        for i in range(n)
-    ]
 
 
 async def test_answers_come_in_the_order_of_the_examples(host: Host, client: openai.AsyncOpenAI) -> None:
@@ -75,10 +63,8 @@ async def test_no_examples_send_no_requests(host: Host, client: openai.AsyncOpen
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
-async def test_transient_failures_are_tried_again(
-    host: Host, client: openai.AsyncOpenAI, reply: Respond, refuse: Respond, status: int
-) -> None:
-    host.behave = lambda _body, attempt: reply("fine") if attempt == 3 else refuse(status, "later")
+async def test_transient_failures_are_tried_again(host: Host, client: openai.AsyncOpenAI, status: int) -> None:
+    host.behave = lambda _body, attempt: completion("fine") if attempt == 3 else failure(status, "later")
 
     answers = await answer_examples(client, "m", questions(2), retry=QUICK)
 
@@ -100,11 +86,9 @@ async def test_a_timeout_is_tried_again_and_then_becomes_the_examples_error(
     assert answers[0].latency_seconds is None
 
 
-async def test_the_pause_that_the_server_asks_for_is_kept(
-    host: Host, client: openai.AsyncOpenAI, refuse: Respond
-) -> None:
+async def test_the_pause_that_the_server_asks_for_is_kept(host: Host, client: openai.AsyncOpenAI) -> None:
     asked_at_most = RetryPolicy(attempts=5, first_pause_seconds=0.001, longest_retry_after_seconds=60)
-    host.behave = lambda _body, _attempt: refuse(429, "come back tomorrow", retry_after="86400")
+    host.behave = lambda _body, _attempt: failure(429, "come back tomorrow", retry_after="86400")
 
     answers = await answer_examples(client, "m", questions(1), retry=asked_at_most)
 
@@ -140,13 +124,11 @@ def test_the_server_says_how_long_to_pause() -> None:
     assert policy.pause_seconds(status_error(400), 1) is None
 
 
-async def test_a_permanent_error_stays_with_its_example(
-    host: Host, client: openai.AsyncOpenAI, reply: Respond, refuse: Respond
-) -> None:
+async def test_a_permanent_error_stays_with_its_example(host: Host, client: openai.AsyncOpenAI) -> None:
     def behave(body: dict[str, Any], _attempt: int) -> Response:
         if "question 1" in str(body):
-            return refuse(400, "The prompt\nwas   flagged.", code="content_filter")
-        return reply("fine")
+            return failure(400, "The prompt\nwas   flagged.", code="content_filter")
+        return completion("fine")
 
     host.behave = behave
     answers = await answer_examples(client, "m", questions(3), retry=QUICK)
@@ -156,11 +138,9 @@ async def test_a_permanent_error_stays_with_its_example(
     assert len(host.requests) == 3
 
 
-async def test_a_model_that_is_missing_is_not_asked_a_thousand_times(
-    host: Host, client: openai.AsyncOpenAI, refuse: Respond
-) -> None:
+async def test_a_model_that_is_missing_is_not_asked_a_thousand_times(host: Host, client: openai.AsyncOpenAI) -> None:
     message = "The model `gone` does not exist or you do not have access to it."
-    host.behave = lambda _body, _attempt: refuse(404, message, code="model_not_found")
+    host.behave = lambda _body, _attempt: failure(404, message, code="model_not_found")
 
     answers = await answer_examples(client, "gone", questions(1000), concurrency=8)
 
@@ -169,20 +149,16 @@ async def test_a_model_that_is_missing_is_not_asked_a_thousand_times(
     assert sum(answer.asked for answer in answers) == len(host.requests)
 
 
-async def test_model_without_access_does_not_stop_the_evaluation(
-    host: Host, client: openai.AsyncOpenAI, refuse: Respond
-) -> None:
-    host.behave = lambda _body, _attempt: refuse(403, "Project has no access to model `m`", code="model_not_found")
+async def test_model_without_access_does_not_stop_the_evaluation(host: Host, client: openai.AsyncOpenAI) -> None:
+    host.behave = lambda _body, _attempt: failure(403, "Project has no access to model `m`", code="model_not_found")
 
     answers = await answer_examples(client, "m", questions(2))
 
     assert [answer.error for answer in answers] == ["403 model_not_found: Project has no access to model `m`"] * 2
 
 
-async def test_many_alike_errors_do_not_stop_a_model_that_answers(
-    host: Host, client: openai.AsyncOpenAI, reply: Respond, refuse: Respond
-) -> None:
-    host.behave = lambda body, _attempt: reply("fine") if "question 0" in str(body) else refuse(400, "flagged")
+async def test_many_alike_errors_do_not_stop_a_model_that_answers(host: Host, client: openai.AsyncOpenAI) -> None:
+    host.behave = lambda body, _attempt: completion("fine") if "question 0" in str(body) else failure(400, "flagged")
 
     answers = await answer_examples(client, "m", questions(30), concurrency=1)
 
@@ -199,10 +175,10 @@ async def test_many_alike_errors_do_not_stop_a_model_that_answers(
     ],
 )
 async def test_error_of_all_requests_stops_the_evaluation(
-    host: Host, client: openai.AsyncOpenAI, refuse: Respond, refusal: tuple[int, str], expected: Any
+    host: Host, client: openai.AsyncOpenAI, refusal: tuple[int, str], expected: Any
 ) -> None:
     status, code = refusal
-    host.behave = lambda _body, _attempt: refuse(status, "no", code=code)
+    host.behave = lambda _body, _attempt: failure(status, "no", code=code)
 
     with pytest.raises(expected):
         await answer_examples(client, "m", questions(100), concurrency=2, retry=QUICK)
@@ -217,13 +193,11 @@ async def test_unreachable_host_is_an_error(unused_port: int) -> None:
             await answer_examples(client, "m", questions(3), retry=QUICK)
 
 
-async def test_hosts_that_only_know_max_tokens(
-    host: Host, client: openai.AsyncOpenAI, reply: Respond, refuse: Respond
-) -> None:
+async def test_hosts_that_only_know_max_tokens(host: Host, client: openai.AsyncOpenAI) -> None:
     def behave(body: dict[str, Any], _attempt: int) -> Response:
         if "max_completion_tokens" in body:
-            return refuse(400, "Unrecognized request argument: max_completion_tokens", param="max_completion_tokens")
-        return reply(str(body["max_tokens"]))
+            return failure(400, "Unrecognized request argument: max_completion_tokens", param="max_completion_tokens")
+        return completion(str(body["max_tokens"]))
 
     host.behave = behave
     answers = await answer_examples(client, "m", questions(10), concurrency=4, max_tokens=9)
@@ -232,9 +206,9 @@ async def test_hosts_that_only_know_max_tokens(
     assert sum("max_completion_tokens" in body for body in host.requests) <= 4
 
 
-async def test_refusals_and_answers_without_text(host: Host, client: openai.AsyncOpenAI, reply: Respond) -> None:
+async def test_refusals_and_answers_without_text(host: Host, client: openai.AsyncOpenAI) -> None:
     refusals = {"question 0": "I'd\nrather not.", "question 1": None}
-    host.behave = lambda body, _attempt: reply(None, refusal=refusals[body["messages"][-1]["content"]])
+    host.behave = lambda body, _attempt: completion(None, refusal=refusals[body["messages"][-1]["content"]])
 
     refused, empty = await answer_examples(client, "m", questions(2))
 
@@ -280,10 +254,8 @@ async def test_half_a_character_in_a_prompt_is_that_examples_error(
     assert good.content == "answer to question 0"
 
 
-async def test_the_api_key_never_shows_in_an_error(
-    host: Host, client: openai.AsyncOpenAI, refuse: Respond, tmp_path: Path
-) -> None:
-    host.behave = lambda _body, _attempt: refuse(400, "request by sk-secret-key was bad")
+async def test_the_api_key_never_shows_in_an_error(host: Host, client: openai.AsyncOpenAI, tmp_path: Path) -> None:
+    host.behave = lambda _body, _attempt: failure(400, "request by sk-secret-key was bad")
 
     answers = await answer_examples(client, "m", questions(1), answers_path=tmp_path / "answers.jsonl")
 

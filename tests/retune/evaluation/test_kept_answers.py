@@ -1,32 +1,16 @@
 """Answers that are kept in a file, so that a rerun asks only for what is missing."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import openai
 import pytest
-from chat_host import Host
-from fastapi import Response
+from chat_host import Host, completion, failure, questions
 
 from retune.errors import (
     RunDirectoryError,
 )
-from retune.evaluation.answers import RetryPolicy, answer_examples
-from retune.evaluation.examples import EvaluationExample
-
-Respond = Callable[..., Response]
-
-
-QUICK = RetryPolicy(attempts=4, first_pause_seconds=0.001, longest_pause_seconds=0.002)
-
-
-def questions(n: int) -> list[EvaluationExample]:
-    return [
-        EvaluationExample(index=i, prompt=[{"role": "user", "content": f"question {i}"}], expected=f"expected {i}")
-        for i in range(n)
-    ]
-
+from retune.evaluation.answers import answer_examples
 
 # --- answers on disk ---------------------------------------------------------------------------------------------
 
@@ -34,14 +18,14 @@ def questions(n: int) -> list[EvaluationExample]:
 async def test_a_rerun_asks_only_for_what_is_missing(
     host: Host,
     client: openai.AsyncOpenAI,
-    reply: Respond,
-    refuse: Respond,
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "run" / "answers.jsonl"
-    host.behave = lambda body, _attempt: refuse(400, "flagged") if "question 2" in str(body) else reply("第一回\u2028x")
+    host.behave = lambda body, _attempt: (
+        failure(400, "flagged") if "question 2" in str(body) else completion("第一回\u2028x")
+    )
     first = await answer_examples(client, "m", questions(5), answers_path=path)
-    host.behave = lambda _body, _attempt: reply("second")
+    host.behave = lambda _body, _attempt: completion("second")
     host.requests.clear()
 
     second = await answer_examples(client, "m", questions(6), answers_path=path)

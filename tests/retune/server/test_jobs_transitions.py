@@ -113,7 +113,7 @@ def test_a_job_ends_once_and_is_reported_once(database: Database, changes: list[
         for change in changes:
             job = get_job(session, job_id)
             before, wanted = job.status, expected(change, job)
-            # A job that runs already may be taken up again.
+            # A job that runs already may be started again.
             assert attempt(change, session, job) == (wanted != before or (change, before) == ("run", RUNNING))
             session.expire_all()
             assert get_job(session, job_id).status == wanted
