@@ -185,6 +185,7 @@ def test_a_channel_that_is_gone_keeps_its_block_and_nothing_else(
     assert "retune-slack" in {block["name"] for block in prefect_server.find("block_documents")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "address"),
     [

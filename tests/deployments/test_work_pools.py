@@ -35,6 +35,7 @@ def test_prefect_takes_the_template(kind: str, prefect_server: PrefectServer) ->
     assert pool["base_job_template"] == template(kind)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_client_settings")
 async def test_process_starts_where_the_data_is() -> None:
     job: Any = await ProcessJobConfiguration.from_template_and_values(template("process"), {"working_dir": "/srv"})
@@ -42,7 +43,7 @@ async def test_process_starts_where_the_data_is() -> None:
     assert job.env["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
 
 
-@pytest.mark.usefixtures("prefect_client_settings")
+@pytest.mark.usefixtures("prefect_api")
 async def test_container_gets_limits_volume_and_the_key_of_the_secret_block() -> None:
     await Secret(value=KEY).save("openai-api-key", overwrite=True)
     job = await DockerWorkerJobConfiguration.from_template_and_values(
@@ -59,7 +60,7 @@ async def test_container_gets_limits_volume_and_the_key_of_the_secret_block() ->
     assert job.container_create_kwargs["nano_cpus"] == 2_000_000_000
 
 
-@pytest.mark.usefixtures("prefect_client_settings")
+@pytest.mark.usefixtures("prefect_api")
 async def test_kubernetes_job_has_resources_claim_and_secret_by_reference() -> None:
     job = await KubernetesWorkerJobConfiguration.from_template_and_values(
         template("kubernetes"), {"image": "retune:test", "memory_limit": "4Gi", "env": {"A": "b"}}

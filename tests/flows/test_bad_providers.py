@@ -43,6 +43,7 @@ async def log_on(tickets: Path) -> str:
     return "\n".join([await log_of(run) for run in await flow_runs_on(tickets)])
 
 
+@pytest.mark.slow
 async def test_a_lost_answer_a_lagging_list_and_pages_that_overlap(provider: Provider, tickets: Path) -> None:
     habits = Habits(lost_answers=1, list_lag_seconds=3, newer_jobs=150, page_overlap=1, filters=False)
     config, account = set_up(provider, tickets, habits)
@@ -66,6 +67,7 @@ async def test_nothing_is_paid_twice_where_only_the_directory_knows(provider: Pr
     assert not account.strangers_cancelled
 
 
+@pytest.mark.slow
 async def test_a_run_that_waited_too_long_resumes(provider: Provider, tickets: Path) -> None:
     dialect = {"succeeded": "levitating"}
     config, account = set_up(provider, tickets, Habits(dialect=dialect), max_wait_hours=0.0005)

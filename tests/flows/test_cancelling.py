@@ -139,6 +139,7 @@ async def test_the_reaper_cancels_what_a_dead_worker_left(
     assert len(await wait_for_async(lambda: events("retune.job.cancelled", job.id), "the cancellation")) == 1
 
 
+@pytest.mark.slow
 async def test_job_that_another_run_waits_for_is_not_cancelled(
     training_server: str, client: OpenAI, long_file: str, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def run_in(directory: Path) -> Run:
     return Run(key="any", directory=directory, directory_id="any")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("deployed")
 async def test_a_deployed_run_waits_for_another(training_server: str, tickets: Path, elsewhere: ExitStack) -> None:
     config = configuration(training_server, tickets)
@@ -70,6 +71,7 @@ async def test_two_at_once_pay_one_job(training_server: str, tickets: Path) -> N
     assert first.job.id == second.job.id
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("deployed")
 async def test_a_run_that_waits_can_be_cancelled(training_server: str, tickets: Path, elsewhere: ExitStack) -> None:
     config = configuration(training_server, tickets)
@@ -83,6 +85,7 @@ async def test_a_run_that_waits_can_be_cancelled(training_server: str, tickets: 
         await waiting
 
 
+@pytest.mark.slow
 async def test_outside_a_deployment_a_busy_run_is_an_error_at_once(
     training_server: str, tickets: Path, elsewhere: ExitStack
 ) -> None:

@@ -48,6 +48,7 @@ async def is_waiting(data: Path) -> bool:
     return bool(runs) and "Waiting for another job to end" in await log_of(runs[0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_at_a_time")
 async def test_a_job_waits_for_its_place_and_gives_it_back(
     training_server: str, tickets: Path, monkeypatch: pytest.MonkeyPatch
@@ -68,6 +69,7 @@ async def test_a_job_waits_for_its_place_and_gives_it_back(
     assert again.job.id == manifest.job.id
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_at_a_time")
 async def test_a_run_that_waits_for_a_place_can_be_cancelled(
     training_server: str, tickets: Path, monkeypatch: pytest.MonkeyPatch

@@ -92,6 +92,7 @@ async def test_a_second_run_does_nothing_twice(training_server: str, tickets: Pa
     assert first.evaluation == second.evaluation
 
 
+@pytest.mark.slow
 async def test_results_are_forgotten_with_the_directory(training_server: str, tickets: Path) -> None:
     config = configuration(training_server, tickets)
     first = await retrain(config)
@@ -102,6 +103,7 @@ async def test_results_are_forgotten_with_the_directory(training_server: str, ti
     assert second.report.exists()
 
 
+@pytest.mark.slow
 async def test_another_attempt_is_another_job(training_server: str, tickets: Path) -> None:
     first = await retrain(configuration(training_server, tickets))
     second = await retrain(configuration(training_server, tickets, attempt="again"))

@@ -58,6 +58,7 @@ async def test_a_run_says_what_it_is_and_what_became_of_it(
     assert manifest.fine_tuned_model in told["message"]
 
 
+@pytest.mark.slow
 async def test_job_creation_emits_one_event(training_server: str, tickets: Path) -> None:
     config = configuration(training_server, tickets)
     first = await retrain(config)
@@ -124,6 +125,7 @@ async def test_run_over_budget_emits_its_own_event(training_server: str, tickets
     assert await events("retune.run.failed", str(run.id)) == []
 
 
+@pytest.mark.slow
 async def test_a_base_that_ends_soon_is_warned_of_each_time(training_server: str, tickets: Path) -> None:
     day = (utc_today() + timedelta(days=30)).isoformat()
     with faulty_proxy(training_server) as proxy:

@@ -48,6 +48,7 @@ async def test_new_data_is_announced_once(tickets: Path) -> None:
     assert [resource.role for resource in event.related][:1] == ["flow-run"]
 
 
+@pytest.mark.slow
 async def test_reordered_or_removed_examples_are_not_announced(tickets: Path) -> None:
     config = configuration(str(tickets))
     await watch_data(config, AT_ONCE)
@@ -61,6 +62,7 @@ async def test_reordered_or_removed_examples_are_not_announced(tickets: Path) ->
     assert len(await announcements(config)) == 1
 
 
+@pytest.mark.slow
 async def test_a_few_new_examples_count_towards_the_next_time(tickets: Path) -> None:
     config, watch = configuration(str(tickets)), WatchConfig(quiet_seconds=0, min_new_examples=5)
     await watch_data(config, watch)
@@ -72,6 +74,7 @@ async def test_a_few_new_examples_count_towards_the_next_time(tickets: Path) -> 
     assert found == [("too few", 2), ("too few", 4), ("announced", 6)]
 
 
+@pytest.mark.slow
 async def test_data_that_is_being_written_is_not_announced(tickets: Path) -> None:
     config, watch = configuration(str(tickets)), WatchConfig(quiet_seconds=1)
     looking = asyncio.create_task(watch_data(config, watch))
@@ -102,6 +105,7 @@ async def test_two_watchers_announce_once(tickets: Path) -> None:
     assert len(await announcements(config)) == 1
 
 
+@pytest.mark.slow
 async def test_two_watchers_that_share_no_home_announce_one_event(
     tickets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +133,7 @@ async def test_unavailable_source_fails_the_watch_without_a_change(tickets: Path
     assert len(await announcements(config)) == 1
 
 
+@pytest.mark.slow
 async def test_lost_memory_announces_again_and_loses_nothing(tickets: Path) -> None:
     config = configuration(str(tickets))
     first = await watch_data(config, AT_ONCE)
@@ -144,6 +149,7 @@ async def test_lost_memory_announces_again_and_loses_nothing(tickets: Path) -> N
     assert [str(event.id) for event in events] == [first.event_id, seen.event_id]
 
 
+@pytest.mark.slow
 async def test_a_table_is_watched_by_its_watermark_alone(tmp_path: Path) -> None:
     def execute(statement: str) -> None:
         with closing(sqlite3.connect(tmp_path / "tickets.db")) as connection, connection:

@@ -62,6 +62,7 @@ async def test_an_event_that_prefect_did_not_take_is_sent_again(tickets: Path, p
     assert len(await announcements(config)) == 1
 
 
+@pytest.mark.slow
 async def test_an_event_that_may_be_lost_is_sent_again_as_the_same(
     tickets: Path, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from tasks.count_new_examples import count_new_examples
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
+@pytest.mark.slow
 async def test_data_that_changed_while_it_was_read_settles_anew(tickets: Path) -> None:
     config, watch = configuration(str(tickets)), WatchConfig(quiet_seconds=60)
     snapshot = take_snapshot(config.data, watch)

@@ -217,6 +217,7 @@ def test_another_error_is_reported_even_while_a_run_is_being_stopped(error: Exce
         run._retrain(RunServices(config, "http://127.0.0.1:4200", fail), RunView())
 
 
+@pytest.mark.slow
 def test_a_key_of_the_user_s_stays_out_of_everything(
     retune: Any, table: Path, tmp_path: Path, training_server: str, prefect_api_url: str
 ) -> None:

@@ -46,6 +46,7 @@ def test_help_looks_at_no_files_of_runs(tmp_path: Path) -> None:
     assert readable.stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.slow
 def test_a_worker_loads_what_draws_and_learns_when_it_does() -> None:
     slow = loaded("import flows.retrain, flows.overview")
 

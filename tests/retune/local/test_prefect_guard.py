@@ -107,6 +107,7 @@ def status(server: PrefectServer, path: str, **headers: str) -> int:
         connection.close()
 
 
+@pytest.mark.slow
 def test_it_sleeps_while_nobody_asks(server: PrefectServer) -> None:
     """One that spins is never found asleep, however fast or slow the machine is."""
     [process] = server.processes.found()
@@ -331,6 +332,7 @@ def test_a_port_that_is_taken(server: PrefectServer, retune: Retune, tmp_path: P
     assert not (tmp_path / "prefect" / "address").exists()
 
 
+@pytest.mark.slow
 def test_deploy_uses_the_own_server_and_nothing_starts_an_open_one(server: PrefectServer, retune: Retune) -> None:
     deployed = retune("deploy", RETUNE_HOME=server.processes.environment["RETUNE_HOME"])
     assert deployed.returncode == 0, deployed.stderr

@@ -58,6 +58,7 @@ def test_collections_are_loaded_again_when_something_was_installed(tmp_path: Pat
     assert sorted(start_and_stop(home, packages)) == ["first", "second"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_refused_ends_the_server_that_it_started(retune: Any, tmp_path: Path) -> None:
     home = tmp_path / "retune-home" / "prefect"
     home.mkdir(parents=True, mode=0o700)

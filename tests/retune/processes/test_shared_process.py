@@ -120,6 +120,7 @@ def test_one_that_is_kept_comes_back_at_its_address(tmp_path: Path) -> None:
     assert not answers(running.address)
 
 
+@pytest.mark.slow
 def test_one_that_another_started_is_kept_too(tmp_path: Path) -> None:
     said: list[str] = []
     with another_user(tmp_path) as (first, address, _), shared_process(plan(tmp_path), said.append):
@@ -131,6 +132,7 @@ def test_one_that_another_started_is_kept_too(tmp_path: Path) -> None:
     assert not answers(address)
 
 
+@pytest.mark.slow
 def test_one_that_another_program_keeps_is_left_to_it(tmp_path: Path) -> None:
     said: list[str] = []
     is_kept = threading.Event()
@@ -150,6 +152,7 @@ def test_one_that_another_program_keeps_is_left_to_it(tmp_path: Path) -> None:
         wait_for(lambda: "The test server is back." in said, "its return")
 
 
+@pytest.mark.slow
 def test_one_that_can_t_come_back_is_given_up(tmp_path: Path) -> None:
     said: list[str] = []
     fragile = replace(plan(tmp_path), command_again=lambda _: [sys.executable, "-c", "print('no memory')"])

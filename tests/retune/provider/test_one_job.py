@@ -158,6 +158,7 @@ async def test_a_refused_job_is_not_retried(training_server: str, training_file:
         assert proxy.count("POST", "/fine_tuning/jobs") == 1
 
 
+@pytest.mark.slow
 async def test_following_sees_every_event_once_through_a_bad_network(
     training_server: str, training_file: Path, run_key: str
 ) -> None:

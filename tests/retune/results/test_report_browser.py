@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
@@ -56,6 +57,7 @@ async def test_the_report_in_a_browser(tmp_path: Path, report: ReportData, brows
     assert complaints == []
 
 
+@pytest.mark.slow
 async def test_report_works_in_dark_mode_and_on_narrow_screens(
     tmp_path: Path, report: ReportData, browser: Browser
 ) -> None:

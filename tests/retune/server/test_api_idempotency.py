@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ def place_for_others(server: ServerProcess) -> Iterator[None]:
     for job in client.fine_tuning.jobs.list():
         is_unfinished = job.status in {"validating_files", "queued", "running"}
         if is_unfinished and job.to_dict().get("user_provided_suffix") == "again":
-            client.fine_tuning.jobs.cancel(job.id)
+            # It may have ended since the list was made.
+            with suppress(openai.BadRequestError):
+                client.fine_tuning.jobs.cancel(job.id)
 
 
 @pytest.fixture

@@ -169,6 +169,7 @@ def test_a_cancelled_batch_keeps_what_was_answered(client: OpenAI) -> None:
     assert client.files.delete(running.input_file_id).deleted
 
 
+@pytest.mark.slow
 def test_a_small_batch_does_not_wait_for_large_ones(client: OpenAI) -> None:
     costly = [start_batch(client, SLOW) for _ in range(3)]
     for batch in costly:

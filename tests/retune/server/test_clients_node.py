@@ -78,6 +78,7 @@ def seen(
     return dict(json.loads(run(command, OPENAI_BASE_URL=server.base_url, OPENAI_API_KEY="any")))
 
 
+@pytest.mark.slow
 def test_node_trains_a_model(seen: dict[str, Any]) -> None:
     job = seen["job"]
     assert (job["status"], job["trained_tokens"] > 0, job["error"]) == ("succeeded", True, None)

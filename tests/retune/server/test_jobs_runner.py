@@ -86,6 +86,7 @@ def test_a_running_job_is_cancelled_at_once(own_busy: ServerProcess) -> None:
     assert client.files.delete(running.training_file).deleted
 
 
+@pytest.mark.slow
 def test_a_job_continues_on_a_deleted_file(own_busy: ServerProcess) -> None:
     client = own_busy.client()
     waiting, running = client.fine_tuning.jobs.list().data
@@ -151,6 +152,7 @@ def test_a_training_process_that_dies_fails_its_job_alone(own_busy: ServerProces
     wait_for(lambda: client.fine_tuning.jobs.retrieve(waiting.id).status == "running", "the next job")
 
 
+@pytest.mark.slow
 def test_jobs_run_again_once_the_database_can_be_read_again(start_server: StartServer, tmp_path: Path) -> None:
     log = tmp_path / "log"
     server: ServerProcess = start_server("--log-file", str(log))
@@ -163,6 +165,7 @@ def test_jobs_run_again_once_the_database_can_be_read_again(start_server: StartS
     assert ended(client, create(client, upload(client, example_lines(10)).id).id).status == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_result_file_that_could_not_be_recorded_is_not_left_behind(
     start_server: StartServer,
 ) -> None:

@@ -193,6 +193,7 @@ def undisturbed(server: ServerProcess) -> list[object]:
     return first_steps(server.client(), create_endless(server.client()))
 
 
+@pytest.mark.slow
 def test_a_paused_training_resumes_where_it_was(start_server: StartServer, undisturbed: list[object]) -> None:
     server: ServerProcess = start_server()
     client = server.client()

@@ -120,6 +120,7 @@ def test_a_worker_that_dies_is_replaced(many: ServerProcess) -> None:
         assert many.request("GET", "/v1/models").status == 200
 
 
+@pytest.mark.slow
 def test_killing_the_main_process_leaves_nothing_behind(start_server: Callable[..., ServerProcess]) -> None:
     server: ServerProcess = start_server("--workers", "2")
     workers = workers_of(pid_of(server))

@@ -167,6 +167,7 @@ def test_a_restart_of_the_database_is_survived(start_on: StartServer, cluster: P
     assert server.process.poll() is None
 
 
+@pytest.mark.slow
 def test_the_lock_is_reacquired_after_a_restart(url: URL, cluster: PostgreSQL) -> None:
     database = Database(url)
     cluster.stop()
@@ -197,6 +198,7 @@ print("not stopped")
 """
 
 
+@pytest.mark.slow
 def test_a_server_that_lost_its_database_to_another_stops(url: URL) -> None:
     with subprocess.Popen([sys.executable, "-c", QUICKER_SERVER, shown(url)], stdout=subprocess.PIPE) as process:
         assert process.stdout

@@ -87,6 +87,7 @@ def test_a_client_that_disconnects_leaves_nothing(server: ServerProcess) -> None
     wait_for(lambda: {path.name for path in contents(server).iterdir()} == before, "the draft's end")
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_completion(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     client = server.client()

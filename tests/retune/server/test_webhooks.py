@@ -100,6 +100,7 @@ def test_each_end_of_a_job_is_notified(telling: Tell, new_receiver: Callable[...
         client.webhooks.unwrap(receiver.received[0].body, receiver.received[1].headers, secret=SECRET)
 
 
+@pytest.mark.slow
 def test_a_receiver_that_was_down_is_notified_even_after_a_kill(
     telling: Tell, new_receiver: Callable[..., Receiver]
 ) -> None:
@@ -161,6 +162,7 @@ def test_deliveries_to_receivers_that_are_gone_or_down_for_days_end(
     assert (late["delivered_at"], late["last_error"]) == (None, "HTTP status 500")
 
 
+@pytest.mark.slow
 def test_a_slow_receiver_does_not_delay_others(telling: Tell, new_receiver: Callable[..., Receiver]) -> None:
     slow, quick = new_receiver().listen(), new_receiver().listen()
     slow.silence.clear()

@@ -160,6 +160,7 @@ def test_a_training_that_diverges_says_so(support_file: Path, tmp_path: Path) ->
     assert not list((tmp_path / "job").glob("epoch-*"))
 
 
+@pytest.mark.slow
 def test_long_answers_are_learned_whole(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "train.jsonl", [("count", " ".join(map(str, range(3000))))] * 2)
     assert all(math.isfinite(step.train_loss) for step in steps(train(path, tmp_path / "job", batch_size=2)))

@@ -58,6 +58,7 @@ def test_a_source_that_is_not_read_to_its_end_leaves_no_connection_open(tickets:
     wait_for(lambda: values(tickets, others) == [(0,)], "the end of the connection")
 
 
+@pytest.mark.slow
 def test_the_garbage_collector_finds_nothing_to_complain_of(
     database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

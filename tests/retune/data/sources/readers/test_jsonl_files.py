@@ -90,6 +90,7 @@ def test_the_line_of_invalid_json_is_found_far_into_a_file(tmp_path: Path) -> No
     assert [row.number for row in bad] == [48_213]
 
 
+@pytest.mark.slow
 def test_a_line_of_fifty_megabytes_is_read_if_it_is_meant(tmp_path: Path) -> None:
     long = "x" * (50 << 20)
     path = write(tmp_path, f'{{"a": 1}}\n{{"a": "{long}"}}\n{{"a": 3}}\n')
