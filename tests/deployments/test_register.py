@@ -105,6 +105,7 @@ def registered(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathF
     return prefect_server
 
 
+@pytest.mark.slow
 def test_registering_again_keeps_manual_changes(registered: PrefectServer) -> None:
     automations = {item["name"]: item for item in registered.find("automations")}
     assert automations["retune - resume crashed runs"]["enabled"] is False
@@ -121,6 +122,7 @@ def test_registering_again_keeps_manual_changes(registered: PrefectServer) -> No
     assert not quarterly["active"]
 
 
+@pytest.mark.slow
 async def test_automation_with_a_former_name_is_renamed_and_stays_disabled(
     registered: PrefectServer, prefect_client_settings: None
 ) -> None:
@@ -134,6 +136,7 @@ async def test_automation_with_a_former_name_is_renamed_and_stays_disabled(
     assert "retune - take up crashed runs" not in {item["name"] for item in registered.find("automations")}
 
 
+@pytest.mark.slow
 def test_every_deployment_says_what_it_is_for_and_what_it_does(registered: PrefectServer) -> None:
     deployments = {item["name"]: item for item in registered.find("deployments")}
     assert {name: item["entrypoint"] for name, item in deployments.items()} == DEPLOYMENTS
@@ -151,6 +154,7 @@ def test_every_deployment_says_what_it_is_for_and_what_it_does(registered: Prefe
     assert schedule["schedule"]["timezone"] == "Europe/Berlin"
 
 
+@pytest.mark.slow
 def test_cron_deployments_get_scheduled_runs(registered: PrefectServer) -> None:
     nightly = {"deployments": {"id": {"any_": [registered.deployment("retrain/nightly")["id"]]}}}
     runs = wait_for(lambda: registered.find("flow_runs", **nightly), "runs of the schedule")
@@ -159,6 +163,7 @@ def test_cron_deployments_get_scheduled_runs(registered: PrefectServer) -> None:
     assert {run["parameters"]["config"]["training"]["suffix"] for run in runs} == {"from-a-file"}
 
 
+@pytest.mark.slow
 def test_new_data_starts_a_run_with_the_settings_of_the_event(registered: PrefectServer) -> None:
     config = RetrainConfig.model_validate(
         {
@@ -184,6 +189,7 @@ def test_new_data_starts_a_run_with_the_settings_of_the_event(registered: Prefec
     assert run["parameters"] == {"config": config}
 
 
+@pytest.mark.slow
 def test_cancelled_retrain_run_starts_the_reaper(registered: PrefectServer) -> None:
     manual = registered.deployment("retrain/manual")
     run = registered.request("POST", f"/deployments/{manual['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
@@ -196,6 +202,7 @@ def test_cancelled_retrain_run_starts_the_reaper(registered: PrefectServer) -> N
     assert reaper["parameters"] == {"flow_run_id": run["id"]}
 
 
+@pytest.mark.slow
 def test_wrong_password_names_the_variable(registered: PrefectServer) -> None:
     done = run_register(registered, PREFECT_API_AUTH_STRING="admin:wrong")
     assert done.returncode == 1

@@ -79,6 +79,7 @@ async def test_a_run_that_waited_too_long_resumes(provider: Provider, tickets: P
     assert account.paid == account.paid_for == [manifest.job.id]
 
 
+@pytest.mark.slow
 async def test_a_job_that_vanished_makes_no_other_one(provider: Provider, tickets: Path) -> None:
     config, account = set_up(provider, tickets, Habits(dialect={"succeeded": "levitating"}), max_wait_hours=0.0001)
     with pytest.raises(JobWaitTimeoutError):

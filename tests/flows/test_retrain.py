@@ -132,6 +132,7 @@ async def test_a_bad_network_costs_no_second_job_and_no_second_file(training_ser
     assert manifest.evaluation.fine_tuned.n_errors == 0
 
 
+@pytest.mark.slow
 async def test_every_event_is_logged_once_and_in_order(
     training_server: str, tickets: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,6 +230,7 @@ async def test_failed_job_shows_the_providers_message(training_server: str, tick
             await retrain(config)
 
 
+@pytest.mark.slow
 async def test_another_run_s_directory_is_refused(training_server: str, tickets: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     await retrain(configuration(training_server, tickets, output_dir=out))
@@ -269,6 +271,7 @@ async def test_run_fails_if_the_fine_tuned_model_answers_nothing(training_server
     assert not (tickets.parent / "out" / "manifest.json").exists()
 
 
+@pytest.mark.slow
 async def test_a_file_that_somebody_removed_is_named(training_server: str, tickets: Path) -> None:
     config = configuration(training_server, tickets, output_dir=tickets.parent / "out")
     await retrain(config)

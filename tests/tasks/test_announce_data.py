@@ -29,6 +29,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
         yield proxy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_first", [True, False])
 async def test_a_crash_after_the_event_loses_nothing(
     tickets: Path, monkeypatch: pytest.MonkeyPatch, is_first: bool

@@ -110,6 +110,7 @@ def test_the_loser_of_a_race_uses_the_winners_server(tmp_path: Path) -> None:
     wait_for(lambda: is_gone(pid), "the end of the server")
 
 
+@pytest.mark.slow
 def test_the_server_runs_until_its_last_user_ends(tmp_path: Path) -> None:
     starter = user(tmp_path)
     assert said_by(starter)[0]

@@ -183,6 +183,7 @@ def test_a_small_batch_does_not_wait_for_large_ones(client: OpenAI) -> None:
         assert end_of(client, batch.id).status == "cancelled"
 
 
+@pytest.mark.slow
 def test_unanswered_requests_expire(start_server: Callable[..., ServerProcess]) -> None:
     server = start_server()
     client = server.client()

@@ -94,6 +94,7 @@ def test_node_trains_a_model(seen: dict[str, Any]) -> None:
     assert seen["result"].startswith("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n")
 
 
+@pytest.mark.slow
 def test_node_chats_with_the_model(seen: dict[str, Any]) -> None:
     chat = seen["chat"]
     assert seen["job"]["fine_tuned_model"] in seen["models"]
@@ -102,6 +103,7 @@ def test_node_chats_with_the_model(seen: dict[str, Any]) -> None:
     assert chat["finish_reason"] in {"stop", "length"}
 
 
+@pytest.mark.slow
 def test_node_uploads_in_parts_and_works_in_batches(seen: dict[str, Any]) -> None:
     assert seen["upload"] == {"status": "completed", "same": True}
     assert seen["batch"] == {
@@ -112,6 +114,7 @@ def test_node_uploads_in_parts_and_works_in_batches(seen: dict[str, Any]) -> Non
     assert seen["deleted"]["deleted"] is True
 
 
+@pytest.mark.slow
 def test_node_reads_errors_and_notifications(seen: dict[str, Any]) -> None:
     refusal = seen["refusal"]
     assert re.fullmatch(r"req_[0-9a-f]{32}", refusal.pop("request_id"))
@@ -120,6 +123,7 @@ def test_node_reads_errors_and_notifications(seen: dict[str, Any]) -> None:
     assert seen["notification"]["data"]["id"].startswith("ftjob-")
 
 
+@pytest.mark.slow
 def test_the_ai_sdk_uses_responses(installed: Path, server: ServerProcess, labels: str, agent: str) -> None:
     command = ["node", str(installed / "ai-sdk.mjs"), labels, agent]
     seen = json.loads(run(command, OPENAI_BASE_URL=server.base_url))

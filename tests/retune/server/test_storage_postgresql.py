@@ -81,6 +81,7 @@ def succeeded(client: OpenAI, job_id: str, steps: int) -> str:
     return job.fine_tuned_model
 
 
+@pytest.mark.slow
 def test_files_jobs_and_models_work_on_postgresql(start_on: StartServer) -> None:
     server: ServerProcess = start_on()
     client = server.client()

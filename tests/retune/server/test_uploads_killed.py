@@ -126,6 +126,7 @@ def leave_draft(directory: Path, content_id: str, *, kept: bool) -> None:
         (directory / content_id).hardlink_to(directory / f"{content_id}.tmp")
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_dead_server_are_deleted_and_nothing_else(start_server: StartServer) -> None:
     server: ServerProcess = start_server()
     client = server.client()

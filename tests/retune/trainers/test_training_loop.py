@@ -34,6 +34,7 @@ def test_batches_run_on_across_epochs(
     assert isinstance(updates[-1], TrainingFinished)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_metrics_and_another_one_others(support_file: Path, tmp_path: Path) -> None:
     first, again, other = (
         train(support_file, tmp_path / name, seed=seed, validation_file=support_file)

@@ -54,6 +54,7 @@ BOMBS: dict[str, Iterable[bytes]] = {
 
 
 # How a file is packed and what it holds are read by different code: each of both once is enough.
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "pack"), [*zip(BOMBS, [gzipped, zstd] * 2, strict=True)])
 def test_what_unpacks_to_many_times_its_size_is_refused(
     tmp_path: Path, pack: Callable[[Path, Iterable[bytes]], Path], name: str
