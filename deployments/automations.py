@@ -13,7 +13,8 @@ _QUIET_AFTER_CRASH = timedelta(seconds=15)
 _WITHOUT_HEARTBEAT = timedelta(seconds=180)
 _TO_START = timedelta(minutes=5)
 
-_ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+# A run that found nothing to do ends as Completed under the name "Unchanged", and events carry names.
+_ENDS = ("Completed", "Unchanged", "Failed", "Cancelled", "Crashed")
 _PAUSES = ("Paused", "Suspended")
 _BEGINNINGS = ("Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot", "Pending", "Running", "Retrying")
 

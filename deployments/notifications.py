@@ -177,6 +177,7 @@ _CHANNELS = (
     _Channel("e-mail", "RETUNE_SMTP_URL", "retune-email", _email),
     _Channel("webhook", "RETUNE_WEBHOOK_URL", "retune-webhook", _webhook),
 )
+_BEGINNINGS = ("Scheduled", "AwaitingRetry", "Pending", "Running", "Retrying")
 _NEWS = (
     _News(
         "base model ends soon",
@@ -207,10 +208,7 @@ _NEWS = (
             Posture.Proactive,
             _NOT_TAKEN_UP_WITHIN,
             after={"prefect.flow-run.Crashed"},
-            expect={
-                f"prefect.flow-run.{state}"
-                for state in ("Scheduled", "AwaitingRetry", "Pending", "Running", "Retrying", "Completed", "Failed")
-            }
+            expect={f"prefect.flow-run.{state}" for state in (*_BEGINNINGS, "Completed", "Unchanged", "Failed")}
             | {"prefect.flow-run.Cancelled", "prefect.flow-run.Cancelling"},
         ),
         _RUN_OF + "{{ run }}: its process was lost",

@@ -17,7 +17,7 @@ from tasks.load_data import load_data
 from tasks.plot_results import plot_results
 from tasks.publish_report import RunOutcome, publish_report
 from tasks.runtime.cancelling import abort_on_cancel
-from tasks.runtime.flow_run import begin_flow_run, run_name
+from tasks.runtime.flow_run import begin_flow_run, completed_earlier, ended_unchanged, run_name
 from tasks.runtime.hooks import cancel_remote_job, notify_failure, notify_success
 from tasks.runtime.locks import exclusive_run, job_slot
 from tasks.runtime.steps import step_durations
@@ -37,7 +37,8 @@ from tasks.write_jsonl import write_jsonl
 async def retrain(config: RetrainConfig) -> RunManifest:
     """Fine-tune a chat model on a table of examples, evaluate it on held-out ones, and report.
 
-    Running it again on the same data and settings resumes where it stopped and never starts a second job.
+    Running it again on the same data and settings resumes where it stopped and never starts a second job; where the
+    run was complete, the flow run ends as Completed, named "Unchanged".
     """
     provider, training = config.provider, config.training
     await begin_flow_run(config)
@@ -52,6 +53,7 @@ async def retrain(config: RetrainConfig) -> RunManifest:
                 await ask_approval(config, files, terms.dates)
 
             finished = await _train(config, files)
+            earlier = completed_earlier(config, finished)
             results = await download_results(finished, provider)
             # Plotting and evaluating don't need each other, and both take seconds.
             drawing = asyncio.create_task(plot_results(results))
@@ -71,10 +73,11 @@ async def retrain(config: RetrainConfig) -> RunManifest:
                 fine_tuned=fine_tuned,
                 dates=terms.dates,
                 durations_seconds=step_durations(),
+                earlier=earlier,
             )
             manifest = await publish_report(config, outcome)
-            notify_success(config, manifest)
-            return manifest
+            notify_success(config, manifest, is_unchanged=earlier is not None)
+            return ended_unchanged(manifest) if earlier else manifest
 
 
 async def _train(config: RetrainConfig, files: TrainingFiles) -> FinishedJob:

@@ -14,6 +14,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
+from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 
 from retune.config import RetrainConfig
@@ -50,6 +51,7 @@ class RunOutcome(BaseModel):
         base: None, like `fine_tuned`, where no test examples were held out.
         dates: When the provider ends the base model; None where nothing is published.
         durations_seconds: Wall time of each step.
+        earlier: The run's manifest, where an earlier flow run completed it and nothing has changed since.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,6 +66,7 @@ class RunOutcome(BaseModel):
     fine_tuned: Evaluation | None
     dates: ModelDates | None
     durations_seconds: dict[str, float]
+    earlier: RunManifest | None = None
 
 
 # Not cached: the durations are those of this flow run, and the manifest says when it was completed.
@@ -196,14 +199,17 @@ def _build_manifest(config: RetrainConfig, outcome: RunOutcome, report: ReportDa
         retune_version=version("retune"),
         run_key=outcome.data.run.key,
         directory=outcome.data.run.directory,
-        completed_at=report.finished_at.isoformat(timespec="seconds"),
+        completed_at=outcome.earlier.completed_at if outcome.earlier else report.finished_at.isoformat("T", "seconds"),
         fine_tuned_model=outcome.job.fine_tuned_model,
         data=report.data,
         job=report.job,
         files={name: facts for name, facts in files.items() if facts},
         metrics=outcome.results.last,
         evaluation=EvaluationFacts(
-            base=evaluation.base, fine_tuned=evaluation.fine_tuned, comparison=evaluation.comparison
+            base=evaluation.base,
+            fine_tuned=evaluation.fine_tuned,
+            comparison=evaluation.comparison,
+            notes=evaluation.notes,
         )
         if evaluation
         else None,
@@ -211,4 +217,5 @@ def _build_manifest(config: RetrainConfig, outcome: RunOutcome, report: ReportDa
         durations=report.durations,
         report=report_path,
         config=config,
+        flow_run_id=outcome.earlier.flow_run_id if outcome.earlier else flow_run.get_id(),
     )

@@ -163,6 +163,8 @@ def show_result(manifest: "RunManifest") -> None:
     if manifest.evaluation:
         out.print()
         print_unfolded(_comparison(manifest.evaluation))
+        for note in manifest.evaluation.notes:
+            out.print(Text(note))
     out.print()
     print_fields(
         {
@@ -198,7 +200,8 @@ def _comparison(evaluation: "EvaluationFacts") -> Table:
         table.add_column(title, justify="right")
     for row in evaluation.comparison:
         style = {True: "green", False: "red", None: ""}[row.better]
-        table.add_row(row.title, row.base_text, row.fine_tuned_text, Text(row.difference_text, style=style))
+        difference = Text(row.shown("difference"), style=style)
+        table.add_row(row.title, row.shown("base"), row.shown("fine_tuned"), difference)
     return table
 
 

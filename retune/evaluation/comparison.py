@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from retune.evaluation.scorers import Scores
+from retune.evaluation.statistics import Difference, Interval
 
 Unit = Literal["fraction", "seconds", "count"]
 
@@ -31,8 +32,12 @@ class ComparisonRow(BaseModel):
         base: The base model's score; None where it does not apply or the model answered nothing.
         fine_tuned: The fine-tuned model's score; likewise.
         difference: fine_tuned - base, where both are there.
-        better: Whether the fine-tuned model's is the better one; None where they are equal, one is missing, or
-            neither more nor less is better. Latencies within a tenth of each other are equal: that much is chance.
+        better: Whether the fine-tuned model's is the better one; None where they are equal, one is missing, neither
+            more nor less is better, or the difference may be chance: of scores of quality where the paired test says
+            so at 95 %, of latencies where they are within a tenth of each other.
+        base_interval: 95 % interval of `base`; None where it has none. Likewise `fine_tuned_interval`.
+        difference_interval: 95 % interval of `difference`.
+        p_value: Of the paired test that there is no difference; see `retune.evaluation.statistics.difference`.
         base_text: `base` with its unit.
         fine_tuned_text: `fine_tuned` with its unit.
         difference_text: `difference` with its sign; that of fractions in percentage points.
@@ -47,25 +52,49 @@ class ComparisonRow(BaseModel):
     fine_tuned: float | None
     difference: float | None
     better: bool | None
+    base_interval: Interval | None = None
+    fine_tuned_interval: Interval | None = None
+    difference_interval: Interval | None = None
+    p_value: float | None = None
     base_text: str
     fine_tuned_text: str
     difference_text: str
 
+    def shown(self, value: Literal["base", "fine_tuned", "difference"]) -> str:
+        """A value's text, with its 95 % interval in brackets where it has one: 90.0% (77–96)."""
+        text: str = getattr(self, f"{value}_text")
+        around: Interval | None = getattr(self, f"{value}_interval")
+        if around is None:
+            return text
+        low, high = (_signed(end) if value == "difference" else f"{end * 100:.0f}" for end in around)
+        return f"{text} ({low} to {high})" if value == "difference" else f"{text} ({low}–{high})"
 
-def compare(base: Scores, fine_tuned: Scores) -> list[ComparisonRow]:
+
+def compare(
+    base: Scores, fine_tuned: Scores, differences: Mapping[str, Difference] | None = None
+) -> list[ComparisonRow]:
     """Set the scores that apply to this task beside each other, the most telling one first.
 
-    A model that answered nothing shows as such: its scores of quality are "no answer" rather than 0 %.
+    `differences` are those of the same answers, as `score_differences` gives them. Without them nothing is known of
+    how certain a difference is. A model that answered nothing shows as such: its scores of quality are "no answer"
+    rather than 0 %.
     """
-    rows = [_quality_row(name, title, base, fine_tuned) for name, title in _quality_scores(fine_tuned)]
+    certain = differences or {}
+    rows = [
+        _quality_row(name, title, base, fine_tuned, certain.get(name)) for name, title in _quality_scores(fine_tuned)
+    ]
     rows.append(_row("n_answered", "Examples answered", "count", base.n_answered, fine_tuned.n_answered, better_if=1))
     for name, title, unit, better_if in _COSTS:
         rows.append(_row(name, title, unit, getattr(base, name), getattr(fine_tuned, name), better_if=better_if))
     return [row for row in rows if row.base is not None or row.fine_tuned is not None or row.unit == "fraction"]
 
 
-def comparison_notes(base: Scores, fine_tuned: Scores) -> list[str]:
-    """What must be known beside the figures: examples that a model left unanswered, and why, or refused."""
+def comparison_notes(base: Scores, fine_tuned: Scores, difference: Difference | None = None) -> list[str]:
+    """What must be known beside the figures.
+
+    Examples that a model left unanswered, and why, or refused; and whether the difference in exact match, where it is
+    given, may be chance.
+    """
     models = (("base model", base), ("fine-tuned model", fine_tuned))
     unanswered = [
         f"The {title} answered {_how_many(scores)} of the {scores.n:,} examples: {scores.commonest_error}"
@@ -77,7 +106,19 @@ def comparison_notes(base: Scores, fine_tuned: Scores) -> list[str]:
         for title, scores in models
         if scores.n_refused
     ]
-    return unanswered + refused
+    is_chance = difference is not None and not difference.is_certain and base.n_answered and fine_tuned.n_answered
+    return [*unanswered, *refused, *([_chance_note(difference)] if difference and is_chance else [])]
+
+
+def _chance_note(difference: Difference) -> str:
+    text = (
+        f"The difference in exact match may be chance (p = {difference.p_value:.2f}, McNemar's exact test): the "
+        f"fine-tuned model alone has {difference.n_second_only:,} examples right, the base model alone "
+        f"{difference.n_first_only:,}."
+    )
+    if difference.n_needed is None:
+        return text
+    return f"{text} To confirm a difference of this size, about {difference.n_needed:,} test examples are needed."
 
 
 def _how_many(scores: Scores) -> str:
@@ -100,14 +141,28 @@ def _quality_scores(scores: Scores) -> Iterator[tuple[str, str]]:
         yield "valid_json_rate", "Valid JSON"
 
 
-def _quality_row(name: str, title: str, base: Scores, fine_tuned: Scores) -> ComparisonRow:
+def _quality_row(
+    name: str, title: str, base: Scores, fine_tuned: Scores, difference: Difference | None
+) -> ComparisonRow:
     row = _row(name, title, "fraction", _quality(base, name), _quality(fine_tuned, name), better_if=1)
-    missing = {
-        side: _NO_ANSWER
-        for side, scores in (("base_text", base), ("fine_tuned_text", fine_tuned))
-        if not scores.n_answered
-    }
-    return row.model_copy(update=missing)
+    update: dict[str, object] = {}
+    for side, value, scores in (("base", row.base, base), ("fine_tuned", row.fine_tuned, fine_tuned)):
+        if not scores.n_answered:
+            update[f"{side}_text"] = _NO_ANSWER
+        elif value is not None and (around := scores.intervals.get(name)):
+            update[f"{side}_interval"] = around
+    if difference and row.difference is not None:
+        update |= {
+            "difference_interval": difference.interval,
+            "p_value": difference.p_value,
+            "better": row.better if difference.is_certain else None,
+        }
+    return row.model_copy(update=update)
+
+
+def _signed(value: float) -> str:
+    points = round(value * 100)
+    return f"{'+' if points > 0 else '−' if points < 0 else '±'}{abs(points)}"
 
 
 def _quality(scores: Scores, name: str) -> float | None:

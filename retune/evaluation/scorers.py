@@ -3,16 +3,16 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from retune.data.example.labels import canonical, parse_labels, parse_object
+from retune.data.example.labels import parse_labels, parse_object
+from retune.evaluation.correctness import Task, detect_task, equal_answers
 from retune.evaluation.examples import Answer
-from retune.evaluation.label_sets import are_label_sets, label_set_scores, micro_f1, right_sets
+from retune.evaluation.label_sets import label_set_scores, micro_f1, right_sets
 from retune.evaluation.labels import LabelColumn, accuracy, are_labels, field_columns, label_column, macro_f1
-
-Task = Literal["json", "label", "labels", "text"]
+from retune.evaluation.measures import score_intervals
+from retune.evaluation.statistics import Interval
 
 
 class Scores(BaseModel):
@@ -38,6 +38,8 @@ class Scores(BaseModel):
         field_macro_f1: For each field whose values are labels, the mean of every label's F1.
         valid_json_rate: `json`: fraction of all examples answered with a JSON object and nothing around it. `labels`:
             likewise, with a JSON list of words or numbers.
+        intervals: 95 % interval of each score of quality, by its name; `field_accuracy.intent` for one field. Formulas
+            are in `retune.evaluation.statistics`.
         latency_p50_seconds: Median over the answered examples.
         latency_p95_seconds: 95th percentile, linear between neighbours.
         prompt_tokens: Sum, as the provider counted.
@@ -60,36 +62,11 @@ class Scores(BaseModel):
     field_accuracy: dict[str, float] | None = None
     field_macro_f1: dict[str, float] | None = None
     valid_json_rate: float | None = None
+    intervals: dict[str, Interval] = {}
     latency_p50_seconds: float | None = None
     latency_p95_seconds: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-
-
-def detect_task(answers: Sequence[Answer]) -> Task:
-    """Tell from the expected answers what kind of task this is."""
-    expected = [answer.expected for answer in answers]
-    if expected and all(parse_object(text) is not None for text in expected):
-        return "json"
-    if are_label_sets(expected):
-        return "labels"
-    return "label" if expected and are_labels([text.strip() for text in expected]) else "text"
-
-
-def right_answers(answers: Sequence[Answer]) -> list[bool]:
-    """Tell of each answer whether it is as good as the expected one.
-
-    JSON objects are compared by value, lists of labels as sets, texts without the space around them.
-    """
-    task = detect_task(answers)
-    if task == "labels":
-        return right_sets(answers)
-    return _equal_answers(answers, task)
-
-
-def _equal_answers(answers: Sequence[Answer], task: Task) -> list[bool]:
-    compare = _same_object if task == "json" else _same_text
-    return [answer.content is not None and compare(answer.expected, answer.content) for answer in answers]
 
 
 def label_columns(answers: Sequence[Answer]) -> list[LabelColumn]:
@@ -113,7 +90,8 @@ def score_answers(answers: Sequence[Answer]) -> Scores:
         n_errors=errors.total(),
         n_refused=sum(answer.refused for answer in answered),
         commonest_error=errors.most_common(1)[0][0] if errors else None,
-        exact_match=_mean(_equal_answers(answers, task)),
+        exact_match=_mean(equal_answers(answers, task)),
+        intervals=score_intervals(answers),
         latency_p50_seconds=_percentile(latencies, 50),
         latency_p95_seconds=_percentile(latencies, 95),
         prompt_tokens=_total([answer.prompt_tokens for answer in answered]),
@@ -150,15 +128,6 @@ def _json_scores(answers: Sequence[Answer]) -> dict[str, object]:
         "field_macro_f1": field_f1,
         "valid_json_rate": _mean([parse_object(answer.content) is not None for answer in answers]),
     }
-
-
-def _same_object(expected: str, content: str) -> bool:
-    found = parse_object(content)
-    return found is not None and canonical(parse_object(expected)) == canonical(found)
-
-
-def _same_text(expected: str, content: str) -> bool:
-    return expected.strip() == content.strip()
 
 
 def _mean(values: Sequence[bool]) -> float | None:

@@ -12,6 +12,7 @@ from retune.local.prefect_access import PASSWORD_VARIABLE, is_server_of, prefect
 from retune.local.prefect_api import PrefectApi
 from retune.local.prefect_server import QUIET, local_address
 from retune.processes.process import answers, module_command, own_environment
+from retune.provider.endpoint import OWN_SERVER_VARIABLE
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WORK_POOL = "retune"
@@ -166,8 +167,10 @@ def _client_environment(options: UpOptions, addresses: Addresses, home: Path) ->
         "RETUNE_HOME": str(home),
         "OPENAI_BASE_URL": options.base_url or addresses.server or "",
     }
-    if options.base_url is not None:
-        return _environment(variables, without=_OF_SERVERS)
+    if addresses.server is None:
+        return _environment(variables, without=(*_OF_SERVERS, OWN_SERVER_VARIABLE))
+    # So that a run on data that `retune run` has trained on is found, and not made again.
+    variables[OWN_SERVER_VARIABLE] = addresses.server
     # A key for a paid provider is not for the server here, which has one of its own or none.
     if key := os.environ.get("RETUNE_SERVER_API_KEY"):
         variables["OPENAI_API_KEY"] = key

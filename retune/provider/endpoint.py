@@ -10,6 +10,8 @@ from retune.errors import ConfigError
 
 OPENAI_URL = "https://api.openai.com/v1"
 LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
+# `retune up` names the address of its own server for the flows that it runs.
+OWN_SERVER_VARIABLE = "RETUNE_OWN_SERVER"
 _OPENAI_DOMAIN = "openai.com"
 _AZURE_DOMAINS = ("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -20,8 +22,9 @@ class Endpoint(BaseModel):
 
     Attributes:
         base_url: Address with its version path, without a trailing slash.
-        identity: What stays the same from run to run: `local` for the server that `retune run` started, whose port
-            changes; of any other its host in lower case, and its port where that is not the usual one.
+        identity: What stays the same from run to run: `local` for the server of this machine's data directory, which
+            `retune run` and `retune up` start, and whose port changes; of any other its host in lower case, and its
+            port where that is not the usual one.
         is_local: It answers on this machine, so asking often is polite.
         kind: Whose limits training files must keep.
         chosen_by: What named it, for people to read.
@@ -59,7 +62,8 @@ def resolve_endpoint(config: ProviderConfig) -> Endpoint | None:
     if address is None:
         return None
     parts = split_address(address)
-    is_embedded = config.is_embedded and is_local(address)
+    is_own = config.is_embedded or address.rstrip("/") == os.environ.get(OWN_SERVER_VARIABLE)
+    is_embedded = is_own and is_local(address)
     return Endpoint(
         base_url=address.rstrip("/"),
         identity="local" if is_embedded else _host_and_port(parts),

@@ -2,20 +2,24 @@
 
 import html
 from collections.abc import Sequence
+from typing import Literal
 
 import plotly.graph_objects as go
 
 from retune.evaluation.comparison import ComparisonRow
+from retune.evaluation.correctness import detect_task
 from retune.evaluation.examples import Answer
 from retune.evaluation.label_sets import label_set_scores
 from retune.evaluation.labels import Confusion, LabelColumn, LabelScore, confusion, label_scores
-from retune.evaluation.scorers import detect_task, label_columns
+from retune.evaluation.scorers import label_columns
 from retune.results.theme import LIGHT, base_layout
 
 _MOST_LABELS_IN_A_MATRIX = 30
 _WORST_LABELS = 20
 _MOST_COLUMNS = 4
 _LONGEST_LABEL = 36
+# Thickness of a bar, of the 1 between two scores.
+_BAR = 0.36
 
 
 def evaluation_figures(rows: Sequence[ComparisonRow], fine_tuned_answers: Sequence[Answer]) -> dict[str, go.Figure]:
@@ -26,9 +30,9 @@ def evaluation_figures(rows: Sequence[ComparisonRow], fine_tuned_answers: Sequen
         fine_tuned_answers: The fine-tuned model's answers.
 
     Returns:
-        `scores`: fractions of both models as bars. `labels.<field>`, for labels and JSON fields that repeat: a
-        confusion matrix of the fine-tuned model, or the F1 of its 20 worst labels where there are more than 30, or
-        where answers are lists of labels.
+        `scores`: fractions of both models as bars, with their 95 % intervals. `labels.<field>`, for labels and JSON
+        fields that repeat: a confusion matrix of the fine-tuned model, or the F1 of its 20 worst labels where there are
+        more than 30, or where answers are lists of labels.
     """
     figures = {}
     if quality := [row for row in rows if row.unit == "fraction"]:
@@ -43,28 +47,49 @@ def evaluation_figures(rows: Sequence[ComparisonRow], fine_tuned_answers: Sequen
 
 def _scores_figure(rows: Sequence[ComparisonRow]) -> go.Figure:
     figure = go.Figure(layout=base_layout())
-    names = [_shown(row.title) for row in rows]
     positions = list(range(len(rows)))
-    sides = (
-        ("base model", LIGHT.base, [row.base for row in rows], [row.base_text for row in rows]),
-        ("fine-tuned model", LIGHT.fine_tuned, [row.fine_tuned for row in rows], [row.fine_tuned_text for row in rows]),
+    sides: tuple[tuple[str, str, Literal["base", "fine_tuned"], float], ...] = (
+        ("base model", LIGHT.base, "base", -_BAR),
+        ("fine-tuned model", LIGHT.fine_tuned, "fine_tuned", 0.0),
     )
-    for name, color, values, texts in sides:
+    for name, color, side, offset in sides:
+        values = [getattr(row, side) or 0 for row in rows]
+        ends = [getattr(row, f"{side}_interval") or (value, value) for row, value in zip(rows, values, strict=True)]
         figure.add_bar(
-            x=[value or 0 for value in values],
+            x=values,
             y=positions,
             orientation="h",
+            offset=offset,
+            width=_BAR * 0.92,
             name=name,
             marker={"color": color, "line": {"width": 0}},
-            text=texts,
-            textposition="outside",
-            cliponaxis=False,
+            error_x={
+                "array": [high - value for value, (_, high) in zip(values, ends, strict=True)],
+                "arrayminus": [value - low for value, (low, _) in zip(values, ends, strict=True)],
+                "thickness": 1,
+                "width": 3,
+                "color": LIGHT.muted,
+            },
+            text=[row.shown(side) for row in rows],
+            textposition="none",
             hovertemplate="%{text}<extra>" + name + "</extra>",
         )
-    figure.update_layout(height=110 + 56 * len(rows), bargap=0.3, bargroupgap=0.06)
+        # Right of the interval: a bar's own text would lie on its line.
+        figure.add_scatter(
+            x=[max(value, high) for value, (_, high) in zip(values, ends, strict=True)],
+            y=[position + offset + _BAR / 2 for position in positions],
+            mode="text",
+            text=[f" {getattr(row, f'{side}_text')}" for row in rows],
+            textposition="middle right",
+            cliponaxis=False,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    figure.update_layout(height=110 + 56 * len(rows))
     # Room right of 100 % for the bars' own figures.
     figure.update_xaxes(range=[0, 1.25], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1], title_text="score (%)")
-    figure.update_yaxes(tickvals=positions, ticktext=names, autorange="reversed", showgrid=False)
+    names = [_shown(row.title) for row in rows]
+    figure.update_yaxes(tickvals=positions, ticktext=names, autorange="reversed", showgrid=False, zeroline=False)
     return figure
 
 

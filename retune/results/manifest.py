@@ -13,13 +13,14 @@ from retune.results.report_data import DataFacts, JobFacts, StepDuration
 
 
 class EvaluationFacts(BaseModel):
-    """How both models did on the test split, and the same set beside each other."""
+    """How both models did on the test split, the same set beside each other, and what must be known beside it."""
 
     model_config = ConfigDict(frozen=True)
 
     base: Scores
     fine_tuned: Scores
     comparison: list[ComparisonRow]
+    notes: list[str] = []
 
 
 class RunManifest(BaseModel):
@@ -33,6 +34,8 @@ class RunManifest(BaseModel):
         files: Files of the run by their names, with size and hash.
         metrics: The last value of each training metric.
         evaluation: None where no test examples were held out.
+        flow_run_id: The Prefect flow run that completed it; None where an older version did. A flow run that finds
+            nothing changed leaves it as it is.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,3 +55,4 @@ class RunManifest(BaseModel):
     durations: list[StepDuration]
     report: Path
     config: RetrainConfig
+    flow_run_id: str | None = None

@@ -84,7 +84,8 @@ def _result(report: ReportData) -> Iterator[str]:
         yield f"> {escape(note, 400)}"
     yield "## Base against fine-tuned"
     rows = [
-        (escape(row.title), row.base_text, row.fine_tuned_text, row.difference_text) for row in evaluation.comparison
+        (escape(row.title), row.shown("base"), row.shown("fine_tuned"), row.shown("difference"))
+        for row in evaluation.comparison
     ]
     yield _table(("Score", "Base", "Fine-tuned", "Difference"), rows, align="lrrr")
 

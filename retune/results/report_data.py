@@ -7,8 +7,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from retune.evaluation.comparison import ComparisonRow, compare, comparison_notes
+from retune.evaluation.correctness import right_answers
 from retune.evaluation.examples import Answer
-from retune.evaluation.scorers import Scores, right_answers, score_answers
+from retune.evaluation.measures import score_differences
+from retune.evaluation.scorers import Scores, score_answers
 from retune.training_lines.keys import JsonObject
 
 MOST_EXAMPLES_SHOWN = 200
@@ -203,13 +205,14 @@ def report_evaluation(
 ) -> EvaluationReport:
     """Score both models' answers to the same examples, in the same order, and set them beside each other."""
     base, fine_tuned = score_answers(base_answers), score_answers(fine_tuned_answers)
+    differences = score_differences(base_answers, fine_tuned_answers)
     rows = _side_by_side(base_answers, fine_tuned_answers)
     shown = sorted(rows, key=lambda row: _WORTH_SEEING[row.outcome])[:most_examples]
     return EvaluationReport(
         base=base,
         fine_tuned=fine_tuned,
-        comparison=compare(base, fine_tuned),
-        notes=comparison_notes(base, fine_tuned),
+        comparison=compare(base, fine_tuned, differences),
+        notes=comparison_notes(base, fine_tuned, differences.get("exact_match")),
         outcomes={outcome: sum(row.outcome == outcome for row in rows) for outcome in _WORTH_SEEING},
         examples=sorted(shown, key=lambda row: row.index),
     )

@@ -14,6 +14,7 @@ _ENDED_AS = {
     "over-budget": "too expensive, not started",
     "approval-needed": "waits for your approval",
     "ends-soon": "the base model ends soon",
+    "unchanged": "nothing has changed since the last run, so no job was started",
 }
 # Slack reads <…> as links and calls; elsewhere these look nearly the same.
 _NEUTRAL = str.maketrans({"<": "‹", ">": "›"})
@@ -25,7 +26,8 @@ class RunNotice(BaseModel):
     Attributes:
         outcome: `over-budget` is a run that was refused before its upload, as it would have cost too much;
             `approval-needed` is one that waits for somebody's word before its upload; `ends-soon` is one whose base
-            model or provider ends within 60 days: it runs all the same.
+            model or provider ends within 60 days: it runs all the same; `unchanged` is one whose data and settings are
+            those of a complete run.
         model: The base model.
         data: A short name of the data.
         exact_match: Share of held-out examples that the fine-tuned model answered exactly, 0 to 1.
@@ -42,7 +44,7 @@ class RunNotice(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    outcome: Literal["succeeded", "failed", "over-budget", "approval-needed", "ends-soon"]
+    outcome: Literal["succeeded", "failed", "over-budget", "approval-needed", "ends-soon", "unchanged"]
     model: str
     data: str
     fine_tuned_model: str | None = None

@@ -3,7 +3,7 @@
 | event | resource |
 |---|---|
 | `retune.job.created`, `.succeeded`, `.failed`, `.cancelled` | `retune.job.<job id>` |
-| `retune.run.succeeded`, `.failed`, `.over-budget`, `.approval-needed`, `.ends-soon` | `retune.run.<flow run id>` |
+| `retune.run.succeeded`, `.unchanged`, `.failed`, `.over-budget`, `.approval-needed`, … | `retune.run.<flow run id>` |
 
 An event's id is made of what it tells, so that Prefect keeps it once, whoever tells it and how often.
 """

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,10 +14,15 @@ from prefect.client.schemas.filters import FlowRunFilterState, FlowRunFilterStat
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
+from prefect.states import Completed
+from prefect.utilities.urls import url_for
+from pydantic import ValidationError
 
 from retune.config import RetrainConfig
 from retune.data.cost.base_models import base_model
 from retune.errors import RunStoppedError
+from retune.results.manifest import RunManifest
+from tasks.runtime.values import FinishedJob
 
 # By these the job of a flow run is found when its process is gone.
 JOB_ID, BASE_URL, RUN_KEY = "retune.job_id", "retune.base_url", "retune.run_key"
@@ -69,6 +74,33 @@ async def begin_flow_run(config: RetrainConfig) -> None:
             await client.update_flow_run(UUID(flow_run_id), tags=sorted({*flow_run.get_tags(), *tags}))
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning("The flow run could not be tagged: %s", error)
+
+
+def completed_earlier(config: RetrainConfig, job: FinishedJob) -> RunManifest | None:
+    """The manifest of an earlier flow run that completed the same: this run, job and evaluation; None if none did.
+
+    A flow run that resumes after a crash is not an earlier one. A manifest that this version can't read counts as
+    none: the steps find what they made, and it is written again.
+    """
+    try:
+        manifest = RunManifest.model_validate_json(job.run.manifest_path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    is_same = manifest.job.id == job.job_id and manifest.config.evaluation == config.evaluation
+    return manifest if is_same and manifest.flow_run_id != flow_run.get_id() else None
+
+
+def ended_unchanged(manifest: RunManifest) -> RunManifest:
+    """End the flow run as "Unchanged", with a link to the flow run that trained this model.
+
+    Prefect takes a state that a flow returns as its end, and gives callers the state's data.
+    """
+    url = url_for("flow-run", obj_id=manifest.flow_run_id, url_type="ui") if manifest.flow_run_id else None
+    message = (
+        f"Data and settings are those of the run completed at {manifest.completed_at}, so no job was started. "
+        f"Its model: {manifest.fine_tuned_model}. Its run: {url or manifest.directory}"
+    )
+    return cast("RunManifest", Completed(name="Unchanged", message=message, data=manifest))
 
 
 async def label_flow_run(labels: dict[str, str]) -> None:

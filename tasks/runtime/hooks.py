@@ -61,14 +61,14 @@ def flow_run_url(flow_run: FlowRun) -> str | None:
     return url_for("flow-run", obj_id=flow_run.id, url_type="ui")
 
 
-def notify_success(config: RetrainConfig, manifest: RunManifest) -> None:
-    """Emit `retune.run.succeeded`."""
+def notify_success(config: RetrainConfig, manifest: RunManifest, *, is_unchanged: bool) -> None:
+    """Emit `retune.run.succeeded`, or `unchanged` where an earlier flow run did the same."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
     flow_run, job, evaluation = context.flow_run, manifest.job, manifest.evaluation
     notice = RunNotice(
-        outcome="succeeded",
+        outcome="unchanged" if is_unchanged else "succeeded",
         model=config.training.model,
         data=config.data.label,
         fine_tuned_model=manifest.fine_tuned_model,

@@ -9,12 +9,13 @@ from uuid import uuid4
 
 import pytest
 import yaml
+from prefect.automations import AutomationCore, EventTrigger
 from prefect.client.orchestration import get_client
 from prefect_process import PrefectServer
 from preloaded import run_preloaded
 from waiting import wait_for
 
-from deployments.automations import register_automations
+from deployments.automations import automations, register_automations
 from deployments.register import Registration
 from retune.config import RetrainConfig
 from retune.config_file import load_config
@@ -257,3 +258,10 @@ def test_it_refuses_to_schedule_what_has_ended(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: OpenAI has ended gpt-4.1-nano-2025-04-14")
     assert "training.ignore_dates: true" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("automation", automations(), ids=lambda automation: automation.name)
+def test_a_run_that_ended_unchanged_is_neither_lost_nor_stuck(automation: AutomationCore) -> None:
+    """Prefect's events carry a state's name: Completed runs named "Unchanged" send no "Completed"."""
+    assert isinstance(automation.trigger, EventTrigger)
+    assert "prefect.flow-run.Unchanged" in automation.trigger.expect

@@ -9,6 +9,7 @@ import pytest
 from faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import LogSort
 from prefect.logging.handlers import APILogWorker
 from retrain_runs import configuration, write_tickets
@@ -84,12 +85,19 @@ async def test_a_second_run_does_nothing_twice(training_server: str, tickets: Pa
         config = configuration(proxy.base_url, tickets)
         first = await retrain(config)
         asked = proxy.count("POST", "/chat/completions")
-        second = await retrain(config)
+        state = await retrain(config, return_state=True)
+        second = await state.aresult()
         assert proxy.count("POST", "/files") == 2
         assert proxy.count("POST", "/fine_tuning/jobs") == 1
         assert proxy.count("POST", "/chat/completions") == asked
+        evaluation = config.evaluation.model_copy(update={"max_examples": 2})
+        judged_otherwise = await retrain(config.model_copy(update={"evaluation": evaluation}), return_state=True)
+        assert judged_otherwise.name == "Completed"
     assert (first.job.id, first.run_key) == (second.job.id, second.run_key)
     assert first.evaluation == second.evaluation
+    assert (state.type, state.name) == (StateType.COMPLETED, "Unchanged")
+    assert f"{first.flow_run_id}" in str(state.message)
+    assert (second.flow_run_id, second.completed_at) == (first.flow_run_id, first.completed_at)
 
 
 @pytest.mark.slow

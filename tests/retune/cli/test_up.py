@@ -168,6 +168,13 @@ def test_a_run_trains_here_on_data_of_the_current_directory(running: Up) -> None
     wait_for(lambda: state_of(running, run) in ended, "the run")
     assert state_of(running, run) == "Completed"
     assert list((running.directory / "home" / "runs").glob("*/manifest.json"))
+    n_jobs = len(jobs(running))
+    again = start_run(running, n_epochs=1)
+    wait_for(lambda: state_of(running, again) in {*ended, "Unchanged"}, "the run")
+    state = running.ask(f"/flow_runs/{again}")["state"]
+    assert (state["type"], state["name"]) == ("COMPLETED", "Unchanged")
+    assert run in state["message"]
+    assert len(jobs(running)) == n_jobs
 
 
 @pytest.mark.slow

@@ -11,9 +11,10 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 from retune.data.example.labels import count_listed_labels
 from retune.evaluation.comparison import compare
+from retune.evaluation.correctness import detect_task, right_answers
 from retune.evaluation.examples import Answer
 from retune.evaluation.label_sets import are_label_sets, label_set_scores
-from retune.evaluation.scorers import detect_task, right_answers, score_answers
+from retune.evaluation.scorers import score_answers
 from retune.results.evaluation_figures import evaluation_figures
 
 LABELS = ["billing", "how_to", "repair"]

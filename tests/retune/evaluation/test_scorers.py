@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retune.data.example.labels import canonical, parse_object
+from retune.evaluation.correctness import detect_task, right_answers
 from retune.evaluation.examples import Answer
 from retune.evaluation.labels import are_labels, confusion, label_scores
-from retune.evaluation.scorers import Scores, detect_task, label_columns, right_answers, score_answers
+from retune.evaluation.scorers import Scores, label_columns, score_answers
 
 
 def answer(expected: str, content: str | None, **values: Any) -> Answer:

@@ -63,7 +63,7 @@ def test_a_secret_in_the_address_is_refused_and_not_repeated(address: str) -> No
     assert "s3cret" not in f"{caught.value} {caught.value.hint}"
 
 
-def test_only_the_embedded_server_is_the_same_on_every_port() -> None:
+def test_only_the_own_server_is_the_same_on_every_port(monkeypatch: pytest.MonkeyPatch) -> None:
     def identity(base_url: str, *, is_embedded: bool) -> str:
         return require_endpoint(ProviderConfig(base_url=base_url, is_embedded=is_embedded)).identity
 
@@ -71,6 +71,11 @@ def test_only_the_embedded_server_is_the_same_on_every_port() -> None:
     assert identity(first, is_embedded=True) == identity(second, is_embedded=True) == "local"
     assert identity(first, is_embedded=False) != identity(second, is_embedded=False)
     assert identity("https://api.openai.com/v1", is_embedded=True) == "api.openai.com"
+    monkeypatch.setenv("RETUNE_OWN_SERVER", second)
+    assert identity(second, is_embedded=False) == "local"
+    assert identity(first, is_embedded=False) != "local"
+    monkeypatch.setenv("RETUNE_OWN_SERVER", "https://api.openai.com/v1")
+    assert identity("https://api.openai.com/v1", is_embedded=False) == "api.openai.com"
 
 
 @pytest.mark.parametrize(

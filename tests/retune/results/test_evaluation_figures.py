@@ -1,5 +1,7 @@
 """What the evaluation's figures hold."""
 
+import pytest
+
 from retune.evaluation.comparison import compare
 from retune.evaluation.examples import Answer
 from retune.evaluation.scorers import score_answers
@@ -20,10 +22,14 @@ def test_both_models_score_by_score(base_answers: list[Answer], fine_tuned_answe
 
     figure = evaluation_figures(rows, fine_tuned_answers)["scores"]
 
-    base, fine_tuned = figure.data
+    base, _, fine_tuned, figures = figure.data
     assert (base.name, fine_tuned.name) == ("base model", "fine-tuned model")
     assert list(base.x) == [0.2, rows[1].base]
-    assert list(fine_tuned.text) == ["90.0%", rows[1].fine_tuned_text]
+    assert list(fine_tuned.text) == ["90.0% (77–96)", rows[1].shown("fine_tuned")]
+    assert [text.strip() for text in figures.text] == ["90.0%", rows[1].fine_tuned_text]
+    interval = rows[0].fine_tuned_interval
+    assert interval
+    assert (0.9 - fine_tuned.error_x.arrayminus[0], 0.9 + fine_tuned.error_x.array[0]) == pytest.approx(interval)
     assert list(figure.layout.yaxis.ticktext) == ["Exact match", "Macro-F1"]
 
 
@@ -33,7 +39,7 @@ def test_a_base_model_without_answers_is_named_as_such(
     silent = [one.model_copy(update={"content": None, "error": "gone"}) for one in base_answers]
     rows = compare(score_answers(silent), score_answers(fine_tuned_answers))
 
-    base, _ = evaluation_figures(rows, fine_tuned_answers)["scores"].data
+    base, *_ = evaluation_figures(rows, fine_tuned_answers)["scores"].data
 
     assert set(base.text) == {"no answer"}
 

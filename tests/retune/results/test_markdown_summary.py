@@ -26,7 +26,7 @@ def test_result_facts_and_examples(report: ReportData) -> None:
     assert "fine-tuning fixed 32 and broke 4." in text
     assert report.evaluation
     for row in report.evaluation.comparison:
-        assert f"| {row.title} | {row.base_text} | {row.fine_tuned_text} | {row.difference_text} |" in text
+        assert " | ".join((row.title, row.shown("base"), row.shown("fine_tuned"), row.shown("difference"))) in text
     assert f"![Loss](data:image/svg+xml;base64,{base64.b64encode(SVG).decode()})" in text
     assert "| n_epochs | 3 |" in text
     assert text.count("\n| ") >= 10

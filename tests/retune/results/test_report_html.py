@@ -97,7 +97,7 @@ def test_the_figures_of_the_run_are_all_there(report: ReportData) -> None:
         assert shown in text
     assert report.evaluation
     for row in report.evaluation.comparison:
-        assert f"{row.title} {row.base_text} {row.fine_tuned_text} {row.difference_text}" in text
+        assert " ".join((row.title, *(row.shown(value) for value in ("base", "fine_tuned", "difference")))) in text
 
 
 def test_report_shows_a_shared_system_prompt_once(report: ReportData) -> None:
@@ -130,7 +130,7 @@ def test_a_base_model_that_cannot_answer(
     text = Page(render_report(report.model_copy(update={"evaluation": evaluation}))).text
 
     assert "The base model answered none of the 40 examples: 404 <gone>" in text
-    assert "Exact match no answer 90.0% –" in text
+    assert "Exact match no answer 90.0% (77–96) –" in text
 
 
 @pytest.fixture
