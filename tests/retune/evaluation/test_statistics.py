@@ -24,6 +24,12 @@ MARKS = st.lists(st.booleans(), min_size=1, max_size=60)
 
 
 @given(MARKS)
+def test_interval_of_a_fraction_is_scipy_s(right: list[bool]) -> None:
+    reference = scipy.stats.binomtest(sum(right), len(right)).proportion_ci(method="wilson")
+    assert interval(fraction(right)) == pytest.approx((reference.low, reference.high), abs=1e-12)
+
+
+@given(MARKS)
 def test_interval_of_a_fraction_solves_wilson_s_equation(right: list[bool]) -> None:
     """Its ends are where the score test just does not reject: |p - bound| = z·√(bound·(1 - bound) / n)."""
     low, high = interval(fraction(right))
