@@ -1,6 +1,5 @@
 """The pipeline: a table in; a fine-tuned, evaluated model and a report out."""
 
-import asyncio
 from functools import partial
 
 from prefect import flow
@@ -20,8 +19,9 @@ from tasks.runtime.cancelling import abort_on_cancel
 from tasks.runtime.flow_run import begin_flow_run, completed_earlier, ended_unchanged, run_name
 from tasks.runtime.hooks import cancel_remote_job, notify_failure, notify_success
 from tasks.runtime.locks import exclusive_run, job_slot
-from tasks.runtime.steps import step_durations
+from tasks.runtime.steps import finish_both, step_durations
 from tasks.runtime.values import Evaluation, FinishedJob, TrainingFiles
+from tasks.score_references import score_references
 from tasks.split_data import split_data
 from tasks.upload_file import upload_file
 from tasks.wait_for_job import wait_for_job
@@ -52,15 +52,13 @@ async def retrain(config: RetrainConfig) -> RunManifest:
             if terms.needs_approval:
                 await ask_approval(config, files, terms.dates)
 
-            finished = await _train(config, files)
+            # The floor needs the data alone, and has its seconds while the job trains.
+            finished, references = await finish_both(_train(config, files), score_references(files, config.evaluation))
             earlier = completed_earlier(config, finished)
             results = await download_results(finished, provider)
-            # Plotting and evaluating don't need each other, and both take seconds.
-            drawing = asyncio.create_task(plot_results(results))
-            try:
-                base, fine_tuned = await _evaluate_both(config, files, finished)
-            finally:
-                figures = await drawing
+            (base, fine_tuned), figures = await finish_both(
+                _evaluate_both(config, files, finished), plot_results(results)
+            )
 
             outcome = RunOutcome(
                 data=data,
@@ -69,6 +67,7 @@ async def retrain(config: RetrainConfig) -> RunManifest:
                 job=finished,
                 results=results,
                 figures=figures,
+                references=references,
                 base=base,
                 fine_tuned=fine_tuned,
                 dates=terms.dates,

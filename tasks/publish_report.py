@@ -41,7 +41,16 @@ from retune.results.report_data import (
 from retune.results.report_figures import describe_best, describe_figures
 from retune.results.training_cost import training_cost
 from tasks.runtime.steps import PERSISTED
-from tasks.runtime.values import CheckedData, Evaluation, Figures, FinishedJob, JobResults, LoadedData, TrainingFiles
+from tasks.runtime.values import (
+    CheckedData,
+    Evaluation,
+    Figures,
+    FinishedJob,
+    JobResults,
+    LoadedData,
+    References,
+    TrainingFiles,
+)
 
 
 class RunOutcome(BaseModel):
@@ -62,6 +71,7 @@ class RunOutcome(BaseModel):
     job: FinishedJob
     results: JobResults
     figures: Figures
+    references: References
     base: Evaluation | None
     fine_tuned: Evaluation | None
     dates: ModelDates | None
@@ -129,7 +139,11 @@ def _build_report(config: RetrainConfig, outcome: RunOutcome) -> ReportData:
 def _evaluate(outcome: RunOutcome) -> EvaluationReport | None:
     if outcome.base is None or outcome.fine_tuned is None:
         return None
-    return report_evaluation(_answers(outcome.base.answers), _answers(outcome.fine_tuned.answers))
+    return report_evaluation(
+        _answers(outcome.base.answers),
+        _answers(outcome.fine_tuned.answers),
+        references={name: _answers(path) for name, path in outcome.references.answers.items()},
+    )
 
 
 def _answers(path: Path) -> list[Answer]:
@@ -209,6 +223,7 @@ def _build_manifest(config: RetrainConfig, outcome: RunOutcome, report: ReportDa
             base=evaluation.base,
             fine_tuned=evaluation.fine_tuned,
             comparison=evaluation.comparison,
+            references=evaluation.references,
             notes=evaluation.notes,
         )
         if evaluation

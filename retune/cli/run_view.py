@@ -163,6 +163,8 @@ def show_result(manifest: "RunManifest") -> None:
     if manifest.evaluation:
         out.print()
         print_unfolded(_comparison(manifest.evaluation))
+        for reference in manifest.evaluation.references:
+            out.print(Text(reference.sentence))
         for note in manifest.evaluation.notes:
             out.print(Text(note))
     out.print()

@@ -1,12 +1,15 @@
 """The base model against the fine-tuned one, in the figures that the terminal, the report and the artifact all show."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from retune.evaluation.examples import Answer
+from retune.evaluation.measures import quality_measures
+from retune.evaluation.references import TITLES, ReferenceName
 from retune.evaluation.scorers import Scores
-from retune.evaluation.statistics import Difference, Interval
+from retune.evaluation.statistics import Difference, Interval, difference, interval
 
 Unit = Literal["fraction", "seconds", "count"]
 
@@ -68,6 +71,51 @@ class ComparisonRow(BaseModel):
             return text
         low, high = (_signed(end) if value == "difference" else f"{end * 100:.0f}" for end in around)
         return f"{text} ({low} to {high})" if value == "difference" else f"{text} ({low}–{high})"
+
+
+class ReferenceRow(BaseModel):
+    """What answers are worth that need no language model, and whether the fine-tuned model is better.
+
+    Attributes:
+        exact_match: Fraction of right answers, and `interval` its 95 % interval.
+        difference: The fine-tuned model against it, in exact match.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: ReferenceName
+    title: str
+    exact_match: float
+    interval: Interval
+    difference: Difference
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one line."""
+        low, high = self.interval
+        verdict = "The fine-tuned model is not better beyond chance"
+        if self.difference.is_certain:
+            verdict = f"The fine-tuned model is {'better' if self.difference.interval[0] > 0 else 'worse'}"
+        return (
+            f"{self.title}: exact match {self.exact_match:.1%} ({low * 100:.0f}–{high * 100:.0f}) without a language "
+            f"model. {verdict} (p {_p_value(self.difference.p_value)})."
+        )
+
+
+def reference_row(name: ReferenceName, answers: Sequence[Answer], fine_tuned: Sequence[Answer]) -> ReferenceRow:
+    """Compare a reference's answers with the fine-tuned model's, to the same examples."""
+    measure = quality_measures(answers)["exact_match"]
+    return ReferenceRow(
+        name=name,
+        title=TITLES[name],
+        exact_match=measure.score,
+        interval=interval(measure),
+        difference=difference(measure, quality_measures(fine_tuned)["exact_match"]),
+    )
+
+
+def _p_value(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
 
 
 def compare(

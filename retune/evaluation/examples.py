@@ -72,8 +72,8 @@ class Answer(BaseModel):
         return f"(refused) {self.content}" if self.refused else self.content
 
 
-def read_examples(path: Path, *, limit: int | None = None) -> list[EvaluationExample]:
-    """Read the test split: JSONL whose last assistant messages, or completions, are the expected answers.
+def read_examples(path: Path, *, limit: int | None = None, every: int = 1) -> list[EvaluationExample]:
+    """Read a split: JSONL whose last assistant messages, or completions, are the expected answers.
 
     Completions that all end in a stop sequence are expected without it, as it is what stops the model.
 
@@ -81,7 +81,8 @@ def read_examples(path: Path, *, limit: int | None = None) -> list[EvaluationExa
 
     Args:
         path: JSONL file, one `{"messages": […]}` or `{"prompt": …, "completion": …}` a line.
-        limit: At most so many examples, from the top of the file; None takes all.
+        limit: The most examples to read, from the top of the file; None takes all.
+        every: 3 takes the first line and every third after it.
 
     Raises:
         SourceError: The file can't be read, or a line holds no example.
@@ -90,6 +91,8 @@ def read_examples(path: Path, *, limit: int | None = None) -> list[EvaluationExa
     for index, (line, number) in enumerate(_read_lines(path)):
         if limit is not None and len(examples) >= limit:
             break
+        if index % every:
+            continue
         if example := _example_of(index, line, path, number):
             examples.append(example)
     return _with_stop(examples)

@@ -7,19 +7,24 @@ from pydantic import BaseModel, ConfigDict
 
 from retune.config import RetrainConfig
 from retune.data.text.jsonl import FileFacts
-from retune.evaluation.comparison import ComparisonRow
+from retune.evaluation.comparison import ComparisonRow, ReferenceRow
 from retune.evaluation.scorers import Scores
 from retune.results.report_data import DataFacts, JobFacts, StepDuration
 
 
 class EvaluationFacts(BaseModel):
-    """How both models did on the test split, the same set beside each other, and what must be known beside it."""
+    """How both models did on the test split, the same set beside each other, and what must be known beside it.
+
+    Attributes:
+        references: What answers are worth that need no language model; empty for open text.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     base: Scores
     fine_tuned: Scores
     comparison: list[ComparisonRow]
+    references: list[ReferenceRow] = []
     notes: list[str] = []
 
 

@@ -88,6 +88,8 @@ def _result(report: ReportData) -> Iterator[str]:
         for row in evaluation.comparison
     ]
     yield _table(("Score", "Base", "Fine-tuned", "Difference"), rows, align="lrrr")
+    if evaluation.references:
+        yield "\n".join(f"- {reference.sentence}" for reference in evaluation.references)
 
 
 def _links(links: Sequence[RunLink]) -> Iterator[str]:

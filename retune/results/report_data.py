@@ -1,15 +1,16 @@
 """All that a report says, as serialisable values: the report and the artifact are only drawn from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from retune.evaluation.comparison import ComparisonRow, compare, comparison_notes
+from retune.evaluation.comparison import ComparisonRow, ReferenceRow, compare, comparison_notes, reference_row
 from retune.evaluation.correctness import right_answers
 from retune.evaluation.examples import Answer
 from retune.evaluation.measures import score_differences
+from retune.evaluation.references import ReferenceName
 from retune.evaluation.scorers import Scores, score_answers
 from retune.training_lines.keys import JsonObject
 
@@ -147,6 +148,7 @@ class EvaluationReport(_Part):
 
     Attributes:
         comparison: The scores beside each other, as the terminal shows them too.
+        references: What answers are worth that need no language model; empty for open text.
         notes: What must be known beside them.
         outcomes: How many examples have which outcome, of all.
         examples: At most `MOST_EXAMPLES_SHOWN`, in the order of the test split; where that is not all, what went
@@ -156,6 +158,7 @@ class EvaluationReport(_Part):
     base: Scores
     fine_tuned: Scores
     comparison: list[ComparisonRow]
+    references: list[ReferenceRow] = []
     notes: list[str]
     outcomes: dict[Outcome, int]
     examples: list[ExampleRow]
@@ -201,9 +204,13 @@ def report_evaluation(
     base_answers: Sequence[Answer],
     fine_tuned_answers: Sequence[Answer],
     *,
+    references: Mapping[ReferenceName, Sequence[Answer]] | None = None,
     most_examples: int = MOST_EXAMPLES_SHOWN,
 ) -> EvaluationReport:
-    """Score both models' answers to the same examples, in the same order, and set them beside each other."""
+    """Score both models' answers to the same examples, in the same order, and set them beside each other.
+
+    `references` hold the answers to them that need no language model.
+    """
     base, fine_tuned = score_answers(base_answers), score_answers(fine_tuned_answers)
     differences = score_differences(base_answers, fine_tuned_answers)
     rows = _side_by_side(base_answers, fine_tuned_answers)
@@ -212,6 +219,7 @@ def report_evaluation(
         base=base,
         fine_tuned=fine_tuned,
         comparison=compare(base, fine_tuned, differences),
+        references=[reference_row(name, answers, fine_tuned_answers) for name, answers in (references or {}).items()],
         notes=comparison_notes(base, fine_tuned, differences.get("exact_match")),
         outcomes={outcome: sum(row.outcome == outcome for row in rows) for outcome in _WORTH_SEEING},
         examples=sorted(shown, key=lambda row: row.index),

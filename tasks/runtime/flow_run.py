@@ -100,6 +100,8 @@ def ended_unchanged(manifest: RunManifest) -> RunManifest:
         f"Data and settings are those of the run completed at {manifest.completed_at}, so no job was started. "
         f"Its model: {manifest.fine_tuned_model}. Its run: {url or manifest.directory}"
     )
+    extra = {"step": "unchanged", "seconds": 0.0, "summary": message}
+    get_run_logger().info("%s", message, extra=extra)
     return cast("RunManifest", Completed(name="Unchanged", message=message, data=manifest))
 
 

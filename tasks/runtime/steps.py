@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from importlib.metadata import version
-from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack
+from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast
 
 from prefect import Task, get_run_logger
 from prefect.cache_policies import CacheKeyFnPolicy, CachePolicy
@@ -93,6 +93,23 @@ def step_durations() -> dict[str, float]:
         known = (flow_run_id, {})
         _durations.set(known)
     return known[1]
+
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+async def finish_both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+    """Run steps side by side. Where one fails, the other finishes before the error is raised.
+
+    Raises:
+        BaseException: The error of the first one, or else of the second one.
+    """
+    one, other = await asyncio.gather(first, second, return_exceptions=True)
+    for outcome in (one, other):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return cast("tuple[A, B]", (one, other))
 
 
 def by_content(*, exclude: tuple[str, ...] = ()) -> CachePolicy:

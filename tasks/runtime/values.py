@@ -12,6 +12,7 @@ from retune.data.cost.estimate import CostEstimate, format_usd
 from retune.data.cost.model_dates import ModelDates
 from retune.data.splits.origins import describe_splits
 from retune.data.text.jsonl import FileFacts
+from retune.evaluation.references import TITLES, ReferenceName
 from retune.evaluation.scorers import Scores
 from retune.provider.files import UploadedFile
 from retune.provider.one_job import StartedJob
@@ -274,3 +275,17 @@ class Evaluation(_Value):
         if scores.n_answered == 0:
             return f"{self.model} answered none of {scores.n:,}: {scores.commonest_error}"
         return f"{self.model}: exact match {scores.exact_match:.1%} of {scores.n:,}"
+
+
+class References(_Value):
+    """What answers are worth that need no language model, and the files of them; empty for open text."""
+
+    run: Run
+    answers: dict[ReferenceName, Path] = {}
+    scores: dict[ReferenceName, Scores] = {}
+
+    @property
+    def summary(self) -> str:
+        """The headline score of each."""
+        shown = [f"{TITLES[name]} {scores.exact_match:.1%}" for name, scores in self.scores.items()]
+        return f"exact match without a language model: {', '.join(shown)}" if shown else "open answers have none"
