@@ -87,7 +87,9 @@ class RunView(logging.Handler):
 
     def say(self, activity: str) -> None:
         """Show that something is going on that has no figures yet."""
-        self._bars.reset(self._bar, description=activity, total=None, figures="")
+        # A new one: Rich keeps the total of one that is reset without a total.
+        self._bars.remove_task(self._bar)
+        self._bar = self._bars.add_task(activity, total=None)
 
     def show_step(self, step: str, summary: str, seconds: float) -> None:
         """Show a finished step."""

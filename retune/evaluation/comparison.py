@@ -66,11 +66,17 @@ class ComparisonRow(BaseModel):
     def shown(self, value: Literal["base", "fine_tuned", "difference"]) -> str:
         """A value's text, with its 95 % interval in brackets where it has one: 90.0% (77–96)."""
         text: str = getattr(self, f"{value}_text")
-        around: Interval | None = getattr(self, f"{value}_interval")
-        if around is None:
-            return text
-        low, high = (_signed(end) if value == "difference" else f"{end * 100:.0f}" for end in around)
-        return f"{text} ({low} to {high})" if value == "difference" else f"{text} ({low}–{high})"
+        return f"{text} {self.around(value)}".rstrip()
+
+    def around(self, value: Literal["base", "fine_tuned", "difference"]) -> str:
+        """A value's 95 % interval in brackets; empty where it has none."""
+        ends: Interval | None = getattr(self, f"{value}_interval")
+        if ends is None:
+            return ""
+        low, high = (round(end * 100) for end in ends)
+        if value != "difference":
+            return f"({low}–{high})"
+        return f"({low} to {high})" if low >= 0 else f"({_signed(low)} to {_signed(high)})"
 
 
 class ReferenceRow(BaseModel):
@@ -208,8 +214,7 @@ def _quality_row(
     return row.model_copy(update=update)
 
 
-def _signed(value: float) -> str:
-    points = round(value * 100)
+def _signed(points: int) -> str:
     return f"{'+' if points > 0 else '−' if points < 0 else '±'}{abs(points)}"
 
 

@@ -20,7 +20,7 @@ from retune.training_lines.keys import JsonObject
 
 ReferenceName = Literal["majority", "tfidf_logistic_regression"]
 TITLES: dict[ReferenceName, str] = {
-    "majority": "Always the commonest answer",
+    "majority": "Commonest answer",
     "tfidf_logistic_regression": "TF-IDF + logistic regression",
 }
 

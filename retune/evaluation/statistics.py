@@ -117,11 +117,14 @@ def interval(measure: Measure) -> Interval:
 
     Of a fraction it is Wilson's (Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927);
     of any other score the percentile bootstrap over examples (Efron and
-    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
+    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Where all examples are wholly wrong or wholly right
+    the bootstrap would have no width; it is Wilson's of as many examples then.
     """
     if measure.is_fraction:
         right, n = (int(total) for total in measure.parts.sum(axis=0))
         return wilson(right, n)
+    if measure.score in {0.0, 1.0}:
+        return wilson(round(measure.score * len(measure.parts)), len(measure.parts))
     [scores] = _resampled([measure])
     return _percentiles(scores)
 

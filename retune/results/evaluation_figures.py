@@ -66,9 +66,9 @@ def _scores_figure(rows: Sequence[ComparisonRow]) -> go.Figure:
             error_x={
                 "array": [high - value for value, (_, high) in zip(values, ends, strict=True)],
                 "arrayminus": [value - low for value, (low, _) in zip(values, ends, strict=True)],
-                "thickness": 1,
-                "width": 3,
-                "color": LIGHT.muted,
+                "thickness": 1.5,
+                "width": 4,
+                "color": LIGHT.ink,
             },
             text=[row.shown(side) for row in rows],
             textposition="none",

@@ -286,6 +286,6 @@ class References(_Value):
 
     @property
     def summary(self) -> str:
-        """The headline score of each."""
+        """The exact match of each."""
         shown = [f"{TITLES[name]} {scores.exact_match:.1%}" for name, scores in self.scores.items()]
-        return f"exact match without a language model: {', '.join(shown)}" if shown else "open answers have none"
+        return ", ".join(shown) or "none for open answers"

@@ -107,6 +107,11 @@ def test_bootstrap_interval_is_that_of_scipy() -> None:
     assert high == pytest.approx(reference.confidence_interval.high, abs=0.01)
 
 
+@pytest.mark.parametrize("score", [0, 1])
+def test_an_interval_has_a_width_where_all_examples_agree(score: int) -> None:
+    assert interval(ratio([2 * score] * 30, [2] * 30)) == wilson(30 * score, 30)
+
+
 def test_the_same_answers_give_the_same_interval() -> None:
     measure = ratio([1, 2, 0, 3] * 10, [4] * 40)
     assert interval(measure) == interval(measure)
