@@ -8,6 +8,9 @@ Auto = Literal["auto"]
 # The base model that Retune's own server always has.
 LOCAL_MODEL = "baseline-text"
 
+# `retune up` names the address of its own server in it, for the flows that it runs.
+OWN_SERVER_VARIABLE = "RETUNE_OWN_SERVER"
+
 ProviderKind = Literal["openai", "azure", "retune", "other"]
 """The providers that differ in what they accept and what they bill; `retune` is the project's own server."""
 

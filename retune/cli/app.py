@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from retune.cli import chat, check, deploy, jobs, models, prefect_commands, results, run, server, up
+from retune.cli import chat, check, deploy, evaluate, jobs, models, prefect_commands, results, run, server, up
 from retune.cli.terminal import print_quietly, show_error
 from retune.errors import CheckError, PrefectGoneError, RetuneError
 from retune.private_files import home_directory, keep_files_private, what_was_closed
@@ -26,6 +26,7 @@ app = typer.Typer(
 _MORE_ARGUMENTS = {"allow_extra_args": True}
 app.command("run", cls=run.RunCommand, context_settings=_MORE_ARGUMENTS)(run.run)
 app.command("check", cls=check.CheckCommand, context_settings=_MORE_ARGUMENTS)(check.check)
+app.command("evaluate", cls=evaluate.EvaluateCommand)(evaluate.evaluate)
 app.command("chat")(chat.chat)
 app.command("deploy")(deploy.deploy)
 app.command("up")(up.up)

@@ -1,12 +1,7 @@
 """`retune check`: what is wrong with the data, and what a run on it will cost, with no account and no network."""
 
 import json
-import signal
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
@@ -15,14 +10,12 @@ from retune.choices import ProviderKind
 from retune.cli.check_advice import show_advice
 from retune.cli.check_view import ReadingBar, show_fix, show_result
 from retune.cli.setting_flags import GivenSettings, SettingsCommand, given_settings, refuse_more_sources
-from retune.cli.terminal import out, print_quietly
-from retune.staging import CHECK_PREFIX, staging_directory
+from retune.cli.terminal import out
+from retune.cli.working_directory import working_directory
 
 if TYPE_CHECKING:
     from retune.check_result import CheckResult
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
-_EXIT_OF_SIGNALS = 128
 _TRAINING, _OUTPUT = "Training", "Output"
 
 
@@ -95,7 +88,7 @@ def check(
     if source is None and given.config is None:
         raise typer.BadParameter("Name the source to check, or a --config that names it.", param_hint="SOURCE")
     settings = given.load()
-    with _working_directory() as directory, ReadingBar().shown() as bar:
+    with working_directory() as directory, ReadingBar().shown() as bar:
         from retune.check_source import CheckRequest, check_source  # noqa: PLC0415 - takes half a second
         from retune.data.cost.model_dates import utc_today  # noqa: PLC0415 - likewise
 
@@ -118,36 +111,3 @@ def _show(result: "CheckResult", given: GivenSettings, **own_flags: str | None) 
     flags = {place: words for place, words in given.words.items() if place != "data.source"}
     own_words = {name: [f"--{name}", value] for name, value in own_flags.items() if value is not None}
     show_advice(result, given.values.get("data.source"), flags, own_words)
-
-
-class _Ended(SystemExit):
-    """A signal asked the program to stop."""
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise _Ended(_EXIT_OF_SIGNALS + number)
-
-
-@contextmanager
-def _working_directory() -> Iterator[Path]:
-    """A directory that is removed afterwards, also after a signal; after SIGKILL, by the next check."""
-    # What is ignored already, as by nohup, stays so.
-    before = {number: signal.getsignal(number) for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, _end)
-    before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
-    try:
-        with staging_directory(Path(tempfile.gettempdir()), prefix=CHECK_PREFIX) as directory:
-            try:
-                yield directory
-            finally:
-                # A second Ctrl-C, which impatient people press, would leave half of it behind.
-                for number in before:
-                    signal.signal(number, signal.SIG_IGN)
-    except _Ended as ended:
-        name = signal.Signals(int(str(ended.code)) - _EXIT_OF_SIGNALS).name
-        print_quietly(f"Stopped by {name}. Temporary files were removed.")
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

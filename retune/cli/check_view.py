@@ -95,8 +95,10 @@ class ReadingBar:
         of_all = "" if total is None else f" of {_describe_bytes(total)}"
         self._show(done, total, f"{_describe_bytes(done)}{of_all}")
 
-    def count(self, done: int, total: int) -> None:
-        """Show how many examples are done."""
+    def count(self, done: int, total: int, activity: str | None = None) -> None:
+        """Show how many examples are done, and what is being done to them, where that has changed."""
+        if activity is not None:
+            self._bars.update(self._bar, description=activity)
         self._show(done, total, f"{done:,} of {total:,} examples")
 
     def say(self, activity: str) -> None:

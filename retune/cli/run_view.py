@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from retune.cli.terminal import out, print_fields, print_unfolded
+from retune.cli.terminal import out, print_fields, print_unfolded, visible
 
 if TYPE_CHECKING:
     from retune.config import ProviderConfig, RetrainConfig
@@ -168,7 +168,7 @@ def show_result(manifest: "RunManifest") -> None:
         for reference in manifest.evaluation.references:
             out.print(Text(reference.sentence))
         for note in manifest.evaluation.notes:
-            out.print(Text(note))
+            out.print(Text(visible(note)))
     out.print()
     print_fields(
         {

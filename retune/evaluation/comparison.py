@@ -104,7 +104,7 @@ class ReferenceRow(BaseModel):
             verdict = f"The fine-tuned model is {'better' if self.difference.interval[0] > 0 else 'worse'}"
         return (
             f"{self.title}: exact match {self.exact_match:.1%} ({low * 100:.0f}–{high * 100:.0f}) without a language "
-            f"model. {verdict} (p {_p_value(self.difference.p_value)})."
+            f"model. {verdict} (p {format_p_value(self.difference.p_value)})."
         )
 
 
@@ -120,7 +120,8 @@ def reference_row(name: ReferenceName, answers: Sequence[Answer], fine_tuned: Se
     )
 
 
-def _p_value(p_value: float) -> str:
+def format_p_value(p_value: float) -> str:
+    """The right side of "p": = 0.041, or < 0.001."""
     return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
 
 

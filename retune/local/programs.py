@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
+from retune.choices import OWN_SERVER_VARIABLE
 from retune.local.managed_process import Program
 from retune.local.prefect_access import PASSWORD_VARIABLE, is_server_of, prefect_password
 from retune.local.prefect_api import PrefectApi
 from retune.local.prefect_server import QUIET, local_address
 from retune.processes.process import answers, module_command, own_environment
-from retune.provider.endpoint import OWN_SERVER_VARIABLE
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WORK_POOL = "retune"

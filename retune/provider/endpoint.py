@@ -5,13 +5,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
+from retune.choices import OWN_SERVER_VARIABLE
 from retune.config import ProviderConfig, ProviderKind
 from retune.errors import ConfigError
 
 OPENAI_URL = "https://api.openai.com/v1"
 LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
-# `retune up` names the address of its own server for the flows that it runs.
-OWN_SERVER_VARIABLE = "RETUNE_OWN_SERVER"
 _OPENAI_DOMAIN = "openai.com"
 _AZURE_DOMAINS = ("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")
 DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -16,8 +16,8 @@ def test_what_a_killed_check_left_is_removed_by_the_next_one(check: Check) -> No
     write_table("tickets.csv", good_rows())
     code = (
         "import os, signal\n"
-        "from retune.cli.check import _working_directory\n"
-        "with _working_directory() as directory:\n"
+        "from retune.cli.working_directory import working_directory\n"
+        "with working_directory() as directory:\n"
         "    (directory / 'rows').write_text('private')\n"
         "    print(directory, oct(directory.stat().st_mode & 0o777), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
