@@ -2,9 +2,10 @@
 
 from functools import partial
 
-from prefect import flow
+from prefect import flow, get_run_logger
 
 from retune.config import RetrainConfig
+from retune.provider.errors import one_line
 from retune.results.manifest import RunManifest
 from tasks.ask_approval import ask_approval
 from tasks.check_data import check_data
@@ -20,7 +21,7 @@ from tasks.runtime.flow_run import begin_flow_run, completed_earlier, ended_unch
 from tasks.runtime.hooks import cancel_remote_job, notify_failure, notify_success
 from tasks.runtime.locks import exclusive_run, job_slot
 from tasks.runtime.steps import finish_both, step_durations
-from tasks.runtime.values import Evaluation, FinishedJob, TrainingFiles
+from tasks.runtime.values import Evaluation, FinishedJob, References, TrainingFiles
 from tasks.score_references import score_references
 from tasks.split_data import split_data
 from tasks.upload_file import upload_file
@@ -53,7 +54,7 @@ async def retrain(config: RetrainConfig) -> RunManifest:
                 await ask_approval(config, files, terms.dates)
 
             # The floor needs the data alone, and has its seconds while the job trains.
-            finished, references = await finish_both(_train(config, files), score_references(files, config.evaluation))
+            finished, references = await finish_both(_train(config, files), _score_floor(config, files))
             earlier = completed_earlier(config, finished)
             results = await download_results(finished, provider)
             (base, fine_tuned), figures = await finish_both(
@@ -97,3 +98,12 @@ async def _evaluate_both(
     base = await evaluate(job.run, "base", config.training.model)
     fine_tuned = await evaluate(job.run, "fine_tuned", job.fine_tuned_model)
     return base, fine_tuned
+
+
+async def _score_floor(config: RetrainConfig, files: TrainingFiles) -> References:
+    try:
+        return await score_references(files, config.evaluation.max_examples)
+    except Exception as error:  # noqa: BLE001 - a run that is paid for must not fail for want of a comparison
+        text = "There is no floor beside the models: %s: %s"
+        get_run_logger().warning(text, type(error).__name__, one_line(error), extra={"user_facing": True})
+        return References(run=files.run)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from retune.config import EvaluationConfig
+from retune.choices import Auto
 from retune.data.text.jsonl import write_jsonl
 from retune.evaluation.examples import read_examples
 from retune.evaluation.references import MOST_TRAINING_EXAMPLES, answer_by_references
@@ -12,19 +12,19 @@ from tasks.runtime.values import References, TrainingFiles
 
 
 @step("floor", cache_policy=by_content(), **PERSISTED)
-async def score_references(files: TrainingFiles, evaluation: EvaluationConfig) -> References:
+async def score_references(files: TrainingFiles, max_examples: int | Auto) -> References:
     """Score the commonest answer and a classifier on the test split; nothing where answers are open text.
 
     See `retune.evaluation.references`. The answers are kept beside those of the models.
     """
-    return await asyncio.to_thread(_score, files, evaluation)
+    return await asyncio.to_thread(_score, files, max_examples)
 
 
-def _score(files: TrainingFiles, evaluation: EvaluationConfig) -> References:
+def _score(files: TrainingFiles, max_examples: int | Auto) -> References:
     run, made = files.run, References(run=files.run)
     if files.test is None:
         return made
-    limit = None if evaluation.max_examples == "auto" else evaluation.max_examples
+    limit = None if max_examples == "auto" else max_examples
     test = read_examples(files.test.path, limit=limit)
     train = read_examples(files.train.path, every=-(-files.train.examples // MOST_TRAINING_EXAMPLES))
     for reference in answer_by_references(train, test):

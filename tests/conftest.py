@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from postgresql import missing
 
 from retune.local.embedded_server import embedded_server
@@ -22,6 +23,10 @@ sys.dont_write_bytecode = False
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda _number, _frame: None)
+
+# No test fails because the machine is slow or busy.
+settings.register_profile("retune", deadline=None)
+settings.load_profile("retune")
 
 _OURS = ("OPENAI_", "RETUNE_", "PREFECT_")
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
@@ -13,7 +13,7 @@ from retune.cli.setting_flags import SettingsCommand, given_settings
 from retune.cli.terminal import print_json, print_line, print_quietly, print_unfolded, visible
 from retune.cli.working_directory import working_directory
 from retune.errors import AuthenticationFailedError, ConfigError, SourceError
-from retune.local.connection import provider_connection
+from retune.local.connection import key_is_for, provider_connection
 from retune.private_files import home_directory
 
 if TYPE_CHECKING:
@@ -71,14 +71,15 @@ def evaluate(
     if "data.source" not in given.values and given.config is None:
         raise typer.BadParameter("Name the examples with --data, or a --config that names them.", param_hint="--data")
     settings = given.load()
+    if given.config is not None:
+        print_quietly("All examples of the data are asked, also those that a model was trained on.")
     examples = _read(settings)
     keys = _parse_keys(key_for or [])
-    is_default_needed = any(address is None for _, address in map(_parse_model, models))
-    if is_default_needed:
-        with provider_connection(base_url, data_dir) as provider:
-            found = _ask(models, keys, provider, examples, settings)
-    else:
-        found = _ask(models, keys, None, examples, settings)
+    addresses = [address for _, address in map(_parse_model, models)]
+    # Where every model has an address no server is started; OPENAI_API_KEY stays with what --base-url names.
+    named = key_is_for(base_url) if base_url else nullcontext()
+    with provider_connection(base_url, data_dir) if None in addresses else named as provider:
+        found = _ask(models, keys, provider, examples, settings)
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
@@ -99,14 +100,14 @@ def _read(settings: "RetrainConfig") -> "list[EvaluationExample]":
             stream.writelines(line if line.endswith(b"\n") else line + b"\n" for line in store.lines())
         limit = settings.evaluation.max_examples
         examples = read_examples(lines, limit=None if limit == "auto" else limit)
-        n_asked = len(store) if limit == "auto" else min(limit, len(store))
+        n_read = len(store)
     if not examples:
         raise SourceError(
             f"{settings.data.label} has no example with an answer in text to compare with.",
             hint="The last message of an example must be the assistant's; for columns, name --assistant-column.",
         )
-    if len(examples) < n_asked and limit == "auto":
-        print_quietly(f"{n_asked - len(examples):,} of {n_asked:,} examples have no answer in text and are left out.")
+    if len(examples) < n_read and limit == "auto":
+        print_quietly(f"{n_read - len(examples):,} of {n_read:,} examples have no answer in text and are left out.")
     return examples
 
 
@@ -126,9 +127,10 @@ def _parse_keys(given: Sequence[str]) -> dict[str, str]:
         address, _, variable = text.rpartition("=")
         key = os.environ.get(variable)
         if not address or not key:
-            found = f"the variable {variable} is not set" if address else f"found {text!r}"
+            # Not what was given: it may be the key itself.
+            found = "there is no variable of the name given" if address else "there is no = in what was given"
             raise ConfigError(
-                f"--key-for needs an address and the name of a variable that holds its key: {found}.",
+                f"--key-for needs an address and the name of a variable that holds its key; {found}.",
                 hint="For example: --key-for https://api.openai.com/v1=OPENAI_KEY, after export OPENAI_KEY=...",
             )
         keys[address.rstrip("/")] = key
@@ -156,7 +158,10 @@ def _ask(
                 config = ProviderConfig(base_url=address) if address else provider
                 assert config is not None  # noqa: S101 - `evaluate` connects where a model has no address
                 client = await stack.enter_async_context(_client(config, keys))
-                asked.append(ModelToAsk(model, require_endpoint(config).identity, client))
+                endpoint = require_endpoint(config)
+                host = "local" if endpoint.identity == "local" else endpoint.base_url
+                asked.append(ModelToAsk(model, host, client))
+            _refuse_unused(keys, [str(one.client.base_url) for one in asked])
             with ReadingBar().shown() as bar:
                 return await evaluate_models(
                     asked,
@@ -169,14 +174,26 @@ def _ask(
     return asyncio.run(ask_all())
 
 
+def _refuse_unused(keys: dict[str, str], addresses: Sequence[str]) -> None:
+    from retune.provider.keys import covers  # noqa: PLC0415 - pydantic takes a while to import
+
+    for named in keys:
+        if not any(covers(named, address) for address in addresses):
+            raise ConfigError(
+                f"--key-for {named}: no model is at that address; the models are at {', '.join(addresses)}.",
+                hint="Name the address as it stands behind the model's @, or in --base-url.",
+            )
+
+
 def _client(config: "ProviderConfig", keys: dict[str, str]) -> "openai.AsyncOpenAI":
     from retune.provider.client import NO_KEY, build_client  # noqa: PLC0415 - the SDK takes over a second to import
     from retune.provider.endpoint import is_local, require_endpoint  # noqa: PLC0415 - likewise
     from retune.provider.keys import covers, environment_address  # noqa: PLC0415 - likewise
 
     address = require_endpoint(config).base_url
-    if address in keys:
-        return build_client(config, keys[address])
+    for named, key in keys.items():
+        if covers(named, address):
+            return build_client(config, key)
     if covers(environment_address(), address):
         return build_client(config)
     if is_local(address):
@@ -207,9 +224,8 @@ def _verdict(first: "EvaluatedModel", other: "EvaluatedModel") -> str:
         return "nothing to compare."
     certain = "more than chance" if difference.is_certain else "may be chance"
     needed = "" if difference.n_needed is None else f"; about {difference.n_needed:,} examples are needed to tell"
-    return (
-        f"exact match {other.rows[0].shown('difference')}, p {format_p_value(difference.p_value)}, {certain}{needed}."
-    )
+    moved = f"{other.rows[0].title} {other.rows[0].shown('difference')}"
+    return f"{moved}, p {format_p_value(difference.p_value)}, {certain}{needed}."
 
 
 def _table(found: "ModelsEvaluation") -> "Table":

@@ -205,7 +205,7 @@ def _comparison(evaluation: "EvaluationFacts") -> Table:
     for row in evaluation.comparison:
         style = {True: "green", False: "red", None: ""}[row.better]
         difference = Text(row.shown("difference"), style=style)
-        table.add_row(row.title, row.shown("base"), row.shown("fine_tuned"), difference)
+        table.add_row(Text(visible(row.title)), row.shown("base"), row.shown("fine_tuned"), difference)
     return table
 
 

@@ -138,6 +138,9 @@ def compare(
     rows = [
         _quality_row(name, title, base, fine_tuned, certain.get(name)) for name, title in _quality_scores(fine_tuned)
     ]
+    if differences is not None:
+        # What was not tested is neither better nor worse.
+        rows = [row if row.name in certain else row.model_copy(update={"better": None}) for row in rows]
     rows.append(_row("n_answered", "Examples answered", "count", base.n_answered, fine_tuned.n_answered, better_if=1))
     for name, title, unit, better_if in _COSTS:
         rows.append(_row(name, title, unit, getattr(base, name), getattr(fine_tuned, name), better_if=better_if))
@@ -181,6 +184,8 @@ def _how_many(scores: Scores) -> str:
 
 
 def _quality_scores(scores: Scores) -> Iterator[tuple[str, str]]:
+    if scores.chrf is not None:
+        yield "chrf", "chrF"
     yield "exact_match", "Exact match"
     if scores.task == "json":
         yield "accuracy", "Fields right"

@@ -26,7 +26,8 @@ class ModelToAsk:
 
     Attributes:
         model: Its name there.
-        host: What stays the same of its address from time to time; kept answers belong to it.
+        host: `local` for the server of this machine, whose port changes, else its whole address: a gateway has many
+            providers at one host. Kept answers belong to it.
         client: With `max_retries=0`.
     """
 
@@ -40,11 +41,12 @@ class EvaluatedModel(BaseModel):
 
     Attributes:
         model: Its name at its host.
-        host: Host and port, or `local` for the server of this machine.
+        host: Its address, or `local` for the server of this machine.
         scores: On all examples.
         rows: The scores of the first model (`base`) and of this one (`fine_tuned`) beside each other; for the first
             model both are its own.
-        difference: This model against the first, in exact match; None for the first.
+        difference: This model against the first, in the score of `rows[0]`: chrF for open text, else exact match; None
+            for the first.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -137,7 +139,7 @@ def _compared(models: Sequence[ModelToAsk], answers: Sequence[Sequence[Answer]])
                 host=model.host,
                 scores=scores,
                 rows=compare(first, scores, differences),
-                difference=differences.get("exact_match"),
+                difference=differences.get("chrf", differences.get("exact_match")),
             )
         )
     return compared

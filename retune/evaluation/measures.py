@@ -20,6 +20,7 @@ from retune.evaluation.statistics import (
     mean_f1,
     ratio,
 )
+from retune.evaluation.text_similarity import chrf
 
 # Beyond, a macro-F1 has no interval: that many cells of 8 bytes would be drawn anew thousands of times.
 _MOST_CELLS = 4_000_000
@@ -28,8 +29,8 @@ _MOST_CELLS = 4_000_000
 def score_intervals(answers: Sequence[Answer]) -> dict[str, Interval]:
     """95 % interval of every score of quality, by the score's name; see `statistics.interval`.
 
-    A score of a field is named as in a comparison, `field_accuracy.intent`. Macro-F1 has none where there are more
-    than some thousand labels.
+    A score of a field is named as in a comparison, `field_accuracy.intent`. Macro-F1 has none where examples times
+    labels are more than about 1.3 million.
     """
     return {name: interval(measure) for name, measure in quality_measures(answers).items()}
 
@@ -81,11 +82,11 @@ def _json_measures(answers: Sequence[Answer]) -> dict[str, Measure]:
     return measures
 
 
-def _no_measures(_answers: Sequence[Answer]) -> dict[str, Measure]:
-    return {}
+def _text_measures(answers: Sequence[Answer]) -> dict[str, Measure]:
+    return {"chrf": chrf(answers)}
 
 
-_OF_TASK = {"label": _label_measures, "labels": _label_set_measures, "json": _json_measures, "text": _no_measures}
+_OF_TASK = {"label": _label_measures, "labels": _label_set_measures, "json": _json_measures, "text": _text_measures}
 _Sets = list[tuple[set[str], set[str]]]
 
 
@@ -109,15 +110,17 @@ def _field_sets(column: LabelColumn, having: Sequence[bool]) -> _Sets:
 
 
 def _macro_f1(groups: Sequence[_Sets]) -> dict[str, Measure]:
-    counted = [_label_counts(sets) for sets in groups]
-    if not counted or sum(group.size for group in counted) > _MOST_CELLS:
+    labels = [sorted(set().union(*(wanted for wanted, _ in sets))) for sets in groups]
+    n_cells = sum(3 * len(names) * len(sets) for names, sets in zip(labels, groups, strict=True))
+    if not groups or n_cells > _MOST_CELLS:
         return {}
+    counted = [_label_counts(sets, names) for sets, names in zip(groups, labels, strict=True)]
     return {"macro_f1": mean_f1(counted)}
 
 
-def _label_counts(sets: _Sets) -> Counts:
+def _label_counts(sets: _Sets, names: Sequence[str]) -> Counts:
     """Right answers, answers and expected ones of each expected label; shape (examples, 3·labels)."""
-    labels = {label: position for position, label in enumerate(sorted(set().union(*(wanted for wanted, _ in sets))))}
+    labels = {label: position for position, label in enumerate(names)}
     counts = np.zeros((len(sets), 3 * len(labels)), dtype=np.int64)
     for row, (wanted, found) in enumerate(sets):
         for shift, named in enumerate((wanted & found, found, wanted)):

@@ -13,6 +13,7 @@ from retune.evaluation.label_sets import label_set_scores, micro_f1, right_sets
 from retune.evaluation.labels import LabelColumn, accuracy, are_labels, field_columns, label_column, macro_f1
 from retune.evaluation.measures import score_intervals
 from retune.evaluation.statistics import Interval
+from retune.evaluation.text_similarity import chrf
 
 
 class Scores(BaseModel):
@@ -38,6 +39,7 @@ class Scores(BaseModel):
         field_macro_f1: For each field whose values are labels, the mean of every label's F1.
         valid_json_rate: `json`: fraction of all examples answered with a JSON object and nothing around it. `labels`:
             likewise, with a JSON list of words or numbers.
+        chrf: `text`: mean chrF, 0 to 1; see `text_similarity.chrf`.
         intervals: 95 % interval of each score of quality, by its name; `field_accuracy.intent` for one field. Formulas
             are in `retune.evaluation.statistics`.
         latency_p50_seconds: Median over the answered examples.
@@ -62,6 +64,7 @@ class Scores(BaseModel):
     field_accuracy: dict[str, float] | None = None
     field_macro_f1: dict[str, float] | None = None
     valid_json_rate: float | None = None
+    chrf: float | None = None
     intervals: dict[str, Interval] = {}
     latency_p50_seconds: float | None = None
     latency_p95_seconds: float | None = None
@@ -102,7 +105,9 @@ def score_answers(answers: Sequence[Answer]) -> Scores:
         return measured.model_copy(update={"accuracy": accuracy(column), "macro_f1": macro_f1(column)})
     if task == "labels":
         return measured.model_copy(update=_label_set_scores(answers))
-    return measured.model_copy(update=_json_scores(answers)) if task == "json" else measured
+    if task == "json":
+        return measured.model_copy(update=_json_scores(answers))
+    return measured.model_copy(update={"chrf": chrf(answers).score}) if answers else measured
 
 
 def _label_set_scores(answers: Sequence[Answer]) -> dict[str, object]:

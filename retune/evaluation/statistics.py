@@ -92,22 +92,23 @@ def mean_f1(groups: Sequence[Counts]) -> Measure:
 
     Args:
         groups: One array a group, of shape (examples, 3·labels): right answers, answers and expected ones of each
-            label. F1 of a label is 2·right / (answers + expected). A label that a resample does not expect is left
-            out of that resample's mean.
+            label. F1 of a label is 2·right / (answers + expected). A label, or a group, that a resample does not
+            expect is left out of that resample's mean.
     """
     sizes = [group.shape[1] // 3 for group in groups]
 
     def value(sums: Sums) -> Values:
-        means, start = [], 0
+        total, n_groups, start = np.zeros(len(sums)), np.zeros(len(sums)), 0
         for size in sizes:
             right, answered, expected = (
                 sums[:, start + shift * size : start + (shift + 1) * size] for shift in range(3)
             )
             start += 3 * size
             f1 = _divide(2 * right, answered + expected)
-            means.append(_divide((f1 * (expected > 0)).sum(axis=1), (expected > 0).sum(axis=1)))
-        mean: Values = np.mean(means, axis=0)
-        return mean
+            n_expected = (expected > 0).sum(axis=1)
+            total += _divide((f1 * (expected > 0)).sum(axis=1), n_expected)
+            n_groups += n_expected > 0
+        return _divide(total, n_groups)
 
     return Measure(np.concatenate(list(groups), axis=1), value)
 
@@ -117,16 +118,17 @@ def interval(measure: Measure) -> Interval:
 
     Of a fraction it is Wilson's (Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927);
     of any other score the percentile bootstrap over examples (Efron and
-    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Where all examples are wholly wrong or wholly right
-    the bootstrap would have no width; it is Wilson's of as many examples then.
+    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Where all resamples are equal the bootstrap
+    has no width; it is Wilson's of as many examples then.
     """
     if measure.is_fraction:
         right, n = (int(total) for total in measure.parts.sum(axis=0))
         return wilson(right, n)
-    if measure.score in {0.0, 1.0}:
-        return wilson(round(measure.score * len(measure.parts)), len(measure.parts))
     [scores] = _resampled([measure])
-    return _percentiles(scores)
+    low, high = _percentiles(scores)
+    if low < high:
+        return low, high
+    return wilson(round(measure.score * len(measure.parts)), len(measure.parts))
 
 
 def wilson(right: int, n: int) -> Interval:
@@ -148,14 +150,21 @@ def difference(first: Measure, second: Measure) -> Difference:
     scores both come from the paired bootstrap: each resample draws examples, and takes the answers of both models to
     them. The interval is that of the percentiles; the p-value is twice the smaller share of resamples on either side of
     no difference, (k + 1) / (resamples + 1) (Davison and Hinkley, Bootstrap Methods and their Application, 1997,
-    section 4.2).
+    section 4.2), and no smaller than a sign test of the m examples that differ can give, 2 / 2^m: resamples of very few
+    examples all look alike.
     """
     if first.is_fraction and second.is_fraction:
         return _difference_of_fractions(first.parts, second.parts)
     before, after = _resampled([first, second])
     moved = after - before
     smaller = min(int((moved <= 0).sum()), int((moved >= 0).sum()))
-    return Difference(interval=_percentiles(moved), p_value=min(1.0, 2 * (smaller + 1) / (len(moved) + 1)))
+    n_differing = int((first.parts != second.parts).any(axis=1).sum())
+    p_value = min(1.0, max(2 * (smaller + 1) / (len(moved) + 1), 2.0 ** (1 - n_differing)))
+    low, high = _percentiles(moved)
+    if low == high:
+        (low_1, high_1), (low_2, high_2) = interval(first), interval(second)
+        low, high = low_2 - high_1, high_2 - low_1
+    return Difference(interval=(low, high), p_value=p_value)
 
 
 def _difference_of_fractions(first: Counts, second: Counts) -> Difference:
@@ -221,7 +230,8 @@ def needed_examples(n_first_only: int, n_second_only: int, n: int) -> int | None
     discordant, delta = (n_first_only + n_second_only) / n, (n_second_only - n_first_only) / n
     z_confidence, z_power = _NORMAL.inv_cdf(1 - (1 - CONFIDENCE) / 2), _NORMAL.inv_cdf(_POWER)
     root = z_confidence * math.sqrt(discordant) + z_power * math.sqrt(discordant - delta**2)
-    return math.ceil(root**2 / delta**2)
+    # For very few examples the formula is too hopeful: these were not enough.
+    return max(n + 1, math.ceil(root**2 / delta**2))
 
 
 def _resampled(measures: Sequence[Measure]) -> list[Values]:

@@ -105,7 +105,7 @@ def _csp_hash(script: str) -> str:
 
 def _headline_rows(report: ReportData) -> list[object]:
     rows = report.evaluation.comparison if report.evaluation else []
-    return [row for row in rows if row.name in {"exact_match", "sets_right", "macro_f1", "accuracy"}]
+    return [row for row in rows if row.name in {"chrf", "exact_match", "sets_right", "macro_f1", "accuracy"}]
 
 
 def _shared_system_prompt(examples: list[ExampleRow]) -> str | None:

@@ -220,7 +220,8 @@ def report_evaluation(
         fine_tuned=fine_tuned,
         comparison=compare(base, fine_tuned, differences),
         references=[reference_row(name, answers, fine_tuned_answers) for name, answers in (references or {}).items()],
-        notes=comparison_notes(base, fine_tuned, differences.get("exact_match")),
+        # Open texts are hardly ever equal, and nobody expects it.
+        notes=comparison_notes(base, fine_tuned, None if fine_tuned.task == "text" else differences.get("exact_match")),
         outcomes={outcome: sum(row.outcome == outcome for row in rows) for outcome in _WORTH_SEEING},
         examples=sorted(shown, key=lambda row: row.index),
     )

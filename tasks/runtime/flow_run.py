@@ -77,7 +77,9 @@ async def begin_flow_run(config: RetrainConfig) -> None:
 
 
 def completed_earlier(config: RetrainConfig, job: FinishedJob) -> RunManifest | None:
-    """The manifest of an earlier flow run that completed the same: this run, job and evaluation; None if none did.
+    """The manifest of an earlier flow run that completed the same: this run, job and evaluation, with every answer.
+
+    None if none did.
 
     A flow run that resumes after a crash is not an earlier one. A manifest that this version can't read counts as
     none: the steps find what they made, and it is written again.
@@ -86,7 +88,11 @@ def completed_earlier(config: RetrainConfig, job: FinishedJob) -> RunManifest | 
         manifest = RunManifest.model_validate_json(job.run.manifest_path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
-    is_same = manifest.job.id == job.job_id and manifest.config.evaluation == config.evaluation
+    # What was not answered is asked again, and the number of requests at once changes no answer.
+    settings = [one.evaluation.model_dump(exclude={"concurrency"}) for one in (manifest.config, config)]
+    scores = [manifest.evaluation.base, manifest.evaluation.fine_tuned] if manifest.evaluation else []
+    is_complete = not any(one.n_errors and one.n_answered for one in scores)
+    is_same = manifest.job.id == job.job_id and settings[0] == settings[1] and is_complete
     return manifest if is_same and manifest.flow_run_id != flow_run.get_id() else None
 
 

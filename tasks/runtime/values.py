@@ -274,7 +274,8 @@ class Evaluation(_Value):
         scores = self.scores
         if scores.n_answered == 0:
             return f"{self.model} answered none of {scores.n:,}: {scores.commonest_error}"
-        return f"{self.model}: exact match {scores.exact_match:.1%} of {scores.n:,}"
+        chrf = "" if scores.chrf is None else f"chrF {scores.chrf:.1%}, "
+        return f"{self.model}: {chrf}exact match {scores.exact_match:.1%} of {scores.n:,}"
 
 
 class References(_Value):

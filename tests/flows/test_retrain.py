@@ -287,3 +287,20 @@ async def test_a_file_that_somebody_removed_is_named(training_server: str, ticke
     (tickets.parent / "out" / "metrics.csv").unlink()
     with pytest.raises(RunDirectoryError, match=r"metrics\.csv is missing|train\.jsonl is missing"):
         await retrain(config)
+
+
+async def test_a_floor_that_fails_costs_no_run(training_server: str, tickets: Path) -> None:
+    config = configuration(training_server, tickets)
+    first = await retrain(config)
+    assert first.evaluation
+    assert [one.name for one in first.evaluation.references] == ["majority", "tfidf_logistic_regression"]
+    floor = first.directory / "answers" / "majority_scored.jsonl"
+    floor.unlink()
+    # Nothing can be written there any more.
+    floor.mkdir()
+    n_asked = first.evaluation.fine_tuned.n - 1
+    again = await retrain(configuration(training_server, tickets, evaluation={"max_examples": n_asked}))
+    assert again.job.id == first.job.id
+    assert again.evaluation
+    assert again.evaluation.fine_tuned.n == n_asked
+    assert again.evaluation.references == []

@@ -38,7 +38,7 @@ def test_models_are_compared_and_nothing_is_trained(retune: Retune, table: Path,
     assert result.returncode == 0, result.stderr
     assert "12 examples" in result.stdout
     assert "Exact match" in result.stdout
-    assert "±0.0 points" in result.stdout
+    assert "against baseline-text: Exact match ±0.0 points" in result.stdout
     assert not (tmp_path / "retune-home" / "runs").exists()
     again = retune("evaluate", "baseline-text", "--data", str(table), *COLUMNS, "--json", "--max-examples", "5")
     found = json.loads(again.stdout)
@@ -63,19 +63,33 @@ def test_a_key_goes_only_to_the_address_that_it_is_for(retune: Retune, table: Pa
     result = retune("evaluate", f"m@{elsewhere}", "--data", str(table), *COLUMNS, OPENAI_API_KEY="sk-mine")
     failed(result, f"No key is known for {elsewhere}", f"--key-for {elsewhere}=VARIABLE")
     assert "sk-mine" not in result.stdout + result.stderr
+    named = ("--base-url", "https://other.example/v1")
+    failed(
+        retune("evaluate", f"m@{elsewhere}", "--data", str(table), *COLUMNS, *named, OPENAI_API_KEY="sk-mine"),
+        "OPENAI_API_KEY is for https://other.example/v1",
+    )
 
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (("--key-for", "https://models.example/v1=NOT_SET"), "the variable NOT_SET is not set"),
-        (("--key-for", "NOT_AN_ADDRESS"), "found 'NOT_AN_ADDRESS'"),
+        (("--key-for", "https://models.example/v1=sk-NOT-SET"), "there is no variable of the name given"),
+        (("--key-for", "sk-NOT-AN-ADDRESS"), "there is no = in what was given"),
     ],
 )
 def test_a_key_needs_an_address_and_a_variable(
     retune: Retune, table: Path, flags: tuple[str, str], expected: str
 ) -> None:
-    failed(retune("evaluate", "m", "--data", str(table), *COLUMNS, *flags), "--key-for", expected)
+    result = retune("evaluate", "m", "--data", str(table), *COLUMNS, *flags)
+    failed(result, "--key-for", expected)
+    assert "sk-NOT" not in result.stdout + result.stderr
+
+
+def test_a_key_that_is_for_no_model_is_refused(retune: Retune, table: Path, training_server: str) -> None:
+    flags = ("--key-for", "https://models.example/v1=MY_KEY")
+    model = f"baseline-text@{training_server}"
+    result = retune("evaluate", model, "--data", str(table), *COLUMNS, *flags, MY_KEY="k")
+    failed(result, "https://models.example/v1: no model is at that address", training_server)
 
 
 @pytest.mark.usefixtures("own_server")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.evaluation.examples import Answer
@@ -43,27 +43,31 @@ def check(pairs: Sequence[tuple[str, str | None]]) -> None:
         assert measure.score == pytest.approx(shown(scores, name)), name
         low, high = scores.intervals[name]
         assert 0 <= low <= high <= 1
-    quality = ("exact_match", "accuracy", "sets_right", "micro_f1", "macro_f1", "valid_json_rate")
+    quality = ("exact_match", "accuracy", "sets_right", "micro_f1", "macro_f1", "valid_json_rate", "chrf")
     assert {name for name in quality if getattr(scores, name) is not None} == {
         name for name in measures if "." not in name
     }
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(LABEL, SAID), min_size=6, max_size=30))
 def test_labels(pairs: list[tuple[str, str | None]]) -> None:
     check(pairs)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(SETS, st.one_of(st.none(), st.just("x"), SETS)), min_size=6, max_size=30))
 def test_lists_of_labels(pairs: list[tuple[str, str | None]]) -> None:
     check(pairs)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(OBJECTS.map(json.dumps), ANSWERED), max_size=30))
 def test_json_objects(pairs: list[tuple[str, str | None]]) -> None:
     check(pairs)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(TEXT, st.one_of(st.none(), TEXT)), max_size=20))
 def test_texts(pairs: list[tuple[str, str | None]]) -> None:
     check(pairs)

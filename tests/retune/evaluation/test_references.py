@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.data.example.labels import parse_object
@@ -91,6 +91,7 @@ def test_chinese_and_japanese_are_told_apart_without_spaces() -> None:
 TEXTS = st.text('ab {}[]"1,:é字', max_size=6)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(TEXTS, st.sampled_from(["x", "y", "", '["x"]', '{"a": 1}', '{"a": null}'])), max_size=12))
 def test_any_data_gets_an_answer_for_each_example(pairs: list[tuple[str, str]]) -> None:
     test = examples(pairs * 3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
@@ -23,12 +23,14 @@ from retune.evaluation.statistics import (
 MARKS = st.lists(st.booleans(), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(MARKS)
 def test_interval_of_a_fraction_is_scipy_s(right: list[bool]) -> None:
     reference = scipy.stats.binomtest(sum(right), len(right)).proportion_ci(method="wilson")
     assert interval(fraction(right)) == pytest.approx((reference.low, reference.high), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(MARKS)
 def test_interval_of_a_fraction_solves_wilson_s_equation(right: list[bool]) -> None:
     """Its ends are where the score test just does not reject: |p - bound| = z·√(bound·(1 - bound) / n)."""
@@ -61,6 +63,7 @@ def test_paired_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert covered / 400 > 0.92
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_mcnemar_is_the_binomial_test_of_the_examples_in_which_they_differ(first: int, second: int) -> None:
     expected = scipy.stats.binomtest(first, first + second, 0.5).pvalue if first + second else 1.0
@@ -79,6 +82,10 @@ def test_as_many_examples_as_needed_give_the_power_that_is_promised() -> None:
     assert 0.7 < confirmed < 0.9
 
 
+def test_more_examples_are_needed_than_were_not_enough() -> None:
+    assert needed_examples(0, 5, 5) == 6
+
+
 def test_no_number_of_examples_confirms_no_difference() -> None:
     assert needed_examples(3, 3, 10) is None
     assert needed_examples(0, 0, 0) is None
@@ -89,6 +96,7 @@ def labels_measure(expected: list[int], answered: list[int], n_labels: int) -> M
     return mean_f1([np.concatenate([onehot[0] * onehot[1], onehot[1], onehot[0]], axis=1)])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
 def test_mean_f1_is_scikit_learn_s(pairs: list[tuple[int, int]]) -> None:
     expected, answered = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -105,6 +113,23 @@ def test_bootstrap_interval_is_that_of_scipy() -> None:
     reference = scipy.stats.bootstrap((part / 4,), np.mean, n_resamples=9999, method="percentile", rng=1)
     assert low == pytest.approx(reference.confidence_interval.low, abs=0.01)
     assert high == pytest.approx(reference.confidence_interval.high, abs=0.01)
+
+
+def test_one_example_proves_nothing() -> None:
+    found = difference(ratio([0], [2]), ratio([2], [2]))
+    assert found.p_value == 1
+    assert found.interval[0] < 0.5
+    low, high = interval(ratio([1], [2]))
+    assert low < 0.5 < high
+    few = difference(ratio([0] * 4, [2] * 4), ratio([2] * 4, [2] * 4))
+    assert few.p_value == 2 / 2**4
+
+
+def test_a_group_that_a_resample_lacks_lowers_no_mean() -> None:
+    always = np.ones((100, 3), dtype=np.int64)
+    rare = np.zeros((100, 3), dtype=np.int64)
+    rare[:2] = 1
+    assert interval(mean_f1([always, rare])) == wilson(100, 100)
 
 
 @pytest.mark.parametrize("score", [0, 1])
@@ -141,6 +166,7 @@ def test_a_model_is_not_better_than_itself() -> None:
     assert difference(same, same).p_value == 1
 
 
+@settings(deadline=None)
 @given(MARKS, st.data())
 def test_the_other_way_round_is_the_opposite(first: list[bool], data: st.DataObject) -> None:
     second = data.draw(st.lists(st.booleans(), min_size=len(first), max_size=len(first)))
