@@ -104,6 +104,6 @@ async def _score_floor(config: RetrainConfig, files: TrainingFiles) -> Reference
     try:
         return await score_references(files, config.evaluation.max_examples)
     except Exception as error:  # noqa: BLE001 - a run that is paid for must not fail for want of a comparison
-        text = "There is no floor beside the models: %s: %s"
+        text = "The floor beside the models could not be scored: %s: %s"
         get_run_logger().warning(text, type(error).__name__, one_line(error), extra={"user_facing": True})
         return References(run=files.run)

@@ -26,7 +26,7 @@ def _score(files: TrainingFiles, max_examples: int | Auto) -> References:
         return made
     limit = None if max_examples == "auto" else max_examples
     test = read_examples(files.test.path, limit=limit)
-    train = read_examples(files.train.path, every=-(-files.train.examples // MOST_TRAINING_EXAMPLES))
+    train = read_examples(files.train.path, limit=MOST_TRAINING_EXAMPLES, spread_over=files.train.examples)
     for reference in answer_by_references(train, test):
         path = run.path("answers", f"{reference.name}_scored.jsonl")
         write_jsonl(path, (answer.model_dump(mode="json") for answer in reference.answers))

@@ -128,7 +128,7 @@ def _parse_keys(given: Sequence[str]) -> dict[str, str]:
         key = os.environ.get(variable)
         if not address or not key:
             # Not what was given: it may be the key itself.
-            found = "there is no variable of the name given" if address else "there is no = in what was given"
+            found = "no variable has the name given" if address else "what was given lacks the ="
             raise ConfigError(
                 f"--key-for needs an address and the name of a variable that holds its key; {found}.",
                 hint="For example: --key-for https://api.openai.com/v1=OPENAI_KEY, after export OPENAI_KEY=...",
@@ -180,7 +180,7 @@ def _refuse_unused(keys: dict[str, str], addresses: Sequence[str]) -> None:
     for named in keys:
         if not any(covers(named, address) for address in addresses):
             raise ConfigError(
-                f"--key-for {named}: no model is at that address; the models are at {', '.join(addresses)}.",
+                f"--key-for {named}: none of the models is at that address; they are at {', '.join(addresses)}.",
                 hint="Name the address as it stands behind the model's @, or in --base-url.",
             )
 

@@ -40,7 +40,7 @@ class ComparisonRow(BaseModel):
             so at 95 %, of latencies where they are within a tenth of each other.
         base_interval: 95 % interval of `base`; None where it has none. Likewise `fine_tuned_interval`.
         difference_interval: 95 % interval of `difference`.
-        p_value: Of the paired test that there is no difference; see `retune.evaluation.statistics.difference`.
+        p_value: Of the paired test, where both would be equally good; see `retune.evaluation.statistics.difference`.
         base_text: `base` with its unit.
         fine_tuned_text: `fine_tuned` with its unit.
         difference_text: `difference` with its sign; that of fractions in percentage points.

@@ -72,7 +72,12 @@ class Answer(BaseModel):
         return f"(refused) {self.content}" if self.refused else self.content
 
 
-def read_examples(path: Path, *, limit: int | None = None, every: int = 1) -> list[EvaluationExample]:
+def is_sampled(index: int, n: int, most: int) -> bool:
+    """Whether an index is one of `most` evenly spaced ones of 0 to n - 1; all are where n is not more than `most`."""
+    return n <= most or index * most // n != (index - 1) * most // n
+
+
+def read_examples(path: Path, *, limit: int | None = None, spread_over: int | None = None) -> list[EvaluationExample]:
     """Read a split: JSONL whose last assistant messages, or completions, are the expected answers.
 
     Completions that all end in a stop sequence are expected without it, as it is what stops the model.
@@ -82,7 +87,7 @@ def read_examples(path: Path, *, limit: int | None = None, every: int = 1) -> li
     Args:
         path: JSONL file, one `{"messages": […]}` or `{"prompt": …, "completion": …}` a line.
         limit: The most examples to read, from the top of the file; None takes all.
-        every: 3 takes the first line and every third after it.
+        spread_over: The examples in the file: takes `limit` evenly spaced ones instead of the first.
 
     Raises:
         SourceError: The file can't be read, or a line holds no example.
@@ -91,7 +96,7 @@ def read_examples(path: Path, *, limit: int | None = None, every: int = 1) -> li
     for index, (line, number) in enumerate(_read_lines(path)):
         if limit is not None and len(examples) >= limit:
             break
-        if index % every:
+        if limit is not None and spread_over is not None and not is_sampled(index, spread_over, limit):
             continue
         if example := _example_of(index, line, path, number):
             examples.append(example)

@@ -1,7 +1,7 @@
 """What answers are worth that cost nothing: the commonest answer, and a classifier of scikit-learn.
 
-They are a floor for the models: a fine-tuned model that is no better than they are is not worth its price. They exist
-where answers are labels, lists of labels, or JSON with fields whose values repeat.
+They are a floor for the models: one that does not beat them is not worth its price. They exist where answers are
+labels, lists of labels, or JSON with fields whose values repeat.
 """
 
 import json
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from retune.data.example.labels import canonical, parse_labels, parse_object
 from retune.evaluation.correctness import detect_task
-from retune.evaluation.examples import Answer, EvaluationExample
+from retune.evaluation.examples import Answer, EvaluationExample, is_sampled
 from retune.evaluation.labels import are_labels
 from retune.training_lines.keys import JsonObject
 
@@ -123,15 +123,16 @@ class _Classifier:
         n_labels = len(set(values))
         if self._learned is None or not 1 < n_labels <= _MOST_LABELS:
             return _commonest(values, n_asked)
-        stride = -(-len(values) // max(1, min(MOST_TRAINING_EXAMPLES, _MOST_CELLS // n_labels)))
-        known = values[::stride]
+        most = min(MOST_TRAINING_EXAMPLES, _MOST_CELLS // n_labels)
+        rows = [row for row in range(len(values)) if is_sampled(row, len(values), most)]
+        known = [values[row] for row in rows]
         if len(set(known)) == 1:
             return _commonest(known, n_asked)
         classifier = LogisticRegression(C=10, max_iter=100)
         with warnings.catch_warnings():
             # A hundred steps are enough for a reference.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            classifier.fit(self._learned[::stride], known)
+            classifier.fit(self._learned[rows], known)
         return [
             str(value)
             for start in range(0, n_asked, _BLOCK)

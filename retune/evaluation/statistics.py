@@ -220,7 +220,7 @@ def mcnemar(n_first_only: int, n_second_only: int) -> float:
 
 
 def needed_examples(n_first_only: int, n_second_only: int, n: int) -> int | None:
-    """Examples that confirm the observed difference at 95 % with a power of 80 %; None where there is no difference.
+    """Examples that confirm the observed difference at 95 % with a power of 80 %; None where both are equal.
 
     n = (z₁₋α/₂·√ψ + z_power·√(ψ - δ²))² / δ² with ψ the share of examples that one model alone has right and δ the
     difference (Connor, Sample Size for Testing Differences in Proportions for the Paired-Sample Design, 1987).

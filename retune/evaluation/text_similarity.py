@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from retune.evaluation.examples import Answer
+from retune.evaluation.examples import Answer, is_sampled
 from retune.evaluation.statistics import Measure, ratio
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def chrf(answers: Sequence[Answer]) -> Measure:
     (Popović, chrF: character n-gram F-score for automatic MT evaluation, 2015), as sacrebleu's `CHRF` computes it. The
     first 3,000 characters of a text are compared. Of more than 2,000 examples evenly spaced ones are scored.
     """
-    stride = -(-len(answers) // _MOST_EXAMPLES) or 1
-    counted = [position % stride == 0 for position in range(len(answers))]
+    counted = [is_sampled(position, len(answers), _MOST_EXAMPLES) for position in range(len(answers))]
     parts = [
         _similarity(answer.expected[:_LONGEST_TEXT], (answer.content or "")[:_LONGEST_TEXT]) if is_counted else 0
         for answer, is_counted in zip(answers, counted, strict=True)

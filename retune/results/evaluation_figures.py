@@ -18,6 +18,7 @@ _MOST_LABELS_IN_A_MATRIX = 30
 _WORST_LABELS = 20
 _MOST_COLUMNS = 4
 _LONGEST_LABEL = 36
+_Side = Literal["base", "fine_tuned"]
 # Thickness of a bar, of the 1 between two scores.
 _BAR = 0.36
 
@@ -47,50 +48,54 @@ def evaluation_figures(rows: Sequence[ComparisonRow], fine_tuned_answers: Sequen
 
 def _scores_figure(rows: Sequence[ComparisonRow]) -> go.Figure:
     figure = go.Figure(layout=base_layout())
-    positions = list(range(len(rows)))
-    sides: tuple[tuple[str, str, Literal["base", "fine_tuned"], float], ...] = (
-        ("base model", LIGHT.base, "base", -_BAR),
-        ("fine-tuned model", LIGHT.fine_tuned, "fine_tuned", 0.0),
-    )
-    for name, color, side, offset in sides:
-        values = [getattr(row, side) or 0 for row in rows]
-        ends = [getattr(row, f"{side}_interval") or (value, value) for row, value in zip(rows, values, strict=True)]
-        figure.add_bar(
-            x=values,
-            y=positions,
-            orientation="h",
-            offset=offset,
-            width=_BAR * 0.92,
-            name=name,
-            marker={"color": color, "line": {"width": 0}},
-            error_x={
-                "array": [high - value for value, (_, high) in zip(values, ends, strict=True)],
-                "arrayminus": [value - low for value, (low, _) in zip(values, ends, strict=True)],
-                "thickness": 1.5,
-                "width": 4,
-                "color": LIGHT.ink,
-            },
-            text=[row.shown(side) for row in rows],
-            textposition="none",
-            hovertemplate="%{text}<extra>" + name + "</extra>",
-        )
-        # Right of the interval: a bar's own text would lie on its line.
-        figure.add_scatter(
-            x=[max(value, high) for value, (_, high) in zip(values, ends, strict=True)],
-            y=[position + offset + _BAR / 2 for position in positions],
-            mode="text",
-            text=[f" {getattr(row, f'{side}_text')}" for row in rows],
-            textposition="middle right",
-            cliponaxis=False,
-            showlegend=False,
-            hoverinfo="skip",
-        )
+    _add_scores(figure, rows, "base model", LIGHT.base, "base")
+    _add_scores(figure, rows, "fine-tuned model", LIGHT.fine_tuned, "fine_tuned")
     figure.update_layout(height=110 + 56 * len(rows))
     # Room right of 100 % for the bars' own figures.
     figure.update_xaxes(range=[0, 1.25], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1], title_text="score (%)")
     names = [_shown(row.title) for row in rows]
-    figure.update_yaxes(tickvals=positions, ticktext=names, autorange="reversed", showgrid=False, zeroline=False)
+    figure.update_yaxes(
+        tickvals=[*range(len(rows))], ticktext=names, autorange="reversed", showgrid=False, zeroline=False
+    )
     return figure
+
+
+def _add_scores(figure: go.Figure, rows: Sequence[ComparisonRow], name: str, color: str, side: _Side) -> None:
+    """One model's bars with their intervals, and its figures."""
+    offset = -_BAR if side == "base" else 0.0
+    positions = range(len(rows))
+    values = [getattr(row, side) or 0 for row in rows]
+    ends = [getattr(row, f"{side}_interval") or (value, value) for row, value in zip(rows, values, strict=True)]
+    figure.add_bar(
+        x=values,
+        y=[*positions],
+        orientation="h",
+        offset=offset,
+        width=_BAR * 0.92,
+        name=name,
+        marker={"color": color, "line": {"width": 0}},
+        error_x={
+            "array": [high - value for value, (_, high) in zip(values, ends, strict=True)],
+            "arrayminus": [value - low for value, (low, _) in zip(values, ends, strict=True)],
+            "thickness": 1.5,
+            "width": 4,
+            "color": LIGHT.ink,
+        },
+        text=[row.shown(side) for row in rows],
+        textposition="none",
+        hovertemplate="%{text}<extra>" + name + "</extra>",
+    )
+    # Right of the interval: a bar's own text would lie on its line.
+    figure.add_scatter(
+        x=[max(value, high) for value, (_, high) in zip(values, ends, strict=True)],
+        y=[position + offset + _BAR / 2 for position in positions],
+        mode="text",
+        text=[f" {getattr(row, f'{side}_text')}" for row in rows],
+        textposition="middle right",
+        cliponaxis=False,
+        showlegend=False,
+        hoverinfo="skip",
+    )
 
 
 def _labels_figure(column: LabelColumn) -> go.Figure:

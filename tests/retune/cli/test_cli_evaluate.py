@@ -73,8 +73,8 @@ def test_a_key_goes_only_to_the_address_that_it_is_for(retune: Retune, table: Pa
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (("--key-for", "https://models.example/v1=sk-NOT-SET"), "there is no variable of the name given"),
-        (("--key-for", "sk-NOT-AN-ADDRESS"), "there is no = in what was given"),
+        (("--key-for", "https://models.example/v1=sk-NOT-SET"), "no variable has the name given"),
+        (("--key-for", "sk-NOT-AN-ADDRESS"), "what was given lacks the ="),
     ],
 )
 def test_a_key_needs_an_address_and_a_variable(
@@ -89,7 +89,7 @@ def test_a_key_that_is_for_no_model_is_refused(retune: Retune, table: Path, trai
     flags = ("--key-for", "https://models.example/v1=MY_KEY")
     model = f"baseline-text@{training_server}"
     result = retune("evaluate", model, "--data", str(table), *COLUMNS, *flags, MY_KEY="k")
-    failed(result, "https://models.example/v1: no model is at that address", training_server)
+    failed(result, "https://models.example/v1: none of the models is at that address", training_server)
 
 
 @pytest.mark.usefixtures("own_server")

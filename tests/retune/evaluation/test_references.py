@@ -1,7 +1,9 @@
 """What answers are worth that need no language model."""
 
+import itertools
 import json
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from retune.data.example.labels import parse_object
 from retune.evaluation.comparison import reference_row
-from retune.evaluation.examples import EvaluationExample
+from retune.evaluation.examples import EvaluationExample, is_sampled, read_examples
 from retune.evaluation.references import Reference, answer_by_references
 from retune.evaluation.scorers import score_answers
 
@@ -98,3 +100,19 @@ def test_any_data_gets_an_answer_for_each_example(pairs: list[tuple[str, str]]) 
     for reference in answer_by_references(examples(pairs), test):
         assert [answer.index for answer in reference.answers] == [example.index for example in test]
         assert all(answer.content is not None for answer in reference.answers)
+
+
+@given(st.integers(0, 400), st.integers(1, 100))
+def test_a_sample_has_its_size_and_even_spaces(n: int, most: int) -> None:
+    taken = [index for index in range(n) if is_sampled(index, n, most)]
+    assert len(taken) == min(n, most)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(taken)]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+def test_a_sample_of_a_file_is_spread_over_it(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    messages = [[{"role": "user", "content": "q"}, {"role": "assistant", "content": f"{n}"}] for n in range(9)]
+    path.write_text("".join(json.dumps({"messages": one}) + "\n" for one in messages))
+    assert [one.expected for one in read_examples(path, limit=3, spread_over=9)] == ["0", "3", "6"]
+    assert [one.expected for one in read_examples(path, limit=3)] == ["0", "1", "2"]
