@@ -70,6 +70,7 @@ class System:
             "http://127.0.0.1:8123/v1": self.api_url,
             "ftjob-…": self.job,
             "retune chat MODEL": f"retune chat {self.model}",
+            "baseline-text MODEL": f"baseline-text {self.model}",
             "key_...": "$(retune server keys list | grep -o 'key_[A-Za-z0-9]*' | head -n 1)",
         }.items():
             text = text.replace(there, here)
